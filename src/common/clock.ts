@@ -1,0 +1,68 @@
+/**
+ * Time as a parameter. All waiting and all reading of time in this package goes through a `Clock`, so that tests and the
+ * simulator own it. Wall time may jump; monotonic time never falls, but stands still while a machine is suspended.
+ */
+import { AbortError } from './errors.ts';
+
+export interface Timer {
+  cancel(): void;
+  /** Whether the timer keeps the process alive. */
+  setRef(ref: boolean): void;
+}
+
+export interface Clock {
+  /** Milliseconds since the Unix epoch, whole. */
+  nowMs(): number;
+  /** Milliseconds of a clock that never falls. */
+  monotonicMs(): number;
+  /** Calls `fn` once after `delayMs`; `ref` false lets the process end meanwhile. */
+  setTimer(delayMs: number, fn: () => void, ref?: boolean): Timer;
+  /** Resolves after timers and I/O had their turn. */
+  yieldToLoop(): Promise<void>;
+}
+
+class SystemClock implements Clock {
+  nowMs(): number {
+    return Date.now();
+  }
+  monotonicMs(): number {
+    return performance.now();
+  }
+  setTimer(delayMs: number, fn: () => void, ref = true): Timer {
+    const handle = setTimeout(fn, Math.min(delayMs, 0x7fffffff));
+    if (!ref) handle.unref();
+    return {
+      cancel: () => clearTimeout(handle),
+      setRef: (on) => void (on ? handle.ref() : handle.unref()),
+    };
+  }
+  yieldToLoop(): Promise<void> {
+    return new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+export const SYSTEM_CLOCK: Clock = new SystemClock();
+
+/** Resolves after `delayMs`, or rejects with `AbortError` as soon as the signal aborts. */
+export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal, ref = true): Promise<void> {
+  if (signal?.aborted) return Promise.reject(abortError(signal));
+  return new Promise((resolve, reject) => {
+    const onAbort = () => {
+      timer.cancel();
+      reject(abortError(signal!));
+    };
+    const timer = clock.setTimer(
+      delayMs,
+      () => {
+        signal?.removeEventListener('abort', onAbort);
+        resolve();
+      },
+      ref,
+    );
+    signal?.addEventListener('abort', onAbort, { once: true });
+  });
+}
+
+export function abortError(signal: AbortSignal): AbortError {
+  return new AbortError('The operation was aborted by its signal.', { cause: signal.reason });
+}

@@ -1,0 +1,585 @@
+/**
+ * Every error a caller can meet, classed by what the caller does next; `code` names the cause and never changes.
+ *
+ * Invariants: each rejection of a public call is a `DbError`; every code in `ERROR_CODES` is documented there and thrown
+ * somewhere; errors are branded with a registered symbol, so `instanceof` and `isDbError` also work when two copies of the
+ * package are loaded in one process.
+ */
+import { createHash } from 'node:crypto';
+import { fromBase64Url, toBase64Url, toHex } from './bytes.ts';
+
+const BRAND = Symbol.for('shaledb.error');
+
+export type ErrorKind =
+  | 'invalid'
+  | 'conflict'
+  | 'fenced'
+  | 'closed'
+  | 'unavailable'
+  | 'corruption'
+  | 'incompatible'
+  | 'aborted'
+  | 'internal';
+
+/** Whether a write that failed can have taken effect: `not-applied` never, `unknown` read back before trying again. */
+export type WriteOutcome = 'not-applied' | 'unknown';
+
+/** All codes with the one sentence that documents each. Corruption codes are those of `FindingCode`. */
+export const ERROR_CODES = {
+  BAD_ARGUMENT: 'An argument has the wrong type or lies outside its range.',
+  BAD_OPTION: 'One or more options are unknown, of the wrong type or out of range; all of them are listed.',
+  KEY_TOO_LARGE: 'A key is longer than 65,535 bytes.',
+  VALUE_TOO_LARGE: 'A value is longer than the limit.',
+  BATCH_TOO_LARGE: 'A batch can never be admitted under the memory budget.',
+  STORE_MISSING: 'The bucket or directory does not exist.',
+  NOT_A_DATABASE: 'Nothing at this place is a database, and creating one was not allowed.',
+  ALREADY_EXISTS: 'A database exists at this place although `errorIfExists` was set.',
+  STORE_DENIED: 'The store refuses access: wrong or insufficient credentials or permissions.',
+  STORE_UNSUITABLE:
+    'The store cannot keep a promise that the protocol needs, such as conditional writes or hard links.',
+  WRITER_FENCED: 'Another writer has taken over this database.',
+  CLOSED: 'The handle was closed.',
+  FAILED: 'The handle stopped working after an earlier failure, which is kept as the cause.',
+  STORE_TIMEOUT: 'The store did not answer in time.',
+  STORE_THROTTLED: 'The store asks to slow down.',
+  STORE_DOWN: 'The store cannot be reached or answers with server errors.',
+  STORE_AUTH: 'The credentials have expired.',
+  STORE_FULL: 'The disk or the quota is full.',
+  WRITE_OUTCOME_UNKNOWN: 'The store never said whether the write was applied.',
+  OVERLOADED: 'A write was not admitted in time; it was not applied.',
+  DEADLINE: 'The call did not finish before its deadline.',
+  VIEW_EXPIRED: 'The view reads objects that were collected meanwhile.',
+  FORMAT_TOO_NEW: 'The data has a form that only a newer program knows.',
+  SEGMENTS_UNSUPPORTED: 'The database is segmented; it can be read, not written.',
+  MERGE_OPERATOR_MISSING: 'A merge operand was met and no merge operator is configured.',
+  CODEC_MISSING: 'The data is compressed with a codec whose package is not installed.',
+  ABORTED: 'The call was aborted by its signal.',
+  INVARIANT: 'An internal rule was broken: a bug to report.',
+} as const;
+
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+export type FindingCode =
+  | 'BAD_CHECKSUM'
+  | 'BAD_SEAL'
+  | 'BAD_MAGIC'
+  | 'TRUNCATED'
+  | 'MISSING_OBJECT'
+  | 'MALFORMED'
+  | 'DECOMPRESS_FAILED'
+  | 'IDENTITY_MISMATCH'
+  | 'CHAIN_BREAK'
+  | 'OUT_OF_ORDER'
+  | 'SEQ_RANGE'
+  | 'COUNT_MISMATCH'
+  | 'MANIFEST_INCONSISTENT'
+  | 'ROLLED_BACK'
+  | 'LOST_DATA';
+
+/** What to run next, and what that would cost. */
+export interface Hint {
+  summary: string;
+  commands: string[];
+  docs: string;
+  lossIfRepaired: 'none' | 'possible' | 'certain' | 'unknown';
+}
+
+export type ObjectRole = 'manifest' | 'wal' | 'table' | 'compactions' | 'boundary' | 'sidecar';
+
+/** The object a finding is about. */
+export interface FindingObject {
+  role: ObjectRole;
+  path: string;
+  id: string;
+  sealed: boolean;
+  size?: number;
+  expectedSize?: number;
+  etag?: string;
+  versionId?: string;
+}
+
+/** Where in the object the damage lies; offsets and lengths in bytes from the start of the stored object. */
+export interface FindingPlace {
+  unit: 'block' | 'rows' | 'index' | 'filter' | 'stats' | 'info' | 'footer' | 'seal' | 'header' | 'object';
+  index?: number;
+  offset: number;
+  length: number;
+}
+
+/** One piece of damage: the same vocabulary in errors, reports, events and the ledger. */
+export interface Finding {
+  /** Hash of (code, path, offset): the same damage always has the same id. */
+  id: string;
+  code: FindingCode;
+  severity: 'error' | 'warning' | 'note';
+  object: FindingObject;
+  at: FindingPlace;
+  affects: {
+    keys?: { gte: Uint8Array; lte: Uint8Array };
+    seqs?: { min: bigint; max: bigint };
+    rows?: number;
+    batches?: number;
+  };
+  expected?: string;
+  found?: string;
+  origin: 'in-flight' | 'cache' | 'at-rest' | 'before-upload' | 'replaced' | 'unknown';
+  remedy: 'heals' | 'heals-probably' | 'rebuilds' | 'salvages' | 'none' | 'untried';
+  reads: { attempts: number; identical: boolean; pastCaches: boolean };
+  during: 'open' | 'get' | 'scan' | 'flush' | 'compaction' | 'scrub' | 'check' | 'repair';
+  hint: Hint;
+}
+
+/** Plain form of an error for worker messages and `--json`; bigints are decimal strings, bytes base64url. */
+export interface ErrorJson {
+  schemaVersion: 1;
+  kind: ErrorKind;
+  code: string;
+  name: string;
+  message: string;
+  retryable: boolean;
+  outcome?: WriteOutcome;
+  details: Record<string, unknown>;
+  hint?: Hint;
+  findings?: unknown[];
+  total?: number;
+  extra?: Record<string, unknown>;
+  cause?: ErrorJson | { name: string; message: string };
+}
+
+export interface ErrorFields {
+  outcome?: WriteOutcome;
+  retryable?: boolean;
+  details?: Record<string, unknown>;
+  hint?: Hint;
+  cause?: unknown;
+}
+
+/** Base of all errors of this package. */
+export abstract class DbError extends Error {
+  abstract readonly kind: ErrorKind;
+  readonly code: string;
+  readonly retryable: boolean;
+  readonly outcome?: WriteOutcome;
+  readonly details: Readonly<Record<string, unknown>>;
+  readonly hint?: Hint;
+
+  constructor(code: string, message: string, fields: ErrorFields = {}) {
+    super(message, fields.cause === undefined ? undefined : { cause: fields.cause });
+    this.code = code;
+    this.retryable = fields.retryable ?? false;
+    if (fields.outcome !== undefined) this.outcome = fields.outcome;
+    this.details = Object.freeze({ ...fields.details });
+    if (fields.hint !== undefined) this.hint = fields.hint;
+    Object.defineProperty(this, 'name', { value: errorName(this), configurable: true, writable: true });
+  }
+
+  toJSON(): ErrorJson {
+    return errorToJson(this);
+  }
+
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    const brands = brandsOf(value);
+    if (brands === undefined) return false;
+    // biome-ignore lint/complexity/noThisInStatic: the subclass that is asked about
+    return brands.includes((this as unknown as { brand: string }).brand);
+  }
+
+  static readonly brand: string = 'DbError';
+}
+
+function brandsOf(value: unknown): readonly string[] | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const brands = (value as Record<symbol, unknown>)[BRAND];
+  return Array.isArray(brands) ? brands : undefined;
+}
+
+function errorName(error: DbError): string {
+  return (error.constructor as unknown as { brand: string }).brand;
+}
+
+function brand(cls: { prototype: object }, ...names: string[]): void {
+  Object.defineProperty(cls.prototype, BRAND, { value: Object.freeze([...names, 'DbError']) });
+  Object.defineProperty(cls, 'brand', { value: names[0] });
+}
+
+/** Fix the code or the configuration; the handle stays good. */
+export class InvalidArgumentError extends DbError {
+  readonly kind = 'invalid';
+}
+/** Redo the whole unit of work. */
+export class ConflictError extends DbError {
+  readonly kind = 'conflict';
+}
+/** Stop: another owner exists. `owner` says who, where the store tells it. */
+export class FencedError extends DbError {
+  readonly kind = 'fenced';
+  /** `host:pid` of the process that took over, if it left its name. */
+  get owner(): string | undefined {
+    return this.details['owner'] as string | undefined;
+  }
+}
+/** Reopen; the first failure is the cause. */
+export class ClosedError extends DbError {
+  readonly kind = 'closed';
+}
+/** Back off and try again; on `outcome: 'unknown'` read back first. */
+export class UnavailableError extends DbError {
+  readonly kind = 'unavailable';
+  constructor(code: string, message: string, fields: ErrorFields = {}) {
+    super(code, message, { retryable: true, ...fields });
+  }
+}
+/** Change the software or its configuration; never repair. */
+export class IncompatibleError extends DbError {
+  readonly kind = 'incompatible';
+}
+/** The call was aborted by its signal. */
+export class AbortError extends DbError {
+  readonly kind = 'aborted';
+  constructor(message = 'The operation was aborted.', fields: ErrorFields = {}) {
+    super('ABORTED', message, fields);
+  }
+}
+/** A bug in this package. */
+export class InternalError extends DbError {
+  readonly kind = 'internal';
+  constructor(message: string, fields: ErrorFields = {}) {
+    super('INVARIANT', message, fields);
+  }
+}
+
+export interface CorruptionFields extends ErrorFields {
+  /** All pieces of damage when `findings` was capped. */
+  total?: number;
+  possiblyStale?: { seq: bigint; value?: Uint8Array };
+  resumeAfter?: Uint8Array;
+}
+
+/** Most findings an error carries; `total` counts all. */
+export const MAX_FINDINGS_PER_ERROR = 1000;
+
+/** Stored data is damaged; other data of the database stays readable. `code` is that of the first finding. */
+export class CorruptionError extends DbError {
+  readonly kind = 'corruption';
+  readonly findings: readonly Finding[];
+  readonly total: number;
+  readonly possiblyStale?: { seq: bigint; value?: Uint8Array };
+  readonly resumeAfter?: Uint8Array;
+
+  constructor(message: string, findings: readonly Finding[], fields: CorruptionFields = {}) {
+    super(findings[0]?.code ?? 'MALFORMED', message, { hint: findings[0]?.hint, ...fields });
+    this.findings = Object.freeze(findings.slice(0, MAX_FINDINGS_PER_ERROR));
+    this.total = fields.total ?? findings.length;
+    if (fields.possiblyStale !== undefined) this.possiblyStale = fields.possiblyStale;
+    if (fields.resumeAfter !== undefined) this.resumeAfter = fields.resumeAfter;
+  }
+}
+
+/** What is wrong with the write-ahead log, summed up over all findings. */
+export interface WalDamageSummary {
+  replayAfter: bigint;
+  end: bigint;
+  damagedIds: bigint[];
+  missingIds: bigint[];
+  lostSeqs: { min: bigint; max: bigint }[];
+  recoverableRows: number;
+  lostRows?: number;
+}
+
+/** The write-ahead log is damaged; open has changed nothing. */
+export class WalCorruptionError extends CorruptionError {
+  readonly wal: WalDamageSummary;
+  constructor(message: string, findings: readonly Finding[], wal: WalDamageSummary, fields: CorruptionFields = {}) {
+    super(message, findings, fields);
+    this.wal = wal;
+  }
+}
+
+/** What going on from an older manifest would mean. */
+export interface FallbackSummary {
+  manifestId: bigint;
+  strategy: 'heal' | 'previous' | 'roll-forward' | 'rebuild';
+  walFrom: bigint;
+  walTo: bigint;
+  walComplete: boolean;
+  orphanTables: number;
+}
+
+/** The newest manifest is damaged, or none is left of a database that exists. */
+export class ManifestCorruptionError extends CorruptionError {
+  readonly newestGoodId?: bigint;
+  readonly fallback?: FallbackSummary;
+  constructor(
+    message: string,
+    findings: readonly Finding[],
+    fields: CorruptionFields & { newestGoodId?: bigint; fallback?: FallbackSummary } = {},
+  ) {
+    super(message, findings, fields);
+    if (fields.newestGoodId !== undefined) this.newestGoodId = fields.newestGoodId;
+    if (fields.fallback !== undefined) this.fallback = fields.fallback;
+  }
+}
+
+/** The database is older than a witness says it was. */
+export class RollbackError extends CorruptionError {
+  readonly expected: bigint;
+  readonly found: bigint;
+  constructor(
+    message: string,
+    findings: readonly Finding[],
+    expected: bigint,
+    found: bigint,
+    fields: CorruptionFields = {},
+  ) {
+    super(message, findings, fields);
+    this.expected = expected;
+    this.found = found;
+  }
+}
+
+Object.defineProperty(DbError.prototype, BRAND, { value: Object.freeze(['DbError']) });
+brand(InvalidArgumentError, 'InvalidArgumentError');
+brand(ConflictError, 'ConflictError');
+brand(FencedError, 'FencedError');
+brand(ClosedError, 'ClosedError');
+brand(UnavailableError, 'UnavailableError');
+brand(IncompatibleError, 'IncompatibleError');
+brand(AbortError, 'AbortError');
+brand(InternalError, 'InternalError');
+brand(CorruptionError, 'CorruptionError');
+brand(WalCorruptionError, 'WalCorruptionError', 'CorruptionError');
+brand(ManifestCorruptionError, 'ManifestCorruptionError', 'CorruptionError');
+brand(RollbackError, 'RollbackError', 'CorruptionError');
+
+/** True for every error of this package, also of another copy of it. */
+export function isDbError(value: unknown): value is DbError {
+  return brandsOf(value) !== undefined;
+}
+
+/** True for damage to stored data. */
+export function isCorruption(value: unknown): value is CorruptionError {
+  return brandsOf(value)?.includes('CorruptionError') ?? false;
+}
+
+/** True if the same call may succeed later with nobody repairing anything. */
+export function isRetryable(value: unknown): boolean {
+  return isDbError(value) && value.retryable;
+}
+
+// ---- findings
+
+const DOCS = 'https://github.com/shaledb/shaledb/blob/main/docs/troubleshooting.md';
+
+/** The hint of a finding for which no better one is known. */
+export function defaultHint(object: FindingObject): Hint {
+  return {
+    summary: `Keep a copy of ${object.path || 'the object'} before changing anything; other data stays readable.`,
+    commands: [],
+    docs: DOCS,
+    lossIfRepaired: 'unknown',
+  };
+}
+
+export interface FindingInput {
+  code: FindingCode;
+  at: FindingPlace;
+  object?: FindingObject;
+  severity?: Finding['severity'];
+  affects?: Finding['affects'];
+  expected?: string;
+  found?: string;
+  origin?: Finding['origin'];
+  remedy?: Finding['remedy'];
+  reads?: Finding['reads'];
+  during?: Finding['during'];
+  hint?: Hint;
+}
+
+const NO_OBJECT: FindingObject = { role: 'table', path: '', id: '', sealed: false };
+
+/** Completes a finding and gives it its id. */
+export function makeFinding(input: FindingInput): Finding {
+  const object = input.object ?? NO_OBJECT;
+  const id = createHash('sha256')
+    .update(`${input.code}\n${object.path}\n${input.at.unit}\n${input.at.offset}`)
+    .digest('hex')
+    .slice(0, 16);
+  return {
+    id: `f-${id}`,
+    code: input.code,
+    severity: input.severity ?? 'error',
+    object,
+    at: input.at,
+    affects: input.affects ?? {},
+    ...(input.expected !== undefined && { expected: input.expected }),
+    ...(input.found !== undefined && { found: input.found }),
+    origin: input.origin ?? 'unknown',
+    remedy: input.remedy ?? 'untried',
+    reads: input.reads ?? { attempts: 1, identical: true, pastCaches: true },
+    during: input.during ?? 'open',
+    hint: input.hint ?? defaultHint(object),
+  };
+}
+
+/**
+ * The error a codec throws: it knows what is wrong and where in the bytes it was given, not which object they are from.
+ * The caller that read the object adds the rest with `locate`.
+ */
+export function damage(
+  code: FindingCode,
+  at: FindingPlace,
+  message: string,
+  more: { expected?: string; found?: string } = {},
+): CorruptionError {
+  return new CorruptionError(message, [makeFinding({ code, at, ...more })]);
+}
+
+export interface Location {
+  object: FindingObject;
+  during: Finding['during'];
+  /** Added to the offsets: where the decoded bytes begin in the object. */
+  offset?: number;
+  affects?: Finding['affects'];
+  reads?: Finding['reads'];
+}
+
+/** The findings of a codec's error with object and absolute offsets filled in. */
+export function locateFindings(error: CorruptionError, location: Location): Finding[] {
+  return error.findings.map((f) => {
+    const at = { ...f.at, offset: f.at.offset + (location.offset ?? 0) };
+    const { id: _id, hint: _hint, ...rest } = f;
+    return makeFinding({
+      ...rest,
+      object: location.object,
+      at,
+      during: location.during,
+      affects: { ...f.affects, ...location.affects },
+      reads: location.reads ?? f.reads,
+    });
+  });
+}
+
+/** A codec's error with object and absolute offsets filled in. */
+export function locate(error: CorruptionError, location: Location): CorruptionError {
+  const message = `${location.object.path}: ${error.message}`;
+  return new CorruptionError(message, locateFindings(error, location), {
+    details: { ...error.details, path: location.object.path },
+  });
+}
+
+// ---- plain form
+
+const CLASS_OF_NAME: Record<string, new (...args: never[]) => DbError> = {
+  InvalidArgumentError,
+  ConflictError,
+  FencedError,
+  ClosedError,
+  UnavailableError,
+  IncompatibleError,
+  AbortError,
+  InternalError,
+  CorruptionError,
+  WalCorruptionError,
+  ManifestCorruptionError,
+  RollbackError,
+};
+
+const EXTRA_FIELDS = ['wal', 'newestGoodId', 'fallback', 'expected', 'found', 'possiblyStale', 'resumeAfter'] as const;
+const MAX_CAUSES = 5;
+
+function plain(value: unknown, redactKeys: boolean): unknown {
+  if (typeof value === 'bigint') return { $bigint: value.toString() };
+  if (value instanceof Uint8Array) return redactKeys ? { $redacted: value.length } : { $bytes: toBase64Url(value) };
+  if (Array.isArray(value)) return value.map((x) => plain(x, redactKeys));
+  if (isDbError(value)) return errorToJson(value, { redactKeys });
+  if (value instanceof Error) return { name: value.name, message: value.message };
+  if (typeof value === 'function' || typeof value === 'symbol') return String(value);
+  if (typeof value === 'object' && value !== null) {
+    return Object.fromEntries(
+      Object.entries(value)
+        .filter(([, v]) => v !== undefined)
+        .map(([k, v]) => [k, plain(v, redactKeys)]),
+    );
+  }
+  return value;
+}
+
+function rich(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(rich);
+  if (typeof value !== 'object' || value === null) return value;
+  const o = value as Record<string, unknown>;
+  if (typeof o['$bigint'] === 'string') return BigInt(o['$bigint']);
+  if (typeof o['$bytes'] === 'string') return fromBase64Url(o['$bytes']);
+  return Object.fromEntries(Object.entries(o).map(([k, v]) => [k, rich(v)]));
+}
+
+/** Turns an error into plain data that survives `postMessage` and JSON; the chain of causes is cut at five. */
+export function errorToJson(error: DbError, options: { redactKeys?: boolean } = {}, depth = 0): ErrorJson {
+  const redact = options.redactKeys ?? false;
+  const json: ErrorJson = {
+    schemaVersion: 1,
+    kind: error.kind,
+    code: error.code,
+    name: error.name,
+    message: error.message,
+    retryable: error.retryable,
+    details: plain(error.details, redact) as Record<string, unknown>,
+  };
+  if (error.outcome !== undefined) json.outcome = error.outcome;
+  if (error.hint !== undefined) json.hint = error.hint;
+  if (isCorruption(error)) {
+    json.findings = plain(error.findings, redact) as unknown[];
+    json.total = error.total;
+    const extra: Record<string, unknown> = {};
+    for (const f of EXTRA_FIELDS) {
+      const v = (error as unknown as Record<string, unknown>)[f];
+      if (v !== undefined) extra[f] = plain(v, redact);
+    }
+    if (Object.keys(extra).length > 0) json.extra = extra;
+  }
+  if (error.cause !== undefined && depth < MAX_CAUSES) {
+    json.cause = isDbError(error.cause)
+      ? errorToJson(error.cause, options, depth + 1)
+      : {
+          name: (error.cause as Error)?.name ?? 'Error',
+          message: String((error.cause as Error)?.message ?? error.cause),
+        };
+  }
+  return json;
+}
+
+/** The error again, of its own class. */
+export function errorFromJson(json: ErrorJson): DbError {
+  const cls = CLASS_OF_NAME[json.name];
+  const error = Object.create((cls ?? InternalError).prototype) as Record<string, unknown>;
+  const cause = json.cause;
+  const define = (key: string, value: unknown) =>
+    Object.defineProperty(error, key, { value, configurable: true, writable: true, enumerable: key !== 'name' });
+  define('name', json.name);
+  define('message', json.message);
+  define('kind', json.kind);
+  define('code', json.code);
+  define('retryable', json.retryable);
+  define('details', Object.freeze(rich(json.details) as object));
+  if (json.outcome !== undefined) define('outcome', json.outcome);
+  if (json.hint !== undefined) define('hint', json.hint);
+  if (json.findings !== undefined) {
+    define('findings', rich(json.findings));
+    define('total', json.total);
+  }
+  for (const [k, v] of Object.entries(json.extra ?? {})) define(k, rich(v));
+  if (cause !== undefined) {
+    define(
+      'cause',
+      'schemaVersion' in cause ? errorFromJson(cause) : Object.assign(new Error(cause.message), { name: cause.name }),
+    );
+  }
+  return error as unknown as DbError;
+}
+
+/** Short text of a checksum for `expected` and `found`. */
+export function crcText(crc: number): string {
+  const b = new Uint8Array(4);
+  new DataView(b.buffer).setUint32(0, crc >>> 0);
+  return `crc32:${toHex(b)}`;
+}

@@ -1,0 +1,313 @@
+/**
+ * An open database: a facade over the write path, the reads and the background work of one writer.
+ *
+ * Every method can be called at any time; after `close`, a takeover or a failure each rejects with the reason. All
+ * background work starts from calls: an idle database makes no request and holds no timer.
+ */
+import { ignoreRejection } from '../common/async.ts';
+import { sleep, type Timer } from '../common/clock.ts';
+import {
+  ClosedError,
+  type CorruptionError,
+  FencedError,
+  InvalidArgumentError,
+  UnavailableError,
+} from '../common/errors.ts';
+import type { Manifest } from '../format/manifest-types.ts';
+import type { ManifestLog } from '../lsm/manifest-log.ts';
+import type { TableStore } from '../lsm/tree-view.ts';
+import type { RequestCountsByRole } from '../store/metered-store.ts';
+import type { DatabaseStores } from './database-stores.ts';
+import type { WriteResult } from './durability-waiters.ts';
+import { estimateSize, type SizeEstimate } from './estimates.ts';
+import { type Bytes, type RangeOptions, toKey, toRange, toValue } from './keys.ts';
+import { type ReadSource, Reads, type ScanOptions, type ValueWithMeta } from './reads.ts';
+import type { ScanIterator } from './scan-iterator.ts';
+import { Snapshot } from './snapshot.ts';
+import type { TableFlusher } from './table-flusher.ts';
+import type { WalFlusher } from './wal-flusher.ts';
+import { WriteBatch } from './write-batch.ts';
+import {
+  checkFlushOptions,
+  checkWriteOptions,
+  type FlushOptions,
+  type ReadOptions,
+  type WriteOptions,
+} from './write-options.ts';
+import type { WriteState } from './write-state.ts';
+import type { Writer } from './writer.ts';
+
+export interface DbParts {
+  stores: DatabaseStores;
+  state: WriteState;
+  writer: Writer;
+  wal: WalFlusher | undefined;
+  tables: TableFlusher;
+  tableStore: TableStore;
+  manifests: ManifestLog;
+  onClosed(): void;
+}
+
+export class Db {
+  readonly #p: DbParts;
+  readonly #reads: Reads;
+  readonly #source: ReadSource;
+  #closing: Promise<void> | undefined;
+  #pollTimer: Timer | undefined;
+  #wroteSincePoll = false;
+
+  /** Use `open`. */
+  constructor(parts: DbParts) {
+    this.#p = parts;
+    const { state, manifests } = parts;
+    this.#source = {
+      clock: state.clock,
+      hideExpired: state.options.hideExpired,
+      mergeOperator: state.options.mergeOperator,
+      view: () => state.view,
+      maxSeq: (remoteOnly) => (remoteOnly ? state.durableSeq : state.lastSeq),
+      assertServing: () => this.#assertServing(),
+      renewView: async (error) => {
+        await manifests.refresh();
+        return !namesMissingTable(manifests.current.manifest, error);
+      },
+    };
+    this.#reads = new Reads(this.#source);
+    state.onEnd(() => {
+      this.#pollTimer?.cancel();
+      parts.tableStore.dispose();
+    });
+  }
+
+  /** Path of the database in its store. */
+  get path(): string {
+    return this.#p.stores.path;
+  }
+
+  get store(): { readonly name: string } {
+    return { name: this.#p.stores.main.name };
+  }
+
+  /**
+   * Writes a value. Resolves with the sequence number when it is durable (default) or at once with `awaitDurable: false`;
+   * either way it is visible to reads when the call returns. One PUT, shared with every write that comes meanwhile.
+   *
+   * Rejects with `InvalidArgumentError` (nothing happened), `UnavailableError` (`outcome` says whether it may still take
+   * effect), `FencedError`, `ClosedError`, `AbortError`.
+   */
+  put(key: Bytes, value: Bytes, options?: WriteOptions): Promise<WriteResult> {
+    try {
+      this.#assertServing();
+      if (options !== undefined) checkWriteOptions(options);
+      return this.#p.writer.put(toKey(key), toValue(value), options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** Deletes a key, whether it exists or not. Like `put` in everything else. */
+  delete(key: Bytes, options?: Omit<WriteOptions, 'ttlMs' | 'expireAtMs'>): Promise<WriteResult> {
+    try {
+      this.#assertServing();
+      if (options !== undefined) checkWriteOptions(options);
+      return this.#p.writer.delete(toKey(key), options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** Adds a merge operand; `IncompatibleError` (`MERGE_OPERATOR_MISSING`) without the option `mergeOperator`. Like `put` in everything else. */
+  merge(key: Bytes, operand: Bytes, options?: WriteOptions): Promise<WriteResult> {
+    try {
+      this.#assertServing();
+      if (options !== undefined) checkWriteOptions(options);
+      return this.#p.writer.merge(toKey(key), toValue(operand), options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** Applies a batch whole or not at all, under one sequence number. The batch can be used again afterwards. */
+  write(batch: WriteBatch, options?: WriteOptions): Promise<WriteResult> {
+    try {
+      this.#assertServing();
+      if (!(batch instanceof WriteBatch)) throw new InvalidArgumentError('BAD_ARGUMENT', 'write needs a WriteBatch.');
+      if (options !== undefined) checkWriteOptions(options);
+      return this.#p.writer.write(batch, options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** The value, or undefined. From memory or cache no request; cold at most two for each table that may hold the key. */
+  get(key: Bytes, options?: ReadOptions): Promise<Uint8Array | undefined> {
+    return this.#reads.get(key, options);
+  }
+
+  /** Values in the order of the keys. With damage it rejects at the end; the error's `results` has the outcome of each key. */
+  getMany(keys: readonly Bytes[], options?: ReadOptions): Promise<(Uint8Array | undefined)[]> {
+    return this.#reads.getMany(keys, options);
+  }
+
+  has(key: Bytes, options?: ReadOptions): Promise<boolean> {
+    return this.#reads.has(key, options);
+  }
+
+  /** The value with its sequence number and times, and whether a newer one may lie in a damaged stretch. */
+  getWithMeta(key: Bytes, options?: ReadOptions): Promise<ValueWithMeta | undefined> {
+    return this.#reads.getWithMeta(key, options);
+  }
+
+  /** Rows in key order over the view of this moment. Cold, reads ahead: 16 KiB, then twice as much up to 1 MiB a request. */
+  scan(options?: ScanOptions): ScanIterator {
+    return this.#reads.scan(options);
+  }
+
+  /** Pins the present state for reads in this process, until it is closed. No request. */
+  snapshot(): Snapshot {
+    this.#assertServing();
+    const { state } = this.#p;
+    const seq = state.lastSeq;
+    state.snapshots.set(seq, (state.snapshots.get(seq) ?? 0) + 1);
+    return new Snapshot({
+      seq,
+      source: this.#source,
+      release: () => {
+        const pins = (state.snapshots.get(seq) ?? 1) - 1;
+        if (pins === 0) state.snapshots.delete(seq);
+        else state.snapshots.set(seq, pins);
+      },
+    });
+  }
+
+  /** Rows and bytes of a range as metadata tells them; every version counts. One GET for each table not yet read. */
+  async estimateSize(range: RangeOptions = {}): Promise<SizeEstimate> {
+    this.#assertServing();
+    const keys = toRange(range);
+    return keys === undefined ? { rows: 0, bytes: 0, tables: 0 } : estimateSize(this.#p.state.view, keys);
+  }
+
+  /** Resolves when all writes so far are durable: in the log, or with `memtable` in tables that the manifest names. */
+  async flush(options: FlushOptions = {}): Promise<void> {
+    this.#assertServing();
+    checkFlushOptions(options);
+    const { state, wal } = this.#p;
+    if ((options.type ?? 'wal') === 'wal' && wal !== undefined) {
+      await this.#within(wal.flush(), state.options.timeoutMs, 'flush');
+      return;
+    }
+    await this.#within(this.#flushTables(), state.options.timeoutMs, 'flush');
+  }
+
+  async #flushTables(): Promise<void> {
+    const { writer, wal, tables, state } = this.#p;
+    writer.freeze();
+    const waiting = state.frozen.map((f) => tables.committed(f));
+    for (const w of waiting) ignoreRejection(w);
+    await wal?.flush();
+    await Promise.all(waiting);
+  }
+
+  /** Requests and bytes since the database was opened, in all and by role of the object. */
+  requestCounts(): RequestCountsByRole {
+    return this.#p.stores.counts();
+  }
+
+  /**
+   * Makes everything durable, writes a last manifest and ends all work, within `closeTimeoutMs`. Idempotent: every call
+   * settles with the first one. Rejects with `UnavailableError` (`DEADLINE`, `outcome: 'unknown'`) if time ran out; the
+   * handle is closed all the same.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    const { state, onClosed } = this.#p;
+    try {
+      if (state.ended === undefined) {
+        await this.#within(this.#drain(), state.options.closeTimeoutMs, 'close', 'closeTimeoutMs');
+      }
+    } catch (error) {
+      // Whoever took over owns the data now: nothing is left to do here.
+      if (!(error instanceof FencedError)) throw error;
+    } finally {
+      state.close();
+      onClosed();
+    }
+  }
+
+  async #drain(): Promise<void> {
+    const { writer, wal, manifests, state } = this.#p;
+    await writer.drained();
+    await this.#flushTables();
+    const lastWalId = wal?.lastDurableId;
+    await manifests.commit(
+      (m) => ({
+        ...m,
+        walIdLastSeen: Math.max(m.walIdLastSeen, lastWalId ?? 0),
+        // All rows of the log are in tables: the next opening has nothing to replay, not even our fence.
+        replayAfterWalId: Math.max(m.replayAfterWalId, lastWalId ?? 0),
+        recentSnapshotMinSeq: m.lastL0Seq,
+      }),
+      { cleanClose: true },
+    );
+    state.close();
+  }
+
+  async #within(work: Promise<void>, timeoutMs: number, call: string, option = 'timeoutMs'): Promise<void> {
+    ignoreRejection(work);
+    const timer = new AbortController();
+    const { clock } = this.#p.state;
+    const deadline = sleep(clock, timeoutMs, timer.signal).then(() => {
+      throw new UnavailableError('DEADLINE', `${call} did not finish within ${timeoutMs} ms (option ${option}).`, {
+        outcome: 'unknown',
+      });
+    });
+    ignoreRejection(deadline);
+    try {
+      await Promise.race([work, deadline]);
+    } finally {
+      timer.abort();
+    }
+  }
+
+  #assertServing(): void {
+    const { state } = this.#p;
+    if (state.ended !== undefined) throw state.ended;
+    if (this.#closing !== undefined) throw new ClosedError('CLOSED', 'The database is being closed.');
+  }
+
+  /** Looks for manifests of others while this database writes: a takeover is sure to be seen only because of this. */
+  noteWrite(): void {
+    this.#wroteSincePoll = true;
+    if (this.#pollTimer !== undefined) return;
+    const { state } = this.#p;
+    this.#pollTimer = state.clock.setTimer(state.options.manifestPollIntervalMs, () => this.#poll(), false);
+  }
+
+  #poll(): void {
+    this.#pollTimer = undefined;
+    if (!this.#wroteSincePoll || this.#p.state.ended !== undefined) return;
+    this.#wroteSincePoll = false;
+    const { manifests, state } = this.#p;
+    manifests.refresh().then(
+      () => undefined,
+      (error) => {
+        if (error instanceof FencedError) state.fail(error);
+        else state.logger.warn('the manifests could not be listed; trying again', { error: String(error) });
+      },
+    );
+  }
+}
+
+function namesMissingTable(manifest: Manifest, error: CorruptionError): boolean {
+  const missing = error.findings.filter((f) => f.code === 'MISSING_OBJECT').map((f) => f.object.id);
+  const trees = [manifest, ...(manifest.segments ?? [])];
+  return trees.some((t) => [...t.l0, ...t.runs.flatMap((r) => r.views)].some((v) => missing.includes(v.table.id)));
+}

@@ -1,0 +1,314 @@
+/**
+ * The first steps of every opening: what lies at this place, and which manifest is current. Nothing is written here.
+ *
+ * Two round trips: (1) LIST of manifests, of the ledger and of compactions beside GETs of identity, boundary and store
+ * profile; (2) GETs of the newest manifest, the one after it (a list may lag) and the one before it (to name as the newest
+ * good one if needed), beside what the caller wants to ask in the same trip.
+ *
+ * A place is empty only if every sign of a database is absent: one list that shows nothing proves nothing.
+ */
+import { sleep } from '../common/clock.ts';
+import {
+  type CorruptionError,
+  type FallbackSummary,
+  InvalidArgumentError,
+  isCorruption,
+  ManifestCorruptionError,
+  makeFinding,
+} from '../common/errors.ts';
+import type { Manifest } from '../format/manifest-types.ts';
+import {
+  COMPACTIONS_PREFIX,
+  compactionsPath,
+  IDENTITY_PATH,
+  MANIFEST_PREFIX,
+  manifestPath,
+  parseCompactionsPath,
+  parseWalPath,
+  TABLE_PREFIX,
+  WAL_PREFIX,
+  walPath,
+} from '../format/object-names.ts';
+import { type DatabaseIdentity, decodeIdentity } from '../format/sidecar.ts';
+import type { EpochGuard, Stamp } from '../lsm/epoch-guard.ts';
+import {
+  type LoadedManifest,
+  listManifestIds,
+  loadManifest,
+  manifestFindingObject,
+  readBoundary,
+} from '../lsm/manifest-store.ts';
+import { type GetResult, type ObjectStore, PUT_ID_METADATA } from '../store/object-store.ts';
+import type { DatabaseStores } from './database-stores.ts';
+import type { ResolvedOptions } from './options.ts';
+
+export const STORE_PROFILE_PATH = 'shale/store-profile';
+/** Waits before a damaged object is looked at the second and third time, ms. */
+export const OPEN_REREADS_MS: readonly number[] = [100, 1000];
+const BOUNDARY_RETRIES = 3;
+
+export interface StoredIdentity {
+  value: DatabaseIdentity;
+  bytes: Uint8Array;
+  /** The store gave the put id back: it keeps metadata. */
+  keepsMetadata: boolean;
+}
+
+export interface Place {
+  /** Before the first LIST was sent. */
+  stamp: Stamp;
+  manifestIds: number[];
+  identity: StoredIdentity | undefined;
+  boundary: { exists: boolean; value: number };
+  newestCompactionsId: number | undefined;
+  storeProfile: GetResult | undefined;
+}
+
+export interface Discovery extends Place {
+  newest: LoadedManifest;
+  /** Bytes of the newest manifest as stored. */
+  newestBytes: Uint8Array;
+  /** Header version of the newest compactions file; undefined without one. */
+  compactionsVersion: number | undefined;
+}
+
+/** Round trip 1. */
+export async function lookAround(stores: DatabaseStores, guard: EpochGuard, wantsProfile: boolean): Promise<Place> {
+  const { main } = stores;
+  const stamp = guard.stamp();
+  const [manifestIds, identity, boundary, compactions, storeProfile] = await Promise.all([
+    listManifestIds(main),
+    readIdentity(main),
+    readBoundary(main),
+    newestCompactions(main),
+    wantsProfile ? main.get(STORE_PROFILE_PATH) : undefined,
+  ]);
+  return { stamp, manifestIds, identity, boundary, newestCompactionsId: compactions, storeProfile };
+}
+
+async function readIdentity(store: ObjectStore): Promise<StoredIdentity | undefined> {
+  const got = await store.get(IDENTITY_PATH);
+  if (got === undefined) return undefined;
+  const value = decodeIdentity(got.bytes);
+  return { value, bytes: got.bytes, keepsMetadata: got.metadata[PUT_ID_METADATA] !== undefined };
+}
+
+async function newestCompactions(store: ObjectStore): Promise<number | undefined> {
+  let newest: number | undefined;
+  for await (const { path } of store.list(COMPACTIONS_PREFIX)) {
+    const id = parseCompactionsPath(path);
+    if (id !== undefined && (newest === undefined || id > newest)) newest = id;
+  }
+  return newest;
+}
+
+/** Round trip 2: the current manifest, verified. `beside` runs in the same trip. */
+export async function findNewest(
+  stores: DatabaseStores,
+  place: Place,
+  options: ResolvedOptions,
+  beside: () => Promise<void>,
+): Promise<Discovery> {
+  const { main } = stores;
+  const listed = place.manifestIds[place.manifestIds.length - 1];
+  const [bytes, after, compactionsVersion] = await Promise.all([
+    main.get(manifestPath(listed)),
+    main.get(manifestPath(listed + 1)),
+    place.newestCompactionsId === undefined ? undefined : compactionsHeader(main, place.newestCompactionsId),
+    beside(),
+  ]);
+  let id = listed;
+  let current = bytes;
+  for (let next = after; next !== undefined; next = await main.get(manifestPath(id + 1))) {
+    id++;
+    current = next;
+  }
+  if (current === undefined) return restart(stores, place, options, beside);
+  const newest = await loadWithRereads(stores, place, id, current.bytes, options);
+  if (newest === undefined) return restart(stores, place, options, beside);
+  if (place.boundary.exists && id <= place.boundary.value) return boundaryAbove(stores, place, options, beside, id);
+  return { ...place, newest, newestBytes: current.bytes, compactionsVersion };
+}
+
+async function compactionsHeader(store: ObjectStore, id: number): Promise<number | undefined> {
+  const got = await store.get(compactionsPath(id), { range: { offset: 0, length: 2 } });
+  return got === undefined || got.bytes.length < 2 ? undefined : got.bytes[0] * 256 + got.bytes[1];
+}
+
+/** A listed manifest is gone: a collector was faster. List again. */
+async function restart(
+  stores: DatabaseStores,
+  place: Place,
+  options: ResolvedOptions,
+  beside: () => Promise<void>,
+): Promise<Discovery> {
+  const manifestIds = await listManifestIds(stores.main);
+  if (manifestIds.length === 0) throw noManifests(place);
+  return findNewest(stores, { ...place, manifestIds }, options, beside);
+}
+
+/** The newest manifest lies at or below the boundary: a stalled process re-created a collected id, or the boundary is damaged. */
+async function boundaryAbove(
+  stores: DatabaseStores,
+  place: Place,
+  options: ResolvedOptions,
+  beside: () => Promise<void>,
+  id: number,
+): Promise<Discovery> {
+  for (let i = 0; i < BOUNDARY_RETRIES; i++) {
+    await sleep(options.clock, OPEN_REREADS_MS[0]);
+    const manifestIds = await listManifestIds(stores.main);
+    const boundary = await readBoundary(stores.main);
+    const newest = manifestIds[manifestIds.length - 1];
+    if (newest !== undefined && newest > boundary.value) {
+      return findNewest(stores, { ...place, manifestIds, boundary }, options, beside);
+    }
+  }
+  const finding = makeFinding({
+    code: 'MANIFEST_INCONSISTENT',
+    object: { role: 'boundary', path: 'gc/manifest.boundary', id: 'manifest.boundary', sealed: false },
+    at: { unit: 'object', offset: 0, length: 0 },
+    expected: `below ${id}, the newest manifest`,
+    found: String(place.boundary.value),
+  });
+  throw new ManifestCorruptionError(
+    `The collector's boundary file says that manifest ${place.boundary.value} and all below it are deleted, but the newest manifest is ${id}.`,
+    [finding],
+  );
+}
+
+/** The manifest, looked at up to three times; undefined if a newer one exists by then. */
+async function loadWithRereads(
+  stores: DatabaseStores,
+  place: Place,
+  id: number,
+  bytes: Uint8Array,
+  options: ResolvedOptions,
+): Promise<LoadedManifest | undefined> {
+  let failure: CorruptionError | undefined;
+  let last = bytes;
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return loadManifest(id, last);
+    } catch (error) {
+      if (!isCorruption(error)) throw error;
+      failure = error;
+    }
+    if (attempt === OPEN_REREADS_MS.length) break;
+    await sleep(options.clock, OPEN_REREADS_MS[attempt]);
+    const got = await stores.main.get(manifestPath(id));
+    if (got === undefined) return undefined;
+    last = got.bytes;
+  }
+  const ids = await listManifestIds(stores.main);
+  if (ids.length > 0 && ids[ids.length - 1] > id) return undefined;
+  throw await withFallback(stores, place, id, failure);
+}
+
+/** Names the newest manifest that is good and what going on from it would mean. */
+async function withFallback(
+  stores: DatabaseStores,
+  place: Place,
+  badId: number,
+  failure: CorruptionError,
+): Promise<ManifestCorruptionError> {
+  const older = place.manifestIds.filter((id) => id < badId).slice(-MANIFESTS_LOOKED_AT);
+  for (const id of older.reverse()) {
+    const got = await stores.main.get(manifestPath(id));
+    if (got === undefined) continue;
+    try {
+      const good = loadManifest(id, got.bytes);
+      const fallback = await fallbackFrom(stores, good.manifest, id);
+      return new ManifestCorruptionError(
+        `The newest manifest is damaged: ${failure.message}. Manifest ${id} is intact. Nothing was changed.`,
+        failure.findings,
+        { newestGoodId: BigInt(id), fallback, details: { ...failure.details } },
+      );
+    } catch (error) {
+      if (!isCorruption(error)) throw error;
+    }
+  }
+  return new ManifestCorruptionError(
+    `The newest manifest is damaged and no older one is intact: ${failure.message}. Nothing was changed.`,
+    failure.findings,
+    { details: { ...failure.details } },
+  );
+}
+
+const MANIFESTS_LOOKED_AT = 10;
+
+async function fallbackFrom(stores: DatabaseStores, manifest: Manifest, id: number): Promise<FallbackSummary> {
+  const from = manifest.replayAfterWalId;
+  const ids: number[] = [];
+  for await (const { path } of stores.wal.list(WAL_PREFIX, { startAfter: walPath(from) })) {
+    const walId = parseWalPath(path);
+    if (walId !== undefined && walId > from) ids.push(walId);
+  }
+  const end = ids.reduce((a, b) => Math.max(a, b), from);
+  return {
+    manifestId: BigInt(id),
+    strategy: 'previous',
+    walFrom: BigInt(from + 1),
+    walTo: BigInt(end),
+    walComplete: ids.length === end - from && end >= manifest.walIdLastSeen,
+    orphanTables: 0,
+  };
+}
+
+/** Rejects unless nothing at this place is part of a database. */
+export async function assertNothingThere(stores: DatabaseStores, place: Place): Promise<void> {
+  if (place.identity !== undefined || place.boundary.exists || place.newestCompactionsId !== undefined)
+    throw noManifests(place);
+  const [wal, tables, manifests] = await Promise.all([
+    hasAny(stores.wal, WAL_PREFIX),
+    hasAny(stores.main, TABLE_PREFIX),
+    hasAny(stores.main, MANIFEST_PREFIX),
+  ]);
+  if (wal || tables || manifests) throw noManifests(place);
+}
+
+async function hasAny(store: ObjectStore, prefix: string): Promise<boolean> {
+  for await (const _ of store.list(prefix)) return true;
+  return false;
+}
+
+function noManifests(place: Place): ManifestCorruptionError {
+  const id = place.boundary.value + 1;
+  const finding = makeFinding({
+    code: 'MISSING_OBJECT',
+    object: manifestFindingObject(id, { path: MANIFEST_PREFIX }),
+    at: { unit: 'object', offset: 0, length: 0 },
+    expected: 'at least one manifest',
+    found: 'none',
+  });
+  return new ManifestCorruptionError(
+    'No manifest is left of this database, although other objects of it exist. A new database is not created over it. Nothing was changed.',
+    [finding],
+  );
+}
+
+/** What holds for readers and writers alike before a manifest may be used. */
+export function assertUsable(stores: DatabaseStores, found: Discovery): void {
+  const { manifest } = found.newest;
+  if (!manifest.initialized) {
+    throw new InvalidArgumentError(
+      'NOT_A_DATABASE',
+      `${stores.main.name}: manifest ${found.newest.id} says that this database is still being set up (a clone that was not finished). Finish or delete it first.`,
+    );
+  }
+  const expected = expectsWalStore(found);
+  if (expected === undefined || expected === stores.hasWalStore) return;
+  throw new InvalidArgumentError(
+    'BAD_ARGUMENT',
+    expected
+      ? `${stores.main.name}: this database keeps its WAL in another store; pass it as walStore of the location. Without it, rows would be missing.`
+      : `${stores.main.name}: this database keeps its WAL beside its tables, but the location has a walStore; leave it out.`,
+    { details: { walStore: expected } },
+  );
+}
+
+/** Whether the WAL lies in another store; undefined if nothing says it. */
+function expectsWalStore({ newest, identity }: Discovery): boolean | undefined {
+  if (identity !== undefined) return identity.value.separateWalStore;
+  return newest.manifest.headerVersion === 1 ? newest.manifest.walStoreUri !== undefined : undefined;
+}

@@ -1,0 +1,131 @@
+/**
+ * Whoever waits for a write to become durable. Each waiter is told exactly once: durable, or an error that says whether the
+ * write can still take effect. Waiters stand in order of sequence number, so one pass from the front releases a group.
+ */
+import { abortError, type Clock, type Timer } from '../common/clock.ts';
+import { AbortError, type DbError, UnavailableError } from '../common/errors.ts';
+
+/** What a write resolves to. */
+export interface WriteResult {
+  /** Sequence number of the write; all rows of a batch share it. */
+  seq: bigint;
+}
+
+interface Waiter {
+  seq: number;
+  deadlineMs: number;
+  resolve(result: WriteResult): void;
+  reject(error: unknown): void;
+  done: boolean;
+}
+
+export class DurabilityWaiters {
+  readonly #clock: Clock;
+  readonly #timeoutMs: number;
+  #queue: Waiter[] = [];
+  #head = 0;
+  #timer: Timer | undefined;
+
+  constructor(clock: Clock, timeoutMs: number) {
+    this.#clock = clock;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  get isEmpty(): boolean {
+    return this.#head === this.#queue.length;
+  }
+
+  /** Waits until everything up to `seq` is durable. */
+  add(seq: number, signal?: AbortSignal): Promise<WriteResult> {
+    return new Promise((resolve, reject) => {
+      const waiter: Waiter = {
+        seq,
+        deadlineMs: this.#clock.monotonicMs() + this.#timeoutMs,
+        resolve,
+        reject,
+        done: false,
+      };
+      this.#queue.push(waiter);
+      if (this.#timer === undefined) this.#arm(this.#timeoutMs);
+      if (signal !== undefined) this.#onAbort(waiter, signal);
+    });
+  }
+
+  #onAbort(waiter: Waiter, signal: AbortSignal): void {
+    const abort = () => {
+      if (waiter.done) return;
+      waiter.done = true;
+      waiter.reject(
+        new AbortError('The wait was aborted; the write had been admitted and may become durable.', {
+          outcome: 'unknown',
+          cause: abortError(signal),
+        }),
+      );
+    };
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort, { once: true });
+  }
+
+  /** Everything up to `seq` is durable. */
+  release(seq: number): void {
+    const queue = this.#queue;
+    while (this.#head < queue.length && queue[this.#head].seq <= seq) {
+      const waiter = queue[this.#head++];
+      if (!waiter.done) {
+        waiter.done = true;
+        waiter.resolve({ seq: BigInt(waiter.seq) });
+      }
+    }
+    this.#trim();
+  }
+
+  /** Rejects all waiters up to `seq`; `errorOf` makes the error of each. */
+  fail(seq: number, errorOf: (seq: number) => DbError): void {
+    const queue = this.#queue;
+    while (this.#head < queue.length && queue[this.#head].seq <= seq) {
+      const waiter = queue[this.#head++];
+      if (!waiter.done) {
+        waiter.done = true;
+        waiter.reject(errorOf(waiter.seq));
+      }
+    }
+    this.#trim();
+  }
+
+  #trim(): void {
+    if (this.isEmpty) {
+      this.#queue = [];
+      this.#head = 0;
+      this.#timer?.cancel();
+      this.#timer = undefined;
+    } else if (this.#head > 4096) {
+      this.#queue = this.#queue.slice(this.#head);
+      this.#head = 0;
+    }
+  }
+
+  #arm(delayMs: number): void {
+    this.#timer = this.#clock.setTimer(delayMs, () => this.#expire());
+  }
+
+  /** Tells those whose time is up; all wait equally long, so they stand in front. */
+  #expire(): void {
+    this.#timer = undefined;
+    const now = this.#clock.monotonicMs();
+    const queue = this.#queue;
+    while (this.#head < queue.length && queue[this.#head].deadlineMs <= now) {
+      const waiter = queue[this.#head++];
+      if (waiter.done) continue;
+      waiter.done = true;
+      waiter.reject(
+        new UnavailableError(
+          'WRITE_OUTCOME_UNKNOWN',
+          `The store did not confirm the write within ${this.#timeoutMs} ms (option timeoutMs). It stays queued and may become durable: read it back before writing it again.`,
+          { outcome: 'unknown', details: { seq: waiter.seq } },
+        ),
+      );
+    }
+    this.#trim();
+    if (!this.isEmpty) this.#arm(Math.max(1, queue[this.#head].deadlineMs - now));
+  }
+}

@@ -1,0 +1,451 @@
+/**
+ * Opening for writing: look before you fence.
+ *
+ * Six round trips when there is nothing to replay: (1) look around, (2) newest manifest beside the condition check, (3) LIST of
+ * the log, (4) GETs of its objects beside HEADs past its end, (5) claim of the epoch, (6) fence; one more where a collector's
+ * boundary file exists, between 5 and 6. Everything is verified before 5: an opening that is refused has written nothing and
+ * fenced nobody (but for creating a new database, which is written before it is claimed).
+ *
+ * Three rules guard against an opening that stalls while a collector works; each one's absence loses acknowledged writes or
+ * fences a lone writer:
+ * - the claim counts only if it was answered within `FENCE_VALIDITY_MS` of the LIST that chose its id, else the manifests are
+ *   listed again before the fence is sent; where a boundary file exists it is read before the fence in any case;
+ * - if the fence was answered later than that after the first LIST of this opening, the epoch is looked at again before
+ *   anything is served;
+ * - damage, holes and witnesses are judged only against a manifest listed after they were seen.
+ */
+import { assertThat } from '../common/assert.ts';
+import { FencedError, IncompatibleError, InvalidArgumentError, UnavailableError } from '../common/errors.ts';
+import { makeUlid } from '../common/ulid.ts';
+import { loadCodec } from '../format/codecs.ts';
+import { type Manifest, NO_TICK } from '../format/manifest-types.ts';
+import { IDENTITY_PATH, manifestPath, walPath } from '../format/object-names.ts';
+import { encodeTracker } from '../format/sequence-tracker.ts';
+import { encodeIdentity } from '../format/sidecar.ts';
+import { Author } from '../lsm/author.ts';
+import { EpochGuard, FENCE_VALIDITY_MS, type Stamp } from '../lsm/epoch-guard.ts';
+import { fencedBy } from '../lsm/manifest-log.ts';
+import {
+  type LoadedManifest,
+  listManifestIds,
+  loadManifest,
+  NO_WITNESS,
+  readBoundary,
+  sealManifest,
+  type TailWitness,
+} from '../lsm/manifest-store.ts';
+import type { TableStore } from '../lsm/tree-view.ts';
+import type { WalDigest } from '../lsm/wal-object.ts';
+import { type EncodedWalObject, encodeFence } from '../lsm/wal-writer.ts';
+import { probeStore } from '../store/store-probe.ts';
+import type { DatabaseStores } from './database-stores.ts';
+import {
+  assertNothingThere,
+  assertUsable,
+  type Discovery,
+  findNewest,
+  lookAround,
+  type Place,
+  STORE_PROFILE_PATH,
+} from './discover.ts';
+import { FilterForms } from './filter-forms.ts';
+import type { ResolvedOptions } from './options.ts';
+import { chooseProfile, type WriteProfile } from './profile.ts';
+import { WalRange } from './wal-range.ts';
+
+/** Everything a writer starts with. */
+export interface OpenedForWriting {
+  author: Author;
+  guard: EpochGuard;
+  profile: WriteProfile;
+  /** The manifest with our epoch. */
+  claimed: LoadedManifest;
+  wal: WalRange;
+  fence: { id: number; digest: WalDigest; lastSeq: number };
+  hasBoundary: boolean;
+  forms: FilterForms;
+}
+
+/** Openings that find the manifest changed under them start over; so many lost races in a row are no accident. */
+const MAX_ROUNDS = 100;
+const CREATOR = 'shaledb 0.1.0';
+
+export function openForWriting(
+  stores: DatabaseStores,
+  options: ResolvedOptions,
+  tableStore: TableStore,
+): Promise<OpenedForWriting> {
+  return new Opening(stores, options, tableStore).run();
+}
+
+class Opening {
+  readonly #stores: DatabaseStores;
+  readonly #o: ResolvedOptions;
+  readonly #guard: EpochGuard;
+  readonly #wal: WalRange;
+  readonly #firstStamp: Stamp;
+  readonly #tableStore: TableStore;
+  readonly #forms = new FilterForms();
+  #conditionsChecked = false;
+  #isCreating = false;
+
+  constructor(stores: DatabaseStores, options: ResolvedOptions, tableStore: TableStore) {
+    this.#stores = stores;
+    this.#o = options;
+    this.#tableStore = tableStore;
+    this.#guard = new EpochGuard(options.clock, stores.latestStoreTimeMs);
+    this.#wal = new WalRange(stores.wal, options);
+    this.#firstStamp = this.#guard.stamp();
+  }
+
+  async run(): Promise<OpenedForWriting> {
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      const found = await this.#discover();
+      this.#assertWritable(found);
+      await this.#wal.load(found.newest);
+      const verdict = this.#wal.verdict(found.newest);
+      if (verdict !== undefined) {
+        if (await this.#isOutdated(found.newest.id)) continue;
+        throw verdict;
+      }
+      await this.#assertSuitable(found);
+      const opened = await this.#takeOver(found);
+      if (opened !== undefined) return opened;
+    }
+    throw new UnavailableError(
+      'DEADLINE',
+      `${this.#stores.main.name}: other openings were always faster; try again later.`,
+    );
+  }
+
+  async #discover(): Promise<Discovery> {
+    const wantsProfile = this.#stores.main.conformance !== 'known';
+    const place = await lookAround(this.#stores, this.#guard, wantsProfile);
+    if (place.manifestIds.length === 0) return this.#create(place);
+    if (this.#o.errorIfExists && !this.#isCreating) {
+      throw new InvalidArgumentError(
+        'ALREADY_EXISTS',
+        `${this.#where()}: a database exists here and errorIfExists is set.`,
+      );
+    }
+    return findNewest(this.#stores, place, this.#o, async () => {
+      if (place.identity !== undefined) await this.#checkConditions(IDENTITY_PATH, place.identity.bytes);
+    });
+  }
+
+  #where(): string {
+    const { main, path } = this.#stores;
+    return path === '' ? main.name : `${main.name} (${path})`;
+  }
+
+  // ---- creating
+
+  async #create(place: Place): Promise<Discovery> {
+    await assertNothingThere(this.#stores, place);
+    if (!this.#o.createIfMissing) {
+      throw new InvalidArgumentError(
+        'NOT_A_DATABASE',
+        `${this.#where()}: no database is here and createIfMissing is false. Check the path, or create it.`,
+      );
+    }
+    await this.#assertStoreProfile(place);
+    this.#isCreating = true;
+    const databaseId = new Uint8Array(16);
+    this.#o.random.fill(databaseId);
+    const author = this.#author(databaseId);
+    const manifest = emptyManifest(this.#o.compatibility === 'slatedb-0.17' ? 2 : 1, this.#stores.hasWalStore);
+    const sealed = sealManifest({ id: 1, manifest, previous: undefined, author, epoch: 0, witness: NO_WITNESS });
+    const answer = await this.#stores.main.put(manifestPath(1), sealed.bytes, {
+      condition: 'if-absent',
+      putId: sealed.putId,
+    });
+    if (answer.outcome === 'unknown') throw unanswered(this.#where(), 'manifest 1', answer.cause);
+    // Refused: somebody else creates it at this moment; go on with theirs.
+    if (answer.outcome === 'refused') return this.#discover();
+    const identity = encodeIdentity({
+      databaseId,
+      createdAtMs: this.#o.clock.nowMs(),
+      creator: CREATOR,
+      separateWalStore: this.#stores.hasWalStore,
+    });
+    const putId = makeUlid(this.#o.clock.nowMs(), this.#o.random);
+    await Promise.all([
+      this.#stores.main.put(IDENTITY_PATH, identity, { condition: 'if-absent', putId }),
+      this.#checkConditions(manifestPath(1), sealed.bytes),
+    ]);
+    return this.#discover();
+  }
+
+  #author(databaseId: Uint8Array): Author {
+    const { clock, random, owner } = this.#o;
+    return new Author({ clock, random, owner, databaseId, role: 'writer' });
+  }
+
+  // ---- what must hold
+
+  /**
+   * One request that a store which honours conditions refuses: the bytes that are there, put again if absent. Nothing
+   * changes either way.
+   */
+  async #checkConditions(path: string, bytes: Uint8Array): Promise<void> {
+    if (this.#conditionsChecked) return;
+    const putId = makeUlid(this.#o.clock.nowMs(), this.#o.random);
+    const answer = await this.#stores.main.put(path, bytes, { condition: 'if-absent', putId });
+    if (answer.outcome === 'applied' && answer.attempt === 'now') {
+      // A collected manifest can have been put back by this very request: then the store did nothing wrong.
+      const [newest] = (await listManifestIds(this.#stores.main)).slice(-1);
+      if (path === IDENTITY_PATH || manifestPath(newest ?? 0) === path) throw this.#unsuitable();
+      return;
+    }
+    this.#conditionsChecked = true;
+  }
+
+  #unsuitable(): InvalidArgumentError {
+    return new InvalidArgumentError(
+      'STORE_UNSUITABLE',
+      `${this.#where()}: the store accepted a second creation of an existing object (it ignores If-None-Match). Without conditional writes two writers would destroy each other's data, so it is used for reading only (openReader).`,
+    );
+  }
+
+  #assertWritable(found: Discovery): void {
+    assertUsable(this.#stores, found);
+    const { manifest, id } = found.newest;
+    if ((manifest.segments?.length ?? 0) > 0 || manifest.segmentExtractorName !== undefined) {
+      throw new IncompatibleError(
+        'SEGMENTS_UNSUPPORTED',
+        `${this.#where()}: this database is segmented (extractor ${manifest.segmentExtractorName ?? 'without a name'}). It can be read with openReader, not written.`,
+      );
+    }
+    if (manifest.hasUnknownFields) {
+      throw new IncompatibleError(
+        'FORMAT_TOO_NEW',
+        `${this.#where()}: manifest ${id} has fields that this version does not know and would lose. Open it with a newer version, or read it with openReader.`,
+      );
+    }
+  }
+
+  async #assertSuitable(found: Discovery): Promise<void> {
+    if (found.identity === undefined) await this.#checkConditions(manifestPath(found.newest.id), found.newestBytes);
+    await this.#assertStoreProfile(found);
+  }
+
+  /** The full probe, once for each store; its result is kept beside the database. */
+  async #assertStoreProfile(place: Place): Promise<void> {
+    const { main } = this.#stores;
+    if (main.conformance === 'known' || storedProfileFits(place, main.name)) return;
+    const { clock, random } = this.#o;
+    const profile = await probeStore(main, { clock, random });
+    if (!profile.conditionalCreate) throw this.#unsuitable();
+    const bytes = new TextEncoder().encode(JSON.stringify({ ...profile, store: main.name }));
+    await main.put(STORE_PROFILE_PATH, bytes, { condition: 'any', putId: makeUlid(clock.nowMs(), random) });
+  }
+
+  /** Whether a manifest newer than `id` is listed now. */
+  async #isOutdated(id: number): Promise<boolean> {
+    const ids = await listManifestIds(this.#stores.main, id);
+    return ids.some((x) => x > id);
+  }
+
+  // ---- claiming and fencing
+
+  async #takeOver(found: Discovery): Promise<OpenedForWriting | undefined> {
+    const { newest, identity, boundary } = found;
+    const databaseId = identity?.value.databaseId ?? newest.seal?.identity.databaseId ?? this.#drawId();
+    const author = this.#author(databaseId);
+    const canSettleEmptyPuts = this.#stores.main.conformance === 'known' || (identity?.keepsMetadata ?? false);
+    const profile = chooseProfile(this.#o.compatibility, found, this.#wal.hasZeroByteFence, canSettleEmptyPuts);
+    const witness = this.#witness(newest);
+    this.#forms.note(newest);
+    await this.#forms.learn(this.#tableStore.view(newest.manifest));
+    const claim = this.#forms.correct(this.#claim(newest.manifest, profile));
+    const id = newest.id + 1;
+    const sealed = sealManifest({
+      id,
+      manifest: claim,
+      previous: newest,
+      author,
+      epoch: claim.writerEpoch,
+      witness,
+      claims: true,
+    });
+    const [answer] = await Promise.all([
+      this.#stores.main.put(manifestPath(id), sealed.bytes, { condition: 'if-absent', putId: sealed.putId }),
+      identity === undefined ? this.#adopt(databaseId) : undefined,
+    ]);
+    if (answer.outcome === 'refused') return undefined;
+    if (answer.outcome === 'unknown') throw unanswered(this.#where(), `manifest ${id}`, answer.cause);
+    if (!(await this.#claimCounts(id, found))) return undefined;
+    const claimed = loadManifest(id, sealed.bytes);
+    if (!this.#o.walEnabled && profile.fence === 'table') {
+      await this.#assertStillOwner(claimed);
+      return this.#opened({ author, profile, claimed, hasBoundary: boundary.exists }, this.#noFence());
+    }
+    const fence = await this.#fence(claimed, author, profile);
+    await this.#assertStillOwner(claimed);
+    return this.#opened({ author, profile, claimed, hasBoundary: boundary.exists }, fence);
+  }
+
+  #opened(
+    parts: Pick<OpenedForWriting, 'author' | 'profile' | 'claimed' | 'hasBoundary'>,
+    fence: OpenedForWriting['fence'],
+  ): OpenedForWriting {
+    return { ...parts, guard: this.#guard, wal: this.#wal, fence, forms: this.#forms };
+  }
+
+  /** Without a log the highest known id stands for the fence, so that a later opening with a log goes on behind it. */
+  #noFence(): OpenedForWriting['fence'] {
+    return { id: this.#wal.end, digest: { kind: 'object', bytes: new Uint8Array(16) }, lastSeq: this.#wal.greatestSeq };
+  }
+
+  #drawId(): Uint8Array {
+    const id = new Uint8Array(16);
+    this.#o.random.fill(id);
+    return id;
+  }
+
+  /** Gives a database that SlateDB made the identity that our seals name. */
+  async #adopt(databaseId: Uint8Array): Promise<void> {
+    const bytes = encodeIdentity({
+      databaseId,
+      createdAtMs: this.#o.clock.nowMs(),
+      creator: CREATOR,
+      separateWalStore: this.#stores.hasWalStore,
+    });
+    const putId = makeUlid(this.#o.clock.nowMs(), this.#o.random);
+    await this.#stores.main.put(IDENTITY_PATH, bytes, { condition: 'if-absent', putId });
+  }
+
+  #witness(newest: LoadedManifest): TailWitness {
+    const { end } = this.#wal;
+    const digest = this.#wal.digestOf(end);
+    if (digest === undefined) return newest.seal?.manifest?.walTail ?? NO_WITNESS;
+    return { id: end, lastSeq: Math.max(this.#wal.greatestSeq, newest.manifest.lastL0Seq), digest: digest.bytes };
+  }
+
+  #claim(m: Manifest, profile: WriteProfile): Manifest {
+    const { manifestHeader } = profile;
+    const isFirst = manifestHeader === 1;
+    return {
+      ...m,
+      headerVersion: manifestHeader,
+      writerEpoch: m.writerEpoch + 1,
+      walIdLastSeen: Math.max(m.walIdLastSeen, this.#wal.end),
+      walStoreUri: isFirst ? (this.#stores.hasWalStore ? (m.walStoreUri ?? '') : undefined) : undefined,
+      segments: isFirst ? undefined : (m.segments ?? []),
+    };
+  }
+
+  /** Whether the claim is the newest manifest, as far as its age requires to look. */
+  async #claimCounts(id: number, found: Discovery): Promise<boolean> {
+    if (found.boundary.exists) {
+      const { value } = await readBoundary(this.#stores.main);
+      if (id <= value) return false;
+    }
+    if (this.#guard.ageMs(found.stamp) <= FENCE_VALIDITY_MS) return true;
+    const ids = await listManifestIds(this.#stores.main, id);
+    return ids[ids.length - 1] === id;
+  }
+
+  /** Puts the fence behind the end of the log; verifies what an older writer put there meanwhile. */
+  async #fence(claimed: LoadedManifest, author: Author, profile: WriteProfile): Promise<OpenedForWriting['fence']> {
+    const { main, wal } = this.#stores;
+    const codec = await loadCodec('none');
+    const { lastL0Seq } = claimed.manifest;
+    for (let id = this.#wal.end + 1; ; id++) {
+      const isFirstTry = id === this.#wal.end + 1;
+      const lastSeq = Math.max(lastL0Seq, this.#wal.greatestSeq);
+      const facts = {
+        id,
+        epoch: claimed.manifest.writerEpoch,
+        newestManifestId: claimed.id,
+        // Objects that an older writer adds at this moment have not been read: the chain starts anew.
+        predecessor: isFirstTry ? this.#wal.digestOf(this.#wal.end) : undefined,
+        lastSeq,
+      };
+      const encoded: EncodedWalObject = encodeFence(facts, profile.fence, codec, author);
+      const answer = await wal.put(walPath(id), encoded.bytes, { condition: 'if-absent', putId: encoded.putId });
+      if (answer.outcome === 'unknown') throw unanswered(this.#where(), `the fence at WAL id ${id}`, answer.cause);
+      if (answer.outcome === 'refused') {
+        await this.#assertOwner(claimed, await listManifestIds(main, claimed.id));
+        continue;
+      }
+      if (!isFirstTry) await this.#verifyPassed(id - 1, claimed);
+      return { id, digest: encoded.digest, lastSeq: Math.max(lastL0Seq, this.#wal.greatestSeq) };
+    }
+  }
+
+  async #verifyPassed(to: number, claimed: LoadedManifest): Promise<void> {
+    await this.#wal.extend(to);
+    const verdict = this.#wal.verdict(claimed);
+    if (verdict !== undefined) throw verdict;
+  }
+
+  /** An opening that took long looks at the epoch once more before it serves anything. */
+  async #assertStillOwner(claimed: LoadedManifest): Promise<void> {
+    if (this.#guard.ageMs(this.#firstStamp) <= FENCE_VALIDITY_MS) return;
+    const stamp = this.#guard.stamp();
+    await this.#assertOwner(claimed, await listManifestIds(this.#stores.main, claimed.id));
+    this.#guard.confirm(stamp);
+  }
+
+  async #assertOwner(claimed: LoadedManifest, ids: readonly number[]): Promise<void> {
+    const newest = ids[ids.length - 1];
+    if (newest === undefined) {
+      throw new FencedError(
+        'WRITER_FENCED',
+        `${this.#where()}: our claim, manifest ${claimed.id}, is gone; another writer works here.`,
+      );
+    }
+    assertThat(newest >= claimed.id, 'a list from our claim on begins with it');
+    if (newest === claimed.id) return;
+    const got = await this.#stores.main.get(manifestPath(newest));
+    if (got === undefined) return this.#assertOwner(claimed, await listManifestIds(this.#stores.main, claimed.id));
+    const loaded = loadManifest(newest, got.bytes);
+    if (loaded.manifest.writerEpoch > claimed.manifest.writerEpoch)
+      throw fencedBy(loaded, claimed.manifest.writerEpoch);
+  }
+}
+
+function storedProfileFits(place: Place, storeName: string): boolean {
+  if (place.storeProfile === undefined) return false;
+  try {
+    const profile = JSON.parse(new TextDecoder().decode(place.storeProfile.bytes)) as Record<string, unknown>;
+    return profile['store'] === storeName && profile['conditionalCreate'] === true;
+  } catch {
+    // Not JSON: the store is probed again and the object replaced.
+    return false;
+  }
+}
+
+function emptyManifest(headerVersion: 1 | 2, hasWalStore: boolean): Manifest {
+  return {
+    headerVersion,
+    externalDbs: [],
+    initialized: true,
+    writerEpoch: 0,
+    compactorEpoch: 0,
+    replayAfterWalId: 0,
+    walIdLastSeen: 0,
+    lastCompacted: undefined,
+    l0: [],
+    runs: [],
+    lastL0ClockTick: NO_TICK,
+    checkpoints: [],
+    lastL0Seq: 0,
+    recentSnapshotMinSeq: 0,
+    walStoreUri: headerVersion === 1 && hasWalStore ? '' : undefined,
+    sequenceTracker: encodeTracker({ seqs: [], timesS: [] }),
+    segments: headerVersion === 2 ? [] : undefined,
+    segmentExtractorName: undefined,
+    unviewedTables: [],
+    hasUnknownFields: false,
+  };
+}
+
+function unanswered(where: string, what: string, cause: unknown): UnavailableError {
+  return new UnavailableError(
+    'WRITE_OUTCOME_UNKNOWN',
+    `${where}: no answer says whether ${what} was written. Opening again settles it.`,
+    { outcome: 'unknown', cause },
+  );
+}

@@ -1,0 +1,227 @@
+/**
+ * The reading half of the public face, the same for a database, a snapshot and a reader.
+ *
+ * `get` is a plain function: an answer from memory costs one resolved promise and no other allocation than the value.
+ */
+import { mapLimit } from '../common/async.ts';
+import { abortError, type Clock } from '../common/clock.ts';
+import {
+  CorruptionError,
+  type Finding,
+  InvalidArgumentError,
+  isCorruption,
+  UnavailableError,
+} from '../common/errors.ts';
+import { NO_TS } from '../format/row-flags.ts';
+import type { MergeOperator } from '../lsm/merge-operator.ts';
+import { type FoundValue, type LookupOptions, lookup, lookupNow, NOT_NOW, type ReadView } from '../lsm/point-lookup.ts';
+import { type Bytes, type RangeOptions, toKey, toRange } from './keys.ts';
+import { ScanIterator } from './scan-iterator.ts';
+import { checkNames, checkReadOptions, checkReadValues, type ReadOptions } from './write-options.ts';
+import { CALLS_PER_TURN } from './writer.ts';
+
+export interface ScanOptions extends RangeOptions, ReadOptions {
+  /** From the last key to the first. */
+  reverse?: boolean;
+  /** At most this many rows. */
+  limit?: number;
+}
+
+/** A value with what is known about it. */
+export interface ValueWithMeta {
+  value: Uint8Array;
+  /** Sequence number of the newest write that went into it. */
+  seq: bigint;
+  /** When it was written, ms since the epoch; undefined if the row does not say. */
+  createTs: number | undefined;
+  /** When it expires; undefined: never. */
+  expireTs: number | undefined;
+  /** A newer version may lie in a damaged stretch; `findings` says where. */
+  possiblyStale: boolean;
+  findings: readonly Finding[];
+}
+
+/** Where reads look and how. */
+export interface ReadSource {
+  readonly clock: Clock;
+  readonly hideExpired: boolean;
+  readonly mergeOperator: MergeOperator | undefined;
+  view(): ReadView;
+  /** Highest sequence number that may be seen. */
+  maxSeq(remoteOnly: boolean): number;
+  assertServing(): void;
+  /** After a table was found missing: true if the view was renewed and the read can be made again; else rejects. */
+  renewView(error: CorruptionError): Promise<boolean>;
+}
+
+const SCAN_NAMES = new Set(['gte', 'gt', 'lte', 'lt', 'prefix', 'reverse', 'limit', 'signal', 'durabilityFilter']);
+const PARALLEL_LOOKUPS = 16;
+
+export class Reads {
+  readonly #source: ReadSource;
+  /** Used by lookups that end in the same turn. */
+  readonly #options: LookupOptions;
+  readonly #now: (() => number) | undefined;
+  #calls = 0;
+
+  constructor(source: ReadSource) {
+    this.#source = source;
+    this.#now = source.hideExpired ? () => source.clock.nowMs() : undefined;
+    this.#options = { maxSeq: 0, now: this.#now, mergeOperator: source.mergeOperator };
+  }
+
+  get(key: Bytes, o: ReadOptions | undefined): Promise<Uint8Array | undefined> {
+    try {
+      if (o !== undefined) checkReadOptions(o);
+      const maxSeq = this.#begin(o);
+      const k = toKey(key);
+      this.#options.maxSeq = maxSeq;
+      const value = lookupNow(this.#source.view(), k, this.#options);
+      if (value !== NOT_NOW) return this.#give(value);
+      return this.#lookup(k, maxSeq, o).then((found) => found?.value);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  has(key: Bytes, o: ReadOptions | undefined): Promise<boolean> {
+    return this.get(key, o).then((value) => value !== undefined);
+  }
+
+  getWithMeta(key: Bytes, o: ReadOptions | undefined): Promise<ValueWithMeta | undefined> {
+    try {
+      if (o !== undefined) checkReadOptions(o);
+      const maxSeq = this.#begin(o);
+      return this.#lookup(toKey(key), maxSeq, o).then(toMeta);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  async getMany(keys: readonly Bytes[], o: ReadOptions | undefined): Promise<(Uint8Array | undefined)[]> {
+    if (o !== undefined) checkReadOptions(o);
+    const maxSeq = this.#begin(o);
+    if (!Array.isArray(keys)) throw new InvalidArgumentError('BAD_ARGUMENT', 'getMany needs an array of keys.');
+    const view = this.#source.view();
+    const wanted = keys.map(toKey);
+    const results = new Array<Uint8Array | undefined>(wanted.length);
+    const pending: number[] = [];
+    this.#options.maxSeq = maxSeq;
+    for (let i = 0; i < wanted.length; i++) {
+      const value = lookupNow(view, wanted[i], this.#options);
+      if (value === NOT_NOW) pending.push(i);
+      else results[i] = value;
+    }
+    if (pending.length === 0) return results;
+    const copies = pending.map((i) => new Uint8Array(wanted[i]));
+    const errors = new Map<number, CorruptionError>();
+    await mapLimit(pending, PARALLEL_LOOKUPS, async (i, n) => {
+      try {
+        results[i] = (await this.#lookup(copies[n], maxSeq, o))?.value;
+      } catch (error) {
+        if (!isCorruption(error)) throw error;
+        errors.set(i, error);
+      }
+    });
+    if (errors.size > 0) throw manyDamaged(results, errors);
+    return results;
+  }
+
+  scan(o: ScanOptions | undefined): ScanIterator {
+    const options = o ?? {};
+    checkNames(options, SCAN_NAMES);
+    checkReadValues(options);
+    const { limit, reverse, signal } = options;
+    if (limit !== undefined && !(Number.isSafeInteger(limit) && limit >= 0)) {
+      throw new InvalidArgumentError(
+        'BAD_ARGUMENT',
+        `limit must be a whole number of at least 0, not ${String(limit)}.`,
+      );
+    }
+    if (reverse !== undefined && typeof reverse !== 'boolean') {
+      throw new InvalidArgumentError('BAD_ARGUMENT', 'reverse must be true or false.');
+    }
+    const source = this.#source;
+    const maxSeq = this.#begin(options);
+    return new ScanIterator({
+      view: source.view(),
+      range: toRange(options),
+      reverse: reverse ?? false,
+      limit: limit ?? Number.POSITIVE_INFINITY,
+      maxSeq,
+      nowMs: this.#now?.(),
+      mergeOperator: source.mergeOperator,
+      clock: source.clock,
+      signal,
+      assertServing: () => source.assertServing(),
+      onError: async (error) => {
+        if (!isMissingTable(error) || !(await source.renewView(error))) throw error;
+        throw new UnavailableError(
+          'VIEW_EXPIRED',
+          'A table of this scan was collected meanwhile; start the scan again.',
+          {
+            cause: error,
+          },
+        );
+      },
+    });
+  }
+
+  /** Checks that may fail before anything is read; returns the highest visible sequence number. */
+  #begin(o: ReadOptions | undefined): number {
+    this.#source.assertServing();
+    if (o === undefined) return this.#source.maxSeq(false);
+    if (o.signal?.aborted) throw abortError(o.signal);
+    return this.#source.maxSeq(o.durabilityFilter === 'remote');
+  }
+
+  #give(value: Uint8Array | undefined): Promise<Uint8Array | undefined> {
+    if ((++this.#calls & (CALLS_PER_TURN - 1)) !== 0) return Promise.resolve(value);
+    return this.#source.clock.yieldToLoop().then(() => value);
+  }
+
+  async #lookup(key: Uint8Array, maxSeq: number, o: ReadOptions | undefined): Promise<FoundValue | undefined> {
+    const own = new Uint8Array(key);
+    const options: LookupOptions = { maxSeq, now: this.#now, mergeOperator: this.#source.mergeOperator };
+    for (let attempt = 0; ; attempt++) {
+      try {
+        const found = await lookup(this.#source.view(), own, options);
+        if (o?.signal?.aborted) throw abortError(o.signal);
+        return found;
+      } catch (error) {
+        if (attempt >= MAX_RENEWALS || !isMissingTable(error) || !(await this.#source.renewView(error))) throw error;
+      }
+    }
+  }
+}
+
+/** Views a single read may outlive before it gives up. */
+const MAX_RENEWALS = 5;
+
+function isMissingTable(error: unknown): error is CorruptionError {
+  return isCorruption(error) && error.findings.some((f) => f.code === 'MISSING_OBJECT');
+}
+
+function toMeta(found: FoundValue | undefined): ValueWithMeta | undefined {
+  if (found === undefined) return undefined;
+  return {
+    value: found.value,
+    seq: BigInt(found.seq),
+    createTs: found.createTs === NO_TS ? undefined : found.createTs,
+    expireTs: found.expireTs === NO_TS ? undefined : found.expireTs,
+    possiblyStale: found.possiblyStale,
+    findings: found.findings,
+  };
+}
+
+/** Error of a `getMany` that met damage: `results` has the value, undefined or the error of each key. */
+function manyDamaged(results: (Uint8Array | undefined)[], errors: Map<number, CorruptionError>): CorruptionError {
+  const all = [...errors.values()];
+  const error = new CorruptionError(
+    `${errors.size} of ${results.length} keys could not be read; the error's results say which. First: ${all[0].message}`,
+    all.flatMap((e) => e.findings),
+  );
+  const perKey = results.map((value, i) => errors.get(i) ?? value);
+  Object.defineProperty(error, 'results', { value: perKey, enumerable: true });
+  return error;
+}

@@ -1,0 +1,111 @@
+/** Puts the parts of a writer together around what the opening found, and replays the log. */
+import { nextInt } from '../common/random.ts';
+import { loadCodec } from '../format/codecs.ts';
+import { ManifestLog } from '../lsm/manifest-log.ts';
+import type { TableStore } from '../lsm/tree-view.ts';
+import type { DatabaseStores } from './database-stores.ts';
+import { Db } from './db.ts';
+import type { OpenedForWriting } from './open-writer.ts';
+import type { ResolvedOptions } from './options.ts';
+import { applyRows } from './replay.ts';
+import { TableFlusher } from './table-flusher.ts';
+import { WalFlusher } from './wal-flusher.ts';
+import { WriteState } from './write-state.ts';
+import { Writer } from './writer.ts';
+
+export async function startWriter(
+  stores: DatabaseStores,
+  options: ResolvedOptions,
+  opened: OpenedForWriting,
+  tableStore: TableStore,
+  onClosed: () => void,
+): Promise<Db> {
+  const { author, guard, claimed, profile, fence, forms } = opened;
+  const { random } = options;
+  const codec = await loadCodec(options.compressionCodec);
+  const { manifest } = claimed;
+  const tick = Number(manifest.lastL0ClockTick);
+  const state = new WriteState(
+    options,
+    tableStore.view(manifest),
+    { lastSeq: manifest.lastL0Seq, lastTickMs: Math.max(0, tick) },
+    () => nextInt(random, 2 ** 31),
+  );
+  let wal: WalFlusher | undefined;
+  const manifests = new ManifestLog({
+    store: stores.main,
+    author,
+    guard,
+    epoch: manifest.writerEpoch,
+    current: claimed,
+    hasBoundary: opened.hasBoundary,
+    witness: () => wal?.witness ?? { id: fence.id, lastSeq: fence.lastSeq, digest: fence.digest.bytes },
+    onAdopt: (loaded) => {
+      const m = loaded.manifest;
+      forms.note(loaded);
+      // One step for readers: tables in, memtables whose rows they hold out.
+      state.frozen = state.frozen.filter((f) => f.table.lastSeq > m.lastL0Seq);
+      state.refreshView(tableStore.view(m));
+    },
+  });
+  const tables = new TableFlusher({
+    state,
+    store: stores.main,
+    author,
+    manifests,
+    format: {
+      blockBytes: options.sstBlockSizeBytes,
+      codec,
+      filter: { form: profile.filter, bitsPerKey: options.filterBitsPerKey, minKeys: options.minFilterKeys },
+    },
+    lastWalId: () => wal?.lastDurableId,
+    prepareCommit: () => forms.learn(state.view.tree),
+    correct: (m) => forms.correct(m),
+  });
+  if (options.walEnabled) {
+    wal = new WalFlusher({
+      state,
+      store: stores.wal,
+      author,
+      guard,
+      manifests,
+      format: { blockBytes: options.sstBlockSizeBytes, codec, filterForm: profile.filter },
+      fence,
+      onTableDurable: () => tables.advance(),
+    });
+  }
+  let db: Db | undefined;
+  const writer = new Writer({ state, wal, tables, onWrite: () => db?.noteWrite() });
+  await replay(opened, state, writer, tables);
+  wal?.startAt(state.active, state.active.rowCount);
+  db = new Db({ stores, state, writer, wal, tables, tableStore, manifests, onClosed });
+  return db;
+}
+
+/** Applies the rows of the log that are not in tables; flushes as it goes where they exceed the memory for unflushed rows. */
+async function replay(
+  opened: OpenedForWriting,
+  state: WriteState,
+  writer: Writer,
+  tables: TableFlusher,
+): Promise<void> {
+  const { wal } = opened;
+  const { options } = state;
+  const last = Math.min(wal.end, opened.fence.id - 1);
+  for (let id = wal.from; id <= last; id++) {
+    const object = await wal.take(id);
+    const createTs = await applyRows(object, state.active, state.lastSeq, state.clock);
+    state.lastTickMs = Math.max(state.lastTickMs, createTs);
+    state.lastSeq = Math.max(state.lastSeq, object.maxSeq);
+    state.durableSeq = state.lastSeq;
+    state.sentSeq = state.lastSeq;
+    if (state.active.dataBytes < options.l0SstSizeBytes) continue;
+    const frozen = writer.freeze();
+    if (frozen !== undefined) frozen.lastWalId = id;
+    tables.advance();
+    while (state.unflushedBytes > options.maxUnflushedBytes && state.frozen.length > 0) {
+      await new Promise<void>((resolve) => state.onSpace(resolve));
+      state.assertServing();
+    }
+  }
+}

@@ -1,0 +1,285 @@
+/**
+ * Turns frozen memtables into L0 tables: builds and uploads several at once, commits them one by one, oldest first.
+ *
+ * Invariants: a table is committed only after its rows are durable in the log (with a log), so no reader of tables sees what
+ * a takeover would lose; ULIDs are drawn in the order of the memtables and exceed every ULID of the manifest, because
+ * collectors compare their times; one manifest version moves the replay point together with the table that justifies it.
+ */
+import { type Deferred, deferred, ignoreRejection } from '../common/async.ts';
+import { sleep } from '../common/clock.ts';
+import { FencedError, isCorruption } from '../common/errors.ts';
+import { makeUlid, type Ulid, ulidToBytes } from '../common/ulid.ts';
+import { type Manifest, NO_TICK, type TableView } from '../format/manifest-types.ts';
+import { tablePath } from '../format/object-names.ts';
+import { encodeSeal } from '../format/seal.ts';
+import { appendToTracker, decodeTracker, encodeTracker } from '../format/sequence-tracker.ts';
+import type { BuiltTable, TableFacts } from '../format/table-builder.ts';
+import type { Author } from '../lsm/author.ts';
+import type { ManifestLog } from '../lsm/manifest-log.ts';
+import { buildTable, type TableFormat } from '../lsm/memtable-to-table.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import type { FrozenMemtable, WriteState } from './write-state.ts';
+
+const MAX_PARALLEL = 4;
+const RETRY_FIRST_MS = 200;
+const RETRY_MAX_MS = 10_000;
+/** Warned at this many L0 tables and again at each doubling. */
+const WARN_L0 = 8;
+
+interface Job {
+  frozen: FrozenMemtable;
+  /** The uploaded table; undefined if no version of the memtable is kept. */
+  upload: Promise<TableView | undefined>;
+}
+
+export interface TableFlusherOptions {
+  state: WriteState;
+  store: ObjectStore;
+  author: Author;
+  manifests: ManifestLog;
+  format: TableFormat;
+  /** Newest WAL id known to be durable; undefined without a log. */
+  lastWalId(): number | undefined;
+  /** Learns what `correct` needs; may fetch. */
+  prepareCommit(): Promise<void>;
+  /** Puts what the tables' own info blocks say in place of what the manifest says. */
+  correct(manifest: Manifest): Manifest;
+}
+
+export class TableFlusher {
+  readonly #o: TableFlusherOptions;
+  #jobs: Job[] = [];
+  #newestUlid: Ulid | undefined;
+  #committing = false;
+  #waiters: { table: FrozenMemtable; done: Deferred<void> }[] = [];
+  #warnedAt = WARN_L0;
+  #stallWarned = false;
+  readonly #stopped = new AbortController();
+
+  constructor(options: TableFlusherOptions) {
+    this.#o = options;
+    options.state.onEnd((error) => {
+      this.#stopped.abort();
+      for (const w of this.#waiters) w.done.reject(error);
+      this.#waiters = [];
+    });
+  }
+
+  get isIdle(): boolean {
+    return this.#o.state.frozen.length === 0;
+  }
+
+  /** Resolves when the table of `frozen` is named by the manifest. */
+  committed(frozen: FrozenMemtable): Promise<void> {
+    if (!this.#o.state.frozen.includes(frozen)) return Promise.resolve();
+    const done = deferred<void>();
+    this.#waiters.push({ table: frozen, done });
+    return done.promise;
+  }
+
+  /** Starts what can be started. Called when a memtable was frozen, became durable, or something was committed. */
+  advance(): void {
+    if (this.#stopped.signal.aborted) return;
+    const { state, manifests } = this.#o;
+    while (this.#jobs.length < this.#parallel()) {
+      const frozen = state.frozen.find((f) => !this.#jobs.some((j) => j.frozen === f));
+      if (frozen === undefined) break;
+      if (state.options.walEnabled && frozen.lastWalId === undefined) break;
+      if (manifests.current.manifest.l0.length + this.#jobs.length >= state.options.l0MaxSsts) {
+        this.#warnStall();
+        break;
+      }
+      const upload = this.#buildAndUpload(frozen);
+      ignoreRejection(upload);
+      this.#jobs.push({ frozen, upload });
+    }
+    if (!this.#committing && this.#jobs.length > 0) {
+      this.#committing = true;
+      ignoreRejection(this.#commitAll());
+    }
+  }
+
+  #parallel(): number {
+    const { memoryBytes, l0SstSizeBytes } = this.#o.state.options;
+    return Math.max(1, Math.min(MAX_PARALLEL, Math.floor(memoryBytes / 8 / l0SstSizeBytes)));
+  }
+
+  #warnStall(): void {
+    if (this.#stallWarned) return;
+    this.#stallWarned = true;
+    const { state } = this.#o;
+    state.logger.warn(
+      `flushing pauses: there are ${state.options.l0MaxSsts} L0 tables (option l0MaxSsts) and nothing compacts them; writes will be refused when maxUnflushedBytes is reached`,
+    );
+  }
+
+  #nextUlid(): Ulid {
+    const { author, manifests } = this.#o;
+    const { manifest } = manifests.current;
+    let after = this.#newestUlid;
+    for (const id of [manifest.lastCompacted, ...manifest.l0.map((v) => v.table.id)]) {
+      if (id !== undefined && (after === undefined || id > after)) after = id;
+    }
+    this.#newestUlid = makeUlid(author.clock.nowMs(), author.random, after);
+    return this.#newestUlid;
+  }
+
+  async #buildAndUpload(frozen: FrozenMemtable): Promise<TableView | undefined> {
+    const { state, author, format } = this.#o;
+    const id = this.#nextUlid();
+    const putId = makeUlid(author.clock.nowMs(), author.random);
+    // With a log all rows of the table are durable by now; without one they become so together.
+    const bound = state.oldestSnapshot(frozen.table.lastSeq);
+    const built = await buildTable(frozen.table, bound, format, state.clock, (facts) =>
+      this.#seal(id, putId, frozen, facts),
+    );
+    if (built === undefined) return undefined;
+    state.inFlightBytes += built.bytes.length;
+    try {
+      await this.#upload(id, putId, built);
+    } finally {
+      state.inFlightBytes -= built.bytes.length;
+    }
+    return {
+      viewId: id,
+      table: { id, info: built.info, formatVersion: 2 },
+      visibleRange: undefined,
+    };
+  }
+
+  #seal(id: Ulid, putId: Ulid, frozen: FrozenMemtable, facts: TableFacts): Uint8Array {
+    const { author, manifests } = this.#o;
+    return encodeSeal({
+      kind: 'table',
+      identity: author.identity({
+        objectId: ulidToBytes(id),
+        putId,
+        epoch: manifests.epoch,
+        newestManifestId: manifests.current.id,
+        formatVersion: 2,
+        codec: this.#o.format.codec.name,
+      }),
+      lineage: {
+        level: 'l0',
+        minSeq: facts.minSeq,
+        maxSeq: facts.maxSeq,
+        maxCreateTs: facts.maxCreateTs,
+        rows: facts.rowCount,
+        replayAfterWalId: frozen.lastWalId ?? manifests.current.manifest.replayAfterWalId,
+      },
+      rows: facts.rows,
+    });
+  }
+
+  /** Puts the table, again and again until it is there or everything stops. */
+  async #upload(id: Ulid, putId: Ulid, built: BuiltTable): Promise<void> {
+    const { state, store } = this.#o;
+    let wait = RETRY_FIRST_MS;
+    for (;;) {
+      try {
+        const answer = await store.put(tablePath(id), built.bytes, {
+          condition: 'if-absent',
+          putId,
+          signal: this.#stopped.signal,
+        });
+        if (answer.outcome === 'applied') return;
+        if (answer.outcome === 'refused') throw await this.#taken(id);
+        state.logger.warn('no answer says whether a table was stored; it is put again', { table: id });
+      } catch (error) {
+        if (this.#stopped.signal.aborted || error instanceof FencedError || isCorruption(error)) throw error;
+        state.logger.warn('a table could not be stored; it will be tried again', { table: id, error: String(error) });
+      }
+      await sleep(state.clock, wait, this.#stopped.signal);
+      wait = Math.min(wait * 2, RETRY_MAX_MS);
+    }
+  }
+
+  /** The name drawn at random is taken: only a copy of this process can have drawn it too. */
+  async #taken(id: Ulid): Promise<Error> {
+    await this.#o.manifests.refresh();
+    return new FencedError('WRITER_FENCED', `${this.#o.store.name}: table ${id} was written by somebody else.`, {
+      details: { table: id },
+    });
+  }
+
+  async #commitAll(): Promise<void> {
+    const { state } = this.#o;
+    let wait = RETRY_FIRST_MS;
+    try {
+      while (this.#jobs.length > 0 && !this.#stopped.signal.aborted) {
+        const job = this.#jobs[0];
+        const view = await job.upload;
+        try {
+          await this.#commit(job, view);
+        } catch (error) {
+          if (error instanceof FencedError || isCorruption(error) || this.#stopped.signal.aborted) throw error;
+          state.logger.warn('a manifest could not be written; it will be tried again', { error: String(error) });
+          await sleep(state.clock, wait, this.#stopped.signal);
+          wait = Math.min(wait * 2, RETRY_MAX_MS);
+          continue;
+        }
+        wait = RETRY_FIRST_MS;
+        this.#jobs.shift();
+        this.#done(job.frozen);
+        this.advance();
+      }
+    } catch (error) {
+      if (!this.#stopped.signal.aborted) state.fail(error);
+    } finally {
+      this.#committing = false;
+      if (!this.#stopped.signal.aborted) this.advance();
+    }
+  }
+
+  async #commit(job: Job, view: TableView | undefined): Promise<void> {
+    const { state, manifests } = this.#o;
+    await this.#o.prepareCommit();
+    const { table } = job.frozen;
+    if (!state.options.walEnabled) state.sentSeq = Math.max(state.sentSeq, table.lastSeq);
+    return manifests.commit((m) => {
+      if (m.lastL0Seq >= table.lastSeq) return undefined;
+      return this.#o.correct(this.#withTable(m, job.frozen, view));
+    });
+  }
+
+  #withTable(m: Manifest, frozen: FrozenMemtable, view: TableView | undefined): Manifest {
+    const { state } = this.#o;
+    const { table } = frozen;
+    const tick = BigInt(table.maxCreateTs === Number.NEGATIVE_INFINITY ? 0 : Math.trunc(table.maxCreateTs));
+    return {
+      ...m,
+      l0: view === undefined ? m.l0 : [view, ...m.l0],
+      replayAfterWalId: Math.max(m.replayAfterWalId, frozen.lastWalId ?? 0),
+      walIdLastSeen: Math.max(m.walIdLastSeen, this.#o.lastWalId() ?? 0),
+      lastL0Seq: table.lastSeq,
+      lastL0ClockTick: m.lastL0ClockTick === NO_TICK || tick > m.lastL0ClockTick ? tick : m.lastL0ClockTick,
+      recentSnapshotMinSeq: state.oldestSnapshot(table.lastSeq),
+      sequenceTracker: this.#tracker(m, frozen),
+    };
+  }
+
+  #tracker(m: Manifest, frozen: FrozenMemtable): Uint8Array | undefined {
+    const before = m.sequenceTracker === undefined ? { seqs: [], timesS: [] } : decodeTracker(m.sequenceTracker);
+    return encodeTracker(appendToTracker(before, frozen.trackerPairs, this.#o.state.clock.nowMs()));
+  }
+
+  /** The manifest names the table; the memtable left the view in the moment in which that manifest was adopted. */
+  #done(frozen: FrozenMemtable): void {
+    const { state, manifests } = this.#o;
+    if (!state.options.walEnabled) {
+      state.durableSeq = Math.max(state.durableSeq, frozen.table.lastSeq);
+      state.waiters.release(state.durableSeq);
+    }
+    const mine = this.#waiters.filter((w) => w.table === frozen);
+    this.#waiters = this.#waiters.filter((w) => w.table !== frozen);
+    for (const w of mine) w.done.resolve();
+    const l0 = manifests.current.manifest.l0.length;
+    if (l0 >= this.#warnedAt) {
+      this.#warnedAt = l0 * 2;
+      state.logger.warn(
+        `there are ${l0} L0 tables and no compactor: reads get slower with each; run a compactor on this database`,
+      );
+    }
+    state.spaceFreed();
+  }
+}

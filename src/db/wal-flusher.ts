@@ -1,0 +1,348 @@
+/**
+ * Makes rows durable: groups of rows become WAL objects, strictly one PUT at a time, ids contiguous.
+ *
+ * A durable write starts a PUT as soon as none is under way; whoever comes meanwhile shares the next one (group commit).
+ * Rows nobody waits for go along, or leave after `flushIntervalMs`. A group never spans two memtables and never divides a
+ * batch, so the id of a memtable's last group is exactly the point up to which its table replaces the log.
+ *
+ * Invariants: a WAL id is bound to its bytes from the first byte sent until it is known what became of it; nothing is
+ * acknowledged before everything older is durable, nor without a confirmation of the epoch that is recent enough
+ * (epoch-guard.ts); a slot that another's object holds means fenced.
+ */
+import { type Deferred, deferred, ignoreRejection } from '../common/async.ts';
+import { sleep, type Timer } from '../common/clock.ts';
+import { FencedError } from '../common/errors.ts';
+import { walPath } from '../format/object-names.ts';
+import type { Author } from '../lsm/author.ts';
+import type { EpochGuard } from '../lsm/epoch-guard.ts';
+import type { ManifestLog } from '../lsm/manifest-log.ts';
+import type { TailWitness } from '../lsm/manifest-store.ts';
+import type { Memtable } from '../lsm/memtable.ts';
+import type { WalDigest } from '../lsm/wal-object.ts';
+import { readWalObject } from '../lsm/wal-object.ts';
+import { type EncodedWalObject, encodeWalObject, type WalFormat } from '../lsm/wal-writer.ts';
+import type { ObjectStore, PutOutcome } from '../store/object-store.ts';
+import { unsettledWrite, type WriteState } from './write-state.ts';
+
+/** Rows beyond this many bytes wait for the next object; a larger batch is not divided. */
+const GROUP_BYTES = 8 * 1024 * 1024;
+/** Bytes of waiting rows from which a PUT starts although nobody waits for them. */
+const EAGER_BYTES = 4 * 1024 * 1024;
+const RETRY_FIRST_MS = 200;
+const RETRY_MAX_MS = 10_000;
+
+interface Group {
+  table: Memtable;
+  from: number;
+  to: number;
+  lastSeq: number;
+}
+
+interface Slot {
+  id: number;
+  group: Group;
+  encoded: EncodedWalObject;
+}
+
+export interface WalFlusherOptions {
+  state: WriteState;
+  /** Sees the root of the database in the store that holds the WAL. */
+  store: ObjectStore;
+  author: Author;
+  guard: EpochGuard;
+  manifests: ManifestLog;
+  format: WalFormat;
+  /** Id and digest of the fence of this opening. */
+  fence: { id: number; digest: WalDigest; lastSeq: number };
+  /** A frozen memtable is durable to its last row. */
+  onTableDurable(): void;
+}
+
+export class WalFlusher {
+  readonly #o: WalFlusherOptions;
+  #nextId: number;
+  #predecessor: WalDigest;
+  #tail: TailWitness;
+  /** First entry of `#table` that no group has taken. */
+  #table: Memtable;
+  #entry = 0;
+  #running = false;
+  #timer: Timer | undefined;
+  #timerFired = false;
+  #flushWaiters: { seq: number; done: Deferred<void> }[] = [];
+  #lastStartMs = Number.NEGATIVE_INFINITY;
+  #bound: Slot | undefined;
+  #retryMs = RETRY_FIRST_MS;
+  readonly #stopped = new AbortController();
+
+  constructor(options: WalFlusherOptions) {
+    this.#o = options;
+    this.#nextId = options.fence.id + 1;
+    this.#predecessor = options.fence.digest;
+    this.#tail = { id: options.fence.id, lastSeq: options.fence.lastSeq, digest: options.fence.digest.bytes };
+    this.#table = options.state.active;
+    options.state.onEnd(() => {
+      this.#stopped.abort();
+      this.#timer?.cancel();
+      this.#failFlushWaiters();
+    });
+  }
+
+  /** Newest WAL object known to be durable. */
+  get witness(): TailWitness {
+    return this.#tail;
+  }
+
+  get lastDurableId(): number {
+    return this.#tail.id;
+  }
+
+  /** Starts over at the active memtable: everything before it is in the log already. */
+  startAt(table: Memtable, entry: number): void {
+    this.#table = table;
+    this.#entry = entry;
+  }
+
+  /** Rows were added. `awaited`: somebody waits for them. */
+  rowsAdded(awaited: boolean): void {
+    if (awaited) this.#start();
+    else if (this.#timer === undefined && !this.#running) this.#armTimer();
+    else if (!this.#running && this.#pendingBytes() >= EAGER_BYTES) this.#start();
+  }
+
+  /** Resolves when everything written so far is durable. */
+  flush(): Promise<void> {
+    const { state } = this.#o;
+    if (state.durableSeq >= state.lastSeq && this.#bound === undefined) return Promise.resolve();
+    const done = deferred<void>();
+    this.#flushWaiters.push({ seq: state.lastSeq, done });
+    this.#start();
+    return done.promise;
+  }
+
+  #armTimer(): void {
+    const { clock, options } = this.#o.state;
+    this.#timer = clock.setTimer(options.flushIntervalMs, () => {
+      this.#timer = undefined;
+      this.#timerFired = true;
+      this.#start();
+    });
+  }
+
+  #pendingBytes(): number {
+    const { active } = this.#o.state;
+    if (this.#table !== active) return EAGER_BYTES;
+    const rows = active.rowCount - this.#entry;
+    return rows === 0 ? 0 : (active.dataBytes / active.rowCount) * rows;
+  }
+
+  #start(): void {
+    if (this.#running || this.#stopped.signal.aborted) return;
+    this.#running = true;
+    // Not at once: writes of the same turn share the group.
+    ignoreRejection(Promise.resolve().then(() => this.#run()));
+  }
+
+  async #run(): Promise<void> {
+    try {
+      while (!this.#stopped.signal.aborted && (this.#bound !== undefined || this.#isWanted())) {
+        await this.#keepInterval();
+        await this.#flushGroup();
+      }
+    } catch (error) {
+      this.#o.state.fail(error);
+    } finally {
+      this.#running = false;
+      if (!this.#stopped.signal.aborted && this.#hasRows()) {
+        if (this.#isWanted()) this.#start();
+        else if (this.#timer === undefined) this.#armTimer();
+      }
+    }
+  }
+
+  #hasRows(): boolean {
+    return this.#table !== this.#o.state.active || this.#entry < this.#table.rowCount;
+  }
+
+  #isWanted(): boolean {
+    if (!this.#hasRows()) return false;
+    const { state } = this.#o;
+    return (
+      this.#timerFired ||
+      !state.waiters.isEmpty ||
+      this.#flushWaiters.length > 0 ||
+      this.#table !== state.active ||
+      this.#pendingBytes() >= EAGER_BYTES
+    );
+  }
+
+  /** Holds back until the least time between two PUTs has passed. */
+  async #keepInterval(): Promise<void> {
+    const { clock, options } = this.#o.state;
+    const wait = this.#lastStartMs + options.minWalPutIntervalMs - clock.monotonicMs();
+    if (options.minWalPutIntervalMs > 0 && wait > 0)
+      await sleep(clock, wait, this.#stopped.signal).catch(() => undefined);
+    this.#lastStartMs = clock.monotonicMs();
+  }
+
+  async #flushGroup(): Promise<void> {
+    if (this.#stopped.signal.aborted) return;
+    let slot = this.#bound;
+    if (slot === undefined) {
+      const group = this.#takeGroup();
+      if (group === undefined) return;
+      slot = { id: this.#nextId, group, encoded: await this.#encode(group) };
+      this.#bound = slot;
+      this.#o.state.inFlightBytes += slot.encoded.bytes.length;
+      if (this.#stopped.signal.aborted) return;
+    }
+    if (await this.#put(slot)) await this.#settled(slot);
+  }
+
+  /** The next rows, whole batches up to the size of a group; passes on to the next memtable. */
+  #takeGroup(): Group | undefined {
+    const { state } = this.#o;
+    while (this.#entry === this.#table.rowCount && this.#table !== state.active) this.#nextTable();
+    const table = this.#table;
+    const from = this.#entry;
+    if (from === table.rowCount) return undefined;
+    let to = from;
+    let bytes = 0;
+    while (to < table.rowCount) {
+      bytes += table.keyLengthOf(to) + table.valueLengthOf(to) + 40;
+      to++;
+      const isBatchEnd = to === table.rowCount || table.seqOf(to) !== table.seqOf(to - 1);
+      if (isBatchEnd && bytes >= GROUP_BYTES) break;
+    }
+    this.#entry = to;
+    if (to === state.active.rowCount && table === state.active) {
+      this.#timerFired = false;
+      this.#timer?.cancel();
+      this.#timer = undefined;
+    }
+    return { table, from, to, lastSeq: table.seqOf(to - 1) };
+  }
+
+  #nextTable(): void {
+    const { state } = this.#o;
+    const at = state.frozen.findIndex((f) => f.table === this.#table);
+    this.#table = state.frozen[at + 1]?.table ?? state.active;
+    this.#entry = 0;
+  }
+
+  #encode(group: Group): Promise<EncodedWalObject> {
+    const { manifests, format, author } = this.#o;
+    const facts = {
+      id: this.#nextId,
+      epoch: manifests.epoch,
+      newestManifestId: manifests.current.id,
+      predecessor: this.#predecessor,
+    };
+    return encodeWalObject(group.table, group.from, group.to, facts, format, author);
+  }
+
+  /** Puts the bound object; true once it is there and may be acknowledged. */
+  async #put(slot: Slot): Promise<boolean> {
+    const { state, store, guard, manifests } = this.#o;
+    state.sentSeq = Math.max(state.sentSeq, slot.group.lastSeq);
+    const stamp = guard.stamp();
+    const listing = guard.isValid() ? undefined : manifests.refresh();
+    if (listing !== undefined) ignoreRejection(listing);
+    let answer: PutOutcome;
+    try {
+      answer = await store.put(walPath(slot.id), slot.encoded.bytes, {
+        condition: 'if-absent',
+        putId: slot.encoded.putId,
+        signal: this.#stopped.signal,
+      });
+    } catch (error) {
+      await this.#postpone(error);
+      return false;
+    }
+    if (answer.outcome === 'refused') throw await this.#fenced(slot, answer.afterUnknown ?? false);
+    if (answer.outcome === 'unknown') {
+      await this.#postpone(answer.cause);
+      return false;
+    }
+    await listing;
+    if (!guard.isValid()) await manifests.refresh();
+    if (answer.attempt === 'now') guard.confirm(stamp);
+    return true;
+  }
+
+  /** Tells whoever waits that the store fails, and waits before the same object is put again. */
+  async #postpone(cause: unknown): Promise<void> {
+    if (this.#stopped.signal.aborted) return;
+    const { state } = this.#o;
+    const seq = this.#bound?.group.lastSeq ?? 0;
+    state.logger.warn('a WAL object could not be written; it will be tried again', { error: String(cause) });
+    state.waiters.fail(seq, (s) => unsettledWrite(cause, s));
+    this.#failFlushWaiters(unsettledWrite(cause, seq));
+    await sleep(state.clock, this.#retryMs, this.#stopped.signal).catch(() => undefined);
+    this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MAX_MS);
+  }
+
+  async #settled(slot: Slot): Promise<void> {
+    const { state } = this.#o;
+    this.#bound = undefined;
+    this.#retryMs = RETRY_FIRST_MS;
+    this.#nextId = slot.id + 1;
+    this.#predecessor = slot.encoded.digest;
+    this.#tail = { id: slot.id, lastSeq: slot.group.lastSeq, digest: slot.encoded.digest.bytes };
+    state.inFlightBytes -= slot.encoded.bytes.length;
+    state.durableSeq = slot.group.lastSeq;
+    state.waiters.release(state.durableSeq);
+    while (this.#flushWaiters.length > 0 && this.#flushWaiters[0].seq <= state.durableSeq) {
+      this.#flushWaiters.shift()?.done.resolve();
+    }
+    const frozen = state.frozen.find((f) => f.table === slot.group.table);
+    if (frozen !== undefined && slot.group.to === slot.group.table.rowCount) frozen.lastWalId = slot.id;
+    if (frozen?.lastWalId !== undefined) this.#o.onTableDurable();
+    state.spaceFreed();
+  }
+
+  #failFlushWaiters(error = this.#o.state.ended): void {
+    const waiters = this.#flushWaiters;
+    this.#flushWaiters = [];
+    for (const w of waiters) w.done.reject(error);
+  }
+
+  /** Our slot holds another's object: who is it? */
+  async #fenced(slot: Slot, afterUnknown: boolean): Promise<FencedError> {
+    const { state, store, manifests } = this.#o;
+    if (!afterUnknown) state.sentSeq = state.durableSeq;
+    try {
+      await manifests.refresh();
+    } catch (error) {
+      if (error instanceof FencedError) return this.#withOwner(error, slot);
+      throw error;
+    }
+    const owner = await this.#ownerOf(slot.id);
+    return new FencedError(
+      'WRITER_FENCED',
+      `${store.name}: WAL id ${slot.id} was taken by ${owner ?? 'another writer'}, although no manifest shows a newer epoch. Stop, or open again to take the database back.`,
+      { details: { owner, walId: slot.id } },
+    );
+  }
+
+  async #withOwner(error: FencedError, slot: Slot): Promise<FencedError> {
+    if (error.owner !== undefined) return error;
+    const owner = await this.#ownerOf(slot.id);
+    if (owner === undefined) return error;
+    return new FencedError(error.code, error.message.replace('Another writer', `Another writer (${owner})`), {
+      details: { ...error.details, owner },
+      cause: error,
+    });
+  }
+
+  /** The name in the fence that took our slot; undefined if it has none or cannot be read. */
+  async #ownerOf(id: number): Promise<string | undefined> {
+    try {
+      const got = await this.#o.store.get(walPath(id));
+      return got === undefined ? undefined : (await readWalObject(id, got.bytes)).seal?.owner?.hostPid;
+    } catch {
+      // Only the name is missing from the message; the fencing itself is certain.
+      return undefined;
+    }
+  }
+}

@@ -1,0 +1,310 @@
+/**
+ * Reads and verifies the part of the log that is not in tables, before anything is changed.
+ *
+ * Round trips 3 and 4 of an opening: one LIST from the replay point; then one GET for each object, many at a time, beside a
+ * HEAD of the next three ids (a list may lag, and probing alone would stop at a hole). Objects are kept in memory up to a
+ * limit; those beyond it are read again when their rows are applied.
+ */
+import { mapLimit } from '../common/async.ts';
+import { equalBytes } from '../common/bytes.ts';
+import { sleep } from '../common/clock.ts';
+import { type Finding, IncompatibleError, makeFinding, RollbackError, WalCorruptionError } from '../common/errors.ts';
+import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
+import type { LoadedManifest } from '../lsm/manifest-store.ts';
+import { manifestFindingObject } from '../lsm/manifest-store.ts';
+import { checkLog } from '../lsm/wal-check.ts';
+import { readWalObject, type WalDigest, type WalObject, type WalReadResult } from '../lsm/wal-object.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import { OPEN_REREADS_MS } from './discover.ts';
+import type { ResolvedOptions } from './options.ts';
+
+const PARALLEL_GETS = 64;
+const HEADS_PAST_END = 3;
+
+export class WalRange {
+  readonly #store: ObjectStore;
+  readonly #options: ResolvedOptions;
+  readonly #results = new Map<number, WalReadResult>();
+  readonly #digests = new Map<number, WalDigest>();
+  readonly #dropped = new Set<number>();
+  #keptBytes = 0;
+  #from = 1;
+  #end = 0;
+
+  constructor(store: ObjectStore, options: ResolvedOptions) {
+    this.#store = store;
+    this.#options = options;
+  }
+
+  /** First id that is replayed. */
+  get from(): number {
+    return this.#from;
+  }
+
+  /** Last id that exists or must exist. */
+  get end(): number {
+    return this.#end;
+  }
+
+  /** Whether a zero-byte fence lies in the range: only SlateDB from 0.14 on writes those. */
+  get hasZeroByteFence(): boolean {
+    for (const r of this.#results.values()) if (r.object?.kind === 'empty') return true;
+    return false;
+  }
+
+  get greatestSeq(): number {
+    let seq = 0;
+    for (const r of this.#results.values()) if (r.object !== undefined) seq = Math.max(seq, r.object.maxSeq);
+    return seq;
+  }
+
+  digestOf(id: number): WalDigest | undefined {
+    return this.#digests.get(id) ?? this.#results.get(id)?.object?.digest();
+  }
+
+  /** Reads everything behind the manifest's replay point; what was read for an earlier manifest is kept. */
+  async load(newest: LoadedManifest): Promise<void> {
+    const { manifest } = newest;
+    this.#from = manifest.replayAfterWalId + 1;
+    const listed = await this.#list(manifest.replayAfterWalId);
+    const witnessed = Math.max(manifest.walIdLastSeen, newest.seal?.manifest?.walTail.id ?? 0);
+    this.#end = Math.max(manifest.replayAfterWalId, witnessed, ...listed.keys());
+    let from = this.#from;
+    for (;;) {
+      const end = this.#end;
+      const [further] = await Promise.all([this.#headsPast(end), this.#fetch(from, end, listed)]);
+      if (further === end) return;
+      from = end + 1;
+      this.#end = further;
+    }
+  }
+
+  /** Reads ids that were passed while the fence was placed. */
+  async extend(to: number): Promise<void> {
+    const from = this.#end + 1;
+    this.#end = to;
+    await this.#fetch(from, to, new Map());
+  }
+
+  async #list(after: number): Promise<Map<number, number>> {
+    const sizes = new Map<number, number>();
+    for await (const object of this.#store.list(WAL_PREFIX, { startAfter: walPath(after) })) {
+      const id = parseWalPath(object.path);
+      if (id !== undefined && id > after) sizes.set(id, object.size);
+    }
+    return sizes;
+  }
+
+  /** The last of the next ids that exists, else `end`. */
+  async #headsPast(end: number): Promise<number> {
+    const ids = Array.from({ length: HEADS_PAST_END }, (_, i) => end + 1 + i);
+    const found = await Promise.all(ids.map((id) => this.#store.head(walPath(id))));
+    return ids.reduce((last, id, i) => (found[i] === undefined ? last : id), end);
+  }
+
+  async #fetch(from: number, to: number, sizes: ReadonlyMap<number, number>): Promise<void> {
+    const ids: number[] = [];
+    for (let id = from; id <= to; id++) if (!this.#results.has(id)) ids.push(id);
+    let done = 0;
+    let saidAt = this.#options.clock.monotonicMs();
+    for (const group of groupsBySize(ids, sizes, Math.floor(this.#options.memoryBytes / 4))) {
+      await mapLimit(group, PARALLEL_GETS, async (id) => {
+        const result = await this.#read(id);
+        if (result !== undefined) this.#keep(result);
+        done++;
+        const now = this.#options.clock.monotonicMs();
+        if (now - saidAt > 1000) {
+          saidAt = now;
+          this.#options.logger.info('reading the log', { objects: done, of: ids.length });
+        }
+      });
+    }
+  }
+
+  /** One object, looked at up to three times if it is damaged; undefined if it does not exist. */
+  async #read(id: number): Promise<WalReadResult | undefined> {
+    for (let attempt = 0; ; attempt++) {
+      const got = await this.#store.get(walPath(id));
+      if (got === undefined) return undefined;
+      const result = await readWalObject(id, got.bytes);
+      const isSound = result.object !== undefined || result.incompatible !== undefined;
+      if (isSound || attempt === OPEN_REREADS_MS.length) return withReads(result, attempt + 1);
+      await sleep(this.#options.clock, OPEN_REREADS_MS[attempt]);
+    }
+  }
+
+  #keep(result: WalReadResult): void {
+    const { object } = result;
+    if (object !== undefined) {
+      if (this.#keptBytes + object.sizeBytes > this.#options.memoryBytes / 4) {
+        this.#digests.set(object.id, object.digest());
+        this.#dropped.add(object.id);
+        const digest = this.#digests.get(object.id) as WalDigest;
+        result = { ...result, object: { ...object, blocks: [], digest: () => digest } };
+      } else this.#keptBytes += object.sizeBytes;
+    }
+    this.#results.set(result.id, result);
+  }
+
+  /** Whether an object of the range was found without damage. */
+  isSound(id: number): boolean {
+    return this.#results.get(id)?.object !== undefined;
+  }
+
+  /** The rows of an object, read again if they were not kept. Frees what was kept. */
+  async take(id: number): Promise<WalObject> {
+    let object = this.#results.get(id)?.object as WalObject;
+    if (this.#dropped.has(id)) {
+      const again = await this.#read(id);
+      if (again?.object === undefined) throw walDamage(this.#from, this.#end, again?.findings ?? [], this.#inOrder());
+      object = again.object;
+    }
+    const digest = this.digestOf(id);
+    if (digest !== undefined) this.#digests.set(id, digest);
+    this.#results.set(id, { ...(this.#results.get(id) as WalReadResult), object: { ...object, blocks: [] } });
+    return object;
+  }
+
+  #inOrder(): (WalReadResult | undefined)[] {
+    return Array.from({ length: Math.max(0, this.#end - this.#from + 1) }, (_, i) => this.#results.get(this.#from + i));
+  }
+
+  /** The error for everything that is wrong with the range; undefined if it is sound. */
+  verdict(newest: LoadedManifest): Error | undefined {
+    const results = this.#inOrder();
+    const incompatible = results.find((r) => r?.incompatible !== undefined)?.incompatible;
+    if (incompatible !== undefined) return atObject(incompatible, results);
+    const tail = newest.seal?.manifest?.walTail;
+    const findings = checkLog(this.#from, results, {
+      lastL0Seq: newest.manifest.lastL0Seq,
+      writerEpoch: newest.manifest.writerEpoch,
+      witness: tail === undefined || tail.id === 0 ? undefined : tail,
+    });
+    const errors = findings.filter((f) => f.severity === 'error');
+    for (const f of findings) {
+      if (f.severity !== 'error')
+        this.#options.logger.info('about the log', { code: f.code, path: f.object.path, found: f.found });
+    }
+    const rolledBack = this.#rolledBack(newest);
+    if (rolledBack !== undefined) errors.push(...rolledBack.findings);
+    if (errors.length === 0) return undefined;
+    if (rolledBack !== undefined && errors.length === rolledBack.findings.length) return rolledBack;
+    return walDamage(this.#from, this.#end, errors, results);
+  }
+
+  /** Objects of the log that know a newer manifest or epoch than the one in use: manifests are missing. */
+  #rolledBack(newest: LoadedManifest): RollbackError | undefined {
+    let knownId = newest.id;
+    let epoch = newest.manifest.writerEpoch;
+    for (const r of this.#results.values()) {
+      const identity = r.seal?.identity;
+      if (identity === undefined || r.id < this.#from) continue;
+      if (newest.seal !== undefined && !equalBytes(identity.databaseId, newest.seal.identity.databaseId)) continue;
+      knownId = Math.max(knownId, identity.newestManifestId);
+      epoch = Math.max(epoch, identity.epoch);
+    }
+    if (knownId === newest.id && epoch === newest.manifest.writerEpoch) return undefined;
+    const finding = makeFinding({
+      code: 'ROLLED_BACK',
+      object: manifestFindingObject(newest.id, { sealed: newest.seal !== undefined }),
+      at: { unit: 'object', offset: 0, length: 0 },
+      expected: `manifest ${knownId} or later, writer epoch ${epoch} or later`,
+      found: `manifest ${newest.id}, writer epoch ${newest.manifest.writerEpoch}`,
+    });
+    return new RollbackError(
+      `The newest manifest is ${newest.id}, but the log was written by somebody who knew manifest ${knownId} and epoch ${epoch}: manifests are missing. Nothing was changed.`,
+      [finding],
+      BigInt(knownId),
+      BigInt(newest.id),
+    );
+  }
+}
+
+/** Consecutive ids whose objects together stay within `limitBytes`, at least one each. */
+function groupsBySize(ids: readonly number[], sizes: ReadonlyMap<number, number>, limitBytes: number): number[][] {
+  const groups: number[][] = [];
+  let bytes = 0;
+  for (const id of ids) {
+    const size = sizes.get(id) ?? 0;
+    if (groups.length === 0 || bytes + size > limitBytes) {
+      groups.push([]);
+      bytes = 0;
+    }
+    groups[groups.length - 1].push(id);
+    bytes += size;
+  }
+  return groups;
+}
+
+function withReads(result: WalReadResult, attempts: number): WalReadResult {
+  const findings = result.findings.map((f) => ({
+    ...f,
+    origin: attempts > 1 ? ('at-rest' as const) : f.origin,
+    reads: { attempts, identical: true, pastCaches: true },
+  }));
+  return { ...result, findings };
+}
+
+function atObject(error: IncompatibleError, results: readonly (WalReadResult | undefined)[]): IncompatibleError {
+  const id = results.find((r) => r?.incompatible === error)?.id ?? 0;
+  return new IncompatibleError(error.code, `${walPath(id)}: ${error.message} Nothing was changed.`, { cause: error });
+}
+
+/** One error that lists everything. */
+export function walDamage(
+  from: number,
+  end: number,
+  findings: readonly Finding[],
+  results: readonly (WalReadResult | undefined)[],
+): WalCorruptionError {
+  const damaged = new Set<number>();
+  const missing: bigint[] = [];
+  for (const f of findings) {
+    const id = parseWalPath(f.object.path);
+    if (id === undefined) continue;
+    if (f.code === 'MISSING_OBJECT') missing.push(BigInt(id));
+    else damaged.add(id);
+  }
+  const recoverableRows = results.reduce((n, r) => n + (r?.object?.rowCount ?? r?.readableRows ?? 0), 0);
+  const first = findings[0];
+  return new WalCorruptionError(
+    `The log is damaged: ${findings.length} finding${findings.length === 1 ? '' : 's'} in WAL objects ${from} to ${end}, first ${first === undefined ? 'an object that changed while it was read' : `${first.code} in ${first.object.path}`}. ${recoverableRows} rows can be read. Nothing was changed.`,
+    findings,
+    {
+      replayAfter: BigInt(from - 1),
+      end: BigInt(end),
+      damagedIds: [...damaged].sort((a, b) => a - b).map(BigInt),
+      missingIds: missing,
+      lostSeqs: lostSeqs(results, damaged),
+      recoverableRows,
+    },
+  );
+}
+
+/** Ranges of sequence numbers that the unreadable objects must have held, from their sound neighbours. */
+function lostSeqs(
+  results: readonly (WalReadResult | undefined)[],
+  damaged: ReadonlySet<number>,
+): { min: bigint; max: bigint }[] {
+  const out: { min: bigint; max: bigint }[] = [];
+  let lastSeq = 0;
+  let isOpen = false;
+  for (const r of results) {
+    const isBad = r === undefined || damaged.has(r.id);
+    if (isBad) {
+      isOpen = true;
+      const record = r?.seal?.wal;
+      if (record === undefined || record.rows === 0) continue;
+      out.push({ min: BigInt(record.firstSeq), max: BigInt(record.lastSeq) });
+      lastSeq = record.lastSeq;
+      isOpen = false;
+      continue;
+    }
+    if (r.object === undefined || r.object.rowCount === 0) continue;
+    if (isOpen && r.object.minSeq > lastSeq + 1)
+      out.push({ min: BigInt(lastSeq + 1), max: BigInt(r.object.minSeq - 1) });
+    isOpen = false;
+    lastSeq = r.object.maxSeq;
+  }
+  return out;
+}

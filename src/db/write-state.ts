@@ -1,0 +1,180 @@
+/**
+ * What the parts of a writer share: memtables, watermarks, and the one way to fail.
+ *
+ * Watermarks, never falling: `lastSeq` (assigned) >= `durableSeq` (in a WAL object, or without a WAL in a table that the
+ * manifest names) >= the manifest's `last_l0_seq`. A view for readers is replaced as a whole, so that a row is never seen in
+ * no place or counted as gone while it moves from memtable to table.
+ */
+import type { Clock } from '../common/clock.ts';
+import {
+  ClosedError,
+  type DbError,
+  FencedError,
+  InternalError,
+  isDbError,
+  UnavailableError,
+  type WriteOutcome,
+} from '../common/errors.ts';
+import type { Logger } from '../common/logger.ts';
+import type { TrackerPair } from '../format/sequence-tracker.ts';
+import { Memtable } from '../lsm/memtable.ts';
+import type { ReadView } from '../lsm/point-lookup.ts';
+import type { TreeView } from '../lsm/tree-view.ts';
+import { DurabilityWaiters } from './durability-waiters.ts';
+import type { ResolvedOptions } from './options.ts';
+
+/** A memtable that takes no more rows and is on its way to a table. */
+export interface FrozenMemtable {
+  table: Memtable;
+  /** WAL object with its last rows; known once they are durable, undefined without a WAL. */
+  lastWalId: number | undefined;
+  trackerPairs: TrackerPair[];
+}
+
+export class WriteState {
+  readonly options: ResolvedOptions;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly waiters: DurabilityWaiters;
+  active: Memtable;
+  /** Oldest first. */
+  frozen: FrozenMemtable[] = [];
+  /** Pairs sampled for the active memtable. */
+  trackerPairs: TrackerPair[] = [];
+  view: ReadView;
+  lastSeq: number;
+  durableSeq: number;
+  /** Highest sequence number that was sent to the store; above it nothing can have been applied. */
+  sentSeq: number;
+  lastTickMs: number;
+  /** Bytes of encoded objects in memory: WAL objects and tables under way. */
+  inFlightBytes = 0;
+  /** Sequence numbers of open snapshots, with how often each is pinned. */
+  readonly snapshots = new Map<number, number>();
+  /** Why no further call is served. */
+  ended: DbError | undefined;
+  readonly #memtableSeed: () => number;
+  #spaceListeners: (() => void)[] = [];
+  #endListeners: ((error: DbError) => void)[] = [];
+
+  constructor(
+    options: ResolvedOptions,
+    tree: TreeView,
+    start: { lastSeq: number; lastTickMs: number },
+    memtableSeed: () => number,
+  ) {
+    this.options = options;
+    this.clock = options.clock;
+    this.logger = options.logger;
+    this.waiters = new DurabilityWaiters(options.clock, options.timeoutMs);
+    this.#memtableSeed = memtableSeed;
+    this.active = this.newMemtable();
+    this.view = { memtables: [this.active], tree };
+    this.lastSeq = start.lastSeq;
+    this.durableSeq = start.lastSeq;
+    this.sentSeq = start.lastSeq;
+    this.lastTickMs = start.lastTickMs;
+  }
+
+  newMemtable(): Memtable {
+    return new Memtable({ hashSeed: this.#memtableSeed() });
+  }
+
+  /** Memory that only a flush can free, in bytes. */
+  get unflushedBytes(): number {
+    let bytes = this.inFlightBytes + this.active.memoryBytes;
+    for (const f of this.frozen) bytes += f.table.memoryBytes;
+    return bytes;
+  }
+
+  /** Replaces what readers see. */
+  refreshView(tree: TreeView = this.view.tree): void {
+    const memtables = [this.active];
+    for (let i = this.frozen.length - 1; i >= 0; i--) memtables.push(this.frozen[i].table);
+    this.view = { memtables, tree };
+  }
+
+  /** Milliseconds for a new row: never less than those of an earlier one. */
+  nextTickMs(): number {
+    const now = this.clock.nowMs();
+    if (now > this.lastTickMs) this.lastTickMs = now;
+    return this.lastTickMs;
+  }
+
+  /** Lowest sequence number that some snapshot may still read; `otherwise` without snapshots. */
+  oldestSnapshot(otherwise: number): number {
+    let oldest = otherwise;
+    for (const seq of this.snapshots.keys()) if (seq < oldest) oldest = seq;
+    return oldest;
+  }
+
+  /** Resolves at the next moment at which memory may have been freed. */
+  onSpace(listener: () => void): void {
+    this.#spaceListeners.push(listener);
+  }
+
+  spaceFreed(): void {
+    const listeners = this.#spaceListeners;
+    this.#spaceListeners = [];
+    for (const listener of listeners) listener();
+  }
+
+  onEnd(listener: (error: DbError) => void): void {
+    if (this.ended !== undefined) listener(this.ended);
+    else this.#endListeners.push(listener);
+  }
+
+  assertServing(): void {
+    if (this.ended !== undefined) throw this.ended;
+  }
+
+  /** Stops everything because of `cause`. The first cause counts. */
+  fail(cause: unknown): void {
+    if (this.ended !== undefined) return;
+    if (cause instanceof FencedError) this.#end(cause);
+    else {
+      const error = isDbError(cause) ? cause : new InternalError(`Unexpected failure: ${String(cause)}`, { cause });
+      this.#end(
+        new ClosedError('FAILED', `The database stopped working: ${error.message} Open it again.`, { cause: error }),
+      );
+    }
+  }
+
+  /** Stops everything because the user asked for it. */
+  close(): void {
+    if (this.ended === undefined) this.#end(new ClosedError('CLOSED', 'The database is closed.'));
+  }
+
+  #end(error: DbError): void {
+    this.ended = error;
+    this.waiters.fail(Number.POSITIVE_INFINITY, (seq) =>
+      endedWaiter(error, seq > this.sentSeq ? 'not-applied' : 'unknown'),
+    );
+    const listeners = this.#endListeners;
+    this.#endListeners = [];
+    for (const listener of listeners) listener(error);
+    this.spaceFreed();
+  }
+}
+
+/** What a waiting writer is told when everything stops. */
+function endedWaiter(error: DbError, outcome: WriteOutcome): DbError {
+  const fields = { outcome, cause: error.cause ?? error, details: { ...error.details } };
+  return error instanceof FencedError
+    ? new FencedError(error.code, error.message, fields)
+    : new ClosedError(error.code, error.message, fields);
+}
+
+/** A failure of the store while writing, for those who wait for the write. */
+export function unsettledWrite(cause: unknown, seq: number): DbError {
+  if (!isDbError(cause))
+    return new InternalError(`Unexpected failure: ${String(cause)}`, { cause, outcome: 'unknown' });
+  const fields = { outcome: 'unknown' as const, cause, details: { ...cause.details, seq } };
+  const message = `${cause.message} The write stays queued and may become durable.`;
+  if (cause instanceof UnavailableError) return new UnavailableError(cause.code, message, fields);
+  return new (cause.constructor as new (code: string, message: string, fields: object) => DbError)(
+    cause.code,
+    message,
+    fields,
+  );
+}

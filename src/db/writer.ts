@@ -1,0 +1,308 @@
+/**
+ * The write path: checks, admits, numbers and inserts writes, and says when they are durable.
+ *
+ * A write is one step without a promise in between: sequence number, memtable, view. So batches are whole for every reader,
+ * and the commit order is the order of the calls. Durability is another matter (wal-flusher.ts).
+ *
+ * Back-pressure: while `maxUnflushedBytes` are held by memtables and uploads, writes queue in order of arrival until memory
+ * is freed or `writeTimeoutMs` is over; such a write is not applied.
+ */
+import { type Deferred, deferred } from '../common/async.ts';
+import { abortError, type Timer } from '../common/clock.ts';
+import { AbortError, InvalidArgumentError, UnavailableError } from '../common/errors.ts';
+import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../format/row-flags.ts';
+import { TrackerSampler } from '../format/sequence-tracker.ts';
+import { missingOperator } from '../lsm/merge-operator.ts';
+import type { WriteResult } from './durability-waiters.ts';
+import type { TableFlusher } from './table-flusher.ts';
+import type { WalFlusher } from './wal-flusher.ts';
+import type { WriteBatch } from './write-batch.ts';
+import type { WriteOptions } from './write-options.ts';
+import type { FrozenMemtable, WriteState } from './write-state.ts';
+
+const NO_VALUE = new Uint8Array(0);
+/** Every so many calls answered from memory one goes through the event loop, so that timers and I/O are not starved. */
+export const CALLS_PER_TURN = 1024;
+/** Rows between two looks at the time for the sequence tracker. */
+const TRACKER_ROWS = 256;
+
+interface Queued {
+  bytes: number;
+  apply(): void;
+  admitted: Deferred<void>;
+  timer: Timer | undefined;
+}
+
+export interface WriterOptions {
+  state: WriteState;
+  /** undefined without a log. */
+  wal: WalFlusher | undefined;
+  tables: TableFlusher;
+  /** Rows were written: keep an eye on the manifest. */
+  onWrite(): void;
+}
+
+export class Writer {
+  readonly #state: WriteState;
+  readonly #wal: WalFlusher | undefined;
+  readonly #tables: TableFlusher;
+  readonly #onWrite: () => void;
+  readonly #sampler = new TrackerSampler();
+  #queue: Queued[] = [];
+  #calls = 0;
+  #rowsSinceSample = 0;
+
+  constructor(options: WriterOptions) {
+    this.#state = options.state;
+    this.#wal = options.wal;
+    this.#tables = options.tables;
+    this.#onWrite = options.onWrite;
+    options.state.onEnd((error) => {
+      const queue = this.#queue;
+      this.#queue = [];
+      for (const q of queue) {
+        q.timer?.cancel();
+        q.admitted.reject(error);
+      }
+    });
+  }
+
+  put(key: Uint8Array, value: Uint8Array, o: WriteOptions | undefined): Promise<WriteResult> {
+    return this.#single(key, value, 0, o);
+  }
+
+  delete(key: Uint8Array, o: WriteOptions | undefined): Promise<WriteResult> {
+    return this.#single(key, NO_VALUE, FLAG_TOMBSTONE, o);
+  }
+
+  merge(key: Uint8Array, operand: Uint8Array, o: WriteOptions | undefined): Promise<WriteResult> {
+    if (this.#state.options.mergeOperator === undefined) throw missingOperator();
+    return this.#single(key, operand, FLAG_MERGE, o);
+  }
+
+  #single(key: Uint8Array, value: Uint8Array, flags: number, o: WriteOptions | undefined): Promise<WriteResult> {
+    if (o?.signal?.aborted) throw notApplied(o.signal);
+    const bytes = key.length + value.length + ROW_BYTES;
+    if (this.#mustQueue(bytes)) {
+      const k = new Uint8Array(key);
+      const v = new Uint8Array(value);
+      return this.#queued(bytes, o, () => this.#insert(k, v, flags, o));
+    }
+    this.#insert(key, value, flags, o);
+    return this.#acknowledge(o);
+  }
+
+  write(batch: WriteBatch, o: WriteOptions | undefined): Promise<WriteResult> {
+    if (o?.signal?.aborted) throw notApplied(o.signal);
+    if (batch.length === 0) return Promise.resolve({ seq: BigInt(this.#state.lastSeq) });
+    const bytes = batch.byteLength + batch.length * ROW_BYTES;
+    const { maxUnflushedBytes } = this.#state.options;
+    if (bytes > maxUnflushedBytes) {
+      throw new InvalidArgumentError(
+        'BATCH_TOO_LARGE',
+        `The batch needs about ${bytes} bytes of memory; the limit is ${maxUnflushedBytes} (option maxUnflushedBytes). Divide it, or raise the limit.`,
+      );
+    }
+    const ready = batch.folded(this.#state.options.mergeOperator);
+    if (this.#mustQueue(bytes)) {
+      const copy = ready === batch ? batch.copy() : ready;
+      return this.#queued(bytes, o, () => this.#insertRows(copy, o));
+    }
+    this.#insertRows(ready, o);
+    return this.#acknowledge(o);
+  }
+
+  /** Resolves when no write waits to be admitted. */
+  async drained(): Promise<void> {
+    while (this.#queue.length > 0) await this.#queue[this.#queue.length - 1].admitted.promise.catch(() => undefined);
+  }
+
+  /** Makes the active memtable immutable, if it has rows. */
+  freeze(): FrozenMemtable | undefined {
+    const state = this.#state;
+    const table = state.active;
+    if (table.rowCount === 0) return undefined;
+    table.freeze();
+    const isDurable = this.#wal !== undefined && state.durableSeq >= table.lastSeq;
+    const frozen: FrozenMemtable = {
+      table,
+      lastWalId: isDurable ? this.#wal?.lastDurableId : undefined,
+      trackerPairs: state.trackerPairs,
+    };
+    state.trackerPairs = [];
+    state.frozen = [...state.frozen, frozen];
+    state.active = state.newMemtable();
+    state.refreshView();
+    if (isDurable) this.#wal?.startAt(state.active, 0);
+    else this.#wal?.rowsAdded(true);
+    this.#tables.advance();
+    return frozen;
+  }
+
+  #mustQueue(bytes: number): boolean {
+    const state = this.#state;
+    return this.#queue.length > 0 || state.unflushedBytes + bytes > state.options.maxUnflushedBytes;
+  }
+
+  #insert(key: Uint8Array, value: Uint8Array, kind: number, o: WriteOptions | undefined): void {
+    const state = this.#state;
+    const tick = state.nextTickMs();
+    const expireTs = kind === FLAG_TOMBSTONE ? NO_TS : this.#expiry(tick, o?.ttlMs, o?.expireAtMs);
+    const flags = kind | FLAG_CREATE | (expireTs === NO_TS ? 0 : FLAG_EXPIRE);
+    const seq = state.lastSeq + 1;
+    state.active.add(key, value, seq, flags, tick, expireTs);
+    state.lastSeq = seq;
+    this.#inserted(1, tick, o);
+  }
+
+  #insertRows(batch: WriteBatch, o: WriteOptions | undefined): void {
+    const state = this.#state;
+    const tick = state.nextTickMs();
+    const seq = state.lastSeq + 1;
+    const { active } = state;
+    let count = 0;
+    batch.forEachRow((keys, keyStart, keyLength, values, valueStart, valueLength, kind, ttlMs, expireAtMs) => {
+      const expireTs =
+        kind === FLAG_TOMBSTONE
+          ? NO_TS
+          : this.#expiry(
+              tick,
+              Number.isNaN(ttlMs) ? o?.ttlMs : ttlMs,
+              Number.isNaN(expireAtMs) ? (Number.isNaN(ttlMs) ? o?.expireAtMs : undefined) : expireAtMs,
+            );
+      const flags = kind | FLAG_CREATE | (expireTs === NO_TS ? 0 : FLAG_EXPIRE);
+      active.addSlice(keys, keyStart, keyLength, values, valueStart, valueLength, seq, flags, tick, expireTs);
+      count++;
+    });
+    state.lastSeq = seq;
+    this.#inserted(count, tick, o);
+  }
+
+  #expiry(tick: number, ttlMs: number | undefined, expireAtMs: number | undefined): number {
+    if (expireAtMs !== undefined) return expireAtMs;
+    const ttl = ttlMs ?? this.#state.options.defaultTtlMs;
+    if (ttl === undefined || ttl === Number.POSITIVE_INFINITY) return NO_TS;
+    const at = tick + ttl;
+    return at > Number.MAX_SAFE_INTEGER ? NO_TS : at;
+  }
+
+  #inserted(rows: number, tick: number, o: WriteOptions | undefined): void {
+    const state = this.#state;
+    this.#rowsSinceSample -= rows;
+    if (this.#rowsSinceSample <= 0) {
+      this.#rowsSinceSample = TRACKER_ROWS;
+      const pair = this.#sampler.sample(state.lastSeq, tick);
+      if (pair !== undefined) state.trackerPairs.push(pair);
+    }
+    const awaited = o?.awaitDurable ?? state.options.awaitDurable;
+    this.#onWrite();
+    if (state.active.dataBytes >= state.options.l0SstSizeBytes) this.freeze();
+    if (this.#wal !== undefined) this.#wal.rowsAdded(awaited);
+    else if (awaited) this.#flushWithoutLog();
+  }
+
+  #flushScheduled = false;
+
+  /** Without a log a durable write has to become a table; writes of the same interval share it. */
+  #flushWithoutLog(): void {
+    if (this.#flushScheduled) return;
+    this.#flushScheduled = true;
+    const { clock, options } = this.#state;
+    clock.setTimer(options.flushIntervalMs, () => {
+      this.#flushScheduled = false;
+      if (this.#state.ended === undefined) this.freeze();
+    });
+  }
+
+  #acknowledge(o: WriteOptions | undefined): Promise<WriteResult> {
+    const state = this.#state;
+    const seq = state.lastSeq;
+    if (o?.awaitDurable ?? state.options.awaitDurable) return state.waiters.add(seq, o?.signal);
+    const result = { seq: BigInt(seq) };
+    if ((++this.#calls & (CALLS_PER_TURN - 1)) !== 0) return Promise.resolve(result);
+    return state.clock.yieldToLoop().then(() => result);
+  }
+
+  async #queued(bytes: number, o: WriteOptions | undefined, apply: () => void): Promise<WriteResult> {
+    let seq = 0;
+    await this.#admission(bytes, o?.signal, () => {
+      apply();
+      seq = this.#state.lastSeq;
+    });
+    return this.#acknowledgeAt(seq, o);
+  }
+
+  #acknowledgeAt(seq: number, o: WriteOptions | undefined): Promise<WriteResult> {
+    const state = this.#state;
+    if (!(o?.awaitDurable ?? state.options.awaitDurable)) return Promise.resolve({ seq: BigInt(seq) });
+    if (seq <= state.durableSeq) return Promise.resolve({ seq: BigInt(seq) });
+    return state.waiters.add(seq, o?.signal);
+  }
+
+  /** Waits for memory, in order of arrival; `apply` runs in the moment of admission. */
+  #admission(bytes: number, signal: AbortSignal | undefined, apply: () => void): Promise<void> {
+    const state = this.#state;
+    const { writeTimeoutMs } = state.options;
+    const entry: Queued = { bytes, apply, admitted: deferred<void>(), timer: undefined };
+    const giveUp = (error: Error) => {
+      const at = this.#queue.indexOf(entry);
+      if (at < 0) return;
+      this.#queue.splice(at, 1);
+      entry.timer?.cancel();
+      entry.admitted.reject(error);
+    };
+    entry.timer = state.clock.setTimer(writeTimeoutMs, () => giveUp(overloaded(state, writeTimeoutMs)));
+    signal?.addEventListener('abort', () => giveUp(notApplied(signal)), { once: true });
+    this.#queue.push(entry);
+    if (this.#queue.length === 1) this.#waitForSpace();
+    return entry.admitted.promise;
+  }
+
+  #waitForSpace(): void {
+    const state = this.#state;
+    // What fills the memory must be on its way out, or nothing would ever free any.
+    if (state.frozen.length === 0) this.freeze();
+    else this.#wal?.rowsAdded(true);
+    this.#tables.advance();
+    state.onSpace(() => this.#admit());
+  }
+
+  #admit(): void {
+    const state = this.#state;
+    if (state.ended !== undefined) return;
+    while (this.#queue.length > 0) {
+      const { bytes } = this.#queue[0];
+      const hasRoom = state.unflushedBytes + bytes <= state.options.maxUnflushedBytes;
+      // A memtable of its own is enough for the largest batch that is let in at all.
+      const isAlone = state.frozen.length === 0 && state.active.rowCount === 0;
+      if (!hasRoom && !isAlone) break;
+      const entry = this.#queue.shift() as Queued;
+      entry.timer?.cancel();
+      try {
+        entry.apply();
+        entry.admitted.resolve();
+      } catch (error) {
+        entry.admitted.reject(error);
+      }
+    }
+    if (this.#queue.length > 0) this.#waitForSpace();
+  }
+}
+
+/** Memory a row takes in a memtable besides key and value, roughly. */
+const ROW_BYTES = 64;
+
+function notApplied(signal: AbortSignal): AbortError {
+  return new AbortError('The write was aborted before it was admitted; it was not applied.', {
+    outcome: 'not-applied',
+    cause: abortError(signal),
+  });
+}
+
+function overloaded(state: WriteState, timeoutMs: number): UnavailableError {
+  return new UnavailableError(
+    'OVERLOADED',
+    `The write was not admitted within ${timeoutMs} ms (option writeTimeoutMs): ${state.unflushedBytes} bytes wait to be flushed, the limit is ${state.options.maxUnflushedBytes} (option maxUnflushedBytes). It was not applied.`,
+    { outcome: 'not-applied', details: { unflushedBytes: state.unflushedBytes } },
+  );
+}

@@ -1,0 +1,99 @@
+/**
+ * The Bloom filter of tables: enhanced double hashing over one SipHash-1-3 per row.
+ *
+ * Payload: number of probes (u16 BE), then the bits. The modulus is the number of stored bits, not rows times bits per key;
+ * the number of probes is computed in single precision; both decide whether SlateDB finds its keys. Hash halves are
+ * reduced as unsigned 32-bit numbers and then kept below the modulus by subtraction.
+ */
+import { assertThat } from '../common/assert.ts';
+
+/** Filters of more bits are neither made nor used: positions are 32-bit numbers. */
+const MAX_FILTER_BITS = 2 ** 32 - 8;
+
+const PROBES_BYTES = 2;
+
+/** Number of probes for this many bits per key, in single precision: 100 bits give 69, not 68. */
+export function probeCount(bitsPerKey: number): number {
+  return Math.trunc(Math.fround(bitsPerKey * Math.fround(0.69)));
+}
+
+/** A filter that can be asked; it shares memory with the payload it was made from. */
+export class BloomFilter {
+  readonly bits: Uint8Array;
+  readonly probes: number;
+  readonly #modulus: number;
+
+  /** `bits` is not empty and has at most 2^32 - 8 bits. */
+  constructor(bits: Uint8Array, probes: number) {
+    this.bits = bits;
+    this.probes = probes;
+    this.#modulus = bits.length * 8;
+  }
+
+  /** False if no row has a key of this hash; the halves are those of `sipHash13`, signed or unsigned. */
+  mayContain(sipLow: number, sipHigh: number): boolean {
+    const { bits, probes } = this;
+    const m = this.#modulus;
+    let position = (sipLow >>> 0) % (m >>> 0);
+    let delta = (sipHigh >>> 0) % (m >>> 0);
+    for (let i = 0; i < probes; i++) {
+      delta += i;
+      if (delta >= m) delta %= m;
+      if ((bits[position >>> 3] & (1 << (position & 7))) === 0) return false;
+      position += delta;
+      if (position >= m) position -= m;
+    }
+    return true;
+  }
+}
+
+/** The filter in this payload, or undefined if none can be asked: cut, without bits or without probes. */
+export function decodeBloom(payload: Uint8Array): BloomFilter | undefined {
+  const bytes = payload.length - PROBES_BYTES;
+  if (bytes <= 0 || bytes * 8 > MAX_FILTER_BITS) return undefined;
+  const probes = (payload[0] << 8) | payload[1];
+  if (probes === 0) return undefined;
+  return new BloomFilter(new Uint8Array(payload.buffer, payload.byteOffset + PROBES_BYTES, bytes), probes);
+}
+
+/** Collects hashes into a filter; keys may be added in as many slices as the caller likes. */
+export class BloomBuilder {
+  readonly #payload: Uint8Array;
+  readonly #bits: Uint8Array;
+  readonly #probes: number;
+
+  /** @param keyCount hashes that will be added: one per row, every version of a key counts */
+  constructor(keyCount: number, bitsPerKey: number) {
+    const bytes = Math.ceil((keyCount * bitsPerKey) / 8);
+    assertThat(bytes * 8 <= MAX_FILTER_BITS, 'a filter has less than 2^32 bits', { keyCount, bitsPerKey });
+    this.#probes = probeCount(bitsPerKey);
+    this.#payload = new Uint8Array(PROBES_BYTES + bytes);
+    this.#payload[0] = this.#probes >>> 8;
+    this.#payload[1] = this.#probes;
+    this.#bits = this.#payload.subarray(PROBES_BYTES);
+  }
+
+  /** Adds the hashes `[from, to)`: halves as `sipHash13` leaves them. About 50 ns each. */
+  addRange(lows: Int32Array, highs: Int32Array, from: number, to: number): void {
+    const bits = this.#bits;
+    const probes = this.#probes;
+    const m = bits.length * 8;
+    if (m === 0) return;
+    for (let k = from; k < to; k++) {
+      let position = (lows[k] >>> 0) % (m >>> 0);
+      let delta = (highs[k] >>> 0) % (m >>> 0);
+      for (let i = 0; i < probes; i++) {
+        delta += i;
+        if (delta >= m) delta %= m;
+        bits[position >>> 3] |= 1 << (position & 7);
+        position += delta;
+        if (position >= m) position -= m;
+      }
+    }
+  }
+
+  /** The payload: number of probes and bits. */
+  finish(): Uint8Array {
+    return this.#payload;
+  }
+}

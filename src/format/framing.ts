@@ -1,0 +1,83 @@
+/**
+ * The frame around every unit of a table but the info block: compressed payload, then CRC-32 (u32 BE) of what is stored.
+ *
+ * The checksum covers the stored bytes, so it is verified before anything is decompressed: a decompressor only ever sees
+ * bytes that somebody wrote.
+ */
+import { crcText, damage, type FindingPlace, isCorruption } from '../common/errors.ts';
+import { crc32 } from './checksum.ts';
+import type { BlockCodec } from './codecs.ts';
+
+export const CRC_BYTES = 4;
+
+/** Compresses a payload and appends its checksum. */
+export function frameUnit(payload: Uint8Array, codec: BlockCodec): Uint8Array {
+  const body = codec.compress(payload);
+  const stored = new Uint8Array(body.length + CRC_BYTES);
+  stored.set(body, 0);
+  writeCrc(stored, body.length, crc32(body));
+  return stored;
+}
+
+/** Writes a checksum, u32 BE. */
+export function writeCrc(target: Uint8Array, at: number, crc: number): void {
+  target[at] = crc >>> 24;
+  target[at + 1] = crc >>> 16;
+  target[at + 2] = crc >>> 8;
+  target[at + 3] = crc;
+}
+
+/** Reads a checksum, u32 BE, unsigned. */
+export function readCrc(source: Uint8Array, at: number): number {
+  return ((source[at] << 24) | (source[at + 1] << 16) | (source[at + 2] << 8) | source[at + 3]) >>> 0;
+}
+
+/**
+ * The bytes in front of the checksum, verified. They share memory with `stored`.
+ * @throws CorruptionError TRUNCATED or BAD_CHECKSUM
+ */
+export function verifyCrc(stored: Uint8Array, unit: FindingPlace['unit']): Uint8Array {
+  const bodyBytes = stored.length - CRC_BYTES;
+  if (bodyBytes < 0) {
+    throw damage('TRUNCATED', place(stored, unit), `The ${unit} is shorter than its checksum.`, {
+      expected: `at least ${CRC_BYTES} bytes`,
+      found: `${stored.length} bytes`,
+    });
+  }
+  // A plain view also when a Buffer came in: hot loops then meet one kind of object only.
+  const body = new Uint8Array(stored.buffer, stored.byteOffset, bodyBytes);
+  const expected = readCrc(stored, bodyBytes);
+  const found = crc32(body);
+  if (found !== expected) {
+    throw damage('BAD_CHECKSUM', place(stored, unit), `The checksum of the ${unit} does not hold.`, {
+      expected: crcText(expected),
+      found: crcText(found),
+    });
+  }
+  return body;
+}
+
+/**
+ * Verifies the checksum of a stored unit and decompresses it; without compression the result shares memory with `stored`.
+ * @param limitBytes most bytes the payload may have when it is compressed
+ * @throws CorruptionError TRUNCATED, BAD_CHECKSUM or DECOMPRESS_FAILED
+ */
+export function unframeUnit(
+  stored: Uint8Array,
+  codec: BlockCodec,
+  unit: FindingPlace['unit'],
+  limitBytes: number,
+): Uint8Array {
+  const body = verifyCrc(stored, unit);
+  if (codec.name === 'none') return body;
+  try {
+    return codec.decompress(body, limitBytes);
+  } catch (error) {
+    if (!isCorruption(error)) throw error;
+    throw damage('DECOMPRESS_FAILED', place(stored, unit), `The ${unit} does not decompress: ${error.message}`);
+  }
+}
+
+function place(stored: Uint8Array, unit: FindingPlace['unit']): FindingPlace {
+  return { unit, offset: 0, length: stored.length };
+}

@@ -1,0 +1,97 @@
+/**
+ * The manifest as a value, one shape for both stored versions. In version 1 the view id of a table is the table id.
+ *
+ * Ids, epochs and sequence numbers are safe integers; a stored one beyond 2^53 - 1 is refused by the codec. The clock tick
+ * stays a bigint because it starts at -2^63.
+ */
+import type { Ulid } from '../common/ulid.ts';
+import type { FormatVersion, TableInfo } from './table-info.ts';
+
+export type Bound = { kind: 'unbounded' } | { kind: 'included' | 'excluded'; key: Uint8Array };
+
+export interface BytesRange {
+  start: Bound;
+  end: Bound;
+}
+
+export interface TableRef {
+  id: Ulid;
+  info: TableInfo;
+  formatVersion: FormatVersion;
+}
+
+export interface TableView {
+  viewId: Ulid;
+  table: TableRef;
+  /** Keys outside of it count as absent. */
+  visibleRange: BytesRange | undefined;
+}
+
+export interface SortedRun {
+  id: number;
+  /** Ascending by key; the versions of one key may continue in the next table. */
+  views: TableView[];
+}
+
+/** One LSM tree: the root tree or a segment's. */
+export interface Tree {
+  /** Newest first. */
+  l0: TableView[];
+  /** Newest first, ids strictly descending. */
+  runs: SortedRun[];
+  /** View id (version 1: table id) of the newest L0 table that compaction has consumed. */
+  lastCompacted: Ulid | undefined;
+}
+
+export interface Segment extends Tree {
+  prefix: Uint8Array;
+}
+
+/** A UUID as 36 lower-case characters. */
+export type Uuid = string;
+
+export interface Checkpoint {
+  id: Uuid;
+  manifestId: number;
+  /** 0: never. */
+  expireTimeS: number;
+  createTimeS: number;
+  /** Never written by SlateDB; kept when it was read. */
+  writerEpoch: number | undefined;
+  name: string | undefined;
+}
+
+export interface ExternalDb {
+  path: string;
+  sourceCheckpointId: Uuid;
+  finalCheckpointId: Uuid | undefined;
+  tableIds: Ulid[];
+}
+
+export interface Manifest extends Tree {
+  /** Version of the stored form this was read from, or is to be written in. */
+  headerVersion: 1 | 2;
+  externalDbs: ExternalDb[];
+  initialized: boolean;
+  writerEpoch: number;
+  compactorEpoch: number;
+  replayAfterWalId: number;
+  walIdLastSeen: number;
+  lastL0ClockTick: bigint;
+  checkpoints: Checkpoint[];
+  lastL0Seq: number;
+  recentSnapshotMinSeq: number;
+  /** Version 1 only; the empty string marks a separate WAL store. */
+  walStoreUri: string | undefined;
+  sequenceTracker: Uint8Array | undefined;
+  /** Version 2: present (often empty) or absent. */
+  segments: Segment[] | undefined;
+  segmentExtractorName: string | undefined;
+  /** Tables in `ssts` of version 2 that no view names; kept. */
+  unviewedTables: TableRef[];
+  /** Whether the stored form had fields this program does not know; such a manifest must not be rewritten. */
+  hasUnknownFields: boolean;
+}
+
+/** The tick of a database without rows: -2^63. */
+export const NO_TICK = -(2n ** 63n);

@@ -1,0 +1,121 @@
+/**
+ * Row checks: an xxHash32 over every few rows as they stand in the uncompressed block.
+ *
+ * They tell which rows of a damaged block are whole, and prove a healed block. The first row of a check may share a prefix
+ * with a row outside of it; that prefix goes into the seed, so a check proves full keys. The number of rows per check divides
+ * the restart interval, therefore no check crosses a restart row.
+ */
+import { EMPTY_BYTES } from '../common/bytes.ts';
+import { xxHash32View } from './checksum.ts';
+
+export type RowsPerCheck = 0 | 1 | 2 | 4 | 8 | 16;
+
+/** Bytes of rows that one check may cover: bounds both what checks cost and what one damaged spot loses. */
+const CHECK_BYTES = 640;
+
+/** The checks of a table, block after block; every block begins a new one. */
+export interface CollectedChecks {
+  /** xxHash32 per check. */
+  checks: Uint32Array;
+  /** WAL objects only: sequence number of the first row of each check. */
+  firstSeqs?: Float64Array;
+  /** WAL objects only: 1 if that row continues the batch of the row before it. */
+  continuations?: Uint8Array;
+}
+
+/** The largest number of rows per check that keeps a check within its bytes; rows as stored in the uncompressed block. */
+export function chooseRowsPerCheck(averageStoredRowBytes: number): 1 | 2 | 4 | 8 | 16 {
+  if (16 * averageStoredRowBytes <= CHECK_BYTES) return 16;
+  if (8 * averageStoredRowBytes <= CHECK_BYTES) return 8;
+  if (4 * averageStoredRowBytes <= CHECK_BYTES) return 4;
+  return 2 * averageStoredRowBytes <= CHECK_BYTES ? 2 : 1;
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+/** Collects the checks of a table while it is built. */
+export class RowChecks {
+  readonly #rowsPerCheck: number;
+  readonly #withSeqs: boolean;
+  #checks = new Uint32Array(64);
+  #firstSeqs = new Float64Array(0);
+  #continuations = new Uint8Array(0);
+  #count = 0;
+  /** Rows, start and seed of the open check. */
+  #rows = 0;
+  #start = 0;
+  #seed = 0;
+  /** The buffers seen last and views of them: they change only when they grow. */
+  #out: Uint8Array = EMPTY_BYTES;
+  #outView: DataView = new DataView(EMPTY_BYTES.buffer);
+  #key: Uint8Array = EMPTY_BYTES;
+  #keyView: DataView = new DataView(EMPTY_BYTES.buffer);
+  #lastSeq = -1;
+
+  constructor(rowsPerCheck: RowsPerCheck, withSeqs: boolean) {
+    this.#rowsPerCheck = rowsPerCheck;
+    this.#withSeqs = withSeqs;
+    if (withSeqs) {
+      this.#firstSeqs = new Float64Array(64);
+      this.#continuations = new Uint8Array(64);
+    }
+  }
+
+  /** Takes the row encoded at `out[start, end)`, whose key begins with `key[0, shared)` of the row before. */
+  row(out: Uint8Array, start: number, end: number, key: Uint8Array, shared: number, seq: number): void {
+    if (this.#rows === 0) {
+      if (this.#count === this.#checks.length) this.#grow();
+      this.#start = start;
+      this.#seed = shared === 0 ? 0 : this.#hashPrefix(key, shared);
+      if (this.#withSeqs) {
+        this.#firstSeqs[this.#count] = seq;
+        this.#continuations[this.#count] = seq === this.#lastSeq ? 1 : 0;
+      }
+    }
+    this.#lastSeq = seq;
+    if (++this.#rows === this.#rowsPerCheck) this.endBlock(out, end);
+  }
+
+  /** Ends the open check, if any, with the rows that end at `end`. */
+  endBlock(out: Uint8Array, end: number): void {
+    if (this.#rows === 0) return;
+    if (out !== this.#out) {
+      this.#out = out;
+      this.#outView = viewOf(out);
+    }
+    this.#checks[this.#count++] = xxHash32View(this.#outView, this.#start, end, this.#seed);
+    this.#rows = 0;
+  }
+
+  #hashPrefix(key: Uint8Array, shared: number): number {
+    if (key !== this.#key) {
+      this.#key = key;
+      this.#keyView = viewOf(key);
+    }
+    return xxHash32View(this.#keyView, 0, shared, 0);
+  }
+
+  finish(): CollectedChecks {
+    const n = this.#count;
+    return {
+      checks: this.#checks.slice(0, n),
+      ...(this.#withSeqs && { firstSeqs: this.#firstSeqs.slice(0, n), continuations: this.#continuations.slice(0, n) }),
+    };
+  }
+
+  #grow(): void {
+    const length = 2 * this.#checks.length;
+    const checks = new Uint32Array(length);
+    checks.set(this.#checks);
+    this.#checks = checks;
+    if (!this.#withSeqs) return;
+    const firstSeqs = new Float64Array(length);
+    firstSeqs.set(this.#firstSeqs);
+    this.#firstSeqs = firstSeqs;
+    const continuations = new Uint8Array(length);
+    continuations.set(this.#continuations);
+    this.#continuations = continuations;
+  }
+}

@@ -1,0 +1,427 @@
+/**
+ * The records of a seal: what each says and its bytes. All integers big-endian.
+ *
+ * Records of a known tag have exactly the length stated here; new facts get new tags, so this never changes. A record that
+ * does not fit is `BAD_SEAL`: it takes proofs away, it never makes data unreadable.
+ */
+import { assertThat } from '../common/assert.ts';
+import { type Ulid, ulidFromBytes, ulidToBytes } from '../common/ulid.ts';
+import type { RowsPerCheck } from './row-checks.ts';
+import type { SealReader, SealWriter } from './seal-bytes.ts';
+import { CODECS, type Codec } from './table-info.ts';
+
+/** Bytes of a digest: the first half of a SHA-256. */
+export const DIGEST_BYTES = 16;
+const ZERO_16 = new Uint8Array(16);
+const TWO_POW_32 = 0x1_0000_0000;
+const MAX_OWNER_BYTES = 128;
+
+export type AuthorRole = 'none' | 'writer' | 'compactor' | 'tool' | 'reader' | 'collector';
+const ROLES: readonly AuthorRole[] = ['none', 'writer', 'compactor', 'tool', 'reader', 'collector'];
+
+/** Record 1, in every seal: which object of which database this is and who wrote it when. */
+export interface IdentityRecord {
+  /** 16 random bytes. */
+  databaseId: Uint8Array;
+  /** 16 bytes: a table's ULID, else `numberObjectId` of the id. */
+  objectId: Uint8Array;
+  /** The same as in the metadata of the PUT. */
+  putId: Ulid;
+  /** Epoch of the author: writer or compactor epoch, else 0. */
+  epoch: number;
+  role: AuthorRole;
+  /** Of the footer; 0 in manifests and compactions files. */
+  formatVersion: 0 | 1 | 2;
+  codec: Codec;
+  writtenAtMs: number;
+  /** Newest manifest id the author knew; in a manifest its own id. */
+  newestManifestId: number;
+  software: readonly [major: number, minor: number, patch: number];
+}
+
+/** Record 2, in WAL objects and fences: the link to the object before and what this one holds. */
+export interface WalRecord {
+  predecessorKind: 'unknown' | 'seal' | 'object';
+  /** 16 bytes; of the predecessor's seal or of the whole predecessor; zeros if unknown. */
+  predecessorDigest: Uint8Array;
+  firstSeq: number;
+  /** In a fence both are the greatest sequence number before it, 0 if there is none. */
+  lastSeq: number;
+  rows: number;
+  batches: number;
+}
+
+/** Record 3, in tables: where the rows come from. */
+export type LineageRecord = LevelZeroLineage | RunLineage;
+
+interface LineageFacts {
+  minSeq: number;
+  maxSeq: number;
+  /** Greatest create_ts in ms; `-Infinity` if no row has one. */
+  maxCreateTs: number;
+  rows: number;
+}
+
+export interface LevelZeroLineage extends LineageFacts {
+  level: 'l0';
+  /** The replay point that the manifest gets together with this table. */
+  replayAfterWalId: number;
+}
+
+export interface RunLineage extends LineageFacts {
+  level: 'run';
+  compactionId: Ulid;
+  destinationRun: number;
+  /** Position of this table among the outputs. */
+  ordinal: number;
+  isLastOutput: boolean;
+  /** Whether tombstones were dropped. */
+  isBottom: boolean;
+  inputs: readonly Ulid[];
+}
+
+/**
+ * Record 4, in tables and WAL data: the table of blocks and a hash of every group of rows. Arrays over blocks have one entry
+ * per data block, arrays over checks one per check, all blocks in order: `ceil(rows / rowsPerCheck)` of them in a block,
+ * none if `rowsPerCheck` is 0.
+ */
+export interface RowsRecord {
+  rowsPerCheck: RowsPerCheck;
+  /** Stored bytes of each block, checksum included. */
+  blockStoredBytes: ArrayLike<number>;
+  blockRows: ArrayLike<number>;
+  /** xxHash32 per check. */
+  checks: Uint32Array;
+  /** WAL data only: sequence number of the first row of each check. Never descends. */
+  firstSeqs?: Float64Array;
+  /** WAL data only: 1 where that row continues the batch of the row before it. */
+  continuations?: Uint8Array;
+}
+
+/** Record 5, in manifests. */
+export interface ManifestRecord {
+  previousManifestId: number;
+  /** 16 bytes, of the whole previous manifest, seal included; zeros if there is none. */
+  previousDigest: Uint8Array;
+  /** xxHash32 of all bytes before the seal. */
+  bodyHash: number;
+  /** Last WAL object that was known to be durable; zeros if unknown. */
+  walTail: { id: number; lastSeq: number; digest: Uint8Array };
+  ledgerVersion: number;
+  isCleanClose: boolean;
+  isRepair: boolean;
+}
+
+/** Record 6, in what a repair wrote: which tables replace which. */
+export interface RepairRecord {
+  /** 16 bytes. */
+  repairId: Uint8Array;
+  /** `to` is absent for a table that was dropped. */
+  pairs: readonly { from: Ulid; to: Ulid | undefined }[];
+}
+
+/** Record 7, in fences and in manifests that claim an epoch. */
+export interface OwnerRecord {
+  /** `host:pid`; longer texts are cut to 128 bytes. */
+  hostPid: string;
+}
+
+export interface SealRecords {
+  identity: IdentityRecord;
+  wal?: WalRecord;
+  lineage?: LineageRecord;
+  rows?: RowsRecord;
+  manifest?: ManifestRecord;
+  repair?: RepairRecord;
+  owner?: OwnerRecord;
+}
+
+export const TAG = { identity: 1, wal: 2, lineage: 3, rows: 4, manifest: 5, repair: 6, owner: 7 } as const;
+
+/** The object id of a WAL object, manifest or compactions file. */
+export function numberObjectId(id: number): Uint8Array {
+  const out = new Uint8Array(16);
+  const view = new DataView(out.buffer);
+  view.setUint32(8, Math.floor(id / TWO_POW_32));
+  view.setUint32(12, id % TWO_POW_32);
+  return out;
+}
+
+/** The object id of a table. */
+export function tableObjectId(id: Ulid): Uint8Array {
+  return ulidToBytes(id);
+}
+
+/** Number of checks of a block. */
+export function checksOfBlock(rows: number, rowsPerCheck: RowsPerCheck): number {
+  return rowsPerCheck === 0 ? 0 : Math.ceil(rows / rowsPerCheck);
+}
+
+/** Index of the first check of each block, and as last entry the number of all checks. */
+export function checkStarts(record: RowsRecord): Uint32Array {
+  const starts = new Uint32Array(record.blockRows.length + 1);
+  for (let i = 0; i < record.blockRows.length; i++) {
+    starts[i + 1] = starts[i] + checksOfBlock(record.blockRows[i], record.rowsPerCheck);
+  }
+  return starts;
+}
+
+// ---- writing
+
+export function writeIdentity(w: SealWriter, r: IdentityRecord): void {
+  w.fixed(r.databaseId, 16);
+  w.fixed(r.objectId, 16);
+  w.bytes(ulidToBytes(r.putId));
+  w.u64(r.epoch);
+  w.u8(ROLES.indexOf(r.role));
+  w.u8(r.formatVersion);
+  w.u8(CODECS.indexOf(r.codec));
+  w.u8(0);
+  w.i64(r.writtenAtMs);
+  w.u64(r.newestManifestId);
+  w.u8(0);
+  for (const part of r.software) w.u8(part);
+}
+
+const PREDECESSOR_KINDS = ['unknown', 'seal', 'object'] as const;
+
+export function writeWal(w: SealWriter, r: WalRecord): void {
+  w.u8(PREDECESSOR_KINDS.indexOf(r.predecessorKind));
+  w.fixed(r.predecessorDigest, DIGEST_BYTES);
+  w.u64(r.firstSeq);
+  w.u64(r.lastSeq);
+  w.u32(r.rows);
+  w.u32(r.batches);
+}
+
+const LAST_OUTPUT = 1;
+const BOTTOM = 2;
+
+export function writeLineage(w: SealWriter, r: LineageRecord): void {
+  w.u8(r.level === 'l0' ? 0 : 1);
+  w.u64(r.minSeq);
+  w.u64(r.maxSeq);
+  w.i64(r.maxCreateTs);
+  w.u64(r.rows);
+  if (r.level === 'l0') {
+    w.u64(r.replayAfterWalId);
+    return;
+  }
+  w.bytes(ulidToBytes(r.compactionId));
+  w.u32(r.destinationRun);
+  w.u32(r.ordinal);
+  w.u8((r.isLastOutput ? LAST_OUTPUT : 0) | (r.isBottom ? BOTTOM : 0));
+  w.u32(r.inputs.length);
+  for (const input of r.inputs) w.bytes(ulidToBytes(input));
+}
+
+const XX_HASH_32 = 1;
+
+/** `isWal`: whether sequence numbers are part of the record. */
+export function writeRows(w: SealWriter, r: RowsRecord, isWal: boolean): void {
+  const { rowsPerCheck, blockStoredBytes, blockRows, checks, firstSeqs, continuations } = r;
+  const blocks = blockRows.length;
+  assertThat(blockStoredBytes.length === blocks, 'the rows record has one length per block');
+  if (isWal && rowsPerCheck > 0) {
+    const complete = firstSeqs?.length === checks.length && continuations?.length === checks.length;
+    assertThat(complete, 'the rows record of a WAL object has one sequence number per check');
+  }
+  w.u8(rowsPerCheck);
+  w.u8(XX_HASH_32);
+  w.u32(blocks);
+  let check = 0;
+  let seq = 0;
+  for (let block = 0; block < blocks; block++) {
+    w.varint(blockStoredBytes[block]);
+    w.varint(blockRows[block]);
+    const end = check + checksOfBlock(blockRows[block], rowsPerCheck);
+    assertThat(end <= checks.length, 'the rows record has all checks');
+    for (; check < end; check++) {
+      if (isWal) {
+        w.varintOfPair(firstSeqs![check] - seq, continuations![check]);
+        seq = firstSeqs![check];
+      }
+      w.u32(checks[check]);
+    }
+  }
+  assertThat(check === checks.length, 'the rows record has no more checks than rows');
+}
+
+const CLEAN_CLOSE = 1;
+const BY_REPAIR = 2;
+
+export function writeManifestRecord(w: SealWriter, r: ManifestRecord): void {
+  w.u64(r.previousManifestId);
+  w.fixed(r.previousDigest, DIGEST_BYTES);
+  w.u32(r.bodyHash);
+  w.u64(r.walTail.id);
+  w.u64(r.walTail.lastSeq);
+  w.fixed(r.walTail.digest, DIGEST_BYTES);
+  w.u64(r.ledgerVersion);
+  w.u8((r.isCleanClose ? CLEAN_CLOSE : 0) | (r.isRepair ? BY_REPAIR : 0));
+}
+
+export function writeRepair(w: SealWriter, r: RepairRecord): void {
+  w.fixed(r.repairId, 16);
+  w.u32(r.pairs.length);
+  for (const { from, to } of r.pairs) {
+    w.bytes(ulidToBytes(from));
+    w.bytes(to === undefined ? ZERO_16 : ulidToBytes(to));
+  }
+}
+
+export function writeOwner(w: SealWriter, r: OwnerRecord): void {
+  const text = new Uint8Array(MAX_OWNER_BYTES);
+  // `encodeInto` never writes half of a character.
+  const { written } = new TextEncoder().encodeInto(r.hostPid, text);
+  w.bytes(text.subarray(0, written));
+}
+
+// ---- reading
+
+export function readIdentity(r: SealReader): IdentityRecord {
+  const databaseId = r.bytes(16);
+  const objectId = r.bytes(16);
+  const putId = r.ulid();
+  const epoch = r.u64();
+  const role = r.choice(ROLES, 'role');
+  const formatVersion = r.choice([0, 1, 2] as const, 'format version');
+  const codec = r.choice(CODECS, 'codec');
+  r.u8();
+  const writtenAtMs = r.i64();
+  const newestManifestId = r.u64();
+  r.u8();
+  const software = [r.u8(), r.u8(), r.u8()] as const;
+  return {
+    databaseId,
+    objectId,
+    putId,
+    epoch,
+    role,
+    formatVersion,
+    codec,
+    writtenAtMs,
+    newestManifestId,
+    software,
+  };
+}
+
+export function readWal(r: SealReader): WalRecord {
+  return {
+    predecessorKind: r.choice(PREDECESSOR_KINDS, 'kind of predecessor'),
+    predecessorDigest: r.bytes(DIGEST_BYTES),
+    firstSeq: r.u64(),
+    lastSeq: r.u64(),
+    rows: r.u32(),
+    batches: r.u32(),
+  };
+}
+
+export function readLineage(r: SealReader): LineageRecord {
+  const level = r.choice(['l0', 'run'] as const, 'level');
+  const minSeq = r.u64();
+  const maxSeq = r.u64();
+  const createTs = r.i64();
+  const maxCreateTs = createTs === -(2 ** 63) ? Number.NEGATIVE_INFINITY : createTs;
+  const rows = r.u64();
+  if (level === 'l0') return { level, minSeq, maxSeq, maxCreateTs, rows, replayAfterWalId: r.u64() };
+  const compactionId = r.ulid();
+  const destinationRun = r.u32();
+  const ordinal = r.u32();
+  const flags = r.u8();
+  const count = r.u32();
+  if (count * 16 > r.remaining) throw r.bad('The lineage record is too short');
+  const inputs: Ulid[] = [];
+  for (let i = 0; i < count; i++) inputs.push(r.ulid());
+  return {
+    level,
+    minSeq,
+    maxSeq,
+    maxCreateTs,
+    rows,
+    compactionId,
+    destinationRun,
+    ordinal,
+    isLastOutput: (flags & LAST_OUTPUT) !== 0,
+    isBottom: (flags & BOTTOM) !== 0,
+    inputs,
+  };
+}
+
+const ROWS_PER_CHECK: readonly number[] = [0, 1, 2, 4, 8, 16];
+
+export function readRows(r: SealReader, isWal: boolean): RowsRecord {
+  const rowsPerCheck = r.u8() as RowsPerCheck;
+  if (!ROWS_PER_CHECK.includes(rowsPerCheck)) throw r.bad('The rows record has an unknown number of rows per check');
+  if (r.u8() !== XX_HASH_32) throw r.bad('The rows record has an unknown algorithm');
+  const blocks = r.u32();
+  // Two varints per block and four bytes per check: neither array can outgrow the record.
+  if (blocks * 2 > r.remaining) throw r.bad('The rows record is too short for its blocks');
+  const withSeqs = isWal && rowsPerCheck > 0;
+  const blockStoredBytes = new Float64Array(blocks);
+  const blockRows = new Float64Array(blocks);
+  const checks = new Uint32Array(Math.floor(r.remaining / 4));
+  const firstSeqs = new Float64Array(withSeqs ? checks.length : 0);
+  const continuations = new Uint8Array(firstSeqs.length);
+  let check = 0;
+  let seq = 0;
+  for (let block = 0; block < blocks; block++) {
+    blockStoredBytes[block] = r.varint();
+    blockRows[block] = r.varint();
+    const count = checksOfBlock(blockRows[block], rowsPerCheck);
+    if (count * 4 > r.remaining) throw r.bad('The rows record is too short for its checks');
+    for (const end = check + count; check < end; check++) {
+      if (withSeqs) {
+        seq += r.varintHigh();
+        if (!Number.isSafeInteger(seq)) throw r.bad('A sequence number of the rows record is too large');
+        firstSeqs[check] = seq;
+        continuations[check] = r.lowBit;
+      }
+      checks[check] = r.u32();
+    }
+  }
+  const record = { rowsPerCheck, blockStoredBytes, blockRows, checks: checks.slice(0, check) };
+  if (!withSeqs) return record;
+  return { ...record, firstSeqs: firstSeqs.slice(0, check), continuations: continuations.slice(0, check) };
+}
+
+export function readManifestRecord(r: SealReader): ManifestRecord {
+  const previousManifestId = r.u64();
+  const previousDigest = r.bytes(DIGEST_BYTES);
+  const bodyHash = r.u32();
+  const walTail = { id: r.u64(), lastSeq: r.u64(), digest: r.bytes(DIGEST_BYTES) };
+  const ledgerVersion = r.u64();
+  const flags = r.u8();
+  return {
+    previousManifestId,
+    previousDigest,
+    bodyHash,
+    walTail,
+    ledgerVersion,
+    isCleanClose: (flags & CLEAN_CLOSE) !== 0,
+    isRepair: (flags & BY_REPAIR) !== 0,
+  };
+}
+
+export function readRepair(r: SealReader): RepairRecord {
+  const repairId = r.bytes(16);
+  const count = r.u32();
+  if (count * 32 > r.remaining) throw r.bad('The repair record is too short');
+  const pairs: { from: Ulid; to: Ulid | undefined }[] = [];
+  for (let i = 0; i < count; i++) {
+    const from = r.ulid();
+    const to = r.bytes(16);
+    pairs.push({ from, to: to.some((b) => b !== 0) ? ulidFromBytes(to) : undefined });
+  }
+  return { repairId, pairs };
+}
+
+export function readOwner(r: SealReader): OwnerRecord {
+  if (r.remaining > MAX_OWNER_BYTES) throw r.bad('The owner record is too long');
+  const text = r.bytes(r.remaining);
+  try {
+    return { hostPid: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(text) };
+  } catch {
+    throw r.bad('The owner record is not UTF-8');
+  }
+}

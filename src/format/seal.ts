@@ -1,0 +1,263 @@
+/**
+ * Seals: a row of records and a fixed tail that this program puts into every object it writes, at places where SlateDB does
+ * not look. In tables and WAL objects a seal lies between the last section and the info block, in manifests and compactions
+ * files behind the FlatBuffer.
+ *
+ * ```
+ * record   u16 tag | u32 length | payload            unknown tags are skipped
+ * tail     u32 seal length | u16 version | u16 kind | u32 CRC-32 | 8 bytes magic
+ * ```
+ *
+ * The CRC covers the seal up to itself; in manifests and compactions files, whose own form has no checksum, everything from
+ * the start of the object. A seal is part of the one PUT of its object; nothing is ever appended later. A bad seal only takes
+ * proofs away: `BAD_SEAL` says nothing about the data, `BAD_CHECKSUM` says that a manifest's content is in doubt.
+ */
+import { createHash } from 'node:crypto';
+import { type CorruptionError, crcText, damage } from '../common/errors.ts';
+import { crc32, xxHash32 } from './checksum.ts';
+import { SealReader, SealWriter } from './seal-bytes.ts';
+import {
+  DIGEST_BYTES,
+  type ManifestRecord,
+  readIdentity,
+  readLineage,
+  readManifestRecord,
+  readOwner,
+  readRepair,
+  readRows,
+  readWal,
+  type SealRecords,
+  TAG,
+  writeIdentity,
+  writeLineage,
+  writeManifestRecord,
+  writeOwner,
+  writeRepair,
+  writeRows,
+  writeWal,
+} from './seal-records.ts';
+
+const TAIL_BYTES = 20;
+const VERSION = 1;
+const MAGIC = Uint8Array.of(0x89, 0x53, 0x48, 0x4c, 0x53, 0x45, 0x41, 0x4c);
+const MIN_BODY_BYTES = 2;
+
+export type TableSealKind = 'wal' | 'fence' | 'table';
+export type ManifestSealKind = 'manifest' | 'compactions';
+export type SealKind = TableSealKind | ManifestSealKind;
+const TABLE_KINDS: readonly SealKind[] = ['wal', 'fence', 'table'];
+const KINDS: readonly (SealKind | undefined)[] = [undefined, 'wal', 'fence', 'table', 'manifest', 'compactions'];
+
+/** Seal of a table, WAL object or fence. */
+export type SealInput = Omit<SealRecords, 'manifest'> & { kind: TableSealKind };
+
+/** Seal of a manifest or compactions file; the hash of the body is computed. */
+export type ManifestSealInput = Pick<SealRecords, 'identity' | 'repair' | 'owner'> & {
+  kind: ManifestSealKind;
+  manifest?: Omit<ManifestRecord, 'bodyHash'>;
+};
+
+export interface Seal extends SealRecords {
+  kind: SealKind;
+  version: number;
+}
+
+export interface SealRange {
+  start: number;
+  end: number;
+}
+
+/** Digest of a sealed object's seal, records and tail: first 16 bytes of SHA-256. Binds content, identity, predecessor. */
+export function sealDigest(seal: Uint8Array): Uint8Array {
+  return new Uint8Array(createHash('sha256').update(seal).digest().subarray(0, DIGEST_BYTES));
+}
+
+/** Digest of a whole object, sealed or not: first 16 bytes of SHA-256. */
+export function objectDigest(object: Uint8Array): Uint8Array {
+  return sealDigest(object);
+}
+
+// ---- writing
+
+/** The bytes of a seal that goes between the last section and the info block. */
+export function encodeSeal(seal: SealInput): Uint8Array {
+  const bytes = encodeRecords(seal, seal.kind);
+  writeCrc(bytes, 0);
+  return bytes;
+}
+
+/** The whole object: `body` (header and FlatBuffer) and behind it a seal whose CRC covers both. */
+export function appendManifestSeal(body: Uint8Array, seal: ManifestSealInput): Uint8Array {
+  const { manifest, ...others } = seal;
+  const records: SealRecords = { ...others };
+  if (manifest !== undefined) records.manifest = { ...manifest, bodyHash: xxHash32(body, 0, body.length) };
+  const tail = encodeRecords(records, seal.kind);
+  const object = new Uint8Array(body.length + tail.length);
+  object.set(body);
+  object.set(tail, body.length);
+  writeCrc(object, 0);
+  return object;
+}
+
+/** Records and tail with the CRC left open. */
+function encodeRecords(r: SealRecords, kind: SealKind): Uint8Array {
+  const w = new SealWriter();
+  w.record(TAG.identity, () => writeIdentity(w, r.identity));
+  if (r.wal !== undefined) w.record(TAG.wal, () => writeWal(w, r.wal!));
+  if (r.lineage !== undefined) w.record(TAG.lineage, () => writeLineage(w, r.lineage!));
+  if (r.rows !== undefined) w.record(TAG.rows, () => writeRows(w, r.rows!, kind === 'wal'));
+  if (r.manifest !== undefined) w.record(TAG.manifest, () => writeManifestRecord(w, r.manifest!));
+  if (r.repair !== undefined) w.record(TAG.repair, () => writeRepair(w, r.repair!));
+  if (r.owner !== undefined) w.record(TAG.owner, () => writeOwner(w, r.owner!));
+  w.u32(w.length + TAIL_BYTES);
+  w.u16(VERSION);
+  w.u16(KINDS.indexOf(kind));
+  w.u32(0);
+  w.bytes(MAGIC);
+  return w.finish();
+}
+
+/** Fills in the CRC of `bytes` from `start` to the CRC field, which ends 8 bytes before the end. */
+function writeCrc(bytes: Uint8Array, start: number): void {
+  const at = bytes.length - 12;
+  new DataView(bytes.buffer, bytes.byteOffset, bytes.length).setUint32(at, crc32(bytes, start, at));
+}
+
+// ---- reading
+
+/**
+ * Decodes and verifies the seal `bytes[start, end)`. Throws damage: `BAD_SEAL`, or `BAD_CHECKSUM` if the object in front of a
+ * manifest's seal is not what was sealed.
+ * @param bytes for manifests and compactions files the whole object
+ * @param allowed the kinds that can lie at this place; without it those of tables and WAL objects
+ */
+export function decodeSeal(bytes: Uint8Array, start: number, end: number, allowed = TABLE_KINDS): Seal {
+  const bad = (message: string, more?: { expected: string; found: string }) => badSeal(start, end, message, more);
+  if (start < 0 || end > bytes.length || end - start < TAIL_BYTES) throw bad('The seal is too short');
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const tail = end - TAIL_BYTES;
+  if (!endsWithMagic(bytes, end)) throw bad('The seal does not end with its magic bytes');
+  if (view.getUint32(tail) !== end - start) throw bad('The seal does not have the length it states');
+  const version = view.getUint16(tail + 4);
+  const kind = KINDS[view.getUint16(tail + 6)];
+  if (version === 0) throw bad('The seal has version 0');
+  if (kind === undefined || !allowed.includes(kind)) throw bad('The seal is of the wrong kind');
+  const isManifest = kind === 'manifest' || kind === 'compactions';
+  const stored = view.getUint32(tail + 8);
+  const computed = crc32(bytes, isManifest ? 0 : start, tail + 8);
+  const read = () => readRecords(bytes, start, tail, kind, version);
+  if (stored !== computed) {
+    const more = { expected: crcText(stored), found: crcText(computed) };
+    if (isManifest && !isBodyProven(bytes, start, read)) {
+      const at = { unit: 'object', offset: 0, length: end } as const;
+      throw damage('BAD_CHECKSUM', at, `The content does not match the checksum of its seal`, more);
+    }
+    throw bad('The seal does not match its checksum', more);
+  }
+  return { kind, version, ...read() };
+}
+
+function badSeal(
+  start: number,
+  end: number,
+  message: string,
+  more?: { expected: string; found: string },
+): CorruptionError {
+  return damage(
+    'BAD_SEAL',
+    { unit: 'seal', offset: Math.max(0, start), length: Math.max(0, end - start) },
+    message,
+    more,
+  );
+}
+
+/** Whether the hash in the manifest record proves the body although the CRC over body and seal is wrong. */
+function isBodyProven(bytes: Uint8Array, start: number, read: () => SealRecords): boolean {
+  try {
+    const manifest = read().manifest;
+    return manifest !== undefined && xxHash32(bytes, 0, start) === manifest.bodyHash;
+  } catch {
+    // Unreadable records prove nothing; the caller reports the mismatch.
+    return false;
+  }
+}
+
+function readRecords(bytes: Uint8Array, start: number, end: number, kind: SealKind, version: number): SealRecords {
+  const records: Partial<SealRecords> = {};
+  const outer = new SealReader(bytes, start, end);
+  const seen = new Set<number>();
+  while (outer.remaining > 0) {
+    const tag = outer.u16();
+    const length = outer.u32();
+    if (length > outer.remaining) throw outer.bad('A record reaches past the end of the seal');
+    if (seen.size === 0 && tag !== TAG.identity) throw outer.bad('The seal does not begin with the identity record');
+    const isRepeated = seen.size === seen.add(tag).size;
+    const payload = new SealReader(bytes, outer.position, outer.position + length);
+    outer.skip(length);
+    if (!readRecord(payload, tag, records, kind)) continue;
+    if (isRepeated) throw payload.bad('The seal has two records of one kind');
+    if (payload.remaining > 0 && version <= VERSION) throw payload.bad('A record of the seal is too long');
+  }
+  if (records.identity === undefined) throw outer.bad('The seal has no identity record');
+  return records as SealRecords;
+}
+
+/** Reads one record into `records`; false if its tag is unknown. */
+function readRecord(payload: SealReader, tag: number, records: Partial<SealRecords>, kind: SealKind): boolean {
+  switch (tag) {
+    case TAG.identity:
+      records.identity = readIdentity(payload);
+      return true;
+    case TAG.wal:
+      records.wal = readWal(payload);
+      return true;
+    case TAG.lineage:
+      records.lineage = readLineage(payload);
+      return true;
+    case TAG.rows:
+      records.rows = readRows(payload, kind === 'wal');
+      return true;
+    case TAG.manifest:
+      records.manifest = readManifestRecord(payload);
+      return true;
+    case TAG.repair:
+      records.repair = readRepair(payload);
+      return true;
+    case TAG.owner:
+      records.owner = readOwner(payload);
+      return true;
+    default:
+      return false;
+  }
+}
+
+function endsWithMagic(bytes: Uint8Array, end: number): boolean {
+  if (end < MAGIC.length) return false;
+  for (let i = 0; i < MAGIC.length; i++) if (bytes[end - MAGIC.length + i] !== MAGIC[i]) return false;
+  return true;
+}
+
+/**
+ * Where a seal of a manifest or compactions file lies according to its tail; `undefined` without magic bytes or with a length
+ * that cannot be right. Nothing is verified.
+ */
+export function findManifestSeal(bytes: Uint8Array): SealRange | undefined {
+  const end = bytes.length;
+  if (end < MIN_BODY_BYTES + TAIL_BYTES || !endsWithMagic(bytes, end)) return undefined;
+  const length = new DataView(bytes.buffer, bytes.byteOffset, end).getUint32(end - TAIL_BYTES);
+  if (length < TAIL_BYTES || length > end - MIN_BODY_BYTES) return undefined;
+  return { start: end - length, end };
+}
+
+/**
+ * The seal behind the body of a manifest or compactions file, `undefined` if the object ends with its body. Throws like
+ * `decodeSeal`; bytes behind the body that are not exactly one seal are `BAD_SEAL`.
+ */
+export function decodeManifestSeal(bytes: Uint8Array, bodyBytes: number, kind: ManifestSealKind): Seal | undefined {
+  if (bodyBytes === bytes.length) return undefined;
+  const range = findManifestSeal(bytes);
+  if (range?.start !== bodyBytes) {
+    throw badSeal(bodyBytes, bytes.length, `The bytes behind the ${kind} are not a seal`);
+  }
+  return decodeSeal(bytes, range.start, range.end, [kind]);
+}

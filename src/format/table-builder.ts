@@ -1,0 +1,505 @@
+/**
+ * Builds a table or WAL object in memory: rows are encoded straight into one growing output buffer, blocks are closed by
+ * SlateDB's rule, everything behind them is appended at the end.
+ *
+ * Adding a row allocates nothing. The key of the row before is kept over block borders, because one comparison with it gives
+ * the shared prefix, the separator of a new block and the proof that rows come in order. Hashes for the filter are collected
+ * while adding and turned into bits in bounded steps, so that no call stalls the caller for long.
+ *
+ * Invariants: compacted tables hold rows by (key ascending, seq descending), WAL objects by seq ascending; blocks obey the
+ * limit on the uncompressed size (rows, offsets, count), except one that holds a single larger row.
+ */
+import { assertThat } from '../common/assert.ts';
+import { EMPTY_BYTES } from '../common/bytes.ts';
+import { MAX_KEY_BYTES } from './block.ts';
+import { BloomBuilder } from './bloom.ts';
+import { crc32 } from './checksum.ts';
+import type { BlockCodec } from './codecs.ts';
+import { encodeFilter } from './filter.ts';
+import { CRC_BYTES, writeCrc } from './framing.ts';
+import { encodeIndex, type IndexEntry } from './index-block.ts';
+import { encodeInfo } from './info-block.ts';
+import { type CollectedChecks, RowChecks, type RowsPerCheck } from './row-checks.ts';
+import { putInt64, putUint16, putVarint, varintBytes } from './row-encoding.ts';
+import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, FLAGS_KNOWN, NO_TS } from './row-flags.ts';
+import type { RowsRecord } from './seal-records.ts';
+import { sipHash13, sipHigh, sipLow } from './siphash.ts';
+import { encodeStats } from './stats-block.ts';
+import type { FilterForm, TableInfo, TableType } from './table-info.ts';
+import { encodeFooter } from './table-layout.ts';
+
+/** Every so many rows of a block one is stored with its whole key. */
+const RESTART_INTERVAL = 16;
+/** Restart offsets are u16. */
+const MAX_BLOCK_BYTES = 65_536;
+const MIN_BLOCK_BYTES = 64;
+/** Bytes of a row besides key and value, at most: three varints, seq, flags, two times. */
+const MAX_ROW_OVERHEAD = 15 + 9 + 16;
+/** Keys that one step adds to the filter: well below 1 ms. */
+const FILTER_KEYS_PER_STEP = 4096;
+/** Bytes from which a native copy beats a loop. */
+const COPY_BYTES = 24;
+const SEQ_BYTES = 8;
+
+export interface TableBuilderOptions {
+  tableType: TableType;
+  /** Limit of a block before compression: rows, offsets and count; at most 65,536. */
+  blockBytes: number;
+  codec: BlockCodec;
+  /** WAL objects have no filter, but their info block states the form. Without it the form is `legacy`. */
+  filter?: { form: FilterForm; bitsPerKey: number; minKeys: number };
+  /** 0: no row checks. */
+  rowsPerCheck: RowsPerCheck;
+  /** Expected size of the object; a good guess saves copies. */
+  capacityBytes: number;
+}
+
+/** What is known about the rows of a finished table; the seal is made from it. */
+export interface TableFacts {
+  /** What the seal records about blocks and rows. */
+  rows: RowsRecord;
+  rowCount: number;
+  /** 0 without rows. */
+  minSeq: number;
+  maxSeq: number;
+  /** Greatest create_ts, or NO_TS. */
+  maxCreateTs: number;
+  /** Runs of rows with one sequence number; in a WAL object the number of batches. */
+  batches: number;
+  puts: number;
+  deletes: number;
+  merges: number;
+  /** The info block; it does not depend on the seal. */
+  info: TableInfo;
+}
+
+export interface BuiltTable {
+  /** The whole object; may share a larger buffer, which nothing else uses. */
+  bytes: Uint8Array;
+  info: TableInfo;
+  facts: TableFacts;
+}
+
+/** One table; `add` rows in order, `finishStep` until true, `finish`. */
+export class TableBuilder {
+  readonly #tableType: TableType;
+  readonly #blockBytes: number;
+  readonly #codec: BlockCodec;
+  readonly #filterForm: FilterForm;
+  readonly #bitsPerKey: number;
+  readonly #minFilterKeys: number;
+  readonly #sorted: boolean;
+  readonly #hashing: boolean;
+  readonly #rowsPerCheck: RowsPerCheck;
+  readonly #checks: RowChecks | undefined;
+
+  #out: Uint8Array;
+  #at = 0;
+  #blockStart = 0;
+  #blockRows = 0;
+  readonly #restarts: Uint16Array;
+  #restartCount = 0;
+
+  #lastKey = new Uint8Array(256);
+  #lastKeyLength = 0;
+  #lastSeq = 0;
+
+  #hashLows = EMPTY_HASHES;
+  #hashHighs = EMPTY_HASHES;
+
+  #rowCount = 0;
+  #minSeq = Number.MAX_SAFE_INTEGER;
+  #maxSeq = 0;
+  #maxCreateTs = NO_TS;
+  #batches = 0;
+  #deletes = 0;
+  #merges = 0;
+  #rawKeyBytes = 0;
+  #rawValueBytes = 0;
+  #firstEntry: Uint8Array | undefined;
+  readonly #index: IndexEntry[] = [];
+  readonly #blockStats: [number, number, number][] = [];
+  /** Counts at the start of the block. */
+  #deletesBefore = 0;
+  #mergesBefore = 0;
+  readonly #blockStoredBytes: number[] = [];
+  readonly #blockRowCounts: number[] = [];
+
+  #phase: 'rows' | 'filter' | 'ready' | 'done' = 'rows';
+  #bloom: BloomBuilder | undefined;
+  #hashesUsed = 0;
+  #filter: Uint8Array | undefined;
+
+  constructor(options: TableBuilderOptions) {
+    const { blockBytes, filter } = options;
+    assertThat(blockBytes >= MIN_BLOCK_BYTES && blockBytes <= MAX_BLOCK_BYTES, 'a block size is legal', { blockBytes });
+    this.#tableType = options.tableType;
+    this.#sorted = options.tableType === 'compacted';
+    this.#blockBytes = blockBytes;
+    this.#codec = options.codec;
+    this.#filterForm = filter?.form ?? 'legacy';
+    this.#bitsPerKey = filter?.bitsPerKey ?? 0;
+    this.#minFilterKeys = filter === undefined ? Number.POSITIVE_INFINITY : filter.minKeys;
+    this.#hashing = this.#sorted && this.#minFilterKeys < Number.POSITIVE_INFINITY;
+    this.#rowsPerCheck = options.rowsPerCheck;
+    if (options.rowsPerCheck > 0) this.#checks = new RowChecks(options.rowsPerCheck, !this.#sorted);
+    this.#restarts = new Uint16Array(blockBytes >>> 5);
+    this.#out = allocate(Math.max(1024, options.capacityBytes));
+    if (this.#hashing) {
+      this.#hashLows = new Int32Array(1024);
+      this.#hashHighs = new Int32Array(1024);
+    }
+  }
+
+  get rowCount(): number {
+    return this.#rowCount;
+  }
+
+  /** Bytes of the object so far: finished blocks as stored, the open one before compression. */
+  get storedBytes(): number {
+    return this.#at;
+  }
+
+  /**
+   * Appends a row. FLAG_CREATE and FLAG_EXPIRE in `flags` decide which times are stored; a tombstone has no value. Key and
+   * value are copied.
+   */
+  add(
+    keys: Uint8Array,
+    keyStart: number,
+    keyLength: number,
+    values: Uint8Array,
+    valueStart: number,
+    valueLength: number,
+    seq: number,
+    flags: number,
+    createTs: number,
+    expireTs: number,
+  ): void {
+    if ((flags & FLAG_TOMBSTONE) !== 0) valueLength = 0;
+    const common = this.#placeAfterLast(keys, keyStart, keyLength, seq, flags);
+    let isRestart = this.#blockRows % RESTART_INTERVAL === 0;
+    let shared = isRestart ? 0 : common;
+    const tailBytes = 9 + (flags & FLAG_EXPIRE ? 8 : 0) + (flags & FLAG_CREATE ? 8 : 0);
+    const rowBytes =
+      varintBytes(shared) + varintBytes(keyLength - shared) + varintBytes(valueLength) + keyLength - shared;
+    if (this.#blockRows === 0) this.#openBlock(keys, keyStart, keyLength, seq, common);
+    else if (!this.#fits(rowBytes + valueLength + tailBytes, isRestart)) {
+      this.#closeBlock();
+      this.#openBlock(keys, keyStart, keyLength, seq, common);
+      isRestart = true;
+      shared = 0;
+    }
+    const needed = this.#at + keyLength + valueLength + MAX_ROW_OVERHEAD;
+    if (needed > this.#out.length) this.#grow(needed);
+
+    const out = this.#out;
+    const rowStart = this.#at;
+    if (isRestart) this.#restarts[this.#restartCount++] = rowStart - this.#blockStart;
+    // Numbers below 128 are nearly all there are; calls for them would cost more than the rest of this.
+    let p = rowStart;
+    const unshared = keyLength - shared;
+    if (shared < 0x80) out[p++] = shared;
+    else p = putVarint(out, p, shared);
+    if (unshared < 0x80) out[p++] = unshared;
+    else p = putVarint(out, p, unshared);
+    if (valueLength < 0x80) out[p++] = valueLength;
+    else p = putVarint(out, p, valueLength);
+    p = this.#putKey(keys, keyStart, keyLength, shared, common, p);
+    if (valueLength < COPY_BYTES) for (let i = 0; i < valueLength; i++) out[p + i] = values[valueStart + i];
+    else if (valueLength === values.length) out.set(values, p);
+    else out.set(new Uint8Array(values.buffer, values.byteOffset + valueStart, valueLength), p);
+    p += valueLength;
+    putInt64(out, p, seq);
+    out[p + 8] = flags;
+    p += 9;
+    if ((flags & FLAG_EXPIRE) !== 0) {
+      putInt64(out, p, expireTs);
+      p += 8;
+    }
+    if ((flags & FLAG_CREATE) !== 0) {
+      putInt64(out, p, createTs);
+      if (createTs > this.#maxCreateTs) this.#maxCreateTs = createTs;
+      p += 8;
+    }
+    this.#at = p;
+    if (this.#checks !== undefined) this.#checks.row(out, rowStart, p, this.#lastKey, shared, seq);
+    if (this.#hashing) this.#hash(keys, keyStart, keyLength);
+    this.#count(keyLength, valueLength, seq, flags);
+  }
+
+  /** Checks the order of the row; returns how many bytes its key shares with the last one of the table. */
+  #placeAfterLast(keys: Uint8Array, keyStart: number, keyLength: number, seq: number, flags: number): number {
+    const last = this.#lastKey;
+    const lastLength = this.#lastKeyLength;
+    const n = Math.min(keyLength, lastLength);
+    let common = 0;
+    while (common < n && last[common] === keys[keyStart + common]) common++;
+    let inOrder: boolean;
+    if (!this.#sorted) inOrder = seq >= this.#lastSeq;
+    else if (common < n) inOrder = keys[keyStart + common] > last[common];
+    else inOrder = keyLength > lastLength || (keyLength === lastLength && seq < this.#lastSeq);
+    const legal =
+      keyLength > 0 &&
+      keyLength <= MAX_KEY_BYTES &&
+      seq <= Number.MAX_SAFE_INTEGER &&
+      (flags & ~FLAGS_KNOWN) === 0 &&
+      (flags & (FLAG_TOMBSTONE | FLAG_MERGE)) !== (FLAG_TOMBSTONE | FLAG_MERGE);
+    if (!inOrder || !legal || this.#phase !== 'rows') this.#refuse(inOrder, legal, keyLength, seq, flags);
+    return common;
+  }
+
+  #refuse(inOrder: boolean, legal: boolean, keyLength: number, seq: number, flags: number): void {
+    const details = { rowCount: this.#rowCount, keyLength, seq, flags, lastSeq: this.#lastSeq };
+    assertThat(this.#phase === 'rows', 'no row is added to a finished table', details);
+    assertThat(legal, 'a row has a legal key, sequence number and flags', details);
+    assertThat(inOrder, 'rows of a table come in order', details);
+  }
+
+  #fits(rowBytes: number, isRestart: boolean): boolean {
+    const rowsBytes = this.#at - this.#blockStart;
+    return rowsBytes + 2 * this.#restartCount + 2 + rowBytes + (isRestart ? 2 : 0) <= this.#blockBytes;
+  }
+
+  /** Notes the separator of a new block; `common` bytes of its first key are those of the last key before it. */
+  #openBlock(keys: Uint8Array, keyStart: number, keyLength: number, seq: number, common: number): void {
+    let firstKey: Uint8Array;
+    if (!this.#sorted) {
+      firstKey = new Uint8Array(SEQ_BYTES);
+      putInt64(firstKey, 0, seq);
+    } else if (this.#rowCount === 0) firstKey = EMPTY_BYTES;
+    else {
+      // Equal keys: the whole key. Otherwise the first key differs at `common` or is longer, because keys ascend.
+      const separatorBytes = common < keyLength ? common + 1 : keyLength;
+      firstKey = copySlice(keys, keyStart, separatorBytes);
+    }
+    this.#index.push({ offset: this.#blockStart, firstKey });
+    if (this.#rowCount === 0) this.#firstEntry = this.#sorted ? copySlice(keys, keyStart, keyLength) : firstKey;
+  }
+
+  /** Writes the key's suffix and keeps the key; the kept one has `common` of its bytes already. */
+  #putKey(keys: Uint8Array, keyStart: number, keyLength: number, shared: number, common: number, p: number): number {
+    if (keyLength > this.#lastKey.length) {
+      const grown = new Uint8Array(Math.min(2 * keyLength, MAX_KEY_BYTES + 1));
+      grown.set(this.#lastKey);
+      this.#lastKey = grown;
+    }
+    const out = this.#out;
+    const last = this.#lastKey;
+    this.#lastKeyLength = keyLength;
+    const unshared = keyLength - shared;
+    if (unshared < COPY_BYTES) {
+      for (let i = shared; i < keyLength; i++) {
+        const byte = keys[keyStart + i];
+        out[p++] = byte;
+        last[i] = byte;
+      }
+      return p;
+    }
+    out.set(new Uint8Array(keys.buffer, keys.byteOffset + keyStart + shared, unshared), p);
+    last.set(new Uint8Array(keys.buffer, keys.byteOffset + keyStart + common, keyLength - common), common);
+    return p + unshared;
+  }
+
+  #hash(keys: Uint8Array, keyStart: number, keyLength: number): void {
+    const n = this.#rowCount;
+    if (n === this.#hashLows.length) {
+      this.#hashLows = doubled(this.#hashLows);
+      this.#hashHighs = doubled(this.#hashHighs);
+    }
+    sipHash13(keys, keyStart, keyLength);
+    this.#hashLows[n] = sipLow;
+    this.#hashHighs[n] = sipHigh;
+  }
+
+  #count(keyLength: number, valueLength: number, seq: number, flags: number): void {
+    if (this.#rowCount === 0 || seq !== this.#lastSeq) this.#batches++;
+    this.#lastSeq = seq;
+    if (seq < this.#minSeq) this.#minSeq = seq;
+    if (seq > this.#maxSeq) this.#maxSeq = seq;
+    if ((flags & FLAG_TOMBSTONE) !== 0) this.#deletes++;
+    else if ((flags & FLAG_MERGE) !== 0) this.#merges++;
+    this.#rawKeyBytes += keyLength;
+    this.#rawValueBytes += valueLength;
+    this.#blockRows++;
+    this.#rowCount++;
+  }
+
+  #closeBlock(): void {
+    const trailer = this.#at + 2 * this.#restartCount + 2 + CRC_BYTES;
+    if (trailer > this.#out.length) this.#grow(trailer);
+    const out = this.#out;
+    if (this.#checks !== undefined) this.#checks.endBlock(out, this.#at);
+    let p = this.#at;
+    for (let i = 0; i < this.#restartCount; i++) p = putUint16(out, p, this.#restarts[i]);
+    p = putUint16(out, p, this.#restartCount);
+    this.#at = p;
+    this.#frameInPlace(this.#blockStart);
+    const deletes = this.#deletes - this.#deletesBefore;
+    const merges = this.#merges - this.#mergesBefore;
+    if (this.#sorted) this.#blockStats.push([this.#blockRows - deletes - merges, deletes, merges]);
+    this.#deletesBefore = this.#deletes;
+    this.#mergesBefore = this.#merges;
+    this.#blockStoredBytes.push(this.#at - this.#blockStart);
+    this.#blockRowCounts.push(this.#blockRows);
+    this.#blockStart = this.#at;
+    this.#blockRows = 0;
+    this.#restartCount = 0;
+  }
+
+  /** Replaces the payload from `start` to the end of the output by its frame. */
+  #frameInPlace(start: number): void {
+    if (this.#codec.name !== 'none') {
+      const body = this.#codec.compress(this.#out.subarray(start, this.#at));
+      this.#at = start;
+      this.#reserve(body.length + CRC_BYTES);
+      this.#out.set(body, start);
+      this.#at += body.length;
+    } else this.#reserve(CRC_BYTES);
+    writeCrc(this.#out, this.#at, crc32(this.#out, start, this.#at));
+    this.#at += CRC_BYTES;
+  }
+
+  #reserve(bytes: number): void {
+    if (this.#at + bytes > this.#out.length) this.#grow(this.#at + bytes);
+  }
+
+  #grow(needed: number): void {
+    const grown = allocate(Math.max(2 * this.#out.length, needed));
+    grown.set(this.#out.subarray(0, this.#at));
+    this.#out = grown;
+  }
+
+  /**
+   * Works on the end of the table for a bounded time: closes the last block, then adds keys to the filter. True when
+   * `finish` has nothing of that left to do.
+   */
+  finishStep(): boolean {
+    if (this.#phase === 'rows') {
+      if (this.#blockRows > 0) this.#closeBlock();
+      if (this.#hashing && this.#rowCount >= this.#minFilterKeys) {
+        this.#bloom = new BloomBuilder(this.#rowCount, this.#bitsPerKey);
+      }
+      this.#phase = 'filter';
+    } else if (this.#phase === 'filter') {
+      const end = Math.min(this.#rowCount, this.#hashesUsed + FILTER_KEYS_PER_STEP);
+      this.#bloom?.addRange(this.#hashLows, this.#hashHighs, this.#hashesUsed, end);
+      this.#hashesUsed = end;
+      if (end === this.#rowCount || this.#bloom === undefined) this.#finishFilter();
+    }
+    return this.#phase === 'ready';
+  }
+
+  #finishFilter(): void {
+    if (this.#bloom !== undefined) this.#filter = encodeFilter(this.#filterForm, this.#bloom.finish());
+    this.#bloom = undefined;
+    this.#hashLows = EMPTY_HASHES;
+    this.#hashHighs = EMPTY_HASHES;
+    this.#phase = 'ready';
+  }
+
+  /**
+   * Appends filter, index, stats, seal, info block and footer. Does what `finishStep` was not called for.
+   * @param makeSeal gives the seal, which is stored as it is
+   */
+  finish(makeSeal?: (facts: TableFacts) => Uint8Array): BuiltTable {
+    assertThat(this.#phase !== 'done', 'a table is finished once');
+    while (this.#phase !== 'ready') this.finishStep();
+    this.#phase = 'done';
+    const [filterOffset, filterLength] = this.#appendUnit(this.#filter);
+    const [indexOffset, indexLength] = this.#appendUnit(encodeIndex(this.#index));
+    const [statsOffset, statsLength] = this.#sorted ? this.#appendUnit(this.#encodeStats()) : [0, 0];
+    const info: TableInfo = {
+      firstEntry: this.#firstEntry,
+      lastEntry: this.#sorted && this.#rowCount > 0 ? copySlice(this.#lastKey, 0, this.#lastKeyLength) : undefined,
+      indexOffset,
+      indexLength,
+      filterOffset,
+      filterLength,
+      codec: this.#codec.name,
+      tableType: this.#tableType,
+      statsOffset,
+      statsLength,
+      filterForm: this.#filterForm,
+    };
+    const facts = this.#facts(info);
+    if (makeSeal !== undefined) this.#append(makeSeal(facts));
+    const infoOffset = this.#at;
+    const encodedInfo = encodeInfo(info);
+    this.#append(encodedInfo);
+    this.#reserve(CRC_BYTES);
+    writeCrc(this.#out, this.#at, crc32(encodedInfo));
+    this.#at += CRC_BYTES;
+    this.#append(encodeFooter({ infoOffset, formatVersion: 2 }));
+    const bytes = this.#out.subarray(0, this.#at);
+    this.#out = EMPTY_BYTES;
+    return { bytes, info, facts };
+  }
+
+  #encodeStats(): Uint8Array {
+    return encodeStats({
+      puts: this.#rowCount - this.#deletes - this.#merges,
+      deletes: this.#deletes,
+      merges: this.#merges,
+      rawKeyBytes: this.#rawKeyBytes,
+      rawValueBytes: this.#rawValueBytes,
+      blocks: this.#rowCount > 0 ? this.#blockStats : undefined,
+    });
+  }
+
+  #facts(info: TableInfo): TableFacts {
+    const collected: CollectedChecks = this.#checks?.finish() ?? { checks: new Uint32Array(0) };
+    return {
+      rows: {
+        rowsPerCheck: this.#rowsPerCheck,
+        blockStoredBytes: this.#blockStoredBytes,
+        blockRows: this.#blockRowCounts,
+        ...collected,
+      },
+      rowCount: this.#rowCount,
+      minSeq: this.#rowCount > 0 ? this.#minSeq : 0,
+      maxSeq: this.#maxSeq,
+      maxCreateTs: this.#maxCreateTs,
+      batches: this.#batches,
+      puts: this.#rowCount - this.#deletes - this.#merges,
+      deletes: this.#deletes,
+      merges: this.#merges,
+      info,
+    };
+  }
+
+  /** Appends a framed unit; an absent one has length 0 and the offset where it would have been. */
+  #appendUnit(payload: Uint8Array | undefined): [offset: number, length: number] {
+    const offset = this.#at;
+    if (payload === undefined) return [offset, 0];
+    this.#append(payload);
+    this.#frameInPlace(offset);
+    return [offset, this.#at - offset];
+  }
+
+  #append(bytes: Uint8Array): void {
+    this.#reserve(bytes.length);
+    this.#out.set(bytes, this.#at);
+    this.#at += bytes.length;
+  }
+}
+
+const EMPTY_HASHES = new Int32Array(0);
+
+/** Memory that is not zeroed and not from a pool: every byte of it that leaves is written first. */
+function allocate(bytes: number): Uint8Array {
+  const buffer = Buffer.allocUnsafeSlow(bytes);
+  return new Uint8Array(buffer.buffer, buffer.byteOffset, bytes);
+}
+
+function doubled(hashes: Int32Array): Int32Array<ArrayBuffer> {
+  const grown = new Int32Array(2 * hashes.length);
+  grown.set(hashes);
+  return grown;
+}
+
+function copySlice(bytes: Uint8Array, start: number, length: number): Uint8Array {
+  const copy = new Uint8Array(length);
+  for (let i = 0; i < length; i++) copy[i] = bytes[start + i];
+  return copy;
+}

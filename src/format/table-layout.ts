@@ -1,0 +1,123 @@
+/**
+ * Where the sections of a table or WAL object lie: data blocks, filter, index, stats, seal (ours), info, footer, in this
+ * order and without gaps. All lengths include the 4 bytes of checksum. Pure arithmetic on numbers that came from storage:
+ * everything is checked here once, so that readers can slice without further checks.
+ */
+import { type CorruptionError, damage, type FindingPlace, IncompatibleError } from '../common/errors.ts';
+import type { TableIndex } from './index-block.ts';
+import type { FormatVersion, TableInfo } from './table-info.ts';
+
+/** u64 offset of the info block, u16 format version, big-endian. */
+export const FOOTER_BYTES = 10;
+const CHECKSUM_BYTES = 4;
+/** The shortest FlatBuffer: root offset, empty vtable, empty table. */
+const MIN_FLATBUFFER_BYTES = 12;
+/** Info block without any field, and the footer. */
+export const MIN_TABLE_BYTES = MIN_FLATBUFFER_BYTES + CHECKSUM_BYTES + FOOTER_BYTES;
+
+export interface Footer {
+  infoOffset: number;
+  formatVersion: FormatVersion;
+}
+
+function wrong(unit: FindingPlace['unit'], offset: number, length: number, message: string): CorruptionError {
+  return damage('MALFORMED', { unit, offset, length }, message);
+}
+
+/**
+ * Decodes the footer from the last bytes of an object (at least 10, if it has as many). Offsets in errors are those of the
+ * object. Throws damage `TRUNCATED` or `MALFORMED`, `FORMAT_TOO_NEW` for an unknown format version.
+ */
+export function decodeFooter(tail: Uint8Array, objectSize: number): Footer {
+  if (objectSize < MIN_TABLE_BYTES || tail.length < FOOTER_BYTES) {
+    const at = { unit: 'object', offset: 0, length: objectSize } as const;
+    throw damage('TRUNCATED', at, `The object has ${objectSize} bytes, too few for a table`, {
+      expected: `at least ${MIN_TABLE_BYTES} bytes`,
+      found: `${objectSize} bytes`,
+    });
+  }
+  const view = new DataView(tail.buffer, tail.byteOffset + tail.length - FOOTER_BYTES, FOOTER_BYTES);
+  const footerOffset = objectSize - FOOTER_BYTES;
+  const infoOffset = view.getUint32(0) * 0x1_0000_0000 + view.getUint32(4);
+  if (infoOffset > footerOffset - MIN_FLATBUFFER_BYTES - CHECKSUM_BYTES) {
+    throw wrong(
+      'footer',
+      footerOffset,
+      FOOTER_BYTES,
+      `The footer places the info block at ${infoOffset}, past the end`,
+    );
+  }
+  const formatVersion = view.getUint16(8);
+  if (formatVersion !== 1 && formatVersion !== 2) {
+    throw new IncompatibleError('FORMAT_TOO_NEW', `Unknown table format version ${formatVersion}`, {
+      details: { offset: footerOffset + 8 },
+    });
+  }
+  return { infoOffset, formatVersion };
+}
+
+export function encodeFooter(footer: Footer): Uint8Array {
+  const out = new Uint8Array(FOOTER_BYTES);
+  const view = new DataView(out.buffer);
+  view.setUint32(0, Math.floor(footer.infoOffset / 0x1_0000_0000));
+  view.setUint32(4, footer.infoOffset % 0x1_0000_0000);
+  view.setUint16(8, footer.formatVersion);
+  return out;
+}
+
+/** End of the data blocks. */
+export function dataEnd(info: TableInfo): number {
+  return info.filterLength > 0 ? info.filterOffset : info.indexOffset;
+}
+
+/** End of the last section before seal and info block. */
+export function sectionsEnd(info: TableInfo): number {
+  return info.statsLength > 0 ? info.statsOffset + info.statsLength : info.indexOffset + info.indexLength;
+}
+
+/** Where a seal lies; empty (`start === end`) in an object without one. */
+export function sealRange(info: TableInfo, infoOffset: number): { start: number; end: number } {
+  return { start: sectionsEnd(info), end: infoOffset };
+}
+
+/**
+ * Checks that the sections follow each other without gaps, the seal's place excepted, and end before the info block. An
+ * absent filter or stats block may claim any offset. Without a footer, as for a table that a manifest describes, pass the
+ * object's size as `infoOffset`.
+ */
+export function checkLayout(info: TableInfo, infoOffset: number, objectSize: number): void {
+  const { filterOffset, filterLength, indexOffset, indexLength, statsOffset, statsLength } = info;
+  const fail = (message: string) =>
+    wrong('info', infoOffset, Math.max(0, objectSize - FOOTER_BYTES - infoOffset), message);
+  for (const length of [filterLength, indexLength, statsLength]) {
+    if (length !== 0 && length <= CHECKSUM_BYTES) throw fail(`A section has only ${length} bytes`);
+  }
+  if (indexLength === 0) throw fail('The table has no index');
+  if (filterLength > 0 && filterOffset + filterLength !== indexOffset)
+    throw fail('The filter does not end at the index');
+  if (statsLength > 0 && indexOffset + indexLength !== statsOffset) throw fail('The index does not end at the stats');
+  if (sectionsEnd(info) > infoOffset) throw fail('The sections reach past the info block');
+}
+
+/**
+ * Checks the index against the info: the first block begins at 0, every block is longer than a checksum, and a table
+ * without blocks has no data bytes.
+ */
+export function checkIndexLayout(info: TableInfo, index: TableIndex): void {
+  const end = dataEnd(info);
+  const fail = (message: string) => wrong('index', info.indexOffset, info.indexLength, message);
+  if (index.blockCount === 0) {
+    if (end !== 0) throw fail('The index is empty although there are data blocks');
+    return;
+  }
+  if (index.offset(0) !== 0) throw fail('The first data block does not begin at 0');
+  for (let i = 0; i < index.blockCount; i++) {
+    const next = i + 1 < index.blockCount ? index.offset(i + 1) : end;
+    if (next - index.offset(i) <= CHECKSUM_BYTES) throw fail(`Data block ${i} has no bytes`);
+  }
+}
+
+/** Where data block `i` ends in the object, its checksum included. */
+export function blockEnd(info: TableInfo, index: TableIndex, i: number): number {
+  return i + 1 < index.blockCount ? index.offset(i + 1) : dataEnd(info);
+}

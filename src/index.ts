@@ -1,0 +1,63 @@
+/** The main entry of the package. Named re-exports only. */
+export type { Clock, Timer } from './common/clock.ts';
+export {
+  AbortError,
+  ClosedError,
+  ConflictError,
+  CorruptionError,
+  DbError,
+  ERROR_CODES,
+  type ErrorCode,
+  type ErrorJson,
+  errorFromJson,
+  errorToJson,
+  FencedError,
+  type Finding,
+  type Hint,
+  IncompatibleError,
+  InternalError,
+  InvalidArgumentError,
+  isCorruption,
+  isDbError,
+  isRetryable,
+  ManifestCorruptionError,
+  RollbackError,
+  UnavailableError,
+  WalCorruptionError,
+  type WalDamageSummary,
+} from './common/errors.ts';
+export type { Logger } from './common/logger.ts';
+export type { Random } from './common/random.ts';
+export type { DatabaseLocation, StoreLocation } from './db/database-stores.ts';
+export type { Db } from './db/db.ts';
+export type { WriteResult } from './db/durability-waiters.ts';
+export type { SizeEstimate } from './db/estimates.ts';
+export type { Bytes, RangeOptions } from './db/keys.ts';
+export type { Compatibility, OpenOptions, ReaderOptions } from './db/options.ts';
+export type { DbReader } from './db/reader.ts';
+export type { ScanOptions, ValueWithMeta } from './db/reads.ts';
+export type { ScanIterator } from './db/scan-iterator.ts';
+export type { Snapshot } from './db/snapshot.ts';
+export { WriteBatch } from './db/write-batch.ts';
+export type { FlushOptions, ReadOptions, TtlOptions, WriteOptions } from './db/write-options.ts';
+export { BlockCache, type BlockCacheOptions } from './lsm/block-cache.ts';
+export type { MergeOperator } from './lsm/merge-operator.ts';
+export type { ScanRow } from './lsm/visible-rows.ts';
+export { type Location, open, openReader } from './open.ts';
+export { LocalStore, type LocalStoreOptions } from './store/local-store.ts';
+export { MemoryStore } from './store/memory-store.ts';
+export type { RequestCounts, RequestCountsByRole } from './store/metered-store.ts';
+export type {
+  ByteRange,
+  GetOptions,
+  GetResult,
+  ListedObject,
+  ListOptions,
+  ObjectHead,
+  ObjectStore,
+  PutCondition,
+  PutOptions,
+  PutOutcome,
+} from './store/object-store.ts';
+export { prefixedStore } from './store/prefixed-store.ts';
+export { type ProbeOptions, probeStore, type StoreProfile } from './store/store-probe.ts';

@@ -1,0 +1,88 @@
+/**
+ * How long ago this writer last knew that it still owns its epoch.
+ *
+ * A writer that slept while another took over and a collector removed the fence could put an object into the collected slot
+ * and acknowledge what nobody will ever read. So an acknowledgement needs a confirmation at most `FENCE_VALIDITY_MS` before
+ * the answer of the PUT. A confirmation is a LIST of `manifest/` that shows no newer epoch, or a WAL PUT that was answered
+ * directly; it is dated by its sending. Its age is the greatest of monotonic, wall and store time: the monotonic clock
+ * stands still while a machine is suspended, the wall clock can be set back, the store's clock is only seen in answers.
+ */
+import type { Clock } from '../common/clock.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+
+/** Must stay well below the least age (300 s by default) at which any collector deletes objects. */
+export const FENCE_VALIDITY_MS = 60_000;
+
+/** A moment by all three clocks. `storeMs`: the latest store time seen before it, so its age is never underestimated. */
+export interface Stamp {
+  monotonicMs: number;
+  wallMs: number;
+  storeMs: number | undefined;
+}
+
+export class EpochGuard {
+  readonly #clock: Clock;
+  readonly #latestStoreTimeMs: () => number | undefined;
+  #confirmed: Stamp;
+
+  constructor(clock: Clock, latestStoreTimeMs: () => number | undefined) {
+    this.#clock = clock;
+    this.#latestStoreTimeMs = latestStoreTimeMs;
+    this.#confirmed = this.stamp();
+  }
+
+  /** Now. Taken before a request is sent. */
+  stamp(): Stamp {
+    return {
+      monotonicMs: this.#clock.monotonicMs(),
+      wallMs: this.#clock.nowMs(),
+      storeMs: this.#latestStoreTimeMs(),
+    };
+  }
+
+  confirm(stamp: Stamp): void {
+    if (stamp.monotonicMs >= this.#confirmed.monotonicMs) this.#confirmed = stamp;
+  }
+
+  /** Whether the last confirmation is recent enough now that an answer has come. */
+  isValid(): boolean {
+    return this.ageMs(this.#confirmed) <= FENCE_VALIDITY_MS;
+  }
+
+  /** Milliseconds since `since` by whichever clock says most. */
+  ageMs(since: Stamp): number {
+    const now = this.stamp();
+    const byStore = now.storeMs === undefined || since.storeMs === undefined ? 0 : now.storeMs - since.storeMs;
+    return Math.max(now.monotonicMs - since.monotonicMs, now.wallMs - since.wallMs, byStore);
+  }
+}
+
+/** A store whose answers' times are remembered. */
+export interface TimedStore {
+  store: ObjectStore;
+  latestStoreTimeMs(): number | undefined;
+}
+
+export function timedStore(inner: ObjectStore): TimedStore {
+  let latest: number | undefined;
+  const note = <T extends { storeTimeMs: number }>(answer: T | undefined): T | undefined => {
+    if (answer !== undefined && answer.storeTimeMs > 0 && (latest === undefined || answer.storeTimeMs > latest)) {
+      latest = answer.storeTimeMs;
+    }
+    return answer;
+  };
+  const store: ObjectStore = {
+    name: inner.name,
+    ...(inner.conformance !== undefined && { conformance: inner.conformance }),
+    get: (path, options) => inner.get(path, options).then(note),
+    head: (path, options) => inner.head(path, options).then(note),
+    put: async (path, bytes, options) => {
+      const answer = await inner.put(path, bytes, options);
+      if (answer.outcome === 'applied') note(answer);
+      return answer;
+    },
+    list: (prefix, options) => inner.list(prefix, options),
+    delete: (paths, options) => inner.delete(paths, options),
+  };
+  return { store, latestStoreTimeMs: () => latest };
+}

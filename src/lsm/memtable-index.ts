@@ -1,0 +1,105 @@
+/**
+ * The hash index of a memtable: open addressing with linear probing from a 32-bit key hash to the key's root row.
+ *
+ * A slot is a pair (hash, root place + 1), so a miss touches the table only, and growing needs no keys. The table is cut into
+ * segments by the top bits of the hash which grow one at a time, so the longest stall is that of one segment. Within a
+ * segment a key's place is proportional to its hash: sizes need not be powers of two (growing by half keeps the slack
+ * small), and growing reads and writes memory in order.
+ */
+import { halfSipHash13 } from './memtable-hash.ts';
+import type { MemtableLog } from './memtable-log.ts';
+
+const SEGMENT_BITS = 6;
+const SEGMENTS = 1 << SEGMENT_BITS;
+const SEGMENT_SHIFT = 32 - SEGMENT_BITS;
+const FIRST_SLOTS = 8;
+const MAX_LOAD = 0.75;
+const GROWTH = 1.5;
+const TO_FRACTION = 2 ** -32;
+
+export class MemtableIndex {
+  memoryBytes = 0;
+  readonly #log: MemtableLog;
+  readonly #k0: number;
+  readonly #k1: number;
+  readonly #hashMask: number;
+  readonly #segments: Int32Array[] = [];
+  readonly #used = new Int32Array(SEGMENTS);
+
+  /** `hashBits` below 32 keeps only the top bits of each hash: tests force collisions with it. */
+  constructor(log: MemtableLog, seed: number, hashBits: number) {
+    this.#log = log;
+    this.#k0 = seed | 0;
+    this.#k1 = Math.imul(seed ^ (seed >>> 16), 0x85ebca6b) ^ 0x5bd1e995;
+    this.#hashMask = hashBits >= 32 ? -1 : hashBits <= 0 ? 0 : -1 << (32 - hashBits);
+    for (let i = 0; i < SEGMENTS; i++) this.#segments.push(new Int32Array(FIRST_SLOTS * 2));
+    this.memoryBytes = SEGMENTS * FIRST_SLOTS * 8 + this.#used.byteLength;
+  }
+
+  #hash(buf: Uint8Array, start: number, length: number): number {
+    return halfSipHash13(buf, start, length, this.#k0, this.#k1) & this.#hashMask;
+  }
+
+  /** The root of a key, or -1. */
+  find(buf: Uint8Array, start: number, length: number): number {
+    const hash = this.#hash(buf, start, length);
+    const segment = this.#segments[hash >>> SEGMENT_SHIFT];
+    const end = segment.length;
+    let at = firstSlot(hash, end);
+    for (;;) {
+      const entry = segment[at + 1];
+      if (entry === 0) return -1;
+      if (segment[at] === hash && this.#log.keyEquals(entry - 1, buf, start, length)) return entry - 1;
+      at += 2;
+      if (at === end) at = 0;
+    }
+  }
+
+  /** The root of a key; if it has none, the row at `place` becomes its root and is returned. */
+  findOrClaim(buf: Uint8Array, start: number, length: number, place: number): number {
+    const hash = this.#hash(buf, start, length);
+    const number = hash >>> SEGMENT_SHIFT;
+    let segment = this.#segments[number];
+    if (this.#used[number] >= (segment.length >> 1) * MAX_LOAD) segment = this.#grow(number);
+    const end = segment.length;
+    let at = firstSlot(hash, end);
+    for (;;) {
+      const entry = segment[at + 1];
+      if (entry === 0) break;
+      if (segment[at] === hash && this.#log.keyEquals(entry - 1, buf, start, length)) return entry - 1;
+      at += 2;
+      if (at === end) at = 0;
+    }
+    segment[at] = hash;
+    segment[at + 1] = place + 1;
+    this.#used[number]++;
+    return place;
+  }
+
+  #grow(number: number): Int32Array {
+    const old = this.#segments[number];
+    const segment = new Int32Array(Math.ceil((old.length >> 1) * GROWTH) * 2);
+    const end = segment.length;
+    for (let from = 0; from < old.length; from += 2) {
+      const entry = old[from + 1];
+      if (entry === 0) continue;
+      const hash = old[from];
+      let at = firstSlot(hash, end);
+      while (segment[at + 1] !== 0) {
+        at += 2;
+        if (at === end) at = 0;
+      }
+      segment[at] = hash;
+      segment[at + 1] = entry;
+    }
+    this.#segments[number] = segment;
+    this.memoryBytes += segment.byteLength - old.byteLength;
+    return segment;
+  }
+}
+
+/** Where probing starts in a segment of `words` words: the hash bits below the segment number, scaled to its slots. */
+function firstSlot(hash: number, words: number): number {
+  const fraction = ((hash << SEGMENT_BITS) >>> 0) * TO_FRACTION;
+  return ((fraction * (words >> 1)) | 0) << 1;
+}

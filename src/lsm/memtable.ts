@@ -1,0 +1,264 @@
+/**
+ * The memtable: the rows that are not in a table object yet, all versions of them.
+ *
+ * Put together from an append-only log of rows (memtable-log), a hash index for point reads (memtable-index) and a key order
+ * that is built only when a scan or the flush asks for it (memtable-order). Rows leave only with the whole table.
+ *
+ * Invariants: seqs never fall; one batch (equal seqs) never holds a key twice; after `freeze` nothing changes but the order.
+ */
+import { InternalError } from '../common/errors.ts';
+import { NO_TS } from '../format/row-flags.ts';
+import { MemtableCursor } from './memtable-cursor.ts';
+import { MemtableIndex } from './memtable-index.ts';
+import { checkRowBounds, MemtableLog, WORD_ID, WORD_VALUE_LENGTH } from './memtable-log.ts';
+import { MemtableOrder } from './memtable-order.ts';
+
+/** Rows written per step of the flush order. */
+const STEP_ROWS = 16_384;
+
+export interface MemtableOptions {
+  /** Key of the hash index; a random number keeps users from choosing colliding keys. Any 32-bit number. */
+  hashSeed?: number;
+  /** Bits kept of each hash: 32; tests lower it to force collisions. */
+  hashBits?: number;
+}
+
+export class Memtable {
+  readonly #log = new MemtableLog();
+  readonly #index: MemtableIndex;
+  readonly #order: MemtableOrder;
+  #dataBytes = 0;
+  #firstSeq = -1;
+  #lastSeq = -1;
+  #maxCreateTs = NO_TS;
+  #frozen = false;
+  #flushIds: Uint32Array | undefined = undefined;
+  #flushed = 0;
+  #flushLeaf = 0;
+  #flushPosition = 0;
+  #flushPlace = -1;
+
+  constructor(options: MemtableOptions = {}) {
+    this.#index = new MemtableIndex(this.#log, options.hashSeed ?? 0, options.hashBits ?? 32);
+    this.#order = new MemtableOrder(this.#log);
+  }
+
+  /** Number of row versions. */
+  get rowCount(): number {
+    return this.#log.rowCount;
+  }
+
+  /** Number of distinct keys. */
+  get keyCount(): number {
+    return this.#log.keyCount;
+  }
+
+  /** Memory held, in bytes, including typed arrays not yet filled, the hash index and the order. */
+  get memoryBytes(): number {
+    const flushBytes = this.#flushIds?.byteLength ?? 0;
+    return this.#log.memoryBytes + this.#index.memoryBytes + this.#order.memoryBytes + flushBytes;
+  }
+
+  /** Key + value + 8 for the seq + 8 per timestamp, summed over all rows: the size estimate by which tables are frozen. */
+  get dataBytes(): number {
+    return this.#dataBytes;
+  }
+
+  /** The seq of the first row, -1 while there is none. */
+  get firstSeq(): number {
+    return this.#firstSeq;
+  }
+
+  /** The seq of the last row, -1 while there is none. */
+  get lastSeq(): number {
+    return this.#lastSeq;
+  }
+
+  /** The latest creation time of all rows, `NO_TS` if none has one. */
+  get maxCreateTs(): number {
+    return this.#maxCreateTs;
+  }
+
+  get frozen(): boolean {
+    return this.#frozen;
+  }
+
+  /**
+   * Appends a version and returns its id (0, 1, 2, ... in arrival order). Key and value are copied. `seq` must not be below
+   * the last one; `value` is empty for tombstones; timestamps are `NO_TS` where absent.
+   */
+  add(key: Uint8Array, value: Uint8Array, seq: number, flags: number, createTs: number, expireTs: number): number {
+    return this.addSlice(key, 0, key.length, value, 0, value.length, seq, flags, createTs, expireTs);
+  }
+
+  /** `add` from parts of larger buffers. */
+  addSlice(
+    keyBuf: Uint8Array,
+    keyStart: number,
+    keyLength: number,
+    valueBuf: Uint8Array,
+    valueStart: number,
+    valueLength: number,
+    seq: number,
+    flags: number,
+    createTs: number,
+    expireTs: number,
+  ): number {
+    if (this.#frozen || seq < this.#lastSeq) this.#refuse(seq);
+    checkRowBounds(keyLength, valueLength, flags);
+    const log = this.#log;
+    const place = log.reserve(keyLength + valueLength, expireTs !== NO_TS);
+    const root = this.#index.findOrClaim(keyBuf, keyStart, keyLength, place);
+    if (this.#firstSeq < 0) this.#firstSeq = seq;
+    this.#lastSeq = seq;
+    let bytes = keyLength + valueLength + 8;
+    if (createTs !== NO_TS) {
+      bytes += 8;
+      if (createTs > this.#maxCreateTs) this.#maxCreateTs = createTs;
+    }
+    if (expireTs !== NO_TS) bytes += 8;
+    this.#dataBytes += bytes;
+    return log.append(
+      keyBuf,
+      keyStart,
+      keyLength,
+      valueBuf,
+      valueStart,
+      valueLength,
+      seq,
+      flags,
+      createTs,
+      expireTs,
+      root,
+    );
+  }
+
+  #refuse(seq: number): never {
+    throw new InternalError(
+      this.#frozen
+        ? 'Internal rule broken: a row was added to a frozen memtable'
+        : 'Internal rule broken: seqs of a memtable must not fall',
+      { details: { seq, lastSeq: this.#lastSeq } },
+    );
+  }
+
+  /** The newest version of `key` with a seq up to `maxSeq`, or -1. */
+  find(key: Uint8Array, maxSeq: number): number {
+    const root = this.#index.find(key, 0, key.length);
+    if (root < 0) return -1;
+    return this.#log.newestId(root, maxSeq);
+  }
+
+  /** The next older version of the same key, or -1. */
+  older(id: number): number {
+    const place = this.#log.olderAt(this.#log.placeOf(id));
+    return place < 0 ? -1 : this.#log.wordAt(place, WORD_ID);
+  }
+
+  seqOf(id: number): number {
+    return this.#log.seqAt(this.#log.placeOf(id));
+  }
+
+  flagsOf(id: number): number {
+    return this.#log.flagsAt(this.#log.placeOf(id));
+  }
+
+  createTsOf(id: number): number {
+    return this.#log.createTsAt(this.#log.placeOf(id));
+  }
+
+  expireTsOf(id: number): number {
+    return this.#log.expireTsAt(this.#log.placeOf(id));
+  }
+
+  /** The buffer that holds both key and value of a row; the bytes of a row never change. */
+  keyBufOf(id: number): Uint8Array {
+    return this.#log.bytesAt(this.#log.placeOf(id));
+  }
+
+  keyStartOf(id: number): number {
+    return this.#log.keyStartAt(this.#log.placeOf(id));
+  }
+
+  keyLengthOf(id: number): number {
+    return this.#log.keyLengthAt(this.#log.placeOf(id));
+  }
+
+  valueBufOf(id: number): Uint8Array {
+    return this.#log.bytesAt(this.#log.placeOf(id));
+  }
+
+  valueStartOf(id: number): number {
+    const place = this.#log.placeOf(id);
+    return this.#log.keyStartAt(place) + this.#log.keyLengthAt(place);
+  }
+
+  valueLengthOf(id: number): number {
+    return this.#log.wordAt(this.#log.placeOf(id), WORD_VALUE_LENGTH);
+  }
+
+  /** No row may be added afterwards; gives back unused memory. */
+  freeze(): void {
+    if (this.#frozen) return;
+    this.#frozen = true;
+    this.#log.trim();
+  }
+
+  /**
+   * All versions with a seq up to `maxSeq` in row order. `seek` brings the keys in order if they are not; callers that must
+   * not stall call `prepareOrderStep` until it returns true first.
+   */
+  cursor(options: { reverse: boolean; maxSeq: number }): MemtableCursor {
+    return new MemtableCursor(this.#log, this.#order, options.reverse, options.maxSeq);
+  }
+
+  /** One step of about a millisecond towards the key order; true when what is left costs less than another step. */
+  prepareOrderStep(): boolean {
+    return this.#order.step();
+  }
+
+  /** One step of about a millisecond towards `orderedIds`; true when they are there. The table must be frozen. */
+  orderStep(): boolean {
+    if (!this.#frozen)
+      throw new InternalError('Internal rule broken: the flush order of a memtable that is not frozen');
+    if (this.#flushIds === undefined) {
+      if (!this.#order.step()) return false;
+      this.#order.finish();
+      this.#flushIds = new Uint32Array(this.rowCount);
+      return this.rowCount === 0;
+    }
+    return this.#flushed === this.rowCount || this.#flushSome();
+  }
+
+  #flushSome(): boolean {
+    const ids = this.#flushIds!;
+    const log = this.#log;
+    const leaves = this.#order.leaves;
+    const limit = Math.min(ids.length, this.#flushed + STEP_ROWS);
+    let place = this.#flushPlace;
+    let at = this.#flushed;
+    while (at < limit) {
+      if (place < 0) {
+        let leaf = leaves[this.#flushLeaf];
+        if (this.#flushPosition === leaf.count) {
+          this.#flushPosition = 0;
+          leaf = leaves[++this.#flushLeaf];
+        }
+        place = log.headAt(leaf.places[this.#flushPosition++]);
+      }
+      ids[at++] = log.wordAt(place, WORD_ID);
+      place = log.olderAt(place);
+    }
+    this.#flushPlace = place;
+    this.#flushed = at;
+    return at === ids.length;
+  }
+
+  /** The ids of all rows by (key ascending, seq descending), once `orderStep` has returned true. Not to be written to. */
+  orderedIds(): Uint32Array {
+    if (this.#flushIds === undefined || this.#flushed < this.#flushIds.length) {
+      throw new InternalError('Internal rule broken: the flush order of a memtable was read before it was ready');
+    }
+    return this.#flushIds;
+  }
+}

@@ -1,0 +1,304 @@
+/**
+ * Finding one key: sources from newest to oldest, the first one with a visible version decides.
+ *
+ * Two forms. `lookupNow` answers from memory without a promise, or says that something must be fetched or gathered;
+ * `lookup` then does the whole work. Warm reads so cost no request and no allocation but the result.
+ *
+ * Reading over damage: a key that is found in a source above all damage is simply returned; one that is found below is
+ * returned and flagged; one that is not found, is deleted, or needs merge operands from behind damage is an error, because
+ * the damaged stretch may hold the truth.
+ */
+import { CorruptionError, type Finding, isCorruption } from '../common/errors.ts';
+import { type FoundRow, findInBlock } from '../format/block-cursor.ts';
+import { FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../format/row-flags.ts';
+import { sipHash13, sipHigh, sipLow } from '../format/siphash.ts';
+import type { Memtable } from './memtable.ts';
+import { foldOperands, type MergeOperator } from './merge-operator.ts';
+import { copyOut } from './result-slab.ts';
+import type { TableHandle } from './table-handle.ts';
+import { mayHold } from './table-handle.ts';
+import { firstInRun, type TreeTables, type TreeView, treeOf } from './tree-view.ts';
+
+export interface ReadView {
+  /** Newest first. */
+  memtables: readonly Memtable[];
+  tree: TreeView;
+}
+
+export interface LookupOptions {
+  maxSeq: number;
+  /** Asked only where a row has an expiry; undefined: expired rows are shown. */
+  now: (() => number) | undefined;
+  mergeOperator: MergeOperator | undefined;
+}
+
+export interface FoundValue {
+  value: Uint8Array;
+  seq: number;
+  createTs: number;
+  expireTs: number;
+  /** A newer version may lie in a damaged stretch. */
+  possiblyStale: boolean;
+  findings: readonly Finding[];
+}
+
+/** The answer needs a fetch or a merge: call `lookup`. */
+export const NOT_NOW = Symbol('not now');
+
+const FOUND = 1;
+const ABSENT = 0;
+/** Scratch for the synchronous path, which never interleaves. */
+const scratch: FoundRow = newFoundRow();
+
+function newFoundRow(): FoundRow {
+  return {
+    bytes: new Uint8Array(0),
+    valueStart: 0,
+    valueLength: 0,
+    seq: 0,
+    flags: 0,
+    createTs: NO_TS,
+    expireTs: NO_TS,
+    rowOffset: 0,
+  };
+}
+
+/** A copy of the value, undefined for none, or `NOT_NOW`. */
+export function lookupNow(
+  view: ReadView,
+  key: Uint8Array,
+  options: LookupOptions,
+): Uint8Array | undefined | typeof NOT_NOW {
+  const { maxSeq } = options;
+  for (const m of view.memtables) {
+    const id = m.find(key, maxSeq);
+    if (id < 0) continue;
+    const flags = m.flagsOf(id);
+    if ((flags & FLAG_MERGE) !== 0) return NOT_NOW;
+    if ((flags & FLAG_TOMBSTONE) !== 0) return undefined;
+    if ((flags & FLAG_EXPIRE) !== 0 && options.now !== undefined && m.expireTsOf(id) <= options.now()) return undefined;
+    return copyOut(m.valueBufOf(id), m.valueStartOf(id), m.valueLengthOf(id));
+  }
+  return lookupTablesNow(treeOf(view.tree, key), key, options);
+}
+
+function lookupTablesNow(
+  tree: TreeTables,
+  key: Uint8Array,
+  options: LookupOptions,
+): Uint8Array | undefined | typeof NOT_NOW {
+  if (tree.l0.length === 0 && tree.runs.length === 0) return undefined;
+  sipHash13(key, 0, key.length);
+  const low = sipLow;
+  const high = sipHigh;
+  for (const handle of tree.l0) {
+    if (!mayHold(handle, key)) continue;
+    const r = probeTableNow(handle, key, options.maxSeq, low, high);
+    if (r === FOUND) return resultNow(options);
+    if (r !== ABSENT) return NOT_NOW;
+  }
+  for (const run of tree.runs) {
+    for (let i = firstInRun(run, key); i < run.length && mayHold(run[i], key); i++) {
+      const r = probeTableNow(run[i], key, options.maxSeq, low, high);
+      if (r === FOUND) return resultNow(options);
+      if (r !== ABSENT) return NOT_NOW;
+    }
+  }
+  return undefined;
+}
+
+const NEEDS_FETCH = -1;
+
+/** Looks into one table as far as it is in memory; a hit lies in `scratch`. */
+function probeTableNow(handle: TableHandle, key: Uint8Array, maxSeq: number, low: number, high: number): number {
+  const { reader } = handle;
+  const { meta } = reader;
+  if (meta === undefined) return NEEDS_FETCH;
+  reader.touched[0] = 1;
+  if (meta.filter !== undefined && !meta.filter.mayContain(low, high)) return ABSENT;
+  const { index } = meta;
+  for (let b = index.findStart(key); b < index.blockCount; b++) {
+    const block = reader.blocks[b];
+    if (block === undefined) return NEEDS_FETCH;
+    reader.touched[b + 1] = 1;
+    const r = findInBlock(block, key, maxSeq, scratch);
+    if (r === FOUND || r === ABSENT) return r;
+    if (b + 1 < index.blockCount && index.compareFirstKey(b + 1, key) > 0) return ABSENT;
+  }
+  return ABSENT;
+}
+
+function resultNow(options: LookupOptions): Uint8Array | undefined | typeof NOT_NOW {
+  const { flags } = scratch;
+  if ((flags & FLAG_MERGE) !== 0) return NOT_NOW;
+  if ((flags & FLAG_TOMBSTONE) !== 0) return undefined;
+  if ((flags & FLAG_EXPIRE) !== 0 && options.now !== undefined && scratch.expireTs <= options.now()) return undefined;
+  return copyOut(scratch.bytes, scratch.valueStart, scratch.valueLength);
+}
+
+/** One version as the full lookup sees it. */
+interface Version {
+  flags: number;
+  value: Uint8Array;
+  seq: number;
+  createTs: number;
+  expireTs: number;
+}
+
+/** The whole lookup, fetching what is needed. Rejects with `CorruptionError` where damage may hide the answer. */
+export async function lookup(view: ReadView, key: Uint8Array, options: LookupOptions): Promise<FoundValue | undefined> {
+  const gathered: Version[] = [];
+  const damages: CorruptionError[] = [];
+  const nowMs = options.now?.();
+  const decided =
+    gatherFromMemory(view, key, options.maxSeq, gathered) ||
+    (await gatherFromTables(view, key, options, gathered, damages));
+  return conclude(key, gathered, damages, nowMs, options.mergeOperator, decided);
+}
+
+/** Adds versions newest first; true once a value or tombstone ended the search. */
+function gatherFromMemory(view: ReadView, key: Uint8Array, maxSeq: number, gathered: Version[]): boolean {
+  for (const m of view.memtables) {
+    for (let id = m.find(key, maxSeq); id >= 0; id = m.older(id)) {
+      const flags = m.flagsOf(id);
+      gathered.push({
+        flags,
+        value: copyOut(m.valueBufOf(id), m.valueStartOf(id), m.valueLengthOf(id)),
+        seq: m.seqOf(id),
+        createTs: m.createTsOf(id),
+        expireTs: m.expireTsOf(id),
+      });
+      if ((flags & FLAG_MERGE) === 0) return true;
+    }
+  }
+  return false;
+}
+
+async function gatherFromTables(
+  view: ReadView,
+  key: Uint8Array,
+  options: LookupOptions,
+  gathered: Version[],
+  damages: CorruptionError[],
+): Promise<boolean> {
+  const tree = treeOf(view.tree, key);
+  const handles: TableHandle[] = tree.l0.filter((h) => mayHold(h, key));
+  for (const run of tree.runs) {
+    for (let i = firstInRun(run, key); i < run.length && mayHold(run[i], key); i++) handles.push(run[i]);
+  }
+  for (const handle of handles) {
+    if (await gatherFromTable(handle, key, options.maxSeq, gathered, damages)) return true;
+  }
+  return false;
+}
+
+async function gatherFromTable(
+  handle: TableHandle,
+  key: Uint8Array,
+  maxSeq: number,
+  gathered: Version[],
+  damages: CorruptionError[],
+): Promise<boolean> {
+  const { reader } = handle;
+  const meta = await orDamage(reader.loadMeta(), damages);
+  if (meta === undefined) return false;
+  sipHash13(key, 0, key.length);
+  if (meta.filter !== undefined && !meta.filter.mayContain(sipLow, sipHigh)) return false;
+  const { index } = meta;
+  let below = maxSeq;
+  for (let b = index.findStart(key); b < index.blockCount; b++) {
+    if (index.compareFirstKey(b, key) > 0) return false;
+    const block = await orDamage(reader.loadBlock(b, meta), damages);
+    if (block === undefined) continue;
+    const found = newFoundRow();
+    let r = findInBlock(block, key, below, found);
+    while (r === FOUND) {
+      gathered.push({
+        flags: found.flags,
+        value: copyOut(found.bytes, found.valueStart, found.valueLength),
+        seq: found.seq,
+        createTs: found.createTs,
+        expireTs: found.expireTs,
+      });
+      if ((found.flags & FLAG_MERGE) === 0) return true;
+      below = found.seq - 1;
+      r = findInBlock(block, key, below, found);
+    }
+    if (r === ABSENT) return false;
+  }
+  return false;
+}
+
+/** The result, or undefined with the damage noted. Other failures reject. */
+async function orDamage<T>(promise: Promise<T>, damages: CorruptionError[]): Promise<T | undefined> {
+  try {
+    return await promise;
+  } catch (error) {
+    if (!isCorruption(error)) throw error;
+    damages.push(error);
+    return undefined;
+  }
+}
+
+function conclude(
+  key: Uint8Array,
+  gathered: readonly Version[],
+  damages: readonly CorruptionError[],
+  nowMs: number | undefined,
+  operator: MergeOperator | undefined,
+  decided: boolean,
+): FoundValue | undefined {
+  const live = (v: Version) => nowMs === undefined || (v.flags & FLAG_EXPIRE) === 0 || v.expireTs > nowMs;
+  const newest = gathered[0];
+  const isPlainValue = newest !== undefined && (newest.flags & (FLAG_MERGE | FLAG_TOMBSTONE)) === 0;
+  if (damages.length > 0 && !(isPlainValue && decided && live(newest))) throw mergeDamage(key, damages);
+  if (newest === undefined) return undefined;
+  const findings = damages.flatMap((d) => d.findings);
+  const possiblyStale = damages.length > 0;
+  if ((newest.flags & FLAG_MERGE) === 0) {
+    if (!isPlainValue || !live(newest)) return undefined;
+    return {
+      value: newest.value,
+      seq: newest.seq,
+      createTs: newest.createTs,
+      expireTs: newest.expireTs,
+      possiblyStale,
+      findings,
+    };
+  }
+  return foldGathered(key, gathered.filter(live), operator);
+}
+
+function foldGathered(
+  key: Uint8Array,
+  versions: readonly Version[],
+  operator: MergeOperator | undefined,
+): FoundValue | undefined {
+  const operands = versions.filter((v) => (v.flags & FLAG_MERGE) !== 0);
+  const base = versions.find((v) => (v.flags & FLAG_MERGE) === 0);
+  const existing = base !== undefined && (base.flags & FLAG_TOMBSTONE) === 0 ? base : undefined;
+  const parts = existing === undefined ? operands : [...operands, existing];
+  if (parts.length === 0) return undefined;
+  const expiries = parts.filter((v) => (v.flags & FLAG_EXPIRE) !== 0).map((v) => v.expireTs);
+  const value =
+    operands.length === 0
+      ? (existing as Version).value
+      : foldOperands(operator, key, existing?.value, operands.map((o) => o.value).reverse());
+  return {
+    value,
+    seq: Math.max(...parts.map((v) => v.seq)),
+    createTs: Math.max(...parts.map((v) => v.createTs)),
+    expireTs: expiries.length === 0 ? NO_TS : Math.min(...expiries),
+    possiblyStale: false,
+    findings: [],
+  };
+}
+
+function mergeDamage(_key: Uint8Array, damages: readonly CorruptionError[]): CorruptionError {
+  if (damages.length === 1) return damages[0];
+  return new CorruptionError(
+    damages.map((d) => d.message).join('; '),
+    damages.flatMap((d) => d.findings),
+    { details: { ...damages[0].details } },
+  );
+}

@@ -1,0 +1,59 @@
+/** A table as one tree sees it: its reader and the range of keys that this view shows. */
+import { compareBytes } from '../common/bytes.ts';
+import type { Bound, TableView } from '../format/manifest-types.ts';
+import type { TableReader } from './table-reader.ts';
+
+export interface TableHandle {
+  readonly view: TableView;
+  readonly reader: TableReader;
+}
+
+const UNBOUNDED: Bound = { kind: 'unbounded' };
+
+export function startBound(handle: TableHandle): Bound {
+  return handle.view.visibleRange?.start ?? UNBOUNDED;
+}
+
+export function endBound(handle: TableHandle): Bound {
+  return handle.view.visibleRange?.end ?? UNBOUNDED;
+}
+
+function isBelow(key: Uint8Array, start: Bound): boolean {
+  if (start.kind === 'unbounded') return false;
+  const c = compareBytes(key, start.key);
+  return c < 0 || (c === 0 && start.kind === 'excluded');
+}
+
+function isAbove(key: Uint8Array, end: Bound): boolean {
+  if (end.kind === 'unbounded') return false;
+  const c = compareBytes(key, end.key);
+  return c > 0 || (c === 0 && end.kind === 'excluded');
+}
+
+/** Whether the table can hold rows of `key` that this view shows. */
+export function mayHold(handle: TableHandle, key: Uint8Array): boolean {
+  const { firstEntry, lastEntry } = handle.view.table.info;
+  if (firstEntry !== undefined && compareBytes(key, firstEntry) < 0) return false;
+  if (lastEntry !== undefined && compareBytes(key, lastEntry) > 0) return false;
+  const range = handle.view.visibleRange;
+  return range === undefined || !(isBelow(key, range.start) || isAbove(key, range.end));
+}
+
+/** -1: every key of the view is less than `key`; otherwise 0 or greater. */
+export function compareToLast(handle: TableHandle, key: Uint8Array): number {
+  const end = endBound(handle);
+  if (end.kind !== 'unbounded') {
+    const c = compareBytes(end.key, key);
+    if (c < 0 || (c === 0 && end.kind === 'excluded')) return -1;
+  }
+  const last = handle.view.table.info.lastEntry;
+  return last !== undefined && compareBytes(last, key) < 0 ? -1 : 0;
+}
+
+/** Whether some key of the view can be less than `key`. */
+export function startsBefore(handle: TableHandle, key: Uint8Array): boolean {
+  const start = startBound(handle);
+  if (start.kind !== 'unbounded' && compareBytes(start.key, key) >= 0) return false;
+  const first = handle.view.table.info.firstEntry;
+  return first === undefined || compareBytes(first, key) < 0;
+}

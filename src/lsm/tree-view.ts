@@ -1,0 +1,136 @@
+/**
+ * The tables of one manifest, ready to read, and the store of readers behind them.
+ *
+ * Invariants: a view never changes after it was made; readers are shared between views, so what is cached for a table stays
+ * while any manifest names it. A key belongs to the segment whose prefix it starts with, else to the root tree.
+ */
+import { compareBytes, startsWith } from '../common/bytes.ts';
+import type { Finding } from '../common/errors.ts';
+import type { Ulid } from '../common/ulid.ts';
+import type { Manifest, TableView, Tree } from '../format/manifest-types.ts';
+import { tablePath } from '../format/object-names.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import type { BlockCache } from './block-cache.ts';
+import { compareToLast, mayHold, type TableHandle } from './table-handle.ts';
+import { TableReader } from './table-reader.ts';
+
+/** Tables of one tree: L0 newest first, runs newest first, tables of a run ascending by key. */
+export interface TreeTables {
+  prefix: Uint8Array | undefined;
+  l0: readonly TableHandle[];
+  runs: readonly (readonly TableHandle[])[];
+}
+
+export interface TreeView {
+  /** The root tree first. */
+  readonly trees: readonly TreeTables[];
+}
+
+export interface TableStoreOptions {
+  /** Sees the database root. */
+  store: ObjectStore;
+  /** Sees the whole store, for tables that belong to another database. */
+  wholeStore: ObjectStore;
+  cache: BlockCache;
+  onFinding(finding: Finding): void;
+}
+
+export class TableStore {
+  readonly #options: TableStoreOptions;
+  #readers = new Map<Ulid, TableReader>();
+
+  constructor(options: TableStoreOptions) {
+    this.#options = options;
+  }
+
+  /** The view of a manifest. Readers of tables that it no longer names are dropped. */
+  view(manifest: Manifest): TreeView {
+    const external = new Map<Ulid, string>();
+    for (const db of manifest.externalDbs) for (const id of db.tableIds) external.set(id, db.path);
+    const next = new Map<Ulid, TableReader>();
+    const handle = (view: TableView): TableHandle => {
+      const { id } = view.table;
+      const reader = next.get(id) ?? this.#readers.get(id) ?? this.#open(view, external.get(id));
+      next.set(id, reader);
+      return { view, reader };
+    };
+    const tables = (tree: Tree, prefix: Uint8Array | undefined): TreeTables => ({
+      prefix,
+      l0: tree.l0.map(handle),
+      runs: tree.runs.map((run) => run.views.map(handle)),
+    });
+    const trees = [tables(manifest, undefined), ...(manifest.segments ?? []).map((s) => tables(s, s.prefix))];
+    for (const [id, reader] of this.#readers) if (!next.has(id)) reader.dispose();
+    this.#readers = next;
+    return { trees };
+  }
+
+  #open(view: TableView, externalPath: string | undefined): TableReader {
+    const { store, wholeStore } = this.#options;
+    const path = tablePath(view.table.id);
+    return externalPath === undefined
+      ? new TableReader(view.table, path, store, this.#options)
+      : new TableReader(view.table, joinPath(externalPath, path), wholeStore, this.#options);
+  }
+
+  dispose(): void {
+    for (const reader of this.#readers.values()) reader.dispose();
+    this.#readers.clear();
+  }
+}
+
+function joinPath(root: string, path: string): string {
+  const clean = root.split('/').filter((s) => s !== '');
+  return [...clean, path].join('/');
+}
+
+/** The tree a key belongs to. */
+export function treeOf(view: TreeView, key: Uint8Array): TreeTables {
+  for (let i = 1; i < view.trees.length; i++) {
+    if (startsWith(key, view.trees[i].prefix as Uint8Array)) return view.trees[i];
+  }
+  return view.trees[0];
+}
+
+/** Index of the first table of a run that can hold `key`; the run's length if none can. */
+export function firstInRun(run: readonly TableHandle[], key: Uint8Array): number {
+  let lo = 0;
+  let hi = run.length;
+  while (lo < hi) {
+    const mid = (lo + hi) >>> 1;
+    if (compareToLast(run[mid], key) < 0) lo = mid + 1;
+    else hi = mid;
+  }
+  return lo;
+}
+
+/** Calls `visit` for each table that may hold `key`, newest source first, until it returns true. */
+export function visitTables(tree: TreeTables, key: Uint8Array, visit: (handle: TableHandle) => boolean): void {
+  for (const handle of tree.l0) if (mayHold(handle, key) && visit(handle)) return;
+  for (const run of tree.runs) {
+    // A key may end one table and begin the next.
+    for (let i = firstInRun(run, key); i < run.length && mayHold(run[i], key); i++) if (visit(run[i])) return;
+  }
+}
+
+/** Tables whose keys can lie in a range, as sorted sources newest first. */
+export function sourcesInRange(
+  view: TreeView,
+  gte: Uint8Array | undefined,
+  lt: Uint8Array | undefined,
+): (readonly TableHandle[])[] {
+  const overlaps = (h: TableHandle) => {
+    const { firstEntry, lastEntry } = h.view.table.info;
+    if (lt !== undefined && firstEntry !== undefined && compareBytes(firstEntry, lt) >= 0) return false;
+    return gte === undefined || lastEntry === undefined || compareBytes(lastEntry, gte) >= 0;
+  };
+  const out: (readonly TableHandle[])[] = [];
+  for (const tree of view.trees) {
+    for (const handle of tree.l0) if (overlaps(handle)) out.push([handle]);
+    for (const run of tree.runs) {
+      const part = run.filter(overlaps);
+      if (part.length > 0) out.push(part);
+    }
+  }
+  return out;
+}

@@ -1,0 +1,50 @@
+/**
+ * Reading bytes that must decode: nothing is called damaged before it was read again, past every cache, with identical
+ * bytes. A short or flipped answer on the wire thus never becomes a corruption error.
+ */
+import { equalBytes } from '../common/bytes.ts';
+import { CorruptionError, type Finding, isCorruption, type Location, locateFindings } from '../common/errors.ts';
+
+export interface VerifiedRead<T> {
+  /** Fetches the bytes; called again for each further look. `undefined`: the object is absent. */
+  read(): Promise<Uint8Array | undefined>;
+  /** Throws a codec's `CorruptionError` on bad bytes. */
+  decode(bytes: Uint8Array): T;
+  /** The error for an absent object. */
+  missing(): CorruptionError;
+  location: Location;
+  /** Waits before the second, third ... look, in ms; its length is the number of further looks. */
+  rereads: readonly number[];
+  wait(ms: number): Promise<void>;
+}
+
+/** The decoded value, or a `CorruptionError` that says how often it was looked at. Absence rejects at once. */
+export async function readVerified<T>(job: VerifiedRead<T>): Promise<T> {
+  let first: Uint8Array | undefined;
+  let identical = true;
+  for (let attempt = 0; ; attempt++) {
+    const bytes = await job.read();
+    if (bytes === undefined) throw job.missing();
+    if (first === undefined) first = bytes;
+    else identical &&= equalBytes(first, bytes);
+    try {
+      return job.decode(bytes);
+    } catch (error) {
+      if (!isCorruption(error)) throw error;
+      if (attempt < job.rereads.length) {
+        await job.wait(job.rereads[attempt]);
+        continue;
+      }
+      throw withReads(error, job.location, { attempts: attempt + 1, identical, pastCaches: true });
+    }
+  }
+}
+
+function withReads(error: CorruptionError, location: Location, reads: Finding['reads']): CorruptionError {
+  const findings = locateFindings(error, { ...location, reads }).map((f) => ({
+    ...f,
+    origin: reads.identical && reads.attempts > 1 ? ('at-rest' as const) : f.origin,
+  }));
+  const message = `${location.object.path}: ${error.message}`;
+  return new CorruptionError(message, findings, { details: { ...error.details, path: location.object.path } });
+}

@@ -1,0 +1,276 @@
+/**
+ * From all versions of all keys to the rows a reader sees: for each key the newest version at or below a sequence number;
+ * tombstones and (if asked for) expired rows hidden, merge operands folded.
+ *
+ * `fill` works in memory until it has enough rows, the range ends, or something must be fetched, so that a scan pays for
+ * one promise per batch. Rows are copied once, into memory that belongs to the caller.
+ *
+ * Invariants: rows come in strictly ascending (reverse: descending) key order; no row is made from versions around a
+ * damaged stretch; the reader goes on behind a damaged stretch only after its error was handed out.
+ */
+import { compareSlice, EMPTY_BYTES, keySuccessor } from '../common/bytes.ts';
+import { CorruptionError } from '../common/errors.ts';
+import { FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
+import { FLAG_DAMAGED, type MayBeDamaged } from './damage-row.ts';
+import type { MergeCursor } from './merge-cursor.ts';
+import { foldOperands, type MergeOperator } from './merge-operator.ts';
+import { copyOut } from './result-slab.ts';
+import { BLOCKED, END, type RowCursor } from './row-cursor.ts';
+
+export interface ScanRow {
+  key: Uint8Array;
+  value: Uint8Array;
+  seq: bigint;
+}
+
+/** Half-open range of keys: from `gte` (undefined: the first) up to, not including, `lt` (undefined: the last). */
+export interface KeyRange {
+  gte: Uint8Array | undefined;
+  lt: Uint8Array | undefined;
+}
+
+export interface VisibleRowsOptions {
+  range: KeyRange;
+  reverse: boolean;
+  maxSeq: number;
+  /** Rows that expired at or before this time are hidden; undefined: none are. */
+  nowMs: number | undefined;
+  mergeOperator: MergeOperator | undefined;
+}
+
+export type FillResult = 'more' | 'blocked' | 'done';
+
+const PLAIN = 0;
+/** Flags that make a row anything but a plain value without expiry. */
+const SPECIAL = FLAG_TOMBSTONE | FLAG_EXPIRE | FLAG_MERGE | FLAG_DAMAGED;
+
+/** A version kept while the rest of its key is still to come. */
+interface Version {
+  flags: number;
+  value: Uint8Array;
+  seq: number;
+  expireTs: number;
+}
+
+export class VisibleRows {
+  readonly #merge: MergeCursor;
+  readonly #options: VisibleRowsOptions;
+  /** Key whose remaining versions are to be skipped or gathered. */
+  #key: Uint8Array = EMPTY_BYTES;
+  #hasKey = false;
+  /** Forward: operands of the current key, newest first. Reverse: its versions since the last base, oldest first. */
+  #versions: Version[] = [];
+  #seekTo: Uint8Array | undefined;
+  #mustSeek = true;
+  #mustMove = false;
+  #done = false;
+
+  constructor(merge: MergeCursor, options: VisibleRowsOptions) {
+    this.#merge = merge;
+    this.#options = options;
+    this.#seekTo = options.reverse ? options.range.lt : options.range.gte;
+  }
+
+  /** Goes on at `key`: forward at the first row at or above it, reverse at the last row at or below it. */
+  seek(key: Uint8Array): void {
+    this.#merge.reset();
+    this.#seekTo = this.#options.reverse ? keySuccessor(key) : key;
+    this.#mustSeek = true;
+    this.#mustMove = false;
+    this.#hasKey = false;
+    this.#versions = [];
+    this.#done = false;
+  }
+
+  /** Fetches what `fill` was blocked on. */
+  load(): Promise<void> {
+    return this.#merge.load();
+  }
+
+  /** Adds rows to `out` until it has `limit`. Throws `CorruptionError` at a damaged stretch; the next call goes on behind it. */
+  fill(out: ScanRow[], limit: number): FillResult {
+    if (this.#done) return 'done';
+    if (this.#mustSeek) {
+      if (this.#merge.seek(this.#seekTo) === BLOCKED) return 'blocked';
+      this.#mustSeek = false;
+    } else if (this.#mustMove) {
+      if (this.#merge.next() === BLOCKED) return 'blocked';
+      this.#mustMove = false;
+    }
+    return this.#options.reverse ? this.#fillReverse(out, limit) : this.#fillForward(out, limit);
+  }
+
+  #advance(): boolean {
+    if (this.#merge.next() !== BLOCKED) return true;
+    this.#mustMove = true;
+    return false;
+  }
+
+  #fillForward(out: ScanRow[], limit: number): FillResult {
+    const { maxSeq, range } = this.#options;
+    const end = range.lt;
+    const merge = this.#merge;
+    while (out.length < limit) {
+      if (merge.status === END) return this.#finish(out);
+      const row = merge.row;
+      if (this.#hasKey && compareSlice(row.keyBuf, row.keyStart, row.keyLength, this.#key) === 0) {
+        if (this.#versions.length > 0 && row.seq <= maxSeq) this.#gatherOlder(row, out);
+        if (!this.#advance()) return 'blocked';
+        continue;
+      }
+      if (this.#versions.length > 0) this.#emitFolded(out);
+      if (end !== undefined && compareSlice(row.keyBuf, row.keyStart, row.keyLength, end) >= 0)
+        return this.#finish(out);
+      if ((row.flags & FLAG_DAMAGED) !== 0) this.#throwDamage(row);
+      if (row.seq > maxSeq) {
+        if (!this.#advance()) return 'blocked';
+        continue;
+      }
+      const key = copyOut(row.keyBuf, row.keyStart, row.keyLength);
+      this.#key = key;
+      this.#hasKey = true;
+      if ((row.flags & SPECIAL) === PLAIN) {
+        out.push({ key, value: copyOut(row.valueBuf, row.valueStart, row.valueLength), seq: BigInt(row.seq) });
+      } else this.#special(row, key, out);
+      if (!this.#advance()) return 'blocked';
+    }
+    return 'more';
+  }
+
+  #special(row: RowCursor, key: Uint8Array, out: ScanRow[]): void {
+    if ((row.flags & FLAG_TOMBSTONE) !== 0) return;
+    if ((row.flags & FLAG_MERGE) !== 0) {
+      this.#versions.push(this.#version(row));
+      return;
+    }
+    if (this.#isExpired(row)) return;
+    out.push({ key, value: copyOut(row.valueBuf, row.valueStart, row.valueLength), seq: BigInt(row.seq) });
+  }
+
+  /** An older version of a key whose newest visible one is an operand. */
+  #gatherOlder(row: RowCursor, out: ScanRow[]): void {
+    if ((row.flags & FLAG_DAMAGED) !== 0) this.#throwDamage(row);
+    this.#versions.push(this.#version(row));
+    if ((row.flags & FLAG_MERGE) === 0) this.#emitFolded(out);
+  }
+
+  #emitFolded(out: ScanRow[]): void {
+    const versions = this.#versions;
+    this.#versions = [];
+    const row = foldVersions(this.#options, this.#key, versions);
+    if (row !== undefined) out.push(row);
+  }
+
+  #fillReverse(out: ScanRow[], limit: number): FillResult {
+    const { maxSeq, range } = this.#options;
+    const start = range.gte;
+    const merge = this.#merge;
+    while (out.length < limit) {
+      if (merge.status === END) return this.#finish(out);
+      const row = merge.row;
+      const sameKey = this.#hasKey && compareSlice(row.keyBuf, row.keyStart, row.keyLength, this.#key) === 0;
+      if (!sameKey) {
+        this.#emitNewest(out);
+        if (start !== undefined && compareSlice(row.keyBuf, row.keyStart, row.keyLength, start) < 0) {
+          this.#hasKey = false;
+          return this.#finish(out);
+        }
+        if ((row.flags & FLAG_DAMAGED) !== 0) this.#throwDamage(row);
+        this.#key = copyOut(row.keyBuf, row.keyStart, row.keyLength);
+        this.#hasKey = true;
+      } else if ((row.flags & FLAG_DAMAGED) !== 0) this.#throwDamage(row);
+      if (row.seq <= maxSeq) {
+        if ((row.flags & FLAG_MERGE) === 0) this.#versions = [];
+        this.#versions.push(this.#version(row));
+      }
+      if (!this.#advance()) return 'blocked';
+    }
+    return 'more';
+  }
+
+  /** Reverse: all versions of the current key have been seen. */
+  #emitNewest(out: ScanRow[]): void {
+    if (this.#versions.length === 0) return;
+    const versions = this.#versions.reverse();
+    this.#versions = [];
+    const row = foldVersions(this.#options, this.#key, versions);
+    if (row !== undefined) out.push(row);
+  }
+
+  #finish(out: ScanRow[]): FillResult {
+    if (this.#versions.length > 0) {
+      if (this.#options.reverse) this.#emitNewest(out);
+      else this.#emitFolded(out);
+    }
+    this.#done = true;
+    return 'done';
+  }
+
+  #version(row: RowCursor): Version {
+    return {
+      flags: row.flags,
+      value: copyOut(row.valueBuf, row.valueStart, row.valueLength),
+      seq: row.seq,
+      expireTs: row.expireTs,
+    };
+  }
+
+  #isExpired(row: { flags: number; expireTs: number }): boolean {
+    const { nowMs } = this.#options;
+    return nowMs !== undefined && (row.flags & FLAG_EXPIRE) !== 0 && row.expireTs <= nowMs;
+  }
+
+  /** Hands the damage out, and makes the next call go on behind it. */
+  #throwDamage(row: RowCursor): never {
+    const error = (row as unknown as MayBeDamaged).damage as CorruptionError;
+    const keys = error.findings[0]?.affects.keys;
+    const reverse = this.#options.reverse;
+    const edge = keys === undefined ? undefined : reverse ? keys.gte : keys.lte;
+    this.#merge.reset();
+    this.#versions = [];
+    this.#hasKey = false;
+    if (edge === undefined || (reverse && edge.length === 0)) this.#done = true;
+    else {
+      this.#seekTo = reverse ? edge : keySuccessor(edge);
+      this.#mustSeek = true;
+    }
+    throw new CorruptionError(
+      error.message,
+      error.findings.map((f) => ({ ...f, during: 'scan' as const })),
+      { details: { ...error.details }, ...(edge !== undefined && { resumeAfter: edge }) },
+    );
+  }
+}
+
+/** The row made from versions of one key, newest first; undefined if none is visible. */
+export function foldVersions(
+  options: { nowMs: number | undefined; mergeOperator: MergeOperator | undefined },
+  key: Uint8Array,
+  versions: readonly Version[],
+): ScanRow | undefined {
+  const live = (v: Version) =>
+    options.nowMs === undefined || (v.flags & FLAG_EXPIRE) === 0 || v.expireTs > options.nowMs;
+  const newest = versions[0];
+  if ((newest.flags & FLAG_MERGE) === 0) {
+    if ((newest.flags & FLAG_TOMBSTONE) !== 0 || !live(newest)) return undefined;
+    return { key, value: newest.value, seq: BigInt(newest.seq) };
+  }
+  const operands: Uint8Array[] = [];
+  let existing: Uint8Array | undefined;
+  for (const v of versions) {
+    if ((v.flags & FLAG_MERGE) !== 0) {
+      if (live(v)) operands.push(v.value);
+      continue;
+    }
+    if ((v.flags & FLAG_TOMBSTONE) === 0 && live(v)) existing = v.value;
+    break;
+  }
+  if (operands.length === 0) {
+    return existing === undefined ? undefined : { key, value: existing, seq: BigInt(newest.seq) };
+  }
+  return {
+    key,
+    value: foldOperands(options.mergeOperator, key, existing, operands.reverse()),
+    seq: BigInt(newest.seq),
+  };
+}

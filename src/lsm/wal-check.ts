@@ -1,0 +1,149 @@
+/**
+ * What must hold between the objects of a log: no hole, sequence numbers and epochs that ascend, each sealed object naming
+ * the digest of the one before it.
+ */
+import { equalBytes, toHex } from '../common/bytes.ts';
+import { type Finding, makeFinding } from '../common/errors.ts';
+import { missingWalFinding, type WalObject, type WalReadResult, walFindingObject } from './wal-object.ts';
+
+const WHOLE = { unit: 'object' as const, offset: 0, length: 0 };
+
+export interface LogContext {
+  /** Rows at or below it are in tables already. */
+  lastL0Seq: number;
+  /** Epoch of the manifest in use. */
+  writerEpoch: number;
+  /** Digest and id of the newest object the manifest vouches for, if it does. */
+  witness: { id: number; lastSeq: number; digest: Uint8Array } | undefined;
+}
+
+/**
+ * Findings about the log as a whole. `results` are the ids of the range in order; an absent object has no bytes and stands
+ * as `undefined`.
+ */
+export function checkLog(
+  from: number,
+  results: readonly (WalReadResult | undefined)[],
+  context: LogContext,
+): Finding[] {
+  const findings: Finding[] = [];
+  let previous: WalObject | undefined;
+  let lastRows: WalObject | undefined;
+  let lastEpoch = 0;
+  for (let i = 0; i < results.length; i++) {
+    const result = results[i];
+    if (result === undefined) {
+      findings.push(missingWalFinding(from + i));
+      previous = undefined;
+      continue;
+    }
+    findings.push(...result.findings);
+    const { object } = result;
+    if (object === undefined) {
+      previous = undefined;
+      continue;
+    }
+    if (previous !== undefined) findings.push(...checkChain(previous, object));
+    if (lastRows !== undefined && object.rowCount > 0) findings.push(...checkOrder(lastRows, object));
+    const epoch = object.seal?.identity.epoch;
+    if (epoch !== undefined && epoch > 0) {
+      if (epoch < lastEpoch) findings.push(fallingEpoch(object, epoch, lastEpoch));
+      lastEpoch = Math.max(lastEpoch, epoch);
+    }
+    findings.push(...checkWitness(object, context));
+    if (object.rowCount > 0) lastRows = object;
+    previous = object;
+  }
+  findings.push(...checkEmpty(results, context));
+  return findings;
+}
+
+function checkChain(previous: WalObject, object: WalObject): Finding[] {
+  const record = object.seal?.wal;
+  if (record === undefined || record.predecessorKind === 'unknown') return [];
+  const digest = previous.digest();
+  if (digest.kind === record.predecessorKind && equalBytes(digest.bytes, record.predecessorDigest)) return [];
+  return [
+    makeFinding({
+      code: 'CHAIN_BREAK',
+      object: walFindingObject(previous.id, { size: previous.sizeBytes, sealed: previous.seal !== undefined }),
+      at: WHOLE,
+      expected: `sha256:${toHex(record.predecessorDigest)}`,
+      found: `sha256:${toHex(digest.bytes)}`,
+      origin: 'replaced',
+    }),
+  ];
+}
+
+function checkOrder(before: WalObject, object: WalObject): Finding[] {
+  if (object.minSeq > before.maxSeq) return [];
+  return [
+    makeFinding({
+      code: 'OUT_OF_ORDER',
+      object: walFindingObject(object.id, { size: object.sizeBytes, sealed: object.seal !== undefined }),
+      at: WHOLE,
+      affects: { seqs: { min: BigInt(object.minSeq), max: BigInt(object.maxSeq) } },
+      expected: `sequence numbers above ${before.maxSeq} of WAL object ${before.id}`,
+      found: `${object.minSeq}..${object.maxSeq}`,
+    }),
+  ];
+}
+
+function fallingEpoch(object: WalObject, epoch: number, highest: number): Finding {
+  return makeFinding({
+    code: 'SEQ_RANGE',
+    object: walFindingObject(object.id, { size: object.sizeBytes, sealed: true }),
+    at: WHOLE,
+    expected: `epoch ${highest} or higher`,
+    found: `epoch ${epoch}`,
+  });
+}
+
+function checkWitness(object: WalObject, { witness }: LogContext): Finding[] {
+  if (witness === undefined || witness.id !== object.id) return [];
+  const digest = object.digest();
+  if (equalBytes(digest.bytes, witness.digest)) return [];
+  return [
+    makeFinding({
+      code: 'CHAIN_BREAK',
+      object: walFindingObject(object.id, { size: object.sizeBytes, sealed: object.seal !== undefined }),
+      at: WHOLE,
+      expected: `sha256:${toHex(witness.digest)} (manifest)`,
+      found: `sha256:${toHex(digest.bytes)}`,
+      origin: 'replaced',
+    }),
+  ];
+}
+
+/**
+ * A zero-byte object is a fence of SlateDB 0.14 and later, or what is left of an object. A sealed successor's chain settles
+ * it (checkChain); as the newest object after a sealed one it is a fence only if some writer claimed a newer epoch.
+ */
+function checkEmpty(results: readonly (WalReadResult | undefined)[], context: LogContext): Finding[] {
+  const findings: Finding[] = [];
+  for (let i = 0; i < results.length; i++) {
+    const object = results[i]?.object;
+    if (object?.kind !== 'empty') continue;
+    const before = results[i - 1]?.object;
+    const after = results[i + 1];
+    const afterRecord = after?.object?.seal?.wal;
+    if (afterRecord !== undefined && afterRecord.predecessorKind !== 'unknown') continue;
+    const epochBefore = before?.seal?.identity.epoch;
+    if (epochBefore !== undefined && i === results.length - 1) {
+      if (context.writerEpoch > epochBefore) continue;
+      findings.push(emptied(object, 'error'));
+    } else if (before?.seal === undefined) findings.push(emptied(object, 'note'));
+  }
+  return findings;
+}
+
+function emptied(object: WalObject, severity: 'error' | 'note'): Finding {
+  return makeFinding({
+    code: 'TRUNCATED',
+    severity,
+    object: walFindingObject(object.id, { size: 0 }),
+    at: WHOLE,
+    expected: severity === 'error' ? 'rows, or a newer epoch in the manifest' : 'a fence, or rows that were lost',
+    found: '0 bytes',
+  });
+}

@@ -1,0 +1,2 @@
+/** The S3 entry. Named re-exports only; the AWS SDK is loaded on first use. */
+export { S3Store, type S3StoreOptions } from './store/s3-store.ts';

@@ -1,0 +1,390 @@
+/**
+ * A store that misbehaves on purpose, by script or by seeded chance, so that you can see what your program does then.
+ *
+ * The store below stays as it was told to be; damage on reads is an overlay that `clear()` lifts. Rules are tried in order
+ * and the first that fires decides. A rule without `nth` and `probability` fires on every matching call: with a damaging
+ * action that is damage at rest, with `nth` it is damage in flight.
+ */
+import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
+import { type DbError, InvalidArgumentError } from '../common/errors.ts';
+import { nextFloat, type Random, SYSTEM_RANDOM } from '../common/random.ts';
+import { cancelledError, checkRange, checkSignal, rangeBounds } from './object-path.ts';
+import type {
+  ByteRange,
+  CallOptions,
+  GetOptions,
+  GetResult,
+  ListedObject,
+  ListOptions,
+  ObjectHead,
+  ObjectStore,
+  PutOptions,
+  PutOutcome,
+} from './object-store.ts';
+import { type StoreErrorClass, storeError } from './store-error.ts';
+
+export type FaultOperation = 'get' | 'head' | 'put' | 'list' | 'delete';
+
+/**
+ * - `fail-before`: the request never arrives. `stall`: it never arrives and is never answered.
+ * - `apply-then-drop`: it is carried out and the answer is lost. `delay-apply`: no answer, carried out `delayMs` later.
+ *   `duplicate`: it arrives twice, the first answer counts.
+ * - `throttle`, `status:503` and so on: that answer, nothing applied (`status:500`, 502, 504: a put ends unknown).
+ * - `short-body`: the last byte of a body is missing.
+ * - Damage: `flip` inverts bit `bit`, `burst` overwrites `length` bytes from `at`, `cut` leaves `at` bytes, `empty` none,
+ *   `swap` gives the object `with`, `delete` shows no object. On a put: what is stored is damaged.
+ * - Lists: `list-stale` leaves out objects put through this wrapper lately (`count` of them), `empty` shows nothing,
+ *   `list-unordered` reverses, `list-loop` starts again and again.
+ */
+export type FaultAction =
+  | 'fail-before'
+  | 'apply-then-drop'
+  | 'delay-apply'
+  | 'duplicate'
+  | 'stall'
+  | 'throttle'
+  | `status:${number}`
+  | 'short-body'
+  | 'flip'
+  | 'burst'
+  | 'cut'
+  | 'empty'
+  | 'swap'
+  | 'delete'
+  | 'list-stale'
+  | 'list-unordered'
+  | 'list-loop';
+
+export interface FaultRule {
+  action: FaultAction;
+  /** All operations that know the action, if absent. */
+  op?: FaultOperation;
+  /** Exact path, or a pattern; of a list its prefix. All if absent. */
+  path?: string | RegExp;
+  /** Only the nth matching call, from 1 on. */
+  nth?: number;
+  /** With this chance, drawn for every matching call. */
+  probability?: number;
+  /** Where damage begins, in bytes; for `flip` see `bit`. Drawn if absent. */
+  at?: number;
+  /** Which bit `flip` inverts: 8 × byte + bit, 0 the lowest bit. Drawn if absent. */
+  bit?: number;
+  /** Length of a `burst` in bytes; 32 if absent. */
+  length?: number;
+  /** The path whose object `swap` gives. */
+  with?: string;
+  /** When `delay-apply` carries out, in ms; 1,000 if absent. `applyDelayed()` is earlier. */
+  delayMs?: number;
+  /** What `throttle` asks for. */
+  retryAfterMs?: number;
+  /** How many of the newest objects `list-stale` hides; 1 if absent. */
+  count?: number;
+}
+
+export interface FaultyStoreOptions {
+  rules?: FaultRule[];
+  clock?: Clock;
+  /** For `probability` and for damage without a place: seed it to replay. */
+  random?: Random;
+}
+
+const ANY: FaultOperation[] = ['get', 'head', 'put', 'list', 'delete'];
+const OPERATIONS: Record<string, FaultOperation[]> = {
+  'fail-before': ANY,
+  'apply-then-drop': ANY,
+  stall: ANY,
+  throttle: ANY,
+  status: ANY,
+  'delay-apply': ['put', 'delete'],
+  duplicate: ['put', 'delete'],
+  'short-body': ['get'],
+  flip: ['get', 'put'],
+  burst: ['get', 'put'],
+  cut: ['get', 'head', 'put'],
+  empty: ['get', 'head', 'put', 'list'],
+  swap: ['get', 'head'],
+  delete: ['get', 'head', 'put'],
+  'list-stale': ['list'],
+  'list-unordered': ['list'],
+  'list-loop': ['list'],
+};
+const NEWEST_KEPT = 1000;
+
+interface ArmedRule extends FaultRule {
+  ops: FaultOperation[];
+  calls: number;
+}
+
+export class FaultyStore implements ObjectStore {
+  readonly name: string;
+  readonly conformance?: 'known';
+  /** Switches all rules off and on. */
+  enabled = true;
+  readonly #store: ObjectStore;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  #rules: ArmedRule[] = [];
+  readonly #fired: Record<string, number> = {};
+  readonly #delayed = new Set<() => Promise<unknown>>();
+  readonly #newest: string[] = [];
+
+  constructor(store: ObjectStore, options: FaultyStoreOptions = {}) {
+    this.#store = store;
+    this.#clock = options.clock ?? SYSTEM_CLOCK;
+    this.#random = options.random ?? SYSTEM_RANDOM;
+    this.name = store.name;
+    if (store.conformance !== undefined) this.conformance = store.conformance;
+    for (const rule of options.rules ?? []) this.add(rule);
+  }
+
+  /** Adds a rule behind the others. Throws `BAD_ARGUMENT` if its operation does not know its action. */
+  add(rule: FaultRule): void {
+    const known = OPERATIONS[rule.action.startsWith('status:') ? 'status' : rule.action];
+    const ops = rule.op === undefined ? known : known?.filter((op) => op === rule.op);
+    if (ops === undefined || ops.length === 0) {
+      const message = `No fault ${JSON.stringify(rule.action)} for ${rule.op ?? 'any operation'}.`;
+      throw new InvalidArgumentError('BAD_ARGUMENT', message);
+    }
+    if (rule.action === 'swap' && rule.with === undefined) {
+      throw new InvalidArgumentError('BAD_ARGUMENT', 'A fault "swap" needs the path `with` which to swap.');
+    }
+    this.#rules.push({ ...rule, ops, calls: 0 });
+  }
+
+  /** Removes all rules. Counts stay. */
+  clear(): void {
+    this.#rules = [];
+  }
+
+  /** How often each action fired. */
+  fired(): Record<string, number> {
+    return { ...this.#fired };
+  }
+
+  /** Carries out now what `delay-apply` holds back, in the order in which it came. */
+  async applyDelayed(): Promise<void> {
+    for (const apply of [...this.#delayed]) await apply();
+  }
+
+  async get(path: string, options?: GetOptions): Promise<GetResult | undefined> {
+    checkSignal(this.name, path, options);
+    checkRange(this.name, path, options?.range);
+    const rule = this.#pick('get', path);
+    if (rule === undefined) return this.#store.get(path, options);
+    await this.#failEarly(rule, path, options);
+    if (rule.action === 'short-body') return cutAnswer(await this.#store.get(path, options));
+    if (rule.action === 'apply-then-drop') {
+      await this.#store.get(path, options);
+      throw this.#error('unavailable', 'the answer was dropped', path);
+    }
+    return this.#damagedGet(rule, path, options);
+  }
+
+  async head(path: string, options?: CallOptions): Promise<ObjectHead | undefined> {
+    checkSignal(this.name, path, options);
+    const rule = this.#pick('head', path);
+    if (rule === undefined) return this.#store.head(path, options);
+    await this.#failEarly(rule, path, options);
+    if (rule.action === 'apply-then-drop') throw this.#error('unavailable', 'the answer was dropped', path);
+    if (rule.action === 'delete') return undefined;
+    const head = await this.#store.head(rule.action === 'swap' ? rule.with! : path, options);
+    if (head === undefined || rule.action === 'swap') return head;
+    return { ...head, size: rule.action === 'empty' ? 0 : Math.min(head.size, rule.at ?? head.size >> 1) };
+  }
+
+  async put(path: string, bytes: Uint8Array, options: PutOptions): Promise<PutOutcome> {
+    checkSignal(this.name, path, options);
+    const rule = this.#pick('put', path);
+    if (rule === undefined) return this.#applyPut(path, bytes, options);
+    if (/^status:50[024]$/.test(rule.action)) return { outcome: 'unknown', cause: this.#statusError(rule, path) };
+    if (rule.action === 'stall') return this.#stalledPut(path, options);
+    await this.#failEarly(rule, path, options);
+    switch (rule.action) {
+      case 'apply-then-drop':
+        await this.#applyPut(path, bytes, options);
+        return { outcome: 'unknown', cause: this.#error('unavailable', 'the answer was dropped', path) };
+      case 'delay-apply':
+        this.#applyLater(rule, this.#putLater(path, bytes, options));
+        return { outcome: 'unknown', cause: this.#error('timeout', 'the request is delayed', path) };
+      case 'duplicate': {
+        const outcome = await this.#applyPut(path, bytes, options);
+        await this.#store.put(path, bytes, options);
+        return outcome;
+      }
+      case 'delete':
+        return { outcome: 'applied', attempt: 'now', etag: '"lost"', storeTimeMs: this.#clock.nowMs() };
+      default:
+        return this.#applyPut(path, this.#damage(rule, new Uint8Array(bytes)), options);
+    }
+  }
+
+  async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ListedObject> {
+    checkSignal(this.name, prefix, options);
+    const rule = this.#pick('list', prefix);
+    if (rule === undefined) {
+      yield* this.#store.list(prefix, options);
+      return;
+    }
+    await this.#failEarly(rule, prefix, options);
+    if (rule.action === 'empty') return;
+    const objects: ListedObject[] = [];
+    for await (const object of this.#store.list(prefix, options)) objects.push(object);
+    if (rule.action === 'list-stale') {
+      const hidden = new Set(this.#newest.slice(-(rule.count ?? 1)));
+      yield* objects.filter((object) => !hidden.has(object.path));
+      return;
+    }
+    if (rule.action === 'list-unordered') objects.reverse();
+    yield* rule.action === 'apply-then-drop' ? objects.slice(0, objects.length >> 1) : objects;
+    if (rule.action === 'apply-then-drop') throw this.#error('unavailable', 'the list broke off', prefix);
+    while (rule.action === 'list-loop' && objects.length > 0) {
+      await this.#clock.yieldToLoop();
+      yield* objects;
+    }
+  }
+
+  async delete(paths: string[], options?: CallOptions): Promise<void> {
+    const path = paths[0] ?? '';
+    checkSignal(this.name, path, options);
+    const rule = this.#pick('delete', ...paths);
+    if (rule === undefined) return this.#store.delete(paths, options);
+    await this.#failEarly(rule, path, options);
+    if (rule.action === 'delay-apply') this.#applyLater(rule, () => this.#store.delete([...paths]));
+    else await this.#store.delete(paths, options);
+    if (rule.action === 'duplicate') return this.#store.delete(paths, options);
+    throw this.#error('unavailable', 'the answer was dropped', path);
+  }
+
+  #pick(op: FaultOperation, ...paths: string[]): ArmedRule | undefined {
+    if (!this.enabled) return undefined;
+    let picked: ArmedRule | undefined;
+    for (const rule of this.#rules) {
+      if (!rule.ops.includes(op) || !paths.some((path) => matches(rule.path, path))) continue;
+      // All rules count their calls, also behind one that fired, so that `nth` means the same in any company.
+      rule.calls++;
+      if (rule.nth !== undefined && rule.nth !== rule.calls) continue;
+      if (rule.probability !== undefined && nextFloat(this.#random) >= rule.probability) continue;
+      picked ??= rule;
+    }
+    if (picked !== undefined) this.#fired[picked.action] = (this.#fired[picked.action] ?? 0) + 1;
+    return picked;
+  }
+
+  /** The actions by which a request never arrives, or is turned away. */
+  async #failEarly(rule: ArmedRule, path: string, options: CallOptions | undefined): Promise<void> {
+    const { action } = rule;
+    if (action === 'fail-before') throw this.#error('unavailable', 'the request was dropped', path);
+    if (action === 'stall') await this.#stalled(path, options?.signal);
+    if (action === 'throttle' || action.startsWith('status:')) throw this.#statusError(rule, path);
+  }
+
+  #stalled(path: string, signal: AbortSignal | undefined): Promise<never> {
+    return new Promise((_, reject) => {
+      const onAbort = () => reject(cancelledError(this.name, path, signal));
+      signal?.addEventListener('abort', onAbort, { once: true });
+    });
+  }
+
+  async #stalledPut(path: string, options: PutOptions): Promise<PutOutcome> {
+    return this.#stalled(path, options.signal).catch((cause) => ({ outcome: 'unknown', cause }));
+  }
+
+  #statusError(rule: ArmedRule, path: string): DbError {
+    const status = rule.action === 'throttle' ? 503 : Number(rule.action.slice('status:'.length));
+    const { retryAfterMs } = rule;
+    return storeError({
+      cls: classOfStatus(status),
+      message: `HTTP ${status}`,
+      store: this.name,
+      path,
+      httpStatus: status,
+      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    });
+  }
+
+  #error(cls: StoreErrorClass, message: string, path: string): DbError {
+    return storeError({ cls, message, store: this.name, path });
+  }
+
+  async #applyPut(path: string, bytes: Uint8Array, options: PutOptions): Promise<PutOutcome> {
+    const outcome = await this.#store.put(path, bytes, options);
+    if (outcome.outcome === 'applied') {
+      this.#newest.push(path);
+      if (this.#newest.length > NEWEST_KEPT) this.#newest.shift();
+    }
+    return outcome;
+  }
+
+  #putLater(path: string, bytes: Uint8Array, options: PutOptions): () => Promise<unknown> {
+    const copy = new Uint8Array(bytes);
+    const { condition, putId } = options;
+    return () => this.#applyPut(path, copy, { condition, putId });
+  }
+
+  #applyLater(rule: ArmedRule, run: () => Promise<unknown>): void {
+    const apply = async () => {
+      timer.cancel();
+      if (this.#delayed.delete(apply)) await run();
+    };
+    // Nobody waits for a delayed request, so nobody can be told that it failed.
+    const timer = this.#clock.setTimer(rule.delayMs ?? 1000, () => void apply().catch(() => undefined), false);
+    this.#delayed.add(apply);
+  }
+
+  async #damagedGet(rule: ArmedRule, path: string, options: GetOptions | undefined): Promise<GetResult | undefined> {
+    if (rule.action === 'delete') return undefined;
+    const { range, ...rest } = options ?? {};
+    const whole = await this.#store.get(rule.action === 'swap' ? rule.with! : path, rest);
+    if (whole === undefined) return undefined;
+    return sliced({ ...whole, bytes: this.#damage(rule, whole.bytes) }, range);
+  }
+
+  /** May change `bytes`, which is the caller's own copy. */
+  #damage(rule: ArmedRule, bytes: Uint8Array): Uint8Array {
+    const drawn = (bound: number) => Math.floor(nextFloat(this.#random) * bound);
+    switch (rule.action) {
+      case 'empty':
+        return bytes.subarray(0, 0);
+      case 'cut':
+        return bytes.slice(0, rule.at ?? drawn(bytes.length));
+      case 'flip': {
+        const bit = rule.bit ?? (rule.at === undefined ? drawn(8 * bytes.length) : 8 * rule.at + drawn(8));
+        if (bit < 8 * bytes.length) bytes[bit >>> 3] ^= 1 << (bit & 7);
+        return bytes;
+      }
+      case 'burst': {
+        const length = rule.length ?? 32;
+        const at = rule.at ?? drawn(Math.max(1, bytes.length - length));
+        // Never the byte that was there, so that every byte of the burst is wrong.
+        for (let i = at; i < Math.min(bytes.length, at + length); i++) bytes[i] ^= 1 + drawn(255);
+        return bytes;
+      }
+      default:
+        return bytes;
+    }
+  }
+}
+
+function matches(rule: string | RegExp | undefined, path: string): boolean {
+  if (rule === undefined || rule === path) return true;
+  return rule instanceof RegExp && path.search(rule) >= 0;
+}
+
+function cutAnswer(result: GetResult | undefined): GetResult | undefined {
+  return result && { ...result, bytes: result.bytes.slice(0, -1) };
+}
+
+function sliced(whole: GetResult, range: ByteRange | undefined): GetResult {
+  const size = whole.bytes.length;
+  const { start, end } = rangeBounds(range, size);
+  return { ...whole, bytes: whole.bytes.slice(start, end), size };
+}
+
+function classOfStatus(status: number): StoreErrorClass {
+  if (status === 429 || status === 503) return 'throttled';
+  if (status === 401 || status === 403) return 'denied';
+  if (status === 409) return 'conflict-in-flight';
+  if (status === 501) return 'unsupported';
+  if (status === 507) return 'full';
+  return 'unavailable';
+}

@@ -1,0 +1,82 @@
+/**
+ * The file system as the local store uses it: a narrow door, so that tests can make any call fail, and the place where
+ * errno codes become store errors.
+ *
+ * Calls that may wait for the disk go through the thread pool; `fstat` and `close` of files that were only read or already
+ * synced do not wait and are cheaper in place (1-2 us against 15-20 us).
+ */
+import * as fs from 'node:fs';
+import { promisify } from 'node:util';
+import type { DbError } from '../common/errors.ts';
+import { type StoreErrorClass, storeError } from './store-error.ts';
+
+export interface LocalFiles {
+  open(path: string, flags: string): Promise<number>;
+  read(fd: number, target: Uint8Array, offset: number, length: number, position: number): Promise<number>;
+  write(fd: number, bytes: Uint8Array, offset: number, length: number, position: number): Promise<number>;
+  fsync(fd: number): Promise<void>;
+  fstat(fd: number): fs.Stats;
+  futimes(fd: number, mtimeMs: number): void;
+  close(fd: number): void;
+  stat(path: string): Promise<fs.Stats>;
+  link(from: string, to: string): Promise<void>;
+  rename(from: string, to: string): Promise<void>;
+  unlink(path: string): Promise<void>;
+  /** Makes the directory with its parents; gives back the first one that was missing. */
+  mkdir(path: string): Promise<string | undefined>;
+  readdir(path: string): Promise<fs.Dirent[]>;
+}
+
+const read = promisify(fs.read);
+const write = promisify(fs.write);
+
+export const SYSTEM_FILES: LocalFiles = {
+  open: promisify(fs.open) as (path: string, flags: string) => Promise<number>,
+  async read(fd, target, offset, length, position) {
+    return (await read(fd, target, offset, length, position)).bytesRead;
+  },
+  async write(fd, bytes, offset, length, position) {
+    return (await write(fd, bytes, offset, length, position)).bytesWritten;
+  },
+  fsync: promisify(fs.fsync),
+  fstat: (fd) => fs.fstatSync(fd),
+  futimes: (fd, mtimeMs) => fs.futimesSync(fd, mtimeMs / 1000, mtimeMs / 1000),
+  close: (fd) => fs.closeSync(fd),
+  stat: promisify(fs.stat) as (path: string) => Promise<fs.Stats>,
+  link: promisify(fs.link),
+  rename: promisify(fs.rename),
+  unlink: promisify(fs.unlink),
+  mkdir: (path) => fs.promises.mkdir(path, { recursive: true }),
+  readdir: (path) => fs.promises.readdir(path, { withFileTypes: true }),
+};
+
+export function errnoOf(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | undefined)?.code;
+  return typeof code === 'string' ? code : undefined;
+}
+
+const CLASS_OF_ERRNO: Record<string, StoreErrorClass> = {
+  ENOSPC: 'full',
+  EDQUOT: 'full',
+  EACCES: 'denied',
+  EPERM: 'denied',
+  EROFS: 'denied',
+  ENAMETOOLONG: 'unsupported',
+  EISDIR: 'unsupported',
+  ENOTDIR: 'unsupported',
+  ELOOP: 'unsupported',
+  EFBIG: 'unsupported',
+};
+
+/** The store error of a failed file system call; whatever is not listed may pass and is `unavailable`. */
+export function fileError(store: string, path: string, error: unknown): DbError {
+  const code = errnoOf(error);
+  const cls = (code === undefined ? undefined : CLASS_OF_ERRNO[code]) ?? 'unavailable';
+  const message = error instanceof Error ? error.message : String(error);
+  return storeError({ cls, message, store, path, ...(code === undefined ? {} : { providerCode: code }), cause: error });
+}
+
+/** Names one version of a file: a new version is a new inode, or has a later time, or both. */
+export function fileEtag(stats: fs.Stats): string {
+  return `"${stats.ino.toString(16)}-${Math.round(stats.mtimeMs * 1000).toString(16)}-${stats.size.toString(16)}"`;
+}

@@ -1,0 +1,96 @@
+/**
+ * Lists files of a directory tree in the byte order of their paths, walking only where the prefix leads and holding one
+ * directory per level in memory. Files that vanish meanwhile are left out.
+ */
+import type { Dirent, Stats } from 'node:fs';
+import { errnoOf, fileEtag, type LocalFiles } from './local-files.ts';
+import { comparePaths } from './object-path.ts';
+import type { ListedObject } from './object-store.ts';
+
+/** Files looked at together. */
+const STAT_BATCH = 64;
+
+interface Walk {
+  files: LocalFiles;
+  root: string;
+  prefix: string;
+  startAfter: string | undefined;
+  removeOlderThanMs: number | undefined;
+}
+
+/** `removeOlderThanMs`: leftover temporary files last changed before this time are deleted; absent: none. */
+export function listDirectory(
+  files: LocalFiles,
+  root: string,
+  prefix: string,
+  startAfter: string | undefined,
+  removeOlderThanMs: number | undefined,
+): AsyncGenerator<ListedObject> {
+  const walk = { files, root: root === '/' ? '' : root, prefix, startAfter, removeOlderThanMs };
+  return listFolder(walk, prefix.slice(0, prefix.lastIndexOf('/') + 1));
+}
+
+/** `folder` is empty or ends with a slash; so do the paths of folders in it, which puts them in their place in the order. */
+async function* listFolder(walk: Walk, folder: string): AsyncGenerator<ListedObject> {
+  const paths = (await readFolder(walk, folder)).sort(comparePaths);
+  for (let i = 0; i < paths.length; ) {
+    if (paths[i].endsWith('/')) {
+      yield* listFolder(walk, paths[i++]);
+      continue;
+    }
+    const batch: string[] = [];
+    while (i < paths.length && batch.length < STAT_BATCH && !paths[i].endsWith('/')) batch.push(paths[i++]);
+    const stats = await Promise.all(batch.map((path) => statIfThere(walk, path)));
+    for (let j = 0; j < batch.length; j++) {
+      const s = stats[j];
+      if (!s?.isFile()) continue;
+      yield { path: batch[j], size: s.size, etag: fileEtag(s), lastModifiedMs: Math.floor(s.mtimeMs) };
+    }
+  }
+}
+
+async function readFolder(walk: Walk, folder: string): Promise<string[]> {
+  let entries: Dirent[];
+  try {
+    entries = await walk.files.readdir(`${walk.root}/${folder}`);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || (errnoOf(error) === 'ENOTDIR' && folder !== '')) return [];
+    throw error;
+  }
+  const paths: string[] = [];
+  for (const entry of entries) {
+    const path = folder + entry.name;
+    if (entry.name.includes('#')) {
+      await removeIfOld(walk, path);
+      continue;
+    }
+    const isFolder =
+      entry.isDirectory() || (!entry.isFile() && (await statIfThere(walk, path))?.isDirectory() === true);
+    const listed = isFolder ? `${path}/` : path;
+    if (isWanted(walk, listed, isFolder)) paths.push(listed);
+  }
+  return paths;
+}
+
+function isWanted({ prefix, startAfter }: Walk, path: string, isFolder: boolean): boolean {
+  if (!path.startsWith(prefix) && !(isFolder && prefix.startsWith(path))) return false;
+  if (startAfter === undefined || comparePaths(path, startAfter) > 0) return true;
+  return isFolder && startAfter.startsWith(path);
+}
+
+async function removeIfOld(walk: Walk, path: string): Promise<void> {
+  if (walk.removeOlderThanMs === undefined || !/#\d+$/.test(path)) return;
+  const stats = await statIfThere(walk, path);
+  if (!stats?.isFile() || stats.mtimeMs >= walk.removeOlderThanMs) return;
+  // Best effort: another process may be faster, or allowed more than we are.
+  await walk.files.unlink(`${walk.root}/${path}`).catch(() => undefined);
+}
+
+async function statIfThere(walk: Walk, path: string): Promise<Stats | undefined> {
+  try {
+    return await walk.files.stat(`${walk.root}/${path}`);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR' || errnoOf(error) === 'ELOOP') return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,361 @@
+/**
+ * Objects as files in a local directory.
+ *
+ * An object is written to `<name>#<digits>` beside its place, synced, and given its name by `link` (create) or `rename`
+ * (overwrite); then the directory is synced. So an object is visible whole or not at all, a create has one winner among any
+ * number of processes, and a put that was answered survives a power failure. Names with `#` are never listed; those that a
+ * killed process left are removed after a day, by stores that write.
+ *
+ * Needs hard links and a local file system: over a network, locks and `link` answers cannot be trusted. Files keep no
+ * metadata, so the put id is not stored; a lost answer is settled by comparing bytes. Empty directories stay.
+ */
+import { constants as bufferLimits } from 'node:buffer';
+import type { Stats } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { mapLimit } from '../common/async.ts';
+import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
+import { type DbError, InvalidArgumentError, isDbError } from '../common/errors.ts';
+import { type Random, SYSTEM_RANDOM } from '../common/random.ts';
+import { errnoOf, fileError, fileEtag, type LocalFiles, SYSTEM_FILES } from './local-files.ts';
+import { listDirectory } from './local-list.ts';
+import { lockFile } from './local-lock.ts';
+import { LocalReaders, type OpenFile } from './local-readers.ts';
+import { LocalWriter, type TemporaryFile } from './local-writer.ts';
+import { checkPath, checkRange, checkSignal, rangeBounds, sameEtag } from './object-path.ts';
+import type {
+  CallOptions,
+  GetOptions,
+  GetResult,
+  ListedObject,
+  ListOptions,
+  ObjectHead,
+  ObjectStore,
+  PutOptions,
+  PutOutcome,
+} from './object-store.ts';
+import { storeError } from './store-error.ts';
+
+export interface LocalStoreOptions {
+  clock?: Clock;
+  random?: Random;
+  /** For tests: the file system calls. */
+  files?: LocalFiles;
+}
+
+const NO_METADATA: Readonly<Record<string, string>> = Object.freeze({});
+/** What `link` says where there are no hard links. */
+const NO_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EXDEV', 'EMLINK']);
+const REFUSED: PutOutcome = { outcome: 'refused' };
+
+/** A store in `directory`, which is made by the first put. */
+export class LocalStore implements ObjectStore {
+  readonly name: string;
+  readonly conformance = 'known';
+  readonly #root: string;
+  readonly #clock: Clock;
+  readonly #files: LocalFiles;
+  readonly #readers: LocalReaders;
+  readonly #writer: LocalWriter;
+  #hasWritten = false;
+
+  constructor(directory: string, options: LocalStoreOptions = {}) {
+    if (typeof directory !== 'string' || directory === '' || directory.includes('\0')) {
+      throw new InvalidArgumentError('BAD_ARGUMENT', 'A local store needs the path of a directory.');
+    }
+    this.#root = resolve(directory);
+    this.name = `file://${this.#root}`;
+    this.#clock = options.clock ?? SYSTEM_CLOCK;
+    this.#files = options.files ?? SYSTEM_FILES;
+    this.#readers = new LocalReaders(this.#files, this.#clock);
+    this.#writer = new LocalWriter(this.#files, options.random ?? SYSTEM_RANDOM, this.#root);
+  }
+
+  async get(path: string, options?: GetOptions): Promise<GetResult | undefined> {
+    const file = this.#fileOf(path);
+    const range = options?.range;
+    checkRange(this.name, path, range);
+    checkSignal(this.name, path, options);
+    try {
+      const open = await this.#readers.acquire(file);
+      if (open === undefined) return undefined;
+      try {
+        const { start, end } = rangeBounds(range, open.stats.size);
+        const bytes = await this.#read(open, path, start, end);
+        const { size } = open.stats;
+        const storeTimeMs = this.#clock.nowMs();
+        return { bytes, size, etag: fileEtag(open.stats), storeTimeMs, metadata: NO_METADATA };
+      } finally {
+        this.#readers.release(open, range !== undefined);
+      }
+    } catch (error) {
+      return this.#absentOrThrow(path, error);
+    }
+  }
+
+  async head(path: string, options?: CallOptions): Promise<ObjectHead | undefined> {
+    const file = this.#fileOf(path);
+    checkSignal(this.name, path, options);
+    try {
+      const stats = await this.#files.stat(file);
+      if (!stats.isFile()) return undefined;
+      return {
+        size: stats.size,
+        etag: fileEtag(stats),
+        lastModifiedMs: Math.floor(stats.mtimeMs),
+        storeTimeMs: this.#clock.nowMs(),
+        metadata: NO_METADATA,
+      };
+    } catch (error) {
+      return this.#absentOrThrow(path, error);
+    }
+  }
+
+  async put(path: string, bytes: Uint8Array, options: PutOptions): Promise<PutOutcome> {
+    const target = this.#fileOf(path);
+    checkSignal(this.name, path, options);
+    this.#hasWritten = true;
+    const { condition } = options;
+    if (typeof condition === 'object') return this.#putIfMatch(path, target, bytes, condition.ifMatch, options);
+    if (condition === 'if-absent') return this.#create(path, target, bytes, options);
+    const old = await this.#statIfThere(path, target);
+    const temporary = await this.#writeTemporary(path, target, bytes, old);
+    return this.#replace(path, target, temporary, options);
+  }
+
+  async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ListedObject> {
+    const folder = prefix.slice(0, prefix.lastIndexOf('/') + 1);
+    if (folder !== '') checkPath(this.name, folder.slice(0, -1));
+    try {
+      const removeOlderThanMs = this.#hasWritten ? this.#clock.nowMs() - 24 * 3600 * 1000 : undefined;
+      for await (const object of listDirectory(
+        this.#files,
+        this.#root,
+        prefix,
+        options.startAfter,
+        removeOlderThanMs,
+      )) {
+        checkSignal(this.name, prefix, options);
+        yield object;
+      }
+    } catch (error) {
+      await this.#absentOrThrow(prefix, error);
+    }
+  }
+
+  async delete(paths: string[], options?: CallOptions): Promise<void> {
+    const targets = paths.map((path) => this.#fileOf(path));
+    checkSignal(this.name, paths[0] ?? '', options);
+    const changed = new Set<string>();
+    await mapLimit(targets, 16, async (target, i) => {
+      this.#readers.forget(target);
+      try {
+        await this.#files.unlink(target);
+        changed.add(dirname(target));
+      } catch (error) {
+        const isDirectory = async () => (await this.#statIfThere(paths[i], target))?.isDirectory() === true;
+        if (errnoOf(error) === 'EISDIR' || (errnoOf(error) === 'EPERM' && (await isDirectory()))) return;
+        await this.#absentOrThrow(paths[i], error);
+      }
+    });
+    for (const directory of changed) await this.#syncOrThrow(paths[0], directory);
+  }
+
+  /** Closes the files that are kept open for reading. The store stays usable. */
+  async close(): Promise<void> {
+    this.#readers.close();
+  }
+
+  async #create(path: string, target: string, bytes: Uint8Array, options: PutOptions): Promise<PutOutcome> {
+    const temporary = await this.#writeTemporary(path, target, bytes);
+    try {
+      checkSignal(this.name, path, options);
+      try {
+        await this.#files.link(temporary.path, target);
+      } catch (error) {
+        if (!(await this.#isOurs(path, target, temporary, error))) return REFUSED;
+      }
+      return await this.#syncedOutcome(path, target, temporary.stats);
+    } finally {
+      await this.#writer.removeTemporary(temporary.path);
+    }
+  }
+
+  /** After a failed `link`: ours all the same, somebody else's (false), or an error. */
+  async #isOurs(path: string, target: string, temporary: TemporaryFile, error: unknown): Promise<boolean> {
+    const code = errnoOf(error);
+    if (code !== undefined && NO_LINKS.has(code)) {
+      const message = `the file system has no hard links (${code}), which exclusive creation needs`;
+      throw storeError({ cls: 'unsupported', message, store: this.name, path, providerCode: code, cause: error });
+    }
+    if (code !== 'EEXIST') throw fileError(this.name, path, error);
+    const there = await this.#statIfThere(path, target);
+    if (there === undefined) return false;
+    if (there.ino === temporary.stats.ino && there.dev === temporary.stats.dev) return true;
+    if (!there.isFile()) throw this.#inTheWay(path, target, 'directory', 'file', error);
+    // Whoever is refused will rely on what is there.
+    if (this.#writer.isUnsynced(dirname(target))) await this.#syncOrThrow(path, dirname(target));
+    return false;
+  }
+
+  async #putIfMatch(
+    path: string,
+    target: string,
+    bytes: Uint8Array,
+    ifMatch: string,
+    options: PutOptions,
+  ): Promise<PutOutcome> {
+    const old = await this.#statIfThere(path, target);
+    if (old === undefined || !sameEtag(fileEtag(old), ifMatch)) return REFUSED;
+    const temporary = await this.#writeTemporary(path, target, bytes, old);
+    let moved = false;
+    try {
+      const lock = await this.#lock(path, target, options);
+      try {
+        const now = await this.#statIfThere(path, target);
+        if (now === undefined || !sameEtag(fileEtag(now), ifMatch)) return REFUSED;
+        if (!(await lock.isHeld())) throw this.#lockLost(path);
+        moved = true;
+        return await this.#replace(path, target, temporary, options);
+      } finally {
+        await lock.release();
+      }
+    } finally {
+      if (!moved) await this.#writer.removeTemporary(temporary.path);
+    }
+  }
+
+  async #lock(path: string, target: string, options: PutOptions) {
+    checkSignal(this.name, path, options);
+    try {
+      const temporaryPath = () => this.#writer.temporaryPath(target);
+      const lock = await lockFile(this.#files, this.#clock, target, temporaryPath, options.signal);
+      if (lock !== undefined) return lock;
+    } catch (error) {
+      checkSignal(this.name, path, options);
+      throw fileError(this.name, path, error);
+    }
+    throw this.#lockLost(path);
+  }
+
+  #lockLost(path: string): DbError {
+    return storeError({ cls: 'conflict-in-flight', message: 'another writer holds its lock', store: this.name, path });
+  }
+
+  async #replace(path: string, target: string, temporary: TemporaryFile, options: PutOptions): Promise<PutOutcome> {
+    try {
+      checkSignal(this.name, path, options);
+      this.#readers.forget(target);
+      await this.#files.rename(temporary.path, target);
+    } catch (error) {
+      await this.#writer.removeTemporary(temporary.path);
+      checkSignal(this.name, path, options);
+      const code = errnoOf(error);
+      if (code === 'EISDIR' || code === 'ENOTEMPTY' || code === 'EEXIST') {
+        throw this.#inTheWay(path, target, 'directory', 'file', error);
+      }
+      throw fileError(this.name, path, error);
+    }
+    return this.#syncedOutcome(path, target, temporary.stats);
+  }
+
+  /** The object is visible; if its name cannot be made durable, nobody knows whether it stays. */
+  async #syncedOutcome(path: string, target: string, stats: Stats): Promise<PutOutcome> {
+    try {
+      await this.#writer.syncDirectory(dirname(target));
+    } catch (error) {
+      return { outcome: 'unknown', cause: fileError(this.name, path, error) };
+    }
+    return { outcome: 'applied', attempt: 'now', etag: fileEtag(stats), storeTimeMs: this.#clock.nowMs() };
+  }
+
+  async #syncOrThrow(path: string, directory: string): Promise<void> {
+    try {
+      await this.#writer.syncDirectory(directory);
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT') throw fileError(this.name, path, error);
+    }
+  }
+
+  async #writeTemporary(path: string, target: string, bytes: Uint8Array, old?: Stats): Promise<TemporaryFile> {
+    try {
+      return await this.#writer.writeTemporary(target, bytes, old === undefined ? 0 : old.mtimeMs + 1);
+    } catch (error) {
+      throw await this.#writeError(path, target, error);
+    }
+  }
+
+  async #writeError(path: string, target: string, error: unknown): Promise<DbError> {
+    const code = errnoOf(error);
+    const blocked = code === 'ENOTDIR' || (code === 'EEXIST' && (error as { syscall?: string }).syscall === 'mkdir');
+    if (!blocked && code !== 'ENOENT') return fileError(this.name, path, error);
+    const rootError = await this.#rootError(path, error);
+    if (rootError !== undefined) return rootError;
+    return blocked
+      ? this.#inTheWay(path, dirname(target), 'file', 'directory', error)
+      : fileError(this.name, path, error);
+  }
+
+  /** The error to throw if the store's own directory is not one, or cannot be made. */
+  async #rootError(path: string, error: unknown): Promise<DbError | undefined> {
+    const stats = await this.#files.stat(this.#root).catch(() => undefined);
+    if (stats?.isDirectory()) return undefined;
+    const message = stats === undefined ? 'cannot be made' : 'is not a directory';
+    const { name: store } = this;
+    return storeError({ cls: 'missing', message: `${this.#root} ${message}`, store, path, cause: error });
+  }
+
+  #inTheWay(path: string, place: string, found: string, needed: string, cause: unknown): DbError {
+    const message = `a ${found} lies where a ${needed} is needed: ${place}`;
+    return storeError({ cls: 'unsupported', message, store: this.name, path, cause });
+  }
+
+  async #read(open: OpenFile, path: string, start: number, end: number): Promise<Uint8Array> {
+    const length = end - start;
+    if (length > bufferLimits.MAX_LENGTH) {
+      const message = `${length} bytes are more than one buffer can hold`;
+      throw storeError({ cls: 'unsupported', message, store: this.name, path });
+    }
+    const { buffer } = Buffer.allocUnsafeSlow(length);
+    const bytes = new Uint8Array(buffer, 0, length);
+    let done = 0;
+    while (done < length) {
+      const count = await this.#files.read(open.fd, bytes, done, Math.min(length - done, 1 << 30), start + done);
+      if (count === 0) {
+        const message = `the file ended ${length - done} bytes early: it was cut while it was read`;
+        throw storeError({ cls: 'malformed-response', message, store: this.name, path });
+      }
+      done += count;
+    }
+    return bytes;
+  }
+
+  /** For reads: a path that leads nowhere is absent, unless the store's own directory is at fault. */
+  async #absentOrThrow(path: string, error: unknown): Promise<undefined> {
+    const code = errnoOf(error);
+    if (code === 'ENOENT') return undefined;
+    if (code === 'ENOTDIR') {
+      const fault = await this.#rootError(path, error);
+      if (fault !== undefined) throw fault;
+      return undefined;
+    }
+    throw isDbError(error) ? error : fileError(this.name, path, error);
+  }
+
+  async #statIfThere(path: string, target: string): Promise<Stats | undefined> {
+    try {
+      return await this.#files.stat(target);
+    } catch (error) {
+      const code = errnoOf(error);
+      if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+      throw fileError(this.name, path, error);
+    }
+  }
+
+  #fileOf(path: string): string {
+    checkPath(this.name, path);
+    if (!path.includes('#')) return this.#root === '/' ? `/${path}` : `${this.#root}/${path}`;
+    throw new InvalidArgumentError('BAD_ARGUMENT', `${this.name}: # is reserved in names (${JSON.stringify(path)}).`, {
+      details: { store: this.name, path },
+    });
+  }
+}

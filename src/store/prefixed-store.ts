@@ -1,0 +1,65 @@
+/** A store seen from a folder of another store: the database's own root, or one database among many in a bucket. */
+import { checkPath } from './object-path.ts';
+import type {
+  CallOptions,
+  GetOptions,
+  GetResult,
+  ListedObject,
+  ListOptions,
+  ObjectHead,
+  ObjectStore,
+  PutOptions,
+  PutOutcome,
+} from './object-store.ts';
+
+/**
+ * `store` with `prefix/` before every path. Slashes at the prefix's ends do not matter; an empty one gives `store` back.
+ * `close` is not passed on: the store below belongs to whoever made it.
+ */
+export function prefixedStore(store: ObjectStore, prefix: string): ObjectStore {
+  const folder = prefix.replace(/^\/+|\/+$/g, '');
+  if (folder === '') return store;
+  checkPath(store.name, folder);
+  return new PrefixedStore(store, `${folder}/`);
+}
+
+class PrefixedStore implements ObjectStore {
+  readonly name: string;
+  readonly conformance?: 'known';
+  readonly #store: ObjectStore;
+  readonly #folder: string;
+
+  constructor(store: ObjectStore, folder: string) {
+    this.#store = store;
+    this.#folder = folder;
+    this.name = `${store.name.replace(/\/$/, '')}/${folder.slice(0, -1)}`;
+    if (store.conformance !== undefined) this.conformance = store.conformance;
+  }
+
+  get(path: string, options?: GetOptions): Promise<GetResult | undefined> {
+    return this.#store.get(this.#folder + path, options);
+  }
+
+  head(path: string, options?: CallOptions): Promise<ObjectHead | undefined> {
+    return this.#store.head(this.#folder + path, options);
+  }
+
+  put(path: string, bytes: Uint8Array, options: PutOptions): Promise<PutOutcome> {
+    return this.#store.put(this.#folder + path, bytes, options);
+  }
+
+  async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ListedObject> {
+    const { startAfter } = options;
+    const inner = startAfter === undefined ? options : { ...options, startAfter: this.#folder + startAfter };
+    for await (const object of this.#store.list(this.#folder + prefix, inner)) {
+      yield { ...object, path: object.path.slice(this.#folder.length) };
+    }
+  }
+
+  delete(paths: string[], options?: CallOptions): Promise<void> {
+    return this.#store.delete(
+      paths.map((path) => this.#folder + path),
+      options,
+    );
+  }
+}

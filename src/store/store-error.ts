@@ -1,0 +1,91 @@
+/**
+ * How stores fail: one vocabulary for all of them, mapped to the public error classes.
+ *
+ * A store throws what `storeError` makes and nothing else; wrappers read `storeErrorClass` and `isTransient` and need not
+ * know which store they wrap. The class says what is known, `transient` whether the same request may succeed later.
+ */
+import { AbortError, type DbError, InvalidArgumentError, isDbError, UnavailableError } from '../common/errors.ts';
+
+export type StoreErrorClass =
+  | 'conflict-in-flight'
+  | 'throttled'
+  | 'unavailable'
+  | 'timeout'
+  | 'auth'
+  | 'denied'
+  | 'missing'
+  | 'full'
+  | 'unsupported'
+  | 'malformed-response'
+  | 'bad-digest'
+  | 'cancelled';
+
+export interface StoreErrorInput {
+  cls: StoreErrorClass;
+  message: string;
+  /** Name of the store, for the message. */
+  store: string;
+  path?: string;
+  /** The server asked to wait this long. */
+  retryAfterMs?: number;
+  httpStatus?: number;
+  providerCode?: string;
+  attempts?: number;
+  cause?: unknown;
+}
+
+const TRANSIENT: Record<StoreErrorClass, boolean> = {
+  'conflict-in-flight': true,
+  throttled: true,
+  unavailable: true,
+  timeout: true,
+  auth: true,
+  denied: false,
+  missing: false,
+  full: false,
+  unsupported: false,
+  'malformed-response': true,
+  'bad-digest': true,
+  cancelled: false,
+};
+
+/** The public error for a store's failure, with the store's name, path and cause in `details`. */
+export function storeError(input: StoreErrorInput): DbError {
+  const { cls, cause } = input;
+  const details: Record<string, unknown> = { storeClass: cls, transient: TRANSIENT[cls], store: input.store };
+  for (const key of ['path', 'retryAfterMs', 'httpStatus', 'providerCode', 'attempts'] as const) {
+    if (input[key] !== undefined) details[key] = input[key];
+  }
+  const where = input.path === undefined ? input.store : `${input.store} (${input.path})`;
+  const message = `${where}: ${input.message}`;
+  const fields = { details, cause };
+  switch (cls) {
+    case 'cancelled':
+      return new AbortError(message, fields);
+    case 'denied':
+      return new InvalidArgumentError('STORE_DENIED', message, fields);
+    case 'missing':
+      return new InvalidArgumentError('STORE_MISSING', message, fields);
+    case 'unsupported':
+      return new InvalidArgumentError('STORE_UNSUITABLE', message, fields);
+    case 'throttled':
+      return new UnavailableError('STORE_THROTTLED', message, fields);
+    case 'timeout':
+      return new UnavailableError('STORE_TIMEOUT', message, fields);
+    case 'auth':
+      return new UnavailableError('STORE_AUTH', message, fields);
+    case 'full':
+      return new UnavailableError('STORE_FULL', message, fields);
+    default:
+      return new UnavailableError('STORE_DOWN', message, fields);
+  }
+}
+
+export function storeErrorClass(error: unknown): StoreErrorClass | undefined {
+  return isDbError(error) ? (error.details['storeClass'] as StoreErrorClass | undefined) : undefined;
+}
+
+/** Whether the same request may succeed later. */
+export function isTransient(error: unknown): boolean {
+  return isDbError(error) && error.details['transient'] === true;
+}

@@ -1,0 +1,231 @@
+/**
+ * Does a store do what the protocol leans on? Some servers accept conditional requests and ignore the condition; a database
+ * on such a store has no protection against two writers.
+ *
+ * The probe writes under `<prefix>shale/probe/<id>/` and deletes what it wrote, also when it fails. Its result is plain JSON.
+ * A store that cannot be reached is an error, not a result.
+ */
+import type { Clock } from '../common/clock.ts';
+import type { Random } from '../common/random.ts';
+import { makeUlid } from '../common/ulid.ts';
+import { type ObjectStore, PUT_ID_METADATA, type PutCondition, type PutOutcome } from './object-store.ts';
+import { isTransient, storeErrorClass } from './store-error.ts';
+
+export interface StoreProfile {
+  schemaVersion: 1;
+  probedAtMs: number;
+  /** A second create of the same object is refused, and of many concurrent ones exactly one is applied. */
+  conditionalCreate: boolean;
+  /** `unquoted`: only with the ETag's quotes removed. */
+  ifMatch: 'supported' | 'unquoted' | 'unsupported' | 'ignored';
+  rangedReads: boolean;
+  suffixReads: boolean;
+  readAfterWrite: boolean;
+  listAfterWrite: boolean;
+  listAfterDelete: boolean;
+  /** Puts keep their put id as metadata. */
+  metadata: boolean;
+  /** Answers carry the store's time. */
+  storeTime: boolean;
+  /** One sentence for each property that is missing. */
+  problems: string[];
+}
+
+export interface ProbeOptions {
+  random: Random;
+  clock: Clock;
+  /** Put before `shale/probe/`; empty or ending with a slash. */
+  prefix?: string;
+  signal?: AbortSignal;
+}
+
+const RACE_ROUNDS = 3;
+const RACE_CREATORS = 8;
+
+/** Costs some 60 requests and as many milliseconds as 15 round trips. Throws store errors if the store cannot be used at all. */
+export async function probeStore(store: ObjectStore, options: ProbeOptions): Promise<StoreProfile> {
+  const probe = new Probe(store, options);
+  try {
+    return await probe.run();
+  } finally {
+    await probe.cleanUp();
+  }
+}
+
+class Probe {
+  readonly #store: ObjectStore;
+  readonly #options: ProbeOptions;
+  readonly #folder: string;
+  readonly #written = new Set<string>();
+  readonly #problems: string[] = [];
+
+  constructor(store: ObjectStore, options: ProbeOptions) {
+    this.#store = store;
+    this.#options = options;
+    this.#folder = `${options.prefix ?? ''}shale/probe/${this.#newId()}/`;
+  }
+
+  async run(): Promise<StoreProfile> {
+    const created = await this.#probeCreate();
+    const races = await this.#probeRaces();
+    return {
+      schemaVersion: 1,
+      probedAtMs: this.#options.clock.nowMs(),
+      conditionalCreate: created && races,
+      ifMatch: await this.#probeIfMatch(),
+      ...(await this.#probeReads()),
+      ...(await this.#probeLists()),
+      problems: this.#problems,
+    };
+  }
+
+  /** Best effort: leftovers are small, lie under a name of their own, and a failure here must not hide the first one. */
+  async cleanUp(): Promise<void> {
+    await this.#store.delete([...this.#written]).catch(() => undefined);
+  }
+
+  async #probeCreate(): Promise<boolean> {
+    const { outcome } = await this.#put('created', 'first', 'if-absent');
+    this.#demand(outcome === 'applied', `The create of a new object ended ${outcome}.`);
+    const second = await this.#put('created', 'second', 'if-absent');
+    const body = await this.#textOf('created');
+    return this.#demand(
+      second.outcome === 'refused' && body === 'first',
+      `A second create of the same object was not refused (${second.outcome}): If-None-Match is ignored.`,
+    );
+  }
+
+  async #probeRaces(): Promise<boolean> {
+    for (let round = 0; round < RACE_ROUNDS; round++) {
+      const name = `race-${round}`;
+      const bodies = Array.from({ length: RACE_CREATORS }, (_, i) => `creator ${i}`);
+      const outcomes = await Promise.all(bodies.map((body) => this.#putOrInFlight(name, body)));
+      const winners = bodies.filter((_, i) => outcomes[i] === 'applied');
+      const body = await this.#textOf(name);
+      const oneWon = winners.length === 1 && body === winners[0];
+      if (!this.#demand(oneWon, `${winners.length} of ${RACE_CREATORS} concurrent creators of one object won.`))
+        return false;
+    }
+    return true;
+  }
+
+  /** A creator may be told that another request is in flight, which means that its own was not applied. */
+  async #putOrInFlight(name: string, body: string): Promise<PutOutcome['outcome']> {
+    try {
+      return (await this.#put(name, body, 'if-absent')).outcome;
+    } catch (error) {
+      if (storeErrorClass(error) === 'conflict-in-flight') return 'refused';
+      throw error;
+    }
+  }
+
+  async #probeIfMatch(): Promise<StoreProfile['ifMatch']> {
+    const first = await this.#put('matched', 'one', 'any');
+    if (first.outcome !== 'applied') return this.#noIfMatch('unsupported', `an overwrite ended ${first.outcome}`);
+    let form: 'supported' | 'unquoted' = 'supported';
+    let second = await this.#putIfMatch('matched', 'two', first.etag);
+    const unquoted = first.etag.replace(/^"(.*)"$/, '$1');
+    if (second !== 'applied' && unquoted !== first.etag) {
+      form = 'unquoted';
+      second = await this.#putIfMatch('matched', 'two', unquoted);
+    }
+    if (second !== 'applied') return this.#noIfMatch('unsupported', `the right ETag ended ${second}`);
+    const stale = await this.#putIfMatch('matched', 'three', form === 'unquoted' ? unquoted : first.etag);
+    const missing = await this.#putIfMatch('never-there', 'x', first.etag);
+    const body = await this.#textOf('matched');
+    if (stale === 'refused' && missing === 'refused' && body === 'two') return form;
+    return this.#noIfMatch('ignored', `a stale ETag ended ${stale}, one of a missing object ${missing}`);
+  }
+
+  #noIfMatch(state: 'unsupported' | 'ignored', why: string): 'unsupported' | 'ignored' {
+    this.#problems.push(`If-Match cannot be used: ${why}.`);
+    return state;
+  }
+
+  async #putIfMatch(name: string, body: string, ifMatch: string): Promise<PutOutcome['outcome'] | 'failed'> {
+    try {
+      return (await this.#put(name, body, { ifMatch })).outcome;
+    } catch (error) {
+      if (isTransient(error)) throw error;
+      return 'failed';
+    }
+  }
+
+  async #probeReads() {
+    const path = this.#path('read');
+    const bytes = new Uint8Array(1000).map((_, i) => i & 255);
+    const putId = this.#newId();
+    await this.#store.put(path, bytes, { condition: 'any', putId, ...this.#signal() });
+    const whole = await this.#store.get(path, this.#signal());
+    const middle = await this.#read(path, { offset: 100, length: 50 });
+    const tail = await this.#read(path, { suffix: 10 });
+    const head = await this.#store.head(path, this.#signal());
+    const equal = (found: Uint8Array | undefined, wanted: Uint8Array) =>
+      found !== undefined && Buffer.compare(found, wanted) === 0;
+    return {
+      rangedReads: this.#demand(equal(middle, bytes.subarray(100, 150)), 'A ranged read gave other bytes.'),
+      suffixReads: this.#demand(equal(tail, bytes.subarray(990)), 'A read of the last bytes gave other bytes.'),
+      readAfterWrite: this.#demand(equal(whole?.bytes, bytes), 'A read right after a write gave other bytes.'),
+      metadata: this.#demand(head?.metadata[PUT_ID_METADATA] === putId, 'Metadata is not kept.'),
+      storeTime: this.#demand((head?.storeTimeMs ?? 0) > 0, 'Answers do not tell the time.'),
+    };
+  }
+
+  /** `undefined` also where the store's answer does not fit the request. */
+  async #read(path: string, range: { offset: number; length: number } | { suffix: number }) {
+    try {
+      return (await this.#store.get(path, { range, ...this.#signal() }))?.bytes;
+    } catch (error) {
+      if (storeErrorClass(error) === 'malformed-response' || !isTransient(error)) return undefined;
+      throw error;
+    }
+  }
+
+  async #probeLists() {
+    const names = ['list/1', 'list/2', 'list/3'];
+    for (const name of names) await this.#put(name, name, 'any');
+    const written = await this.#listed();
+    await this.#store.delete([this.#path('list/2')], this.#signal());
+    const deleted = await this.#listed();
+    return {
+      listAfterWrite: this.#demand(written === '1,2,3', `A list right after three writes gave ${written}.`),
+      listAfterDelete: this.#demand(deleted === '1,3', `A list right after a delete gave ${deleted}.`),
+    };
+  }
+
+  async #listed(): Promise<string> {
+    const folder = this.#path('list/');
+    const names: string[] = [];
+    for await (const object of this.#store.list(folder, this.#signal())) names.push(object.path.slice(folder.length));
+    return names.join(',');
+  }
+
+  async #put(name: string, body: string, condition: PutCondition): Promise<PutOutcome> {
+    const bytes = new TextEncoder().encode(body);
+    return this.#store.put(this.#path(name), bytes, { condition, putId: this.#newId(), ...this.#signal() });
+  }
+
+  async #textOf(name: string): Promise<string | undefined> {
+    const result = await this.#store.get(this.#path(name), this.#signal());
+    return result && new TextDecoder().decode(result.bytes);
+  }
+
+  #path(name: string): string {
+    const path = this.#folder + name;
+    if (!name.endsWith('/')) this.#written.add(path);
+    return path;
+  }
+
+  #demand(holds: boolean, problem: string): boolean {
+    if (!holds) this.#problems.push(problem);
+    return holds;
+  }
+
+  #newId(): string {
+    return makeUlid(this.#options.clock.nowMs(), this.#options.random);
+  }
+
+  #signal(): { signal?: AbortSignal } {
+    return this.#options.signal === undefined ? {} : { signal: this.#options.signal };
+  }
+}

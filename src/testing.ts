@@ -1,0 +1,13 @@
+/** For users' own tests: stores that fail on purpose, time and randomness under control. Named re-exports only. */
+export type { Clock, Timer } from './common/clock.ts';
+export { ManualClock } from './common/manual-clock.ts';
+export { type Random, SeededRandom } from './common/random.ts';
+export {
+  type FaultAction,
+  type FaultOperation,
+  type FaultRule,
+  FaultyStore,
+  type FaultyStoreOptions,
+} from './store/faulty-store.ts';
+export { type LatencyOptions, latencyStore } from './store/latency-store.ts';
+export { type ContractCheck, type StoreContractOptions, storeContract } from './store/store-contract.ts';

@@ -1,0 +1,94 @@
+/**
+ * The S3 server of a test run: one that runs already (`SHALEDB_TEST_S3_ENDPOINT`), else a MinIO container shared by all
+ * test files, else none. Each test file takes buckets of its own. Started and stopped by `global-setup.ts`.
+ */
+import { randomBytes } from 'node:crypto';
+import { MinioContainer } from '@testcontainers/minio';
+import * as minio from 'minio';
+import { inject } from 'vitest';
+
+/** The last image that MinIO published. */
+export const DEFAULT_MINIO_IMAGE = 'minio/minio:RELEASE.2025-09-07T16-13-09Z';
+
+export interface S3ForTests {
+  /** `http://host:port`, without a slash at the end. Changes when a container is restarted. */
+  readonly endpoint: string;
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly region: string;
+  readonly kind: 'testcontainers' | 'external';
+  /** Stops a server that the caller started; does nothing to the one that the test files share. */
+  stop(): Promise<void>;
+  /** Restarts a container that the caller started, with its data. */
+  restart?(): Promise<void>;
+  /** A new bucket with a name that nobody else uses. */
+  freshBucket(): Promise<string>;
+  /** An independent client (the `minio` package), to look at the store past the code under test. */
+  client(): minio.Client;
+}
+
+type Keys = Pick<S3ForTests, 'endpoint' | 'accessKeyId' | 'secretAccessKey' | 'region'>;
+
+/** The server shared by the test files of this run; undefined if there is none. */
+export function s3ForTests(): S3ForTests | undefined {
+  const found = inject('environment')?.s3;
+  if (found === undefined || 'missing' in found) return undefined;
+  return { ...found, stop: async () => {}, freshBucket: () => freshBucket(found), client: () => clientOf(found) };
+}
+
+/** The server named by the environment, if one is named. */
+export function externalS3(env: NodeJS.ProcessEnv): (Keys & { kind: 'external' }) | undefined {
+  const endpoint = env['SHALEDB_TEST_S3_ENDPOINT'];
+  if (endpoint === undefined || endpoint === '') return undefined;
+  return {
+    endpoint: endpoint.replace(/\/$/, ''),
+    accessKeyId: env['AWS_ACCESS_KEY_ID'] ?? 'minioadmin',
+    secretAccessKey: env['AWS_SECRET_ACCESS_KEY'] ?? 'minioadmin',
+    region: env['AWS_REGION'] ?? 'us-east-1',
+    kind: 'external',
+  };
+}
+
+/** Starts a MinIO container. The caller stops it. */
+export async function startMinio(image: string): Promise<S3ForTests & { restart(): Promise<void> }> {
+  const container = await new MinioContainer(image).withUsername('shaledb').withPassword('shaledb-tests').start();
+  const keys = (): Keys => ({
+    endpoint: `http://${container.getHost()}:${container.getPort()}`,
+    accessKeyId: container.getUsername(),
+    secretAccessKey: container.getPassword(),
+    region: 'us-east-1',
+  });
+  return {
+    get endpoint() {
+      return keys().endpoint;
+    },
+    accessKeyId: keys().accessKeyId,
+    secretAccessKey: keys().secretAccessKey,
+    region: keys().region,
+    kind: 'testcontainers',
+    stop: async () => void (await container.stop()),
+    restart: () => container.restart(),
+    freshBucket: () => freshBucket(keys()),
+    client: () => clientOf(keys()),
+  };
+}
+
+function clientOf(keys: Keys): minio.Client {
+  const url = new URL(keys.endpoint);
+  const useSSL = url.protocol === 'https:';
+  return new minio.Client({
+    endPoint: url.hostname,
+    port: url.port === '' ? (useSSL ? 443 : 80) : Number(url.port),
+    useSSL,
+    accessKey: keys.accessKeyId,
+    secretKey: keys.secretAccessKey,
+    region: keys.region,
+    pathStyle: true,
+  });
+}
+
+async function freshBucket(keys: Keys): Promise<string> {
+  const bucket = `shaledb-test-${randomBytes(6).toString('hex')}`;
+  await clientOf(keys).makeBucket(bucket, keys.region);
+  return bucket;
+}

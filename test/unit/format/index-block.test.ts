@@ -1,0 +1,96 @@
+import { describe, expect, it } from 'vitest';
+import { fromHex, toHex } from '../../../src/common/bytes.ts';
+import { crc32 } from '../../../src/format/checksum.ts';
+import { decodeIndex, encodeIndex, type IndexEntry, type TableIndex } from '../../../src/format/index-block.ts';
+import { decodeInfo } from '../../../src/format/info-block.ts';
+import { decodeFooter } from '../../../src/format/table-layout.ts';
+import { goldenFixtures } from '../../support/golden-fixtures.ts';
+import { fuzzDecoder } from '../../support/mutations.ts';
+
+const text = (s: string) => new TextEncoder().encode(s);
+
+function entriesOf(index: TableIndex): IndexEntry[] {
+  return Array.from({ length: index.blockCount }, (_, i) => ({ offset: index.offset(i), firstKey: index.firstKey(i) }));
+}
+
+/** Index payloads of all uncompressed tables and WAL objects of the fixtures. */
+function goldenPayloads(): Uint8Array[] {
+  return goldenFixtures()
+    .flatMap((fixture) => fixture.objects)
+    .filter((object) => object.path.endsWith('.sst') && object.bytes.length > 0)
+    .flatMap(({ bytes }) => {
+      const { infoOffset } = decodeFooter(bytes.subarray(-10), bytes.length);
+      const info = decodeInfo(bytes.subarray(infoOffset, bytes.length - 14));
+      const end = info.indexOffset + info.indexLength - 4;
+      return info.codec === 'none' ? [bytes.slice(info.indexOffset, end)] : [];
+    });
+}
+
+describe('index block', () => {
+  it('of every uncompressed fixture object encodes to the same bytes again', () => {
+    const payloads = goldenPayloads();
+    expect(payloads.length).toBeGreaterThan(200);
+    for (const payload of payloads) expect(toHex(encodeIndex(entriesOf(decodeIndex(payload))))).toBe(toHex(payload));
+  });
+
+  it('of the annotated WAL object has the bytes and checksum of the format description', () => {
+    const payload = encodeIndex([{ offset: 0, firstKey: fromHex('0000000000000001') }]);
+    expect(payload.length).toBe(0x96 - 0x5e);
+    expect(crc32(payload)).toBe(0xe28086d4);
+  });
+
+  it('equals what the fixtures say about each table', () => {
+    let checked = 0;
+    for (const fixture of goldenFixtures()) {
+      for (const expected of [...(fixture.expected.wal ?? []), ...(fixture.expected.compacted_ssts ?? [])]) {
+        if (expected.info?.compression_format !== 'none') continue;
+        const { bytes } = fixture.objects.find((o) => o.path.endsWith(expected.object))!;
+        const { index_offset: at, index_len: length } = expected.info;
+        const index = decodeIndex(bytes.subarray(Number(at), Number(at) + Number(length) - 4));
+        const found = entriesOf(index).map((e) => ({ offset: String(e.offset), first_key: toHex(e.firstKey) }));
+        const readable = expected.index.map((e: { first_key: unknown }, i: number) =>
+          typeof e.first_key === 'string' ? e : { ...e, first_key: found[i].first_key },
+        );
+        expect(found).toEqual(readable);
+        checked++;
+      }
+    }
+    expect(checked).toBeGreaterThan(100);
+  });
+
+  it('keeps separators after its payload was overwritten', () => {
+    const payload = encodeIndex([{ offset: 0, firstKey: text('a') }]);
+    const index = decodeIndex(payload);
+    payload.fill(0);
+    expect(toHex(index.firstKey(0))).toBe('61');
+    expect(index.memoryBytes).toBe(8 + 8 + 1);
+  });
+
+  it('starts a search in the last block whose separator is strictly less', () => {
+    const keys = ['', 'b', 'd', 'd', 'd', 'f'];
+    const index = decodeIndex(encodeIndex(keys.map((key, i) => ({ offset: 10 * i, firstKey: text(key) }))));
+    const found = ['', 'a', 'b', 'bb', 'd', 'dd', 'e', 'f', 'g'].map((key) => index.findStart(text(key)));
+    expect(found).toEqual([0, 0, 0, 1, 1, 4, 4, 4, 5]);
+  });
+
+  it('answers 0 for an empty index', () => {
+    const index = decodeIndex(encodeIndex([]));
+    expect([index.blockCount, index.findStart(text('a'))]).toEqual([0, 0]);
+  });
+
+  it.each([
+    ['an offset that repeats', [0, 0], ['', 'b']],
+    ['an offset that descends', [5, 4], ['', 'b']],
+    ['a separator that descends', [0, 5], ['b', 'a']],
+  ])('with %s is refused', (_, offsets, keys) => {
+    const payload = encodeIndex(offsets.map((offset, i) => ({ offset, firstKey: text(keys[i]) })));
+    expect(() => decodeIndex(payload)).toThrow(expect.objectContaining({ code: 'OUT_OF_ORDER' }));
+  });
+
+  it('gives a value or a typed error for 20,000 damaged payloads', () => {
+    const inputs = goldenPayloads().filter((p) => p.length > 80 && p.length < 4000);
+    const result = fuzzDecoder(inputs, decodeIndex, { runs: 20_000, seed: 11 });
+    expect(result.refused).toBeGreaterThan(5_000);
+    expect(result.accepted).toBeGreaterThan(1_000);
+  });
+});

@@ -1,0 +1,432 @@
+/** S3Store against scripted answers: what servers, proxies and networks send that no healthy server does. */
+import { Readable } from 'node:stream';
+import { afterEach, describe, expect, it } from 'vitest';
+import { DbError } from '../../../src/common/errors.ts';
+import { ManualClock } from '../../../src/common/manual-clock.ts';
+import type { ObjectStore, PutOptions } from '../../../src/store/object-store.ts';
+import { S3Store, type S3StoreOptions } from '../../../src/store/s3-store.ts';
+import { storeErrorClass } from '../../../src/store/store-error.ts';
+
+interface Request {
+  method: string;
+  path: string;
+  query: Record<string, string>;
+  headers: Record<string, string>;
+  body?: unknown;
+}
+
+interface Answer {
+  status: number;
+  headers?: Record<string, string>;
+  body?: string | Uint8Array | Readable;
+}
+
+type Script = (request: Request, count: number) => Answer | Error | Promise<never>;
+
+const CREATE: PutOptions = { condition: 'if-absent', putId: '01ARZ3NDEKTSV4RRFFQ69G5FAV' };
+const DATE = { date: 'Sun, 06 Nov 1994 08:49:37 GMT' };
+const opened: S3Store[] = [];
+
+afterEach(async () => {
+  for (const store of opened.splice(0)) await store.close();
+});
+
+function storeWith(script: Script, options: Partial<S3StoreOptions> = {}) {
+  const requests: Request[] = [];
+  const handle = async (request: Request, { abortSignal }: { abortSignal?: AbortSignal } = {}) => {
+    requests.push(request);
+    const aborted = new Promise<never>((_, reject) => {
+      const fail = () => reject(Object.assign(new Error('Request aborted'), { name: 'AbortError' }));
+      abortSignal?.addEventListener('abort', fail, { once: true });
+    });
+    const answer = await Promise.race([script(request, requests.length), aborted]);
+    if (answer instanceof Error) throw answer;
+    const { status, headers = {}, body = '' } = answer;
+    const bytes = typeof body === 'string' ? Buffer.from(body) : body;
+    const stream = bytes instanceof Readable ? bytes : Readable.from(bytes.length === 0 ? [] : [bytes]);
+    return { response: { statusCode: status, headers: { ...DATE, ...headers }, body: stream } };
+  };
+  const store = new S3Store({
+    bucket: 'bucket',
+    endpoint: 'http://server.test:9000',
+    credentials: { accessKeyId: 'key', secretAccessKey: 'secret' },
+    clientConfig: { requestHandler: { handle } as never },
+    ...options,
+  });
+  opened.push(store);
+  return { store, requests };
+}
+
+function errorAnswer(status: number, code: string): Answer {
+  return { status, body: `<?xml version="1.0"?><Error><Code>${code}</Code><Message>as scripted</Message></Error>` };
+}
+
+function bodyAnswer(bytes: Uint8Array | string, headers: Record<string, string> = {}): Answer {
+  const body = typeof bytes === 'string' ? Buffer.from(bytes) : bytes;
+  return { status: 200, headers: { 'content-length': String(body.length), etag: '"e"', ...headers }, body };
+}
+
+function listAnswer(keys: string[], rest = '', truncated = false): Answer {
+  const entries = keys.map((key) => `<Contents><Key>${key}</Key><Size>1</Size><ETag>"e"</ETag></Contents>`).join('');
+  const head = `<Name>bucket</Name><KeyCount>${keys.length}</KeyCount><IsTruncated>${truncated}</IsTruncated>`;
+  return { status: 200, body: `<?xml version="1.0"?><ListBucketResult>${head}${rest}${entries}</ListBucketResult>` };
+}
+
+async function failureOf(promise: Promise<unknown>): Promise<DbError> {
+  return promise.then(
+    (value) => expect.fail(`it should have been rejected, not ${JSON.stringify(value)}`),
+    (error) => {
+      expect(error).toBeInstanceOf(DbError);
+      return error;
+    },
+  );
+}
+
+async function collect(store: ObjectStore, prefix: string, startAfter?: string): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { path } of store.list(prefix, startAfter === undefined ? {} : { startAfter })) found.push(path);
+  return found;
+}
+
+describe('requests', () => {
+  it('carry condition, put id and range', async () => {
+    const { store, requests } = storeWith(({ method }) =>
+      method === 'GET'
+        ? { ...bodyAnswer('2345', { 'content-range': 'bytes 2-5/10' }), status: 206 }
+        : { status: 200, headers: { etag: '"e"' } },
+    );
+    await store.put('wal/1', new Uint8Array([1, 2, 3]), CREATE);
+    await store.put('wal/1', new Uint8Array(0), { condition: { ifMatch: '"old"' }, putId: CREATE.putId });
+    await store.put('wal/1', new Uint8Array(1), { condition: 'any', putId: CREATE.putId });
+    await store.get('wal/1', { range: { offset: 2, length: 4 } });
+    const [create, match, any, get] = requests.map(({ headers }) => headers);
+    expect(create).toMatchObject({
+      'if-none-match': '*',
+      'x-amz-meta-slatedbputid': CREATE.putId,
+      'content-length': '3',
+    });
+    expect(match['if-match']).toBe('"old"');
+    expect(match).not.toHaveProperty('if-none-match');
+    expect(any).not.toHaveProperty('if-none-match');
+    expect(any).not.toHaveProperty('expect');
+    expect(get['range']).toBe('bytes=2-5');
+    expect(requests[0].path).toBe('/bucket/wal/1');
+    const checksums = Object.keys(create).filter((name) => /checksum/.test(name));
+    expect(checksums, 'no checksum headers for servers that are not AWS').toEqual([]);
+  });
+
+  it('are sent once each, whatever the answer', async () => {
+    const { store, requests } = storeWith(() => errorAnswer(500, 'InternalError'));
+    await failureOf(store.get('a'));
+    await failureOf(store.head('a'));
+    await store.put('a', new Uint8Array(1), CREATE);
+    await failureOf(store.delete(['a']));
+    await failureOf(store.delete(['a', 'b']));
+    await failureOf(collect(store, ''));
+    expect(requests.length).toBe(6);
+  });
+
+  it("carry the server's time back", async () => {
+    const { store } = storeWith(() => bodyAnswer('x'));
+    const time = 784111777000;
+    expect((await store.get('a'))?.storeTimeMs).toBe(time);
+    expect((await store.head('a'))?.storeTimeMs).toBe(time);
+    expect(await store.put('a', new Uint8Array(1), CREATE)).toMatchObject({ storeTimeMs: time });
+  });
+});
+
+describe('put outcomes', () => {
+  const outcomeOf = async (answer: Answer | Error, options: PutOptions = CREATE) => {
+    const { store } = storeWith(() => answer);
+    return store.put('wal/1', new Uint8Array(3), options);
+  };
+  const IF_MATCH: PutOptions = { ...CREATE, condition: { ifMatch: '"e"' } };
+
+  it('412 is a refusal, and 404 for If-Match', async () => {
+    expect(await outcomeOf(errorAnswer(412, 'PreconditionFailed'))).toEqual({ outcome: 'refused' });
+    expect(await outcomeOf(errorAnswer(412, 'PreconditionFailed'), IF_MATCH)).toEqual({ outcome: 'refused' });
+    expect(await outcomeOf(errorAnswer(404, 'NoSuchKey'), IF_MATCH)).toEqual({ outcome: 'refused' });
+  });
+
+  it('500, 502, 504 and lost connections are unknown', async () => {
+    const lost = Object.assign(new Error('socket hang up'), { name: 'TimeoutError', code: 'ECONNRESET' });
+    const html = { status: 502, headers: { 'content-type': 'text/html' }, body: '<html>Bad Gateway</html>' };
+    for (const answer of [errorAnswer(500, 'InternalError'), html, { status: 504 }, lost]) {
+      const outcome = await outcomeOf(answer);
+      expect(outcome.outcome).toBe('unknown');
+      if (outcome.outcome === 'unknown') expect(storeErrorClass(outcome.cause)).toBe('unavailable');
+    }
+  });
+
+  it('409, 429, 503, 403, 501 and 404 of the bucket are errors: nothing was applied', async () => {
+    const cases: [Answer, string][] = [
+      [errorAnswer(409, 'ConditionalRequestConflict'), 'conflict-in-flight'],
+      [errorAnswer(429, 'TooManyRequests'), 'throttled'],
+      [{ ...errorAnswer(503, 'SlowDown'), headers: { 'retry-after': '3' } }, 'throttled'],
+      [errorAnswer(403, 'AccessDenied'), 'denied'],
+      [errorAnswer(501, 'NotImplemented'), 'unsupported'],
+      [errorAnswer(404, 'NoSuchBucket'), 'missing'],
+    ];
+    for (const [answer, cls] of cases) {
+      const error = await failureOf(outcomeOf(answer));
+      expect([storeErrorClass(error), error.details['path']]).toEqual([cls, 'wal/1']);
+      if (answer.headers !== undefined) expect(error.details['retryAfterMs']).toBe(3000);
+    }
+  });
+
+  it('an abort after sending is unknown', async () => {
+    const { store, requests } = storeWith(() => new Promise(() => undefined));
+    const controller = new AbortController();
+    const put = store.put('a', new Uint8Array(1), { ...CREATE, signal: controller.signal });
+    while (requests.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    controller.abort();
+    expect(await put).toMatchObject({ outcome: 'unknown', cause: { code: 'ABORTED' } });
+  });
+
+  it('an answer without an ETag is completed by a HEAD', async () => {
+    const { store, requests } = storeWith(({ method }) =>
+      method === 'PUT' ? { status: 200 } : { status: 200, headers: { etag: '"late"', 'content-length': '3' } },
+    );
+    expect(await store.put('a', new Uint8Array(3), CREATE)).toMatchObject({ outcome: 'applied', etag: '"late"' });
+    expect(requests.map(({ method }) => method)).toEqual(['PUT', 'HEAD']);
+  });
+});
+
+describe('get', () => {
+  const ten = '0123456789';
+  const getWith = (answer: Answer, range?: { offset: number; length: number } | { suffix: number }) =>
+    storeWith(() => answer).store.get('a', range === undefined ? {} : { range });
+  const part = (body: string, contentRange: string): Answer => ({
+    ...bodyAnswer(body, { 'content-range': contentRange }),
+    status: 206,
+  });
+
+  it('accepts what fits the request', async () => {
+    expect((await getWith(bodyAnswer(ten)))?.size).toBe(10);
+    expect((await getWith(part('234', 'bytes 2-4/10'), { offset: 2, length: 3 }))?.size).toBe(10);
+    expect((await getWith(part('89', 'bytes 8-9/10'), { offset: 8, length: 30 }))?.bytes.length).toBe(2);
+    expect((await getWith(part('789', 'bytes 7-9/10'), { suffix: 3 }))?.bytes.length).toBe(3);
+    expect((await getWith(bodyAnswer(ten), { suffix: 30 }))?.bytes.length).toBe(10);
+    expect((await getWith(bodyAnswer(ten), { offset: 0, length: 10 }))?.bytes.length).toBe(10);
+  });
+
+  it('refuses answers that do not', async () => {
+    const cases: [string, Answer, { offset: number; length: number } | { suffix: number } | undefined][] = [
+      ['whole object for a range', bodyAnswer(ten), { offset: 2, length: 3 }],
+      ['whole object for a suffix', bodyAnswer(ten), { suffix: 3 }],
+      ['shorter part', part('23', 'bytes 2-3/10'), { offset: 2, length: 3 }],
+      ['other part', part('345', 'bytes 3-5/10'), { offset: 2, length: 3 }],
+      ['other suffix', part('234', 'bytes 2-4/10'), { suffix: 3 }],
+      ['part without being asked', part('234', 'bytes 2-4/10'), undefined],
+      ['unknown size', part('234', 'bytes 2-4/*'), { offset: 2, length: 3 }],
+      ['nonsense', part('234', 'lines 2-4/10'), { offset: 2, length: 3 }],
+      ['no length', { status: 200, body: ten }, undefined],
+      ['body cut', { ...bodyAnswer('01234'), headers: { 'content-length': '10' } }, undefined],
+      ['body too long', { ...bodyAnswer(`${ten}${ten}`), headers: { 'content-length': '10' } }, undefined],
+      ['absurd length', { ...bodyAnswer(ten), headers: { 'content-length': '9007199254740991' } }, undefined],
+    ];
+    for (const [what, answer, range] of cases) {
+      const error = await failureOf(getWith(answer, range));
+      expect([what, storeErrorClass(error)]).toEqual([what, 'malformed-response']);
+      expect(error.details['transient']).toBe(true);
+    }
+  });
+
+  it('a body that breaks off is transient', async () => {
+    const broken = () =>
+      new Readable({
+        read() {
+          this.push('01234');
+          this.destroy(Object.assign(new Error('aborted'), { code: 'ECONNRESET' }));
+        },
+      });
+    const error = await failureOf(getWith({ status: 200, headers: { 'content-length': '10' }, body: broken() }));
+    expect(error.details).toMatchObject({ storeClass: 'unavailable', transient: true });
+    const silent = new Readable({ read() {} });
+    const getting = getWith({ status: 200, headers: { 'content-length': '10' }, body: silent });
+    silent.destroy();
+    expect(storeErrorClass(await failureOf(getting))).toBe('malformed-response');
+  });
+
+  it('416 and empty ranges are settled by a HEAD', async () => {
+    const script: Script = ({ method }) =>
+      method === 'GET'
+        ? errorAnswer(416, 'InvalidRange')
+        : { status: 200, headers: { 'content-length': '10', etag: '"e"', 'x-amz-meta-slatedbputid': 'ID' } };
+    const { store, requests } = storeWith(script);
+    for (const range of [{ offset: 10, length: 5 }, { offset: 3, length: 0 }, { suffix: 0 }]) {
+      const result = await store.get('a', { range });
+      expect(result).toMatchObject({ size: 10, etag: '"e"', metadata: { slatedbputid: 'ID' } });
+      expect(result?.bytes.length).toBe(0);
+    }
+    expect(requests.map(({ method }) => method)).toEqual(['GET', 'HEAD', 'HEAD', 'HEAD']);
+    const error = await failureOf(store.get('a', { range: { offset: 5, length: 5 } }));
+    expect(storeErrorClass(error)).toBe('malformed-response');
+  });
+
+  it('knows a missing object from a missing bucket', async () => {
+    expect(await getWith(errorAnswer(404, 'NoSuchKey'))).toBeUndefined();
+    expect(await getWith({ status: 404 })).toBeUndefined();
+    const error = await failureOf(getWith(errorAnswer(404, 'NoSuchBucket')));
+    expect(error).toMatchObject({ code: 'STORE_MISSING', message: expect.stringContaining('bucket') });
+  });
+});
+
+describe('list', () => {
+  const token = (name: string) => `<NextContinuationToken>${name}</NextContinuationToken>`;
+
+  it('follows tokens', async () => {
+    const { store, requests } = storeWith((_, count) =>
+      count === 1 ? listAnswer(['a/1', 'a/2'], token('t'), true) : listAnswer(['a/3']),
+    );
+    expect(await collect(store, 'a/')).toEqual(['a/1', 'a/2', 'a/3']);
+    expect(requests.map(({ query }) => query['continuation-token'])).toEqual([undefined, 't']);
+  });
+
+  it('sorts a page, skips folder markers and what lies before the start', async () => {
+    const { store } = storeWith(() => listAnswer(['a/3', 'a/', 'a/1', 'a/2']));
+    expect(await collect(store, 'a/')).toEqual(['a/1', 'a/2', 'a/3']);
+    expect(await collect(store, 'a/', 'a/1')).toEqual(['a/2', 'a/3']);
+  });
+
+  it('is never taken for empty without proof, nor for complete', async () => {
+    const answers: [string, Script][] = [
+      ['empty body', () => ({ status: 200 })],
+      ['empty result', () => ({ status: 200, body: '<ListBucketResult></ListBucketResult>' })],
+      ['cut XML', () => ({ status: 200, body: '<ListBucketResult><Name>bucket</Name><Contents><Key>a/' })],
+      ['no token', () => listAnswer(['a/1'], '', true)],
+      ['repeated token', (_, n) => listAnswer([`a/${n}`], token('same'), true)],
+      ['pages out of order', (_, n) => listAnswer([`a/${9 - n}`], token(`t${n}`), true)],
+      ['other prefix', () => listAnswer(['b/1'])],
+    ];
+    for (const [what, script] of answers) {
+      const error = await failureOf(collect(storeWith(script).store, 'a/'));
+      expect([what, storeErrorClass(error)]).toEqual([what, 'malformed-response']);
+    }
+  });
+});
+
+describe('delete', () => {
+  it('goes in batches of 1,000', async () => {
+    const { store, requests } = storeWith(({ method }) =>
+      method === 'DELETE' ? { status: 204 } : { status: 200, body: '<DeleteResult></DeleteResult>' },
+    );
+    await store.delete(Array.from({ length: 2001 }, (_, i) => `a/${i}`));
+    await store.delete([]);
+    expect(requests.map(({ method }) => method)).toEqual(['POST', 'POST', 'DELETE']);
+  });
+
+  it('reads the errors inside a success', async () => {
+    const withError = (code: string) =>
+      storeWith(() => ({
+        status: 200,
+        body: `<DeleteResult><Error><Key>a/2</Key><Code>${code}</Code><Message>m</Message></Error></DeleteResult>`,
+      })).store.delete(['a/1', 'a/2']);
+    expect(await failureOf(withError('AccessDenied'))).toMatchObject({
+      code: 'STORE_DENIED',
+      details: { path: 'a/2' },
+    });
+    expect(await failureOf(withError('InternalError'))).toMatchObject({ code: 'STORE_DOWN', retryable: true });
+    await withError('NoSuchKey');
+  });
+});
+
+describe('uploads in parts', () => {
+  const body = new Uint8Array(11 << 20).map((_, i) => i * 7);
+  const created: Answer = {
+    status: 200,
+    body: '<InitiateMultipartUploadResult><UploadId>U</UploadId></InitiateMultipartUploadResult>',
+  };
+  const completed: Answer = {
+    status: 200,
+    body: '<CompleteMultipartUploadResult><ETag>"e-3"</ETag></CompleteMultipartUploadResult>',
+  };
+
+  type Step = 'create' | 'part' | 'complete' | 'abort';
+  function stepOf({ method, query }: Request): Step {
+    if (method === 'POST') return 'uploads' in query ? 'create' : 'complete';
+    return method === 'DELETE' ? 'abort' : 'part';
+  }
+
+  async function upload(special: Partial<Record<Step, (count: number) => Answer>>) {
+    const clock = new ManualClock();
+    const steps: Step[] = [];
+    const { store, requests } = storeWith(
+      (request) => {
+        const step = stepOf(request);
+        steps.push(step);
+        const answer = special[step]?.(steps.filter((s) => s === step).length);
+        if (answer !== undefined) return answer;
+        if (step === 'create') return created;
+        return step === 'complete'
+          ? completed
+          : { status: 200, headers: { etag: `"p${request.query['partNumber']}"` } };
+      },
+      { multipartThresholdBytes: 1 << 20, partBytes: 5 << 20, clock },
+    );
+    const settled = await clock.runUntilSettled(
+      store.put('compacted/1.sst', body, CREATE).then(
+        (outcome) => ({ outcome, error: undefined }),
+        (error: DbError) => ({ outcome: undefined, error }),
+      ),
+    );
+    return { ...settled, steps, requests };
+  }
+
+  it('send all bytes in order, and the condition with the completion', async () => {
+    const { outcome, steps, requests } = await upload({});
+    expect(outcome).toEqual({ outcome: 'applied', attempt: 'now', etag: '"e-3"', storeTimeMs: 784111777000 });
+    expect(steps).toEqual(['create', 'part', 'part', 'part', 'complete']);
+    const parts = requests.slice(1, 4).sort((a, b) => Number(a.query['partNumber']) - Number(b.query['partNumber']));
+    expect(Buffer.concat(parts.map((part) => part.body as Uint8Array)).equals(body)).toBe(true);
+    expect(requests[0].headers['x-amz-meta-slatedbputid']).toBe(CREATE.putId);
+    expect(requests[4].headers['if-none-match']).toBe('*');
+    expect(String(requests[4].body)).toContain('<PartNumber>3</PartNumber>');
+  });
+
+  it('repeat a part that failed', async () => {
+    const { outcome, steps } = await upload({ part: (n) => (n === 2 ? errorAnswer(503, 'SlowDown') : undefined!) });
+    expect(outcome?.outcome).toBe('applied');
+    expect(steps.filter((step) => step === 'part').length).toBe(4);
+  });
+
+  it('are abandoned, as not applied, when a part goes on failing', async () => {
+    for (const [answer, code] of [
+      [errorAnswer(500, 'InternalError'), 'STORE_DOWN'],
+      [errorAnswer(403, 'AccessDenied'), 'STORE_DENIED'],
+    ] as const) {
+      const { error, steps } = await upload({ part: () => answer });
+      expect(error).toMatchObject({ code });
+      expect(steps.at(-1)).toBe('abort');
+      expect(steps).not.toContain('complete');
+    }
+  });
+
+  it('are abandoned when refused', async () => {
+    const { outcome, steps } = await upload({ complete: () => errorAnswer(412, 'PreconditionFailed') });
+    expect(outcome).toEqual({ outcome: 'refused' });
+    expect(steps.at(-1)).toBe('abort');
+  });
+
+  it('start again from the beginning after a conflict', async () => {
+    const { error, steps } = await upload({ complete: () => errorAnswer(409, 'ConditionalRequestConflict') });
+    expect(storeErrorClass(error)).toBe('conflict-in-flight');
+    expect(steps.at(-1)).toBe('abort');
+  });
+
+  it('end unknown when the completion has no clear answer', async () => {
+    const unclear = [
+      errorAnswer(500, 'InternalError'),
+      { ...errorAnswer(200, 'InternalError') },
+      errorAnswer(404, 'NoSuchUpload'),
+    ];
+    for (const answer of unclear) {
+      const { outcome } = await upload({ complete: () => answer });
+      expect(outcome?.outcome).toBe('unknown');
+    }
+  });
+});
+
+it('needs a bucket', () => {
+  expect(() => new S3Store({ bucket: '' })).toThrow(expect.objectContaining({ code: 'BAD_ARGUMENT' }));
+});

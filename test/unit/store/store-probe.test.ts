@@ -1,0 +1,191 @@
+import { describe, expect, it } from 'vitest';
+import { ManualClock } from '../../../src/common/manual-clock.ts';
+import { SeededRandom } from '../../../src/common/random.ts';
+import { FaultyStore } from '../../../src/store/faulty-store.ts';
+import { MemoryStore } from '../../../src/store/memory-store.ts';
+import type { ObjectStore } from '../../../src/store/object-store.ts';
+import { probeStore } from '../../../src/store/store-probe.ts';
+
+const clock = new ManualClock();
+
+function probe(store: ObjectStore, prefix = '') {
+  return probeStore(store, { clock, random: new SeededRandom(1), prefix });
+}
+
+/** A memory store with some calls replaced. */
+function broken(replace: (store: MemoryStore) => Partial<ObjectStore>): ObjectStore & { memory: MemoryStore } {
+  const memory = new MemoryStore({ clock });
+  return {
+    memory,
+    name: 'broken',
+    get: (path, options) => memory.get(path, options),
+    head: (path, options) => memory.head(path, options),
+    put: (path, bytes, options) => memory.put(path, bytes, options),
+    list: (prefix, options) => memory.list(prefix, options),
+    delete: (paths, options) => memory.delete(paths, options),
+    ...replace(memory),
+  };
+}
+
+async function objectsOf(store: ObjectStore): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { path } of store.list('')) found.push(path);
+  return found;
+}
+
+describe('probeStore', () => {
+  it('finds nothing wrong with a good store, and leaves nothing behind', async () => {
+    const store = new MemoryStore({ clock });
+    const touched: string[] = [];
+    const watched = broken(() => ({
+      put: (path, bytes, options) => {
+        touched.push(path);
+        return store.put(path, bytes, options);
+      },
+      get: (path, options) => store.get(path, options),
+      head: (path, options) => store.head(path, options),
+      list: (prefix, options) => store.list(prefix, options),
+      delete: (paths, options) => store.delete(paths, options),
+    }));
+    const profile = await probe(watched, 'some/db/');
+    expect(profile).toEqual({
+      schemaVersion: 1,
+      probedAtMs: clock.nowMs(),
+      conditionalCreate: true,
+      ifMatch: 'supported',
+      rangedReads: true,
+      suffixReads: true,
+      readAfterWrite: true,
+      listAfterWrite: true,
+      listAfterDelete: true,
+      metadata: true,
+      storeTime: true,
+      problems: [],
+    });
+    expect(JSON.parse(JSON.stringify(profile))).toEqual(profile);
+    expect(touched.length).toBeGreaterThan(30);
+    for (const path of touched) expect(path).toMatch(/^some\/db\/shale\/probe\/[0-9A-Z]{26}\//);
+    expect(await objectsOf(store)).toEqual([]);
+  });
+
+  const cases: [string, (store: MemoryStore) => Partial<ObjectStore>, object][] = [
+    [
+      'ignores If-None-Match',
+      (store) => ({
+        put: (path, bytes, options) =>
+          store.put(path, bytes, options.condition === 'if-absent' ? { ...options, condition: 'any' } : options),
+      }),
+      { conditionalCreate: false },
+    ],
+    [
+      'refuses the second create and still overwrites',
+      (store) => ({
+        async put(path, bytes, options) {
+          const outcome = await store.put(path, bytes, options);
+          if (outcome.outcome === 'refused' && options.condition === 'if-absent') {
+            await store.put(path, bytes, { ...options, condition: 'any' });
+          }
+          return outcome;
+        },
+      }),
+      { conditionalCreate: false },
+    ],
+    [
+      'lets several concurrent creators win',
+      (store) => ({
+        async put(path, bytes, options) {
+          if (options.condition !== 'if-absent') return store.put(path, bytes, options);
+          if (await store.head(path)) return { outcome: 'refused' };
+          await clock.yieldToLoop();
+          return store.put(path, bytes, { ...options, condition: 'any' });
+        },
+      }),
+      { conditionalCreate: false },
+    ],
+    [
+      'ignores If-Match',
+      (store) => ({
+        put: (path, bytes, options) =>
+          store.put(path, bytes, typeof options.condition === 'object' ? { ...options, condition: 'any' } : options),
+      }),
+      { conditionalCreate: true, ifMatch: 'ignored' },
+    ],
+    [
+      'does not know If-Match',
+      (store) => ({
+        put: (path, bytes, options) => {
+          if (typeof options.condition !== 'object') return store.put(path, bytes, options);
+          return new FaultyStore(store, { rules: [{ action: 'status:501' }] }).put(path, bytes, options);
+        },
+      }),
+      { conditionalCreate: true, ifMatch: 'unsupported' },
+    ],
+    [
+      'wants the ETag without quotes',
+      (store) => ({
+        put: async (path, bytes, options) => {
+          const { condition } = options;
+          if (typeof condition === 'object' && condition.ifMatch.startsWith('"')) return { outcome: 'refused' };
+          return store.put(path, bytes, options);
+        },
+      }),
+      { ifMatch: 'unquoted', problems: [] },
+    ],
+    ['ignores ranges', (store) => ({ get: (path) => store.get(path) }), { rangedReads: false, suffixReads: false }],
+    [
+      'reads stale bytes',
+      (store) => ({
+        async get(path, options) {
+          const result = await store.get(path, options);
+          return path.endsWith('/read') && result ? { ...result, bytes: new Uint8Array(result.bytes.length) } : result;
+        },
+      }),
+      { readAfterWrite: false },
+    ],
+    [
+      'loses metadata',
+      (store) => ({
+        async head(path) {
+          const head = await store.head(path);
+          return head && { ...head, metadata: {} };
+        },
+      }),
+      { metadata: false, conditionalCreate: true },
+    ],
+    [
+      'keeps deleted objects',
+      () => ({ delete: async () => undefined }),
+      { listAfterWrite: true, listAfterDelete: false },
+    ],
+  ];
+  for (const [what, replace, expected] of cases) {
+    it(`finds a store that ${what}`, async () => {
+      const profile = await probe(broken(replace));
+      expect(profile).toMatchObject(expected);
+      if (!('problems' in expected)) expect(profile.problems.length).toBeGreaterThan(0);
+    });
+  }
+
+  it('finds a list that is late', async () => {
+    const memory = new MemoryStore({ clock });
+    const late = new FaultyStore(memory, { clock, rules: [{ op: 'list', action: 'list-stale' }] });
+    expect(await probe(late)).toMatchObject({ listAfterWrite: false });
+  });
+
+  it('a creator that is told of another in flight did not win', async () => {
+    const memory = new MemoryStore({ clock });
+    const conflicts: FaultyStore = new FaultyStore(memory, {
+      clock,
+      random: new SeededRandom(5),
+      rules: [{ op: 'put', path: /race-/, action: 'status:409', probability: 0.4 }],
+    });
+    expect(await probe(conflicts)).toMatchObject({ conditionalCreate: true });
+  });
+
+  it('throws when the store cannot be used, and cleans up as far as it can', async () => {
+    const memory = new MemoryStore({ clock });
+    const denied = new FaultyStore(memory, { clock, rules: [{ op: 'get', action: 'status:403' }] });
+    await expect(probe(denied)).rejects.toMatchObject({ code: 'STORE_DENIED' });
+    expect(await objectsOf(memory)).toEqual([]);
+  });
+});

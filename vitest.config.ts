@@ -1,0 +1,31 @@
+// Test projects. `laws` holds the checks on the source itself (layering, determinism); it is part of `npm run check` too.
+// `slow` starts servers and processes: one file at a time, after the others, so that its time limits mean something.
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    // The default leaves one core idle, which is half of a small machine.
+    maxWorkers: '100%',
+    projects: [
+      { test: { name: 'laws', include: ['test/laws/**/*.test.ts'] } },
+      {
+        test: {
+          name: 'fast',
+          include: ['test/{unit,contract,property,db,golden,types}/**/*.test.ts'],
+          testTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: 'slow',
+          include: ['test/{integration,interop,crash}/**/*.test.ts'],
+          globalSetup: ['test/support/global-setup.ts'],
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+          fileParallelism: false,
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
+  },
+});
