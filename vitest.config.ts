@@ -7,7 +7,7 @@ export default defineConfig({
     // The default leaves one core idle, which is half of a small machine.
     maxWorkers: '100%',
     projects: [
-      { test: { name: 'laws', include: ['test/laws/**/*.test.ts'] } },
+      { test: { name: 'laws', include: ['test/laws/**/*.test.ts'], testTimeout: 60_000 } },
       {
         test: {
           name: 'fast',

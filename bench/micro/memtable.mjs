@@ -1,6 +1,8 @@
 // Cost of the memtable's operations, ns each. Needs `npm run build`, then:
-//   node --expose-gc bench/micro/memtable.mjs [entries=200000] [rounds=5] [dist directory]
-// 16-byte keys in random order, 100-byte values; medians over the rounds. The stall lines give the longest single call.
+//   node --expose-gc bench/micro/memtable.mjs [entries=200000] [rounds=5] [dist directory] [key form, default all]
+// 16-byte keys in random order, 100-byte values. Each cell has two figures: the whole run's time per operation in the best
+// round, and the median over slices of 1000 operations of all rounds, which other load on the machine moves less. The stall
+// lines give the longest single call in ms, least of all rounds.
 import path from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { pathToFileURL } from 'node:url';
@@ -10,6 +12,8 @@ const ROUNDS = Number(process.argv[3] ?? 5);
 const DIST = path.resolve(process.argv[4] ?? path.join(import.meta.dirname, '../../dist'));
 const { Memtable } = await import(pathToFileURL(path.join(DIST, 'lsm/memtable.js')).href);
 const NO_TS = Number.NEGATIVE_INFINITY;
+const ALL = Number.MAX_SAFE_INTEGER;
+const SLICE = 1000;
 const collect = globalThis.gc ?? (() => {});
 
 function randomNumbers(seed) {
@@ -35,49 +39,60 @@ function shuffled(n, seed) {
 const text = new TextEncoder();
 const KEY_FORMS = {
   decimal: (i) => text.encode('key' + String(i).padStart(13, '0')),
-  random: (() => {
-    const next = randomNumbers(7);
-    return () => {
-      const key = new Uint8Array(16);
-      for (let j = 0; j < 16; j++) key[j] = next() >>> 24;
-      return key;
-    };
-  })(),
-  composite: (i) => text.encode((i & 1 ? 'orders/2026/' : 'users/2026/') + String(i).padStart(8, '0')),
+  random: (i) => {
+    const next = randomNumbers(i * 2654435761 + 7);
+    for (let j = 0; j < 4; j++) next();
+    return Uint8Array.from({ length: 16 }, () => next() >>> 24);
+  },
+  composite: (i) => text.encode((i & 1 ? 'orders/2026/' : 'invoice/202') + String(i).padStart(i & 1 ? 7 : 8, '0')),
 };
 
-const results = new Map();
-function record(form, name, value) {
-  const id = `${name}|${form}`;
-  if (!results.has(id)) results.set(id, []);
-  results.get(id).push(value);
+/** Keys in the given order, one after the other in memory: reading them costs next to nothing beside the table. */
+function keysInOrder(make, order) {
+  const made = order.map(make);
+  const all = new Uint8Array(made.reduce((sum, key) => sum + key.length, 0));
+  let at = 0;
+  return made.map((key) => {
+    all.set(key, at);
+    at += key.length;
+    return new Uint8Array(all.buffer, at - key.length, key.length);
+  });
 }
 
+const results = new Map();
+function entry(form, name) {
+  const id = `${name}|${form}`;
+  if (!results.has(id)) results.set(id, { wholes: [], slices: [] });
+  return results.get(id);
+}
+
+/** Times `run(from, to)` over [0, count) in slices. */
 function timed(form, name, count, run) {
   collect();
-  const start = performance.now();
-  run();
-  record(form, name, ((performance.now() - start) * 1e6) / count);
+  const e = entry(form, name);
+  const begin = performance.now();
+  for (let from = 0; from < count; from += SLICE) {
+    const to = Math.min(count, from + SLICE);
+    const start = performance.now();
+    run(from, to);
+    e.slices.push(((performance.now() - start) * 1e6) / (to - from));
+  }
+  e.wholes.push(((performance.now() - begin) * 1e6) / count);
 }
 
-function fill(keys, order, value) {
-  const table = new Memtable({ hashSeed: 12345 });
-  for (let i = 0; i < keys.length; i++) table.add(keys[order[i]], value, i + 1, 4, 1_760_000_000_000 + (i >> 4), NO_TS);
-  return table;
-}
-
-/** Longest single call of `step` until it returns true, and the sum, in ms. */
-function steps(step) {
+/** Calls `step` until it returns true; records the time per row and the longest step. */
+function stepped(form, name, rows, step) {
   let longest = 0;
   let sum = 0;
-  for (;;) {
+  for (let done = false; !done; ) {
     const start = performance.now();
-    const done = step();
+    done = step();
     const ms = performance.now() - start;
-    if (ms > longest) longest = ms;
+    longest = Math.max(longest, ms);
     sum += ms;
-    if (done) return { longest, sum };
   }
+  entry(form, `${name}, per row`).wholes.push((sum * 1e6) / rows);
+  entry(form, `STALL ${name}, longest step`).wholes.push(longest);
 }
 
 let slab = new Uint8Array(65_536);
@@ -88,127 +103,138 @@ function copyOut(bytes, start, length) {
     slab = new Uint8Array(65_536);
     slabUsed = 0;
   }
-  slab.set(new Uint8Array(bytes.buffer, start, length), slabUsed);
+  if (length <= 16) for (let i = 0; i < length; i++) slab[slabUsed + i] = bytes[start + i];
+  else slab.set(new Uint8Array(bytes.buffer, start, length), slabUsed);
   const out = new Uint8Array(slab.buffer, slabUsed, length);
   slabUsed = (slabUsed + length + 7) & ~7;
   return out;
 }
 
+let sink = 0;
 function scan(table, count, reverse, from) {
-  const cursor = table.cursor({ reverse, maxSeq: Number.MAX_SAFE_INTEGER });
-  let rows = 0;
-  let sum = 0;
-  for (let s = cursor.seek(from); s === 1 && rows < count; s = cursor.next()) {
-    sum += cursor.keyLength + cursor.valueLength + cursor.keyBuf[cursor.keyStart];
-    rows++;
+  const cursor = table.cursor({ reverse, maxSeq: ALL });
+  let left = count;
+  for (let s = cursor.seek(from); s === 1 && left > 0; s = cursor.next(), left--) {
+    sink += cursor.keyLength + cursor.keyBuf[cursor.keyStart] + cursor.seq;
   }
-  if (sum < 0) throw new Error('never');
-  return rows;
 }
 
-function scanCopy(table) {
-  const cursor = table.cursor({ reverse: false, maxSeq: Number.MAX_SAFE_INTEGER });
-  let rows = 0;
-  for (let s = cursor.seek(undefined); s === 1; s = cursor.next()) {
-    copyOut(cursor.keyBuf, cursor.keyStart, cursor.keyLength);
-    copyOut(cursor.valueBuf, cursor.valueStart, cursor.valueLength);
-    rows++;
-  }
-  return rows;
+function timedScan(form, name, table, rows, reverse, visit) {
+  let cursor;
+  timed(form, name, rows, (from, to) => {
+    if (from === 0) {
+      cursor = table.cursor({ reverse, maxSeq: ALL });
+      cursor.seek(undefined);
+    }
+    for (let i = from; i < to; i++) {
+      if (cursor.status !== 1) throw new Error('the scan ended early');
+      visit(cursor);
+      cursor.next();
+    }
+  });
+  if (cursor.status !== 0) throw new Error('the scan did not end');
+}
+
+function visitFields(cursor) {
+  sink += cursor.keyLength + cursor.keyBuf[cursor.keyStart] + cursor.seq;
+}
+
+let batch = [];
+function visitToRow(cursor) {
+  batch.push({
+    key: copyOut(cursor.keyBuf, cursor.keyStart, cursor.keyLength),
+    value: copyOut(cursor.valueBuf, cursor.valueStart, cursor.valueLength),
+    seq: cursor.seq,
+  });
+  if (batch.length === 128) batch = [];
 }
 
 function round(form, seed, measured) {
   const note = measured ? form : 'warm';
   const n = measured ? N : Math.min(N, 20_000);
-  const keys = Array.from({ length: n }, (_, i) => KEY_FORMS[form](i));
-  const absent = Array.from({ length: n }, (_, i) => text.encode('key' + String(i).padStart(12, '0') + 'x'));
-  const order = shuffled(n, seed);
-  const picks = shuffled(n, seed + 1);
+  const keys = keysInOrder(KEY_FORMS[form], shuffled(n, seed));
+  const lookups = keysInOrder(KEY_FORMS[form], shuffled(n, seed + 1));
+  const absent = keysInOrder((i) => text.encode('kez' + String(i).padStart(13, '0')), shuffled(n, seed + 2));
   const value = new Uint8Array(100).fill(7);
-  let table = null;
-  timed(note, 'put', n, () => {
-    table = fill(keys, order, value);
-  });
-  record(note, 'memory beyond key + value, bytes per entry', (table.memoryBytes - n * (keys[0].length + 100)) / n);
+  const table = new Memtable({ hashSeed: 12345 });
+  let seq = 0;
   const get = (key) => {
-    const id = table.find(key, Number.MAX_SAFE_INTEGER);
-    if (id >= 0) copyOut(table.valueBufOf(id), table.valueStartOf(id), table.valueLengthOf(id));
+    const id = table.find(key, ALL);
+    if (id >= 0) sink += copyOut(table.valueBufOf(id), table.valueStartOf(id), table.valueLengthOf(id)).length;
     return id;
   };
-  timed(note, 'find random', n, () => {
-    for (let i = 0; i < n; i++) table.find(keys[picks[i]], Number.MAX_SAFE_INTEGER);
+
+  timed(note, 'put', n, (from, to) => {
+    for (let i = from; i < to; i++) table.add(keys[i], value, ++seq, 4, 1_760_000_000_000 + (i >> 4), NO_TS);
   });
-  timed(note, 'get random, value copied out', n, () => {
-    for (let i = 0; i < n; i++) get(keys[picks[i]]);
+  const payload = n * (keys[0].length + value.length);
+  entry(note, 'bytes per entry beyond key + value').wholes.push((table.memoryBytes - payload) / n);
+  timed(note, 'find random', n, (from, to) => {
+    for (let i = from; i < to; i++) sink += table.find(lookups[i], ALL);
   });
-  timed(note, 'get, 1000 hot keys', n, () => {
-    for (let i = 0; i < n; i++) get(keys[picks[i % 1000]]);
+  timed(note, 'get random, value copied out', n, (from, to) => {
+    for (let i = from; i < to; i++) get(lookups[i]);
   });
-  timed(note, 'get, absent', n, () => {
-    for (let i = 0; i < n; i++) if (get(absent[picks[i]]) >= 0) throw new Error('found');
+  timed(note, 'get, 1000 hot keys', n, (from, to) => {
+    for (let i = from; i < to; i++) get(lookups[i % 1000]);
   });
-  const prepared = steps(() => table.prepareOrderStep());
-  record(note, 'first order, per row', (prepared.sum * 1e6) / n);
-  record(note, 'STALL first order, longest step ms', prepared.longest);
-  for (const [name, reverse] of [
-    ['scan forward', false],
-    ['scan reverse', true],
-  ]) {
-    timed(note, name, n, () => {
-      if (scan(table, n, reverse, undefined) !== n) throw new Error('rows');
-    });
-  }
-  timed(note, 'scan forward, key and value copied out', n, () => {
-    if (scanCopy(table) !== n) throw new Error('rows');
+  timed(note, 'get, absent', n, (from, to) => {
+    for (let i = from; i < to; i++) if (get(absent[i]) >= 0) throw new Error('found');
   });
-  timed(note, 'ranges of 100 rows, per row', 100 * Math.ceil(n / 100), () => {
-    for (let i = 0; i < n; i += 100) scan(table, 100, false, keys[picks[i]]);
+  stepped(note, 'first order', n, () => table.prepareOrderStep());
+  entry(note, 'bytes per entry beyond key + value, ordered').wholes.push((table.memoryBytes - payload) / n);
+  timedScan(note, 'scan forward', table, n, false, visitFields);
+  timedScan(note, 'scan reverse', table, n, true, visitFields);
+  timedScan(note, 'scan forward to row objects, copied', table, n, false, visitToRow);
+  timed(note, 'ranges of 100 rows, per row', n, (from, to) => {
+    for (let i = from; i < to; i += 100) scan(table, 100, false, lookups[i]);
   });
-  timed(note, 'overwrite', n, () => {
-    for (let i = 0; i < n; i++) table.add(keys[picks[i]], value, n + i + 1, 4, 1_760_000_000_000, NO_TS);
+  timed(note, 'seek', n / 10, (from, to) => {
+    for (let i = from; i < to; i++) scan(table, 1, false, lookups[i]);
   });
-  timed(note, 'scan forward, two versions, per row', 2 * n, () => {
-    if (scan(table, 2 * n, false, undefined) !== 2 * n) throw new Error('rows');
+  timed(note, 'overwrite', n, (from, to) => {
+    for (let i = from; i < to; i++) table.add(lookups[i], value, ++seq, 4, 1_760_000_000_000, NO_TS);
   });
-  record(note, 'memory, two versions and ordered', (table.memoryBytes - 2 * n * (keys[0].length + 100)) / (2 * n));
+  timedScan(note, 'scan of two versions', table, 2 * n, false, visitFields);
   table.freeze();
-  const flush = steps(() => table.orderStep());
-  record(note, 'flush order of two versions, per row', (flush.sum * 1e6) / (2 * n));
-  record(note, 'STALL flush order, longest step ms', flush.longest);
+  stepped(note, 'flush order of two versions', 2 * n, () => table.orderStep());
   for (const every of [100_000, 10_000, 1000, 100, 10]) {
     if (every * 2 > n) continue;
-    timed(note, `put with a 100-row scan every ${every}`, n, () => {
-      const mixed = new Memtable({ hashSeed: 1 });
-      for (let i = 0; i < n; i++) {
-        mixed.add(keys[order[i]], value, i + 1, 4, 1_760_000_000_000, NO_TS);
-        if (i % every === every - 1) scan(mixed, 100, false, keys[picks[i]]);
+    const mixed = new Memtable({ hashSeed: 1 });
+    timed(note, `put with a scan of 100 rows every ${every}`, n, (from, to) => {
+      for (let i = from; i < to; i++) {
+        mixed.add(keys[i], value, i, 4, 1_760_000_000_000, NO_TS);
+        if (i % every === every - 1) scan(mixed, 100, false, lookups[i]);
       }
     });
   }
-  collect();
-  const stalls = [];
   const again = new Memtable({ hashSeed: 12345 });
+  collect();
+  let longest = 0;
   for (let i = 0; i < n; i++) {
     const start = performance.now();
-    again.add(keys[order[i]], value, i + 1, 4, 1_760_000_000_000 + (i >> 4), NO_TS);
-    stalls.push(performance.now() - start);
+    again.add(keys[i], value, i, 4, 1_760_000_000_000, NO_TS);
+    longest = Math.max(longest, performance.now() - start);
   }
-  stalls.sort((a, b) => b - a);
-  record(note, 'STALL put, longest ms', stalls[0]);
-  record(note, 'STALL put, third longest ms', stalls[2]);
+  entry(note, 'STALL put, longest').wholes.push(longest);
 }
 
-const forms = Object.keys(KEY_FORMS);
+const forms = process.argv[5] === undefined ? Object.keys(KEY_FORMS) : [process.argv[5]];
 for (let i = 0; i < 3; i++) for (const form of forms) round(form, 11 + i, false);
-for (let r = 0; r < ROUNDS; r++) for (const form of forms) round(form, 101 + r, true);
+for (let r = 0; r < ROUNDS; r++) for (const form of forms) round(form, 101 + 10 * r, true);
 
-const median = (a) => [...a].sort((x, y) => x - y)[a.length >> 1];
+const least = (a) => Math.min(...a);
+const median = (a) => a.sort((x, y) => x - y)[a.length >> 1];
 const names = [...new Set([...results.keys()].map((k) => k.split('|')[0]))];
-console.log(`${N} entries, ${ROUNDS} rounds, Node ${process.version}; ns per operation unless said\n`);
+console.log(`${N} entries, ${ROUNDS} rounds, Node ${process.version}; ns per operation (best round / median slice)\n`);
 console.log(`| operation | ${forms.join(' | ')} |\n|---|${forms.map(() => '---|').join('')}`);
 for (const name of names) {
-  const cells = forms
-    .map((form) => results.get(`${name}|${form}`))
-    .map((v) => (v === undefined ? '-' : median(v).toFixed(name.startsWith('STALL') ? 2 : 0)));
+  const cells = forms.map((form) => {
+    const e = results.get(`${name}|${form}`);
+    if (e === undefined) return '-';
+    if (name.startsWith('STALL')) return `${least(e.wholes).toFixed(2)} ms`;
+    return least(e.wholes).toFixed(0) + (e.slices.length > 0 ? ` / ${median(e.slices).toFixed(0)}` : '');
+  });
   console.log(`| ${name} | ${cells.join(' | ')} |`);
 }
+if (sink === 1) console.log(sink);

@@ -175,15 +175,18 @@ export class TableFlusher {
   async #upload(id: Ulid, putId: Ulid, built: BuiltTable): Promise<void> {
     const { state, store } = this.#o;
     let wait = RETRY_FIRST_MS;
+    let resumed = false;
     for (;;) {
       try {
         const answer = await store.put(tablePath(id), built.bytes, {
           condition: 'if-absent',
           putId,
+          resumed,
           signal: this.#stopped.signal,
         });
         if (answer.outcome === 'applied') return;
         if (answer.outcome === 'refused') throw await this.#taken(id);
+        resumed = true;
         state.logger.warn('no answer says whether a table was stored; it is put again', { table: id });
       } catch (error) {
         if (this.#stopped.signal.aborted || error instanceof FencedError || isCorruption(error)) throw error;

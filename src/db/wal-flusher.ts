@@ -11,7 +11,7 @@
  */
 import { type Deferred, deferred, ignoreRejection } from '../common/async.ts';
 import { sleep, type Timer } from '../common/clock.ts';
-import { FencedError } from '../common/errors.ts';
+import { FencedError, isCorruption } from '../common/errors.ts';
 import { walPath } from '../format/object-names.ts';
 import type { Author } from '../lsm/author.ts';
 import type { EpochGuard } from '../lsm/epoch-guard.ts';
@@ -42,6 +42,8 @@ interface Slot {
   id: number;
   group: Group;
   encoded: EncodedWalObject;
+  /** A PUT of it had no answer. */
+  inDoubt: boolean;
 }
 
 export interface WalFlusherOptions {
@@ -191,7 +193,7 @@ export class WalFlusher {
     if (slot === undefined) {
       const group = this.#takeGroup();
       if (group === undefined) return;
-      slot = { id: this.#nextId, group, encoded: await this.#encode(group) };
+      slot = { id: this.#nextId, group, encoded: await this.#encode(group), inDoubt: false };
       this.#bound = slot;
       this.#o.state.inFlightBytes += slot.encoded.bytes.length;
       if (this.#stopped.signal.aborted) return;
@@ -253,6 +255,7 @@ export class WalFlusher {
       answer = await store.put(walPath(slot.id), slot.encoded.bytes, {
         condition: 'if-absent',
         putId: slot.encoded.putId,
+        resumed: slot.inDoubt,
         signal: this.#stopped.signal,
       });
     } catch (error) {
@@ -261,13 +264,24 @@ export class WalFlusher {
     }
     if (answer.outcome === 'refused') throw await this.#fenced(slot, answer.afterUnknown ?? false);
     if (answer.outcome === 'unknown') {
+      slot.inDoubt = true;
       await this.#postpone(answer.cause);
       return false;
     }
-    await listing;
-    if (!guard.isValid()) await manifests.refresh();
+    if (listing !== undefined) await this.#confirmed(listing);
+    while (!guard.isValid()) await this.#confirmed(manifests.refresh());
     if (answer.attempt === 'now') guard.confirm(stamp);
     return true;
+  }
+
+  /** Waits for a LIST that confirms the epoch. The object is stored; it is only not acknowledged before. */
+  async #confirmed(listing: Promise<void>): Promise<void> {
+    try {
+      await listing;
+    } catch (error) {
+      if (error instanceof FencedError || isCorruption(error) || this.#stopped.signal.aborted) throw error;
+      await this.#postpone(error);
+    }
   }
 
   /** Tells whoever waits that the store fails, and waits before the same object is put again. */
@@ -315,7 +329,8 @@ export class WalFlusher {
       await manifests.refresh();
     } catch (error) {
       if (error instanceof FencedError) return this.#withOwner(error, slot);
-      throw error;
+      // That the slot is taken is enough; only the details stay unknown.
+      state.logger.warn('the manifests could not be read after a takeover', { error: String(error) });
     }
     const owner = await this.#ownerOf(slot.id);
     return new FencedError(

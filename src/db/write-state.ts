@@ -11,6 +11,7 @@ import {
   type DbError,
   FencedError,
   InternalError,
+  InvalidArgumentError,
   isDbError,
   UnavailableError,
   type WriteOutcome,
@@ -165,16 +166,13 @@ function endedWaiter(error: DbError, outcome: WriteOutcome): DbError {
     : new ClosedError(error.code, error.message, fields);
 }
 
-/** A failure of the store while writing, for those who wait for the write. */
+/** A failure of the store while writing, for those who wait for the write: it stays queued, so it may still be applied. */
 export function unsettledWrite(cause: unknown, seq: number): DbError {
-  if (!isDbError(cause))
-    return new InternalError(`Unexpected failure: ${String(cause)}`, { cause, outcome: 'unknown' });
-  const fields = { outcome: 'unknown' as const, cause, details: { ...cause.details, seq } };
-  const message = `${cause.message} The write stays queued and may become durable.`;
-  if (cause instanceof UnavailableError) return new UnavailableError(cause.code, message, fields);
-  return new (cause.constructor as new (code: string, message: string, fields: object) => DbError)(
-    cause.code,
-    message,
-    fields,
-  );
+  const details = { ...(isDbError(cause) ? cause.details : {}), seq };
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  const message = `The write is not known to be durable: ${reason} It stays queued and may become durable; read it back before writing it again.`;
+  const fields = { outcome: 'unknown' as const, cause, details };
+  if (cause instanceof InvalidArgumentError) return new InvalidArgumentError(cause.code, message, fields);
+  const code = cause instanceof UnavailableError ? cause.code : 'WRITE_OUTCOME_UNKNOWN';
+  return new UnavailableError(code, message, fields);
 }

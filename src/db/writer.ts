@@ -161,15 +161,9 @@ export class Writer {
     const seq = state.lastSeq + 1;
     const { active } = state;
     let count = 0;
-    batch.forEachRow((keys, keyStart, keyLength, values, valueStart, valueLength, kind, ttlMs, expireAtMs) => {
-      const expireTs =
-        kind === FLAG_TOMBSTONE
-          ? NO_TS
-          : this.#expiry(
-              tick,
-              Number.isNaN(ttlMs) ? o?.ttlMs : ttlMs,
-              Number.isNaN(expireAtMs) ? (Number.isNaN(ttlMs) ? o?.expireAtMs : undefined) : expireAtMs,
-            );
+    batch.forEachRow((keys, keyStart, keyLength, values, valueStart, valueLength, kind, ttl) => {
+      const given = ttl ?? o;
+      const expireTs = kind === FLAG_TOMBSTONE ? NO_TS : this.#expiry(tick, given?.ttlMs, given?.expireAtMs);
       const flags = kind | FLAG_CREATE | (expireTs === NO_TS ? 0 : FLAG_EXPIRE);
       active.addSlice(keys, keyStart, keyLength, values, valueStart, valueLength, seq, flags, tick, expireTs);
       count++;

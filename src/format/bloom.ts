@@ -6,6 +6,7 @@
  * reduced as unsigned 32-bit numbers and then kept below the modulus by subtraction.
  */
 import { assertThat } from '../common/assert.ts';
+import { sipHash13, sipHigh, sipLow } from './siphash.ts';
 
 /** Filters of more bits are neither made nor used: positions are 32-bit numbers. */
 const MAX_FILTER_BITS = 2 ** 32 - 8;
@@ -96,4 +97,38 @@ export class BloomBuilder {
   finish(): Uint8Array {
     return this.#payload;
   }
+}
+
+/** The hashes of a table's rows, collected while its size is not known yet. */
+export class KeyHashes {
+  #lows = new Int32Array(1024);
+  #highs = new Int32Array(1024);
+  #count = 0;
+  #used = 0;
+
+  /** Hashes the key `bytes[start, start + length)`. */
+  add(bytes: Uint8Array, start: number, length: number): void {
+    const n = this.#count++;
+    if (n === this.#lows.length) {
+      this.#lows = doubled(this.#lows);
+      this.#highs = doubled(this.#highs);
+    }
+    sipHash13(bytes, start, length);
+    this.#lows[n] = sipLow;
+    this.#highs[n] = sipHigh;
+  }
+
+  /** Adds at most so many more hashes to `bloom`; true when there are none left. */
+  addTo(bloom: BloomBuilder, most: number): boolean {
+    const end = Math.min(this.#count, this.#used + most);
+    bloom.addRange(this.#lows, this.#highs, this.#used, end);
+    this.#used = end;
+    return end === this.#count;
+  }
+}
+
+function doubled(hashes: Int32Array): Int32Array<ArrayBuffer> {
+  const grown = new Int32Array(2 * hashes.length);
+  grown.set(hashes);
+  return grown;
 }

@@ -3,6 +3,7 @@
  * checks of a large table are hundreds of kilobytes, so both sides are linear and allocate once.
  */
 import { assertThat } from '../common/assert.ts';
+import { copyBytes } from '../common/bytes.ts';
 import { type CorruptionError, damage } from '../common/errors.ts';
 import { type Ulid, ulidFromBytes } from '../common/ulid.ts';
 
@@ -186,9 +187,9 @@ export class SealReader {
     return value;
   }
 
+  /** An own copy. */
   bytes(length: number): Uint8Array {
-    const at = this.#take(length);
-    return this.#bytes.slice(at, at + length);
+    return copyBytes(this.#bytes.subarray(this.#take(length), this.#at));
   }
 
   ulid(): Ulid {

@@ -12,7 +12,7 @@
 import { assertThat } from '../common/assert.ts';
 import { EMPTY_BYTES } from '../common/bytes.ts';
 import { MAX_KEY_BYTES } from './block.ts';
-import { BloomBuilder } from './bloom.ts';
+import { BloomBuilder, KeyHashes } from './bloom.ts';
 import { crc32 } from './checksum.ts';
 import type { BlockCodec } from './codecs.ts';
 import { encodeFilter } from './filter.ts';
@@ -23,7 +23,6 @@ import { type CollectedChecks, RowChecks, type RowsPerCheck } from './row-checks
 import { putInt64, putUint16, putVarint, varintBytes } from './row-encoding.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, FLAGS_KNOWN, NO_TS } from './row-flags.ts';
 import type { RowsRecord } from './seal-records.ts';
-import { sipHash13, sipHigh, sipLow } from './siphash.ts';
 import { encodeStats } from './stats-block.ts';
 import type { FilterForm, TableInfo, TableType } from './table-info.ts';
 import { encodeFooter } from './table-layout.ts';
@@ -80,6 +79,8 @@ export interface BuiltTable {
   facts: TableFacts;
 }
 
+const NO_UNIT: UnitPlace = { offset: 0, length: 0 };
+
 /** One table; `add` rows in order, `finishStep` until true, `finish`. */
 export class TableBuilder {
   readonly #tableType: TableType;
@@ -89,7 +90,6 @@ export class TableBuilder {
   readonly #bitsPerKey: number;
   readonly #minFilterKeys: number;
   readonly #sorted: boolean;
-  readonly #hashing: boolean;
   readonly #rowsPerCheck: RowsPerCheck;
   readonly #checks: RowChecks | undefined;
 
@@ -104,8 +104,7 @@ export class TableBuilder {
   #lastKeyLength = 0;
   #lastSeq = 0;
 
-  #hashLows = EMPTY_HASHES;
-  #hashHighs = EMPTY_HASHES;
+  #hashes: KeyHashes | undefined;
 
   #rowCount = 0;
   #minSeq = Number.MAX_SAFE_INTEGER;
@@ -125,10 +124,11 @@ export class TableBuilder {
   readonly #blockStoredBytes: number[] = [];
   readonly #blockRowCounts: number[] = [];
 
-  #phase: 'rows' | 'filter' | 'ready' | 'done' = 'rows';
+  #phase: 'rows' | 'filter' | 'index' | 'stats' | 'ready' | 'done' = 'rows';
   #bloom: BloomBuilder | undefined;
-  #hashesUsed = 0;
-  #filter: Uint8Array | undefined;
+  #filterPlace = NO_UNIT;
+  #indexPlace = NO_UNIT;
+  #statsPlace = NO_UNIT;
 
   constructor(options: TableBuilderOptions) {
     const { blockBytes, filter } = options;
@@ -140,15 +140,11 @@ export class TableBuilder {
     this.#filterForm = filter?.form ?? 'legacy';
     this.#bitsPerKey = filter?.bitsPerKey ?? 0;
     this.#minFilterKeys = filter === undefined ? Number.POSITIVE_INFINITY : filter.minKeys;
-    this.#hashing = this.#sorted && this.#minFilterKeys < Number.POSITIVE_INFINITY;
+    if (this.#sorted && this.#minFilterKeys < Number.POSITIVE_INFINITY) this.#hashes = new KeyHashes();
     this.#rowsPerCheck = options.rowsPerCheck;
     if (options.rowsPerCheck > 0) this.#checks = new RowChecks(options.rowsPerCheck, !this.#sorted);
     this.#restarts = new Uint16Array(blockBytes >>> 5);
     this.#out = allocate(Math.max(1024, options.capacityBytes));
-    if (this.#hashing) {
-      this.#hashLows = new Int32Array(1024);
-      this.#hashHighs = new Int32Array(1024);
-    }
   }
 
   get rowCount(): number {
@@ -224,7 +220,7 @@ export class TableBuilder {
     }
     this.#at = p;
     if (this.#checks !== undefined) this.#checks.row(out, rowStart, p, this.#lastKey, shared, seq);
-    if (this.#hashing) this.#hash(keys, keyStart, keyLength);
+    if (this.#hashes !== undefined) this.#hashes.add(keys, keyStart, keyLength);
     this.#count(keyLength, valueLength, seq, flags);
   }
 
@@ -301,17 +297,6 @@ export class TableBuilder {
     return p + unshared;
   }
 
-  #hash(keys: Uint8Array, keyStart: number, keyLength: number): void {
-    const n = this.#rowCount;
-    if (n === this.#hashLows.length) {
-      this.#hashLows = doubled(this.#hashLows);
-      this.#hashHighs = doubled(this.#hashHighs);
-    }
-    sipHash13(keys, keyStart, keyLength);
-    this.#hashLows[n] = sipLow;
-    this.#hashHighs[n] = sipHigh;
-  }
-
   #count(keyLength: number, valueLength: number, seq: number, flags: number): void {
     if (this.#rowCount === 0 || seq !== this.#lastSeq) this.#batches++;
     this.#lastSeq = seq;
@@ -371,55 +356,65 @@ export class TableBuilder {
   }
 
   /**
-   * Works on the end of the table for a bounded time: closes the last block, then adds keys to the filter. True when
-   * `finish` has nothing of that left to do.
+   * Works on the end of the table for a bounded time: closes the last block, adds some keys to the filter, or appends the
+   * filter, the index or the stats (about 0.5 us per block of the table). True when only `finish` is left to do.
    */
   finishStep(): boolean {
-    if (this.#phase === 'rows') {
-      if (this.#blockRows > 0) this.#closeBlock();
-      if (this.#hashing && this.#rowCount >= this.#minFilterKeys) {
-        this.#bloom = new BloomBuilder(this.#rowCount, this.#bitsPerKey);
-      }
-      this.#phase = 'filter';
-    } else if (this.#phase === 'filter') {
-      const end = Math.min(this.#rowCount, this.#hashesUsed + FILTER_KEYS_PER_STEP);
-      this.#bloom?.addRange(this.#hashLows, this.#hashHighs, this.#hashesUsed, end);
-      this.#hashesUsed = end;
-      if (end === this.#rowCount || this.#bloom === undefined) this.#finishFilter();
+    switch (this.#phase) {
+      case 'rows':
+        if (this.#blockRows > 0) this.#closeBlock();
+        if (this.#hashes !== undefined && this.#rowCount >= this.#minFilterKeys) {
+          this.#bloom = new BloomBuilder(this.#rowCount, this.#bitsPerKey);
+        }
+        this.#phase = 'filter';
+        break;
+      case 'filter':
+        if (this.#filterStep()) this.#phase = 'index';
+        break;
+      case 'index':
+        this.#indexPlace = this.#appendUnit(encodeIndex(this.#index));
+        this.#phase = 'stats';
+        break;
+      case 'stats':
+        if (this.#sorted) this.#statsPlace = this.#appendUnit(this.#encodeStats());
+        this.#phase = 'ready';
+        break;
     }
     return this.#phase === 'ready';
   }
 
-  #finishFilter(): void {
-    if (this.#bloom !== undefined) this.#filter = encodeFilter(this.#filterForm, this.#bloom.finish());
+  /** Adds some of the keys to the filter; with the last of them, or without a filter, appends it and returns true. */
+  #filterStep(): boolean {
+    if (this.#bloom === undefined) {
+      this.#filterPlace = { offset: this.#at, length: 0 };
+    } else {
+      if (!this.#hashes?.addTo(this.#bloom, FILTER_KEYS_PER_STEP)) return false;
+      this.#filterPlace = this.#appendUnit(encodeFilter(this.#filterForm, this.#bloom.finish()));
+    }
     this.#bloom = undefined;
-    this.#hashLows = EMPTY_HASHES;
-    this.#hashHighs = EMPTY_HASHES;
-    this.#phase = 'ready';
+    this.#hashes = undefined;
+    return true;
   }
 
   /**
-   * Appends filter, index, stats, seal, info block and footer. Does what `finishStep` was not called for.
+   * Appends seal, info block and footer. Does what `finishStep` was not called for.
    * @param makeSeal gives the seal, which is stored as it is
    */
   finish(makeSeal?: (facts: TableFacts) => Uint8Array): BuiltTable {
     assertThat(this.#phase !== 'done', 'a table is finished once');
-    while (this.#phase !== 'ready') this.finishStep();
+    while (!this.finishStep());
     this.#phase = 'done';
-    const [filterOffset, filterLength] = this.#appendUnit(this.#filter);
-    const [indexOffset, indexLength] = this.#appendUnit(encodeIndex(this.#index));
-    const [statsOffset, statsLength] = this.#sorted ? this.#appendUnit(this.#encodeStats()) : [0, 0];
     const info: TableInfo = {
       firstEntry: this.#firstEntry,
       lastEntry: this.#sorted && this.#rowCount > 0 ? copySlice(this.#lastKey, 0, this.#lastKeyLength) : undefined,
-      indexOffset,
-      indexLength,
-      filterOffset,
-      filterLength,
+      indexOffset: this.#indexPlace.offset,
+      indexLength: this.#indexPlace.length,
+      filterOffset: this.#filterPlace.offset,
+      filterLength: this.#filterPlace.length,
       codec: this.#codec.name,
       tableType: this.#tableType,
-      statsOffset,
-      statsLength,
+      statsOffset: this.#statsPlace.offset,
+      statsLength: this.#statsPlace.length,
       filterForm: this.#filterForm,
     };
     const facts = this.#facts(info);
@@ -468,13 +463,12 @@ export class TableBuilder {
     };
   }
 
-  /** Appends a framed unit; an absent one has length 0 and the offset where it would have been. */
-  #appendUnit(payload: Uint8Array | undefined): [offset: number, length: number] {
+  /** Appends a unit and frames it. */
+  #appendUnit(payload: Uint8Array): UnitPlace {
     const offset = this.#at;
-    if (payload === undefined) return [offset, 0];
     this.#append(payload);
     this.#frameInPlace(offset);
-    return [offset, this.#at - offset];
+    return { offset, length: this.#at - offset };
   }
 
   #append(bytes: Uint8Array): void {
@@ -484,18 +478,16 @@ export class TableBuilder {
   }
 }
 
-const EMPTY_HASHES = new Int32Array(0);
+/** Where a unit behind the blocks lies, checksum included. */
+interface UnitPlace {
+  offset: number;
+  length: number;
+}
 
 /** Memory that is not zeroed and not from a pool: every byte of it that leaves is written first. */
 function allocate(bytes: number): Uint8Array {
   const buffer = Buffer.allocUnsafeSlow(bytes);
   return new Uint8Array(buffer.buffer, buffer.byteOffset, bytes);
-}
-
-function doubled(hashes: Int32Array): Int32Array<ArrayBuffer> {
-  const grown = new Int32Array(2 * hashes.length);
-  grown.set(hashes);
-  return grown;
 }
 
 function copySlice(bytes: Uint8Array, start: number, length: number): Uint8Array {

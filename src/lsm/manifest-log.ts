@@ -136,7 +136,11 @@ export class ManifestLog {
     if (pending === undefined) return;
     const { store } = this.#options;
     const { id, sealed } = pending;
-    const answer = await store.put(manifestPath(id), sealed.bytes, { condition: 'if-absent', putId: sealed.putId });
+    const answer = await store.put(manifestPath(id), sealed.bytes, {
+      condition: 'if-absent',
+      putId: sealed.putId,
+      resumed: true,
+    });
     if (answer.outcome === 'unknown') throw outcomeUnknown(store, id, answer.cause);
     this.#pending = undefined;
     if (answer.outcome === 'applied' && !(await this.#isVoid(id))) {

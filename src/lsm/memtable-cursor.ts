@@ -66,11 +66,11 @@ export class MemtableCursor implements RowCursor {
     this.#newer.length = 0;
     if (key === undefined) {
       order.leafAt = this.#reverse ? order.leaves.length : 0;
-      order.positionAt = 0;
+      order.indexAt = 0;
     } else {
       order.lowerBound(key, 0, key.length);
     }
-    this.#standAt(order.leafAt, order.positionAt);
+    this.#standAt(order.leafAt, order.indexAt);
     if (this.#reverse) this.#position--;
     return this.#settle();
   }
@@ -100,7 +100,7 @@ export class MemtableCursor implements RowCursor {
     const log = this.#log;
     const root = this.#root;
     this.#order.lowerBound(log.bytesAt(root), log.keyStartAt(root), log.keyLengthAt(root));
-    this.#standAt(this.#order.leafAt, this.#order.positionAt);
+    this.#standAt(this.#order.leafAt, this.#order.indexAt);
   }
 
   #standAt(leaf: number, position: number): void {

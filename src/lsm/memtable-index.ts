@@ -1,10 +1,9 @@
 /**
  * The hash index of a memtable: open addressing with linear probing from a 32-bit key hash to the key's root row.
  *
- * A slot is a pair (hash, root place + 1), so a miss touches the table only, and growing needs no keys. The table is cut into
- * segments by the top bits of the hash which grow one at a time, so the longest stall is that of one segment. Within a
- * segment a key's place is proportional to its hash: sizes need not be powers of two (growing by half keeps the slack
- * small), and growing reads and writes memory in order.
+ * A slot is a pair (hash, root place + 1), so a miss touches the table only, and growing needs no keys. The table is cut
+ * into segments by the top bits of the hash which double one at a time, so the longest stall is that of one segment. Within
+ * a segment a key's place follows the next bits of its hash: growing reads and writes memory in order.
  */
 import { halfSipHash13 } from './memtable-hash.ts';
 import type { MemtableLog } from './memtable-log.ts';
@@ -13,9 +12,7 @@ const SEGMENT_BITS = 6;
 const SEGMENTS = 1 << SEGMENT_BITS;
 const SEGMENT_SHIFT = 32 - SEGMENT_BITS;
 const FIRST_SLOTS = 8;
-const MAX_LOAD = 0.75;
-const GROWTH = 1.5;
-const TO_FRACTION = 2 ** -32;
+const MAX_LOAD = 0.8;
 
 export class MemtableIndex {
   memoryBytes = 0;
@@ -78,7 +75,7 @@ export class MemtableIndex {
 
   #grow(number: number): Int32Array {
     const old = this.#segments[number];
-    const segment = new Int32Array(Math.ceil((old.length >> 1) * GROWTH) * 2);
+    const segment = new Int32Array(old.length * 2);
     const end = segment.length;
     for (let from = 0; from < old.length; from += 2) {
       const entry = old[from + 1];
@@ -98,8 +95,7 @@ export class MemtableIndex {
   }
 }
 
-/** Where probing starts in a segment of `words` words: the hash bits below the segment number, scaled to its slots. */
+/** Where probing starts in a segment of `words` words, a power of two: by the hash bits below the segment number. */
 function firstSlot(hash: number, words: number): number {
-  const fraction = ((hash << SEGMENT_BITS) >>> 0) * TO_FRACTION;
-  return ((fraction * (words >> 1)) | 0) << 1;
+  return ((hash << SEGMENT_BITS) >>> Math.clz32(words - 1)) & -2;
 }

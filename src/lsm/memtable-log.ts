@@ -259,7 +259,7 @@ export class MemtableLog {
     const bytes = this.bytesAt(place);
     const ownStart = this.keyStartAt(place);
     const ownLength = this.keyLengthAt(place);
-    const n = ownLength < length ? ownLength : length;
+    const n = Math.min(ownLength, length);
     for (let i = depth; i < n; i++) {
       const d = bytes[ownStart + i] - buf[start + i];
       if (d !== 0) return d;

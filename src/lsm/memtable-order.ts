@@ -2,37 +2,43 @@
  * The key order of a memtable, built when somebody needs it and caught up afterwards.
  *
  * Puts never touch it. The first scan or the flush sorts all keys by radix; later scans insert the keys that are new since,
- * or sort again if those are many. It is a list of leaves (a B+tree of height two) holding the places of roots in key order: after a
- * sort, leaves are views of one sorted array, and a leaf becomes an array of its own when the first key is inserted into it.
- * A searched leaf keeps 32 bits of each key behind the leaf's own common prefix, so that a search reads few keys.
+ * or sort again if those are many. It is a list of leaves (a B+tree of height two) holding the places of roots in key
+ * order: after a sort, leaves are views of one sorted array, and a leaf becomes an array of its own when the first key is
+ * inserted into it.
+ *
+ * A search reads few keys, as each is a cache miss: it compares 48 bits of the leaves' first keys behind what those have in
+ * common, then, within the leaf, 32 bits behind a prefix common to the leaf, and whole keys only where these tie.
  *
  * Invariants: leaves are never empty and ascending; every root below `orderedTo` is in exactly one leaf, none above is;
- * `version` changes whenever a place (leaf, position) may have changed its meaning.
+ * `version` changes whenever a position (leaf, index) may have changed its meaning.
  */
-
 import type { MemtableLog } from './memtable-log.ts';
 import { WORD_LINK } from './memtable-log.ts';
-import { KeySorter, paddedWord } from './memtable-radix.ts';
+import { commonLength, KeySorter, paddedWord } from './memtable-radix.ts';
 
 /** Keys per leaf after a sort, and at most. */
 const LEAF_KEYS = 128;
 const LEAF_CAPACITY = 256;
 /** Sort again rather than insert if at least this share of all keys is new. */
 const RESORT_SHARE = 0.25;
-/** Keys inserted, rows passed over and rows collected per step. */
-const STEP_INSERTS = 1024;
-const STEP_ROWS = 32_768;
-/** So few new rows are left to the cursor itself: steps must end even while puts go on. */
+/** Keys inserted and rows passed over per step. */
+const STEP_INSERTS = 512;
+const STEP_ROWS = 16_384;
+/** So few new rows are left to the cursor itself: preparing in steps must end even while puts go on. */
 const SMALL_REMAINDER = 256;
-const LEAF_OBJECT_BYTES = 256;
+/** A split leaf keeps its depth as long as at most one in so many neighbours ties. */
+const TIES_PER_KEY = 1 / 16;
+/** A leaf apart from its arrays, and its entry in the top level. */
+const LEAF_BYTES = 200;
 
 class Leaf {
   places: Int32Array;
   count: number;
   /** False while `places` is a view of the sorted array. */
   owned: boolean;
-  /** Bytes that all keys of the leaf have in common, and the four bytes of each behind them; made by the first search. */
+  /** A number of bytes that all keys of the leaf have in common. */
   depth = 0;
+  /** The four bytes of each key behind `depth`; made by the first search in the leaf. */
   prefixes: Uint32Array | undefined = undefined;
   /** The first key. */
   firstBytes: Uint8Array;
@@ -55,22 +61,25 @@ export class MemtableOrder {
   version = 0;
   /** Rows with a lower id are in order. */
   orderedTo = 0;
-  /** Result of the last search: a place, possibly one past the last key of its leaf. */
+  /** Result of the last search: a position, possibly one past the last key of its leaf. */
   leafAt = 0;
-  positionAt = 0;
+  indexAt = 0;
   readonly #log: MemtableLog;
   #orderedKeys = 0;
-  #sortedBytes = 0;
   #leafBytes = 0;
-  #sort: Generator<void, void> | undefined = undefined;
-  #sortBytes = 0;
+  #sortedBytes = 0;
+  #sortingBytes = 0;
+  #sorting: Generator<void, void> | undefined = undefined;
+  /** 48 bits of each leaf's first key behind the first `#topDepth` bytes, which all of them share. */
+  #top = new Float64Array(16);
+  #topDepth = 0;
 
   constructor(log: MemtableLog) {
     this.#log = log;
   }
 
   get memoryBytes(): number {
-    return this.#sortedBytes + this.#leafBytes + this.#sortBytes;
+    return this.#sortedBytes + this.#leafBytes + this.#sortingBytes + this.#top.byteLength;
   }
 
   /** True if every row is in order. */
@@ -80,16 +89,19 @@ export class MemtableOrder {
 
   /** One bounded step; true when at most a handful of rows is left to `finish`. */
   step(): boolean {
-    if (this.#sort === undefined) {
+    if (this.#sorting === undefined) {
       if (this.#log.rowCount - this.orderedTo <= SMALL_REMAINDER) return true;
       const newKeys = this.#log.keyCount - this.#orderedKeys;
       if (newKeys <= SMALL_REMAINDER || newKeys < this.#log.keyCount * RESORT_SHARE) {
         this.#insertSome(STEP_INSERTS, STEP_ROWS);
         return this.#log.rowCount - this.orderedTo <= SMALL_REMAINDER;
       }
-      this.#sort = this.#sortAll();
+      this.#sorting = this.#sortAll();
     }
-    if (this.#sort.next().done === true) this.#sort = undefined;
+    if (this.#sorting.next().done === true) {
+      this.#sorting = undefined;
+      this.#sortingBytes = 0;
+    }
     return false;
   }
 
@@ -102,30 +114,27 @@ export class MemtableOrder {
   *#sortAll(): Generator<void, void> {
     const log = this.#log;
     const to = log.rowCount;
-    const places = new Int32Array(log.keyCount);
-    this.#sortBytes = places.byteLength;
-    let keys = 0;
-    for (let from = 0; from < to; from += STEP_ROWS) {
-      const limit = Math.min(to, from + STEP_ROWS);
-      for (let id = from; id < limit; id++) {
-        const place = log.placeOf(id);
-        if (log.wordAt(place, WORD_LINK) < 0) places[keys++] = place;
-      }
-      yield;
-    }
-    const sorter = new KeySorter(log, places);
-    this.#sortBytes += sorter.memoryBytes;
+    const sorter = new KeySorter(log);
+    this.#sortingBytes = sorter.memoryBytes;
     yield* sorter.run();
+    const places = sorter.places;
+    const keys = places.length;
+    const leafCount = Math.ceil(keys / LEAF_KEYS);
+    const top = new Float64Array(Math.max(16, leafCount + (leafCount >> 2)));
+    const topDepth = this.#commonPrefix(places[0], places[(leafCount - 1) * LEAF_KEYS]);
     const leaves: Leaf[] = [];
-    for (let at = 0; at < keys; at += LEAF_KEYS) {
-      const end = Math.min(keys, at + LEAF_KEYS);
-      leaves.push(new Leaf(log, places.subarray(at, end), end - at, false));
+    for (let from = 0; from < keys; from += LEAF_KEYS) {
+      const end = Math.min(keys, from + LEAF_KEYS);
+      const leaf = new Leaf(log, places.subarray(from, end), end - from, false);
+      top[leaves.length] = topPrefix(leaf, topDepth);
+      leaves.push(leaf);
       if (leaves.length % 1024 === 0) yield;
     }
     this.leaves = leaves;
+    this.#top = top;
+    this.#topDepth = topDepth;
     this.#sortedBytes = places.byteLength;
-    this.#leafBytes = leaves.length * LEAF_OBJECT_BYTES;
-    this.#sortBytes = 0;
+    this.#leafBytes = leaves.length * LEAF_BYTES;
     this.#orderedKeys = keys;
     this.orderedTo = to;
     this.version++;
@@ -147,31 +156,36 @@ export class MemtableOrder {
 
   #insert(place: number): void {
     const log = this.#log;
-    this.#orderedKeys++;
-    if (this.leaves.length === 0) {
-      const places = new Int32Array(LEAF_CAPACITY);
-      places[0] = place;
-      const leaf = new Leaf(log, places, 1, true);
-      leaf.depth = leaf.firstLength;
-      leaf.prefixes = new Uint32Array(LEAF_CAPACITY);
-      this.leaves.push(leaf);
-      this.#leafBytes += LEAF_OBJECT_BYTES + places.byteLength * 2;
-      return;
-    }
     const bytes = log.bytesAt(place);
     const start = log.keyStartAt(place);
     const length = log.keyLengthAt(place);
-    this.lowerBound(bytes, start, length);
-    let leaf = this.leaves[this.leafAt];
-    let at = this.positionAt;
-    if (leaf.count === LEAF_CAPACITY) {
-      this.#split(this.leafAt, at);
-      if (at > leaf.count) {
-        at -= leaf.count;
-        leaf = this.leaves[this.leafAt + 1];
+    if (this.leaves.length === 0) {
+      this.#insertFirst(place);
+    } else {
+      this.lowerBound(bytes, start, length);
+      let leaf = this.leaves[this.leafAt];
+      let at = this.indexAt;
+      if (leaf.count === LEAF_CAPACITY) {
+        this.#split(this.leafAt, at);
+        if (at > leaf.count) {
+          at -= leaf.count;
+          leaf = this.leaves[this.leafAt + 1];
+        }
       }
+      this.#insertAt(leaf, at, place, bytes, start, length);
     }
-    this.#insertAt(leaf, at, place, bytes, start, length);
+    this.#orderedKeys++;
+  }
+
+  #insertFirst(place: number): void {
+    const places = new Int32Array(LEAF_CAPACITY);
+    places[0] = place;
+    const leaf = new Leaf(this.#log, places, 1, true);
+    leaf.prefixes = new Uint32Array(LEAF_CAPACITY);
+    leaf.depth = leaf.firstLength;
+    this.leaves.push(leaf);
+    this.#leafBytes += LEAF_BYTES + places.byteLength * 2;
+    this.#fillTop();
   }
 
   #insertAt(leaf: Leaf, at: number, place: number, bytes: Uint8Array, start: number, length: number): void {
@@ -185,15 +199,16 @@ export class MemtableOrder {
     places[at] = place;
     leaf.count = count + 1;
     if (at === 0) {
+      // Only the very first leaf is entered at its start.
       leaf.firstBytes = bytes;
       leaf.firstStart = start;
       leaf.firstLength = length;
+      this.#setTop(0);
     }
     if (at === 0 || at === count) {
       const depth = this.#commonPrefix(places[0], places[count]);
-      if (depth !== leaf.depth) {
-        leaf.depth = depth;
-        this.#fillPrefixes(leaf);
+      if (depth < leaf.depth) {
+        this.#fillPrefixes(leaf, depth);
         return;
       }
     }
@@ -202,96 +217,148 @@ export class MemtableOrder {
 
   #own(leaf: Leaf): void {
     const places = new Int32Array(LEAF_CAPACITY);
+    const prefixes = new Uint32Array(LEAF_CAPACITY);
+    this.#leafBytes += places.byteLength + prefixes.byteLength;
     places.set(leaf.places);
     leaf.places = places;
     leaf.owned = true;
-    const prefixes = new Uint32Array(LEAF_CAPACITY);
-    this.#leafBytes += places.byteLength + prefixes.byteLength;
-    if (leaf.prefixes === undefined) {
-      leaf.depth = this.#commonPrefix(places[0], places[leaf.count - 1]);
-      leaf.prefixes = prefixes;
-      this.#fillPrefixes(leaf);
+    const old = leaf.prefixes;
+    leaf.prefixes = prefixes;
+    if (old === undefined) {
+      this.#fillPrefixes(leaf, this.#commonPrefix(places[0], places[leaf.count - 1]));
     } else {
-      prefixes.set(leaf.prefixes);
-      this.#leafBytes -= leaf.prefixes.byteLength;
-      leaf.prefixes = prefixes;
+      prefixes.set(old);
+      this.#leafBytes -= old.byteLength;
     }
   }
 
-  /** Splits a full leaf in half, or, when the insertion is at its very end (ascending keys), leaves it full. */
+  /** Splits a full leaf in half; or, if the insertion is at the end of all (ascending keys), leaves it almost full. */
   #split(leafAt: number, insertAt: number): void {
     const leaf = this.leaves[leafAt];
-    const keep = insertAt === leaf.count && leafAt === this.leaves.length - 1 ? leaf.count - 1 : leaf.count >> 1;
+    if (!leaf.owned) this.#own(leaf);
+    const atEnd = insertAt === leaf.count && leafAt === this.leaves.length - 1;
+    const keep = atEnd ? leaf.count - 1 : leaf.count >> 1;
     const places = new Int32Array(LEAF_CAPACITY);
     places.set(leaf.places.subarray(keep, leaf.count));
     const right = new Leaf(this.#log, places, leaf.count - keep, true);
     right.prefixes = new Uint32Array(LEAF_CAPACITY);
+    right.prefixes.set(leaf.prefixes!.subarray(keep, leaf.count));
+    right.depth = leaf.depth;
     leaf.count = keep;
-    for (const half of [leaf, right]) {
-      half.depth = this.#commonPrefix(half.places[0], half.places[half.count - 1]);
-      this.#fillPrefixes(half);
-    }
     this.leaves.splice(leafAt + 1, 0, right);
-    this.#leafBytes += LEAF_OBJECT_BYTES + places.byteLength * 2;
+    this.#leafBytes += LEAF_BYTES + places.byteLength * 2;
+    this.#insertTop(leafAt + 1);
+    this.#deepen(leaf);
+    this.#deepen(right);
+  }
+
+  /** Takes the prefixes further back in the keys if too many of them tie. */
+  #deepen(leaf: Leaf): void {
+    const prefixes = leaf.prefixes!;
+    let ties = 0;
+    for (let i = 1; i < leaf.count; i++) if (prefixes[i] === prefixes[i - 1]) ties++;
+    if (leaf.count > 1 && ties <= leaf.count * TIES_PER_KEY) return;
+    this.#fillPrefixes(leaf, this.#commonPrefix(leaf.places[0], leaf.places[leaf.count - 1]));
+  }
+
+  #fillPrefixes(leaf: Leaf, depth: number): void {
+    const log = this.#log;
+    const { places, count } = leaf;
+    const prefixes = leaf.prefixes!;
+    leaf.depth = depth;
+    for (let i = 0; i < count; i++) {
+      const place = places[i];
+      prefixes[i] = paddedWord(log.bytesAt(place), log.keyStartAt(place) + depth, log.keyLengthAt(place) - depth);
+    }
   }
 
   #commonPrefix(a: number, b: number): number {
     const log = this.#log;
-    const aBytes = log.bytesAt(a);
-    const bBytes = log.bytesAt(b);
-    const aStart = log.keyStartAt(a);
-    const bStart = log.keyStartAt(b);
-    const n = Math.min(log.keyLengthAt(a), log.keyLengthAt(b));
-    let same = 0;
-    while (same < n && aBytes[aStart + same] === bBytes[bStart + same]) same++;
-    return same;
+    const limit = Math.min(log.keyLengthAt(a), log.keyLengthAt(b));
+    return commonLength(log.bytesAt(a), log.keyStartAt(a), log.bytesAt(b), log.keyStartAt(b), limit);
   }
 
-  #fillPrefixes(leaf: Leaf): void {
-    const log = this.#log;
-    const prefixes = leaf.prefixes!;
-    for (let i = 0; i < leaf.count; i++) {
-      const place = leaf.places[i];
-      const start = log.keyStartAt(place) + leaf.depth;
-      prefixes[i] = paddedWord(log.bytesAt(place), start, log.keyLengthAt(place) - leaf.depth);
-    }
-  }
+  // ---- top level
 
-  /** Finds the place of the first key >= `bytes[start, start + length)` into `leafAt` and `positionAt`. */
-  lowerBound(bytes: Uint8Array, start: number, length: number): void {
+  #fillTop(): void {
     const leaves = this.leaves;
-    let low = 0;
+    this.#topDepth = this.#commonPrefix(leaves[0].places[0], leaves[leaves.length - 1].places[0]);
+    for (let i = 0; i < leaves.length; i++) this.#top[i] = topPrefix(leaves[i], this.#topDepth);
+  }
+
+  /** Enters the first key of an outermost leaf, which may have less in common with the others, or of any leaf. */
+  #setTop(at: number): void {
+    const leaves = this.leaves;
+    if (at === 0 || at === leaves.length - 1) {
+      const depth = this.#commonPrefix(leaves[0].places[0], leaves[leaves.length - 1].places[0]);
+      if (depth < this.#topDepth) {
+        this.#fillTop();
+        return;
+      }
+    }
+    this.#top[at] = topPrefix(leaves[at], this.#topDepth);
+  }
+
+  #insertTop(at: number): void {
+    const count = this.leaves.length;
+    if (count > this.#top.length) {
+      const top = new Float64Array(count * 2);
+      top.set(this.#top);
+      this.#top = top;
+    }
+    this.#top.copyWithin(at + 1, at, count - 1);
+    this.#setTop(at);
+  }
+
+  // ---- search
+
+  /** Finds the position of the first key >= `bytes[start, start + length)` into `leafAt` and `indexAt`. */
+  lowerBound(bytes: Uint8Array, start: number, length: number): void {
+    const leaf = this.#lastLeafUpTo(bytes, start, length);
+    this.leafAt = leaf < 0 ? 0 : leaf;
+    this.indexAt = leaf < 0 ? 0 : this.#lowerBoundIn(this.leaves[leaf], bytes, start, length);
+  }
+
+  /** The last leaf whose first key is <= the given key, or -1. */
+  #lastLeafUpTo(bytes: Uint8Array, start: number, length: number): number {
+    const leaves = this.leaves;
     let high = leaves.length;
+    if (high === 0) return -1;
+    const depth = this.#topDepth;
+    const common = commonLength(bytes, start, leaves[0].firstBytes, leaves[0].firstStart, Math.min(length, depth));
+    if (common < depth) {
+      if (common === length) return -1;
+      return bytes[start + common] < leaves[0].firstBytes[leaves[0].firstStart + common] ? -1 : high - 1;
+    }
+    const prefix = prefix48(bytes, start + depth, length - depth);
+    const top = this.#top;
+    let low = 0;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (compareFirst(leaves[middle], bytes, start, length) <= 0) low = middle + 1;
-      else high = middle;
+      const other = top[middle];
+      if (other < prefix || (other === prefix && compareFirst(leaves[middle], bytes, start, length, depth) <= 0)) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
     }
-    if (low === 0) {
-      this.leafAt = 0;
-      this.positionAt = 0;
-      return;
-    }
-    this.leafAt = low - 1;
-    this.positionAt = this.#lowerBoundIn(leaves[low - 1], bytes, start, length);
+    return low - 1;
   }
 
   /** The leaf's first key is known to be <= the key that is searched. */
   #lowerBoundIn(leaf: Leaf, bytes: Uint8Array, start: number, length: number): number {
     let prefixes = leaf.prefixes;
     if (prefixes === undefined) {
-      leaf.depth = this.#commonPrefix(leaf.places[0], leaf.places[leaf.count - 1]);
       prefixes = leaf.prefixes = new Uint32Array(leaf.places.length);
       this.#leafBytes += prefixes.byteLength;
-      this.#fillPrefixes(leaf);
+      this.#fillPrefixes(leaf, this.#commonPrefix(leaf.places[0], leaf.places[leaf.count - 1]));
     }
     const depth = leaf.depth;
     // A key that differs from the leaf's common prefix is greater than all of it, as it is not less than the first.
-    if (length < depth) return leaf.count;
-    for (let i = 0; i < depth; i++) {
-      if (bytes[start + i] !== leaf.firstBytes[leaf.firstStart + i]) return leaf.count;
-    }
+    const common = commonLength(bytes, start, leaf.firstBytes, leaf.firstStart, Math.min(length, depth));
+    if (common < depth) return leaf.count;
     const prefix = paddedWord(bytes, start + depth, length - depth);
+    const places = leaf.places;
     let low = 0;
     let high = leaf.count;
     while (low < high) {
@@ -299,7 +366,7 @@ export class MemtableOrder {
       const other = prefixes[middle];
       if (
         other < prefix ||
-        (other === prefix && this.#log.compareKey(leaf.places[middle], bytes, start, length, depth) < 0)
+        (other === prefix && this.#log.compareKey(places[middle], bytes, start, length, depth) < 0)
       ) {
         low = middle + 1;
       } else {
@@ -310,23 +377,21 @@ export class MemtableOrder {
   }
 }
 
-function compareFirst(leaf: Leaf, bytes: Uint8Array, start: number, length: number): number {
-  return compareFrom(0, leaf.firstBytes, leaf.firstStart, leaf.firstLength, bytes, start, length);
+/** Six bytes at `start` as a number, zeros in place of those beyond the `left` that there are. */
+function prefix48(bytes: Uint8Array, start: number, left: number): number {
+  return paddedWord(bytes, start, left) * 0x10000 + (paddedWord(bytes, start + 4, left - 4) >>> 16);
 }
 
-function compareFrom(
-  depth: number,
-  a: Uint8Array,
-  aStart: number,
-  aLength: number,
-  b: Uint8Array,
-  bStart: number,
-  bLength: number,
-): number {
-  const n = aLength < bLength ? aLength : bLength;
+function topPrefix(leaf: Leaf, depth: number): number {
+  return prefix48(leaf.firstBytes, leaf.firstStart + depth, leaf.firstLength - depth);
+}
+
+/** Compares a leaf's first key with another that agrees in the first `depth` bytes. */
+function compareFirst(leaf: Leaf, bytes: Uint8Array, start: number, length: number, depth: number): number {
+  const n = Math.min(leaf.firstLength, length);
   for (let i = depth; i < n; i++) {
-    const d = a[aStart + i] - b[bStart + i];
+    const d = leaf.firstBytes[leaf.firstStart + i] - bytes[start + i];
     if (d !== 0) return d;
   }
-  return aLength - bLength;
+  return leaf.firstLength - length;
 }

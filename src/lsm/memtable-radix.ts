@@ -9,6 +9,15 @@
  * slice. Keys must be distinct and must not change; rows appended meanwhile are not looked at.
  */
 import type { MemtableLog } from './memtable-log.ts';
+import {
+  CHUNK_SHIFT,
+  EXPIRE_TO_BYTES,
+  HAS_EXPIRE,
+  HEADER_BYTES,
+  UNIT_MASK,
+  WORD_KEY,
+  WORD_LINK,
+} from './memtable-log.ts';
 
 /** Work per step, in units of about 50 ns: one key read from memory, or a few prefixes moved. */
 const STEP_UNITS = 8192;
@@ -17,6 +26,8 @@ const KEY_SLICE = 2048;
 const PREFIX_SLICE = 8192;
 const KEY_BYTES_PER_UNIT = 64;
 const PREFIX_BYTES = 8;
+/** Keys looked at to guess the common prefix of all. */
+const SAMPLE_KEYS = 64;
 /** Groups up to this size are sorted by insertion. */
 const INSERTION_ROWS = 16;
 /** From here on 16-bit digits: fewer passes pay for the larger table of counts. */
@@ -24,7 +35,8 @@ const WIDE_DIGIT_ROWS = 8192;
 
 export class KeySorter {
   readonly #log: MemtableLog;
-  readonly #places: Int32Array;
+  /** The places of the keys' roots: in arrival order at first, in key order at last. */
+  readonly places: Int32Array;
   readonly #high: Uint32Array;
   readonly #low: Uint32Array;
   readonly #scratch: Int32Array;
@@ -36,12 +48,18 @@ export class KeySorter {
   #lowBits = 0;
   #tieStart = 0;
   #units = 0;
+  readonly #rowCount: number;
+  #collected = 0;
+  /** How far all keys collected agree; at first, what the sample says. */
+  #common = 0;
+  #guessWrong = false;
 
-  /** Will sort `places` in place. */
-  constructor(log: MemtableLog, places: Int32Array) {
-    const n = places.length;
+  /** Will sort the keys that `log` has now. */
+  constructor(log: MemtableLog) {
+    const n = log.keyCount;
     this.#log = log;
-    this.#places = places;
+    this.#rowCount = log.rowCount;
+    this.places = new Int32Array(n);
     this.#high = new Uint32Array(n);
     this.#low = new Uint32Array(n);
     this.#order = new Uint32Array(n);
@@ -49,13 +67,23 @@ export class KeySorter {
     this.#scratch = new Int32Array(n);
   }
 
-  /** Bytes held while sorting, `places` apart. */
+  /** Bytes held while sorting. */
   get memoryBytes(): number {
-    return this.#places.length * 20;
+    return this.places.length * 24;
   }
 
   *run(): Generator<void, void> {
-    const groups = [0, this.#places.length, 0];
+    if (this.#rowCount === 0) return;
+    this.#sampleCommonPrefix();
+    for (let from = 0; from < this.#rowCount; from += KEY_SLICE) {
+      const to = Math.min(this.#rowCount, from + KEY_SLICE);
+      this.#collect(from, to);
+      if (this.#spend(to - from)) yield;
+    }
+    const groups: number[] = [];
+    const count = this.places.length;
+    if (this.#guessWrong) yield* this.#sortGroup(0, count, this.#common, groups);
+    else yield* this.#sortPrefixes(0, count, this.#common, groups);
     while (groups.length > 0) {
       const depth = groups.pop()!;
       const end = groups.pop()!;
@@ -64,6 +92,73 @@ export class KeySorter {
       else yield* this.#sortGroup(start, end, depth, groups);
       if (this.#spend(end - start)) yield;
     }
+  }
+
+  #sampleCommonPrefix(): void {
+    const log = this.#log;
+    const first = log.placeOf(0);
+    this.#common = log.keyLengthAt(first);
+    const step = Math.max(1, Math.floor(this.#rowCount / SAMPLE_KEYS));
+    for (let id = step; id < this.#rowCount; id += step) {
+      const place = log.placeOf(id);
+      this.#common = commonLength(
+        log.bytesAt(place),
+        log.keyStartAt(place),
+        log.bytesAt(first),
+        log.keyStartAt(first),
+        Math.min(this.#common, log.keyLengthAt(place)),
+      );
+    }
+  }
+
+  /**
+   * Takes the roots among rows [from, to) and, while the guess of the common prefix holds, the 8 bytes behind it: one walk
+   * through memory that is far larger than the caches.
+   */
+  #collect(from: number, to: number): void {
+    const log = this.#log;
+    const places = this.places;
+    const highWords = this.#high;
+    const lowWords = this.#low;
+    const order = this.#order;
+    const first = log.placeOf(0);
+    const firstBytes = log.bytesAt(first);
+    const firstStart = log.keyStartAt(first);
+    let common = this.#common;
+    let n = this.#collected;
+    let bytesCompared = 0;
+    let highBits = this.#highBits;
+    let lowBits = this.#lowBits;
+    for (let id = from; id < to; id++) {
+      const place = log.placeOf(id);
+      const chunk = place >>> CHUNK_SHIFT;
+      const unit = place & UNIT_MASK;
+      const words = log.words[chunk];
+      if (words[(unit << 1) + WORD_LINK] >= 0) continue;
+      const key = words[(unit << 1) + WORD_KEY];
+      const length = key & 0xffff;
+      const start = (unit << 3) + HEADER_BYTES + ((key & HAS_EXPIRE) >> EXPIRE_TO_BYTES);
+      const bytes = log.bytes[chunk];
+      const same = commonLength(bytes, start, firstBytes, firstStart, Math.min(common, length));
+      bytesCompared += same;
+      if (same < common) {
+        common = same;
+        this.#guessWrong = true;
+      }
+      const high = paddedWord(bytes, start + common, length - common);
+      const low = paddedWord(bytes, start + common + 4, length - common - 4);
+      highWords[n] = high;
+      lowWords[n] = low;
+      order[n] = n;
+      highBits |= high ^ highWords[0];
+      lowBits |= low ^ lowWords[0];
+      places[n++] = place;
+    }
+    this.#highBits = highBits;
+    this.#lowBits = lowBits;
+    this.#common = common;
+    this.#collected = n;
+    this.#units += bytesCompared / KEY_BYTES_PER_UNIT;
   }
 
   /** Counts work; true when the step has done its share. */
@@ -80,7 +175,7 @@ export class KeySorter {
    */
   #shortKeysFirst(start: number, end: number, depth: number): number {
     if (depth === 0) return start;
-    const places = this.#places;
+    const places = this.places;
     const log = this.#log;
     let front = start;
     for (let i = start; i < end; i++) {
@@ -96,7 +191,7 @@ export class KeySorter {
   }
 
   #insertionSort(start: number, end: number, depth: number): void {
-    const places = this.#places;
+    const places = this.places;
     const log = this.#log;
     let bytesCompared = 0;
     for (let i = start + 1; i < end; i++) {
@@ -116,7 +211,7 @@ export class KeySorter {
 
   *#sortGroup(start: number, end: number, depth: number, groups: number[]): Generator<void, void> {
     const count = end - start;
-    let common = this.#log.keyLengthAt(this.#places[start]);
+    let common = this.#log.keyLengthAt(this.places[start]);
     for (let from = start + 1; from < end && common > depth; from += KEY_SLICE) {
       const to = Math.min(end, from + KEY_SLICE);
       common = this.#commonPrefix(from, to, depth, common);
@@ -129,13 +224,19 @@ export class KeySorter {
       this.#readPrefixes(start, from, to, common);
       if (this.#spend(to - from)) yield;
     }
+    yield* this.#sortPrefixes(start, end, common, groups);
+  }
+
+  /** Sorts a group whose prefixes at `common` have been read. */
+  *#sortPrefixes(start: number, end: number, common: number, groups: number[]): Generator<void, void> {
+    const count = end - start;
     yield* this.#radixPasses(count);
     for (let from = 0; from < count; from += PREFIX_SLICE) {
       const to = Math.min(count, from + PREFIX_SLICE);
-      gather(this.#places, start, this.#order, this.#scratch, from, to);
+      gather(this.places, start, this.#order, this.#scratch, from, to);
       if (this.#spend((to - from) >> 2)) yield;
     }
-    this.#places.set(this.#scratch.subarray(0, count), start);
+    this.places.set(this.#scratch.subarray(0, count), start);
     for (let from = 0; from < count; ) {
       const tieEnd = this.#nextTie(from, Math.min(count, from + PREFIX_SLICE), count);
       const tieRows = tieEnd - this.#tieStart;
@@ -199,20 +300,16 @@ export class KeySorter {
   /** How far rows [from, to) agree with the row before them: between `depth`, which is known, and `common`. */
   #commonPrefix(from: number, to: number, depth: number, common: number): number {
     const log = this.#log;
-    const places = this.#places;
-    const first = places[from - 1];
+    const first = this.places[from - 1];
     const firstBytes = log.bytesAt(first);
-    const firstStart = log.keyStartAt(first);
+    const firstStart = log.keyStartAt(first) + depth;
     let bytesCompared = 0;
-    for (let i = from; i < to; i++) {
-      const place = places[i];
-      const bytes = log.bytesAt(place);
-      const start = log.keyStartAt(place);
-      common = Math.min(common, log.keyLengthAt(place));
-      let same = depth;
-      while (same < common && bytes[start + same] === firstBytes[firstStart + same]) same++;
-      common = same;
-      bytesCompared += same - depth;
+    for (let i = from; i < to && common > depth; i++) {
+      const place = this.places[i];
+      const limit = Math.min(common, log.keyLengthAt(place)) - depth;
+      const same = commonLength(log.bytesAt(place), log.keyStartAt(place) + depth, firstBytes, firstStart, limit);
+      common = depth + same;
+      bytesCompared += same;
     }
     this.#units += bytesCompared / KEY_BYTES_PER_UNIT;
     return common;
@@ -221,7 +318,7 @@ export class KeySorter {
   /** Reads the 8 bytes at `depth` of the keys of rows [from, to) of the group at `start`; the order begins as it is. */
   #readPrefixes(start: number, from: number, to: number, depth: number): void {
     const log = this.#log;
-    const places = this.#places;
+    const places = this.places;
     const high = this.#high;
     const low = this.#low;
     const order = this.#order;
@@ -241,6 +338,13 @@ export class KeySorter {
     this.#highBits = highBits;
     this.#lowBits = lowBits;
   }
+}
+
+/** How many of the first `limit` bytes are equal. */
+export function commonLength(a: Uint8Array, aStart: number, b: Uint8Array, bStart: number, limit: number): number {
+  let same = 0;
+  while (same < limit && a[aStart + same] === b[bStart + same]) same++;
+  return same;
 }
 
 /** Four bytes at `start` as a big-endian word, zeros in place of those beyond the `left` that there are. */

@@ -8,10 +8,10 @@
 import { runSliced } from '../common/async.ts';
 import type { Clock } from '../common/clock.ts';
 import type { BlockCodec } from '../format/codecs.ts';
+import { chooseRowsPerCheck } from '../format/row-checks.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../format/row-flags.ts';
 import { type BuiltTable, TableBuilder, type TableFacts } from '../format/table-builder.ts';
 import type { FilterForm } from '../format/table-info.ts';
-import { chooseRowsPerCheck } from '../format/row-checks.ts';
 import type { Memtable } from './memtable.ts';
 import { addEntry } from './wal-writer.ts';
 

@@ -48,6 +48,8 @@ export interface PutOptions extends CallOptions {
   condition: PutCondition;
   /** ULID of this logical write, the same for all its attempts; kept as metadata so that a lost answer can be settled. */
   putId: string;
+  /** An earlier call with the same bytes and put id ended in doubt: a refusal may be due to ourselves and must be settled. */
+  resumed?: boolean;
 }
 
 export type PutCondition = 'any' | 'if-absent' | { ifMatch: string };

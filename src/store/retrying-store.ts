@@ -3,7 +3,8 @@
  * exponential backoff until a deadline, and a put whose answer was lost is decided by proof.
  *
  * Invariants:
- * - A refusal of the first attempt of a put is final: it is never retried and never hidden (fencing rests on it).
+ * - A refusal of the first attempt of a put is final: it is never retried and never hidden (fencing rests on it). A put that
+ *   resumes an earlier call is in doubt from its start.
  * - All attempts of a put send the same bytes and the same put id. A refusal after an attempt without an answer is settled
  *   by reading the object: the put id in its metadata, else all of its bytes, which hold the put id themselves. Empty bytes
  *   without metadata prove nothing and count as another's. An `If-Match` put of bytes without a put id counts as applied
@@ -101,7 +102,7 @@ class RetryingStore implements ObjectStore {
 
   async put(path: string, bytes: Uint8Array, options: PutOptions): Promise<PutOutcome> {
     const call = this.#call('put', path, options);
-    let doubt: { cause: unknown } | undefined;
+    let doubt: { cause: unknown } | undefined = options.resumed === true ? { cause: undefined } : undefined;
     for (;;) {
       let failure: DbError;
       try {

@@ -9,7 +9,7 @@ import type { Clock } from '../common/clock.ts';
 import type { Random } from '../common/random.ts';
 import { makeUlid } from '../common/ulid.ts';
 import { type ObjectStore, PUT_ID_METADATA, type PutCondition, type PutOutcome } from './object-store.ts';
-import { isTransient, storeErrorClass } from './store-error.ts';
+import { isTransient, storeError, storeErrorClass } from './store-error.ts';
 
 export interface StoreProfile {
   schemaVersion: 1;
@@ -202,7 +202,16 @@ class Probe {
 
   async #put(name: string, body: string, condition: PutCondition): Promise<PutOutcome> {
     const bytes = new TextEncoder().encode(body);
-    return this.#store.put(this.#path(name), bytes, { condition, putId: this.#newId(), ...this.#signal() });
+    const options = { condition, putId: this.#newId(), ...this.#signal() };
+    const outcome = await this.#store.put(this.#path(name), bytes, options);
+    // A lost answer says nothing about the store's promises.
+    if (outcome.outcome === 'unknown') throw this.#lostAnswer(name, outcome.cause);
+    return outcome;
+  }
+
+  #lostAnswer(name: string, cause: unknown): Error {
+    const message = 'the answer to a put was lost during the probe';
+    return storeError({ cls: 'unavailable', message, store: this.#store.name, path: this.#path(name), cause });
   }
 
   async #textOf(name: string): Promise<string | undefined> {

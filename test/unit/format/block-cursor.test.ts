@@ -238,6 +238,10 @@ describe('timestamps and sequence numbers', () => {
     }
   });
 
+  it('have an absent value that is less than every time', () => {
+    expect(NO_TS).toBeLessThan(-(2 ** 63));
+  });
+
   it('are NO_TS where none are stored, also behind a row that had them', () => {
     const rows = [
       sampleRow('a', 1, { flags: FLAG_CREATE | FLAG_EXPIRE, createTs: 5, expireTs: 6 }),

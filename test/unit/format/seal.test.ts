@@ -391,6 +391,13 @@ describe('a seal', () => {
     expect(() => decodeSeal(seal, -1, seal.length)).toThrow(BAD_SEAL);
   });
 
+  it('keeps what was read when the bytes change, also those of a Buffer', () => {
+    const seal = Buffer.from(WAL_SEAL_HEX, 'hex');
+    const { identity, wal } = decode(seal);
+    seal.fill(0xff);
+    expect([identity, wal]).toEqual([IDENTITY, WAL_SEAL.wal]);
+  });
+
   it('tells both checksums', () => {
     const seal = fromHex(WAL_SEAL_HEX);
     seal[30] ^= 1;

@@ -182,6 +182,14 @@ describe('probeStore', () => {
     expect(await probe(conflicts)).toMatchObject({ conditionalCreate: true });
   });
 
+  it('does not judge by lost answers', async () => {
+    const memory = new MemoryStore({ clock });
+    const rules = [{ op: 'put', path: /race-1/, action: 'apply-then-drop', nth: 1 }] as const;
+    const lossy = new FaultyStore(memory, { clock, rules: [...rules] });
+    await expect(probe(lossy)).rejects.toMatchObject({ code: 'STORE_DOWN' });
+    expect(await objectsOf(memory)).toEqual([]);
+  });
+
   it('throws when the store cannot be used, and cleans up as far as it can', async () => {
     const memory = new MemoryStore({ clock });
     const denied = new FaultyStore(memory, { clock, rules: [{ op: 'get', action: 'status:403' }] });

@@ -1,0 +1,76 @@
+/** Outages longer than every deadline: who waits is told, nothing is lost, and nobody takes his own objects for another's. */
+import { describe, expect, it } from 'vitest';
+import { SILENT_LOGGER } from '../../src/common/logger.ts';
+import { ManualClock } from '../../src/common/manual-clock.ts';
+import { SeededRandom } from '../../src/common/random.ts';
+import { MemoryStore, type ObjectStore, open } from '../../src/index.ts';
+
+/** A store that applies puts under `prefix` but answers none of them while `silent` is set. */
+function silentStore(inner: ObjectStore, prefix: string): { store: ObjectStore; silent: boolean } {
+  const control = { silent: false, store: undefined as unknown as ObjectStore };
+  control.store = {
+    name: inner.name,
+    conformance: 'known',
+    get: (p, o) => inner.get(p, o),
+    head: (p, o) => inner.head(p, o),
+    list: (p, o) => inner.list(p, o),
+    delete: (p, o) => inner.delete(p, o),
+    async put(path, bytes, o) {
+      const answer = await inner.put(path, bytes, o);
+      return control.silent && path.startsWith(prefix) ? { outcome: 'unknown', cause: new Error('no answer') } : answer;
+    },
+  };
+  return control;
+}
+
+async function setUp(prefix: string) {
+  const clock = new ManualClock();
+  const disk = new MemoryStore({ clock });
+  const control = silentStore(disk, prefix);
+  const options = { clock, random: new SeededRandom(1), logger: SILENT_LOGGER, timeoutMs: 5000 };
+  const db = await clock.runUntilSettled(open({ store: control.store, path: 'db' }, options));
+  return { clock, disk, control, options, db };
+}
+
+const bytes = (s: string) => new TextEncoder().encode(s);
+
+describe('an outage longer than every deadline', () => {
+  it('ends with unknown outcomes for waiting writers, then the log goes on without a takeover', async () => {
+    const { clock, disk, control, options, db } = await setUp('db/wal/');
+    await clock.runUntilSettled(db.put('a', '1'));
+    control.silent = true;
+    const failure = await clock.runUntilSettled(db.put('b', '2').catch((e) => e));
+    expect(failure).toMatchObject({ outcome: 'unknown', retryable: true });
+    await clock.advance(120_000);
+    control.silent = false;
+    await clock.advance(30_000);
+    await clock.runUntilSettled(db.put('c', '3'));
+    await clock.runUntilSettled(db.close());
+    const again = await clock.runUntilSettled(open({ store: disk, path: 'db' }, options));
+    for (const [k, v] of [
+      ['a', '1'],
+      ['b', '2'],
+      ['c', '3'],
+    ]) {
+      expect(await clock.runUntilSettled(again.get(k))).toEqual(bytes(v));
+    }
+  });
+
+  it('does not stop flushing for good when tables or manifests go unanswered', async () => {
+    for (const prefix of ['db/compacted/', 'db/manifest/']) {
+      const { clock, disk, control, options, db } = await setUp(prefix);
+      await clock.runUntilSettled(db.put('a', '1'));
+      control.silent = true;
+      const flush = db.flush({ type: 'memtable' }).catch((e) => e);
+      expect(await clock.runUntilSettled(flush)).toMatchObject({ code: 'DEADLINE' });
+      await clock.advance(60_000);
+      control.silent = false;
+      await clock.advance(30_000);
+      await clock.runUntilSettled(db.flush({ type: 'memtable' }));
+      await clock.runUntilSettled(db.close());
+      const again = await clock.runUntilSettled(open({ store: disk, path: 'db' }, options));
+      expect(await clock.runUntilSettled(again.get('a'))).toEqual(bytes('1'));
+      expect(await clock.runUntilSettled(again.estimateSize())).toMatchObject({ tables: 1 });
+    }
+  });
+});

@@ -1,0 +1,117 @@
+/**
+ * The golden databases opened for writing: what SlateDB wrote is read the same before and after we write to it, whichever
+ * version and forms it has. A segmented one is refused and left as it is.
+ */
+import { describe, expect, it } from 'vitest';
+import { IncompatibleError } from '../../src/common/errors.ts';
+import type { Db } from '../../src/db/db.ts';
+import { open, openReader } from '../../src/open.ts';
+import {
+  clockFrom,
+  copyGolden,
+  fileHashes,
+  type GoldenScanRow,
+  gathered,
+  goldenReadOptions,
+  goldenRowsByGet,
+  goldenScanRow,
+  goldenTime,
+} from '../support/golden-database.ts';
+import { type GoldenFixture, goldenFixtures } from '../support/golden-fixtures.ts';
+
+const fixtures = goldenFixtures();
+const isSegmented = (fixture: GoldenFixture) => fixture.name.endsWith('/segments');
+const NEW_ROWS = 10;
+const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** Just after everything in the database was written, so that its rows with a time to live are as live as they were then. */
+function timeOf({ expected }: GoldenFixture): number {
+  const rows = [...(expected.scan as GoldenScanRow[]), ...allStoredRows(expected)];
+  const tick = Number(expected.latest_manifest?.last_l0_clock_tick ?? 0);
+  return Math.max(tick, 1_795_000_000_000, ...rows.map((r) => Number(r.create_ts ?? 0))) + 1000;
+}
+
+function allStoredRows(expected: GoldenFixture['expected']): GoldenScanRow[] {
+  const objects: { rows: GoldenScanRow[] | 'omitted' }[] = [
+    ...(expected.wal ?? []),
+    ...(expected.compacted_ssts ?? []),
+    ...(expected.objects ?? []),
+  ];
+  return objects.flatMap((o) => (o.rows === 'omitted' ? [] : o.rows));
+}
+
+async function expectRows(db: Pick<Db, 'scan' | 'getWithMeta'>, expected: GoldenScanRow[]): Promise<void> {
+  const rows = await gathered(db.scan());
+  expect(rows.map(goldenScanRow)).toEqual(expected.map(({ key, value, seq }) => ({ key, value, seq })));
+  expect(await goldenRowsByGet(db, rows.map((r) => r.key))).toEqual(expected);
+  expect((await gathered(db.scan({ reverse: true }))).reverse()).toEqual(rows);
+}
+
+async function expectAbsent(db: Db, { expected }: GoldenFixture): Promise<void> {
+  const keys: Uint8Array[] = (expected.keys_expected_absent ?? []).map((hex: string) => Buffer.from(hex, 'hex'));
+  expect(await Promise.all(keys.map((key) => db.has(key)))).toEqual(keys.map(() => false));
+}
+
+/** Sorts behind the keys of all fixtures; each second one is overwritten later. */
+const newKey = (i: number) => `~shaledb-${i}`;
+
+async function writeRows(db: Db, round: number): Promise<GoldenScanRow[]> {
+  const rows: GoldenScanRow[] = [];
+  for (let i = 0; i < NEW_ROWS; i++) {
+    const { seq } = await db.put(newKey(i), `round ${round} row ${i}`);
+    const meta = await db.getWithMeta(newKey(i));
+    rows.push({
+      key: Buffer.from(newKey(i)).toString('hex'),
+      value: Buffer.from(`round ${round} row ${i}`).toString('hex'),
+      seq: String(seq),
+      create_ts: goldenTime(meta?.createTs),
+      expire_ts: null,
+    });
+  }
+  return rows;
+}
+
+describe.each(fixtures.filter((f) => !isSegmented(f)))('$name', (fixture) => {
+  const { expected } = fixture;
+
+  it.each(['auto', 'slatedb-0.17'] as const)('is written on under %s, and keeps its rows', async (compatibility) => {
+    using copy = copyGolden(fixture);
+    const options = { ...goldenReadOptions(expected), clock: clockFrom(timeOf(fixture)), logger: SILENT, compatibility };
+    let db = await open(copy.location, options);
+    await expectRows(db, expected.scan);
+    await expectAbsent(db, fixture);
+    let added = await writeRows(db, 1);
+    await expectRows(db, [...expected.scan, ...added]);
+    await db.flush({ type: 'memtable' });
+    await expectRows(db, [...expected.scan, ...added]);
+    await db.close();
+
+    db = await open(copy.location, options);
+    await expectRows(db, [...expected.scan, ...added]);
+    await expectAbsent(db, fixture);
+    added = await writeRows(db, 2);
+    await db.close();
+
+    const reader = await openReader(copy.location, goldenReadOptions(expected));
+    await expectRows(reader, [...expected.scan, ...added]);
+    await reader.close();
+  });
+});
+
+describe.each(fixtures.filter(isSegmented))('$name', (fixture) => {
+  it('is refused for writing, and nothing is written', async () => {
+    using copy = copyGolden(fixture);
+    const before = fileHashes(copy.directory);
+    const refused = await open(copy.location, { logger: SILENT }).then(
+      () => undefined,
+      (error) => error,
+    );
+    expect(refused).toBeInstanceOf(IncompatibleError);
+    expect(refused).toMatchObject({ code: 'SEGMENTS_UNSUPPORTED' });
+    expect(fileHashes(copy.directory)).toEqual(before);
+  });
+});
+
+it('three of the databases are segmented', () => {
+  expect(fixtures.filter(isSegmented).length).toBe(3);
+});

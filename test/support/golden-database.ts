@@ -1,0 +1,152 @@
+/**
+ * A copy of a golden database to open, and the values that reading it gives in the words of `expected.json`: bytes as hex, long
+ * ones as length and hash, 64-bit numbers as decimal strings.
+ */
+import { createHash } from 'node:crypto';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Clock } from '../../src/common/clock.ts';
+import { SYSTEM_CLOCK } from '../../src/common/clock.ts';
+import type { DatabaseLocation } from '../../src/db/database-stores.ts';
+import type { ValueWithMeta } from '../../src/db/reads.ts';
+import type { Block } from '../../src/format/block.ts';
+import { BlockCursor } from '../../src/format/block-cursor.ts';
+import { FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../../src/format/row-flags.ts';
+import type { MergeOperator } from '../../src/lsm/merge-operator.ts';
+import type { ScanRow } from '../../src/lsm/visible-rows.ts';
+import { LocalStore } from '../../src/store/local-store.ts';
+
+const GOLDEN = fileURLToPath(new URL('../golden/', import.meta.url));
+/** Longer byte strings stand in `expected.json` as length and hash. */
+const LONGEST_HEX_BYTES = 300;
+
+export interface GoldenCopy extends Disposable {
+  /** Of the copied `store` directory. */
+  directory: string;
+  location: DatabaseLocation;
+}
+
+/** Copies the store of a fixture into a temporary directory; disposing deletes it. */
+export function copyGolden(fixture: { name: string; expected: { db_path: string | { main: string } } }): GoldenCopy {
+  const directory = mkdtempSync(join(tmpdir(), 'shaledb-golden-'));
+  cpSync(join(GOLDEN, fixture.name, 'store'), directory, { recursive: true });
+  const path = fixture.expected.db_path;
+  const location =
+    typeof path === 'string'
+      ? { store: new LocalStore(directory), path }
+      : {
+          store: new LocalStore(join(directory, 'main')),
+          path: 'db',
+          walStore: { store: new LocalStore(join(directory, 'wal')), path: 'db' },
+        };
+  return { directory, location, [Symbol.dispose]: () => rmSync(directory, { recursive: true, force: true }) };
+}
+
+/** Every file below a directory with the hash of its content. */
+export function fileHashes(directory: string): Record<string, string> {
+  const files = readdirSync(directory, { recursive: true, withFileTypes: true }).filter((e) => e.isFile());
+  const paths = files.map((e) => join(e.parentPath, e.name)).sort();
+  return Object.fromEntries(paths.map((path) => [path.slice(directory.length + 1), sha256(readFileSync(path))]));
+}
+
+/** Appends the operand, as the merge operator of the fixtures does. */
+export const CONCAT: MergeOperator = {
+  merge: (_key, existing, operand) => new Uint8Array(Buffer.concat([existing ?? new Uint8Array(0), operand])),
+};
+
+/** The system's clock, moved so that it now shows `nowMs`: what expires and what does not is the same on every day. */
+export function clockFrom(nowMs: number): Clock {
+  const startMs = SYSTEM_CLOCK.monotonicMs();
+  return {
+    nowMs: () => nowMs + Math.floor(SYSTEM_CLOCK.monotonicMs() - startMs),
+    monotonicMs: () => SYSTEM_CLOCK.monotonicMs(),
+    setTimer: (delayMs, fn, ref) => SYSTEM_CLOCK.setTimer(delayMs, fn, ref),
+    yieldToLoop: () => SYSTEM_CLOCK.yieldToLoop(),
+  };
+}
+
+export type GoldenBytes = string | { len: number; sha256: string };
+
+export interface GoldenScanRow {
+  key: GoldenBytes;
+  value: GoldenBytes;
+  seq: string;
+  create_ts?: string | null;
+  expire_ts?: string | null;
+}
+
+export interface GoldenRow {
+  kind: 'Value' | 'Tombstone' | 'Merge';
+  key: GoldenBytes;
+  value: GoldenBytes | null;
+  seq: string;
+  create_ts: string | null;
+  expire_ts: string | null;
+}
+
+export function goldenBytesOf(bytes: Uint8Array): GoldenBytes {
+  if (bytes.length > LONGEST_HEX_BYTES) return { len: bytes.length, sha256: sha256(bytes) };
+  return Buffer.from(bytes).toString('hex');
+}
+
+export function goldenTime(ts: number | undefined): string | null {
+  return ts === undefined || ts === NO_TS ? null : String(ts);
+}
+
+/** Expired rows are among those expected, operands folded where an operator is named. */
+export function goldenReadOptions(expected: { merge_operator?: string | null; description: string }) {
+  const needsOperator = expected.merge_operator || /merge operator: concatenation/i.test(expected.description);
+  return { hideExpired: false, ...(needsOperator && { mergeOperator: CONCAT }) };
+}
+
+export async function gathered(rows: AsyncIterable<ScanRow>): Promise<ScanRow[]> {
+  const out: ScanRow[] = [];
+  for await (const row of rows) out.push(row);
+  return out;
+}
+
+/** A row of a scan; those of `expected.json` have times besides, which only a get tells. */
+export function goldenScanRow(row: ScanRow): GoldenScanRow {
+  return { key: goldenBytesOf(row.key), value: goldenBytesOf(row.value), seq: String(row.seq) };
+}
+
+/** The keys got one by one, as rows with times; a key that is not found, or found beside damage, is no row. */
+export function goldenRowsByGet(
+  reads: { getWithMeta(key: Uint8Array): Promise<ValueWithMeta | undefined> },
+  keys: readonly Uint8Array[],
+): Promise<(GoldenScanRow | { missing: GoldenBytes })[]> {
+  return Promise.all(
+    keys.map(async (key) => {
+      const found = await reads.getWithMeta(key);
+      if (found === undefined || found.possiblyStale || found.findings.length > 0) return { missing: goldenBytesOf(key) };
+      const { value, seq, createTs, expireTs } = found;
+      return { ...goldenScanRow({ key, value, seq }), create_ts: goldenTime(createTs), expire_ts: goldenTime(expireTs) };
+    }),
+  );
+}
+
+/** All rows of a block, in stored order. */
+export function rowsOfBlock(block: Block): GoldenRow[] {
+  const cursor = new BlockCursor();
+  cursor.attach(block);
+  const rows: GoldenRow[] = [];
+  for (let ok = cursor.first(); ok; ok = cursor.next()) {
+    const isTombstone = (cursor.flags & FLAG_TOMBSTONE) !== 0;
+    const value = block.bytes.subarray(cursor.valueStart, cursor.valueStart + cursor.valueLength);
+    rows.push({
+      kind: isTombstone ? 'Tombstone' : (cursor.flags & FLAG_MERGE) !== 0 ? 'Merge' : 'Value',
+      key: goldenBytesOf(cursor.key.subarray(0, cursor.keyLength)),
+      value: isTombstone ? null : goldenBytesOf(value),
+      seq: String(cursor.seq),
+      create_ts: goldenTime(cursor.createTs),
+      expire_ts: goldenTime(cursor.expireTs),
+    });
+  }
+  return rows;
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
