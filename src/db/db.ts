@@ -263,11 +263,15 @@ export class Db {
   async #within(work: Promise<void>, timeoutMs: number, call: string, option = 'timeoutMs'): Promise<void> {
     ignoreRejection(work);
     const timer = new AbortController();
-    const { clock } = this.#p.state;
+    const { clock, where } = this.#p.state;
     const deadline = sleep(clock, timeoutMs, timer.signal).then(() => {
-      throw new UnavailableError('DEADLINE', `${call} did not finish within ${timeoutMs} ms (option ${option}).`, {
-        outcome: 'unknown',
-      });
+      throw new UnavailableError(
+        'DEADLINE',
+        `${where}: ${call} did not finish within ${timeoutMs} ms (option ${option}).`,
+        {
+          outcome: 'unknown',
+        },
+      );
     });
     ignoreRejection(deadline);
     try {
@@ -280,7 +284,7 @@ export class Db {
   #assertServing(): void {
     const { state } = this.#p;
     if (state.ended !== undefined) throw state.ended;
-    if (this.#closing !== undefined) throw new ClosedError('CLOSED', 'The database is being closed.');
+    if (this.#closing !== undefined) throw new ClosedError('CLOSED', `${state.where}: the database is being closed.`);
   }
 
   /** Looks for manifests of others while this database writes: a takeover is sure to be seen only because of this. */

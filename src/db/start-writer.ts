@@ -1,4 +1,5 @@
 /** Puts the parts of a writer together around what the opening found, and replays the log. */
+import { UnavailableError } from '../common/errors.ts';
 import { nextInt } from '../common/random.ts';
 import { loadCodec } from '../format/codecs.ts';
 import { ManifestLog } from '../lsm/manifest-log.ts';
@@ -27,6 +28,7 @@ export async function startWriter(
   const tick = Number(manifest.lastL0ClockTick);
   const state = new WriteState(
     options,
+    stores.main.name,
     tableStore.view(manifest),
     { lastSeq: manifest.lastL0Seq, lastTickMs: Math.max(0, tick) },
     () => nextInt(random, 2 ** 31),
@@ -76,7 +78,12 @@ export async function startWriter(
   }
   let db: Db | undefined;
   const writer = new Writer({ state, wal, tables, onWrite: () => db?.noteWrite() });
-  await replay(opened, state, writer, tables);
+  try {
+    await replay(opened, state, writer, tables);
+  } catch (error) {
+    state.fail(error);
+    throw error;
+  }
   wal?.startAt(state.active, state.active.rowCount);
   db = new Db({ stores, state, writer, wal, tables, tableStore, manifests, onClosed });
   return db;
@@ -104,8 +111,28 @@ async function replay(
     if (frozen !== undefined) frozen.lastWalId = id;
     tables.advance();
     while (state.unflushedBytes > options.maxUnflushedBytes && state.frozen.length > 0) {
-      await new Promise<void>((resolve) => state.onSpace(resolve));
-      state.assertServing();
+      await spaceFreed(state);
     }
   }
+}
+
+/** The next moment at which memory is freed; rejects if the store takes no table for longer than any call may last. */
+async function spaceFreed(state: WriteState): Promise<void> {
+  const { clock, options } = state;
+  await new Promise<void>((resolve, reject) => {
+    const timer = clock.setTimer(options.timeoutMs, () =>
+      reject(
+        new UnavailableError(
+          'DEADLINE',
+          `${state.where}: the log holds more rows than fit into memory, and the store took no table within ${options.timeoutMs} ms (option timeoutMs).`,
+          { outcome: 'unknown' },
+        ),
+      ),
+    );
+    state.onSpace(() => {
+      timer.cancel();
+      resolve();
+    });
+  });
+  state.assertServing();
 }

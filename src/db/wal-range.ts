@@ -30,6 +30,8 @@ export class WalRange {
   #keptBytes = 0;
   #from = 1;
   #end = 0;
+  /** Rows at or below it are in tables. */
+  #floorSeq = 0;
 
   constructor(store: ObjectStore, options: ResolvedOptions) {
     this.#store = store;
@@ -66,6 +68,7 @@ export class WalRange {
   async load(newest: LoadedManifest): Promise<void> {
     const { manifest } = newest;
     this.#from = manifest.replayAfterWalId + 1;
+    this.#floorSeq = manifest.lastL0Seq;
     const listed = await this.#list(manifest.replayAfterWalId);
     const witnessed = Math.max(manifest.walIdLastSeen, newest.seal?.manifest?.walTail.id ?? 0);
     this.#end = Math.max(manifest.replayAfterWalId, witnessed, ...listed.keys());
@@ -156,7 +159,8 @@ export class WalRange {
     let object = this.#results.get(id)?.object as WalObject;
     if (this.#dropped.has(id)) {
       const again = await this.#read(id);
-      if (again?.object === undefined) throw walDamage(this.#from, this.#end, again?.findings ?? [], this.#inOrder());
+      if (again?.object === undefined)
+        throw walDamage(this.#from, this.#end, again?.findings ?? [], this.#inOrder(), this.#floorSeq);
       object = again.object;
     }
     const digest = this.digestOf(id);
@@ -189,7 +193,7 @@ export class WalRange {
     if (rolledBack !== undefined) errors.push(...rolledBack.findings);
     if (errors.length === 0) return undefined;
     if (rolledBack !== undefined && errors.length === rolledBack.findings.length) return rolledBack;
-    return walDamage(this.#from, this.#end, errors, results);
+    return walDamage(this.#from, this.#end, errors, results, this.#floorSeq);
   }
 
   /** Objects of the log that know a newer manifest or epoch than the one in use: manifests are missing. */
@@ -256,6 +260,7 @@ export function walDamage(
   end: number,
   findings: readonly Finding[],
   results: readonly (WalReadResult | undefined)[],
+  floorSeq: number,
 ): WalCorruptionError {
   const damaged = new Set<number>();
   const missing: bigint[] = [];
@@ -275,7 +280,7 @@ export function walDamage(
       end: BigInt(end),
       damagedIds: [...damaged].sort((a, b) => a - b).map(BigInt),
       missingIds: missing,
-      lostSeqs: lostSeqs(results, damaged),
+      lostSeqs: lostSeqs(results, damaged, floorSeq),
       recoverableRows,
     },
   );
@@ -285,9 +290,10 @@ export function walDamage(
 function lostSeqs(
   results: readonly (WalReadResult | undefined)[],
   damaged: ReadonlySet<number>,
+  floorSeq: number,
 ): { min: bigint; max: bigint }[] {
   const out: { min: bigint; max: bigint }[] = [];
-  let lastSeq = 0;
+  let lastSeq = floorSeq;
   let isOpen = false;
   for (const r of results) {
     const isBad = r === undefined || damaged.has(r.id);

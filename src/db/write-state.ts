@@ -34,6 +34,8 @@ export interface FrozenMemtable {
 
 export class WriteState {
   readonly options: ResolvedOptions;
+  /** Name of the store with the path of the database, for messages. */
+  readonly where: string;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly waiters: DurabilityWaiters;
@@ -60,11 +62,13 @@ export class WriteState {
 
   constructor(
     options: ResolvedOptions,
+    where: string,
     tree: TreeView,
     start: { lastSeq: number; lastTickMs: number },
     memtableSeed: () => number,
   ) {
     this.options = options;
+    this.where = where;
     this.clock = options.clock;
     this.logger = options.logger;
     this.waiters = new DurabilityWaiters(options.clock, options.timeoutMs);
@@ -136,14 +140,16 @@ export class WriteState {
     else {
       const error = isDbError(cause) ? cause : new InternalError(`Unexpected failure: ${String(cause)}`, { cause });
       this.#end(
-        new ClosedError('FAILED', `The database stopped working: ${error.message} Open it again.`, { cause: error }),
+        new ClosedError('FAILED', `${this.where}: the database stopped working: ${error.message} Open it again.`, {
+          cause: error,
+        }),
       );
     }
   }
 
   /** Stops everything because the user asked for it. */
   close(): void {
-    if (this.ended === undefined) this.#end(new ClosedError('CLOSED', 'The database is closed.'));
+    if (this.ended === undefined) this.#end(new ClosedError('CLOSED', `${this.where}: the database is closed.`));
   }
 
   #end(error: DbError): void {

@@ -296,7 +296,7 @@ function notApplied(signal: AbortSignal): AbortError {
 function overloaded(state: WriteState, timeoutMs: number): UnavailableError {
   return new UnavailableError(
     'OVERLOADED',
-    `The write was not admitted within ${timeoutMs} ms (option writeTimeoutMs): ${state.unflushedBytes} bytes wait to be flushed, the limit is ${state.options.maxUnflushedBytes} (option maxUnflushedBytes). It was not applied.`,
+    `${state.where}: the write was not admitted within ${timeoutMs} ms (option writeTimeoutMs): ${state.unflushedBytes} bytes wait to be flushed, the limit is ${state.options.maxUnflushedBytes} (option maxUnflushedBytes). It was not applied.`,
     { outcome: 'not-applied', details: { unflushedBytes: state.unflushedBytes } },
   );
 }

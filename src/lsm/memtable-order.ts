@@ -40,19 +40,11 @@ class Leaf {
   depth = 0;
   /** The four bytes of each key behind `depth`; made by the first search in the leaf. */
   prefixes: Uint32Array | undefined = undefined;
-  /** The first key. */
-  firstBytes: Uint8Array;
-  firstStart: number;
-  firstLength: number;
 
-  constructor(log: MemtableLog, places: Int32Array, count: number, owned: boolean) {
+  constructor(places: Int32Array, count: number, owned: boolean) {
     this.places = places;
     this.count = count;
     this.owned = owned;
-    const first = places[0];
-    this.firstBytes = log.bytesAt(first);
-    this.firstStart = log.keyStartAt(first);
-    this.firstLength = log.keyLengthAt(first);
   }
 }
 
@@ -125,8 +117,8 @@ export class MemtableOrder {
     const leaves: Leaf[] = [];
     for (let from = 0; from < keys; from += LEAF_KEYS) {
       const end = Math.min(keys, from + LEAF_KEYS);
-      const leaf = new Leaf(log, places.subarray(from, end), end - from, false);
-      top[leaves.length] = topPrefix(leaf, topDepth);
+      const leaf = new Leaf(places.subarray(from, end), end - from, false);
+      top[leaves.length] = this.#topPrefix(leaf, topDepth);
       leaves.push(leaf);
       if (leaves.length % 1024 === 0) yield;
     }
@@ -180,9 +172,9 @@ export class MemtableOrder {
   #insertFirst(place: number): void {
     const places = new Int32Array(LEAF_CAPACITY);
     places[0] = place;
-    const leaf = new Leaf(this.#log, places, 1, true);
+    const leaf = new Leaf(places, 1, true);
     leaf.prefixes = new Uint32Array(LEAF_CAPACITY);
-    leaf.depth = leaf.firstLength;
+    leaf.depth = this.#log.keyLengthAt(place);
     this.leaves.push(leaf);
     this.#leafBytes += LEAF_BYTES + places.byteLength * 2;
     this.#fillTop();
@@ -198,13 +190,8 @@ export class MemtableOrder {
     }
     places[at] = place;
     leaf.count = count + 1;
-    if (at === 0) {
-      // Only the very first leaf is entered at its start.
-      leaf.firstBytes = bytes;
-      leaf.firstStart = start;
-      leaf.firstLength = length;
-      this.#setTop(0);
-    }
+    // Only the very first leaf is ever entered at its start.
+    if (at === 0) this.#setTop(0);
     if (at === 0 || at === count) {
       const depth = this.#commonPrefix(places[0], places[count]);
       if (depth < leaf.depth) {
@@ -240,7 +227,7 @@ export class MemtableOrder {
     const keep = atEnd ? leaf.count - 1 : leaf.count >> 1;
     const places = new Int32Array(LEAF_CAPACITY);
     places.set(leaf.places.subarray(keep, leaf.count));
-    const right = new Leaf(this.#log, places, leaf.count - keep, true);
+    const right = new Leaf(places, leaf.count - keep, true);
     right.prefixes = new Uint32Array(LEAF_CAPACITY);
     right.prefixes.set(leaf.prefixes!.subarray(keep, leaf.count));
     right.depth = leaf.depth;
@@ -283,7 +270,7 @@ export class MemtableOrder {
   #fillTop(): void {
     const leaves = this.leaves;
     this.#topDepth = this.#commonPrefix(leaves[0].places[0], leaves[leaves.length - 1].places[0]);
-    for (let i = 0; i < leaves.length; i++) this.#top[i] = topPrefix(leaves[i], this.#topDepth);
+    for (let i = 0; i < leaves.length; i++) this.#top[i] = this.#topPrefix(leaves[i], this.#topDepth);
   }
 
   /** Enters the first key of an outermost leaf, which may have less in common with the others, or of any leaf. */
@@ -296,7 +283,7 @@ export class MemtableOrder {
         return;
       }
     }
-    this.#top[at] = topPrefix(leaves[at], this.#topDepth);
+    this.#top[at] = this.#topPrefix(leaves[at], this.#topDepth);
   }
 
   #insertTop(at: number): void {
@@ -310,6 +297,12 @@ export class MemtableOrder {
     this.#setTop(at);
   }
 
+  #topPrefix(leaf: Leaf, depth: number): number {
+    const log = this.#log;
+    const first = leaf.places[0];
+    return prefix48(log.bytesAt(first), log.keyStartAt(first) + depth, log.keyLengthAt(first) - depth);
+  }
+
   // ---- search
 
   /** Finds the position of the first key >= `bytes[start, start + length)` into `leafAt` and `indexAt`. */
@@ -321,14 +314,14 @@ export class MemtableOrder {
 
   /** The last leaf whose first key is <= the given key, or -1. */
   #lastLeafUpTo(bytes: Uint8Array, start: number, length: number): number {
+    const log = this.#log;
     const leaves = this.leaves;
     let high = leaves.length;
     if (high === 0) return -1;
     const depth = this.#topDepth;
-    const common = commonLength(bytes, start, leaves[0].firstBytes, leaves[0].firstStart, Math.min(length, depth));
+    const common = this.#sharedWithFirst(leaves[0], bytes, start, Math.min(length, depth));
     if (common < depth) {
-      if (common === length) return -1;
-      return bytes[start + common] < leaves[0].firstBytes[leaves[0].firstStart + common] ? -1 : high - 1;
+      return log.compareKey(leaves[0].places[0], bytes, start, length, common) > 0 ? -1 : high - 1;
     }
     const prefix = prefix48(bytes, start + depth, length - depth);
     const top = this.#top;
@@ -336,7 +329,10 @@ export class MemtableOrder {
     while (low < high) {
       const middle = (low + high) >>> 1;
       const other = top[middle];
-      if (other < prefix || (other === prefix && compareFirst(leaves[middle], bytes, start, length, depth) <= 0)) {
+      if (
+        other < prefix ||
+        (other === prefix && log.compareKey(leaves[middle].places[0], bytes, start, length, depth) <= 0)
+      ) {
         low = middle + 1;
       } else {
         high = middle;
@@ -355,8 +351,7 @@ export class MemtableOrder {
     }
     const depth = leaf.depth;
     // A key that differs from the leaf's common prefix is greater than all of it, as it is not less than the first.
-    const common = commonLength(bytes, start, leaf.firstBytes, leaf.firstStart, Math.min(length, depth));
-    if (common < depth) return leaf.count;
+    if (this.#sharedWithFirst(leaf, bytes, start, Math.min(length, depth)) < depth) return leaf.count;
     const prefix = paddedWord(bytes, start + depth, length - depth);
     const places = leaf.places;
     let low = 0;
@@ -375,23 +370,22 @@ export class MemtableOrder {
     }
     return low;
   }
+
+  /** How many of the first `limit` bytes a key shares with a leaf's first key. */
+  #sharedWithFirst(leaf: Leaf, bytes: Uint8Array, start: number, limit: number): number {
+    const log = this.#log;
+    const first = leaf.places[0];
+    return commonLength(
+      log.bytesAt(first),
+      log.keyStartAt(first),
+      bytes,
+      start,
+      Math.min(limit, log.keyLengthAt(first)),
+    );
+  }
 }
 
 /** Six bytes at `start` as a number, zeros in place of those beyond the `left` that there are. */
 function prefix48(bytes: Uint8Array, start: number, left: number): number {
   return paddedWord(bytes, start, left) * 0x10000 + (paddedWord(bytes, start + 4, left - 4) >>> 16);
-}
-
-function topPrefix(leaf: Leaf, depth: number): number {
-  return prefix48(leaf.firstBytes, leaf.firstStart + depth, leaf.firstLength - depth);
-}
-
-/** Compares a leaf's first key with another that agrees in the first `depth` bytes. */
-function compareFirst(leaf: Leaf, bytes: Uint8Array, start: number, length: number, depth: number): number {
-  const n = Math.min(leaf.firstLength, length);
-  for (let i = depth; i < n; i++) {
-    const d = leaf.firstBytes[leaf.firstStart + i] - bytes[start + i];
-    if (d !== 0) return d;
-  }
-  return leaf.firstLength - length;
 }

@@ -19,7 +19,6 @@ import {
   locateFindings,
   makeFinding,
 } from '../common/errors.ts';
-import type { Ulid } from '../common/ulid.ts';
 import { ulidFromBytes } from '../common/ulid.ts';
 import { type Block, decodeBlock } from '../format/block.ts';
 import { type BlockCodec, loadCodec } from '../format/codecs.ts';
@@ -127,6 +126,7 @@ export class TableReader implements CacheOwner {
       decode: (bytes) => this.#decodeTail(bytes, base, codec),
       missing: () => this.#missing(),
       location: { object: this.#object(), during: 'get', affects: { keys: this.keyRange() } },
+      store: this.#store.name,
       rereads: REREAD_AT_ONCE,
       wait: NO_WAIT,
     });
@@ -327,6 +327,7 @@ export class TableReader implements CacheOwner {
       },
       missing: () => this.#missing(),
       location: { object: this.#object(), during: 'get', offset, affects: { keys: this.blockKeyRange(i, meta) } },
+      store: this.#store.name,
       rereads: REREAD_AT_ONCE,
       wait: NO_WAIT,
     });
@@ -354,9 +355,13 @@ export class TableReader implements CacheOwner {
       affects: { keys: this.keyRange() },
       during: 'get',
     });
-    return new CorruptionError(`${this.path}: the table is missing although the manifest names it`, [finding], {
-      details: { path: this.path, missingTable: this.ref.id as Ulid },
-    });
+    return new CorruptionError(
+      `${this.#store.name}: ${this.path}: the table is missing although the manifest names it`,
+      [finding],
+      {
+        details: { store: this.#store.name, path: this.path },
+      },
+    );
   }
 
   /** Keys the table may hold, as far as the manifest knows. */

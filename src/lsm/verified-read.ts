@@ -13,6 +13,8 @@ export interface VerifiedRead<T> {
   /** The error for an absent object. */
   missing(): CorruptionError;
   location: Location;
+  /** Name of the store, for the message. */
+  store: string;
   /** Waits before the second, third ... look, in ms; its length is the number of further looks. */
   rereads: readonly number[];
   wait(ms: number): Promise<void>;
@@ -35,16 +37,21 @@ export async function readVerified<T>(job: VerifiedRead<T>): Promise<T> {
         await job.wait(job.rereads[attempt]);
         continue;
       }
-      throw withReads(error, job.location, { attempts: attempt + 1, identical, pastCaches: true });
+      throw withReads(error, job, { attempts: attempt + 1, identical, pastCaches: true });
     }
   }
 }
 
-function withReads(error: CorruptionError, location: Location, reads: Finding['reads']): CorruptionError {
+function withReads(
+  error: CorruptionError,
+  job: { location: Location; store: string },
+  reads: Finding['reads'],
+): CorruptionError {
+  const { location, store } = job;
   const findings = locateFindings(error, { ...location, reads }).map((f) => ({
     ...f,
     origin: reads.identical && reads.attempts > 1 ? ('at-rest' as const) : f.origin,
   }));
-  const message = `${location.object.path}: ${error.message}`;
-  return new CorruptionError(message, findings, { details: { ...error.details, path: location.object.path } });
+  const message = `${store}: ${location.object.path}: ${error.message}`;
+  return new CorruptionError(message, findings, { details: { ...error.details, store, path: location.object.path } });
 }

@@ -309,7 +309,7 @@ describe('an idle database', () => {
     const world = slowWorld();
     const { db, line } = await world.connect({ manifestPollIntervalMs: 1000 });
     line.take();
-    for (let i = 0; i < 50; i++) {
+    for (let i = 0; i < 47; i++) {
       await world.run(db.put(keyOf(i), 'value'));
       await world.clock.advance(80);
     }

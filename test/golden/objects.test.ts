@@ -18,7 +18,13 @@ import { listManifestIds, loadManifest } from '../../src/lsm/manifest-store.ts';
 import { type TableMeta, TableReader } from '../../src/lsm/table-reader.ts';
 import { readWalObject } from '../../src/lsm/wal-object.ts';
 import { MemoryStore } from '../../src/store/memory-store.ts';
-import { type GoldenBytes, type GoldenRow, goldenBytesOf, rowsOfBlock } from '../support/golden-database.ts';
+import {
+  type GoldenBytes,
+  type GoldenRow,
+  goldenBytesOf,
+  goldenInMemory,
+  rowsOfBlock,
+} from '../support/golden-database.ts';
 import { type GoldenFixture, goldenFixtures } from '../support/golden-fixtures.ts';
 
 /** What `expected.json` says about a table or WAL object; constructed ones come with less. */
@@ -155,12 +161,16 @@ function expectMeta({ index, filter, stats }: TableMeta, expected: ExpectedObjec
 
 it('all tables and WAL objects of the databases are described', () => {
   for (const fixture of fixtures) {
-    const described = [...expectedObjects(fixture, 'wal'), ...expectedObjects(fixture, 'compacted')].map((o) => o.object);
-    const stored = fixture.objects.map((o) => o.path).filter((path) => path.endsWith('.sst') && !path.startsWith('parent/wal/'));
+    const described = [...expectedObjects(fixture, 'wal'), ...expectedObjects(fixture, 'compacted')].map(
+      (o) => o.object,
+    );
+    const stored = fixture.objects
+      .map((o) => o.path)
+      .filter((path) => path.endsWith('.sst') && !path.startsWith('parent/wal/'));
     expect(described.sort(), fixture.name).toEqual(stored.sort());
   }
   const count = (directory: 'wal' | 'compacted') => fixtures.flatMap((f) => expectedObjects(f, directory)).length;
-  expect({ wal: count('wal'), compacted: count('compacted') }).toEqual({ wal: 0, compacted: 0 });
+  expect({ wal: count('wal'), compacted: count('compacted') }).toEqual({ wal: 170, compacted: 125 });
 });
 
 describe.each(fixtures)('$name', (fixture) => {
@@ -184,13 +194,13 @@ describe.each(fixtures)('$name', (fixture) => {
   });
 
   it('has the newest manifest that is expected', async () => {
-    const store = new MemoryStore();
-    for (const { path, bytes } of fixture.objects) {
-      await store.put(path, bytes, { condition: 'any', putId: '00000000000000000000000000' });
-    }
-    const root = prefixedStore(store, fixture.expected.db_path.main ?? fixture.expected.db_path);
+    const { store, path: rootPath } = await goldenInMemory(fixture);
+    const root = prefixedStore(store, rootPath);
     const id = (await listManifestIds(root)).at(-1)!;
-    const path = fixture.objects.map((o) => o.path).filter((p) => p.includes('/manifest/') && !p.startsWith('parent')).at(-1)!;
+    const path = fixture.objects
+      .map((o) => o.path)
+      .filter((p) => p.includes('/manifest/') && !p.startsWith('parent'))
+      .at(-1)!;
     const { manifest, seal } = loadManifest(id, bytesOf(fixture, path));
     expect(Number(path.slice(-29, -9))).toBe(id);
     expect(seal).toBeUndefined();
@@ -223,7 +233,10 @@ describe.each(fixtures)('$name', (fixture) => {
       sequence_tracker_hex: latest.sequence_tracker_hex,
       initialized: latest.initialized,
       l0: latest.l0.map((v: { id: string }) => v.id),
-      compacted: latest.compacted.map((r: { id: number; ssts: { id: string }[] }) => ({ id: r.id, ssts: r.ssts.map((v) => v.id) })),
+      compacted: latest.compacted.map((r: { id: number; ssts: { id: string }[] }) => ({
+        id: r.id,
+        ssts: r.ssts.map((v) => v.id),
+      })),
       checkpoints: latest.checkpoints.map((c: { id: string }) => c.id),
     });
   });

@@ -17,7 +17,17 @@ import { applyRows } from '../../src/db/replay.ts';
 import { manifestPath, parseWalPath, walPath } from '../../src/format/object-names.ts';
 import { openReader } from '../../src/open.ts';
 import { prefixedStore } from '../../src/store/prefixed-store.ts';
-import {CONCAT,copyGolden,fileHashes,gathered,type GoldenScanRow,goldenBytesOf,goldenReadOptions,goldenRowsByGet,goldenScanRow} from '../support/golden-database.ts';
+import {
+  CONCAT,
+  copyGolden,
+  fileHashes,
+  gathered,
+  type GoldenScanRow,
+  goldenBytesOf,
+  goldenReadOptions,
+  goldenRowsByGet,
+  goldenScanRow,
+} from '../support/golden-database.ts';
 import { goldenFixture, goldenFixtures } from '../support/golden-fixtures.ts';
 
 const fixtures = goldenFixtures();
@@ -92,7 +102,13 @@ async function scanAt(name: string, maxSeq: number, reverse: boolean): Promise<S
   for (const handles of sourcesInRange(tables.view(manifest), undefined, undefined)) {
     sources.push(new TableCursor(handles, { reverse }));
   }
-  const options = { range: { gte: undefined, lt: undefined }, reverse, maxSeq, nowMs: undefined, mergeOperator: CONCAT };
+  const options = {
+    range: { gte: undefined, lt: undefined },
+    reverse,
+    maxSeq,
+    nowMs: undefined,
+    mergeOperator: CONCAT,
+  };
   const visible = new VisibleRows(new MergeCursor(sources, reverse), options);
   const rows: ScanRow[] = [];
   for (;;) {

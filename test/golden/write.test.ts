@@ -4,6 +4,8 @@
  */
 import { describe, expect, it } from 'vitest';
 import { IncompatibleError } from '../../src/common/errors.ts';
+import type { DatabaseLocation } from '../../src/db/database-stores.ts';
+import type { Compatibility } from '../../src/db/options.ts';
 import type { Db } from '../../src/db/db.ts';
 import { open, openReader } from '../../src/open.ts';
 import {
@@ -12,6 +14,7 @@ import {
   fileHashes,
   type GoldenScanRow,
   gathered,
+  goldenInMemory,
   goldenReadOptions,
   goldenRowsByGet,
   goldenScanRow,
@@ -43,7 +46,12 @@ function allStoredRows(expected: GoldenFixture['expected']): GoldenScanRow[] {
 async function expectRows(db: Pick<Db, 'scan' | 'getWithMeta'>, expected: GoldenScanRow[]): Promise<void> {
   const rows = await gathered(db.scan());
   expect(rows.map(goldenScanRow)).toEqual(expected.map(({ key, value, seq }) => ({ key, value, seq })));
-  expect(await goldenRowsByGet(db, rows.map((r) => r.key))).toEqual(expected);
+  expect(
+    await goldenRowsByGet(
+      db,
+      rows.map((r) => r.key),
+    ),
+  ).toEqual(expected);
   expect((await gathered(db.scan({ reverse: true }))).reverse()).toEqual(rows);
 }
 
@@ -52,51 +60,64 @@ async function expectAbsent(db: Db, { expected }: GoldenFixture): Promise<void> 
   expect(await Promise.all(keys.map((key) => db.has(key)))).toEqual(keys.map(() => false));
 }
 
-/** Sorts behind the keys of all fixtures; each second one is overwritten later. */
+/** Sorts behind the keys of all fixtures. */
 const newKey = (i: number) => `~shaledb-${i}`;
 
-async function writeRows(db: Db, round: number): Promise<GoldenScanRow[]> {
-  const rows: GoldenScanRow[] = [];
-  for (let i = 0; i < NEW_ROWS; i++) {
-    const { seq } = await db.put(newKey(i), `round ${round} row ${i}`);
-    const meta = await db.getWithMeta(newKey(i));
-    rows.push({
-      key: Buffer.from(newKey(i)).toString('hex'),
-      value: Buffer.from(`round ${round} row ${i}`).toString('hex'),
-      seq: String(seq),
-      create_ts: goldenTime(meta?.createTs),
-      expire_ts: null,
-    });
-  }
-  return rows;
+function writeRows(db: Db, round: number): Promise<GoldenScanRow[]> {
+  return Promise.all(
+    Array.from({ length: NEW_ROWS }, async (_, i) => {
+      const value = `round ${round} row ${i}`;
+      const { seq } = await db.put(newKey(i), value);
+      const meta = await db.getWithMeta(newKey(i));
+      return {
+        key: Buffer.from(newKey(i)).toString('hex'),
+        value: Buffer.from(value).toString('hex'),
+        seq: String(seq),
+        create_ts: goldenTime(meta?.createTs),
+        expire_ts: null,
+      };
+    }),
+  );
 }
 
 describe.each(fixtures.filter((f) => !isSegmented(f)))('$name', (fixture) => {
-  const { expected } = fixture;
-
-  it.each(['auto', 'slatedb-0.17'] as const)('is written on under %s, and keeps its rows', async (compatibility) => {
+  it('is written on in a directory, and keeps its rows', async () => {
     using copy = copyGolden(fixture);
-    const options = { ...goldenReadOptions(expected), clock: clockFrom(timeOf(fixture)), logger: SILENT, compatibility };
-    let db = await open(copy.location, options);
-    await expectRows(db, expected.scan);
-    await expectAbsent(db, fixture);
-    let added = await writeRows(db, 1);
-    await expectRows(db, [...expected.scan, ...added]);
-    await db.flush({ type: 'memtable' });
-    await expectRows(db, [...expected.scan, ...added]);
-    await db.close();
+    await expectWritable(fixture, copy.location, 'auto');
+  });
 
-    db = await open(copy.location, options);
-    await expectRows(db, [...expected.scan, ...added]);
-    await expectAbsent(db, fixture);
-    added = await writeRows(db, 2);
-    await db.close();
-
-    const reader = await openReader(copy.location, goldenReadOptions(expected));
-    await expectRows(reader, [...expected.scan, ...added]);
-    await reader.close();
+  it.each(['slatedb-0.12', 'slatedb-0.17'] as const)('is written on as %s writes', async (compatibility) => {
+    await expectWritable(fixture, await goldenInMemory(fixture), compatibility);
   });
 });
+
+async function expectWritable(
+  fixture: GoldenFixture,
+  location: DatabaseLocation,
+  compatibility: Compatibility,
+): Promise<void> {
+  const expected = fixture.expected.scan as GoldenScanRow[];
+  const readOptions = goldenReadOptions(fixture.expected);
+  const options = { ...readOptions, clock: clockFrom(timeOf(fixture)), logger: SILENT, compatibility };
+  let db = await open(location, options);
+  await expectRows(db, expected);
+  await expectAbsent(db, fixture);
+  const first = await writeRows(db, 1);
+  await expectRows(db, [...expected, ...first]);
+  await db.flush({ type: 'memtable' });
+  await expectRows(db, [...expected, ...first]);
+  await db.close();
+
+  db = await open(location, options);
+  await expectRows(db, [...expected, ...first]);
+  await expectAbsent(db, fixture);
+  const second = await writeRows(db, 2);
+  await db.close();
+
+  const reader = await openReader(location, readOptions);
+  await expectRows(reader, [...expected, ...second]);
+  await reader.close();
+}
 
 describe.each(fixtures.filter(isSegmented))('$name', (fixture) => {
   it('is refused for writing, and nothing is written', async () => {

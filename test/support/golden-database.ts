@@ -17,8 +17,12 @@ import { FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../../src/format/row-flags.ts
 import type { MergeOperator } from '../../src/lsm/merge-operator.ts';
 import type { ScanRow } from '../../src/lsm/visible-rows.ts';
 import { LocalStore } from '../../src/store/local-store.ts';
+import { MemoryStore } from '../../src/store/memory-store.ts';
+import type { GoldenFixture } from './golden-fixtures.ts';
 
 const GOLDEN = fileURLToPath(new URL('../golden/', import.meta.url));
+/** SlateDB's file store, which wrote the fixtures, keeps no put ids. */
+const NO_PUT_ID = '00000000000000000000000000';
 /** Longer byte strings stand in `expected.json` as length and hash. */
 const LONGEST_HEX_BYTES = 300;
 
@@ -29,7 +33,7 @@ export interface GoldenCopy extends Disposable {
 }
 
 /** Copies the store of a fixture into a temporary directory; disposing deletes it. */
-export function copyGolden(fixture: { name: string; expected: { db_path: string | { main: string } } }): GoldenCopy {
+export function copyGolden(fixture: GoldenFixture): GoldenCopy {
   const directory = mkdtempSync(join(tmpdir(), 'shaledb-golden-'));
   cpSync(join(GOLDEN, fixture.name, 'store'), directory, { recursive: true });
   const path = fixture.expected.db_path;
@@ -42,6 +46,22 @@ export function copyGolden(fixture: { name: string; expected: { db_path: string 
           walStore: { store: new LocalStore(join(directory, 'wal')), path: 'db' },
         };
   return { directory, location, [Symbol.dispose]: () => rmSync(directory, { recursive: true, force: true }) };
+}
+
+/** The fixture in a store in memory: what is done to it is as quick as the engine. */
+export async function goldenInMemory(fixture: GoldenFixture): Promise<DatabaseLocation> {
+  const main = new MemoryStore();
+  const wal = new MemoryStore();
+  const path = fixture.expected.db_path;
+  for (const object of fixture.objects) {
+    const [first, ...rest] = object.path.split('/');
+    const [store, name] =
+      typeof path === 'string' ? [main, object.path] : [first === 'wal' ? wal : main, rest.join('/')];
+    await store.put(name, object.bytes, { condition: 'any', putId: NO_PUT_ID });
+  }
+  return typeof path === 'string'
+    ? { store: main, path }
+    : { store: main, path: 'db', walStore: { store: wal, path: 'db' } };
 }
 
 /** Every file below a directory with the hash of its content. */
@@ -120,9 +140,14 @@ export function goldenRowsByGet(
   return Promise.all(
     keys.map(async (key) => {
       const found = await reads.getWithMeta(key);
-      if (found === undefined || found.possiblyStale || found.findings.length > 0) return { missing: goldenBytesOf(key) };
+      if (found === undefined || found.possiblyStale || found.findings.length > 0)
+        return { missing: goldenBytesOf(key) };
       const { value, seq, createTs, expireTs } = found;
-      return { ...goldenScanRow({ key, value, seq }), create_ts: goldenTime(createTs), expire_ts: goldenTime(expireTs) };
+      return {
+        ...goldenScanRow({ key, value, seq }),
+        create_ts: goldenTime(createTs),
+        expire_ts: goldenTime(expireTs),
+      };
     }),
   );
 }

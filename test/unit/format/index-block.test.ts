@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { fromHex, toHex } from '../../../src/common/bytes.ts';
 import { crc32 } from '../../../src/format/checksum.ts';
+import { FlatBuilder } from '../../../src/format/flatbuffer.ts';
 import { decodeIndex, encodeIndex, type IndexEntry, type TableIndex } from '../../../src/format/index-block.ts';
 import { decodeInfo } from '../../../src/format/info-block.ts';
 import { decodeFooter } from '../../../src/format/table-layout.ts';
@@ -85,6 +86,22 @@ describe('index block', () => {
   ])('with %s is refused', (_, offsets, keys) => {
     const payload = encodeIndex(offsets.map((offset, i) => ({ offset, firstKey: text(keys[i]) })));
     expect(() => decodeIndex(payload)).toThrow(expect.objectContaining({ code: 'OUT_OF_ORDER' }));
+  });
+
+  it('is refused when entries share one separator that is larger than the payload can hold twice', () => {
+    const b = new FlatBuilder();
+    const key = b.byteVector(new Uint8Array(5000).fill(7));
+    const metas = [0, 9].map((offset) => {
+      b.startTable();
+      b.addU64(0, offset);
+      b.addRef(1, key);
+      return b.endTable();
+    });
+    const vector = b.tableVector(metas);
+    b.startTable();
+    b.addRef(0, vector);
+    const payload = b.finish(b.endTable());
+    expect(() => decodeIndex(payload)).toThrow(expect.objectContaining({ code: 'MALFORMED' }));
   });
 
   it('gives a value or a typed error for 20,000 damaged payloads', () => {

@@ -323,6 +323,9 @@ describe('manifest versions', () => {
 describe('a manifest is refused', () => {
   it('with fewer than two bytes', () => {
     for (const length of [0, 1]) expect(() => decodeManifest(new Uint8Array(length))).toThrow(code('TRUNCATED'));
+    const at = { unit: 'header', offset: 0, length: 1 };
+    const findings = [expect.objectContaining({ at })];
+    expect(() => decodeManifest(new Uint8Array(1))).toThrow(expect.objectContaining({ findings }));
     expect(() => decodeManifest(fromHex('0001'))).toThrow(code('MALFORMED'));
   });
 
@@ -484,6 +487,25 @@ describe('a manifest is refused', () => {
       expect(bodyBytes).toBe(bytes.length);
       expect(isCanonicalManifest(bytes)).toBe(false);
     }
+  });
+
+  it('but not when another builder left padding behind the last vector, which counts to the body', () => {
+    const b = new FlatBuilder();
+    const tracker = b.byteVector(Uint8Array.of(1));
+    const none = b.tableVector([]);
+    b.startTable();
+    for (const slot of [8, 9, 11]) b.addRef(slot, none);
+    b.addRef(15, tracker);
+    const bytes = b.finish(b.endTable(), 2);
+    bytes[1] = 1;
+    expect([...bytes.subarray(-4)]).toEqual([1, 0, 0, 0]);
+    expect(decodeManifest(bytes).bodyBytes).toBe(bytes.length);
+    expect(decodeManifest(bytes.slice(0, -3)).bodyBytes).toBe(bytes.length - 3);
+    const surplus = new Uint8Array(bytes.length + 1);
+    surplus.set(bytes);
+    expect(decodeManifest(surplus).bodyBytes).toBe(bytes.length);
+    bytes[bytes.length - 2] = 5;
+    expect(decodeManifest(bytes).bodyBytes).toBe(bytes.length - 2);
   });
 
   it('when a number is above 2^53 - 1', () => {

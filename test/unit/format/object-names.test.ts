@@ -50,6 +50,8 @@ describe('object names', () => {
     'wal/ 0000000000000000009.sst',
     'wal/99999999999999999999.sst',
     'wal/a/00000000000000000009.sst',
+    'WAL/00000000000000000009.sst',
+    'wal/00000000000000000009.SST',
     'walx/00000000000000000009.sst',
     'x/wal/00000000000000000009.sst',
     'wal/.sst',
@@ -70,6 +72,8 @@ describe('object names', () => {
     expect(parseTablePath(`compacted/${ULID.slice(1)}.sst`)).toBeUndefined();
     expect(parseTablePath(`compacted/8${ULID.slice(1)}.sst`)).toBeUndefined();
     expect(parseTablePath(`compacted/${ULID}.sst.tmp`)).toBeUndefined();
+    expect(parseTablePath(`Compacted/${ULID}.sst`)).toBeUndefined();
+    expect(parseTablePath(`compacted/${ULID}.SST`)).toBeUndefined();
   });
 
   it('with an id above 2^53 - 1 are not ignored', () => {

@@ -391,6 +391,45 @@ describe('a seal', () => {
     expect(() => decodeSeal(seal, -1, seal.length)).toThrow(BAD_SEAL);
   });
 
+  it('is refused when any known record has a byte too many', () => {
+    const lineage = { level: 'l0', minSeq: 1, maxSeq: 1, maxCreateTs: 1, rows: 1, replayAfterWalId: 1 } as const;
+    const repair = { repairId: new Uint8Array(16), pairs: [] };
+    const full = encodeSeal({ ...WAL_SEAL, lineage, repair });
+    const body = decodeManifestSeal(appendManifestSeal(MANIFEST, MANIFEST_SEAL), MANIFEST.length, 'manifest');
+    expect(body?.manifest).toBeDefined();
+    const manifestRecord = appendManifestSeal(MANIFEST, MANIFEST_SEAL).slice(MANIFEST.length + 86, -20);
+    let at = 86;
+    const records = [manifestRecord];
+    for (const view = new DataView(full.buffer); at < full.length - 20; at += 6 + view.getUint32(at + 2)) {
+      records.push(full.slice(at, at + 6 + view.getUint32(at + 2)));
+    }
+    expect(records.map((r) => r[1])).toEqual([5, 2, 3, 4, 6]);
+    for (const r of records) {
+      expect(() => decode(sealOf(concatBytes(identityRecord(), r), 1))).not.toThrow();
+      const longer = record(r[1], concatBytes(r.subarray(6), Uint8Array.of(0)));
+      expect(() => decode(sealOf(concatBytes(identityRecord(), longer), 1))).toThrow(BAD_SEAL);
+    }
+  });
+
+  it('is refused when the whole input is shorter than a tail', () => {
+    const magic = fromHex('8953484c5345414c');
+    for (const short of [new Uint8Array(0), magic, concatBytes(new Uint8Array(11), magic)]) {
+      expect(() => decode(short)).toThrow(BAD_SEAL);
+      expect(findManifestSeal(short)).toBeUndefined();
+    }
+  });
+
+  it('never holds a number that it could not give back', () => {
+    for (const epoch of [-1, 0.5, 2 ** 53]) {
+      expect(() => encodeSeal({ kind: 'table', identity: { ...IDENTITY, epoch } })).toThrow(code('INVARIANT'));
+    }
+    for (const rows of [-1, 0.5, 2 ** 32]) {
+      expect(() => encodeSeal({ ...WAL_SEAL, wal: { ...WAL_SEAL.wal!, rows } })).toThrow(code('INVARIANT'));
+    }
+    const high = sealOf(record(1, identityRecord().slice(6).fill(0xff, 48, 56)), 3);
+    expect(() => decode(high)).toThrow(BAD_SEAL);
+  });
+
   it('keeps what was read when the bytes change, also those of a Buffer', () => {
     const seal = Buffer.from(WAL_SEAL_HEX, 'hex');
     const { identity, wal } = decode(seal);
@@ -459,7 +498,9 @@ describe('the seal of a manifest', () => {
       damaged[bit >> 3] ^= 1 << (bit & 7);
       const inBody = bit < 8 * MANIFEST.length;
       const read = () => decodeManifestSeal(damaged, MANIFEST.length, 'manifest');
-      if (inBody) expect(read).toThrow(code('BAD_CHECKSUM'));
+      const at = { unit: 'object', offset: 0, length: sealed.length };
+      const findings = [expect.objectContaining({ code: 'BAD_CHECKSUM', at })];
+      if (inBody) expect(read).toThrow(expect.objectContaining({ findings }));
       else expect(read).toThrow(expect.objectContaining({ kind: 'corruption' }));
     }
     const owner = sealed.slice();
@@ -482,5 +523,10 @@ describe('the seal of a manifest', () => {
     new DataView(damaged.buffer).setUint32(damaged.length - 20, 19);
     expect(findManifestSeal(damaged)).toBeUndefined();
     expect(findManifestSeal(sealed.subarray(-20))).toBeUndefined();
+    const least = sealed.slice(-22);
+    new DataView(least.buffer).setUint32(2, 20);
+    expect(findManifestSeal(least)).toEqual({ start: 2, end: 22 });
+    new DataView(least.buffer).setUint32(2, 21);
+    expect(findManifestSeal(least)).toBeUndefined();
   });
 });

@@ -537,6 +537,21 @@ describe('If-Match', () => {
     expect(etags.size).toBe(30);
   });
 
+  it('a new version is later than the one it replaces, even if clocks went back', async () => {
+    const store = newStore();
+    await store.put('gc/boundary', BODY, CREATE);
+    const file = join(root, 'gc/boundary');
+    const future = SYSTEM_CLOCK.nowMs() / 1000 + 3600;
+    utimesSync(file, future, future);
+    const before = statSync(file).mtimeMs;
+    const { etag } = (await store.head('gc/boundary'))!;
+    await store.put('gc/boundary', BODY, { ...CREATE, condition: { ifMatch: etag } });
+    const between = statSync(file).mtimeMs;
+    await store.put('gc/boundary', BODY, ANY);
+    expect(between).toBeGreaterThan(before);
+    expect(statSync(file).mtimeMs).toBeGreaterThan(between);
+  });
+
   it('many stores on one directory count without losing a step', async () => {
     const stores = Array.from({ length: 4 }, newStore);
     await stores[0].put('gc/boundary', new Uint8Array([0]), CREATE);

@@ -228,7 +228,9 @@ describe('lists', () => {
   });
 
   it("the time of a slow consumer does not count against the store's deadline", async () => {
-    const { store, memory, run, clock } = setUp([], { timeoutMs: 1000 });
+    const { store, memory, run, clock } = setUp([{ op: 'list', action: 'apply-then-drop', nth: 1 }], {
+      timeoutMs: 1000,
+    });
     for (const path of names) await memory.put(path, BODY, CREATE);
     const slowly = async () => {
       let count = 0;
