@@ -2,8 +2,8 @@
 //   node --expose-gc bench/micro/memtable.mjs [entries=200000] [rounds=5] [dist directory] [key form, default all]
 // 16-byte keys in random order, 100-byte values. Each cell has two figures: the process's CPU time (collector and compiler
 // threads included) per operation in the best round, and the median wall time over slices of 1000 operations of all rounds;
-// other load on the machine moves these less than whole wall times. The stall lines give the longest single call in
-// milliseconds of CPU time, least of all rounds.
+// other load on the machine moves these less than whole wall times. The stall lines give the longest single call in ms, each
+// call at its best of all rounds (the rounds do the same): what the call itself does, without what other load does to it.
 import path from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { pathToFileURL } from 'node:url';
@@ -69,7 +69,7 @@ function cpuMicros() {
 const results = new Map();
 function entry(form, name) {
   const id = `${name}|${form}`;
-  if (!results.has(id)) results.set(id, { wholes: [], slices: [] });
+  if (!results.has(id)) results.set(id, { wholes: [], slices: [], steps: [] });
   return results.get(id);
 }
 
@@ -87,19 +87,18 @@ function timed(form, name, count, run) {
   e.wholes.push(((cpuMicros() - begin) * 1000) / count);
 }
 
-/** Calls `step` until it returns true; records the time per row and the longest step. */
+/** Calls `step` until it returns true; records the time per row and of each step. */
 function stepped(form, name, rows, step) {
-  let longest = 0;
-  let sum = 0;
-  for (let done = false; !done; ) {
-    const start = cpuMicros();
+  const steps = entry(form, `STALL ${name}, longest step, ms`).steps;
+  const begin = cpuMicros();
+  let i = 0;
+  for (let done = false; !done; i++) {
+    const start = performance.now();
     done = step();
-    const ms = (cpuMicros() - start) / 1000;
-    longest = Math.max(longest, ms);
-    sum += ms;
+    const ms = performance.now() - start;
+    steps[i] = Math.min(steps[i] ?? ms, ms);
   }
-  entry(form, `${name}, per row`).wholes.push((sum * 1e6) / rows);
-  entry(form, `STALL ${name}, longest step`).wholes.push(longest);
+  entry(form, `${name}, per row`).wholes.push(((cpuMicros() - begin) * 1000) / rows);
 }
 
 let slab = new Uint8Array(65_536);
@@ -217,18 +216,18 @@ function round(form, seed, measured) {
   }
   const again = new Memtable({ hashSeed: 12345 });
   collect();
-  let longest = 0;
+  const steps = entry(note, 'STALL put, longest, ms').steps;
   for (let i = 0; i < n; i++) {
-    const start = cpuMicros();
+    const start = performance.now();
     again.add(keys[i], value, i, 4, 1_760_000_000_000, NO_TS);
-    longest = Math.max(longest, (cpuMicros() - start) / 1000);
+    const ms = performance.now() - start;
+    steps[i] = Math.min(steps[i] ?? ms, ms);
   }
-  entry(note, 'STALL put, longest').wholes.push(longest);
 }
 
 const forms = process.argv[5] === undefined ? Object.keys(KEY_FORMS) : [process.argv[5]];
 for (let i = 0; i < 3; i++) for (const form of forms) round(form, 11 + i, false);
-for (let r = 0; r < ROUNDS; r++) for (const form of forms) round(form, 101 + 10 * r, true);
+for (let r = 0; r < ROUNDS; r++) for (const form of forms) round(form, 101, true);
 
 const least = (a) => Math.min(...a);
 const median = (a) => a.sort((x, y) => x - y)[a.length >> 1];
@@ -239,7 +238,7 @@ for (const name of names) {
   const cells = forms.map((form) => {
     const e = results.get(`${name}|${form}`);
     if (e === undefined) return '-';
-    if (name.startsWith('STALL')) return `${least(e.wholes).toFixed(2)} ms`;
+    if (e.steps.length > 0) return e.steps.reduce((a, b) => Math.max(a, b)).toFixed(2);
     return least(e.wholes).toFixed(0) + (e.slices.length > 0 ? ` / ${median(e.slices).toFixed(0)}` : '');
   });
   console.log(`| ${name} | ${cells.join(' | ')} |`);

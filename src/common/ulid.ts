@@ -46,10 +46,6 @@ export function ulidFromBytes(bytes: Uint8Array): Ulid {
   return ulidFromHalves(view.getBigUint64(0), view.getBigUint64(8));
 }
 
-export function ulidTimeMs(id: Ulid): number {
-  return Number(ulidToHalves(id).high >> 16n);
-}
-
 /** A new ULID of `timeMs`; if `after` is given and not older, the least ULID greater than it. */
 export function makeUlid(timeMs: number, random: Random, after?: Ulid): Ulid {
   const bits = new Uint8Array(10);

@@ -15,9 +15,6 @@ export const COMPACTIONS_PREFIX = 'compactions/';
 export const BOUNDARY_PREFIX = 'gc/';
 export const SIDECAR_PREFIX = 'shale/';
 export const MANIFEST_BOUNDARY_PATH = 'gc/manifest.boundary';
-export const COMPACTIONS_BOUNDARY_PATH = 'gc/compactions.boundary';
-/** Marker of a database that is being deleted. */
-export const DELETING_PATH = '.deleting';
 export const IDENTITY_PATH = 'shale/identity';
 
 const ID_DIGITS = 20;

@@ -168,7 +168,10 @@ export class SealReader {
   /** The low bit of the last varint that was read. */
   lowBit = 0;
 
-  /** A varint without its lowest bit, which goes to `lowBit`. Only the shortest form is accepted. */
+  /**
+   * A varint without its lowest bit, which goes to `lowBit`. Only the shortest form is accepted. The caller checks that the
+   * number is a safe integer; one that is too large is not.
+   */
   varintHigh(): number {
     let byte = this.u8();
     this.lowBit = byte & 1;
@@ -176,7 +179,7 @@ export class SealReader {
     for (let factor = 64; byte >= 0x80; factor *= 128) {
       byte = this.u8();
       value += (byte & 0x7f) * factor;
-      if (byte === 0 || !Number.isSafeInteger(value)) throw this.bad('A varint of the seal is malformed');
+      if (byte === 0) throw this.bad('A varint of the seal is malformed');
     }
     return value;
   }

@@ -355,7 +355,7 @@ export function readRows(r: SealReader, isWal: boolean): RowsRecord {
   if (!ROWS_PER_CHECK.includes(rowsPerCheck)) throw r.bad('The rows record has an unknown number of rows per check');
   if (r.u8() !== XX_HASH_32) throw r.bad('The rows record has an unknown algorithm');
   const blocks = r.u32();
-  // Two varints per block and four bytes per check: neither array can outgrow the record.
+  // Two varints per block and four bytes per check: no array can outgrow the record, and reading stops at its end.
   if (blocks * 2 > r.remaining) throw r.bad('The rows record is too short for its blocks');
   const withSeqs = isWal && rowsPerCheck > 0;
   const blockStoredBytes = new Float64Array(blocks);
@@ -369,7 +369,6 @@ export function readRows(r: SealReader, isWal: boolean): RowsRecord {
     blockStoredBytes[block] = r.varint();
     blockRows[block] = r.varint();
     const count = checksOfBlock(blockRows[block], rowsPerCheck);
-    if (count * 4 > r.remaining) throw r.bad('The rows record is too short for its checks');
     for (const end = check + count; check < end; check++) {
       if (withSeqs) {
         seq += r.varintHigh();

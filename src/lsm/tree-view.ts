@@ -11,7 +11,7 @@ import type { Manifest, TableView, Tree } from '../format/manifest-types.ts';
 import { tablePath } from '../format/object-names.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import type { BlockCache } from './block-cache.ts';
-import { compareToLast, mayHold, type TableHandle } from './table-handle.ts';
+import { compareToLast, type TableHandle } from './table-handle.ts';
 import { TableReader } from './table-reader.ts';
 
 /** Tables of one tree: L0 newest first, runs newest first, tables of a run ascending by key. */
@@ -102,15 +102,6 @@ export function firstInRun(run: readonly TableHandle[], key: Uint8Array): number
     else hi = mid;
   }
   return lo;
-}
-
-/** Calls `visit` for each table that may hold `key`, newest source first, until it returns true. */
-export function visitTables(tree: TreeTables, key: Uint8Array, visit: (handle: TableHandle) => boolean): void {
-  for (const handle of tree.l0) if (mayHold(handle, key) && visit(handle)) return;
-  for (const run of tree.runs) {
-    // A key may end one table and begin the next.
-    for (let i = firstInRun(run, key); i < run.length && mayHold(run[i], key); i++) if (visit(run[i])) return;
-  }
 }
 
 /** Tables whose keys can lie in a range, as sorted sources newest first. */

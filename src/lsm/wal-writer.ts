@@ -37,7 +37,10 @@ export interface EncodedWalObject {
   digest: WalDigest;
 }
 
-function walRecord(facts: WalObjectFacts, rest: Pick<WalRecord, 'firstSeq' | 'lastSeq' | 'rows' | 'batches'>): WalRecord {
+function walRecord(
+  facts: WalObjectFacts,
+  rest: Pick<WalRecord, 'firstSeq' | 'lastSeq' | 'rows' | 'batches'>,
+): WalRecord {
   return {
     predecessorKind: facts.predecessor?.kind ?? 'unknown',
     predecessorDigest: facts.predecessor?.bytes ?? NO_DIGEST,

@@ -146,7 +146,12 @@ describe('lengths that compressed bytes claim', () => {
   });
 
   it('zlib stops at the limit while inflating', () => {
-    expectFailed(codecOf('zlib'), codecOf('zlib').compress(new Uint8Array(20 * MiB)), MiB, /zlib: Cannot create a Buffer larger than 1048576/);
+    expectFailed(
+      codecOf('zlib'),
+      codecOf('zlib').compress(new Uint8Array(20 * MiB)),
+      MiB,
+      /zlib: Cannot create a Buffer larger than 1048576/,
+    );
   });
 
   it.each([

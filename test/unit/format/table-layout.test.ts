@@ -110,7 +110,7 @@ describe('layout', () => {
     ['a gap behind the filter', { filterLength: 49 }],
     ['an overlap of filter and index', { filterLength: 51 }],
     ['a gap behind the index', { indexLength: 99 }],
-    ['no index', { indexLength: 0 }],
+    ['no index', { indexLength: 0, statsLength: 0 }],
     ['an index of only a checksum', { indexLength: 4, statsLength: 0 }],
     ['stats that reach into the info block', { statsLength: 51 }],
     ['sections beyond the object', { indexOffset: 2 ** 50, filterOffset: 2 ** 50 - 50, statsOffset: 2 ** 50 + 100 }],

@@ -1,0 +1,273 @@
+/**
+ * One database, two programs: SlateDB (0.12.1 and 0.17.0, live) and we hand it to each other, by closing it, by crashing, and
+ * by overtaking a writer that is still at work; in a directory and on S3.
+ */
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { FencedError } from '../../src/common/errors.ts';
+import type { Db } from '../../src/db/db.ts';
+import type { Compatibility, OpenOptions } from '../../src/db/options.ts';
+import { WriteBatch } from '../../src/db/write-batch.ts';
+import type { Manifest } from '../../src/format/manifest-types.ts';
+import { manifestPath } from '../../src/format/object-names.ts';
+import { listManifestIds, loadManifest } from '../../src/lsm/manifest-store.ts';
+import { open, openReader } from '../../src/open.ts';
+import { prefixedStore } from '../../src/store/prefixed-store.ts';
+import { ensureBuilt } from '../support/environment.ts';
+import { describeHandovers, type SharedPlace } from '../support/handover-places.ts';
+import { crashBatch, HandoverRows, type ReadRow, type RowChange } from '../support/handover-rows.ts';
+import type { LiveSlateDb } from '../support/live-slatedb.ts';
+import { writeAndDie } from '../support/shaledb-child.ts';
+
+/** Batches between two flushes of the memtable; what the last group brings stays in the log. */
+const BATCHES_PER_TABLE = 4;
+const COMPACTION_LIMIT_MS = 60_000;
+const QUIET = { debug() {}, info() {}, warn() {}, error() {} };
+const ENDINGS = ['closes', 'crashes'] as const;
+type Ending = (typeof ENDINGS)[number];
+
+const COMPATIBILITIES: Record<LiveSlateDb['version'], Compatibility[]> = {
+  '0.12.1': ['auto'],
+  '0.17.0': ['auto', 'slatedb-0.17'],
+};
+
+beforeAll(() => ensureBuilt());
+
+describeHandovers((version, makeSlate, makePlace) => {
+  describe.each(COMPATIBILITIES[version])('with compatibility %s', (compatibility) => {
+    const options: OpenOptions = { compatibility, logger: QUIET };
+    const childOptions: OpenOptions = { compatibility };
+    const started: LiveSlateDb[] = [];
+    let place: SharedPlace;
+    let rows: HandoverRows;
+    let crashes = 0;
+
+    beforeEach(async () => {
+      place = await makePlace();
+      rows = new HandoverRows(20261121);
+    });
+    afterEach(async () => {
+      for (const slate of started.splice(0)) await slate.crash();
+      await place.dispose();
+    });
+
+    function newSlate(): LiveSlateDb {
+      const slate = makeSlate();
+      started.push(slate);
+      return slate;
+    }
+
+    async function slateTurn(ending: Ending, isFirst: boolean): Promise<void> {
+      const slate = newSlate();
+      await slate.open(place.slate);
+      if (!isFirst) await expectBySlate(slate);
+      await inGroups(
+        rows.nextTurn(),
+        (batch) => slate.write(batch, { awaitDurable: false }),
+        () => slate.flush('memtable'),
+      );
+      await slate.flush('wal');
+      await expectBySlate(slate);
+      if (ending === 'closes') return slate.close();
+      const name = `slate-${crashes++}`;
+      const last = slate.write(crashBatch(name)).then(
+        () => rows.acknowledged(name),
+        () => undefined,
+      );
+      await slate.crash();
+      await last;
+    }
+
+    async function ourTurn(ending: Ending, isFirst: boolean): Promise<void> {
+      if (ending === 'crashes') {
+        if (!isFirst) await expectByReader();
+        const order = {
+          options: childOptions,
+          batches: rows.nextTurn(),
+          crashName: `ours-${crashes++}`,
+          killAfter: 20,
+        };
+        for (const name of await writeAndDie(place.child, order)) rows.acknowledged(name);
+        return;
+      }
+      const db = await open(place.ours, options);
+      if (!isFirst) await expectByUs(db);
+      await inGroups(
+        rows.nextTurn(),
+        (batch) => db.write(toBatch(batch), { awaitDurable: false }),
+        () => db.flush({ type: 'memtable' }),
+      );
+      await db.flush();
+      await expectByUs(db);
+      await db.close();
+    }
+
+    async function expectBySlate(slate: LiveSlateDb): Promise<void> {
+      rows.expectScan(await slate.scan());
+      const keys = rows.sample();
+      rows.expectSample(keys, await slate.getMany(keys));
+    }
+
+    async function expectByUs(db: Pick<Db, 'scan' | 'getMany'>): Promise<void> {
+      rows.expectScan(await all(db));
+      const keys = rows.sample();
+      rows.expectSample(keys, await db.getMany(keys));
+    }
+
+    async function expectByReader(): Promise<void> {
+      const reader = await openReader(place.ours, { logger: QUIET });
+      await expectByUs(reader);
+      await reader.close();
+    }
+
+    async function newestManifest(): Promise<Manifest> {
+      const root = prefixedStore(place.ours.store, place.ours.path);
+      const id = (await listManifestIds(root)).at(-1)!;
+      return loadManifest(id, (await root.get(manifestPath(id)))!.bytes).manifest;
+    }
+
+    /** Lets SlateDB merge tables into sorted runs: 0.17 all of them, 0.12.1 as its compactor sees fit. */
+    async function slateCompacts(): Promise<void> {
+      const slate = newSlate();
+      if (slate.version === '0.17.0') {
+        await slate.compactAll(place.slate);
+        return;
+      }
+      await slate.open(place.slate, { compactor: true });
+      const limit = Date.now() + COMPACTION_LIMIT_MS;
+      while ((await newestManifest()).runs.length === 0) {
+        if (Date.now() > limit) throw new Error('SlateDB did not compact in time');
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      await expectBySlate(slate);
+      await slate.close();
+    }
+
+    it.each(ENDINGS)('it writes and %s; we open, read and write on', async (ending) => {
+      await slateTurn(ending, true);
+      await expectByReader();
+      await ourTurn('closes', false);
+      await expectByReader();
+      rows.expectScan(await newSlate().readerScan(place.slate));
+    });
+
+    it.each(ENDINGS)('we write and our process %s; it opens, reads, writes and compacts', async (ending) => {
+      await ourTurn(ending, true);
+      await slateTurn('closes', false);
+      expect((await newestManifest()).l0.length).toBeGreaterThanOrEqual(4);
+      await slateCompacts();
+      const { runs, l0 } = await newestManifest();
+      expect({ runs: runs.length > 0, l0: l0.length < 4 }).toEqual({ runs: true, l0: true });
+      await expectByReader();
+      await ourTurn('closes', false);
+      await slateTurn('closes', false);
+    });
+
+    it('three times there and back', async () => {
+      for (let i = 0; i < 3; i++) {
+        await slateTurn(ENDINGS[i % 2], i === 0);
+        await ourTurn(ENDINGS[(i + 1) % 2], false);
+      }
+      await slateCompacts();
+      await expectByReader();
+      await slateTurn('closes', false);
+    });
+
+    it('whoever is overtaken is told, and no acknowledged row is lost', async () => {
+      const acknowledged = new Map<string, string>();
+      const expectAcknowledged = (read: readonly ReadRow[]) => {
+        const found = new Map(read.map((r) => [text(r.key), text(r.value)]));
+        const lost = [...acknowledged].filter(([key, value]) => found.get(key) !== value);
+        expect({ count: acknowledged.size > 0, lost }).toEqual({ count: true, lost: [] });
+      };
+
+      const first = newSlate();
+      await first.open(place.slate);
+      const slateWriter = writeUntilRefused('slate', (key, value) => first.put(key, value), acknowledged);
+      await slateWriter.acknowledgedSome;
+      const ours = await open(place.ours, options);
+      const told = await slateWriter.refused;
+      expect(told).toMatchObject({ fenced: true });
+      expectAcknowledged(await all(ours));
+      await expect(first.put('too late', '1')).rejects.toMatchObject({ fenced: true });
+
+      const ourWriter = writeUntilRefused('ours', (key, value) => ours.put(key, value), acknowledged);
+      await ourWriter.acknowledgedSome;
+      const second = newSlate();
+      await second.open(place.slate);
+      await second.put('second', 'durable');
+      acknowledged.set('second', 'durable');
+      expect(await ourWriter.refused).toBeInstanceOf(FencedError);
+      expectAcknowledged(await second.scan());
+      await expect(ours.put('too late', '2')).rejects.toBeInstanceOf(FencedError);
+      await expect(ours.get('second')).rejects.toBeInstanceOf(FencedError);
+      await ours.close();
+      await second.close();
+
+      const last = await open(place.ours, options);
+      expectAcknowledged(await all(last));
+      expect(await last.has('too late')).toBe(false);
+      await last.close();
+    });
+  });
+});
+
+/** Writes rows four at a time, as long as they are taken; the first refusal ends it. */
+function writeUntilRefused(
+  name: string,
+  put: (key: string, value: string) => Promise<unknown>,
+  acknowledged: Map<string, string>,
+): { acknowledgedSome: Promise<void>; refused: Promise<unknown> } {
+  let next = 0;
+  let refusal: unknown;
+  let enough: () => void;
+  const acknowledgedSome = new Promise<void>((resolve) => {
+    enough = resolve;
+  });
+  const lane = async () => {
+    while (refusal === undefined) {
+      const key = `${name}-${String(next++).padStart(6, '0')}`;
+      try {
+        await put(key, `value of ${key}`);
+        acknowledged.set(key, `value of ${key}`);
+        if (next > 12) enough();
+      } catch (error) {
+        refusal ??= error;
+      }
+    }
+  };
+  const refused = Promise.all(Array.from({ length: 4 }, lane)).then(() => {
+    enough();
+    return refusal;
+  });
+  return { acknowledgedSome, refused };
+}
+
+async function inGroups(
+  batches: RowChange[][],
+  write: (batch: RowChange[]) => Promise<unknown>,
+  flush: () => Promise<unknown>,
+): Promise<void> {
+  for (let i = 0; i < batches.length; i += BATCHES_PER_TABLE) {
+    if (i > 0) await flush();
+    await Promise.all(batches.slice(i, i + BATCHES_PER_TABLE).map(write));
+  }
+}
+
+function toBatch(changes: RowChange[]): WriteBatch {
+  const batch = new WriteBatch();
+  for (const change of changes) {
+    if ('put' in change) batch.put(change.put, change.value);
+    else batch.delete(change.delete);
+  }
+  return batch;
+}
+
+async function all(db: Pick<Db, 'scan'>): Promise<ReadRow[]> {
+  const rows: ReadRow[] = [];
+  for await (const row of db.scan()) rows.push(row);
+  return rows;
+}
+
+function text(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes);
+}

@@ -1,0 +1,60 @@
+/** Where an interop test keeps its database: a directory or a bucket, as SlateDB and as we are told about it. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe } from 'vitest';
+import type { DatabaseLocation } from '../../src/db/database-stores.ts';
+import { LocalStore } from '../../src/store/local-store.ts';
+import { S3Store, type S3StoreOptions } from '../../src/store/s3-store.ts';
+import { describeWithS3, describeWithSlateDb017 } from './environment.ts';
+import type { LiveSlateDb, SlateDbPlace } from './live-slatedb.ts';
+import type { S3ForTests } from './s3-server.ts';
+import { slateDb012 } from './slatedb-012.ts';
+import { slateDb017 } from './slatedb-017.ts';
+
+const PATH = 'db';
+
+export interface SharedPlace {
+  slate: SlateDbPlace;
+  ours: DatabaseLocation;
+  /** The same for a child process (`shaledb-writer.mjs`). */
+  child: { path: string } & ({ directory: string } | { s3: S3StoreOptions });
+  dispose(): Promise<void>;
+}
+
+export type MakePlace = () => Promise<SharedPlace>;
+
+async function inDirectory(): Promise<SharedPlace> {
+  const directory = mkdtempSync(join(tmpdir(), 'shaledb-interop-'));
+  return {
+    slate: { directory, path: PATH },
+    ours: { store: new LocalStore(directory), path: PATH },
+    child: { directory, path: PATH },
+    dispose: async () => rmSync(directory, { recursive: true, force: true }),
+  };
+}
+
+async function inBucket(s3: S3ForTests): Promise<SharedPlace> {
+  const bucket = await s3.freshBucket();
+  const { endpoint, region, accessKeyId, secretAccessKey } = s3;
+  const options = { bucket, endpoint, region, credentials: { accessKeyId, secretAccessKey } };
+  const store = new S3Store(options);
+  return {
+    slate: { s3, bucket, path: PATH },
+    ours: { store, path: PATH },
+    child: { s3: options, path: PATH },
+    dispose: () => store.close(),
+  };
+}
+
+/** One suite for each SlateDB and place: 0.12.1 and 0.17.0, a directory and S3. */
+export function describeHandovers(
+  body: (version: LiveSlateDb['version'], makeSlate: () => LiveSlateDb, makePlace: MakePlace) => void,
+): void {
+  describe('SlateDB 0.12.1 in a directory', () => body('0.12.1', slateDb012, inDirectory));
+  describeWithS3('SlateDB 0.12.1 on S3', (s3) => body('0.12.1', slateDb012, () => inBucket(s3)));
+  describeWithSlateDb017('SlateDB 0.17.0 in a directory', () => body('0.17.0', slateDb017, inDirectory));
+  describeWithS3('SlateDB 0.17.0', (s3) => {
+    describeWithSlateDb017('on S3', () => body('0.17.0', slateDb017, () => inBucket(s3)));
+  });
+}
