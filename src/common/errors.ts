@@ -439,6 +439,8 @@ export interface Location {
   during: Finding['during'];
   /** Added to the offsets: where the decoded bytes begin in the object. */
   offset?: number;
+  /** Which block of the object the bytes are, from 0. */
+  index?: number;
   affects?: Finding['affects'];
   reads?: Finding['reads'];
 }
@@ -446,7 +448,11 @@ export interface Location {
 /** The findings of a codec's error with object and absolute offsets filled in. */
 export function locateFindings(error: CorruptionError, location: Location): Finding[] {
   return error.findings.map((f) => {
-    const at = { ...f.at, offset: f.at.offset + (location.offset ?? 0) };
+    const at = {
+      ...f.at,
+      offset: f.at.offset + (location.offset ?? 0),
+      ...(location.index !== undefined && { index: location.index }),
+    };
     const { id: _id, hint: _hint, ...rest } = f;
     return makeFinding({
       ...rest,

@@ -11,8 +11,10 @@ import { sleep } from '../common/clock.ts';
 import {
   type CorruptionError,
   type FallbackSummary,
+  IncompatibleError,
   InvalidArgumentError,
   isCorruption,
+  locate,
   ManifestCorruptionError,
   makeFinding,
 } from '../common/errors.ts';
@@ -37,6 +39,7 @@ import {
   loadManifest,
   manifestFindingObject,
   readBoundary,
+  readTwice,
 } from '../lsm/manifest-store.ts';
 import { type GetResult, type ObjectStore, PUT_ID_METADATA } from '../store/object-store.ts';
 import type { DatabaseStores } from './database-stores.ts';
@@ -86,11 +89,25 @@ export async function lookAround(stores: DatabaseStores, guard: EpochGuard, want
   return { stamp, manifestIds, identity, boundary, newestCompactionsId: compactions, storeProfile };
 }
 
-async function readIdentity(store: ObjectStore): Promise<StoredIdentity | undefined> {
-  const got = await store.get(IDENTITY_PATH);
-  if (got === undefined) return undefined;
-  const value = decodeIdentity(got.bytes);
-  return { value, bytes: got.bytes, keepsMetadata: got.metadata[PUT_ID_METADATA] !== undefined };
+function readIdentity(store: ObjectStore): Promise<StoredIdentity | undefined> {
+  return readTwice(
+    () => store.get(IDENTITY_PATH),
+    (got) => ({
+      value: decodeLocated(got),
+      bytes: got.bytes,
+      keepsMetadata: got.metadata[PUT_ID_METADATA] !== undefined,
+    }),
+  );
+}
+
+function decodeLocated({ bytes, size }: GetResult): DatabaseIdentity {
+  try {
+    return decodeIdentity(bytes);
+  } catch (error) {
+    if (!isCorruption(error)) throw error;
+    const object = { role: 'sidecar' as const, path: IDENTITY_PATH, id: 'identity', sealed: false, size };
+    throw locate(error, { object, during: 'open' });
+  }
 }
 
 async function newestCompactions(store: ObjectStore): Promise<number | undefined> {
@@ -185,13 +202,13 @@ async function loadWithRereads(
   bytes: Uint8Array,
   options: ResolvedOptions,
 ): Promise<LoadedManifest | undefined> {
-  let failure: CorruptionError | undefined;
+  let failure: unknown;
   let last = bytes;
   for (let attempt = 0; ; attempt++) {
     try {
       return loadManifest(id, last);
     } catch (error) {
-      if (!isCorruption(error)) throw error;
+      if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
       failure = error;
     }
     if (attempt === OPEN_REREADS_MS.length) break;
@@ -202,7 +219,7 @@ async function loadWithRereads(
   }
   const ids = await listManifestIds(stores.main);
   if (ids.length > 0 && ids[ids.length - 1] > id) return undefined;
-  throw await withFallback(stores, place, id, failure);
+  throw isCorruption(failure) ? await withFallback(stores, place, id, failure) : failure;
 }
 
 /** Names the newest manifest that is good and what going on from it would mean. */

@@ -61,11 +61,15 @@ export interface OpenOptions {
   closeTimeoutMs?: number;
   /** Close on SIGTERM and SIGINT. Default false. */
   handleSignals?: boolean;
+  /** Combines merge operands; needed by `merge` and by reads that meet operands. Default: none. */
   mergeOperator?: MergeOperator;
   /** Shared by several databases of a process. Default: one of its own. */
   cache?: BlockCache;
+  /** Where messages go: anything with `debug`, `info`, `warn` and `error`. Default: warnings and errors on stderr. */
   logger?: Logger;
+  /** Time, for tests. Default: the system's. */
   clock?: Clock;
+  /** Randomness, for tests. Default: the system's. */
   random?: Random;
   /** Who this process is in fences and errors; default `host:pid`. */
   owner?: string;

@@ -130,8 +130,7 @@ export class WalRange {
       const got = await this.#store.get(walPath(id));
       if (got === undefined) return undefined;
       const result = await readWalObject(id, got.bytes);
-      const isSound = result.object !== undefined || result.incompatible !== undefined;
-      if (isSound || attempt === OPEN_REREADS_MS.length) return withReads(result, attempt + 1);
+      if (result.object !== undefined || attempt === OPEN_REREADS_MS.length) return withReads(result, attempt + 1);
       await sleep(this.#options.clock, OPEN_REREADS_MS[attempt]);
     }
   }

@@ -79,7 +79,6 @@ export class BlockCursor {
     this.#nextRow = 0;
     this.#index = -1;
     this.#stackSize = 0;
-    this.#stackTop = -1;
   }
 
   first(): boolean {
@@ -282,10 +281,7 @@ export class BlockCursor {
   /** Version 1: reads the row with this ordinal; false outside the block. */
   #readIndex(index: number): boolean {
     const { block } = this;
-    if (index < 0 || index >= block.rowCount) {
-      this.#index = index < 0 ? -1 : block.rowCount;
-      return false;
-    }
+    if (index < 0 || index >= block.rowCount) return false;
     const b = block.bytes;
     let p = restartOffset(block, index);
     const shared = (b[p] << 8) | b[p + 1];

@@ -112,9 +112,7 @@ function walkVersion2(walk: RowWalk, order: OrderCheck | undefined): void {
     keyLength = shared + unshared;
     if (keyLength === 0 || keyLength > MAX_KEY_BYTES) throw walk.malformed(row, `key of ${keyLength} bytes`);
     const suffix = p;
-    p += unshared + valueLength;
-    if (p > rowsEnd) throw walk.malformed(row, 'row cut');
-    p = walk.readTail(p);
+    p = walk.readTail(p + unshared + valueLength);
     if (order !== undefined) order.next(bytes, shared, shared, 0, suffix, unshared, walk.seq);
     walk.rowCount++;
   }
@@ -139,7 +137,6 @@ function walkVersion1(walk: RowWalk, order: OrderCheck | undefined): void {
     const suffix = p + 4;
     p = walk.readTail(suffix + unshared);
     if ((walk.flags & FLAG_TOMBSTONE) === 0) {
-      if (p + 4 > rowsEnd) throw walk.malformed(row, 'row cut');
       p += 4 + (((bytes[p] << 24) | (bytes[p + 1] << 16) | (bytes[p + 2] << 8) | bytes[p + 3]) >>> 0);
       if (p > rowsEnd) throw walk.malformed(row, 'row cut');
     }

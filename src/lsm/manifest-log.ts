@@ -21,6 +21,7 @@ import {
   listManifestIds,
   loadManifest,
   readBoundary,
+  readManifest,
   type SealedManifest,
   sealManifest,
   type TailWitness,
@@ -165,8 +166,8 @@ export class ManifestLog {
     await this.#refreshNow();
     if (this.#current.id >= id) return;
     // The list lags behind: the object itself is there.
-    const got = await this.#options.store.get(manifestPath(id));
-    if (got !== undefined) this.#adopt(loadManifest(id, got.bytes));
+    const loaded = await readManifest(this.#options.store, id);
+    if (loaded !== undefined) this.#adopt(loaded);
     else
       throw new UnavailableError(
         'STORE_DOWN',
@@ -180,11 +181,17 @@ export class ManifestLog {
       const stamp = guard.stamp();
       const ids = await listManifestIds(store, this.#current.id);
       const newest = ids[ids.length - 1];
-      if (newest === undefined) return;
+      if (newest === undefined) {
+        // Ours at least must be there; a list without it says nothing about others.
+        throw new UnavailableError(
+          'STORE_DOWN',
+          `${store.name}: the list of the manifests does not show manifest ${this.#current.id}, which exists.`,
+        );
+      }
       if (newest > this.#current.id) {
-        const got = await store.get(manifestPath(newest));
-        if (got === undefined) continue;
-        this.#adopt(loadManifest(newest, got.bytes));
+        const loaded = await readManifest(store, newest);
+        if (loaded === undefined) continue;
+        this.#adopt(loaded);
       }
       guard.confirm(stamp);
       return;

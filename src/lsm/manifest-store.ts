@@ -6,7 +6,15 @@
  * every manifest written here is sealed, names its predecessor's digest, and is never overwritten.
  */
 import { equalBytes } from '../common/bytes.ts';
-import { CorruptionError, damage, type FindingObject, isCorruption, locate, makeFinding } from '../common/errors.ts';
+import {
+  CorruptionError,
+  damage,
+  type FindingObject,
+  IncompatibleError,
+  isCorruption,
+  locate,
+  makeFinding,
+} from '../common/errors.ts';
 import { makeUlid, type Ulid } from '../common/ulid.ts';
 import { decodeBoundary } from '../format/boundary.ts';
 import { decodeManifest, encodeManifest } from '../format/manifest-codec.ts';
@@ -18,9 +26,16 @@ import {
   manifestPath,
   parseManifestPath,
 } from '../format/object-names.ts';
-import { appendManifestSeal, decodeManifestSeal, objectDigest, type Seal } from '../format/seal.ts';
+import {
+  appendManifestSeal,
+  decodeManifestSeal,
+  decodeSeal,
+  findManifestSeal,
+  objectDigest,
+  type Seal,
+} from '../format/seal.ts';
 import { numberObjectId } from '../format/seal-records.ts';
-import type { ObjectStore } from '../store/object-store.ts';
+import type { GetResult, ObjectStore } from '../store/object-store.ts';
 import type { Author } from './author.ts';
 import { brokenRules } from './manifest-rules.ts';
 
@@ -70,9 +85,46 @@ export function loadManifest(id: number, bytes: Uint8Array): LoadedManifest {
     }
     return { id, manifest, seal, digest: objectDigest(bytes), sizeBytes: bytes.length };
   } catch (error) {
-    if (!isCorruption(error)) throw error;
+    const damaged = error instanceof IncompatibleError ? brokenSeal(bytes) : error;
+    if (!isCorruption(damaged)) throw error;
     const object = manifestFindingObject(id, { size: bytes.length, sealed: seal !== undefined });
-    throw locate(error, { object, during: 'open' });
+    throw locate(damaged, { object, during: 'open' });
+  }
+}
+
+/** What makes an unknown form damage: a seal that the bytes do not match. */
+function brokenSeal(bytes: Uint8Array): unknown {
+  const range = findManifestSeal(bytes);
+  if (range === undefined) return undefined;
+  try {
+    decodeSeal(bytes, range.start, range.end, ['manifest']);
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}
+
+/** Reads a manifest again, at once, before it is called damaged; undefined if it is gone. */
+export async function readManifest(store: ObjectStore, id: number): Promise<LoadedManifest | undefined> {
+  return readTwice(
+    () => store.get(manifestPath(id)),
+    (got) => loadManifest(id, got.bytes),
+  );
+}
+
+/** Decodes what `read` gives, and looks a second time if that fails. */
+export async function readTwice<T>(
+  read: () => Promise<GetResult | undefined>,
+  decode: (got: GetResult) => T,
+): Promise<T | undefined> {
+  for (let isLast = false; ; isLast = true) {
+    const got = await read();
+    if (got === undefined) return undefined;
+    try {
+      return decode(got);
+    } catch (error) {
+      if (isLast || !(isCorruption(error) || error instanceof IncompatibleError)) throw error;
+    }
   }
 }
 
@@ -144,10 +196,13 @@ function brokenFinding(id: number) {
 
 /** The highest manifest id a collector may have deleted; 0 where there is no boundary file. */
 export async function readBoundary(store: ObjectStore): Promise<{ exists: boolean; value: number }> {
-  const got = await store.get(MANIFEST_BOUNDARY_PATH);
-  if (got === undefined) return { exists: false, value: 0 };
+  const value = await readTwice(() => store.get(MANIFEST_BOUNDARY_PATH), decodeStoredBoundary);
+  return { exists: value !== undefined, value: value ?? 0 };
+}
+
+function decodeStoredBoundary({ bytes, size }: GetResult): number {
   try {
-    return { exists: true, value: decodeBoundary(got.bytes) };
+    return decodeBoundary(bytes);
   } catch (error) {
     if (!isCorruption(error)) throw error;
     const object: FindingObject = {
@@ -155,7 +210,7 @@ export async function readBoundary(store: ObjectStore): Promise<{ exists: boolea
       path: MANIFEST_BOUNDARY_PATH,
       id: 'manifest.boundary',
       sealed: false,
-      size: got.size,
+      size,
     };
     throw locate(error, { object, during: 'open' });
   }

@@ -25,6 +25,8 @@ const STEP_UNITS = 8192;
 const KEY_SLICE = 2048;
 const PREFIX_SLICE = 8192;
 const KEY_BYTES_PER_UNIT = 64;
+/** Key bytes compared per slice: with long keys a slice has fewer rows. */
+const SLICE_KEY_BYTES = 1 << 18;
 const PREFIX_BYTES = 8;
 /** Keys looked at to guess the common prefix of all. */
 const SAMPLE_KEYS = 64;
@@ -59,12 +61,12 @@ export class KeySorter {
     const n = log.keyCount;
     this.#log = log;
     this.#rowCount = log.rowCount;
-    this.places = new Int32Array(n);
-    this.#high = new Uint32Array(n);
-    this.#low = new Uint32Array(n);
-    this.#order = new Uint32Array(n);
-    this.#nextOrder = new Uint32Array(n);
-    this.#scratch = new Int32Array(n);
+    this.places = new Int32Array(unzeroed(n));
+    this.#high = new Uint32Array(unzeroed(n));
+    this.#low = new Uint32Array(unzeroed(n));
+    this.#order = new Uint32Array(unzeroed(n));
+    this.#nextOrder = new Uint32Array(unzeroed(n));
+    this.#scratch = new Int32Array(unzeroed(n));
   }
 
   /** Bytes held while sorting. */
@@ -75,10 +77,11 @@ export class KeySorter {
   *run(): Generator<void, void> {
     if (this.#rowCount === 0) return;
     this.#sampleCommonPrefix();
-    for (let from = 0; from < this.#rowCount; from += KEY_SLICE) {
-      const to = Math.min(this.#rowCount, from + KEY_SLICE);
+    for (let from = 0; from < this.#rowCount; ) {
+      const to = Math.min(this.#rowCount, from + rowsPerSlice(this.#common));
       this.#collect(from, to);
       if (this.#spend(to - from)) yield;
+      from = to;
     }
     const groups: number[] = [];
     const count = this.places.length;
@@ -87,10 +90,15 @@ export class KeySorter {
     while (groups.length > 0) {
       const depth = groups.pop()!;
       const end = groups.pop()!;
-      const start = this.#shortKeysFirst(groups.pop()!, end, depth);
+      const begin = groups.pop()!;
+      let start = begin;
+      for (let from = begin; from < end; from += KEY_SLICE) {
+        const to = Math.min(end, from + KEY_SLICE);
+        start = this.#shortKeysFirst(begin, start, from, to, depth);
+        if (this.#spend(to - from)) yield;
+      }
       if (end - start <= INSERTION_ROWS) this.#insertionSort(start, end, depth);
       else yield* this.#sortGroup(start, end, depth, groups);
-      if (this.#spend(end - start)) yield;
     }
   }
 
@@ -171,20 +179,19 @@ export class KeySorter {
 
   /**
    * In a group whose first `depth` bytes tie when padded with zeros, keys shorter than `depth` are prefixes of all longer
-   * ones: orders them to the front and returns where the others begin. There are fewer than nine, as keys are distinct.
+   * ones: moves those among rows [from, to) into their order at the group's front, which reaches from `begin` to `front` so
+   * far, and returns how far it reaches then. There are fewer than nine in all, as keys are distinct.
    */
-  #shortKeysFirst(start: number, end: number, depth: number): number {
-    if (depth === 0) return start;
+  #shortKeysFirst(begin: number, front: number, from: number, to: number, depth: number): number {
     const places = this.places;
     const log = this.#log;
-    let front = start;
-    for (let i = start; i < end; i++) {
+    for (let i = from; i < to; i++) {
       const place = places[i];
       const length = log.keyLengthAt(place);
       if (length >= depth) continue;
       let at = front++;
       places[i] = places[at];
-      for (; at > start && log.keyLengthAt(places[at - 1]) > length; at--) places[at] = places[at - 1];
+      for (; at > begin && log.keyLengthAt(places[at - 1]) > length; at--) places[at] = places[at - 1];
       places[at] = place;
     }
     return front;
@@ -212,10 +219,11 @@ export class KeySorter {
   *#sortGroup(start: number, end: number, depth: number, groups: number[]): Generator<void, void> {
     const count = end - start;
     let common = this.#log.keyLengthAt(this.places[start]);
-    for (let from = start + 1; from < end && common > depth; from += KEY_SLICE) {
-      const to = Math.min(end, from + KEY_SLICE);
+    for (let from = start + 1; from < end && common > depth; ) {
+      const to = Math.min(end, from + rowsPerSlice(common - depth));
       common = this.#commonPrefix(from, to, depth, common);
       if (this.#spend(to - from)) yield;
+      from = to;
     }
     this.#highBits = 0;
     this.#lowBits = 0;
@@ -236,15 +244,16 @@ export class KeySorter {
       gather(this.places, start, this.#order, this.#scratch, from, to);
       if (this.#spend((to - from) >> 2)) yield;
     }
-    this.places.set(this.#scratch.subarray(0, count), start);
-    for (let from = 0; from < count; ) {
-      const tieEnd = this.#nextTie(from, Math.min(count, from + PREFIX_SLICE), count);
-      const tieRows = tieEnd - this.#tieStart;
-      const tieAt = start + this.#tieStart;
-      if (tieRows > INSERTION_ROWS) groups.push(tieAt, start + tieEnd, common + PREFIX_BYTES);
-      else if (tieRows > 1) this.#insertionSort(tieAt, start + tieEnd, common);
-      if (this.#spend(((this.#tieStart - from) >> 2) + tieRows)) yield;
-      from = tieEnd;
+    for (let from = 0; from < count; from += PREFIX_SLICE) {
+      const to = Math.min(count, from + PREFIX_SLICE);
+      this.places.set(this.#scratch.subarray(from, to), start + from);
+      if (this.#spend((to - from) >> 4)) yield;
+    }
+    this.#tieStart = 0;
+    for (let from = 1; from <= count; from += PREFIX_SLICE) {
+      const to = Math.min(count + 1, from + PREFIX_SLICE);
+      this.#resolveTies(start, count, from, to, common, groups);
+      if (this.#spend((to - from) >> 2)) yield;
     }
   }
 
@@ -276,25 +285,27 @@ export class KeySorter {
   }
 
   /**
-   * Finds the next run of equal prefixes that begins in [from, limit): its start goes to `#tieStart`, its end is returned. If
-   * there is none, an empty run at `limit`.
+   * Closes the runs of equal prefixes that end at one of [from, to): small ones are sorted at once, others become groups. The
+   * run that is open at `from` begins at `#tieStart`.
    */
-  #nextTie(from: number, limit: number, count: number): number {
+  #resolveTies(start: number, count: number, from: number, to: number, common: number, groups: number[]): void {
     const order = this.#order;
     const high = this.#high;
     const low = this.#low;
-    for (let at = from; at < limit; at++) {
-      const h = high[order[at]];
-      const l = low[order[at]];
-      let end = at + 1;
-      while (end < count && low[order[end]] === l && high[order[end]] === h) end++;
-      if (end > at + 1) {
-        this.#tieStart = at;
-        return end;
+    let tieStart = this.#tieStart;
+    let row = order[from - 1];
+    for (let i = from; i < to; i++) {
+      const previous = row;
+      if (i < count) {
+        row = order[i];
+        if (low[row] === low[previous] && high[row] === high[previous]) continue;
       }
+      const rows = i - tieStart;
+      if (rows > INSERTION_ROWS) groups.push(start + tieStart, start + i, common + PREFIX_BYTES);
+      else if (rows > 1) this.#insertionSort(start + tieStart, start + i, common);
+      tieStart = i;
     }
-    this.#tieStart = limit;
-    return limit;
+    this.#tieStart = tieStart;
   }
 
   /** How far rows [from, to) agree with the row before them: between `depth`, which is known, and `common`. */
@@ -338,6 +349,16 @@ export class KeySorter {
     this.#highBits = highBits;
     this.#lowBits = lowBits;
   }
+}
+
+/** Rows in a slice of a pass that compares up to `bytes` of each key. */
+function rowsPerSlice(bytes: number): number {
+  return Math.min(KEY_SLICE, Math.ceil(SLICE_KEY_BYTES / (bytes + 1)));
+}
+
+/** Memory for `words` 32-bit words, all of which will be written before they are read: zeroing large arrays takes long. */
+function unzeroed(words: number): ArrayBuffer {
+  return Buffer.allocUnsafeSlow(words * 4).buffer;
 }
 
 /** How many of the first `limit` bytes are equal. */

@@ -15,6 +15,7 @@ import {
   damage,
   type Finding,
   type FindingObject,
+  IncompatibleError,
   isCorruption,
   locateFindings,
   makeFinding,
@@ -36,6 +37,7 @@ import {
   checkLayout,
   decodeFooter,
   FOOTER_BYTES,
+  type Footer,
   sealRange,
 } from '../format/table-layout.ts';
 import type { ObjectStore } from '../store/object-store.ts';
@@ -180,13 +182,16 @@ export class TableReader implements CacheOwner {
   /** Compares the object's own info block and seal with what the manifest names. */
   #checkIdentity(tail: Uint8Array, base: number, size: number): { info: TableInfo; seal: Seal | undefined } {
     const named = this.ref.info;
-    const own = this.#optional(size - FOOTER_BYTES, () => {
-      const footer = decodeFooter(tail.subarray(tail.length - FOOTER_BYTES), size);
+    const own = this.#optional(0, () => {
+      const footer = footerOfKnownVersion(tail, size);
       const start = footer.infoOffset - base;
-      if (start < 0)
-        throw damage('MALFORMED', { unit: 'footer', offset: 0, length: 8 }, 'the info block lies among the data');
-      const payload = unframeInfo(tail.subarray(start, tail.length - FOOTER_BYTES));
-      const info = decodeInfo(payload);
+      if (start < 0) {
+        const place = { unit: 'footer', offset: size - FOOTER_BYTES, length: 8 } as const;
+        throw damage('MALFORMED', place, 'the info block lies among the data');
+      }
+      const info = at(footer.infoOffset, () =>
+        decodeInfo(unframeInfo(tail.subarray(start, tail.length - FOOTER_BYTES))),
+      );
       checkLayout(info, footer.infoOffset, size);
       return { info, infoOffset: footer.infoOffset };
     });
@@ -200,7 +205,7 @@ export class TableReader implements CacheOwner {
     }
     const range = sealRange(own.info, own.infoOffset);
     if (range.start === range.end) return { info: own.info, seal: undefined };
-    const seal = this.#optional(range.start, () => decodeSeal(tail, range.start - base, range.end - base, ['table']));
+    const seal = this.#optional(base, () => decodeSeal(tail, range.start - base, range.end - base, ['table']));
     this.#sealed = seal !== undefined;
     const objectId = seal?.identity.objectId;
     if (objectId !== undefined && ulidFromBytes(objectId) !== this.ref.id) {
@@ -326,7 +331,13 @@ export class TableReader implements CacheOwner {
         return decodeBlock(unframeUnit(stored, meta.codec, 'block', MAX_BLOCK_BYTES), this.ref.formatVersion);
       },
       missing: () => this.#missing(),
-      location: { object: this.#object(), during: 'get', offset, affects: { keys: this.blockKeyRange(i, meta) } },
+      location: {
+        object: this.#object(),
+        during: 'get',
+        offset,
+        index: i,
+        affects: { keys: this.blockKeyRange(i, meta) },
+      },
       store: this.#store.name,
       rereads: REREAD_AT_ONCE,
       wait: NO_WAIT,
@@ -390,6 +401,16 @@ function at<T>(offset: number, decode: () => T): T {
     if (!isCorruption(error)) throw error;
     const findings = error.findings.map((f) => ({ ...f, at: { ...f.at, offset: f.at.offset + offset } }));
     throw new CorruptionError(error.message, findings);
+  }
+}
+
+/** The manifest says which version a table has, so an unknown one in the footer is damage. */
+function footerOfKnownVersion(tail: Uint8Array, size: number): Footer {
+  try {
+    return decodeFooter(tail.subarray(tail.length - FOOTER_BYTES), size);
+  } catch (error) {
+    if (!(error instanceof IncompatibleError)) throw error;
+    throw damage('MALFORMED', { unit: 'footer', offset: size - 2, length: 2 }, error.message);
   }
 }
 

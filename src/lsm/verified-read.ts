@@ -3,7 +3,14 @@
  * bytes. A short or flipped answer on the wire thus never becomes a corruption error.
  */
 import { equalBytes } from '../common/bytes.ts';
-import { CorruptionError, type Finding, isCorruption, type Location, locateFindings } from '../common/errors.ts';
+import {
+  CorruptionError,
+  type Finding,
+  IncompatibleError,
+  isCorruption,
+  type Location,
+  locateFindings,
+} from '../common/errors.ts';
 
 export interface VerifiedRead<T> {
   /** Fetches the bytes; called again for each further look. `undefined`: the object is absent. */
@@ -32,11 +39,13 @@ export async function readVerified<T>(job: VerifiedRead<T>): Promise<T> {
     try {
       return job.decode(bytes);
     } catch (error) {
-      if (!isCorruption(error)) throw error;
+      // One bit on the way can also make a version look unknown.
+      if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
       if (attempt < job.rereads.length) {
         await job.wait(job.rereads[attempt]);
         continue;
       }
+      if (!isCorruption(error)) throw error;
       throw withReads(error, job, { attempts: attempt + 1, identical, pastCaches: true });
     }
   }

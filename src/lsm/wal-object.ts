@@ -32,6 +32,7 @@ import {
   checkLayout,
   decodeFooter,
   FOOTER_BYTES,
+  type Footer,
   sealRange,
 } from '../format/table-layout.ts';
 import { MAX_BLOCK_BYTES } from './table-reader.ts';
@@ -132,12 +133,41 @@ function parseTail(id: number, bytes: Uint8Array, result: WalReadResult): Parsed
       `only ${bytes.length} bytes are left of the object`,
     );
   }
-  const footer = decodeFooter(bytes.subarray(bytes.length - FOOTER_BYTES), bytes.length);
-  const info = decodeAt(footer.infoOffset, () =>
-    decodeInfo(
-      unframeUnit(bytes.subarray(footer.infoOffset, bytes.length - FOOTER_BYTES), PLAIN, 'info', MAX_BLOCK_BYTES),
-    ),
-  );
+  const footer = readFooter(bytes);
+  const stored = bytes.subarray(footer.infoOffset, bytes.length - FOOTER_BYTES);
+  const info = decodeAt(footer.infoOffset, () => unframeUnit(stored, PLAIN, 'info', MAX_BLOCK_BYTES));
+  try {
+    return parseSections(id, bytes, footer, info, result);
+  } catch (error) {
+    // A checksum that holds says that the version was meant: what it has in other places is not damaged.
+    throw isCorruption(error) && footer.tooNew !== undefined && result.seal === undefined ? footer.tooNew : error;
+  }
+}
+
+interface ReadFooter extends Footer {
+  /** The stored version is unknown; judged when the seal, which says it too, was read. */
+  tooNew: IncompatibleError | undefined;
+}
+
+function readFooter(bytes: Uint8Array): ReadFooter {
+  const stored = bytes.slice(bytes.length - FOOTER_BYTES);
+  try {
+    return { ...decodeFooter(stored, bytes.length), tooNew: undefined };
+  } catch (error) {
+    if (!(error instanceof IncompatibleError)) throw error;
+    stored.set([0, 2], FOOTER_BYTES - 2);
+    return { ...decodeFooter(stored, bytes.length), tooNew: error };
+  }
+}
+
+function parseSections(
+  id: number,
+  bytes: Uint8Array,
+  footer: ReadFooter,
+  infoBytes: Uint8Array,
+  result: WalReadResult,
+): Parsed {
+  const info = decodeAt(footer.infoOffset, () => decodeInfo(infoBytes));
   checkLayout(info, footer.infoOffset, bytes.length);
   const range = sealRange(info, footer.infoOffset);
   let seal: Seal | undefined;
@@ -154,8 +184,22 @@ function parseTail(id: number, bytes: Uint8Array, result: WalReadResult): Parsed
       );
     }
   }
+  if (seal !== undefined) checkVersion(bytes, seal);
+  if (footer.tooNew !== undefined) throw footer.tooNew;
   const sealBytes = seal === undefined ? undefined : bytes.subarray(range.start, range.end);
   return { info, formatVersion: footer.formatVersion, seal, sealBytes };
+}
+
+/** The seal proves what the version in the footer was: another one is damage, not a newer form. */
+function checkVersion(bytes: Uint8Array, seal: Seal): void {
+  const offset = bytes.length - 2;
+  const found = bytes[offset] * 256 + bytes[offset + 1];
+  const expected = seal.identity.formatVersion;
+  if (found === expected) return;
+  throw damage('MALFORMED', { unit: 'footer', offset, length: 2 }, 'the footer states another version than the seal', {
+    expected: `version ${expected}`,
+    found: `version ${found}`,
+  });
 }
 
 function checkIdentity(id: number, seal: Seal, range: { start: number; end: number }): void {
@@ -183,6 +227,7 @@ function readBlocks(bytes: Uint8Array, parsed: Parsed, codec: BlockCodec, result
     ),
   );
   checkIndexLayout(info, index);
+  checkUnreadSections(bytes, info, codec);
   const blocks: Block[] = [];
   const order = new SeqOrder();
   let rows = 0;
@@ -218,6 +263,17 @@ function readBlocks(bytes: Uint8Array, parsed: Parsed, codec: BlockCodec, result
         ? { kind: 'object', bytes: objectDigest(bytes) }
         : { kind: 'seal', bytes: sealDigest(parsed.sealBytes) },
   };
+}
+
+/** Filter and stats, which fences have although nobody reads them: their checksums must hold like all others. */
+function checkUnreadSections(bytes: Uint8Array, info: TableInfo, codec: BlockCodec): void {
+  const { filterOffset, filterLength, statsOffset, statsLength } = info;
+  const check = (unit: 'filter' | 'stats', offset: number, length: number) => {
+    if (length === 0) return;
+    decodeAt(offset, () => unframeUnit(bytes.subarray(offset, offset + length), codec, unit, MAX_BLOCK_BYTES));
+  };
+  check('filter', filterOffset, filterLength);
+  check('stats', statsOffset, statsLength);
 }
 
 function compareWithSeal(seal: Seal | undefined, rows: number, order: SeqOrder): void {

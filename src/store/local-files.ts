@@ -6,6 +6,7 @@
  * synced do not wait and are cheaper in place (1-2 us against 15-20 us).
  */
 import * as fs from 'node:fs';
+import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import type { DbError } from '../common/errors.ts';
 import { type StoreErrorClass, storeError } from './store-error.ts';
@@ -46,9 +47,34 @@ export const SYSTEM_FILES: LocalFiles = {
   link: promisify(fs.link),
   rename: promisify(fs.rename),
   unlink: promisify(fs.unlink),
-  mkdir: (path) => fs.promises.mkdir(path, { recursive: true }),
+  mkdir: makeDirectories,
   readdir: (path) => fs.promises.readdir(path, { withFileTypes: true }),
 };
+
+/**
+ * Parents first, step by step: Node's recursive `mkdir` says ENOENT for a read-only file system and never ends below
+ * `/proc`, where no directory can be made although its parent exists.
+ */
+async function makeDirectories(path: string): Promise<string | undefined> {
+  const missing = await makeDirectory(path);
+  if (missing !== 'parent') return missing === 'made' ? path : undefined;
+  const first = await makeDirectories(dirname(path));
+  // Its parent is there now; a second ENOENT is the file system's last word.
+  const again = await makeDirectory(path, true);
+  return first ?? (again === 'made' ? path : undefined);
+}
+
+async function makeDirectory(path: string, hasParent = false): Promise<'made' | 'there' | 'parent'> {
+  try {
+    await fs.promises.mkdir(path);
+    return 'made';
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' && !hasParent && dirname(path) !== path) return 'parent';
+    const stats = await fs.promises.stat(path).catch(() => undefined);
+    if (stats?.isDirectory()) return 'there';
+    throw error;
+  }
+}
 
 export function errnoOf(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | undefined)?.code;

@@ -8,8 +8,10 @@ import type { ByteRange } from './object-store.ts';
 export class MalformedAnswer extends Error {}
 
 /** Reads exactly `length` bytes; anything else is an error, at the latest one chunk behind the end. */
-export function readBody(body: Readable, length: number): Promise<Uint8Array> {
+export function readBody(body: Readable, length: number, signal: AbortSignal | undefined): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
+    const onAbort = () => body.destroy();
+    signal?.addEventListener('abort', onAbort, { once: true });
     const fail = (message: string) => {
       body.destroy();
       reject(new MalformedAnswer(message));
@@ -25,7 +27,10 @@ export function readBody(body: Readable, length: number): Promise<Uint8Array> {
     body.on('error', reject);
     body.on('end', () => (at === length ? resolve(bytes) : fail(`the body ended after ${at} of ${length} bytes`)));
     // Has no effect after one of the others.
-    body.on('close', () => fail(`the connection closed after ${at} of ${length} bytes`));
+    body.on('close', () => {
+      signal?.removeEventListener('abort', onAbort);
+      fail(`the connection closed after ${at} of ${length} bytes`);
+    });
   });
 }
 
@@ -45,9 +50,7 @@ export function checkedSize(range: ByteRange | undefined, length: unknown, conte
   // So says MinIO for the last bytes of an empty object.
   if (contentRange === 'bytes 0--1/0' && length === 0 && range !== undefined) return 0;
   const parts = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(contentRange);
-  if (range === undefined || parts === null) {
-    throw new MalformedAnswer(`the range ${JSON.stringify(contentRange)} was not asked for`);
-  }
+  if (parts === null) throw new MalformedAnswer(`the range is called ${JSON.stringify(contentRange)}`);
   const [first, last, size] = parts.slice(1).map(Number);
   const { start, end } = rangeBounds(range, size);
   if (first === start && last === end - 1 && length === end - start) return size;

@@ -177,11 +177,11 @@ export class S3Store implements ObjectStore {
     checkSignal(this.name, path, options);
   }
 
-  async #readResult(output: GetObjectCommandOutput, { range }: GetOptions): Promise<GetResult> {
+  async #readResult(output: GetObjectCommandOutput, { range, signal }: GetOptions): Promise<GetResult> {
     const body = output.Body as Readable | undefined;
     try {
       const size = checkedSize(range, output.ContentLength, output.ContentRange);
-      const bytes = body === undefined ? new Uint8Array(0) : await readBody(body, output.ContentLength!);
+      const bytes = body === undefined ? new Uint8Array(0) : await readBody(body, output.ContentLength!, signal);
       return {
         bytes,
         size,

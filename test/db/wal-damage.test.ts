@@ -4,6 +4,8 @@ import { type CorruptionError, type DbError, WalCorruptionError } from '../../sr
 import { SeededRandom } from '../../src/common/random.ts';
 import { walPath } from '../../src/format/object-names.ts';
 import { type FaultRule, FaultyStore } from '../../src/store/faulty-store.ts';
+import type { ObjectStore } from '../../src/store/object-store.ts';
+import { storeError } from '../../src/store/store-error.ts';
 import { Line, rejection, rowsOf, text, World, worldOfFixture } from '../support/database.ts';
 
 const AT_ONCE = 128;
@@ -19,7 +21,8 @@ async function openings(world: World, faults: FaultRule[][]): Promise<Ending[]> 
   const endings: Ending[] = [];
   for (let from = 0; from < faults.length; from += AT_ONCE) {
     const part = faults.slice(from, from + AT_ONCE).map(async (rules): Promise<Ending> => {
-      const faulty = new FaultyStore(world.memory, { clock: world.clock, random: new SeededRandom(1), rules });
+      const random = new SeededRandom(1);
+      const faulty = new FaultyStore(withoutNewObjects(world.memory), { clock: world.clock, random, rules });
       const error = await world.opening({}, new Line(faulty, world.clock)).then(
         () => undefined,
         (e: DbError) => e,
@@ -29,6 +32,22 @@ async function openings(world: World, faults: FaultRule[][]): Promise<Ending[]> 
     endings.push(...(await world.run(Promise.all(part))));
   }
   return endings;
+}
+
+/** Refuses to store anything new: an opening that goes on in spite of its fault fails there and leaves the others alone. */
+function withoutNewObjects(store: ObjectStore): ObjectStore {
+  return {
+    name: store.name,
+    conformance: 'known',
+    get: (path, options) => store.get(path, options),
+    head: (path, options) => store.head(path, options),
+    list: (prefix, options) => store.list(prefix, options),
+    delete: () => Promise.reject(new Error('nothing is deleted')),
+    async put(path) {
+      if ((await store.head(path)) !== undefined) return { outcome: 'refused' };
+      throw storeError({ cls: 'denied', message: 'the log was believed', store: store.name, path });
+    },
+  };
 }
 
 /** Opens with each fault and expects all to be refused as a damaged log, with nothing written. */

@@ -24,7 +24,7 @@ export interface SharedPlace {
 
 export type MakePlace = () => Promise<SharedPlace>;
 
-async function inDirectory(): Promise<SharedPlace> {
+export async function inDirectory(): Promise<SharedPlace> {
   const directory = mkdtempSync(join(tmpdir(), 'shaledb-interop-'));
   return {
     slate: { directory, path: PATH },

@@ -174,6 +174,17 @@ describe.each(FORMS)('BlockCursor over %s', (_name, encode) => {
     expect(current(cursor)).toBe(line(rows[28]));
   });
 
+  it('steps back into rows with longer keys than it has seen', () => {
+    const long = (i: number) => sampleRow(`${'a'.repeat(400)}${String.fromCharCode(97 + i)}`, 1);
+    const rows = [...Array.from({ length: 16 }, (_, i) => long(i)), sampleRow('b', 1)];
+    const cursor = cursorOn(encode(rows));
+    cursor.last();
+    for (let i = 15; i >= 0; i--) {
+      expect(cursor.prev()).toBe(true);
+      expect(current(cursor)).toBe(line(rows[i]));
+    }
+  });
+
   it('handles keys and values of all lengths', () => {
     const lengths = [1, 2, 127, 128, 129, 300, 16_383, 16_384, 20_000];
     const rows = lengths.map((n, i) =>

@@ -109,6 +109,7 @@ describe('decodeBlock, version 2', () => {
     ['a number that is cut', '00 80 0000 0001', /row cut/],
     ['a row cut behind its first number', '00 0000 0001', /row cut/],
     ['a row cut in its sequence number', '00 01 01 61 76 00000000000000 0000 0001', /row cut/],
+    ['a row cut before what would be a large number', '00 01 01 61 76 ff 0000 0001', /row cut/],
     ['a row cut in its times', '00 01 01 61 76 0000000000000001 04 0000 0000 0001', /row cut/],
     ['a row cut between its times', '00 01 01 61 76 0000000000000001 06 0000000000000000 0000 0001', /row cut/],
     [
@@ -222,6 +223,11 @@ describe('checkBlockOrder', () => {
       const block = decodeBlock(encode(swapped), version);
       expect(() => checkBlockOrder(block)).toThrowError(expect.objectContaining({ code: 'OUT_OF_ORDER' }));
     }
+  });
+
+  it('refuses a row of version 1 that shares more with the first than the row before it', () => {
+    const block = decodeBlock(encodeVersion1([sampleRow('abc1', 1), sampleRow('ax', 1), sampleRow('abc2', 1)]), 1);
+    expect(() => checkBlockOrder(block)).toThrowError(/"abc2"/);
   });
 
   it.each(encoders)('refuses the same row twice, version %i', (version, encode) => {

@@ -107,6 +107,17 @@ describe('BloomFilter', () => {
     expect(wrong).toBeLessThan(100);
   });
 
+  it('follows its probes also where there are more of them than bits', () => {
+    const random = new SeededRandom(8);
+    for (let n = 0; n < 300; n++) {
+      const payload = Uint8Array.of(0, 40, random.nextUint32() | 0x55);
+      const low = random.nextUint32();
+      const high = random.nextUint32();
+      const expected = slowProbes(low, high, 40, 8).every((p) => (payload[2] & (1 << p)) !== 0);
+      expect(decodeBloom(payload)?.mayContain(low, high)).toBe(expected);
+    }
+  });
+
   it('takes hash halves signed or unsigned', () => {
     const filter = decodeBloom(build(['pear']))!;
     sipHash13(utf8('pear'), 0, 4);

@@ -95,6 +95,7 @@ describe('row checks of a built table', () => {
     const { bytes, facts } = build(wal, 'wal', 1);
     expect(facts.rows.blockRows.length).toBeGreaterThan(5);
     expect([...facts.rows.checks]).toEqual(slowChecks(bytes, facts.rows.blockStoredBytes, 1));
+    expect([...facts.rows.firstSeqs!]).toEqual(wal.map((row) => row.seq));
     expect([...facts.rows.continuations!]).toEqual(wal.map((_, i) => (i % 8 === 0 ? 0 : 1)));
   });
 

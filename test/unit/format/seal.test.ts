@@ -345,13 +345,25 @@ describe('a seal', () => {
   it.each([
     ['blocks', '0101ffffffff'],
     ['checks', '010100000001 01 ffffffff0f'],
-    ['rows that cannot be counted', '010100000001 01 ffffffffffffff7f'],
+    ['rows that cannot be counted', '000100000001 01 ffffffffffffff7f'],
     ['a varint without end', '010100000001 ffffffffffffffffffffff'],
     ['a varint that is longer than needed', '000100000001 8000 01'],
     ['a cut check', '010100000001 0501 000000'],
   ])('is refused when its rows record claims %s', (_, hex) => {
     const rows = record(4, fromHex(hex.replaceAll(' ', '')));
     expect(() => decode(sealOf(concatBytes(identityRecord(), rows), 3))).toThrow(BAD_SEAL);
+  });
+
+  it('is refused when its rows record claims a sequence number above 2^53 - 1', () => {
+    // One block of two rows with one check each; the sum of both differences is what counts.
+    const sealWith = (...differences: string[]) => {
+      const rows = record(4, fromHex(`010100000001 0502 ${differences.join('00000000')}00000000`.replaceAll(' ', '')));
+      return sealOf(concatBytes(identityRecord(), rows), 1);
+    };
+    const largest = 'feffffffffffff1f';
+    expect(decode(sealWith(largest, '00')).rows?.firstSeqs?.[1]).toBe(2 ** 53 - 1);
+    expect(() => decode(sealWith('feffffffffffff3f', '00'))).toThrow(BAD_SEAL);
+    expect(() => decode(sealWith(largest, '02'))).toThrow(BAD_SEAL);
   });
 
   it('is refused when lineage or repair claim more entries than there are bytes', () => {

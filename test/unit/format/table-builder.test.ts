@@ -226,6 +226,16 @@ describe('blocks', () => {
     expect(build([first, larger], { blockBytes: 64 }).facts.rows.blockRows).toEqual([1, 1]);
   });
 
+  it.each([127, 128, 16_383, 16_384])('take rows with keys or values of %i bytes that fit to the byte', (length) => {
+    const long = new Uint8Array(length).fill(0x62);
+    for (const second of [sampleRow('b', 1, { value: long }), sampleRow(long, 1)]) {
+      const rows = [sampleRow('a', 1), second];
+      const whole = encodeVersion2(rows).length;
+      expect(build(rows, { blockBytes: whole }).facts.rows.blockRows).toEqual([2]);
+      expect(build(rows, { blockBytes: whole - 1 }).facts.rows.blockRows).toEqual([1, 1]);
+    }
+  });
+
   it('count the offset of a row that would begin a restart interval', () => {
     const rows = Array.from({ length: 17 }, (_, i) => sampleRow(String.fromCharCode(97 + i), 1, { value: utf8('v') }));
     const whole = encodeVersion2(rows).length;
@@ -402,6 +412,10 @@ describe('misuse', () => {
     const builder = builderOf();
     addRow(builder, sampleRow('mm', 5));
     refused(() => addRow(builder, row));
+  });
+
+  it('of a WAL object with an empty key is refused', () => {
+    refused(() => addRow(builderOf({ tableType: 'wal' }), sampleRow(new Uint8Array(0), 1)));
   });
 
   it('of a WAL object with a smaller sequence number is refused', () => {

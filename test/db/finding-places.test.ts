@@ -1,0 +1,59 @@
+/** Findings say where: the object by its path, the block by its number. */
+import { describe, expect, it } from 'vitest';
+import { CorruptionError, type Finding } from '../../src/common/errors.ts';
+import { SILENT_LOGGER } from '../../src/common/logger.ts';
+import { WriteBatch } from '../../src/db/write-batch.ts';
+import { open, openReader } from '../../src/open.ts';
+import { MemoryStore } from '../../src/store/memory-store.ts';
+
+const PUT_ID = '01ARZ3NDEKTSV4RRFFQ69G5FAV';
+
+async function closedDatabase(): Promise<MemoryStore> {
+  const store = new MemoryStore();
+  const db = await open({ store, path: 'db' }, { logger: SILENT_LOGGER });
+  const batch = new WriteBatch();
+  for (let i = 0; i < 500; i++) batch.put(`key/${String(i).padStart(4, '0')}`, `value ${i}`);
+  await db.write(batch);
+  await db.close();
+  return store;
+}
+
+async function change(store: MemoryStore, path: string, edit: (bytes: Uint8Array) => Uint8Array): Promise<void> {
+  const got = await store.get(path);
+  await store.put(path, edit(got!.bytes), { condition: 'any', putId: PUT_ID });
+}
+
+async function findingOf(promise: Promise<unknown>): Promise<Finding> {
+  const error = await promise.then(
+    () => undefined,
+    (e: unknown) => e,
+  );
+  expect(error).toBeInstanceOf(CorruptionError);
+  return (error as CorruptionError).findings[0];
+}
+
+describe('findings say where the damage lies', () => {
+  it('a block of a table by its number and offset', async () => {
+    const store = await closedDatabase();
+    const paths: string[] = [];
+    for await (const { path } of store.list('db/compacted/')) paths.push(path);
+    await change(store, paths[0], (bytes) => {
+      bytes[5000] ^= 1;
+      return bytes;
+    });
+    const reader = await openReader({ store, path: 'db' }, { logger: SILENT_LOGGER });
+    const finding = await findingOf(reader.get('key/0200'));
+    expect(finding.object).toMatchObject({ role: 'table', path: paths[0].slice('db/'.length), size: 16000 });
+    expect(finding.at).toMatchObject({ unit: 'block', index: 1 });
+    expect(finding.at.offset).toBeLessThanOrEqual(5000);
+    expect(finding.at.offset + finding.at.length).toBeGreaterThan(5000);
+    await reader.close();
+  });
+
+  it('a damaged identity by its path', async () => {
+    const store = await closedDatabase();
+    await change(store, 'db/shale/identity', (bytes) => bytes.subarray(0, 20));
+    const finding = await findingOf(open({ store, path: 'db' }, { logger: SILENT_LOGGER }));
+    expect(finding.object).toMatchObject({ role: 'sidecar', path: 'shale/identity', size: 20 });
+  });
+});

@@ -1,0 +1,79 @@
+/** The documentation says what the code says: codes, options, and the programs shown in the README. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { renderOptions } from '../../scripts/options-doc.mjs';
+import { ERROR_CODES } from '../../src/common/errors.ts';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
+const errorsPage = read('docs/errors.md');
+
+/** Markdown files that are shipped with links to each other. */
+function pages(): string[] {
+  const below = (directory: string) =>
+    readdirSync(join(ROOT, directory))
+      .filter((name) => name.endsWith('.md'))
+      .map((name) => join(directory, name));
+  return [...below('.'), ...below('docs'), ...below('rfcs'), ...below('docker'), ...below('bench'), ...below('src')];
+}
+
+/** Links to files that do not exist, of one page. */
+function deadLinks(page: string, text: string): string[] {
+  const targets = [...text.matchAll(/\]\(([^)\s]+)\)/g)].map((m) => m[1].split('#')[0]);
+  return targets.filter((t) => t !== '' && !/^[a-z]+:/.test(t) && !existsSync(join(ROOT, dirname(page), t)));
+}
+
+/** Codes of a union type, as its source spells them. */
+function findingCodes(source: string): string[] {
+  const union = /export type FindingCode =([^;]+);/.exec(source);
+  return [...(union?.[1] ?? '').matchAll(/'(\w+)'/g)].map((m) => m[1]);
+}
+
+/** Blocks of a page that a comment says are a file, with that file's path: `<!-- file: PATH -->`. */
+function shownFiles(text: string): { path: string; shown: string }[] {
+  return [...text.matchAll(/<!-- file: (\S+) -->\n```\w*\n([\s\S]*?)```/g)].map((m) => ({ path: m[1], shown: m[2] }));
+}
+
+describe('the documentation', () => {
+  it('explains every error code', () => {
+    const missing = Object.keys(ERROR_CODES).filter((code) => !errorsPage.includes(`| \`${code}\` |`));
+    expect(missing).toEqual([]);
+  });
+
+  it('explains every code of a finding', () => {
+    const codes = findingCodes(read('src/common/errors.ts'));
+    expect(codes.length).toBeGreaterThan(10);
+    expect(codes.filter((code) => !errorsPage.includes(`| \`${code}\` |`))).toEqual([]);
+  });
+
+  it('lists the options as the source documents them', () => {
+    const page = read('docs/options.md');
+    expect(renderOptions(page, read('src/db/options.ts'))).toBe(page);
+  });
+
+  it('shows programs as they are in the repository', () => {
+    const shown = shownFiles(read('README.md'));
+    expect(shown.length).toBeGreaterThan(0);
+    for (const { path, shown: text } of shown) expect(read(path), path).toContain(text);
+  });
+
+  it('has no links that lead nowhere', () => {
+    expect(pages().flatMap((page) => deadLinks(page, read(page)).map((link) => `${page}: ${link}`))).toEqual([]);
+  });
+});
+
+describe('the documentation laws see', () => {
+  it('a link to a file that is not there', () => {
+    expect(deadLinks('README.md', '[a](docs/none.md) [b](docs/errors.md#x) [c](https://example.com)')).toEqual([
+      'docs/none.md',
+    ]);
+  });
+  it('an option whose text has changed', () => {
+    const page = '<!-- options:O -->\nold\n<!-- /options -->';
+    expect(renderOptions(page, '/** x */ interface O { /** New text. */ a?: number }')).toContain('| New text. |');
+  });
+  it('the file a block claims to be', () => {
+    expect(shownFiles('<!-- file: a/b.mjs -->\n```js\nx();\n```\n')).toEqual([{ path: 'a/b.mjs', shown: 'x();\n' }]);
+  });
+});
