@@ -141,10 +141,10 @@ export async function findNewest(
     current = next;
   }
   if (current === undefined) return restart(stores, place, options, beside);
-  const newest = await loadWithRereads(stores, place, id, current.bytes, options);
-  if (newest === undefined) return restart(stores, place, options, beside);
+  const loaded = await loadWithRereads(stores, place, id, current.bytes, options);
+  if (loaded === undefined) return restart(stores, place, options, beside);
   if (place.boundary.exists && id <= place.boundary.value) return boundaryAbove(stores, place, options, beside, id);
-  return { ...place, newest, newestBytes: current.bytes, compactionsVersion };
+  return { ...place, ...loaded, compactionsVersion };
 }
 
 async function compactionsHeader(store: ObjectStore, id: number): Promise<number | undefined> {
@@ -201,12 +201,12 @@ async function loadWithRereads(
   id: number,
   bytes: Uint8Array,
   options: ResolvedOptions,
-): Promise<LoadedManifest | undefined> {
+): Promise<Pick<Discovery, 'newest' | 'newestBytes'> | undefined> {
   let failure: unknown;
   let last = bytes;
   for (let attempt = 0; ; attempt++) {
     try {
-      return loadManifest(id, last);
+      return { newest: loadManifest(id, last), newestBytes: last };
     } catch (error) {
       if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
       failure = error;
@@ -229,6 +229,8 @@ async function withFallback(
   badId: number,
   failure: CorruptionError,
 ): Promise<ManifestCorruptionError> {
+  const reads = { attempts: OPEN_REREADS_MS.length + 1, identical: true, pastCaches: true };
+  const findings = failure.findings.map((f) => ({ ...f, origin: 'at-rest' as const, reads }));
   const older = place.manifestIds.filter((id) => id < badId).slice(-MANIFESTS_LOOKED_AT);
   for (const id of older.reverse()) {
     const got = await stores.main.get(manifestPath(id));
@@ -238,7 +240,7 @@ async function withFallback(
       const fallback = await fallbackFrom(stores, good.manifest, id);
       return new ManifestCorruptionError(
         `The newest manifest is damaged: ${failure.message}. Manifest ${id} is intact. Nothing was changed.`,
-        failure.findings,
+        findings,
         { newestGoodId: BigInt(id), fallback, details: { ...failure.details } },
       );
     } catch (error) {
@@ -247,7 +249,7 @@ async function withFallback(
   }
   return new ManifestCorruptionError(
     `The newest manifest is damaged and no older one is intact: ${failure.message}. Nothing was changed.`,
-    failure.findings,
+    findings,
     { details: { ...failure.details } },
   );
 }

@@ -4,7 +4,13 @@
  * It shows the tables of one manifest and the rows of the log behind it, as they were at the opening or the last `refresh`.
  * Because it pins nothing, a collector may delete what it reads: then a read says `VIEW_EXPIRED`.
  */
-import { ClosedError, type CorruptionError, InvalidArgumentError, UnavailableError } from '../common/errors.ts';
+import {
+  ClosedError,
+  type CorruptionError,
+  InvalidArgumentError,
+  isCorruption,
+  UnavailableError,
+} from '../common/errors.ts';
 import { EpochGuard } from '../lsm/epoch-guard.ts';
 import { listManifestIds } from '../lsm/manifest-store.ts';
 import { Memtable } from '../lsm/memtable.ts';
@@ -167,10 +173,10 @@ async function loadState(stores: DatabaseStores, options: ResolvedOptions, table
     if (verdict !== undefined) {
       const ids = await listManifestIds(stores.main, found.newest.id);
       if (ids.some((id) => id > found.newest.id)) continue;
-      if (!options.allowPrefix) throw verdict;
+      if (!options.allowPrefix || !isCorruption(verdict)) throw verdict;
       options.logger.warn('the log is damaged; rows before the damage are served', { error: verdict.message });
     }
-    return build(found, wal, verdict !== undefined, options, tableStore);
+    return build(found, wal, verdict === undefined ? wal.end : wal.prefixEnd, options, tableStore);
   }
   throw new UnavailableError('DEADLINE', `${stores.main.name}: the manifests changed faster than they could be read.`);
 }
@@ -178,15 +184,14 @@ async function loadState(stores: DatabaseStores, options: ResolvedOptions, table
 async function build(
   found: Discovery,
   wal: WalRange,
-  onlyPrefix: boolean,
+  lastWalId: number,
   options: ResolvedOptions,
   tableStore: TableStore,
 ): Promise<State> {
   const { manifest, id } = found.newest;
   const memtable = new Memtable();
   let lastSeq = manifest.lastL0Seq;
-  for (let walId = wal.from; walId <= wal.end; walId++) {
-    if (onlyPrefix && !wal.isSound(walId)) break;
+  for (let walId = wal.from; walId <= lastWalId; walId++) {
     const object = await wal.take(walId);
     await applyRows(object, memtable, manifest.lastL0Seq, options.clock);
     lastSeq = Math.max(lastSeq, object.maxSeq);

@@ -18,7 +18,7 @@ import { type FoundValue, type LookupOptions, lookup, lookupNow, NOT_NOW, type R
 import { type Bytes, type RangeOptions, toKey, toRange } from './keys.ts';
 import { ScanIterator } from './scan-iterator.ts';
 import { checkNames, checkReadOptions, checkReadValues, type ReadOptions } from './write-options.ts';
-import { CALLS_PER_TURN } from './writer.ts';
+import { ROWS_PER_TURN } from './writer.ts';
 
 export interface ScanOptions extends RangeOptions, ReadOptions {
   /** From the last key to the first. */
@@ -176,7 +176,7 @@ export class Reads {
   }
 
   #give(value: Uint8Array | undefined): Promise<Uint8Array | undefined> {
-    if ((++this.#calls & (CALLS_PER_TURN - 1)) !== 0) return Promise.resolve(value);
+    if ((++this.#calls & (ROWS_PER_TURN - 1)) !== 0) return Promise.resolve(value);
     return this.#source.clock.yieldToLoop().then(() => value);
   }
 

@@ -20,7 +20,7 @@ import { TableCursor } from '../lsm/table-cursor.ts';
 import { sourcesInRange } from '../lsm/tree-view.ts';
 import { type KeyRange, type ScanRow, VisibleRows } from '../lsm/visible-rows.ts';
 import { type Bytes, toKey } from './keys.ts';
-import { CALLS_PER_TURN } from './writer.ts';
+import { ROWS_PER_TURN } from './writer.ts';
 
 const ROWS_PER_FILL = 128;
 
@@ -71,7 +71,7 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
     if (this.#busy === undefined) {
       if (this.#at < this.#buffer.length) {
         const result: Result = { value: this.#buffer[this.#at++], done: false };
-        if ((++this.#calls & (CALLS_PER_TURN - 1)) !== 0) return Promise.resolve(result);
+        if ((++this.#calls & (ROWS_PER_TURN - 1)) !== 0) return Promise.resolve(result);
         return this.#input.clock.yieldToLoop().then(() => result);
       }
       try {

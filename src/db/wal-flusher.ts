@@ -20,12 +20,12 @@ import type { TailWitness } from '../lsm/manifest-store.ts';
 import type { Memtable } from '../lsm/memtable.ts';
 import type { WalDigest } from '../lsm/wal-object.ts';
 import { readWalObject } from '../lsm/wal-object.ts';
-import { type EncodedWalObject, encodeWalObject, type WalFormat } from '../lsm/wal-writer.ts';
+import { type EncodedWalObject, encodeWalObject, ROW_OVERHEAD_BYTES, type WalFormat } from '../lsm/wal-writer.ts';
 import type { ObjectStore, PutOutcome } from '../store/object-store.ts';
 import { unsettledWrite, type WriteState } from './write-state.ts';
 
-/** Rows beyond this many bytes wait for the next object; a larger batch is not divided. */
-const GROUP_BYTES = 8 * 1024 * 1024;
+/** Rows beyond this many bytes wait for the next object; a larger batch is not divided. More would stall the event loop. */
+const GROUP_BYTES = 4 * 1024 * 1024;
 /** Bytes of waiting rows from which a PUT starts although nobody waits for them. */
 const EAGER_BYTES = 4 * 1024 * 1024;
 const RETRY_FIRST_MS = 200;
@@ -36,6 +36,8 @@ interface Group {
   from: number;
   to: number;
   lastSeq: number;
+  /** Estimated size of the object. */
+  bytes: number;
 }
 
 interface Slot {
@@ -211,7 +213,7 @@ export class WalFlusher {
     let to = from;
     let bytes = 0;
     while (to < table.rowCount) {
-      bytes += table.keyLengthOf(to) + table.valueLengthOf(to) + 40;
+      bytes += table.keyLengthOf(to) + table.valueLengthOf(to) + ROW_OVERHEAD_BYTES;
       to++;
       const isBatchEnd = to === table.rowCount || table.seqOf(to) !== table.seqOf(to - 1);
       if (isBatchEnd && bytes >= GROUP_BYTES) break;
@@ -222,7 +224,7 @@ export class WalFlusher {
       this.#timer?.cancel();
       this.#timer = undefined;
     }
-    return { table, from, to, lastSeq: table.seqOf(to - 1) };
+    return { table, from, to, lastSeq: table.seqOf(to - 1), bytes };
   }
 
   #nextTable(): void {
@@ -240,7 +242,7 @@ export class WalFlusher {
       newestManifestId: manifests.current.id,
       predecessor: this.#predecessor,
     };
-    return encodeWalObject(group.table, group.from, group.to, facts, format, author);
+    return encodeWalObject(group, facts, format, author);
   }
 
   /** Puts the bound object; true once it is there and may be acknowledged. */

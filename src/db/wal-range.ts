@@ -10,6 +10,7 @@ import { equalBytes } from '../common/bytes.ts';
 import { sleep } from '../common/clock.ts';
 import { type Finding, IncompatibleError, makeFinding, RollbackError, WalCorruptionError } from '../common/errors.ts';
 import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
+import { numberObjectId } from '../format/seal-records.ts';
 import type { LoadedManifest } from '../lsm/manifest-store.ts';
 import { manifestFindingObject } from '../lsm/manifest-store.ts';
 import { checkLog } from '../lsm/wal-check.ts';
@@ -30,6 +31,7 @@ export class WalRange {
   #keptBytes = 0;
   #from = 1;
   #end = 0;
+  #prefixEnd = 0;
   /** Rows at or below it are in tables. */
   #floorSeq = 0;
 
@@ -52,6 +54,11 @@ export class WalRange {
   get hasZeroByteFence(): boolean {
     for (const r of this.#results.values()) if (r.object?.kind === 'empty') return true;
     return false;
+  }
+
+  /** Last id before everything that `verdict` found wrong. */
+  get prefixEnd(): number {
+    return this.#prefixEnd;
   }
 
   get greatestSeq(): number {
@@ -148,11 +155,6 @@ export class WalRange {
     this.#results.set(result.id, result);
   }
 
-  /** Whether an object of the range was found without damage. */
-  isSound(id: number): boolean {
-    return this.#results.get(id)?.object !== undefined;
-  }
-
   /** The rows of an object, read again if they were not kept. Frees what was kept. */
   async take(id: number): Promise<WalObject> {
     let object = this.#results.get(id)?.object as WalObject;
@@ -190,8 +192,10 @@ export class WalRange {
     }
     const rolledBack = this.#rolledBack(newest);
     if (rolledBack !== undefined) errors.push(...rolledBack.findings);
+    this.#prefixEnd = prefixEnd(this.#end, errors);
     if (errors.length === 0) return undefined;
     if (rolledBack !== undefined && errors.length === rolledBack.findings.length) return rolledBack;
+    if (isMissingTail(errors, this.#prefixEnd, this.#end)) return tailLost(newest, this.#prefixEnd, this.#end, errors);
     return walDamage(this.#from, this.#end, errors, results, this.#floorSeq);
   }
 
@@ -253,6 +257,32 @@ function atObject(error: IncompatibleError, results: readonly (WalReadResult | u
   return new IncompatibleError(error.code, `${walPath(id)}: ${error.message} Nothing was changed.`, { cause: error });
 }
 
+/** Last id before the first one that a finding is about. */
+function prefixEnd(end: number, errors: readonly Finding[]): number {
+  return errors.reduce((last, f) => Math.min(last, (parseWalPath(f.object.path) ?? end + 1) - 1), end);
+}
+
+/** Whether nothing is wrong but that the last objects are missing, of which only the manifest knows. */
+function isMissingTail(errors: readonly Finding[], lastThere: number, end: number): boolean {
+  return errors.length === end - lastThere && errors.every((f) => f.code === 'MISSING_OBJECT');
+}
+
+function tailLost(newest: LoadedManifest, lastThere: number, end: number, errors: readonly Finding[]): RollbackError {
+  const finding = makeFinding({
+    code: 'ROLLED_BACK',
+    object: manifestFindingObject(newest.id, { sealed: newest.seal !== undefined }),
+    at: { unit: 'object', offset: 0, length: 0 },
+    expected: `WAL objects up to ${end}`,
+    found: `WAL objects up to ${lastThere}`,
+  });
+  return new RollbackError(
+    `Manifest ${newest.id} knows WAL objects up to ${end}, but the log ends with ${lastThere}: its newest objects are missing. Nothing was changed.`,
+    [finding, ...errors],
+    BigInt(end),
+    BigInt(lastThere),
+  );
+}
+
 /** One error that lists everything. */
 export function walDamage(
   from: number,
@@ -285,31 +315,48 @@ export function walDamage(
   );
 }
 
-/** Ranges of sequence numbers that the unreadable objects must have held, from their sound neighbours. */
+interface SeqRange {
+  min: number;
+  max: number;
+}
+
+/** Ranges of sequence numbers that the unreadable objects held: by their seals, else between their sound neighbours. */
 function lostSeqs(
   results: readonly (WalReadResult | undefined)[],
   damaged: ReadonlySet<number>,
   floorSeq: number,
 ): { min: bigint; max: bigint }[] {
-  const out: { min: bigint; max: bigint }[] = [];
+  const lost: SeqRange[] = [];
+  const add = (min: number, max: number) => {
+    const last = lost[lost.length - 1];
+    if (last !== undefined && min <= last.max + 1) last.max = Math.max(last.max, max);
+    else if (min <= max) lost.push({ min, max });
+  };
   let lastSeq = floorSeq;
   let isOpen = false;
   for (const r of results) {
     const isBad = r === undefined || damaged.has(r.id);
-    if (isBad) {
-      isOpen = true;
-      const record = r?.seal?.wal;
-      if (record === undefined || record.rows === 0) continue;
-      out.push({ min: BigInt(record.firstSeq), max: BigInt(record.lastSeq) });
-      lastSeq = record.lastSeq;
-      isOpen = false;
+    const held = isBad ? sealedSeqs(r) : seqsOf(r);
+    if (held === undefined) {
+      isOpen ||= isBad;
       continue;
     }
-    if (r.object === undefined || r.object.rowCount === 0) continue;
-    if (isOpen && r.object.minSeq > lastSeq + 1)
-      out.push({ min: BigInt(lastSeq + 1), max: BigInt(r.object.minSeq - 1) });
+    if (isOpen) add(lastSeq + 1, held.min - 1);
+    if (isBad) add(held.min, held.max);
     isOpen = false;
-    lastSeq = r.object.maxSeq;
+    lastSeq = Math.max(lastSeq, held.max);
   }
-  return out;
+  return lost.map(({ min, max }) => ({ min: BigInt(min), max: BigInt(max) }));
+}
+
+function seqsOf({ object }: WalReadResult): SeqRange | undefined {
+  return object === undefined || object.rowCount === 0 ? undefined : { min: object.minSeq, max: object.maxSeq };
+}
+
+/** What the seal of a damaged object says, if it is the object's own. */
+function sealedSeqs(r: WalReadResult | undefined): SeqRange | undefined {
+  const seal = r?.seal;
+  if (seal?.wal === undefined || seal.wal.rows === 0) return undefined;
+  if (!equalBytes(seal.identity.objectId, numberObjectId((r as WalReadResult).id))) return undefined;
+  return { min: seal.wal.firstSeq, max: seal.wal.lastSeq };
 }

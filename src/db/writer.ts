@@ -21,8 +21,11 @@ import type { WriteOptions } from './write-options.ts';
 import type { FrozenMemtable, WriteState } from './write-state.ts';
 
 const NO_VALUE = new Uint8Array(0);
-/** Every so many calls answered from memory one goes through the event loop, so that timers and I/O are not starved. */
-export const CALLS_PER_TURN = 1024;
+/**
+ * After so many rows written or read in memory a call is answered through the event loop: a loop of awaited calls that resolve
+ * at once would never let timers and I/O have their turn. About a millisecond of work.
+ */
+export const ROWS_PER_TURN = 1024;
 /** Rows between two looks at the time for the sequence tracker. */
 const TRACKER_ROWS = 256;
 
@@ -49,7 +52,7 @@ export class Writer {
   readonly #onWrite: () => void;
   readonly #sampler = new TrackerSampler();
   #queue: Queued[] = [];
-  #calls = 0;
+  #rowsThisTurn = 0;
   #rowsSinceSample = 0;
 
   constructor(options: WriterOptions) {
@@ -89,7 +92,7 @@ export class Writer {
       return this.#queued(bytes, o, () => this.#insert(k, v, flags, o));
     }
     this.#insert(key, value, flags, o);
-    return this.#acknowledge(o);
+    return this.#acknowledge(o, 1);
   }
 
   write(batch: WriteBatch, o: WriteOptions | undefined): Promise<WriteResult> {
@@ -109,7 +112,7 @@ export class Writer {
       return this.#queued(bytes, o, () => this.#insertRows(copy, o));
     }
     this.#insertRows(ready, o);
-    return this.#acknowledge(o);
+    return this.#acknowledge(o, ready.length);
   }
 
   /** Resolves when no write waits to be admitted. */
@@ -208,12 +211,14 @@ export class Writer {
     });
   }
 
-  #acknowledge(o: WriteOptions | undefined): Promise<WriteResult> {
+  #acknowledge(o: WriteOptions | undefined, rows: number): Promise<WriteResult> {
     const state = this.#state;
     const seq = state.lastSeq;
     if (o?.awaitDurable ?? state.options.awaitDurable) return state.waiters.add(seq, o?.signal);
     const result = { seq: BigInt(seq) };
-    if ((++this.#calls & (CALLS_PER_TURN - 1)) !== 0) return Promise.resolve(result);
+    this.#rowsThisTurn += rows;
+    if (this.#rowsThisTurn < ROWS_PER_TURN) return Promise.resolve(result);
+    this.#rowsThisTurn = 0;
     return state.clock.yieldToLoop().then(() => result);
   }
 

@@ -380,7 +380,7 @@ export class TableBuilder {
         this.#phase = 'ready';
         break;
     }
-    return this.#phase === 'ready';
+    return this.#phase === 'ready' || this.#phase === 'done';
   }
 
   /** Adds some of the keys to the filter; with the last of them, or without a filter, appends it and returns true. */

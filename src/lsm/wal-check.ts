@@ -75,17 +75,21 @@ function checkChain(previous: WalObject, object: WalObject): Finding[] {
   ];
 }
 
+/** Two objects in the wrong order: nothing says which of them is in the wrong place. */
 function checkOrder(before: WalObject, object: WalObject): Finding[] {
   if (object.minSeq > before.maxSeq) return [];
-  return [
+  const finding = (o: WalObject, expected: string) =>
     makeFinding({
       code: 'OUT_OF_ORDER',
-      object: walFindingObject(object.id, { size: object.sizeBytes, sealed: object.seal !== undefined }),
+      object: walFindingObject(o.id, { size: o.sizeBytes, sealed: o.seal !== undefined }),
       at: WHOLE,
-      affects: { seqs: { min: BigInt(object.minSeq), max: BigInt(object.maxSeq) } },
-      expected: `sequence numbers above ${before.maxSeq} of WAL object ${before.id}`,
-      found: `${object.minSeq}..${object.maxSeq}`,
-    }),
+      affects: { seqs: { min: BigInt(o.minSeq), max: BigInt(o.maxSeq) } },
+      expected,
+      found: `${o.minSeq}..${o.maxSeq}`,
+    });
+  return [
+    finding(before, `sequence numbers below ${object.minSeq} of WAL object ${object.id}`),
+    finding(object, `sequence numbers above ${before.maxSeq} of WAL object ${before.id}`),
   ];
 }
 

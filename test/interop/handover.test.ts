@@ -6,7 +6,6 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { FencedError } from '../../src/common/errors.ts';
 import type { Db } from '../../src/db/db.ts';
 import type { Compatibility, OpenOptions } from '../../src/db/options.ts';
-import { WriteBatch } from '../../src/db/write-batch.ts';
 import type { Manifest } from '../../src/format/manifest-types.ts';
 import { manifestPath } from '../../src/format/object-names.ts';
 import { listManifestIds, loadManifest } from '../../src/lsm/manifest-store.ts';
@@ -14,7 +13,7 @@ import { open, openReader } from '../../src/open.ts';
 import { prefixedStore } from '../../src/store/prefixed-store.ts';
 import { ensureBuilt } from '../support/environment.ts';
 import { describeHandovers, type SharedPlace } from '../support/handover-places.ts';
-import { crashBatch, HandoverRows, type ReadRow, type RowChange } from '../support/handover-rows.ts';
+import { crashBatch, HandoverRows, type ReadRow, type RowChange, toBatch } from '../support/handover-rows.ts';
 import type { LiveSlateDb } from '../support/live-slatedb.ts';
 import { writeAndDie } from '../support/shaledb-child.ts';
 
@@ -251,15 +250,6 @@ async function inGroups(
     if (i > 0) await flush();
     await Promise.all(batches.slice(i, i + BATCHES_PER_TABLE).map(write));
   }
-}
-
-function toBatch(changes: RowChange[]): WriteBatch {
-  const batch = new WriteBatch();
-  for (const change of changes) {
-    if ('put' in change) batch.put(change.put, change.value);
-    else batch.delete(change.delete);
-  }
-  return batch;
 }
 
 async function all(db: Pick<Db, 'scan'>): Promise<ReadRow[]> {

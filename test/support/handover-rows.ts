@@ -5,6 +5,7 @@
  */
 import { expect } from 'vitest';
 import { nextInt, SeededRandom } from '../../src/common/random.ts';
+import { WriteBatch } from '../../src/db/write-batch.ts';
 
 export type RowChange = { put: string; value: string } | { delete: string };
 
@@ -30,6 +31,15 @@ export function crashBatch(name: string): { put: string; value: string }[] {
     put: `${CRASH_PREFIX}${name}/${String(i).padStart(2, '0')}`,
     value: `${name} row ${i}`,
   }));
+}
+
+export function toBatch(changes: readonly RowChange[]): WriteBatch {
+  const batch = new WriteBatch();
+  for (const change of changes) {
+    if ('put' in change) batch.put(change.put, change.value);
+    else batch.delete(change.delete);
+  }
+  return batch;
 }
 
 export class HandoverRows {
