@@ -14,7 +14,7 @@ import { checkRowBounds, MemtableLog, WORD_ID, WORD_VALUE_LENGTH } from './memta
 import { MemtableOrder } from './memtable-order.ts';
 
 /** Rows written per step of the flush order. */
-const STEP_ROWS = 16_384;
+const STEP_ROWS = 8192;
 
 export interface MemtableOptions {
   /** Key of the hash index; a random number keeps users from choosing colliding keys. Any 32-bit number. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { EMPTY_BYTES } from '../../../src/common/bytes.ts';
+import { compareBytes, EMPTY_BYTES } from '../../../src/common/bytes.ts';
 import { InternalError } from '../../../src/common/errors.ts';
 import { nextInt, SeededRandom } from '../../../src/common/random.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../../../src/format/row-flags.ts';
@@ -222,6 +222,31 @@ describe('a memtable', () => {
     expect(table.memoryBytes).toBeLessThan(payload + 50_000 * 75);
   });
 
+  it('gives back at freeze what its last chunk does not use', () => {
+    const table = new Memtable();
+    put(table, text('key'), text('value'), 1);
+    const before = table.memoryBytes;
+    table.freeze();
+    expect(before - table.memoryBytes).toBeGreaterThan(16_000);
+    expect(rowAt(table, 0).value).toEqual(text('value'));
+  });
+
+  it('goes on filling its chunk after a row that got one of its own', () => {
+    const table = new Memtable();
+    for (let i = 0; i < 40; i++) put(table, text(`k${i}`), new Uint8Array(i % 2 === 0 ? 300_000 : 10), i);
+    expect(table.memoryBytes).toBeLessThan(20 * 300_000 + 100_000);
+  });
+
+  it('lets the later of two rows count that share key and seq, as a replay may bring them', () => {
+    const table = new Memtable();
+    put(table, text('a'), text('1'), 5);
+    put(table, text('a'), text('2'), 5);
+    expect(table.find(text('a'), 5)).toBe(1);
+    expect(table.older(1)).toBe(0);
+    expect(table.find(text('a'), 4)).toBe(-1);
+    expect(flushOrder(table)).toEqual([1, 0]);
+  });
+
   it.each([0, 1, 3, 8, 32])('tells keys apart that share a hash of %i bits', (hashBits) => {
     const table = new Memtable({ hashSeed: 3, hashBits });
     const rows: ModelRow[] = [];
@@ -271,7 +296,7 @@ describe('the order of a memtable', () => {
       while (!table.prepareOrderStep());
       expectAllRows(table, rows);
       for (const seed of [1, 2]) {
-        const more = fillRandomly2(table, later, makeKey, seed, rows.length);
+        const more = addVersions(table, later, makeKey, seed, rows.length);
         rows.push(...more);
         table.cursor({ reverse: false, maxSeq: ALL }).seek(undefined);
       }
@@ -281,7 +306,7 @@ describe('the order of a memtable', () => {
     }
   });
 
-  function fillRandomly2(
+  function addVersions(
     t: Memtable,
     n: number,
     f: (r: SeededRandom) => Uint8Array,
@@ -305,6 +330,23 @@ describe('the order of a memtable', () => {
     }
     return rows;
   }
+
+  it.each(forms)('is right for keys that are %s, caught up every few rows', (_name, makeKey) => {
+    const table = new Memtable();
+    const rows: ModelRow[] = [];
+    const cursor = table.cursor({ reverse: false, maxSeq: ALL });
+    for (let i = 0; i < 150; i++) {
+      rows.push(...addVersions(table, 20, makeKey, i, rows.length));
+      cursor.seek(undefined);
+    }
+    expectAllRows(table, rows);
+    const reverse = table.cursor({ reverse: true, maxSeq: ALL });
+    for (const r of rows.slice(0, 500)) {
+      expect(cursor.seek(r.key)).toBe(ROW);
+      if (!standsOn(cursor, rowAt(table, table.find(r.key, ALL)))) expect.fail(`row ${r.id} not found`);
+      if (reverse.seek(r.key) === ROW) expect(compareBytes(rowUnder(reverse).key, r.key)).toBeLessThan(0);
+    }
+  });
 
   it('takes ascending and descending keys', () => {
     for (const direction of [1, -1]) {
@@ -349,7 +391,7 @@ describe('the order of a memtable', () => {
     const table = new Memtable();
     const rows = fillRandomly(table, 20_000, random16, 9);
     for (let i = 0; i < 3; i++) expect(table.prepareOrderStep()).toBe(false);
-    rows.push(...fillRandomly2(table, 50, random16, 3, rows.length));
+    rows.push(...addVersions(table, 50, random16, 3, rows.length));
     expectAllRows(table, rows);
   });
 });

@@ -1,0 +1,285 @@
+/** Damaged, missing and foreign manifests, and lists that lie: the true state or an error, never an empty database. */
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { DbError, ManifestCorruptionError } from '../../src/common/errors.ts';
+import { SeededRandom } from '../../src/common/random.ts';
+import { decodeManifest, encodeManifest } from '../../src/format/manifest-codec.ts';
+import type { Manifest } from '../../src/format/manifest-types.ts';
+import { manifestPath, walPath } from '../../src/format/object-names.ts';
+import { appendManifestSeal, decodeManifestSeal } from '../../src/format/seal.ts';
+import { openReader } from '../../src/open.ts';
+import { type FaultRule, FaultyStore } from '../../src/store/faulty-store.ts';
+import { Line, rejection, rowsOf, World, worldOfFixture } from '../support/database.ts';
+
+const AT_ONCE = 128;
+const ROWS = ['a=value of a', 'b=value of b', 'c=value of c'];
+
+/** Manifests 1 (empty), 2 (claim), 3 (table with a and b); c is in the log. */
+async function smallDatabase(): Promise<World> {
+  const world = new World();
+  const { db, line } = await world.connect();
+  await world.run(db.put('a', 'value of a'));
+  await world.run(db.put('b', 'value of b'));
+  await world.run(db.flush({ type: 'memtable' }));
+  await world.run(db.put('c', 'value of c'));
+  line.cut();
+  return world;
+}
+
+/** What a reader gives with each set of faults: its rows, or its error. */
+async function readings(world: World, faults: FaultRule[][]): Promise<(string[] | DbError)[]> {
+  const results: (string[] | DbError)[] = [];
+  for (let from = 0; from < faults.length; from += AT_ONCE) {
+    const part = faults.slice(from, from + AT_ONCE).map(async (rules) => {
+      const { clock, memory } = world;
+      const store = new Line(new FaultyStore(memory, { clock, random: new SeededRandom(1), rules }), clock);
+      const logger = { debug() {}, info() {}, warn() {}, error() {} };
+      try {
+        const reader = await openReader({ store, path: '' }, { clock, logger });
+        const rows: string[] = [];
+        for await (const { key, value, seq } of reader.scan()) rows.push(`${key}=${value} ${seq}`);
+        await reader.close();
+        return rows;
+      } catch (error) {
+        return error as DbError;
+      }
+    });
+    results.push(...(await world.run(Promise.all(part))));
+  }
+  return results;
+}
+
+const everyBit = (path: string, size: number): FaultRule[][] =>
+  Array.from({ length: 8 * size }, (_, bit) => [{ action: 'flip', op: 'get', path, bit }]);
+
+function isError(result: string[] | DbError): result is DbError {
+  return !Array.isArray(result);
+}
+
+describe('the newest manifest', () => {
+  let world: World;
+  let size: number;
+  beforeAll(async () => {
+    world = await smallDatabase();
+    expect(await world.paths('manifest/')).toEqual([1, 2, 3].map(manifestPath));
+    size = (await world.bytes(manifestPath(3))).length;
+  });
+
+  it('with any one bit inverted is refused, and the newest good one is named', async () => {
+    const errors = await readings(world, everyBit(manifestPath(3), size));
+    const others = errors
+      .map((e, bit) => [bit, String(e)])
+      .filter(([, e]) => !/^ManifestCorruptionError/.test(String(e)));
+    expect(others).toEqual([]);
+    for (const error of errors as ManifestCorruptionError[]) {
+      expect(error.newestGoodId).toBe(2n);
+      expect(error.fallback).toMatchObject({ manifestId: 2n, strategy: 'previous', walFrom: 1n, walTo: 4n });
+      expect(error.findings[0].object).toMatchObject({ role: 'manifest', path: manifestPath(3), size });
+      expect(error.findings[0].reads.attempts).toBe(3);
+    }
+  });
+
+  it('cut to any length is refused, but for the one at which exactly the seal is gone', async () => {
+    const body = decodeManifest(await world.bytes(manifestPath(3))).bodyBytes;
+    const cuts = Array.from({ length: size }, (_, at): FaultRule[] => [
+      { action: 'cut', op: 'get', path: manifestPath(3), at },
+    ]);
+    const results = await readings(world, cuts);
+    const readable = results.flatMap((r, at) => (isError(r) ? [] : [at]));
+    expect(readable).toEqual([body]);
+    expect(results[body]).toHaveLength(3);
+    for (const r of results)
+      if (isError(r)) expect(r).toMatchObject({ name: 'ManifestCorruptionError', newestGoodId: 2n });
+  });
+
+  it('if damaged keeps writers out, and nothing is written', async () => {
+    const copy = await world.copy();
+    const bytes = await copy.bytes(manifestPath(3));
+    bytes[40] ^= 4;
+    await copy.replace(manifestPath(3), bytes);
+    const before = await copy.versions();
+    const error = (await rejection(copy.open())) as ManifestCorruptionError;
+    expect(error).toMatchObject({ name: 'ManifestCorruptionError', kind: 'corruption', newestGoodId: 2n });
+    expect(error.message).toContain('Manifest 2 is intact');
+    expect(await copy.versions()).toEqual(before);
+  });
+
+  it('if it is an older one under a new name is refused', async () => {
+    const copy = await world.copy();
+    await copy.replace(manifestPath(3), await copy.bytes(manifestPath(2)));
+    expect(await rejection(copy.open())).toMatchObject({ name: 'ManifestCorruptionError', code: 'IDENTITY_MISMATCH' });
+  });
+
+  it('if it breaks a rule is refused although every checksum holds', async () => {
+    const copy = await world.copy();
+    await copy.replace(manifestPath(3), await resealed(copy, 3, (m) => ({ ...m, recentSnapshotMinSeq: 1000 })));
+    const error = await rejection(copy.open());
+    expect(error).toMatchObject({ name: 'ManifestCorruptionError', code: 'MANIFEST_INCONSISTENT', retryable: false });
+  });
+
+  it('if all are damaged names none', async () => {
+    const copy = await world.copy();
+    for (const id of [1, 2, 3]) await copy.replace(manifestPath(id), new Uint8Array(20));
+    const error = (await rejection(copy.open())) as ManifestCorruptionError;
+    expect(error).toMatchObject({ name: 'ManifestCorruptionError' });
+    expect(error.newestGoodId).toBeUndefined();
+  });
+
+  it('of a newer format is no damage', async () => {
+    const copy = await world.copy();
+    await copy.replace(manifestPath(3), await resealed(copy, 3, (m) => m, 3));
+    const before = await copy.versions();
+    expect(await rejection(copy.open())).toMatchObject({ name: 'IncompatibleError', code: 'FORMAT_TOO_NEW' });
+    expect(await rejection(copy.openReader())).toMatchObject({ name: 'IncompatibleError' });
+    expect(await copy.versions()).toEqual(before);
+  });
+});
+
+/** A manifest changed and sealed anew, as its author would have written it. */
+async function resealed(
+  world: World,
+  id: number,
+  change: (m: Manifest) => Manifest,
+  header?: number,
+): Promise<Uint8Array> {
+  const bytes = await world.bytes(manifestPath(id));
+  const { manifest, bodyBytes } = decodeManifest(bytes);
+  const seal = decodeManifestSeal(bytes, bodyBytes, 'manifest')!;
+  const body = encodeManifest(change(manifest));
+  if (header !== undefined) body[1] = header;
+  const { identity, owner } = seal;
+  return appendManifestSeal(body, { kind: 'manifest', identity, manifest: seal.manifest!, ...(owner && { owner }) });
+}
+
+describe('manifests of SlateDB, which have no checksum', () => {
+  it.each(['slatedb-0.12.1/tiny', 'slatedb-0.12.1/l0-and-wal'])(
+    'with one bit inverted (%s) never change an answer, and few go unseen',
+    async (fixture) => {
+      const world = await worldOfFixture(fixture);
+      const newest = (await world.paths('manifest/')).pop()!;
+      const size = (await world.bytes(newest)).length;
+      const [right] = await readings(world, [[]]);
+      const results = await readings(world, everyBit(newest, size));
+      const unseen = results.filter((r) => !isError(r));
+      const wrong = results.flatMap((r, bit) => (isError(r) || String(r) === String(right) ? [] : [bit]));
+      expect(wrong).toEqual([]);
+      const kinds = new Set(results.filter(isError).map((e) => e.kind));
+      expect([...kinds].filter((k) => k !== 'corruption' && k !== 'incompatible')).toEqual([]);
+      expect(unseen.length / results.length).toBeLessThanOrEqual(0.02);
+    },
+  );
+});
+
+describe('missing manifests', () => {
+  it('are noticed where the log was written by somebody who knew them', async () => {
+    const world = await smallDatabase();
+    await world.remove(manifestPath(3));
+    const before = await world.versions();
+    const error = await rejection(world.open());
+    expect(error).toMatchObject({ name: 'RollbackError', code: 'ROLLED_BACK', expected: 3n, found: 2n });
+    expect(await rejection(world.openReader())).toMatchObject({ name: 'RollbackError' });
+    expect(await world.versions()).toEqual(before);
+  });
+
+  it('are noticed where only the claim of the newest writer is gone', async () => {
+    const world = await smallDatabase();
+    await world.writeAndCrash(['d']);
+    expect((await world.paths('manifest/')).pop()).toBe(manifestPath(4));
+    await world.remove(manifestPath(4));
+    expect(await rejection(world.open())).toMatchObject({ name: 'RollbackError', expected: 4n, found: 3n });
+  });
+
+  it('that nobody knew lose no row', async () => {
+    const world = await smallDatabase();
+    await world.run((await world.open()).close());
+    const ids = await world.paths('manifest/');
+    // The claim, the last table and the clean close; what they said is still in the log.
+    await world.remove(ids[ids.length - 1]);
+    expect(await rowsOf(world, await world.open())).toEqual(ROWS);
+  });
+
+  it('if all are gone are an error, whatever else is left, and nothing is created', async () => {
+    const world = await smallDatabase();
+    await world.remove(...(await world.paths('manifest/')));
+    await world.replace('gc/manifest.boundary', new TextEncoder().encode('1'));
+    await world.replace('compactions/00000000000000000001.compactions', new Uint8Array(8));
+    const all = await world.paths();
+    const groups = ['shale/', 'wal/', 'compacted/', 'gc/', 'compactions/'];
+    for (const left of groups) {
+      const copy = await world.copy();
+      await copy.remove(...all.filter((p) => !p.startsWith(left)));
+      const before = await copy.versions();
+      expect(before.length, left).toBeGreaterThan(0);
+      const error = await rejection(copy.open());
+      expect(error, left).toMatchObject({ name: 'ManifestCorruptionError', code: 'MISSING_OBJECT' });
+      expect(error.message).toContain('is not created over it');
+      expect(await rejection(copy.openReader()), left).toMatchObject({ name: 'ManifestCorruptionError' });
+      expect(await copy.versions()).toEqual(before);
+    }
+  });
+
+  it('are no error where nothing else is left either: a new database begins', async () => {
+    const world = await smallDatabase();
+    await world.remove(...(await world.paths()));
+    await world.replace('something/else', new Uint8Array(3));
+    expect(await rowsOf(world, await world.open())).toEqual([]);
+  });
+});
+
+describe('a list that lies', () => {
+  const lies: FaultRule['action'][] = ['list-stale', 'empty', 'list-unordered', 'list-loop'];
+  const prefixes = [/^manifest\/$/, /^wal\/$/, /^compacted\/$/, /./];
+  const cases = lies.flatMap((action) => prefixes.map((path) => ({ action, path })));
+
+  it.each(cases)('$action of $path ends in the true state or in an error', async ({ action, path }) => {
+    for (const count of action === 'list-stale' ? [1, 2, 3, 5] : [1]) {
+      const world = await smallDatabase();
+      const before = await world.versions();
+      world.faults.add({ action, op: 'list', path, count });
+      const opened = await world.connect().catch((error: DbError) => error);
+      if ('db' in opened) {
+        expect(await rowsOf(world, opened.db)).toEqual(ROWS);
+        continue;
+      }
+      expect(['corruption', 'unavailable']).toContain(opened.kind);
+      expect(await world.versions()).toEqual(before);
+      world.faults.clear();
+      expect(await rowsOf(world, await world.open())).toEqual(ROWS);
+    }
+  });
+
+  it.each(lies)('%s once is as good as a true one', async (action) => {
+    for (const path of [/^manifest\/$/, /^wal\/$/]) {
+      const world = await smallDatabase();
+      world.faults.add({ action, op: 'list', path, nth: 1 });
+      const opened = await world.connect().catch((error: DbError) => error);
+      if ('db' in opened) expect(await rowsOf(world, opened.db)).toEqual(ROWS);
+      else expect(['corruption', 'unavailable']).toContain(opened.kind);
+    }
+  });
+
+  it('about manifests does not let a writer acknowledge what it may not own any more', async () => {
+    const world = await smallDatabase();
+    const { db } = await world.connect();
+    await world.run(db.put('d', 'value of d'));
+    world.clock.jumpWallMs(3_600_000);
+    world.faults.add({ action: 'empty', op: 'list', path: 'manifest/' });
+    const put = db.put('e', 'value of e');
+    expect(await rejection(world.run(put))).toMatchObject({ kind: 'unavailable', outcome: 'unknown' });
+    world.faults.clear();
+    await world.run(db.put('f', 'value of f'));
+    expect(await world.run(db.get('e'))).toBeDefined();
+  });
+});
+
+describe('objects in a form of a newer program', () => {
+  it('are not called damaged, and the log before them is not served as if it ended there', async () => {
+    const world = await worldOfFixture('slatedb-0.12.1/wal-only-crash');
+    const bytes = await world.bytes(walPath(3));
+    bytes[bytes.length - 1] = 3;
+    await world.replace(walPath(3), bytes);
+    const before = await world.versions();
+    expect(await rejection(world.open())).toMatchObject({ name: 'IncompatibleError', code: 'FORMAT_TOO_NEW' });
+    expect(await rejection(world.openReader({ allowPrefix: true }))).toMatchObject({ name: 'IncompatibleError' });
+    expect(await world.versions()).toEqual(before);
+  });
+});
