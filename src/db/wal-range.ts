@@ -8,19 +8,35 @@
 import { mapLimit } from '../common/async.ts';
 import { equalBytes } from '../common/bytes.ts';
 import { sleep } from '../common/clock.ts';
-import { type Finding, IncompatibleError, makeFinding, RollbackError, WalCorruptionError } from '../common/errors.ts';
+import {
+  type CorruptionError,
+  type Finding,
+  IncompatibleError,
+  MAX_FINDINGS_PER_ERROR,
+  makeFinding,
+  RollbackError,
+  WalCorruptionError,
+} from '../common/errors.ts';
 import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
 import { numberObjectId } from '../format/seal-records.ts';
 import type { LoadedManifest } from '../lsm/manifest-store.ts';
 import { manifestFindingObject } from '../lsm/manifest-store.ts';
 import { checkLog } from '../lsm/wal-check.ts';
-import { readWalObject, type WalDigest, type WalObject, type WalReadResult } from '../lsm/wal-object.ts';
+import {
+  missingWalFinding,
+  readWalObject,
+  type WalDigest,
+  type WalObject,
+  type WalReadResult,
+} from '../lsm/wal-object.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { OPEN_REREADS_MS } from './discover.ts';
 import type { ResolvedOptions } from './options.ts';
 
 const PARALLEL_GETS = 64;
 const HEADS_PAST_END = 3;
+/** With more ids missing than this, numbers in the manifest or in names are wrong; they are not asked for one by one. */
+const MAX_MISSING = 10_000;
 
 export class WalRange {
   readonly #store: ObjectStore;
@@ -32,6 +48,8 @@ export class WalRange {
   #from = 1;
   #end = 0;
   #prefixEnd = 0;
+  /** Why nothing was read at all. */
+  #senseless: CorruptionError | undefined;
   /** Rows at or below it are in tables. */
   #floorSeq = 0;
 
@@ -78,7 +96,16 @@ export class WalRange {
     this.#floorSeq = manifest.lastL0Seq;
     const listed = await this.#list(manifest.replayAfterWalId);
     const witnessed = Math.max(manifest.walIdLastSeen, newest.seal?.manifest?.walTail.id ?? 0);
-    this.#end = Math.max(manifest.replayAfterWalId, witnessed, ...listed.keys());
+    let lastListed = manifest.replayAfterWalId;
+    for (const id of listed.keys()) lastListed = Math.max(lastListed, id);
+    this.#end = Math.max(lastListed, witnessed);
+    this.#senseless = undefined;
+    if (this.#end - manifest.replayAfterWalId - listed.size > MAX_MISSING) {
+      this.#senseless = manyMissing(newest, listed, lastListed, this.#end);
+      this.#end = manifest.replayAfterWalId;
+      this.#prefixEnd = this.#end;
+      return;
+    }
     let from = this.#from;
     for (;;) {
       const end = this.#end;
@@ -176,6 +203,7 @@ export class WalRange {
 
   /** The error for everything that is wrong with the range; undefined if it is sound. */
   verdict(newest: LoadedManifest): Error | undefined {
+    if (this.#senseless !== undefined) return this.#senseless;
     const results = this.#inOrder();
     const incompatible = results.find((r) => r?.incompatible !== undefined)?.incompatible;
     if (incompatible !== undefined) return atObject(incompatible, results);
@@ -255,6 +283,33 @@ function withReads(result: WalReadResult, attempts: number): WalReadResult {
 function atObject(error: IncompatibleError, results: readonly (WalReadResult | undefined)[]): IncompatibleError {
   const id = results.find((r) => r?.incompatible === error)?.id ?? 0;
   return new IncompatibleError(error.code, `${walPath(id)}: ${error.message} Nothing was changed.`, { cause: error });
+}
+
+/** The error for a range in which more ids are missing than any store can have lost one by one. */
+function manyMissing(
+  newest: LoadedManifest,
+  listed: ReadonlyMap<number, number>,
+  lastListed: number,
+  end: number,
+): CorruptionError {
+  const after = newest.manifest.replayAfterWalId;
+  if (lastListed - after === listed.size) return tailLost(newest, lastListed, end, []);
+  const missing: number[] = [];
+  for (let id = after + 1; missing.length < MAX_FINDINGS_PER_ERROR; id++) if (!listed.has(id)) missing.push(id);
+  const total = end - after - listed.size;
+  return new WalCorruptionError(
+    `The log is damaged: ${total} of the WAL objects ${after + 1} to ${end} are missing, the first is ${walPath(missing[0])}. Nothing was read or changed.`,
+    missing.map(missingWalFinding),
+    {
+      replayAfter: BigInt(after),
+      end: BigInt(end),
+      damagedIds: [],
+      missingIds: missing.map(BigInt),
+      lostSeqs: [],
+      recoverableRows: 0,
+    },
+    { total },
+  );
 }
 
 /** Last id before the first one that a finding is about. */

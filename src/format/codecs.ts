@@ -7,6 +7,8 @@
  * level 3 with its content size. lz4 and zlib are always there; snappy and zstd come from optional packages (zstd from
  * `node:zlib` where the runtime has it) and are loaded on first use.
  */
+import { createRequire } from 'node:module';
+import { dirname } from 'node:path';
 import * as zlib from 'node:zlib';
 import lz4 from 'lz4-napi';
 import { type CorruptionError, damage, IncompatibleError } from '../common/errors.ts';
@@ -137,7 +139,7 @@ function asBuffer(bytes: Uint8Array): Buffer {
 const SNAPPY_MAX_EXPANSION = 22;
 
 async function loadSnappy(): Promise<BlockCodec> {
-  const snappy = await importOptional('snappy', 'npm install snappy', () => import('snappy'));
+  const snappy = await importOptional('snappy', () => import('snappy'));
   return {
     name: 'snappy',
     compress: (bytes) => plainView(snappy.compressSync(asBuffer(bytes))),
@@ -200,22 +202,43 @@ function builtInZstd(): [Transform, Transform] | undefined {
   ];
 }
 
+const ZSTD_PACKAGE = '@bokuweb/zstd-wasm';
+
 async function wasmZstd(): Promise<[Transform, Transform]> {
-  const zstd = await importOptional(
-    '@bokuweb/zstd-wasm',
-    'npm install @bokuweb/zstd-wasm',
-    () => import('@bokuweb/zstd-wasm'),
-  );
-  await zstd.init();
+  const zstd = await importOptional(ZSTD_PACKAGE, loadPrivateZstd);
   return [
     (bytes) => zstd.compress(bytes, ZSTD_LEVEL),
     (bytes, outputBytes) => zstd.decompress(bytes, { defaultHeapSize: Math.max(1, outputBytes) }),
   ];
 }
 
+/**
+ * A copy of the package that nobody else in the process can reach. Its `init` must run once only: a second run, by the
+ * application or by another copy of this program, leaves calls on two memories, and `compress` then returns garbage without
+ * an error.
+ */
+async function loadPrivateZstd(): Promise<typeof import('@bokuweb/zstd-wasm')> {
+  const require = createRequire(import.meta.url);
+  const directory = dirname(require.resolve(ZSTD_PACKAGE));
+  const shared = Object.entries(require.cache).filter(([path]) => path.startsWith(directory));
+  const forget = () => {
+    for (const path of Object.keys(require.cache)) if (path.startsWith(directory)) delete require.cache[path];
+  };
+  forget();
+  try {
+    const zstd = require(ZSTD_PACKAGE) as typeof import('@bokuweb/zstd-wasm');
+    await zstd.init();
+    return zstd;
+  } finally {
+    forget();
+    for (const [path, module] of shared) require.cache[path] = module;
+  }
+}
+
 // ---- optional packages
 
-async function importOptional<T>(name: string, install: string, load: () => Promise<T>): Promise<T> {
+async function importOptional<T>(name: string, load: () => Promise<T>): Promise<T> {
+  const install = `npm install ${name}`;
   try {
     return await load();
   } catch (cause) {
