@@ -65,7 +65,7 @@ async function demonstrate() {
   const whole = await compareBatches(db, batches, acknowledged);
   const unacknowledged = whole.length - acknowledged.length;
   console.log(`Acknowledged batches: ${count(acknowledged.length)}, all there, byte for byte.`);
-  console.log(`Other batches: ${unacknowledged} that were stored before their answer came; none is there in part.`);
+  console.log(`Batches stored before their answer came: ${unacknowledged}; no batch is there in part.`);
 
   heading('3. Another process finishes the load; the first handle is told that it was overtaken');
   const second = await runWriter(batches, whole.length);

@@ -221,7 +221,8 @@ function manyDamaged(results: (Uint8Array | undefined)[], errors: Map<number, Co
     `${errors.size} of ${results.length} keys could not be read; the error's results say which. First: ${all[0].message}`,
     all.flatMap((e) => e.findings),
   );
-  const perKey = results.map((value, i) => errors.get(i) ?? value);
+  // `results` has holes where there are errors, which `map` would skip.
+  const perKey = Array.from(results, (value, i) => errors.get(i) ?? value);
   Object.defineProperty(error, 'results', { value: perKey, enumerable: true });
   return error;
 }

@@ -7,11 +7,10 @@
  * level 3 with its content size. lz4 and zlib are always there; snappy and zstd come from optional packages (zstd from
  * `node:zlib` where the runtime has it) and are loaded on first use.
  */
-import { createRequire } from 'node:module';
-import { dirname } from 'node:path';
 import * as zlib from 'node:zlib';
 import lz4 from 'lz4-napi';
 import { type CorruptionError, damage, IncompatibleError } from '../common/errors.ts';
+import { loadPrivatePackage } from './private-package.ts';
 import type { Codec } from './table-info.ts';
 import { zstdOutputBound } from './zstd-frame.ts';
 
@@ -205,34 +204,15 @@ function builtInZstd(): [Transform, Transform] | undefined {
 const ZSTD_PACKAGE = '@bokuweb/zstd-wasm';
 
 async function wasmZstd(): Promise<[Transform, Transform]> {
-  const zstd = await importOptional(ZSTD_PACKAGE, loadPrivateZstd);
+  const zstd = await importOptional(ZSTD_PACKAGE, async () => {
+    const copy = loadPrivatePackage(ZSTD_PACKAGE) as typeof import('@bokuweb/zstd-wasm');
+    await copy.init();
+    return copy;
+  });
   return [
     (bytes) => zstd.compress(bytes, ZSTD_LEVEL),
     (bytes, outputBytes) => zstd.decompress(bytes, { defaultHeapSize: Math.max(1, outputBytes) }),
   ];
-}
-
-/**
- * A copy of the package that nobody else in the process can reach. Its `init` must run once only: a second run, by the
- * application or by another copy of this program, leaves calls on two memories, and `compress` then returns garbage without
- * an error.
- */
-async function loadPrivateZstd(): Promise<typeof import('@bokuweb/zstd-wasm')> {
-  const require = createRequire(import.meta.url);
-  const directory = dirname(require.resolve(ZSTD_PACKAGE));
-  const shared = Object.entries(require.cache).filter(([path]) => path.startsWith(directory));
-  const forget = () => {
-    for (const path of Object.keys(require.cache)) if (path.startsWith(directory)) delete require.cache[path];
-  };
-  forget();
-  try {
-    const zstd = require(ZSTD_PACKAGE) as typeof import('@bokuweb/zstd-wasm');
-    await zstd.init();
-    return zstd;
-  } finally {
-    forget();
-    for (const [path, module] of shared) require.cache[path] = module;
-  }
 }
 
 // ---- optional packages

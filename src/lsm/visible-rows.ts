@@ -114,6 +114,8 @@ export class VisibleRows {
       if (merge.status === END) return this.#finish(out);
       const row = merge.row;
       if (this.#hasKey && compareSlice(row.keyBuf, row.keyStart, row.keyLength, this.#key) === 0) {
+        // A stretch that begins with the key at hand: it may hold more versions of it, and surely other keys.
+        if ((row.flags & FLAG_DAMAGED) !== 0) this.#throwDamage(row);
         if (this.#versions.length > 0 && row.seq <= maxSeq) this.#gatherOlder(row, out);
         if (!this.#advance()) return 'blocked';
         continue;
@@ -149,7 +151,6 @@ export class VisibleRows {
 
   /** An older version of a key whose newest visible one is an operand. */
   #gatherOlder(row: RowCursor, out: ScanRow[]): void {
-    if ((row.flags & FLAG_DAMAGED) !== 0) this.#throwDamage(row);
     this.#versions.push(this.#version(row));
     if ((row.flags & FLAG_MERGE) === 0) this.#emitFolded(out);
   }

@@ -10,6 +10,7 @@ import type { Manifest } from '../../src/format/manifest-types.ts';
 import { manifestPath } from '../../src/format/object-names.ts';
 import { listManifestIds, loadManifest } from '../../src/lsm/manifest-store.ts';
 import { open, openReader } from '../../src/open.ts';
+import type { ObjectStore } from '../../src/store/object-store.ts';
 import { prefixedStore } from '../../src/store/prefixed-store.ts';
 import { ensureBuilt } from '../support/environment.ts';
 import { describeHandovers, type SharedPlace } from '../support/handover-places.ts';
@@ -182,15 +183,19 @@ describeHandovers((version, makeSlate, makePlace) => {
       const first = newSlate();
       await first.open(place.slate);
       const slateWriter = writeUntilRefused('slate', (key, value) => first.put(key, value), acknowledged);
-      await slateWriter.acknowledgedSome;
-      const ours = await open(place.ours, options);
+      await slateWriter.acknowledgedMore();
+      // Our fence comes late, so that the other goes on writing into the slots before it: those rows count, too.
+      const late = beforeFirstWalPut(place.ours.store, () =>
+        Promise.race([slateWriter.acknowledgedMore(), slateWriter.refused]),
+      );
+      const ours = await open({ ...place.ours, store: late }, options);
       const told = await slateWriter.refused;
       expect(told).toMatchObject({ fenced: true });
       expectAcknowledged(await all(ours));
       await expect(first.put('too late', '1')).rejects.toMatchObject({ fenced: true });
 
       const ourWriter = writeUntilRefused('ours', (key, value) => ours.put(key, value), acknowledged);
-      await ourWriter.acknowledgedSome;
+      await ourWriter.acknowledgedMore();
       const second = newSlate();
       await second.open(place.slate);
       await second.put('second', 'durable');
@@ -206,39 +211,61 @@ describeHandovers((version, makeSlate, makePlace) => {
       expectAcknowledged(await all(last));
       expect(await last.has('too late')).toBe(false);
       await last.close();
+      expect((await newestManifest()).writerEpoch).toBe(4);
     });
   });
 });
 
-/** Writes rows four at a time, as long as they are taken; the first refusal ends it. */
+/** Rows in flight of a writer that is about to be overtaken. */
+const LANES = 4;
+
+/** Writes rows as long as they are taken; the first refusal ends it. */
 function writeUntilRefused(
   name: string,
   put: (key: string, value: string) => Promise<unknown>,
   acknowledged: Map<string, string>,
-): { acknowledgedSome: Promise<void>; refused: Promise<unknown> } {
+): { acknowledgedMore(): Promise<void>; refused: Promise<unknown> } {
   let next = 0;
   let refusal: unknown;
-  let enough: () => void;
-  const acknowledgedSome = new Promise<void>((resolve) => {
-    enough = resolve;
-  });
+  let waiting: { from: number; resolve: () => void } | undefined;
   const lane = async () => {
     while (refusal === undefined) {
       const key = `${name}-${String(next++).padStart(6, '0')}`;
       try {
         await put(key, `value of ${key}`);
         acknowledged.set(key, `value of ${key}`);
-        if (next > 12) enough();
+        if (waiting !== undefined && acknowledged.size >= waiting.from + 2 * LANES) waiting.resolve();
       } catch (error) {
         refusal ??= error;
       }
     }
   };
-  const refused = Promise.all(Array.from({ length: 4 }, lane)).then(() => {
-    enough();
-    return refusal;
-  });
-  return { acknowledgedSome, refused };
+  const refused = Promise.all(Array.from({ length: LANES }, lane)).then(() => refusal);
+  const acknowledgedMore = () =>
+    new Promise<void>((resolve) => {
+      waiting = { from: acknowledged.size, resolve };
+    });
+  return { acknowledgedMore, refused };
+}
+
+/** The store, but the first PUT of a WAL object, the fence of an opening, is sent only after `wait`. */
+function beforeFirstWalPut(store: ObjectStore, wait: () => Promise<unknown>): ObjectStore {
+  let isFirst = true;
+  return {
+    name: store.name,
+    ...(store.conformance !== undefined && { conformance: store.conformance }),
+    get: (path, o) => store.get(path, o),
+    head: (path, o) => store.head(path, o),
+    list: (prefix, o) => store.list(prefix, o),
+    delete: (paths, o) => store.delete(paths, o),
+    put: async (path, bytes, o) => {
+      if (isFirst && path.includes('/wal/')) {
+        isFirst = false;
+        await wait();
+      }
+      return store.put(path, bytes, o);
+    },
+  };
 }
 
 async function inGroups(

@@ -71,7 +71,9 @@ describe('the documentation laws see', () => {
   });
   it('an option whose text has changed', () => {
     const page = '<!-- options:O -->\nold\n<!-- /options -->';
-    expect(renderOptions(page, '/** x */ interface O { /** New text. */ a?: number }')).toContain('| New text. |');
+    const source = 'interface O {\n  /** New text. */\n  a?: number;\n}';
+    expect(renderOptions(page, source)).toContain('| `a` | `number` | New text. |');
+    expect(() => renderOptions(page, source.replace('New text.', ''))).toThrow('O.a has no doc comment');
   });
   it('the file a block claims to be', () => {
     expect(shownFiles('<!-- file: a/b.mjs -->\n```js\nx();\n```\n')).toEqual([{ path: 'a/b.mjs', shown: 'x();\n' }]);

@@ -237,6 +237,15 @@ describe('a memtable', () => {
     expect(table.memoryBytes).toBeLessThan(20 * 300_000 + 100_000);
   });
 
+  it('forgets the versions still to come when a reverse cursor seeks', () => {
+    const table = new Memtable();
+    for (let i = 0; i < 3; i++) put(table, text('b'), text(`b${i}`), i);
+    put(table, text('a'), text('a3'), 3);
+    const cursor = table.cursor({ reverse: true, maxSeq: ALL });
+    expect([cursor.seek(undefined), cursor.seq, cursor.next(), cursor.seq]).toEqual([ROW, 0, ROW, 1]);
+    expect([cursor.seek(text('b')), cursor.seq, cursor.next()]).toEqual([ROW, 3, END]);
+  });
+
   it('lets the later of two rows count that share key and seq, as a replay may bring them', () => {
     const table = new Memtable();
     put(table, text('a'), text('1'), 5);
@@ -346,6 +355,14 @@ describe('the order of a memtable', () => {
       if (!standsOn(cursor, rowAt(table, table.find(r.key, ALL)))) expect.fail(`row ${r.id} not found`);
       if (reverse.seek(r.key) === ROW) expect(compareBytes(rowUnder(reverse).key, r.key)).toBeLessThan(0);
     }
+  });
+
+  it.each(['kex', 'key-0', 'k'])('is right when a single key, %s, which no sample shows, has less in common', (odd) => {
+    const table = new Memtable();
+    let added = 0;
+    const rows = fillRandomly(table, 3001, (r) => text(added++ === 1777 ? odd : 'key-00' + nextInt(r, 1e9)), 5);
+    expectAllRows(table, rows);
+    expect(flushOrder(table)).toEqual(inRowOrder(rows).map((r) => r.id));
   });
 
   it('takes ascending and descending keys', () => {
