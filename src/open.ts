@@ -93,12 +93,11 @@ interface Place {
 async function resolveLocation(location: unknown): Promise<Place> {
   if (typeof location === 'string' || location instanceof URL) return fromUrl(String(location));
   if (typeof location !== 'object' || location === null) {
-    throw badLocation(`must be a URL or { store, path }, not ${location === null ? 'null' : typeof location}`);
+    throw badLocation(`it must be a URL or { store, path }, not ${location === null ? 'null' : typeof location}`);
   }
   const { store, path, walStore, ...rest } = location as Record<string, unknown>;
   const unknown = Object.keys(rest);
-  if (unknown.length > 0)
-    throw badLocation(`has unknown members ${unknown.join(', ')}; known are store, path, walStore`);
+  if (unknown.length > 0) throw badLocation(`unknown members ${unknown.join(', ')}; known are store, path, walStore`);
   assertStore(store, 'store');
   assertPath(path, 'path');
   if (walStore === undefined)
@@ -194,5 +193,5 @@ async function fromS3Url(url: URL): Promise<Place> {
 }
 
 function badLocation(message: string, cause?: unknown): InvalidArgumentError {
-  return new InvalidArgumentError('BAD_ARGUMENT', `The location ${message}.`, cause === undefined ? {} : { cause });
+  return new InvalidArgumentError('BAD_ARGUMENT', `Bad location: ${message}.`, cause === undefined ? {} : { cause });
 }

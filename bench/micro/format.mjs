@@ -1,6 +1,6 @@
 // Costs of the format layer per row: building tables, walking and searching blocks, hashing.
-// Run: npm run build && node bench/micro/format.mjs [rows] ; one thread; best and median of 9 rounds.
-import { performance } from 'node:perf_hooks';
+// Run: npm run build && node bench/micro/format.mjs [rows] ; best and median of 9 rounds,
+// in CPU time of the process, so that a busy machine disturbs less.
 
 const dist = new URL(process.env.SHALEDB_DIST ?? '../../dist/', import.meta.url);
 const load = (name) => import(new URL(`format/${name}.js`, dist).href);
@@ -81,9 +81,10 @@ function iterate(blocks, move) {
 function report(name, per, rawBytes, run) {
   const times = [];
   for (let i = 0; i < ROUNDS; i++) {
-    const start = performance.now();
+    const start = process.cpuUsage();
     run();
-    times.push(performance.now() - start);
+    const { user, system } = process.cpuUsage(start);
+    times.push((user + system) / 1000);
   }
   times.sort((a, b) => a - b);
   const text = (ms) => `${((ms * 1e6) / per).toFixed(1).padStart(9)} ns`;

@@ -159,9 +159,9 @@ export abstract class DbError extends Error {
   abstract readonly kind: ErrorKind;
   readonly code: string;
   readonly retryable: boolean;
-  readonly outcome?: WriteOutcome;
+  declare readonly outcome?: WriteOutcome;
   readonly details: Readonly<Record<string, unknown>>;
-  readonly hint?: Hint;
+  declare readonly hint?: Hint;
 
   constructor(code: string, message: string, fields: ErrorFields = {}) {
     super(message, fields.cause === undefined ? undefined : { cause: fields.cause });
@@ -263,11 +263,14 @@ export class CorruptionError extends DbError {
   readonly kind = 'corruption';
   readonly findings: readonly Finding[];
   readonly total: number;
-  readonly possiblyStale?: { seq: bigint; value?: Uint8Array };
-  readonly resumeAfter?: Uint8Array;
+  declare readonly possiblyStale?: { seq: bigint; value?: Uint8Array };
+  declare readonly resumeAfter?: Uint8Array;
 
   constructor(message: string, findings: readonly Finding[], fields: CorruptionFields = {}) {
-    super(findings[0]?.code ?? 'MALFORMED', message, { hint: findings[0]?.hint, ...fields });
+    super(findings[0]?.code ?? 'MALFORMED', message, {
+      ...(findings[0] !== undefined && { hint: findings[0].hint }),
+      ...fields,
+    });
     this.findings = Object.freeze(findings.slice(0, MAX_FINDINGS_PER_ERROR));
     this.total = fields.total ?? findings.length;
     if (fields.possiblyStale !== undefined) this.possiblyStale = fields.possiblyStale;
@@ -307,8 +310,8 @@ export interface FallbackSummary {
 
 /** The newest manifest is damaged, or none is left of a database that exists. */
 export class ManifestCorruptionError extends CorruptionError {
-  readonly newestGoodId?: bigint;
-  readonly fallback?: FallbackSummary;
+  declare readonly newestGoodId?: bigint;
+  declare readonly fallback?: FallbackSummary;
   constructor(
     message: string,
     findings: readonly Finding[],
@@ -368,7 +371,8 @@ export function isRetryable(value: unknown): boolean {
 
 // ---- findings
 
-const DOCS = 'https://github.com/shaledb/shaledb/blob/main/docs/troubleshooting.md';
+/** In the package and in the repository. */
+const DOCS = 'docs/troubleshooting.md';
 
 /** The hint of a finding for which no better one is known. */
 export function defaultHint(object: FindingObject): Hint {

@@ -9,7 +9,7 @@
  */
 import { sleep } from '../common/clock.ts';
 import {
-  type CorruptionError,
+  CorruptionError,
   type FallbackSummary,
   IncompatibleError,
   InvalidArgumentError,
@@ -62,6 +62,8 @@ export interface Place {
   stamp: Stamp;
   manifestIds: number[];
   identity: StoredIdentity | undefined;
+  /** Set if `shale/identity` is there but damaged; the seal of the newest manifest can take its place. */
+  identityDamage: CorruptionError | undefined;
   boundary: { exists: boolean; value: number };
   newestCompactionsId: number | undefined;
   storeProfile: GetResult | undefined;
@@ -79,14 +81,23 @@ export interface Discovery extends Place {
 export async function lookAround(stores: DatabaseStores, guard: EpochGuard, wantsProfile: boolean): Promise<Place> {
   const { main } = stores;
   const stamp = guard.stamp();
-  const [manifestIds, identity, boundary, compactions, storeProfile] = await Promise.all([
+  const [manifestIds, identityOrDamage, boundary, compactions, storeProfile] = await Promise.all([
     listManifestIds(main),
-    readIdentity(main),
+    readIdentity(main).catch(orDamage),
     readBoundary(main),
     newestCompactions(main),
     wantsProfile ? main.get(STORE_PROFILE_PATH) : undefined,
   ]);
-  return { stamp, manifestIds, identity, boundary, newestCompactionsId: compactions, storeProfile };
+  const isDamaged = identityOrDamage instanceof CorruptionError;
+  return {
+    stamp,
+    manifestIds,
+    identity: isDamaged ? undefined : identityOrDamage,
+    identityDamage: isDamaged ? identityOrDamage : undefined,
+    boundary,
+    newestCompactionsId: compactions,
+    storeProfile,
+  };
 }
 
 function readIdentity(store: ObjectStore): Promise<StoredIdentity | undefined> {
@@ -98,6 +109,11 @@ function readIdentity(store: ObjectStore): Promise<StoredIdentity | undefined> {
       keepsMetadata: got.metadata[PUT_ID_METADATA] !== undefined,
     }),
   );
+}
+
+function orDamage(error: unknown): CorruptionError {
+  if (isCorruption(error)) return error;
+  throw error;
 }
 
 function decodeLocated({ bytes, size }: GetResult): DatabaseIdentity {
@@ -274,16 +290,24 @@ async function fallbackFrom(stores: DatabaseStores, manifest: Manifest, id: numb
   };
 }
 
-/** Rejects unless nothing at this place is part of a database. */
-export async function assertNothingThere(stores: DatabaseStores, place: Place): Promise<void> {
-  if (place.identity !== undefined || place.boundary.exists || place.newestCompactionsId !== undefined)
-    throw noManifests(place);
+/**
+ * True if nothing at this place is part of a database; false if somebody has just created one: look around again. Rejects if
+ * there are signs of a database and, listed after they were seen, still no manifest.
+ */
+export async function isNothingThere(stores: DatabaseStores, place: Place): Promise<boolean> {
   const [wal, tables, manifests] = await Promise.all([
     hasAny(stores.wal, WAL_PREFIX),
     hasAny(stores.main, TABLE_PREFIX),
     hasAny(stores.main, MANIFEST_PREFIX),
   ]);
-  if (wal || tables || manifests) throw noManifests(place);
+  const hasIdentity = place.identity !== undefined || place.identityDamage !== undefined;
+  if (
+    !(wal || tables || manifests || hasIdentity || place.boundary.exists || place.newestCompactionsId !== undefined)
+  ) {
+    return true;
+  }
+  if ((await listManifestIds(stores.main)).length > 0) return false;
+  throw noManifests(place);
 }
 
 async function hasAny(store: ObjectStore, prefix: string): Promise<boolean> {

@@ -15,7 +15,13 @@
  * - damage, holes and witnesses are judged only against a manifest listed after they were seen.
  */
 import { assertThat } from '../common/assert.ts';
-import { FencedError, IncompatibleError, InvalidArgumentError, UnavailableError } from '../common/errors.ts';
+import {
+  type CorruptionError,
+  FencedError,
+  IncompatibleError,
+  InvalidArgumentError,
+  UnavailableError,
+} from '../common/errors.ts';
 import { makeUlid } from '../common/ulid.ts';
 import { loadCodec } from '../format/codecs.ts';
 import { type Manifest, NO_TICK } from '../format/manifest-types.ts';
@@ -40,10 +46,10 @@ import { type EncodedWalObject, encodeFence } from '../lsm/wal-writer.ts';
 import { probeStore } from '../store/store-probe.ts';
 import type { DatabaseStores } from './database-stores.ts';
 import {
-  assertNothingThere,
   assertUsable,
   type Discovery,
   findNewest,
+  isNothingThere,
   lookAround,
   type Place,
   STORE_PROFILE_PATH,
@@ -141,7 +147,7 @@ class Opening {
   // ---- creating
 
   async #create(place: Place): Promise<Discovery> {
-    await assertNothingThere(this.#stores, place);
+    if (!(await isNothingThere(this.#stores, place))) return this.#discover();
     if (!this.#o.createIfMissing) {
       throw new InvalidArgumentError(
         'NOT_A_DATABASE',
@@ -225,6 +231,7 @@ class Opening {
   }
 
   async #assertSuitable(found: Discovery): Promise<void> {
+    if (found.identityDamage !== undefined && found.newest.seal === undefined) throw found.identityDamage;
     if (found.identity === undefined) await this.#checkConditions(manifestPath(found.newest.id), found.newestBytes);
     await this.#assertStoreProfile(found);
   }
@@ -270,7 +277,7 @@ class Opening {
     });
     const [answer] = await Promise.all([
       this.#stores.main.put(manifestPath(id), sealed.bytes, { condition: 'if-absent', putId: sealed.putId }),
-      identity === undefined ? this.#adopt(databaseId) : undefined,
+      identity === undefined ? this.#writeIdentity(databaseId, found.identityDamage) : undefined,
     ]);
     if (answer.outcome === 'refused') return undefined;
     if (answer.outcome === 'unknown') throw unanswered(this.#where(), `manifest ${id}`, answer.cause);
@@ -303,16 +310,22 @@ class Opening {
     return id;
   }
 
-  /** Gives a database that SlateDB made the identity that our seals name. */
-  async #adopt(databaseId: Uint8Array): Promise<void> {
+  /** Gives a database that SlateDB made the identity that our seals name, or puts it in place of a damaged one. */
+  async #writeIdentity(databaseId: Uint8Array, damaged: CorruptionError | undefined): Promise<void> {
     const bytes = encodeIdentity({
       databaseId,
       createdAtMs: this.#o.clock.nowMs(),
       creator: CREATOR,
       separateWalStore: this.#stores.hasWalStore,
     });
+    if (damaged !== undefined) {
+      this.#o.logger.warn('the damaged identity is written anew from the seal of the newest manifest', {
+        error: damaged.message,
+      });
+    }
     const putId = makeUlid(this.#o.clock.nowMs(), this.#o.random);
-    await this.#stores.main.put(IDENTITY_PATH, bytes, { condition: 'if-absent', putId });
+    const condition = damaged === undefined ? 'if-absent' : 'any';
+    await this.#stores.main.put(IDENTITY_PATH, bytes, { condition, putId });
   }
 
   #witness(newest: LoadedManifest): TailWitness {

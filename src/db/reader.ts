@@ -18,7 +18,7 @@ import type { ReadView } from '../lsm/point-lookup.ts';
 import type { TableStore } from '../lsm/tree-view.ts';
 import type { RequestCountsByRole } from '../store/metered-store.ts';
 import type { DatabaseStores } from './database-stores.ts';
-import { assertNothingThere, assertUsable, type Discovery, findNewest, lookAround } from './discover.ts';
+import { assertUsable, type Discovery, findNewest, isNothingThere, lookAround } from './discover.ts';
 import type { Bytes } from './keys.ts';
 import type { ResolvedOptions } from './options.ts';
 import { Reads, type ScanOptions, type ValueWithMeta } from './reads.ts';
@@ -159,7 +159,7 @@ async function loadState(stores: DatabaseStores, options: ResolvedOptions, table
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const place = await lookAround(stores, guard, false);
     if (place.manifestIds.length === 0) {
-      await assertNothingThere(stores, place);
+      if (!(await isNothingThere(stores, place))) continue;
       throw new InvalidArgumentError(
         'NOT_A_DATABASE',
         `${stores.main.name} (${stores.path}): no database is here. Check the path.`,

@@ -127,8 +127,31 @@ export class Reads {
     return results;
   }
 
+  /** Faults of the call show at the first row asked for, like every other failure of a scan. */
   scan(o: ScanOptions | undefined): ScanIterator {
-    const options = o ?? {};
+    try {
+      return this.#scan(o ?? {});
+    } catch (error) {
+      const source = this.#source;
+      return new ScanIterator({
+        view: { memtables: [], tree: { trees: [] } },
+        range: { gte: undefined, lt: undefined },
+        reverse: false,
+        limit: 1,
+        maxSeq: 0,
+        nowMs: undefined,
+        mergeOperator: undefined,
+        clock: source.clock,
+        signal: undefined,
+        assertServing() {
+          throw error;
+        },
+        onError: (e) => Promise.reject(e),
+      });
+    }
+  }
+
+  #scan(options: ScanOptions): ScanIterator {
     checkNames(options, SCAN_NAMES);
     checkReadValues(options);
     const { limit, reverse, signal } = options;

@@ -70,6 +70,11 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
   next(): Promise<Result> {
     if (this.#busy === undefined) {
       if (this.#at < this.#buffer.length) {
+        try {
+          this.#check();
+        } catch (error) {
+          return Promise.reject(error);
+        }
         const result: Result = { value: this.#buffer[this.#at++], done: false };
         if ((++this.#calls & (ROWS_PER_TURN - 1)) !== 0) return Promise.resolve(result);
         return this.#input.clock.yieldToLoop().then(() => result);
@@ -83,6 +88,7 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
     }
     return this.#exclusive(async () => {
       if (this.#at === this.#buffer.length) await this.#fill(ROWS_PER_FILL);
+      else this.#check();
       return this.#at < this.#buffer.length ? { value: this.#buffer[this.#at++], done: false } : DONE;
     });
   }
@@ -99,6 +105,7 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
 
   async #batch(count: number): Promise<ScanRow[]> {
     const out: ScanRow[] = [];
+    if (!this.#ended) this.#check();
     while (out.length < count) {
       if (this.#at === this.#buffer.length) {
         try {

@@ -290,10 +290,10 @@ export class WalFlusher {
   async #postpone(cause: unknown): Promise<void> {
     if (this.#stopped.signal.aborted) return;
     const { state } = this.#o;
-    const seq = this.#bound?.group.lastSeq ?? 0;
     state.logger.warn('a WAL object could not be written; it will be tried again', { error: String(cause) });
-    state.waiters.fail(seq, (s) => unsettledWrite(cause, s));
-    this.#failFlushWaiters(unsettledWrite(cause, seq));
+    // Later writes depend on this object, so whoever waits for one is told too.
+    state.waiters.fail(Number.POSITIVE_INFINITY, (seq) => unsettledWrite(cause, seq));
+    this.#failFlushWaiters(unsettledWrite(cause, state.lastSeq));
     await sleep(state.clock, this.#retryMs, this.#stopped.signal).catch(() => undefined);
     this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MAX_MS);
   }

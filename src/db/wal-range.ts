@@ -35,6 +35,7 @@ import type { ResolvedOptions } from './options.ts';
 
 const PARALLEL_GETS = 64;
 const HEADS_PAST_END = 3;
+const MAX_ROUNDS = 10;
 /** With more ids missing than this, numbers in the manifest or in names are wrong; they are not asked for one by one. */
 const MAX_MISSING = 10_000;
 
@@ -107,10 +108,11 @@ export class WalRange {
       return;
     }
     let from = this.#from;
-    for (;;) {
+    for (let round = 1; ; round++) {
       const end = this.#end;
       const [further] = await Promise.all([this.#headsPast(end), this.#fetch(from, end, listed)]);
-      if (further === end) return;
+      // A busy writer adds objects as fast as we look; only the claim ends that, and the fence then finds what was passed.
+      if (further === end || round === MAX_ROUNDS) return;
       from = end + 1;
       this.#end = further;
     }

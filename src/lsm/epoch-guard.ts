@@ -40,8 +40,9 @@ export class EpochGuard {
     };
   }
 
+  /** The epoch was ours when `stamp` was taken. The younger one of two confirmations counts. */
   confirm(stamp: Stamp): void {
-    if (stamp.monotonicMs >= this.#confirmed.monotonicMs) this.#confirmed = stamp;
+    if (this.ageMs(stamp) <= this.ageMs(this.#confirmed)) this.#confirmed = stamp;
   }
 
   /** Whether the last confirmation is recent enough now that an answer has come. */

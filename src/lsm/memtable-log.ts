@@ -50,14 +50,15 @@ const PAGE_ROWS = 1 << PAGE_SHIFT;
 const PAGE_MASK = PAGE_ROWS - 1;
 const FIRST_PAGE_ROWS = 256;
 
-/** Up to here a byte loop beats making a view for `set`. */
+/** Up to here a byte loop beats making a view for `set`, and beats `set` itself. */
 const LOOP_COPY_BYTES = 24;
+const SHORT_COPY_BYTES = 8;
 
 function copyInto(target: Uint8Array, at: number, source: Uint8Array, start: number, length: number): void {
-  if (length <= LOOP_COPY_BYTES) {
-    for (let i = 0; i < length; i++) target[at + i] = source[start + i];
-  } else if (start === 0 && length === source.length) {
+  if (length === source.length && length > SHORT_COPY_BYTES) {
     target.set(source, at);
+  } else if (length <= LOOP_COPY_BYTES) {
+    for (let i = 0; i < length; i++) target[at + i] = source[start + i];
   } else {
     target.set(new Uint8Array(source.buffer, source.byteOffset + start, length), at);
   }

@@ -3,7 +3,6 @@
  * (also of those that no manifest names any more), the newest manifest.
  */
 import { describe, expect, it } from 'vitest';
-import { prefixedStore } from '../../src/store/prefixed-store.ts';
 import { toHex } from '../../src/common/bytes.ts';
 import type { Ulid } from '../../src/common/ulid.ts';
 import type { Block } from '../../src/format/block.ts';
@@ -18,6 +17,7 @@ import { listManifestIds, loadManifest } from '../../src/lsm/manifest-store.ts';
 import { type TableMeta, TableReader } from '../../src/lsm/table-reader.ts';
 import { readWalObject } from '../../src/lsm/wal-object.ts';
 import { MemoryStore } from '../../src/store/memory-store.ts';
+import { prefixedStore } from '../../src/store/prefixed-store.ts';
 import {
   type GoldenBytes,
   type GoldenRow,

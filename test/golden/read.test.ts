@@ -3,6 +3,9 @@
  * that must be absent, with a reader on a copy.
  */
 import { describe, expect, it } from 'vitest';
+import { SYSTEM_CLOCK } from '../../src/common/clock.ts';
+import { applyRows } from '../../src/db/replay.ts';
+import { manifestPath, parseWalPath, walPath } from '../../src/format/object-names.ts';
 import { BlockCache } from '../../src/lsm/block-cache.ts';
 import { listManifestIds, loadManifest } from '../../src/lsm/manifest-store.ts';
 import { Memtable } from '../../src/lsm/memtable.ts';
@@ -12,17 +15,14 @@ import { TableCursor } from '../../src/lsm/table-cursor.ts';
 import { sourcesInRange, TableStore } from '../../src/lsm/tree-view.ts';
 import { type ScanRow, VisibleRows } from '../../src/lsm/visible-rows.ts';
 import { readWalObject } from '../../src/lsm/wal-object.ts';
-import { SYSTEM_CLOCK } from '../../src/common/clock.ts';
-import { applyRows } from '../../src/db/replay.ts';
-import { manifestPath, parseWalPath, walPath } from '../../src/format/object-names.ts';
 import { openReader } from '../../src/open.ts';
 import { prefixedStore } from '../../src/store/prefixed-store.ts';
 import {
   CONCAT,
   copyGolden,
   fileHashes,
-  gathered,
   type GoldenScanRow,
+  gathered,
   goldenBytesOf,
   goldenReadOptions,
   goldenRowsByGet,

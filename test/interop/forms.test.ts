@@ -85,7 +85,7 @@ function expectSame(found: KnownRow[], wanted: KnownRow[]): void {
 
 const big = (_key: string, value: unknown) => (typeof value === 'bigint' ? String(value) : value);
 
-describeHandovers((version, makeSlate, makePlace) => {
+describeHandovers(({ version, makeSlate, makePlace }) => {
   let place: SharedPlace;
   let slate: LiveSlateDb;
   beforeEach(async () => {

@@ -32,7 +32,7 @@ const COMPATIBILITIES: Record<LiveSlateDb['version'], Compatibility[]> = {
 
 beforeAll(() => ensureBuilt());
 
-describeHandovers((version, makeSlate, makePlace) => {
+describeHandovers(({ version, isOnS3, makeSlate, makePlace }) => {
   describe.each(COMPATIBILITIES[version])('with compatibility %s', (compatibility) => {
     const options: OpenOptions = { compatibility, logger: QUIET };
     const childOptions: OpenOptions = { compatibility };
@@ -66,7 +66,6 @@ describeHandovers((version, makeSlate, makePlace) => {
         () => slate.flush('memtable'),
       );
       await slate.flush('wal');
-      await expectBySlate(slate);
       if (ending === 'closes') return slate.close();
       const name = `slate-${crashes++}`;
       const last = slate.write(crashBatch(name)).then(
@@ -138,29 +137,31 @@ describeHandovers((version, makeSlate, makePlace) => {
         if (Date.now() > limit) throw new Error('SlateDB did not compact in time');
         await new Promise((resolve) => setTimeout(resolve, 100));
       }
-      await expectBySlate(slate);
       await slate.close();
     }
 
-    it.each(ENDINGS)('it writes and %s; we open, read and write on', async (ending) => {
-      await slateTurn(ending, true);
-      await expectByReader();
-      await ourTurn('closes', false);
-      await expectByReader();
-      rows.expectScan(await newSlate().readerScan(place.slate));
-    });
+    // Which forms are written does not depend on the place, nor the place on the forms: the long tests below suffice there.
+    if (!isOnS3 || compatibility === 'auto') {
+      it.each(ENDINGS)('it writes and %s; we open, read and write on', async (ending) => {
+        await slateTurn(ending, true);
+        await expectByReader();
+        await ourTurn('closes', false);
+        await expectByReader();
+        rows.expectScan(await newSlate().readerScan(place.slate));
+      });
 
-    it.each(ENDINGS)('we write and our process %s; it opens, reads, writes and compacts', async (ending) => {
-      await ourTurn(ending, true);
-      await slateTurn('closes', false);
-      expect((await newestManifest()).l0.length).toBeGreaterThanOrEqual(4);
-      await slateCompacts();
-      const { runs, l0 } = await newestManifest();
-      expect({ runs: runs.length > 0, l0: l0.length < 4 }).toEqual({ runs: true, l0: true });
-      await expectByReader();
-      await ourTurn('closes', false);
-      await slateTurn('closes', false);
-    });
+      it.each(ENDINGS)('we write and our process %s; it opens, reads, writes and compacts', async (ending) => {
+        await ourTurn(ending, true);
+        await slateTurn('closes', false);
+        expect((await newestManifest()).l0.length).toBeGreaterThanOrEqual(4);
+        await slateCompacts();
+        const { runs, l0 } = await newestManifest();
+        expect({ runs: runs.length > 0, l0: l0.length < 4 }).toEqual({ runs: true, l0: true });
+        await expectByReader();
+        await ourTurn('closes', false);
+        await slateTurn('closes', false);
+      });
+    }
 
     it('three times there and back', async () => {
       for (let i = 0; i < 3; i++) {

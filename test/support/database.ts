@@ -37,6 +37,7 @@ export class Line implements ObjectStore {
   readonly #store: ObjectStore;
   readonly #clock: ManualClock;
   #isCut = false;
+  #cutAt: { n: number; where: 'before' | 'after' } | undefined;
 
   constructor(store: ObjectStore, clock: ManualClock) {
     this.#store = store;
@@ -48,6 +49,15 @@ export class Line implements ObjectStore {
   /** The process is dead: nothing it sends arrives any more, and nothing is answered. */
   cut(): void {
     this.#isCut = true;
+  }
+
+  get isCut(): boolean {
+    return this.#isCut;
+  }
+
+  /** Dies at its nth request: before it arrives, or before it is answered. */
+  cutAt(n: number, where: 'before' | 'after'): void {
+    this.#cutAt = { n, where };
   }
 
   /** Requests since the last call, as `op path` in the order in which they were sent. */
@@ -74,8 +84,11 @@ export class Line implements ObjectStore {
 
   async #send<T>(op: Request['op'], path: string, call: () => Promise<T>): Promise<T> {
     this.requests.push({ op, path, sentMs: this.#clock.monotonicMs() });
+    const last = this.#cutAt?.n === this.requests.length ? this.#cutAt : undefined;
+    if (last?.where === 'before') this.cut();
     if (this.#isCut) return new Promise(() => undefined);
     const answer = await call();
+    if (last !== undefined) this.cut();
     return this.#isCut ? new Promise(() => undefined) : answer;
   }
 }

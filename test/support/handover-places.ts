@@ -22,8 +22,6 @@ export interface SharedPlace {
   dispose(): Promise<void>;
 }
 
-export type MakePlace = () => Promise<SharedPlace>;
-
 export async function inDirectory(): Promise<SharedPlace> {
   const directory = mkdtempSync(join(tmpdir(), 'shaledb-interop-'));
   return {
@@ -47,14 +45,23 @@ async function inBucket(s3: S3ForTests): Promise<SharedPlace> {
   };
 }
 
+export interface HandoverPartners {
+  version: LiveSlateDb['version'];
+  isOnS3: boolean;
+  makeSlate(): LiveSlateDb;
+  makePlace(): Promise<SharedPlace>;
+}
+
 /** One suite for each SlateDB and place: 0.12.1 and 0.17.0, a directory and S3. */
-export function describeHandovers(
-  body: (version: LiveSlateDb['version'], makeSlate: () => LiveSlateDb, makePlace: MakePlace) => void,
-): void {
-  describe('SlateDB 0.12.1 in a directory', () => body('0.12.1', slateDb012, inDirectory));
-  describeWithS3('SlateDB 0.12.1 on S3', (s3) => body('0.12.1', slateDb012, () => inBucket(s3)));
-  describeWithSlateDb017('SlateDB 0.17.0 in a directory', () => body('0.17.0', slateDb017, inDirectory));
+export function describeHandovers(body: (partners: HandoverPartners) => void): void {
+  const older = { version: '0.12.1', makeSlate: slateDb012 } as const;
+  const newer = { version: '0.17.0', makeSlate: slateDb017 } as const;
+  const directory = { isOnS3: false, makePlace: inDirectory };
+  const bucket = (s3: S3ForTests) => ({ isOnS3: true, makePlace: () => inBucket(s3) });
+  describe('SlateDB 0.12.1 in a directory', () => body({ ...older, ...directory }));
+  describeWithS3('SlateDB 0.12.1 on S3', (s3) => body({ ...older, ...bucket(s3) }));
+  describeWithSlateDb017('SlateDB 0.17.0 in a directory', () => body({ ...newer, ...directory }));
   describeWithS3('SlateDB 0.17.0', (s3) => {
-    describeWithSlateDb017('on S3', () => body('0.17.0', slateDb017, () => inBucket(s3)));
+    describeWithSlateDb017('on S3', () => body({ ...newer, ...bucket(s3) }));
   });
 }

@@ -171,6 +171,8 @@ describe('a memtable', () => {
     table.freeze();
     expect(() => put(table, text('c'), text('3'), 6)).toThrow(InternalError);
     expect(() => table.orderedIds()).toThrow(InternalError);
+    expect(table.orderStep()).toBe(false);
+    expect(() => table.orderedIds()).toThrow(InternalError);
     expect([table.rowCount, table.lastSeq, table.dataBytes]).toEqual([2, 5, before]);
     expect(flushOrder(table)).toEqual([0, 1]);
   });
