@@ -283,25 +283,11 @@ class Opening {
     if (answer.outcome === 'unknown') throw unanswered(this.#where(), `manifest ${id}`, answer.cause);
     if (!(await this.#claimCounts(id, found))) return undefined;
     const claimed = loadManifest(id, sealed.bytes);
-    if (!this.#o.walEnabled && profile.fence === 'table') {
-      await this.#assertStillOwner(claimed);
-      return this.#opened({ author, profile, claimed, hasBoundary: boundary.exists }, this.#noFence());
-    }
+    // Also without a log: the writer before us may have one, and must not acknowledge another write.
     const fence = await this.#fence(claimed, author, profile);
     await this.#assertStillOwner(claimed);
-    return this.#opened({ author, profile, claimed, hasBoundary: boundary.exists }, fence);
-  }
-
-  #opened(
-    parts: Pick<OpenedForWriting, 'author' | 'profile' | 'claimed' | 'hasBoundary'>,
-    fence: OpenedForWriting['fence'],
-  ): OpenedForWriting {
-    return { ...parts, guard: this.#guard, wal: this.#wal, fence, forms: this.#forms };
-  }
-
-  /** Without a log the highest known id stands for the fence, so that a later opening with a log goes on behind it. */
-  #noFence(): OpenedForWriting['fence'] {
-    return { id: this.#wal.end, digest: { kind: 'object', bytes: new Uint8Array(16) }, lastSeq: this.#wal.greatestSeq };
+    const { exists: hasBoundary } = boundary;
+    return { author, profile, claimed, hasBoundary, guard: this.#guard, wal: this.#wal, fence, forms: this.#forms };
   }
 
   #drawId(): Uint8Array {

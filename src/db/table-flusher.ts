@@ -7,7 +7,7 @@
  */
 import { type Deferred, deferred, ignoreRejection } from '../common/async.ts';
 import { sleep } from '../common/clock.ts';
-import { FencedError, isCorruption } from '../common/errors.ts';
+import { FencedError } from '../common/errors.ts';
 import { makeUlid, type Ulid, ulidToBytes } from '../common/ulid.ts';
 import { type Manifest, NO_TICK, type TableView } from '../format/manifest-types.ts';
 import { tablePath } from '../format/object-names.ts';
@@ -18,7 +18,7 @@ import type { Author } from '../lsm/author.ts';
 import type { ManifestLog } from '../lsm/manifest-log.ts';
 import { buildTable, type TableFormat } from '../lsm/memtable-to-table.ts';
 import type { ObjectStore } from '../store/object-store.ts';
-import type { FrozenMemtable, WriteState } from './write-state.ts';
+import { type FrozenMemtable, isFinal, type WriteState } from './write-state.ts';
 
 const MAX_PARALLEL = 4;
 const RETRY_FIRST_MS = 200;
@@ -189,7 +189,7 @@ export class TableFlusher {
         resumed = true;
         state.logger.warn('no answer says whether a table was stored; it is put again', { table: id });
       } catch (error) {
-        if (this.#stopped.signal.aborted || error instanceof FencedError || isCorruption(error)) throw error;
+        if (this.#stopped.signal.aborted || isFinal(error)) throw error;
         state.logger.warn('a table could not be stored; it will be tried again', { table: id, error: String(error) });
       }
       await sleep(state.clock, wait, this.#stopped.signal);
@@ -215,7 +215,7 @@ export class TableFlusher {
         try {
           await this.#commit(job, view);
         } catch (error) {
-          if (error instanceof FencedError || isCorruption(error) || this.#stopped.signal.aborted) throw error;
+          if (this.#stopped.signal.aborted || isFinal(error)) throw error;
           state.logger.warn('a manifest could not be written; it will be tried again', { error: String(error) });
           await sleep(state.clock, wait, this.#stopped.signal);
           wait = Math.min(wait * 2, RETRY_MAX_MS);

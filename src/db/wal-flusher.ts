@@ -11,7 +11,7 @@
  */
 import { type Deferred, deferred, ignoreRejection } from '../common/async.ts';
 import { sleep, type Timer } from '../common/clock.ts';
-import { FencedError, isCorruption } from '../common/errors.ts';
+import { FencedError } from '../common/errors.ts';
 import { walPath } from '../format/object-names.ts';
 import type { Author } from '../lsm/author.ts';
 import type { EpochGuard } from '../lsm/epoch-guard.ts';
@@ -22,7 +22,7 @@ import type { WalDigest } from '../lsm/wal-object.ts';
 import { readWalObject } from '../lsm/wal-object.ts';
 import { type EncodedWalObject, encodeWalObject, ROW_OVERHEAD_BYTES, type WalFormat } from '../lsm/wal-writer.ts';
 import type { ObjectStore, PutOutcome } from '../store/object-store.ts';
-import { unsettledWrite, type WriteState } from './write-state.ts';
+import { isFinal, unsettledWrite, type WriteState } from './write-state.ts';
 
 /** Rows beyond this many bytes wait for the next object; a larger batch is not divided. More would stall the event loop. */
 const GROUP_BYTES = 4 * 1024 * 1024;
@@ -281,7 +281,7 @@ export class WalFlusher {
     try {
       await listing;
     } catch (error) {
-      if (error instanceof FencedError || isCorruption(error) || this.#stopped.signal.aborted) throw error;
+      if (this.#stopped.signal.aborted || isFinal(error)) throw error;
       await this.#postpone(error);
     }
   }

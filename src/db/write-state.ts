@@ -164,8 +164,13 @@ export class WriteState {
   }
 }
 
+/** Whether trying again cannot help: another owner, a state that nothing may be built on, or a bug. */
+export function isFinal(error: unknown): boolean {
+  return !isDbError(error) || ['fenced', 'corruption', 'incompatible', 'internal'].includes(error.kind);
+}
+
 /** What a waiting writer is told when everything stops. */
-function endedWaiter(error: DbError, outcome: WriteOutcome): DbError {
+export function endedWaiter(error: DbError, outcome: WriteOutcome): DbError {
   const fields = { outcome, cause: error.cause ?? error, details: { ...error.details } };
   return error instanceof FencedError
     ? new FencedError(error.code, error.message, fields)

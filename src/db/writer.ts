@@ -18,7 +18,7 @@ import type { TableFlusher } from './table-flusher.ts';
 import type { WalFlusher } from './wal-flusher.ts';
 import type { WriteBatch } from './write-batch.ts';
 import type { WriteOptions } from './write-options.ts';
-import type { FrozenMemtable, WriteState } from './write-state.ts';
+import { endedWaiter, type FrozenMemtable, type WriteState } from './write-state.ts';
 
 const NO_VALUE = new Uint8Array(0);
 /**
@@ -65,7 +65,7 @@ export class Writer {
       this.#queue = [];
       for (const q of queue) {
         q.timer?.cancel();
-        q.admitted.reject(error);
+        q.admitted.reject(endedWaiter(error, 'not-applied'));
       }
     });
   }

@@ -13,7 +13,7 @@ const MAX_FILTER_BITS = 2 ** 32 - 8;
 
 const PROBES_BYTES = 2;
 
-/** Number of probes for this many bits per key, in single precision: 100 bits give 69, not 68. */
+/** Number of probes for this many bits per key, in single precision: 300 bits give 207, not 206. */
 export function probeCount(bitsPerKey: number): number {
   return Math.trunc(Math.fround(bitsPerKey * Math.fround(0.69)));
 }

@@ -7,7 +7,6 @@ import type { OpenOptions } from '../../src/db/options.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
 import { decodeManifest } from '../../src/format/manifest-codec.ts';
 import { latencyStore } from '../../src/store/latency-store.ts';
-import type { ObjectStore } from '../../src/store/object-store.ts';
 import { type Line, rejection, rowsOf, text, World } from '../support/database.ts';
 
 const APPEND: OpenOptions = {
@@ -507,6 +506,15 @@ describe('without a log', () => {
     expect(await rowsOf(world, await world.open())).toEqual(['x=value of x', 'y=1']);
   });
 
+  it('fences a writer that has one', async () => {
+    const world = new World();
+    const a = await world.open();
+    await world.run(a.put('x', '1'));
+    const b = await world.open({ walEnabled: false });
+    expect(await rejection(world.run(a.put('x', '2')))).toMatchObject({ name: 'FencedError' });
+    expect(await rowsOf(world, b)).toEqual(['x=1']);
+  });
+
   it('a life with a log goes on behind it', async () => {
     const world = new World();
     await world.writeAndCrash(['x'], { walEnabled: false });
@@ -570,11 +578,11 @@ describe('large values', () => {
 });
 
 describe('a log larger than the memory for it', () => {
-  const SMALL: OpenOptions = { l0SstSizeBytes: 32 * 1024, maxUnflushedBytes: 512 * 1024, memoryBytes: 8 << 20 };
-  const ROWS = 600;
+  const SMALL: OpenOptions = { l0SstSizeBytes: 16 * 1024, maxUnflushedBytes: 256 * 1024, memoryBytes: 8 << 20 };
+  const ROWS = 160;
   const keyOf = (i: number) => `k${String(i).padStart(5, '0')}`;
 
-  /** A log of 600 rows of 4 KiB, nothing of it in tables. */
+  /** A log of 160 rows of 4 KiB, nothing of it in tables. */
   async function longLog(): Promise<World> {
     const world = new World();
     const { db, line } = await world.connect();
@@ -590,7 +598,7 @@ describe('a log larger than the memory for it', () => {
 
   async function expectAllRows(world: World, options: OpenOptions = {}): Promise<void> {
     const db = await world.open(options);
-    for (let i = 0; i < ROWS; i += 37) expect((await world.run(db.get(keyOf(i))))?.[9]).toBe(i & 255);
+    for (let i = 0; i < ROWS; i += 9) expect((await world.run(db.get(keyOf(i))))?.[9]).toBe(i & 255);
     expect((await rowsOf(world, db)).length).toBe(ROWS);
   }
 
@@ -611,49 +619,35 @@ describe('a log larger than the memory for it', () => {
     const whole = await longLog();
     const probe = await whole.copy();
     const { line } = await probe.connect(SMALL);
-    const puts = line.requests.filter((r) => r.op === 'put').length;
-    expect(puts).toBeGreaterThan(20);
-    for (let n = 3; n < puts; n += 7) {
+    const puts = line.requests.flatMap((r, i) => (r.op === 'put' ? [i + 1] : []));
+    expect(puts.length).toBeGreaterThan(20);
+    for (let i = 3; i < puts.length; i += 5) {
       for (const where of ['before', 'after'] as const) {
         const world = await whole.copy();
         const dying = world.line();
-        let seen = 0;
-        const inner = world.faults;
-        const counting: ObjectStore = {
-          name: inner.name,
-          conformance: 'known',
-          get: (p, o) => inner.get(p, o),
-          head: (p, o) => inner.head(p, o),
-          list: (p, o) => inner.list(p, o),
-          delete: (p, o) => inner.delete(p, o),
-          async put(path, bytes, o) {
-            if (++seen === n && where === 'before') dying.cut();
-            if (dying.isCut) return new Promise(() => undefined);
-            const answer = await inner.put(path, bytes, o);
-            if (seen >= n) dying.cut();
-            return answer;
-          },
-        };
-        world.store = counting;
-        const opening = world.opening(SMALL, dying.over(counting));
-        opening.catch(() => undefined);
-        for (let i = 0; i < 200 && !dying.isCut; i++) await world.clock.advance(1);
+        dying.cutAt(puts[i], where);
+        world.opening(SMALL, dying).catch(() => undefined);
+        for (let ms = 0; ms < 200 && !dying.isCut; ms++) await world.clock.advance(1);
         expect(dying.isCut).toBe(true);
-        world.store = world.faults;
-        await expectAllRows(world, n % 2 === 0 ? SMALL : {});
+        await expectAllRows(world, i % 2 === 0 ? SMALL : {});
       }
     }
   });
 
-  it('is too large for a reader with a small budget, which says so', async () => {
-    const world = await longLog();
-    const bytes = await world.openReader();
-    expect((await rowsOf(world, bytes)).length).toBe(ROWS);
+  it('is refused by a reader whose memory it exceeds', async () => {
+    const world = new World();
+    const { db, line } = await world.connect();
+    for (let i = 0; i < 10; i++) await world.run(db.put(keyOf(i), new Uint8Array(1 << 20).fill(i)));
+    line.cut();
+    const error = await rejection(world.openReader({ memoryBytes: 8 << 20 }));
+    expect(error).toMatchObject({ name: 'UnavailableError', code: 'OVERLOADED' });
+    expect(error.message).toContain('memoryBytes');
+    expect(await rowsOf(world, await world.openReader())).toHaveLength(10);
   });
 });
 
-describe('tables that follow each other', () => {
-  it('a failed database keeps its first cause', async () => {
+describe('a failure in the background', () => {
+  it('is kept as the cause of every later error', async () => {
     const world = new World();
     const db = await world.open();
     await world.run(db.put('k', 'v'));

@@ -52,7 +52,8 @@ async function expectRows(db: Pick<Db, 'scan' | 'getWithMeta'>, expected: Golden
       rows.map((r) => r.key),
     ),
   ).toEqual(expected);
-  expect((await gathered(db.scan({ reverse: true }))).reverse()).toEqual(rows);
+  const reverse = await gathered(db.scan({ reverse: true }));
+  expect(reverse.reverse().map(goldenScanRow)).toEqual(rows.map(goldenScanRow));
 }
 
 async function expectAbsent(db: Db, { expected }: GoldenFixture): Promise<void> {

@@ -14,14 +14,14 @@ export interface ReadRow {
   value: Uint8Array;
 }
 
-export const ROW_COUNT = 10_000;
+const ROW_COUNT = 10_000;
 const OVERWRITTEN = 2000;
 const REPLACED = 500;
 const BATCH_CHANGES = 500;
 
 /** Keys of batches written while a process is about to be killed: `crash-<name>/<row>`. */
 const CRASH_PREFIX = 'crash-';
-export const CRASH_BATCH_ROWS = 20;
+const CRASH_BATCH_ROWS = 20;
 
 const decoder = new TextDecoder();
 

@@ -47,6 +47,7 @@ describe('probeCount', () => {
     [29, 20],
     [100, 69],
     [200, 138],
+    [300, 207],
   ])('for %i bits per key is %i', (bits, probes) => {
     expect(probeCount(bits)).toBe(probes);
   });

@@ -157,6 +157,7 @@ describe('lengths that compressed bytes claim', () => {
   it.each([
     ['nothing', '', 'no frame'],
     ['another magic', '28b52ffe20050000', 'no frame'],
+    ['a magic alone', '28b52ffd20', 'frame header cut'],
     ['a cut frame header', '28b52ffdc0000000', 'frame header cut'],
     ['a reserved bit', '28b52ffd28050000', 'reserved bit set'],
     [
