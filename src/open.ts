@@ -157,9 +157,18 @@ function fromFileUrl(url: URL): Place {
   if (url.host !== '')
     throw badLocation(`file://${url.host}/ names a host; a local directory has three slashes: file:///path`);
   if (url.search !== '' || url.hash !== '') throw badLocation('file: takes neither parameters nor a fragment');
-  const path = fileURLToPath(url);
+  const path = decoded(url, fileURLToPath);
   assertPath(path, 'the path');
   return { location: { store: new LocalStore('/'), path }, dispose: nothing };
+}
+
+/** The path of a URL; some escapes mean nothing in a path. */
+function decoded(url: URL, decode: (url: URL) => string): string {
+  try {
+    return decode(url);
+  } catch (cause) {
+    throw badLocation(`the path ${url.pathname} has an escape (%) that is not allowed`, cause);
+  }
 }
 
 const S3_PARAMETERS = new Set(['endpoint', 'forcePathStyle', 'region']);
@@ -174,9 +183,12 @@ async function fromS3Url(url: URL): Promise<Place> {
   const unknown = [...url.searchParams.keys()].filter((k) => !S3_PARAMETERS.has(k));
   if (unknown.length > 0)
     throw badLocation(`unknown parameters ${unknown.join(', ')}; known are ${[...S3_PARAMETERS].join(', ')}`);
-  const path = decodeURIComponent(url.pathname);
+  const path = decoded(url, (u) => decodeURIComponent(u.pathname));
   assertPath(path, 'the path');
   const endpoint = url.searchParams.get('endpoint') ?? undefined;
+  if (endpoint !== undefined && !/^https?:\/\/[^/]/.test(endpoint)) {
+    throw badLocation(`endpoint must be a URL such as http://host:9000, not ${JSON.stringify(endpoint)}`);
+  }
   const region = url.searchParams.get('region') ?? undefined;
   const pathStyle = url.searchParams.get('forcePathStyle');
   if (pathStyle !== null && pathStyle !== 'true' && pathStyle !== 'false') {

@@ -89,6 +89,7 @@ function timed(form, name, count, run) {
 
 /** Calls `step` until it returns true; records the time per row and of each step. */
 function stepped(form, name, rows, step) {
+  collect();
   const steps = entry(form, `STALL ${name}, longest step, ms`).steps;
   const begin = cpuMicros();
   let i = 0;

@@ -169,18 +169,25 @@ const READER_CHECKS: Record<string, Check> = {
 
 /** Checks and completes the options of `open`; rejects with all faults at once. */
 export function resolveOptions(options: unknown, owner: string): ResolvedOptions {
-  const o = checked(options, CHECKS, 'open') as OpenOptions;
-  return complete(o, owner, false);
+  const { given, faults } = checked(options, CHECKS, 'open');
+  return complete(given as OpenOptions, owner, false, 'open', faults);
 }
 
 /** Checks and completes the options of `openReader`. */
 export function resolveReaderOptions(options: unknown): ResolvedOptions {
-  const o = checked(options, READER_CHECKS, 'openReader') as ReaderOptions;
-  return complete(o, 'reader', o.allowPrefix ?? false);
+  const { given, faults } = checked(options, READER_CHECKS, 'openReader');
+  const o = given as ReaderOptions;
+  return complete(o, 'reader', o.allowPrefix ?? false, 'openReader', faults);
 }
 
-function checked(options: unknown, checks: Record<string, Check>, call: string): object {
-  if (options === undefined) return {};
+interface Checked {
+  /** The options without fault. */
+  given: object;
+  faults: string[];
+}
+
+function checked(options: unknown, checks: Record<string, Check>, call: string): Checked {
+  if (options === undefined) return { given: {}, faults: [] };
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw new InvalidArgumentError('BAD_OPTION', `${call}: the options must be an object, not ${describe(options)}.`);
   }
@@ -193,21 +200,26 @@ function checked(options: unknown, checks: Record<string, Check>, call: string):
     if (fault === undefined) given[name] = value;
     else faults.push(check === undefined ? `${name} ${fault}` : `${name} ${fault}, not ${describe(value)}`);
   }
-  if (faults.length > 0) throw optionFaults(call, faults);
-  return given;
+  return { given, faults };
 }
 
-function complete(o: OpenOptions, owner: string, allowPrefix: boolean): ResolvedOptions {
+/** Adds the faults of options that do not fit each other; throws if there are any faults. */
+function complete(
+  o: OpenOptions,
+  owner: string,
+  allowPrefix: boolean,
+  call: string,
+  faults: string[],
+): ResolvedOptions {
   const memoryBytes = o.memoryBytes ?? 512 * MIB;
   const l0SstSizeBytes = o.l0SstSizeBytes ?? Math.min(64 * MIB, Math.floor(memoryBytes / 8));
   const maxUnflushedBytes = o.maxUnflushedBytes ?? Math.floor(memoryBytes / 2);
-  const faults: string[] = [];
   if (maxUnflushedBytes <= l0SstSizeBytes) {
     faults.push(`maxUnflushedBytes (${maxUnflushedBytes}) must exceed l0SstSizeBytes (${l0SstSizeBytes})`);
   }
   if (maxUnflushedBytes > memoryBytes)
     faults.push(`maxUnflushedBytes (${maxUnflushedBytes}) must not exceed memoryBytes (${memoryBytes})`);
-  if (faults.length > 0) throw optionFaults('open', faults);
+  if (faults.length > 0) throw optionFaults(call, faults);
   return {
     createIfMissing: o.createIfMissing ?? true,
     errorIfExists: o.errorIfExists ?? false,

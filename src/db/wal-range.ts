@@ -11,7 +11,7 @@ import { sleep } from '../common/clock.ts';
 import {
   type CorruptionError,
   type Finding,
-  IncompatibleError,
+  type IncompatibleError,
   MAX_FINDINGS_PER_ERROR,
   makeFinding,
   RollbackError,
@@ -20,7 +20,7 @@ import {
 import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
 import { numberObjectId } from '../format/seal-records.ts';
 import type { LoadedManifest } from '../lsm/manifest-store.ts';
-import { manifestFindingObject } from '../lsm/manifest-store.ts';
+import { manifestFindingObject, tooNew } from '../lsm/manifest-store.ts';
 import { checkLog } from '../lsm/wal-check.ts';
 import {
   missingWalFinding,
@@ -284,7 +284,7 @@ function withReads(result: WalReadResult, attempts: number): WalReadResult {
 
 function atObject(error: IncompatibleError, results: readonly (WalReadResult | undefined)[]): IncompatibleError {
   const id = results.find((r) => r?.incompatible === error)?.id ?? 0;
-  return new IncompatibleError(error.code, `${walPath(id)}: ${error.message} Nothing was changed.`, { cause: error });
+  return tooNew(walPath(id), error);
 }
 
 /** The error for a range in which more ids are missing than any store can have lost one by one. */

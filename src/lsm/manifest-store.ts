@@ -86,10 +86,19 @@ export function loadManifest(id: number, bytes: Uint8Array): LoadedManifest {
     return { id, manifest, seal, digest: objectDigest(bytes), sizeBytes: bytes.length };
   } catch (error) {
     const damaged = error instanceof IncompatibleError ? brokenSeal(bytes) : error;
-    if (!isCorruption(damaged)) throw error;
+    if (!isCorruption(damaged)) throw error instanceof IncompatibleError ? tooNew(manifestPath(id), error) : error;
     const object = manifestFindingObject(id, { size: bytes.length, sealed: seal !== undefined });
     throw locate(damaged, { object, during: 'open' });
   }
+}
+
+/** The error with the object it is about, and what to do. */
+export function tooNew(path: string, error: IncompatibleError): IncompatibleError {
+  const remedy = error.code === 'FORMAT_TOO_NEW' ? ' Open it with a newer version of this program.' : '';
+  return new IncompatibleError(error.code, `${path}: ${error.message.replace(/\.?$/, '.')}${remedy}`, {
+    details: { ...error.details, path },
+    cause: error,
+  });
 }
 
 /** What makes an unknown form damage: a seal that the bytes do not match. */

@@ -29,8 +29,6 @@ import { END, ROW } from './row-cursor.ts';
 /** Rows whose memory is touched ahead of the cursor: few after a seek, as many scans are short, then twice as many each time. */
 const FIRST_AHEAD_ROWS = 2;
 const MAX_AHEAD_ROWS = 16;
-/** int32 words per cache line. */
-const LINE_WORDS = 16;
 const NO_PLACES = new Int32Array(0);
 
 export class MemtableCursor implements RowCursor {
@@ -53,9 +51,8 @@ export class MemtableCursor implements RowCursor {
   #leaf = 0;
   #position = 0;
   #leafPlaces: Int32Array = NO_PLACES;
+  #leafBase = 0;
   #leafCount = 0;
-  /** Kept only so that reading ahead is not optimised away. */
-  touched = 0;
   /** Rows to go before the memory of the next ones is touched, and how many those will be. */
   #untilAhead = 0;
   #aheadRows = FIRST_AHEAD_ROWS;
@@ -128,6 +125,7 @@ export class MemtableCursor implements RowCursor {
     this.#untilAhead = 0;
     if (leaf >= 0 && leaf < leaves.length) {
       this.#leafPlaces = leaves[leaf].places;
+      this.#leafBase = leaves[leaf].base;
       this.#leafCount = leaves[leaf].count;
     } else {
       this.#leafCount = 0;
@@ -144,7 +142,7 @@ export class MemtableCursor implements RowCursor {
         }
       }
       if (this.#untilAhead-- === 0) this.#touchAhead();
-      const root = this.#leafPlaces[this.#position];
+      const root = this.#leafPlaces[this.#leafBase + this.#position];
       const entry = this.#reverse ? this.#oldest(root) : this.#newest(root);
       if (entry >= 0) {
         this.#root = root;
@@ -154,26 +152,15 @@ export class MemtableCursor implements RowCursor {
     }
   }
 
-  /**
-   * Reads from the first lines of each of the next rows of the leaf. Rows lie anywhere in memory: asked for together their
-   * cache misses overlap, asked for row by row each would be waited for. Halves the time of a scan.
-   */
+  /** Asks memory for the next rows of the leaf at once: halves the time of a scan. */
   #touchAhead(): void {
     const log = this.#log;
     const places = this.#leafPlaces;
+    const base = this.#leafBase;
     const rows = this.#aheadRows;
     const from = this.#reverse ? Math.max(0, this.#position - rows + 1) : this.#position;
     const to = this.#reverse ? this.#position + 1 : Math.min(this.#leafCount, from + rows);
-    let touched = 0;
-    for (let i = from; i < to; i++) {
-      const place = places[i];
-      const words = log.words[place >>> CHUNK_SHIFT];
-      const at = (place & UNIT_MASK) << 1;
-      touched ^= words[at];
-      if (at + LINE_WORDS < words.length) touched ^= words[at + LINE_WORDS];
-      if (at + 2 * LINE_WORDS < words.length) touched ^= words[at + 2 * LINE_WORDS];
-    }
-    this.touched = touched;
+    for (let i = from; i < to; i++) log.touch(places[base + i]);
     this.#untilAhead = to - from - 1;
     this.#aheadRows = Math.min(MAX_AHEAD_ROWS, rows * 2);
   }

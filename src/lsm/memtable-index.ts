@@ -38,7 +38,7 @@ export class MemtableIndex {
     return halfSipHash13(buf, start, length, this.#k0, this.#k1) & this.#hashMask;
   }
 
-  /** The root of a key, or -1. */
+  /** The root of a key, or -1. Asks memory for the row's value, too. */
   find(buf: Uint8Array, start: number, length: number): number {
     const hash = this.#hash(buf, start, length);
     const segment = this.#segments[hash >>> SEGMENT_SHIFT];
@@ -47,7 +47,10 @@ export class MemtableIndex {
     for (;;) {
       const entry = segment[at + 1];
       if (entry === 0) return -1;
-      if (segment[at] === hash && this.#log.keyEquals(entry - 1, buf, start, length)) return entry - 1;
+      if (segment[at] === hash) {
+        this.#log.touch(entry - 1);
+        if (this.#log.keyEquals(entry - 1, buf, start, length)) return entry - 1;
+      }
       at += 2;
       if (at === end) at = 0;
     }

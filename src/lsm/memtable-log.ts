@@ -44,6 +44,9 @@ const EXPIRE_BYTES = 8;
 export const HAS_EXPIRE = 1 << 24;
 export const EXPIRE_TO_BYTES = 21;
 
+/** int32 words per cache line. */
+const LINE_WORDS = 16;
+
 /** Places per page of the table from ids to places. */
 const PAGE_SHIFT = 13;
 const PAGE_ROWS = 1 << PAGE_SHIFT;
@@ -67,6 +70,8 @@ function copyInto(target: Uint8Array, at: number, source: Uint8Array, start: num
 export class MemtableLog {
   rowCount = 0;
   keyCount = 0;
+  /** Kept only so that `touch` is not optimised away. */
+  touched = 0;
   /** Bytes held by chunks and by the places of ids. */
   memoryBytes = 0;
   /** The chunks, as three views of the same memory each. */
@@ -230,17 +235,29 @@ export class MemtableLog {
     return link < 0 ? -1 : link;
   }
 
-  /** The id of the newest version up to `maxSeq` of the key whose root is given, or -1. */
-  newestId(root: number, maxSeq: number): number {
+  /** The newest version up to `maxSeq` of the key whose root is given, or -1. */
+  newestAt(root: number, maxSeq: number): number {
     let link = ~this.wordAt(root, WORD_LINK);
     while (link >= 0) {
       const chunk = link >>> CHUNK_SHIFT;
       const unit = link & UNIT_MASK;
-      const words = this.words[chunk];
-      if (this.doubles[chunk][unit + DOUBLE_SEQ] <= maxSeq) return words[(unit << 1) + WORD_ID];
-      link = words[(unit << 1) + WORD_LINK];
+      if (this.doubles[chunk][unit + DOUBLE_SEQ] <= maxSeq) break;
+      link = this.words[chunk][(unit << 1) + WORD_LINK];
     }
-    return -1;
+    return link < 0 ? -1 : link;
+  }
+
+  /**
+   * Reads from the first cache lines of a row that will be wanted. Rows lie anywhere in memory: lines asked for together come
+   * together, asked for one after the other each is waited for.
+   */
+  touch(place: number): void {
+    const words = this.words[place >>> CHUNK_SHIFT];
+    const at = (place & UNIT_MASK) << 1;
+    let touched = words[at];
+    if (at + LINE_WORDS < words.length) touched ^= words[at + LINE_WORDS];
+    if (at + 2 * LINE_WORDS < words.length) touched ^= words[at + 2 * LINE_WORDS];
+    this.touched = touched;
   }
 
   /** Whether the row's key is `buf[start, start + length)`. */

@@ -3,8 +3,8 @@
  *
  * Puts never touch it. The first scan or the flush sorts all keys by radix; later scans insert the keys that are new since,
  * or sort again if those are many. It is a list of leaves (a B+tree of height two) holding the places of roots in key
- * order: after a sort, leaves are views of one sorted array, and a leaf becomes an array of its own when the first key is
- * inserted into it.
+ * order: after a sort, leaves are parts of one sorted array, and a leaf gets an array of its own when the first key is inserted
+ * into it.
  *
  * A search reads few keys, as each is a cache miss: it compares 48 bits of the leaves' first keys behind what those have in
  * common, then, within the leaf, 32 bits behind a prefix common to the leaf, and whole keys only where these tie.
@@ -21,30 +21,41 @@ const LEAF_KEYS = 128;
 const LEAF_CAPACITY = 256;
 /** Sort again rather than insert if at least this share of all keys is new. */
 const RESORT_SHARE = 0.25;
-/** Keys inserted and rows passed over per step. */
+/** Keys inserted, rows passed over, and leaves made per step. */
 const STEP_INSERTS = 512;
 const STEP_ROWS = 16_384;
+const LEAVES_PER_STEP = 1024;
 /** So few new rows are left to the cursor itself: preparing in steps must end even while puts go on. */
 const SMALL_REMAINDER = 256;
 /** A split leaf keeps its depth as long as at most one in so many neighbours ties. */
 const TIES_PER_KEY = 1 / 16;
 /** A leaf apart from its arrays, and its entry in the top level. */
-const LEAF_BYTES = 200;
+const LEAF_BYTES = 100;
 
 class Leaf {
+  /** The leaf's places are `places[base, base + count)`: a part of the sorted array, or an array of the leaf's own. */
   places: Int32Array;
+  base: number;
   count: number;
-  /** False while `places` is a view of the sorted array. */
   owned: boolean;
   /** A number of bytes that all keys of the leaf have in common. */
   depth = 0;
   /** The four bytes of each key behind `depth`; made by the first search in the leaf. */
   prefixes: Uint32Array | undefined = undefined;
 
-  constructor(places: Int32Array, count: number, owned: boolean) {
+  constructor(places: Int32Array, base: number, count: number, owned: boolean) {
     this.places = places;
+    this.base = base;
     this.count = count;
     this.owned = owned;
+  }
+
+  get first(): number {
+    return this.places[this.base];
+  }
+
+  get last(): number {
+    return this.places[this.base + this.count - 1];
   }
 }
 
@@ -117,10 +128,10 @@ export class MemtableOrder {
     const leaves: Leaf[] = [];
     for (let from = 0; from < keys; from += LEAF_KEYS) {
       const end = Math.min(keys, from + LEAF_KEYS);
-      const leaf = new Leaf(places.subarray(from, end), end - from, false);
+      const leaf = new Leaf(places, from, end - from, false);
       top[leaves.length] = this.#topPrefix(leaf, topDepth);
       leaves.push(leaf);
-      if (leaves.length % 1024 === 0) yield;
+      if (leaves.length % LEAVES_PER_STEP === 0) yield;
     }
     this.leaves = leaves;
     this.#top = top;
@@ -172,7 +183,7 @@ export class MemtableOrder {
   #insertFirst(place: number): void {
     const places = new Int32Array(LEAF_CAPACITY);
     places[0] = place;
-    const leaf = new Leaf(places, 1, true);
+    const leaf = new Leaf(places, 0, 1, true);
     leaf.prefixes = new Uint32Array(LEAF_CAPACITY);
     leaf.depth = this.#log.keyLengthAt(place);
     this.leaves.push(leaf);
@@ -206,13 +217,14 @@ export class MemtableOrder {
     const places = new Int32Array(LEAF_CAPACITY);
     const prefixes = new Uint32Array(LEAF_CAPACITY);
     this.#leafBytes += places.byteLength + prefixes.byteLength;
-    places.set(leaf.places);
+    places.set(leaf.places.subarray(leaf.base, leaf.base + leaf.count));
     leaf.places = places;
+    leaf.base = 0;
     leaf.owned = true;
     const old = leaf.prefixes;
     leaf.prefixes = prefixes;
     if (old === undefined) {
-      this.#fillPrefixes(leaf, this.#commonPrefix(places[0], places[leaf.count - 1]));
+      this.#fillPrefixes(leaf, this.#commonPrefix(leaf.first, leaf.last));
     } else {
       prefixes.set(old);
       this.#leafBytes -= old.byteLength;
@@ -227,7 +239,7 @@ export class MemtableOrder {
     const keep = atEnd ? leaf.count - 1 : leaf.count >> 1;
     const places = new Int32Array(LEAF_CAPACITY);
     places.set(leaf.places.subarray(keep, leaf.count));
-    const right = new Leaf(places, leaf.count - keep, true);
+    const right = new Leaf(places, 0, leaf.count - keep, true);
     right.prefixes = new Uint32Array(LEAF_CAPACITY);
     right.prefixes.set(leaf.prefixes!.subarray(keep, leaf.count));
     right.depth = leaf.depth;
@@ -245,16 +257,16 @@ export class MemtableOrder {
     let ties = 0;
     for (let i = 1; i < leaf.count; i++) if (prefixes[i] === prefixes[i - 1]) ties++;
     if (leaf.count > 1 && ties <= leaf.count * TIES_PER_KEY) return;
-    this.#fillPrefixes(leaf, this.#commonPrefix(leaf.places[0], leaf.places[leaf.count - 1]));
+    this.#fillPrefixes(leaf, this.#commonPrefix(leaf.first, leaf.last));
   }
 
   #fillPrefixes(leaf: Leaf, depth: number): void {
     const log = this.#log;
-    const { places, count } = leaf;
+    const { places, base, count } = leaf;
     const prefixes = leaf.prefixes!;
     leaf.depth = depth;
     for (let i = 0; i < count; i++) {
-      const place = places[i];
+      const place = places[base + i];
       prefixes[i] = paddedWord(log.bytesAt(place), log.keyStartAt(place) + depth, log.keyLengthAt(place) - depth);
     }
   }
@@ -269,7 +281,7 @@ export class MemtableOrder {
 
   #fillTop(): void {
     const leaves = this.leaves;
-    this.#topDepth = this.#commonPrefix(leaves[0].places[0], leaves[leaves.length - 1].places[0]);
+    this.#topDepth = this.#commonPrefix(leaves[0].first, leaves[leaves.length - 1].first);
     for (let i = 0; i < leaves.length; i++) this.#top[i] = this.#topPrefix(leaves[i], this.#topDepth);
   }
 
@@ -277,7 +289,7 @@ export class MemtableOrder {
   #setTop(at: number): void {
     const leaves = this.leaves;
     if (at === 0 || at === leaves.length - 1) {
-      const depth = this.#commonPrefix(leaves[0].places[0], leaves[leaves.length - 1].places[0]);
+      const depth = this.#commonPrefix(leaves[0].first, leaves[leaves.length - 1].first);
       if (depth < this.#topDepth) {
         this.#fillTop();
         return;
@@ -299,7 +311,7 @@ export class MemtableOrder {
 
   #topPrefix(leaf: Leaf, depth: number): number {
     const log = this.#log;
-    const first = leaf.places[0];
+    const first = leaf.first;
     return prefix48(log.bytesAt(first), log.keyStartAt(first) + depth, log.keyLengthAt(first) - depth);
   }
 
@@ -321,7 +333,7 @@ export class MemtableOrder {
     const depth = this.#topDepth;
     const common = this.#sharedWithFirst(leaves[0], bytes, start, Math.min(length, depth));
     if (common < depth) {
-      return log.compareKey(leaves[0].places[0], bytes, start, length, common) > 0 ? -1 : high - 1;
+      return log.compareKey(leaves[0].first, bytes, start, length, common) > 0 ? -1 : high - 1;
     }
     const prefix = prefix48(bytes, start + depth, length - depth);
     const top = this.#top;
@@ -331,7 +343,7 @@ export class MemtableOrder {
       const other = top[middle];
       if (
         other < prefix ||
-        (other === prefix && log.compareKey(leaves[middle].places[0], bytes, start, length, depth) <= 0)
+        (other === prefix && log.compareKey(leaves[middle].first, bytes, start, length, depth) <= 0)
       ) {
         low = middle + 1;
       } else {
@@ -345,15 +357,15 @@ export class MemtableOrder {
   #lowerBoundIn(leaf: Leaf, bytes: Uint8Array, start: number, length: number): number {
     let prefixes = leaf.prefixes;
     if (prefixes === undefined) {
-      prefixes = leaf.prefixes = new Uint32Array(leaf.places.length);
+      prefixes = leaf.prefixes = new Uint32Array(leaf.owned ? LEAF_CAPACITY : leaf.count);
       this.#leafBytes += prefixes.byteLength;
-      this.#fillPrefixes(leaf, this.#commonPrefix(leaf.places[0], leaf.places[leaf.count - 1]));
+      this.#fillPrefixes(leaf, this.#commonPrefix(leaf.first, leaf.last));
     }
     const depth = leaf.depth;
     // A key that differs from the leaf's common prefix is greater than all of it, as it is not less than the first.
     if (this.#sharedWithFirst(leaf, bytes, start, Math.min(length, depth)) < depth) return leaf.count;
     const prefix = paddedWord(bytes, start + depth, length - depth);
-    const places = leaf.places;
+    const { places, base } = leaf;
     let low = 0;
     let high = leaf.count;
     while (low < high) {
@@ -361,7 +373,7 @@ export class MemtableOrder {
       const other = prefixes[middle];
       if (
         other < prefix ||
-        (other === prefix && this.#log.compareKey(places[middle], bytes, start, length, depth) < 0)
+        (other === prefix && this.#log.compareKey(places[base + middle], bytes, start, length, depth) < 0)
       ) {
         low = middle + 1;
       } else {
@@ -374,7 +386,7 @@ export class MemtableOrder {
   /** How many of the first `limit` bytes a key shares with a leaf's first key. */
   #sharedWithFirst(leaf: Leaf, bytes: Uint8Array, start: number, limit: number): number {
     const log = this.#log;
-    const first = leaf.places[0];
+    const first = leaf.first;
     return commonLength(
       log.bytesAt(first),
       log.keyStartAt(first),

@@ -32,6 +32,9 @@ export class Memtable {
   #lastSeq = -1;
   #maxCreateTs = NO_TS;
   #frozen = false;
+  /** The row found last, whose fields are likely to be asked for next. */
+  #foundId = -1;
+  #foundPlace = 0;
   #flushIds: Uint32Array | undefined = undefined;
   #flushed = 0;
   #flushLeaf = 0;
@@ -146,55 +149,63 @@ export class Memtable {
   find(key: Uint8Array, maxSeq: number): number {
     const root = this.#index.find(key, 0, key.length);
     if (root < 0) return -1;
-    return this.#log.newestId(root, maxSeq);
+    const place = this.#log.newestAt(root, maxSeq);
+    if (place < 0) return -1;
+    this.#foundPlace = place;
+    this.#foundId = this.#log.wordAt(place, WORD_ID);
+    return this.#foundId;
+  }
+
+  #placeOf(id: number): number {
+    return id === this.#foundId ? this.#foundPlace : this.#log.placeOf(id);
   }
 
   /** The next older version of the same key, or -1. */
   older(id: number): number {
-    const place = this.#log.olderAt(this.#log.placeOf(id));
+    const place = this.#log.olderAt(this.#placeOf(id));
     return place < 0 ? -1 : this.#log.wordAt(place, WORD_ID);
   }
 
   seqOf(id: number): number {
-    return this.#log.seqAt(this.#log.placeOf(id));
+    return this.#log.seqAt(this.#placeOf(id));
   }
 
   flagsOf(id: number): number {
-    return this.#log.flagsAt(this.#log.placeOf(id));
+    return this.#log.flagsAt(this.#placeOf(id));
   }
 
   createTsOf(id: number): number {
-    return this.#log.createTsAt(this.#log.placeOf(id));
+    return this.#log.createTsAt(this.#placeOf(id));
   }
 
   expireTsOf(id: number): number {
-    return this.#log.expireTsAt(this.#log.placeOf(id));
+    return this.#log.expireTsAt(this.#placeOf(id));
   }
 
   /** The buffer that holds both key and value of a row; the bytes of a row never change. */
   keyBufOf(id: number): Uint8Array {
-    return this.#log.bytesAt(this.#log.placeOf(id));
+    return this.#log.bytesAt(this.#placeOf(id));
   }
 
   keyStartOf(id: number): number {
-    return this.#log.keyStartAt(this.#log.placeOf(id));
+    return this.#log.keyStartAt(this.#placeOf(id));
   }
 
   keyLengthOf(id: number): number {
-    return this.#log.keyLengthAt(this.#log.placeOf(id));
+    return this.#log.keyLengthAt(this.#placeOf(id));
   }
 
   valueBufOf(id: number): Uint8Array {
-    return this.#log.bytesAt(this.#log.placeOf(id));
+    return this.#log.bytesAt(this.#placeOf(id));
   }
 
   valueStartOf(id: number): number {
-    const place = this.#log.placeOf(id);
+    const place = this.#placeOf(id);
     return this.#log.keyStartAt(place) + this.#log.keyLengthAt(place);
   }
 
   valueLengthOf(id: number): number {
-    return this.#log.wordAt(this.#log.placeOf(id), WORD_VALUE_LENGTH);
+    return this.#log.wordAt(this.#placeOf(id), WORD_VALUE_LENGTH);
   }
 
   /** No row may be added afterwards; gives back unused memory. */
@@ -244,7 +255,7 @@ export class Memtable {
           this.#flushPosition = 0;
           leaf = leaves[++this.#flushLeaf];
         }
-        place = log.headAt(leaf.places[this.#flushPosition++]);
+        place = log.headAt(leaf.places[leaf.base + this.#flushPosition++]);
       }
       ids[at++] = log.wordAt(place, WORD_ID);
       place = log.olderAt(place);
