@@ -112,24 +112,6 @@ describeWithS3('an S3 location', (s3) => {
     await reader.close();
     expect((await objects()).length).toBeGreaterThan(0);
   });
-
-  it('whose keys stop being good while it is open tells every call, and keeps what was acknowledged', async () => {
-    // A name of one's own: the path is not shared with the test before.
-    const place = `s3://${bucket}/other?endpoint=${encodeURIComponent(s3.endpoint)}&forcePathStyle=true`;
-    const db = await open(place, QUICK);
-    await db.put('k', 'v');
-    await s3.client().removeObjects(
-      bucket,
-      ((await s3.client().listObjectsV2(bucket, 'other/manifest', true).toArray()) as { name: string }[]).map(
-        (o) => o.name,
-      ),
-    );
-    // All manifests gone under a living writer: it must not go on as if nothing had happened, nor start anew.
-    const flush = await rejectionOf(db.flush({ type: 'memtable' }).then(() => db.close()));
-    expect(['fenced', 'unavailable', 'corruption', 'closed']).toContain(flush.kind);
-    await db.close().catch(() => undefined);
-    expect(await rejectionOf(open(place, QUICK))).toMatchObject({ kind: 'corruption' });
-  });
 });
 
 describe('an endpoint', () => {
