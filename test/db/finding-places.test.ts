@@ -3,6 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { CorruptionError, type Finding } from '../../src/common/errors.ts';
 import { SILENT_LOGGER } from '../../src/common/logger.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
+import { decodeManifest } from '../../src/format/manifest-codec.ts';
+import { decodeIdentity } from '../../src/format/sidecar.ts';
 import { open, openReader } from '../../src/open.ts';
 import { MemoryStore } from '../../src/store/memory-store.ts';
 
@@ -50,9 +52,29 @@ describe('findings say where the damage lies', () => {
     await reader.close();
   });
 
-  it('a damaged identity by its path', async () => {
+  it('a damaged identity by its path, in the warning that it was written anew from a seal', async () => {
+    const store = await closedDatabase();
+    const before = decodeIdentity((await store.get('db/shale/identity'))!.bytes).databaseId;
+    await change(store, 'db/shale/identity', (bytes) => bytes.subarray(0, 20));
+    const warnings: string[] = [];
+    const logger = {
+      ...SILENT_LOGGER,
+      warn: (m: string, d?: object) => void warnings.push(`${m} ${JSON.stringify(d)}`),
+    };
+    const reader = await openReader({ store, path: 'db' }, { logger });
+    await reader.close();
+    const db = await open({ store, path: 'db' }, { logger });
+    await db.close();
+    expect(warnings.join()).toContain('shale/identity');
+    expect(decodeIdentity((await store.get('db/shale/identity'))!.bytes).databaseId).toEqual(before);
+  });
+
+  it('a damaged identity where no seal says the id', async () => {
     const store = await closedDatabase();
     await change(store, 'db/shale/identity', (bytes) => bytes.subarray(0, 20));
+    for await (const { path } of store.list('db/manifest/')) {
+      await change(store, path, (bytes) => bytes.subarray(0, decodeManifest(bytes).bodyBytes));
+    }
     const finding = await findingOf(open({ store, path: 'db' }, { logger: SILENT_LOGGER }));
     expect(finding.object).toMatchObject({ role: 'sidecar', path: 'shale/identity', size: 20 });
   });
