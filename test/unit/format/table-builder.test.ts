@@ -411,7 +411,6 @@ describe('misuse', () => {
     ['a prefix of the last key', sampleRow('m', 1)],
     ['the same version again', sampleRow('mm', 5)],
     ['a newer version of the last key', sampleRow('mm', 6)],
-    ['an empty key', sampleRow(new Uint8Array(0), 1)],
     ['a key of 65,536 bytes', sampleRow(new Uint8Array(65_536).fill(255), 1)],
     ['a sequence number beyond 2^53 - 1', sampleRow('z', 2 ** 53)],
     ['unknown flags', sampleRow('z', 1, { flags: 16 })],
