@@ -634,6 +634,24 @@ describe('a log larger than the memory for it', () => {
     }
   });
 
+  it('ends the opening if its tables cannot be stored, and nothing goes on behind it', async () => {
+    const world = await longLog();
+    for (const action of ['status:403', 'stall', 'fail-before'] as const) {
+      world.faults.add({ action, op: 'put', path: /^compacted/ });
+      const line = world.line();
+      const start = world.clock.monotonicMs();
+      const error = await rejection(world.run(world.opening({ ...SMALL, timeoutMs: 5000 }, line)));
+      expect(['unavailable', 'invalid']).toContain(error.kind);
+      expect(world.clock.monotonicMs() - start).toBeLessThan(30_000);
+      world.faults.clear();
+      await world.clock.advance(1000);
+      line.take();
+      await world.clock.advance(3_600_000);
+      expect(line.take()).toEqual([]);
+    }
+    await expectAllRows(world, SMALL);
+  });
+
   it('is refused by a reader whose memory it exceeds', async () => {
     const world = new World();
     const { db, line } = await world.connect();
@@ -643,6 +661,24 @@ describe('a log larger than the memory for it', () => {
     expect(error).toMatchObject({ name: 'UnavailableError', code: 'OVERLOADED' });
     expect(error.message).toContain('memoryBytes');
     expect(await rowsOf(world, await world.openReader())).toHaveLength(10);
+  });
+});
+
+describe('an opening', () => {
+  it('of a store that does not answer one kind of request ends at its deadline', async () => {
+    for (const op of ['get', 'head', 'list', 'put'] as const) {
+      for (const action of ['stall', 'fail-before', 'throttle'] as const) {
+        const world = new World();
+        await world.writeAndCrash(['a', 'b']);
+        world.faults.add({ action, op });
+        const start = world.clock.monotonicMs();
+        const error = await rejection(world.run(world.opening({ timeoutMs: 4000 })));
+        expect(error, `${action} of ${op}`).toMatchObject({ name: 'UnavailableError', retryable: true });
+        expect(world.clock.monotonicMs() - start).toBeLessThan(20_000);
+        world.faults.clear();
+        expect(await rowsOf(world, await world.open())).toHaveLength(2);
+      }
+    }
   });
 });
 

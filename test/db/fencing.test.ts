@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { type Deferred, deferred } from '../../src/common/async.ts';
 import type { DbError, FencedError } from '../../src/common/errors.ts';
+import { ManualClock } from '../../src/common/manual-clock.ts';
 import { nextInt, SeededRandom } from '../../src/common/random.ts';
 import type { Db } from '../../src/db/db.ts';
 import type { OpenOptions } from '../../src/db/options.ts';
@@ -506,6 +507,19 @@ describe('a writer that slept', () => {
     expect((await world.paths('wal/')).map((p) => parseWalPath(p))).not.toContain(3);
     expect((await world.paths('manifest/')).map((p) => parseManifestPath(p))).toHaveLength(1);
   }
+
+  it('and whose own clocks both stood still is told by the store’s clock', async () => {
+    const world = new World();
+    const own = new ManualClock();
+    const a = await own.runUntilSettled(world.opening({ ...A, clock: own }));
+    await own.runUntilSettled(a.put('k', 'a1'));
+    await takeOverAndCollect(world, (w) => w.clock.advance(LONG_MS));
+    expect(await rejection(own.runUntilSettled(a.put('k', 'a2')))).toMatchObject({
+      name: 'FencedError',
+      outcome: 'unknown',
+    });
+    expect(text(await world.run((await world.open()).get('k')))).toBe('b2');
+  });
 
   it('and whose LIST is not answered tells that the outcome is unknown, and does not take its own object for another’s', async () => {
     const world = new World();
