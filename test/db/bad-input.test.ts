@@ -421,6 +421,29 @@ describe('a place', () => {
     world.store = inner;
     expect(await rowsOf(world, await world.open())).toEqual(['a=value of a']);
   });
+
+  it('in a store that no longer honours conditions is refused, though it once was probed', async () => {
+    const world = new World();
+    const inner = world.memory;
+    let isCareless = false;
+    world.store = {
+      name: 'changing:',
+      get: (path, o) => inner.get(path, o),
+      head: (path, o) => inner.head(path, o),
+      list: (prefix, o) => inner.list(prefix, o),
+      delete: (paths, o) => inner.delete(paths, o),
+      put: (path, bytes, o) => inner.put(path, bytes, isCareless ? { ...o, condition: 'any' } : o),
+    };
+    await world.writeAndCrash(['a']);
+    expect(await world.paths('shale/')).toContain('shale/store-profile');
+    await world.writeAndCrash(['b']);
+    isCareless = true;
+    const manifests = await world.paths('manifest/');
+    expect(await rejection(world.open())).toMatchObject({ code: 'STORE_UNSUITABLE' });
+    expect(await world.paths('manifest/')).toEqual(manifests);
+    isCareless = false;
+    expect(await rowsOf(world, await world.open())).toHaveLength(2);
+  });
 });
 
 // ---- a local directory; in real time, because files are

@@ -274,6 +274,23 @@ describe('two openers at once', () => {
     }
   });
 
+  it('without a log leave one that serves', async () => {
+    for (let seed = 0; seed < 40; seed++) {
+      const world = new World(seed);
+      await world.writeAndCrash(['x'], { walEnabled: false });
+      const random = new SeededRandom(seed);
+      world.store = latencyStore(world.faults, { clock: world.clock, latencyMs: () => nextInt(random, 40) });
+      const openings = [A, B].map((owner) => world.opening({ ...owner, walEnabled: false }));
+      const settled = await world.run(Promise.allSettled(openings));
+      const dbs = settled.flatMap((s) => (s.status === 'fulfilled' ? [s.value] : []));
+      const puts = await world.run(Promise.allSettled(dbs.map((db, i) => db.put(`k${i}`, 'v'))));
+      for (const p of puts) if (p.status === 'rejected') expect(p.reason).toMatchObject({ name: 'FencedError' });
+      expect(puts.filter((p) => p.status === 'fulfilled').length, `seed ${seed}`).toBe(1);
+      world.store = world.faults;
+      expect(await rowsOf(world, await world.open())).toHaveLength(2);
+    }
+  });
+
   it('refuse the one whose claim is older, before it serves', async () => {
     const world = new World();
     await world.writeAndCrash(['x']);
