@@ -57,6 +57,22 @@ const FIRST_PAGE_ROWS = 256;
 const LOOP_COPY_BYTES = 24;
 const SHORT_COPY_BYTES = 8;
 
+/** What takes rows one by one, as a table builder does. Key and value are parts of buffers that it must not change. */
+export interface RowSink {
+  add(
+    keys: Uint8Array,
+    keyStart: number,
+    keyLength: number,
+    values: Uint8Array,
+    valueStart: number,
+    valueLength: number,
+    seq: number,
+    flags: number,
+    createTs: number,
+    expireTs: number,
+  ): void;
+}
+
 function copyInto(target: Uint8Array, at: number, source: Uint8Array, start: number, length: number): void {
   if (length === source.length && length > SHORT_COPY_BYTES) {
     target.set(source, at);
@@ -283,6 +299,31 @@ export class MemtableLog {
       if (d !== 0) return d;
     }
     return ownLength - length;
+  }
+
+  /** Hands the row to a sink, which must copy what it keeps. */
+  addTo(sink: RowSink, place: number): void {
+    const chunk = place >>> CHUNK_SHIFT;
+    const unit = place & UNIT_MASK;
+    const words = this.words[chunk];
+    const doubles = this.doubles[chunk];
+    const bytes = this.bytes[chunk];
+    const key = words[(unit << 1) + WORD_KEY];
+    const expires = (key & HAS_EXPIRE) !== 0;
+    const start = (unit << 3) + HEADER_BYTES + (expires ? EXPIRE_BYTES : 0);
+    const keyLength = key & 0xffff;
+    sink.add(
+      bytes,
+      start,
+      keyLength,
+      bytes,
+      start + keyLength,
+      words[(unit << 1) + WORD_VALUE_LENGTH],
+      doubles[unit + DOUBLE_SEQ],
+      (key >>> 16) & 0xff,
+      doubles[unit + DOUBLE_CREATE],
+      expires ? doubles[unit + DOUBLE_EXPIRE] : NO_TS,
+    );
   }
 
   /** Gives back what the last chunk and the last page do not use. No row may be appended afterwards. */
