@@ -23,9 +23,9 @@ import { endedWaiter, type FrozenMemtable, type WriteState } from './write-state
 const NO_VALUE = new Uint8Array(0);
 /**
  * After so many rows written or read in memory a call is answered through the event loop: a loop of awaited calls that resolve
- * at once would never let timers and I/O have their turn. About a millisecond of work.
+ * at once would never let timers and I/O have their turn. Half a millisecond of single calls; a larger batch ends its turn.
  */
-export const ROWS_PER_TURN = 1024;
+export const ROWS_PER_TURN = 512;
 /** Rows between two looks at the time for the sequence tracker. */
 const TRACKER_ROWS = 256;
 

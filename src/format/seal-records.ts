@@ -97,6 +97,8 @@ export interface RowsRecord {
   firstSeqs?: Float64Array;
   /** WAL data only: 1 where that row continues the batch of the row before it. */
   continuations?: Uint8Array;
+  /** The same as `RowsWriter` writes it, where that was done already. */
+  encoded?: Uint8Array;
 }
 
 /** Record 5, in manifests. */
@@ -218,30 +220,61 @@ export function writeLineage(w: SealWriter, r: LineageRecord): void {
 
 const XX_HASH_32 = 1;
 
+/** Writes a rows record in bounded steps: that of a large object has a check for every few of its rows. */
+export class RowsWriter {
+  readonly #writer: SealWriter;
+  readonly #record: RowsRecord;
+  readonly #isWal: boolean;
+  #block = 0;
+  #check = 0;
+  #seq = 0;
+
+  /** `isWal`: whether sequence numbers are part of the record. */
+  constructor(w: SealWriter, r: RowsRecord, isWal: boolean) {
+    this.#writer = w;
+    this.#record = r;
+    this.#isWal = isWal;
+    const { rowsPerCheck, blockStoredBytes, blockRows, checks, firstSeqs, continuations } = r;
+    assertThat(blockStoredBytes.length === blockRows.length, 'the rows record has one length per block');
+    if (isWal && rowsPerCheck > 0) {
+      const complete = firstSeqs?.length === checks.length && continuations?.length === checks.length;
+      assertThat(complete, 'the rows record of a WAL object has one sequence number per check');
+    }
+    w.u8(rowsPerCheck);
+    w.u8(XX_HASH_32);
+    w.u32(blockRows.length);
+  }
+
+  /** Writes about `limit` checks; true when the record is complete. */
+  step(limit: number): boolean {
+    const w = this.#writer;
+    const { rowsPerCheck, blockStoredBytes, blockRows, checks, firstSeqs, continuations } = this.#record;
+    const stop = this.#check + limit;
+    while (this.#block < blockRows.length && this.#check < stop) {
+      const rows = blockRows[this.#block];
+      w.varint(blockStoredBytes[this.#block]);
+      w.varint(rows);
+      const end = this.#check + checksOfBlock(rows, rowsPerCheck);
+      assertThat(end <= checks.length, 'the rows record has all checks');
+      w.checks(checks, this.#check, end, this.#isWal ? firstSeqs : undefined, continuations ?? EMPTY_BYTES, this.#seq);
+      if (this.#isWal && end > this.#check) this.#seq = firstSeqs![end - 1];
+      this.#check = end;
+      this.#block++;
+    }
+    if (this.#block < blockRows.length) return false;
+    assertThat(this.#check === checks.length, 'the rows record has no more checks than rows');
+    return true;
+  }
+}
+
 /** `isWal`: whether sequence numbers are part of the record. */
 export function writeRows(w: SealWriter, r: RowsRecord, isWal: boolean): void {
-  const { rowsPerCheck, blockStoredBytes, blockRows, checks, firstSeqs, continuations } = r;
-  const blocks = blockRows.length;
-  assertThat(blockStoredBytes.length === blocks, 'the rows record has one length per block');
-  if (isWal && rowsPerCheck > 0) {
-    const complete = firstSeqs?.length === checks.length && continuations?.length === checks.length;
-    assertThat(complete, 'the rows record of a WAL object has one sequence number per check');
+  if (r.encoded !== undefined) {
+    w.bytes(r.encoded);
+    return;
   }
-  w.u8(rowsPerCheck);
-  w.u8(XX_HASH_32);
-  w.u32(blocks);
-  let check = 0;
-  let seq = 0;
-  for (let block = 0; block < blocks; block++) {
-    w.varint(blockStoredBytes[block]);
-    w.varint(blockRows[block]);
-    const end = check + checksOfBlock(blockRows[block], rowsPerCheck);
-    assertThat(end <= checks.length, 'the rows record has all checks');
-    w.checks(checks, check, end, isWal ? firstSeqs : undefined, continuations ?? EMPTY_BYTES, seq);
-    if (isWal && end > check) seq = firstSeqs![end - 1];
-    check = end;
-  }
-  assertThat(check === checks.length, 'the rows record has no more checks than rows');
+  const writer = new RowsWriter(w, r, isWal);
+  while (!writer.step(Number.POSITIVE_INFINITY));
 }
 
 const CLEAN_CLOSE = 1;

@@ -19,10 +19,11 @@ import { encodeFilter } from './filter.ts';
 import { CRC_BYTES, writeCrc } from './framing.ts';
 import { IndexBuilder } from './index-block.ts';
 import { encodeInfo } from './info-block.ts';
-import { type CollectedChecks, RowChecks, type RowsPerCheck } from './row-checks.ts';
+import { RowChecks, type RowsPerCheck } from './row-checks.ts';
 import { putInt64, putUint16, putVarint, varintBytes, writeInt64 } from './row-encoding.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, FLAGS_KNOWN, NO_TS } from './row-flags.ts';
-import type { RowsRecord } from './seal-records.ts';
+import { SealWriter } from './seal-bytes.ts';
+import { type RowsRecord, RowsWriter } from './seal-records.ts';
 import { StatsBuilder } from './stats-block.ts';
 import type { FilterForm, TableInfo, TableType } from './table-info.ts';
 import { encodeFooter } from './table-layout.ts';
@@ -34,8 +35,9 @@ const MAX_BLOCK_BYTES = 65_536;
 const MIN_BLOCK_BYTES = 64;
 /** Bytes of a row besides key and value, at most: three varints, seq, flags, two times. */
 const MAX_ROW_OVERHEAD = 15 + 9 + 16;
-/** Keys that one step adds to the filter: well below 1 ms. */
-const FILTER_KEYS_PER_STEP = 4096;
+/** Keys that one step adds to the filter, and checks that one writes to the rows record: well below 1 ms. */
+const FILTER_KEYS_PER_STEP = 1024;
+const CHECKS_PER_STEP = 4096;
 const SEQ_BYTES = 8;
 
 export interface TableBuilderOptions {
@@ -130,7 +132,10 @@ export class TableBuilder {
   readonly #blockStoredBytes: number[] = [];
   readonly #blockRowCounts: number[] = [];
 
-  #phase: 'rows' | 'filter' | 'index' | 'stats' | 'ready' | 'done' = 'rows';
+  #phase: 'rows' | 'filter' | 'index' | 'stats' | 'checks' | 'ready' | 'done' = 'rows';
+  #rowsRecord: RowsRecord | undefined;
+  #sealWriter = new SealWriter();
+  #rowsWriter: RowsWriter | undefined;
   #bloom: BloomBuilder | undefined;
   #filterPlace = NO_UNIT;
   #indexPlace = NO_UNIT;
@@ -370,7 +375,8 @@ export class TableBuilder {
 
   /**
    * Works on the end of the table for a bounded time: closes the last block, adds some keys to the filter, or appends the
-   * filter, the index or the stats (for these two only the vector of references is left, some nanoseconds per block). True when only `finish` is left to do.
+   * filter, the index or the stats (for these two only the vector of references is left, some nanoseconds per block), or encodes
+   * some of the row checks for the seal. True when only `finish` is left to do.
    */
   finishStep(): boolean {
     switch (this.#phase) {
@@ -390,7 +396,17 @@ export class TableBuilder {
         break;
       case 'stats':
         if (this.#stats !== undefined) this.#statsPlace = this.#appendUnit(this.#finishStats(this.#stats));
-        this.#phase = 'ready';
+        this.#rowsRecord = {
+          rowsPerCheck: this.#rowsPerCheck,
+          blockStoredBytes: this.#blockStoredBytes,
+          blockRows: this.#blockRowCounts,
+          ...(this.#checks?.finish() ?? { checks: new Uint32Array(0) }),
+        };
+        this.#rowsWriter = new RowsWriter(this.#sealWriter, this.#rowsRecord, !this.#sorted);
+        this.#phase = 'checks';
+        break;
+      case 'checks':
+        if (this.#rowsWriter?.step(CHECKS_PER_STEP)) this.#phase = 'ready';
         break;
     }
     return this.#phase === 'ready' || this.#phase === 'done';
@@ -455,14 +471,8 @@ export class TableBuilder {
   }
 
   #facts(info: TableInfo): TableFacts {
-    const collected: CollectedChecks = this.#checks?.finish() ?? { checks: new Uint32Array(0) };
     return {
-      rows: {
-        rowsPerCheck: this.#rowsPerCheck,
-        blockStoredBytes: this.#blockStoredBytes,
-        blockRows: this.#blockRowCounts,
-        ...collected,
-      },
+      rows: { ...this.#rowsRecord!, encoded: this.#sealWriter.finish() },
       rowCount: this.#rowCount,
       minSeq: this.#rowCount > 0 ? this.#minSeq : 0,
       maxSeq: this.#maxSeq,

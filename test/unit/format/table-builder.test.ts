@@ -354,8 +354,8 @@ describe('the filter', () => {
     }
     let steps = 0;
     while (!builder.finishStep()) steps++;
-    expect(steps).toBeGreaterThan(10);
-    expect(steps).toBeLessThan(30);
+    expect(steps).toBeGreaterThan(40);
+    expect(steps).toBeLessThan(70);
     expect(builder.finishStep()).toBe(true);
     const stepped = builder.finish().bytes;
     const { filter } = await read(stepped);
