@@ -13,6 +13,7 @@ import {
   type Finding,
   type IncompatibleError,
   MAX_FINDINGS_PER_ERROR,
+  ManifestCorruptionError,
   makeFinding,
   RollbackError,
   WalCorruptionError,
@@ -21,7 +22,7 @@ import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
 import { numberObjectId } from '../format/seal-records.ts';
 import type { LoadedManifest } from '../lsm/manifest-store.ts';
 import { manifestFindingObject, tooNew } from '../lsm/manifest-store.ts';
-import { checkLog } from '../lsm/wal-check.ts';
+import { checkLog, youngerThanTables } from '../lsm/wal-check.ts';
 import {
   missingWalFinding,
   readWalObject,
@@ -209,6 +210,11 @@ export class WalRange {
     const results = this.#inOrder();
     const incompatible = results.find((r) => r?.incompatible !== undefined)?.incompatible;
     if (incompatible !== undefined) return atObject(incompatible, results);
+    // A seal proves the manifest; SlateDB's have none.
+    if (newest.seal === undefined) {
+      const row = youngerThanTables(results, newest.manifest);
+      if (row !== undefined) return rowWouldBeHidden(newest, row);
+    }
     const tail = newest.seal?.manifest?.walTail;
     const findings = checkLog(this.#from, results, {
       lastL0Seq: newest.manifest.lastL0Seq,
@@ -322,6 +328,24 @@ function prefixEnd(end: number, errors: readonly Finding[]): number {
 /** Whether nothing is wrong but that the last objects are missing, of which only the manifest knows. */
 function isMissingTail(errors: readonly Finding[], lastThere: number, end: number): boolean {
   return errors.length === end - lastThere && errors.every((f) => f.code === 'MISSING_OBJECT');
+}
+
+function rowWouldBeHidden(
+  { id, manifest, sizeBytes }: LoadedManifest,
+  row: { walId: number; seq: number; createTs: number },
+): ManifestCorruptionError {
+  const { lastL0Seq, lastL0ClockTick } = manifest;
+  const finding = makeFinding({
+    code: 'MANIFEST_INCONSISTENT',
+    object: manifestFindingObject(id, { size: sizeBytes }),
+    at: { unit: 'object', offset: 0, length: sizeBytes },
+    expected: `last_l0_seq below ${row.seq}, or last_l0_clock_tick at or above ${row.createTs}`,
+    found: `last_l0_seq ${lastL0Seq}, last_l0_clock_tick ${lastL0ClockTick}`,
+  });
+  return new ManifestCorruptionError(
+    `The newest manifest is damaged: ${finding.object.path} says that all rows up to sequence number ${lastL0Seq} are in tables, but row ${row.seq} of WAL object ${row.walId} is younger than any row of a table; it would be missing. Nothing was changed.`,
+    [finding],
+  );
 }
 
 function tailLost(newest: LoadedManifest, lastThere: number, end: number, errors: readonly Finding[]): RollbackError {
