@@ -274,6 +274,15 @@ async function crossCheck(
     path: manifestPath(id),
     because: found.join('; '),
   });
+  const finding = makeFinding({
+    code: 'MANIFEST_INCONSISTENT',
+    severity: isNew ? 'warning' : 'note',
+    object: manifestFindingObject(id, { size: sizeBytes }),
+    at: { unit: 'object', offset: 0, length: sizeBytes },
+    found: found.join('; '),
+    during: 'open',
+  });
+  options.onEvent({ type: 'finding', finding });
 }
 
 /** What was collected, or is damaged itself, proves nothing. */

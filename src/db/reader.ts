@@ -177,6 +177,7 @@ async function loadState(stores: DatabaseStores, options: ResolvedOptions, table
       const isAboutLog = isCorruption(verdict) && !(verdict instanceof ManifestCorruptionError);
       if (!options.allowPrefix || !isAboutLog) throw verdict;
       options.logger.warn('the log is damaged; rows before the damage are served', { error: verdict.message });
+      for (const finding of verdict.findings) options.onEvent({ type: 'finding', finding });
     }
     return build(found, wal, verdict === undefined ? wal.end : wal.prefixEnd, options, tableStore);
   }

@@ -33,6 +33,7 @@ import {
 import type { ObjectStore } from '../store/object-store.ts';
 import { OPEN_REREADS_MS } from './discover.ts';
 import type { ResolvedOptions } from './options.ts';
+import { ReplayProgress } from './replay-progress.ts';
 
 const PARALLEL_GETS = 64;
 const HEADS_PAST_END = 3;
@@ -145,18 +146,12 @@ export class WalRange {
   async #fetch(from: number, to: number, sizes: ReadonlyMap<number, number>): Promise<void> {
     const ids: number[] = [];
     for (let id = from; id <= to; id++) if (!this.#results.has(id)) ids.push(id);
-    let done = 0;
-    let saidAt = this.#options.clock.monotonicMs();
+    const progress = new ReplayProgress(this.#options, 'read', ids.length);
     for (const group of groupsBySize(ids, sizes, Math.floor(this.#options.memoryBytes / 4))) {
       await mapLimit(group, PARALLEL_GETS, async (id) => {
         const result = await this.#read(id);
         if (result !== undefined) this.#keep(result);
-        done++;
-        const now = this.#options.clock.monotonicMs();
-        if (now - saidAt > 1000) {
-          saidAt = now;
-          this.#options.logger.info('reading the log', { objects: done, of: ids.length });
-        }
+        progress.step();
       });
     }
   }
@@ -223,8 +218,9 @@ export class WalRange {
     });
     const errors = findings.filter((f) => f.severity === 'error');
     for (const f of findings) {
-      if (f.severity !== 'error')
-        this.#options.logger.info('about the log', { code: f.code, path: f.object.path, found: f.found });
+      if (f.severity === 'error') continue;
+      this.#options.logger.info('about the log', { code: f.code, path: f.object.path, found: f.found });
+      this.#options.onEvent({ type: 'finding', finding: f });
     }
     const rolledBack = this.#rolledBack(newest);
     if (rolledBack !== undefined) errors.push(...rolledBack.findings);

@@ -74,6 +74,7 @@ describe('options of open', () => {
     ['cache', {}],
     ['clock', { nowMs: () => 0 }],
     ['logger', console.log],
+    ['onEvent', {}],
     ['mergeOperator', { mergeBatch() {} }],
     ['random', Math.random],
     ['owner', ''],
