@@ -7,6 +7,7 @@ import { decodeManifest, encodeManifest } from '../../src/format/manifest-codec.
 import type { Checkpoint, Manifest } from '../../src/format/manifest-types.ts';
 import { manifestPath, walPath } from '../../src/format/object-names.ts';
 import { appendManifestSeal, decodeManifestSeal } from '../../src/format/seal.ts';
+import { decodeTracker } from '../../src/format/sequence-tracker.ts';
 import { openReader } from '../../src/open.ts';
 import { type FaultRule, FaultyStore } from '../../src/store/faulty-store.ts';
 import { Line, rejection, rowsOf, World, worldOfFixture } from '../support/database.ts';
@@ -231,6 +232,29 @@ describe('a manifest of SlateDB, which has no checksum', () => {
     const copy = await changed(change);
     await copy.run((await copy.open()).close());
     expect(copy.log.filter((l) => l.level === 'warn')).toEqual([]);
+  });
+
+  it('with a damaged sequence tracker can be written on: it is begun anew', async () => {
+    const copy = await changed((m) => ({ ...m, sequenceTracker: m.sequenceTracker!.slice(0, -1) }));
+    // After the last row of the log; times that lie ahead are left out of trackers.
+    copy.clock.jumpWallMs(Date.UTC(2027, 0, 1) - copy.clock.nowMs());
+    const db = await copy.open();
+    await copy.run(db.put('new', 'row'));
+    await copy.run(db.flush({ type: 'memtable' }));
+    await copy.run(db.close());
+    const { manifest } = decodeManifest(await copy.bytes((await copy.paths('manifest/')).pop()!));
+    expect(decodeTracker(manifest.sequenceTracker!).seqs).toHaveLength(1);
+    expect(await rowsOf(copy, await copy.openReader())).toContain('new=row');
+  });
+
+  it('with a sequence tracker of a newer form is read, not written', async () => {
+    const copy = await changed((m) => ({ ...m, sequenceTracker: m.sequenceTracker!.with(0, 2) }));
+    const before = await copy.versions();
+    const error = await rejection(copy.open());
+    expect(error).toMatchObject({ name: 'IncompatibleError', code: 'FORMAT_TOO_NEW' });
+    expect(error.message).toContain(newest);
+    expect(await rowsOf(copy, await copy.openReader())).toHaveLength(32);
+    expect(await copy.versions()).toEqual(before);
   });
 
   it('is not judged by one that was put before it later', async () => {
