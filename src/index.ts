@@ -26,6 +26,7 @@ export {
   WalCorruptionError,
   type WalDamageSummary,
 } from './common/errors.ts';
+export type { DbEvent, EventListener } from './common/events.ts';
 export type { Logger } from './common/logger.ts';
 export type { Random } from './common/random.ts';
 export type { DatabaseLocation, StoreLocation } from './db/database-stores.ts';

@@ -79,8 +79,10 @@ function makeTableStore(stores: ReturnType<typeof databaseStores>, options: Reso
     store: stores.main,
     wholeStore: stores.whole,
     cache: options.cache,
-    onFinding: (f) =>
-      options.logger.warn('damage that takes away no row', { code: f.code, path: f.object.path, unit: f.at.unit }),
+    onFinding: (f) => {
+      options.logger.warn('damage that takes away no row', { code: f.code, path: f.object.path, unit: f.at.unit });
+      options.onEvent({ type: 'finding', finding: f });
+    },
   });
 }
 

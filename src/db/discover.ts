@@ -2,14 +2,16 @@
  * The first steps of every opening: what lies at this place, and which manifest is current. Nothing is written here.
  *
  * Two round trips: (1) LIST of manifests, of the ledger and of compactions beside GETs of identity, boundary and store
- * profile; (2) GETs of the newest manifest, the one after it (a list may lag) and the one before it (to name as the newest
- * good one if needed), beside what the caller wants to ask in the same trip.
+ * profile; (2) GETs of the newest manifest and of the one after it (a list may lag), beside what the caller wants to ask in
+ * the same trip. A third one where the newest manifest is SlateDB's, which has no seal: GETs of the manifest before it and of
+ * the last WAL object that it says is in tables.
  *
  * A place is empty only if every sign of a database is absent: one list that shows nothing proves nothing.
  */
 import { sleep } from '../common/clock.ts';
 import {
   CorruptionError,
+  damage,
   type FallbackSummary,
   IncompatibleError,
   InvalidArgumentError,
@@ -26,6 +28,7 @@ import {
   MANIFEST_PREFIX,
   manifestPath,
   parseCompactionsPath,
+  parseManifestPath,
   parseWalPath,
   TABLE_PREFIX,
   WAL_PREFIX,
@@ -33,14 +36,17 @@ import {
 } from '../format/object-names.ts';
 import { type DatabaseIdentity, decodeIdentity } from '../format/sidecar.ts';
 import type { EpochGuard, Stamp } from '../lsm/epoch-guard.ts';
+import { contradictions, doubts, type ManifestEvidence } from '../lsm/manifest-cross-check.ts';
 import {
   type LoadedManifest,
   listManifestIds,
   loadManifest,
   manifestFindingObject,
   readBoundary,
+  readManifest,
   readTwice,
 } from '../lsm/manifest-store.ts';
+import { readWalObject } from '../lsm/wal-object.ts';
 import { type GetResult, type ObjectStore, PUT_ID_METADATA } from '../store/object-store.ts';
 import type { DatabaseStores } from './database-stores.ts';
 import type { ResolvedOptions } from './options.ts';
@@ -49,6 +55,8 @@ export const STORE_PROFILE_PATH = 'shale/store-profile';
 /** Waits before a damaged object is looked at the second and third time, ms. */
 export const OPEN_REREADS_MS: readonly number[] = [100, 1000];
 const BOUNDARY_RETRIES = 3;
+/** WAL objects looked at, from the replay point back, until one has rows: fences of several openings can lie there. */
+const REPLAYED_LOOKED_AT = 4;
 
 export interface StoredIdentity {
   value: DatabaseIdentity;
@@ -222,7 +230,9 @@ async function loadWithRereads(
   let last = bytes;
   for (let attempt = 0; ; attempt++) {
     try {
-      return { newest: loadManifest(id, last), newestBytes: last };
+      const newest = loadManifest(id, last);
+      if (newest.seal === undefined) await crossCheck(stores, place, newest, options);
+      return { newest, newestBytes: last };
     } catch (error) {
       if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
       failure = error;
@@ -236,6 +246,75 @@ async function loadWithRereads(
   const ids = await listManifestIds(stores.main);
   if (ids.length > 0 && ids[ids.length - 1] > id) return undefined;
   throw isCorruption(failure) ? await withFallback(stores, place, id, failure) : failure;
+}
+
+/** Compares a manifest without a seal with what it continues. */
+async function crossCheck(
+  stores: DatabaseStores,
+  place: Place,
+  newest: LoadedManifest,
+  options: ResolvedOptions,
+): Promise<void> {
+  const { id, manifest, sizeBytes } = newest;
+  const [previous, replayed] = await Promise.all([
+    readPrevious(stores.main, place, id),
+    newestReplayed(stores.wal, manifest.replayAfterWalId),
+  ]);
+  const broken = contradictions(id, manifest, { previous: previous?.manifest, replayed });
+  if (broken.length > 0 && (await isOfThisHistory(stores.main, id))) {
+    const at = { unit: 'object' as const, offset: 0, length: sizeBytes };
+    const object = manifestFindingObject(id, { size: sizeBytes });
+    throw locate(damage('MANIFEST_INCONSISTENT', at, broken.join('; ')), { object, during: 'open' });
+  }
+  const found = doubts(newest, previous);
+  if (found.length === 0) return;
+  // A newer SlateDB may order fields in another way, but then it did so before.
+  const isNew = previous !== undefined && previous.seal === undefined && doubts(previous, undefined).length === 0;
+  options.logger[isNew ? 'warn' : 'info']('a bit of the newest manifest may have changed', {
+    path: manifestPath(id),
+    because: found.join('; '),
+  });
+  const finding = makeFinding({
+    code: 'MANIFEST_INCONSISTENT',
+    severity: isNew ? 'warning' : 'note',
+    object: manifestFindingObject(id, { size: sizeBytes }),
+    at: { unit: 'object', offset: 0, length: sizeBytes },
+    found: found.join('; '),
+    during: 'open',
+  });
+  options.onEvent({ type: 'finding', finding });
+}
+
+/** What was collected, or is damaged itself, proves nothing. */
+async function readPrevious(store: ObjectStore, place: Place, id: number): Promise<LoadedManifest | undefined> {
+  if (id - 1 <= place.boundary.value) return undefined;
+  try {
+    return await readManifest(store, id - 1);
+  } catch (error) {
+    if (isCorruption(error) || error instanceof IncompatibleError) return undefined;
+    throw error;
+  }
+}
+
+/** The newest object with rows at or before the replay point. */
+async function newestReplayed(store: ObjectStore, replayPoint: number): Promise<ManifestEvidence['replayed']> {
+  for (let id = replayPoint; id > Math.max(0, replayPoint - REPLAYED_LOOKED_AT); id--) {
+    const got = await store.get(walPath(id));
+    if (got === undefined) return undefined;
+    const { object } = await readWalObject(id, got.bytes);
+    if (object === undefined) return undefined;
+    if (object.rowCount > 0) return { id, maxSeq: object.maxSeq };
+  }
+  return undefined;
+}
+
+/** False if the manifest before was made after this one: a stalled process put it where the real one had been collected. */
+async function isOfThisHistory(store: ObjectStore, id: number): Promise<boolean> {
+  const modifiedMs = new Map<number | undefined, number>();
+  for await (const { path, lastModifiedMs } of store.list(MANIFEST_PREFIX)) {
+    modifiedMs.set(parseManifestPath(path), lastModifiedMs);
+  }
+  return (modifiedMs.get(id - 1) ?? 0) <= (modifiedMs.get(id) ?? 0);
 }
 
 /** Names the newest manifest that is good and what going on from it would mean. */

@@ -20,13 +20,14 @@ import {
   FencedError,
   IncompatibleError,
   InvalidArgumentError,
+  isCorruption,
   UnavailableError,
 } from '../common/errors.ts';
 import { makeUlid } from '../common/ulid.ts';
 import { loadCodec } from '../format/codecs.ts';
 import { type Manifest, NO_TICK } from '../format/manifest-types.ts';
 import { IDENTITY_PATH, manifestPath, walPath } from '../format/object-names.ts';
-import { encodeTracker } from '../format/sequence-tracker.ts';
+import { decodeTracker, encodeTracker } from '../format/sequence-tracker.ts';
 import { encodeIdentity } from '../format/sidecar.ts';
 import { Author } from '../lsm/author.ts';
 import { EpochGuard, FENCE_VALIDITY_MS, type Stamp } from '../lsm/epoch-guard.ts';
@@ -39,6 +40,7 @@ import {
   readBoundary,
   sealManifest,
   type TailWitness,
+  tooNew,
 } from '../lsm/manifest-store.ts';
 import type { TableStore } from '../lsm/tree-view.ts';
 import type { WalDigest } from '../lsm/wal-object.ts';
@@ -222,6 +224,7 @@ class Opening {
         `${this.#where()}: this database is segmented (extractor ${manifest.segmentExtractorName ?? 'without a name'}). It can be read with openReader, not written.`,
       );
     }
+    if (manifest.sequenceTracker !== undefined) assertKnownTracker(manifest.sequenceTracker, manifestPath(id));
     if (manifest.hasUnknownFields) {
       throw new IncompatibleError(
         'FORMAT_TOO_NEW',
@@ -402,6 +405,16 @@ class Opening {
     const loaded = loadManifest(newest, got.bytes);
     if (loaded.manifest.writerEpoch > claimed.manifest.writerEpoch)
       throw fencedBy(loaded, claimed.manifest.writerEpoch);
+  }
+}
+
+/** A tracker of a newer form would be lost with the first table. A damaged one is lost already: it is begun anew. */
+function assertKnownTracker(bytes: Uint8Array, path: string): void {
+  try {
+    decodeTracker(bytes);
+  } catch (error) {
+    if (error instanceof IncompatibleError) throw tooNew(path, error);
+    if (!isCorruption(error)) throw error;
   }
 }
 

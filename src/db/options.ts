@@ -1,9 +1,10 @@
 /**
  * Options: what may be set, what is used where nothing is set, and the check that reports every fault of an options object
- * at once. All values are plain JSON-able data, apart from the components (cache, clock, logger, merge operator, random).
+ * at once. All values are plain JSON-able data, apart from the components (cache, clock, event listener, logger, merge operator, random).
  */
 import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
 import { InvalidArgumentError } from '../common/errors.ts';
+import { type EventListener, safeListener } from '../common/events.ts';
 import { type Logger, STDERR_LOGGER } from '../common/logger.ts';
 import { type Random, SYSTEM_RANDOM } from '../common/random.ts';
 import { CODECS, type Codec } from '../format/table-info.ts';
@@ -67,6 +68,8 @@ export interface OpenOptions {
   cache?: BlockCache;
   /** Where messages go: anything with `debug`, `info`, `warn` and `error`. Default: warnings and errors on stderr. */
   logger?: Logger;
+  /** Called with each event: the progress of a long replay, damage that takes away no row. Default: none. */
+  onEvent?: EventListener;
   /** Time, for tests. Default: the system's. */
   clock?: Clock;
   /** Randomness, for tests. Default: the system's. */
@@ -79,7 +82,7 @@ export interface OpenOptions {
 export interface ReaderOptions
   extends Pick<
     OpenOptions,
-    'memoryBytes' | 'timeoutMs' | 'hideExpired' | 'mergeOperator' | 'cache' | 'logger' | 'clock' | 'random'
+    'memoryBytes' | 'timeoutMs' | 'hideExpired' | 'mergeOperator' | 'cache' | 'logger' | 'onEvent' | 'clock' | 'random'
   > {
   /** With damage in the log, serve what lies before it. Default false. */
   allowPrefix?: boolean;
@@ -147,6 +150,7 @@ const CHECKS: Record<string, Check> = {
   mergeOperator: methods('merge'),
   cache: (v) => (v instanceof BlockCache ? undefined : 'must be a BlockCache'),
   logger: methods('debug', 'info', 'warn', 'error'),
+  onEvent: (v) => (typeof v === 'function' ? undefined : 'must be a function'),
   clock: methods('nowMs', 'monotonicMs', 'setTimer', 'yieldToLoop'),
   random: methods('nextUint32', 'fill'),
   owner: (v) => (typeof v === 'string' && v.length > 0 ? undefined : 'must be a string that is not empty'),
@@ -159,6 +163,7 @@ const READER_OPTIONS = [
   'mergeOperator',
   'cache',
   'logger',
+  'onEvent',
   'clock',
   'random',
 ];
@@ -220,6 +225,7 @@ function complete(
   if (maxUnflushedBytes > memoryBytes)
     faults.push(`maxUnflushedBytes (${maxUnflushedBytes}) must not exceed memoryBytes (${memoryBytes})`);
   if (faults.length > 0) throw optionFaults(call, faults);
+  const logger = o.logger ?? STDERR_LOGGER;
   return {
     createIfMissing: o.createIfMissing ?? true,
     errorIfExists: o.errorIfExists ?? false,
@@ -247,7 +253,8 @@ function complete(
     // Three eighths: what writes (a half) and uploads leave of the budget.
     cache: o.cache ?? new BlockCache({ capacityBytes: Math.floor((memoryBytes * 3) / 8) }),
     ownsCache: o.cache === undefined,
-    logger: o.logger ?? STDERR_LOGGER,
+    logger,
+    onEvent: safeListener(o.onEvent, logger),
     clock: o.clock ?? SYSTEM_CLOCK,
     random: o.random ?? SYSTEM_RANDOM,
     owner: o.owner ?? owner,

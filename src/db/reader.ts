@@ -9,6 +9,7 @@ import {
   type CorruptionError,
   InvalidArgumentError,
   isCorruption,
+  ManifestCorruptionError,
   UnavailableError,
 } from '../common/errors.ts';
 import { EpochGuard } from '../lsm/epoch-guard.ts';
@@ -173,8 +174,10 @@ async function loadState(stores: DatabaseStores, options: ResolvedOptions, table
     if (verdict !== undefined) {
       const ids = await listManifestIds(stores.main, found.newest.id);
       if (ids.some((id) => id > found.newest.id)) continue;
-      if (!options.allowPrefix || !isCorruption(verdict)) throw verdict;
+      const isAboutLog = isCorruption(verdict) && !(verdict instanceof ManifestCorruptionError);
+      if (!options.allowPrefix || !isAboutLog) throw verdict;
       options.logger.warn('the log is damaged; rows before the damage are served', { error: verdict.message });
+      for (const finding of verdict.findings) options.onEvent({ type: 'finding', finding });
     }
     return build(found, wal, verdict === undefined ? wal.end : wal.prefixEnd, options, tableStore);
   }

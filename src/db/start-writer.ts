@@ -9,6 +9,7 @@ import { Db } from './db.ts';
 import type { OpenedForWriting } from './open-writer.ts';
 import type { ResolvedOptions } from './options.ts';
 import { applyRows } from './replay.ts';
+import { ReplayProgress } from './replay-progress.ts';
 import { TableFlusher } from './table-flusher.ts';
 import { WalFlusher } from './wal-flusher.ts';
 import { WriteState } from './write-state.ts';
@@ -99,6 +100,7 @@ async function replay(
   const { wal } = opened;
   const { options } = state;
   const last = Math.min(wal.end, opened.fence.id - 1);
+  const progress = new ReplayProgress(options, 'apply', last - wal.from + 1);
   for (let id = wal.from; id <= last; id++) {
     const object = await wal.take(id);
     const createTs = await applyRows(object, state.active, state.lastSeq, state.clock);
@@ -106,6 +108,7 @@ async function replay(
     state.lastSeq = Math.max(state.lastSeq, object.maxSeq);
     state.durableSeq = state.lastSeq;
     state.sentSeq = state.lastSeq;
+    progress.step();
     if (state.active.dataBytes < options.l0SstSizeBytes) continue;
     const frozen = writer.freeze();
     if (frozen !== undefined) frozen.lastWalId = id;

@@ -7,12 +7,12 @@
  */
 import { type Deferred, deferred, ignoreRejection } from '../common/async.ts';
 import { sleep } from '../common/clock.ts';
-import { FencedError } from '../common/errors.ts';
+import { FencedError, isCorruption } from '../common/errors.ts';
 import { makeUlid, type Ulid, ulidToBytes } from '../common/ulid.ts';
 import { type Manifest, NO_TICK, type TableView } from '../format/manifest-types.ts';
 import { tablePath } from '../format/object-names.ts';
 import { encodeSeal } from '../format/seal.ts';
-import { appendToTracker, decodeTracker, encodeTracker } from '../format/sequence-tracker.ts';
+import { appendToTracker, decodeTracker, encodeTracker, type SequenceTracker } from '../format/sequence-tracker.ts';
 import type { BuiltTable, TableFacts } from '../format/table-builder.ts';
 import type { Author } from '../lsm/author.ts';
 import type { ManifestLog } from '../lsm/manifest-log.ts';
@@ -262,8 +262,20 @@ export class TableFlusher {
   }
 
   #tracker(m: Manifest, frozen: FrozenMemtable): Uint8Array | undefined {
-    const before = m.sequenceTracker === undefined ? { seqs: [], timesS: [] } : decodeTracker(m.sequenceTracker);
-    return encodeTracker(appendToTracker(before, frozen.trackerPairs, this.#o.state.clock.nowMs()));
+    return encodeTracker(appendToTracker(this.#trackerOf(m), frozen.trackerPairs, this.#o.state.clock.nowMs()));
+  }
+
+  /** A damaged one is begun anew: no row depends on it, and without it nothing could be flushed any more. */
+  #trackerOf({ sequenceTracker }: Manifest): SequenceTracker {
+    const none = { seqs: [], timesS: [] };
+    if (sequenceTracker === undefined) return none;
+    try {
+      return decodeTracker(sequenceTracker);
+    } catch (error) {
+      if (!isCorruption(error)) throw error;
+      this.#o.state.logger.warn('the sequence tracker is damaged and begun anew', { error: error.message });
+      return none;
+    }
   }
 
   /** The manifest names the table; the memtable left the view in the moment in which that manifest was adopted. */

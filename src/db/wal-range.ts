@@ -13,6 +13,7 @@ import {
   type Finding,
   type IncompatibleError,
   MAX_FINDINGS_PER_ERROR,
+  ManifestCorruptionError,
   makeFinding,
   RollbackError,
   WalCorruptionError,
@@ -21,7 +22,7 @@ import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
 import { numberObjectId } from '../format/seal-records.ts';
 import type { LoadedManifest } from '../lsm/manifest-store.ts';
 import { manifestFindingObject, tooNew } from '../lsm/manifest-store.ts';
-import { checkLog } from '../lsm/wal-check.ts';
+import { checkLog, youngerThanTables } from '../lsm/wal-check.ts';
 import {
   missingWalFinding,
   readWalObject,
@@ -32,6 +33,7 @@ import {
 import type { ObjectStore } from '../store/object-store.ts';
 import { OPEN_REREADS_MS } from './discover.ts';
 import type { ResolvedOptions } from './options.ts';
+import { ReplayProgress } from './replay-progress.ts';
 
 const PARALLEL_GETS = 64;
 const HEADS_PAST_END = 3;
@@ -144,18 +146,12 @@ export class WalRange {
   async #fetch(from: number, to: number, sizes: ReadonlyMap<number, number>): Promise<void> {
     const ids: number[] = [];
     for (let id = from; id <= to; id++) if (!this.#results.has(id)) ids.push(id);
-    let done = 0;
-    let saidAt = this.#options.clock.monotonicMs();
+    const progress = new ReplayProgress(this.#options, 'read', ids.length);
     for (const group of groupsBySize(ids, sizes, Math.floor(this.#options.memoryBytes / 4))) {
       await mapLimit(group, PARALLEL_GETS, async (id) => {
         const result = await this.#read(id);
         if (result !== undefined) this.#keep(result);
-        done++;
-        const now = this.#options.clock.monotonicMs();
-        if (now - saidAt > 1000) {
-          saidAt = now;
-          this.#options.logger.info('reading the log', { objects: done, of: ids.length });
-        }
+        progress.step();
       });
     }
   }
@@ -209,6 +205,11 @@ export class WalRange {
     const results = this.#inOrder();
     const incompatible = results.find((r) => r?.incompatible !== undefined)?.incompatible;
     if (incompatible !== undefined) return atObject(incompatible, results);
+    // A seal proves the manifest; SlateDB's have none.
+    if (newest.seal === undefined) {
+      const row = youngerThanTables(results, newest.manifest);
+      if (row !== undefined) return rowWouldBeHidden(newest, row);
+    }
     const tail = newest.seal?.manifest?.walTail;
     const findings = checkLog(this.#from, results, {
       lastL0Seq: newest.manifest.lastL0Seq,
@@ -217,8 +218,9 @@ export class WalRange {
     });
     const errors = findings.filter((f) => f.severity === 'error');
     for (const f of findings) {
-      if (f.severity !== 'error')
-        this.#options.logger.info('about the log', { code: f.code, path: f.object.path, found: f.found });
+      if (f.severity === 'error') continue;
+      this.#options.logger.info('about the log', { code: f.code, path: f.object.path, found: f.found });
+      this.#options.onEvent({ type: 'finding', finding: f });
     }
     const rolledBack = this.#rolledBack(newest);
     if (rolledBack !== undefined) errors.push(...rolledBack.findings);
@@ -322,6 +324,24 @@ function prefixEnd(end: number, errors: readonly Finding[]): number {
 /** Whether nothing is wrong but that the last objects are missing, of which only the manifest knows. */
 function isMissingTail(errors: readonly Finding[], lastThere: number, end: number): boolean {
   return errors.length === end - lastThere && errors.every((f) => f.code === 'MISSING_OBJECT');
+}
+
+function rowWouldBeHidden(
+  { id, manifest, sizeBytes }: LoadedManifest,
+  row: { walId: number; seq: number; createTs: number },
+): ManifestCorruptionError {
+  const { lastL0Seq, lastL0ClockTick } = manifest;
+  const finding = makeFinding({
+    code: 'MANIFEST_INCONSISTENT',
+    object: manifestFindingObject(id, { size: sizeBytes }),
+    at: { unit: 'object', offset: 0, length: sizeBytes },
+    expected: `last_l0_seq below ${row.seq}, or last_l0_clock_tick at or above ${row.createTs}`,
+    found: `last_l0_seq ${lastL0Seq}, last_l0_clock_tick ${lastL0ClockTick}`,
+  });
+  return new ManifestCorruptionError(
+    `The newest manifest is damaged: ${finding.object.path} says that all rows up to sequence number ${lastL0Seq} are in tables, but row ${row.seq} of WAL object ${row.walId} is younger than any row of a table; it would be missing. Nothing was changed.`,
+    [finding],
+  );
 }
 
 function tailLost(newest: LoadedManifest, lastThere: number, end: number, errors: readonly Finding[]): RollbackError {

@@ -4,6 +4,8 @@
  */
 import { equalBytes, toHex } from '../common/bytes.ts';
 import { type Finding, makeFinding } from '../common/errors.ts';
+import { BlockCursor } from '../format/block-cursor.ts';
+import type { Manifest } from '../format/manifest-types.ts';
 import { missingWalFinding, type WalObject, type WalReadResult, walFindingObject } from './wal-object.ts';
 
 const WHOLE = { unit: 'object' as const, offset: 0, length: 0 };
@@ -150,4 +152,29 @@ function emptied(object: WalObject, severity: 'error' | 'note'): Finding {
     expected: severity === 'error' ? 'rows, or a newer epoch in the manifest' : 'a fence, or rows that were lost',
     found: '0 bytes',
   });
+}
+
+/**
+ * A row that the manifest says is in tables although it is younger than all rows of tables; undefined if there is none.
+ * `last_l0_seq` and `last_l0_clock_tick` are both taken from all rows that were flushed, so one of them is not what was written.
+ * Looks only into objects that have rows at or below `last_l0_seq`, and not into those whose blocks were not kept.
+ */
+export function youngerThanTables(
+  results: Iterable<WalReadResult | undefined>,
+  { lastL0Seq, lastL0ClockTick }: Manifest,
+): { walId: number; seq: number; createTs: number } | undefined {
+  const tick = Number(lastL0ClockTick);
+  const rows = new BlockCursor();
+  for (const result of results) {
+    const object = result?.object;
+    if (object === undefined || object.rowCount === 0 || object.minSeq > lastL0Seq) continue;
+    for (const block of object.blocks) {
+      rows.attach(block);
+      for (let more = rows.first(); more; more = rows.next()) {
+        const { seq, createTs } = rows;
+        if (seq <= lastL0Seq && createTs > tick) return { walId: object.id, seq, createTs };
+      }
+    }
+  }
+  return undefined;
 }

@@ -1,5 +1,4 @@
 /** Bodies of S3 answers: never trusted to be as long as they claim, or to be the range that was asked for. */
-import { constants as bufferLimits } from 'node:buffer';
 import type { Readable } from 'node:stream';
 import { rangeBounds } from './object-path.ts';
 import type { ByteRange } from './object-store.ts';
@@ -16,8 +15,8 @@ export function readBody(body: Readable, length: number, signal: AbortSignal | u
       body.destroy();
       reject(new MalformedAnswer(message));
     };
-    if (length > bufferLimits.MAX_LENGTH) return fail(`a body of ${length} bytes was announced`);
-    const bytes = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer, 0, length);
+    const bytes = allocated(length);
+    if (bytes === undefined) return fail(`a body of ${length} bytes was announced, which no memory can hold`);
     let at = 0;
     body.on('data', (chunk: Uint8Array) => {
       if (at + chunk.length > length) return fail(`the body is longer than the ${length} bytes announced`);
@@ -32,6 +31,16 @@ export function readBody(body: Readable, length: number, signal: AbortSignal | u
       fail(`the connection closed after ${at} of ${length} bytes`);
     });
   });
+}
+
+/** undefined if there is no room. Node 20 has a fixed limit far below what a length can say; from 22 on the attempt decides. */
+function allocated(length: number): Uint8Array | undefined {
+  try {
+    return new Uint8Array(Buffer.allocUnsafeSlow(length).buffer, 0, length);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
 }
 
 /**

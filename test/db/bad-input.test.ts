@@ -74,6 +74,7 @@ describe('options of open', () => {
     ['cache', {}],
     ['clock', { nowMs: () => 0 }],
     ['logger', console.log],
+    ['onEvent', {}],
     ['mergeOperator', { mergeBatch() {} }],
     ['random', Math.random],
     ['owner', ''],
@@ -343,6 +344,8 @@ describe('a place', () => {
     const world = await worldOfFixture('slatedb-0.12.1/tiny');
     const newest = (await world.paths('manifest/')).pop()!;
     const { manifest } = decodeManifest(await world.bytes(newest));
+    // None before it, which would show that this one cannot be true.
+    await world.remove(...(await world.paths('manifest/')));
     await world.replace(newest, encodeManifest({ ...manifest, initialized: false }));
     const before = await world.versions();
     expect(await rejection(world.open())).toMatchObject({ code: 'NOT_A_DATABASE' });

@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { compareBytes } from '../../src/common/bytes.ts';
 import type { CorruptionError, DbError } from '../../src/common/errors.ts';
+import type { DbEvent } from '../../src/common/events.ts';
 import type { OpenOptions } from '../../src/db/options.ts';
 import type { DbReader } from '../../src/db/reader.ts';
 import type { ScanOptions } from '../../src/db/reads.ts';
@@ -440,9 +441,12 @@ describe('damage that takes away no row', () => {
     for (const section of ['filter', 'stats', 'seal', 'info'] as const) {
       const copy = await world.copy();
       await flip(copy, table.path, table.sections[section].offset + 9);
-      await copy.run((await copy.openReader(READING)).get(keyOf(1)));
+      const told: DbEvent[] = [];
+      const onEvent = (event: DbEvent) => void told.push(event);
+      await copy.run((await copy.openReader({ ...READING, onEvent })).get(keyOf(1)));
       const units = copy.log.filter((l) => l.level === 'warn').map((l) => l.fields?.['unit']);
       expect(units).toContain(section);
+      expect(told.map((event) => event.type === 'finding' && event.finding.at.unit)).toEqual(units);
     }
   });
 });

@@ -11,7 +11,12 @@ import { CODECS } from '../../src/format/table-info.ts';
 import { open, openReader } from '../../src/open.ts';
 import { describeWithSlateDb017 } from '../support/environment.ts';
 import { CONCAT, gathered } from '../support/golden-database.ts';
-import { describeHandovers, inDirectory, type SharedPlace } from '../support/handover-places.ts';
+import {
+  describeHandovers,
+  expectManifestsToContinue,
+  inDirectory,
+  type SharedPlace,
+} from '../support/handover-places.ts';
 import { HandoverRows, type ReadRow, toBatch } from '../support/handover-rows.ts';
 import type { LiveSlateDb, SlateDbRow } from '../support/live-slatedb.ts';
 import { slateDb012 } from '../support/slatedb-012.ts';
@@ -94,6 +99,7 @@ describeHandovers(({ version, makeSlate, makePlace }) => {
   });
   afterEach(async () => {
     await slate.crash();
+    await expectManifestsToContinue(place.ours);
     await place.dispose();
   });
 
@@ -131,6 +137,7 @@ describeWithSlateDb017('a database shared with SlateDB 0.17.0', () => {
   });
   afterEach(async () => {
     for (const slate of started.splice(0)) await slate.crash();
+    await expectManifestsToContinue(place.ours);
     await place.dispose();
   });
 

@@ -13,7 +13,7 @@ import { open, openReader } from '../../src/open.ts';
 import type { ObjectStore } from '../../src/store/object-store.ts';
 import { prefixedStore } from '../../src/store/prefixed-store.ts';
 import { ensureBuilt } from '../support/environment.ts';
-import { describeHandovers, type SharedPlace } from '../support/handover-places.ts';
+import { describeHandovers, expectManifestsToContinue, type SharedPlace } from '../support/handover-places.ts';
 import { crashBatch, HandoverRows, type ReadRow, type RowChange, toBatch } from '../support/handover-rows.ts';
 import type { LiveSlateDb } from '../support/live-slatedb.ts';
 import { writeAndDie } from '../support/shaledb-child.ts';
@@ -47,6 +47,7 @@ describeHandovers(({ version, isOnS3, makeSlate, makePlace }) => {
     });
     afterEach(async () => {
       for (const slate of started.splice(0)) await slate.crash();
+      await expectManifestsToContinue(place.ours);
       await place.dispose();
     });
 

@@ -2,9 +2,15 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe } from 'vitest';
+import { describe, expect } from 'vitest';
 import type { DatabaseLocation } from '../../src/db/database-stores.ts';
+import { manifestPath, parseWalPath, walPath } from '../../src/format/object-names.ts';
+import { contradictions, doubts } from '../../src/lsm/manifest-cross-check.ts';
+import { type LoadedManifest, listManifestIds, loadManifest } from '../../src/lsm/manifest-store.ts';
+import { youngerThanTables } from '../../src/lsm/wal-check.ts';
+import { readWalObject, type WalReadResult } from '../../src/lsm/wal-object.ts';
 import { LocalStore } from '../../src/store/local-store.ts';
+import { prefixedStore } from '../../src/store/prefixed-store.ts';
 import { S3Store, type S3StoreOptions } from '../../src/store/s3-store.ts';
 import { describeWithS3, describeWithSlateDb017 } from './environment.ts';
 import type { LiveSlateDb, SlateDbPlace } from './live-slatedb.ts';
@@ -64,4 +70,30 @@ export function describeHandovers(body: (partners: HandoverPartners) => void): v
   describeWithS3('SlateDB 0.17.0', (s3) => {
     describeWithSlateDb017('on S3', () => body({ ...newer, ...bucket(s3) }));
   });
+}
+
+/** What an opening holds against a manifest without a seal holds of none that is stored here. */
+export async function expectManifestsToContinue({ store, path }: DatabaseLocation): Promise<void> {
+  const root = prefixedStore(store, path);
+  const log = new Map<number, WalReadResult>();
+  for await (const object of root.list('wal/')) {
+    const id = parseWalPath(object.path);
+    if (id !== undefined) log.set(id, await readWalObject(id, (await root.get(walPath(id)))!.bytes));
+  }
+  let previous: LoadedManifest | undefined;
+  for (const id of await listManifestIds(root)) {
+    const loaded = loadManifest(id, (await root.get(manifestPath(id)))!.bytes);
+    const before = previous?.id === id - 1 ? previous : undefined;
+    previous = loaded;
+    if (loaded.seal !== undefined) continue;
+    const { manifest } = loaded;
+    const covered = [...log.values()].filter((r) => r.id <= manifest.replayAfterWalId && (r.object?.rowCount ?? 0) > 0);
+    const replayed = covered.map((r) => ({ id: r.id, maxSeq: r.object!.maxSeq })).at(-1);
+    expect({
+      id,
+      broken: contradictions(id, manifest, { previous: before?.manifest, replayed }),
+      doubts: doubts(loaded, before),
+      hidden: youngerThanTables(log.values(), manifest),
+    }).toEqual({ id, broken: [], doubts: [], hidden: undefined });
+  }
 }
