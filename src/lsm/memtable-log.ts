@@ -81,7 +81,7 @@ export class MemtableLog {
   readonly bytes: Uint8Array[] = [];
   readonly words: Int32Array[] = [];
   readonly doubles: Float64Array[] = [];
-  readonly #views: DataView[] = [];
+  readonly views: DataView[] = [];
   /** The buffer that a part of was copied last, and a view of it: a batch is one buffer. */
   #source: Uint8Array = EMPTY_BYTES;
   #sourceView = viewOf(EMPTY_BYTES);
@@ -135,7 +135,7 @@ export class MemtableLog {
     this.bytes.push(new Uint8Array(memory));
     this.words.push(new Int32Array(memory));
     this.doubles.push(new Float64Array(memory));
-    this.#views.push(new DataView(memory));
+    this.views.push(new DataView(memory));
     this.memoryBytes += byteLength;
     return chunk;
   }
@@ -202,7 +202,7 @@ export class MemtableLog {
         this.#source = source;
         this.#sourceView = viewOf(source);
       }
-      copyWords(this.#views[chunk], at, this.#sourceView, start, length);
+      copyWords(this.views[chunk], at, this.#sourceView, start, length);
     } else {
       target.set(new Uint8Array(source.buffer, source.byteOffset + start, length), at);
     }
@@ -341,7 +341,7 @@ export class MemtableLog {
       this.bytes[this.#chunk] = bytes;
       this.words[this.#chunk] = new Int32Array(bytes.buffer);
       this.doubles[this.#chunk] = new Float64Array(bytes.buffer);
-      this.#views[this.#chunk] = viewOf(bytes);
+      this.views[this.#chunk] = viewOf(bytes);
       this.memoryBytes -= this.#chunkBytes - bytes.length;
       this.#chunkBytes = bytes.length;
     }

@@ -4,18 +4,31 @@
  * or another caller's bytes. Slabs are marked untransferable: `postMessage` of one result cannot detach its siblings.
  */
 import { markAsUntransferable } from 'node:worker_threads';
+import { copyWords, viewOf, WORD_COPY_BYTES } from '../common/bytes.ts';
 
 const SLAB_BYTES = 64 * 1024;
 /** Above this an own buffer is used, so that keeping one result does not keep many. */
 const OWN_BUFFER_BYTES = 4096;
 
 let slab = new Uint8Array(0);
+let slabView = viewOf(slab);
 let used = 0;
 
 function newSlab(): void {
   slab = new Uint8Array(SLAB_BYTES);
+  slabView = viewOf(slab);
   markAsUntransferable?.(slab.buffer);
   used = 0;
+}
+
+/** The same as `copyOut`, cheaper for short parts: `view` is one of all of `source`, if the caller has it. */
+export function copyOutOf(view: DataView | undefined, source: Uint8Array, start: number, length: number): Uint8Array {
+  if (view === undefined || length > WORD_COPY_BYTES) return copyOut(source, start, length);
+  if (used + length > slab.length) newSlab();
+  const at = used;
+  copyWords(slabView, at, view, start, length);
+  used = (at + length + 7) & ~7;
+  return new Uint8Array(slab.buffer, at, length);
 }
 
 /** A copy of `source[start, start + length)` that belongs to the caller. */

@@ -27,6 +27,8 @@ export interface RowCursor {
   valueBuf: Uint8Array;
   valueStart: number;
   valueLength: number;
+  /** A view of the buffer that holds both, where there is one: with it short keys and values are copied for less. */
+  rowView: DataView | undefined;
   seq: number;
   /** Row flags as stored. */
   flags: number;

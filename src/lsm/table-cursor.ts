@@ -47,6 +47,7 @@ export class TableCursor implements RowCursor, MayBeDamaged {
   valueBuf: Uint8Array = EMPTY_BYTES;
   valueStart = 0;
   valueLength = 0;
+  rowView: DataView | undefined = undefined;
   seq = 0;
   flags = 0;
   createTs: number = NO_TS;

@@ -14,7 +14,7 @@ import { FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts'
 import { FLAG_DAMAGED, type MayBeDamaged } from './damage-row.ts';
 import type { MergeCursor } from './merge-cursor.ts';
 import { foldOperands, type MergeOperator } from './merge-operator.ts';
-import { copyOut } from './result-slab.ts';
+import { copyOutOf } from './result-slab.ts';
 import { BLOCKED, END, type RowCursor } from './row-cursor.ts';
 
 export interface ScanRow {
@@ -128,11 +128,15 @@ export class VisibleRows {
         if (!this.#advance()) return 'blocked';
         continue;
       }
-      const key = copyOut(row.keyBuf, row.keyStart, row.keyLength);
+      const key = copyOutOf(row.rowView, row.keyBuf, row.keyStart, row.keyLength);
       this.#key = key;
       this.#hasKey = true;
       if ((row.flags & SPECIAL) === PLAIN) {
-        out.push({ key, value: copyOut(row.valueBuf, row.valueStart, row.valueLength), seq: BigInt(row.seq) });
+        out.push({
+          key,
+          value: copyOutOf(row.rowView, row.valueBuf, row.valueStart, row.valueLength),
+          seq: BigInt(row.seq),
+        });
       } else this.#special(row, key, out);
       if (!this.#advance()) return 'blocked';
     }
@@ -146,7 +150,11 @@ export class VisibleRows {
       return;
     }
     if (this.#isExpired(row)) return;
-    out.push({ key, value: copyOut(row.valueBuf, row.valueStart, row.valueLength), seq: BigInt(row.seq) });
+    out.push({
+      key,
+      value: copyOutOf(row.rowView, row.valueBuf, row.valueStart, row.valueLength),
+      seq: BigInt(row.seq),
+    });
   }
 
   /** An older version of a key whose newest visible one is an operand. */
@@ -177,7 +185,7 @@ export class VisibleRows {
           return this.#finish(out);
         }
         if ((row.flags & FLAG_DAMAGED) !== 0) this.#throwDamage(row);
-        this.#key = copyOut(row.keyBuf, row.keyStart, row.keyLength);
+        this.#key = copyOutOf(row.rowView, row.keyBuf, row.keyStart, row.keyLength);
         this.#hasKey = true;
       } else if ((row.flags & FLAG_DAMAGED) !== 0) this.#throwDamage(row);
       if (row.seq <= maxSeq) {
@@ -210,7 +218,7 @@ export class VisibleRows {
   #version(row: RowCursor): Version {
     return {
       flags: row.flags,
-      value: copyOut(row.valueBuf, row.valueStart, row.valueLength),
+      value: copyOutOf(row.rowView, row.valueBuf, row.valueStart, row.valueLength),
       seq: row.seq,
       expireTs: row.expireTs,
     };
