@@ -7,6 +7,9 @@ import type { ByteRange } from './object-store.ts';
 /** The answer does not fit the request; says nothing about the object. */
 export class MalformedAnswer extends Error {}
 
+/** What is allocated on the word of a header alone; the rest when as many bytes have come. */
+const TRUSTED_BYTES = 8 << 20;
+
 /** Reads exactly `length` bytes; anything else is an error, at the latest one chunk behind the end. */
 export function readBody(body: Readable, length: number, signal: AbortSignal | undefined): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
@@ -17,10 +20,11 @@ export function readBody(body: Readable, length: number, signal: AbortSignal | u
       reject(new MalformedAnswer(message));
     };
     if (length > bufferLimits.MAX_LENGTH) return fail(`a body of ${length} bytes was announced`);
-    const bytes = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer, 0, length);
+    let bytes = allocate(Math.min(length, TRUSTED_BYTES));
     let at = 0;
     body.on('data', (chunk: Uint8Array) => {
       if (at + chunk.length > length) return fail(`the body is longer than the ${length} bytes announced`);
+      if (at + chunk.length > bytes.length) bytes = grown(bytes, at, Math.min(length, 2 * bytes.length + chunk.length));
       bytes.set(chunk, at);
       at += chunk.length;
     });
@@ -32,6 +36,16 @@ export function readBody(body: Readable, length: number, signal: AbortSignal | u
       fail(`the connection closed after ${at} of ${length} bytes`);
     });
   });
+}
+
+function allocate(length: number): Uint8Array {
+  return new Uint8Array(Buffer.allocUnsafeSlow(length).buffer, 0, length);
+}
+
+function grown(bytes: Uint8Array, used: number, length: number): Uint8Array {
+  const larger = allocate(length);
+  larger.set(bytes.subarray(0, used));
+  return larger;
 }
 
 /**
