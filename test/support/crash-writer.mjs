@@ -6,8 +6,12 @@
 //   durable N     batch N and all before it are durable
 //   closed        after `stop` came on standard input
 //
-// The order comes as one JSON line: { "directory" | "s3": ..., "path", "options", "seed", "life" }. Writes to a pipe are
-// synchronous, so a line is in the pipe before what follows it happens. It ends by itself when its input ends.
+// The order comes as one JSON line: { "directory" | "s3": ..., "path", "options", "seed", "life" }. It ends by itself when its
+// input ends.
+//
+// A line is on its way before what follows it happens, whatever kills the process then. `process.stdout` does not promise
+// that: when nobody reads for a while it keeps lines in memory.
+import { writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { LocalStore, open, WriteBatch } from '../../dist/index.js';
 import { S3Store } from '../../dist/s3.js';
@@ -16,7 +20,7 @@ import { chance, changesOf, LAST } from './crash-history.mjs';
 const MAX_IN_FLIGHT = 8;
 let isStopping = false;
 
-const say = (line) => process.stdout.write(`${line}\n`);
+const say = (line) => writeSync(1, `${line}\n`);
 
 function batchOf(changes) {
   const batch = new WriteBatch();
