@@ -94,7 +94,8 @@ export class CrashRun {
 
   startLife(): WriterLife {
     const life = this.#life++;
-    const options = { ...OPTIONS[life % OPTIONS.length], owner: `life-${life}` };
+    // Tables this small come faster than a busy server takes them: a close may have many to write.
+    const options = { ...OPTIONS[life % OPTIONS.length], owner: `life-${life}`, closeTimeoutMs: LIFE_LIMIT_MS / 2 };
     return new WriterLife({ ...this.#place.child, options, seed: this.#seed, life });
   }
 
