@@ -104,3 +104,34 @@ export function describeBytes(b: Uint8Array): string {
     : `0x${toHex(head)}`;
   return b.length > 32 ? `${text}... (${b.length} bytes)` : text;
 }
+
+/** A DataView of the same bytes. Making one costs as much as copying 100 bytes: keep it. */
+export function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+/** Up to here `copyWords` beats the native copy, which wants a view of its own for a part of a buffer. */
+export const WORD_COPY_BYTES = 128;
+
+/** Copies a short run of bytes in words of four, the last of which may overlap the one before; never between overlapping parts. */
+export function copyWords(target: DataView, at: number, source: DataView, start: number, length: number): void {
+  if (length < 4) {
+    for (let i = 0; i < length; i++) target.setUint8(at + i, source.getUint8(start + i));
+    return;
+  }
+  const last = length - 4;
+  for (let i = 0; i < last; i += 4) target.setInt32(at + i, source.getInt32(start + i, true), true);
+  target.setInt32(at + last, source.getInt32(start + last, true), true);
+}
+
+/** Number of leading bytes, at most `length`, that are equal. */
+export function commonBytes(a: DataView, i: number, b: DataView, j: number, length: number): number {
+  let n = 0;
+  for (const words = length - 3; n < words; n += 4) {
+    const x = a.getInt32(i + n, true) ^ b.getInt32(j + n, true);
+    // The lowest bit that differs names the first byte that does: the words are little-endian.
+    if (x !== 0) return n + ((31 - Math.clz32(x & -x)) >>> 3);
+  }
+  while (n < length && a.getUint8(i + n) === b.getUint8(j + n)) n++;
+  return n;
+}

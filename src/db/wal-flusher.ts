@@ -210,14 +210,7 @@ export class WalFlusher {
     const table = this.#table;
     const from = this.#entry;
     if (from === table.rowCount) return undefined;
-    let to = from;
-    let bytes = 0;
-    while (to < table.rowCount) {
-      bytes += table.keyLengthOf(to) + table.valueLengthOf(to) + ROW_OVERHEAD_BYTES;
-      to++;
-      const isBatchEnd = to === table.rowCount || table.seqOf(to) !== table.seqOf(to - 1);
-      if (isBatchEnd && bytes >= GROUP_BYTES) break;
-    }
+    const { to, bytes } = table.groupFrom(from, GROUP_BYTES, ROW_OVERHEAD_BYTES);
     this.#entry = to;
     if (to === state.active.rowCount && table === state.active) {
       this.#timerFired = false;

@@ -5,6 +5,7 @@
  * Before it is applied it is put in key order and folded to one row per key: a later put or delete of a key replaces what
  * came before, merges are combined by the merge operator (with a value that precedes them in the batch).
  */
+import { commonBytes, viewOf } from '../common/bytes.ts';
 import { InvalidArgumentError } from '../common/errors.ts';
 import { FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
 import { foldOperands, type MergeOperator, missingOperator } from '../lsm/merge-operator.ts';
@@ -15,6 +16,8 @@ const NO_VALUE = new Uint8Array(0);
 const NO_TTL: TtlOptions = {};
 const FIRST_ARENA_BYTES = 4096;
 const FIRST_OPERATIONS = 32;
+/** The largest size that is expected of the next batch because the last one had it. */
+const MAX_EXPECTED_BYTES = 1 << 20;
 
 /** Columns of an operation in the table of numbers. */
 const KEY_START = 0;
@@ -23,8 +26,18 @@ const VALUE_LENGTH = 2;
 const FLAGS = 3;
 const COLUMNS = 4;
 
+/** What the batch applied last held, rounded up: programs write batches of like size, and growing means copying. */
+let expectedBytes = FIRST_ARENA_BYTES;
+let expectedOperations = FIRST_OPERATIONS;
+
+/** Memory that is not zeroed: every byte is written before it is read. */
+function allocate(bytes: number): Uint8Array {
+  return new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer);
+}
+
 export class WriteBatch {
-  #arena = new Uint8Array(FIRST_ARENA_BYTES);
+  #arena = allocate(FIRST_ARENA_BYTES);
+  #view = viewOf(this.#arena);
   #used = 0;
   #ops = new Int32Array(FIRST_OPERATIONS * COLUMNS);
   #count = 0;
@@ -91,13 +104,14 @@ export class WriteBatch {
     if (needed > MAX_ARENA_BYTES) {
       throw new InvalidArgumentError('BATCH_TOO_LARGE', `A batch holds at most ${MAX_ARENA_BYTES} bytes; divide it.`);
     }
-    const arena = new Uint8Array(Math.min(MAX_ARENA_BYTES, Math.max(needed, this.#arena.length * 4)));
+    const arena = allocate(Math.min(MAX_ARENA_BYTES, Math.max(needed, expectedBytes, this.#arena.length * 4)));
     arena.set(this.#arena.subarray(0, this.#used));
     this.#arena = arena;
+    this.#view = viewOf(arena);
   }
 
   #growOps(): void {
-    const ops = new Int32Array(this.#ops.length * 4);
+    const ops = new Int32Array(Math.max(expectedOperations * COLUMNS, this.#ops.length * 4));
     ops.set(this.#ops);
     this.#ops = ops;
   }
@@ -106,6 +120,7 @@ export class WriteBatch {
   copy(): WriteBatch {
     const copy = new WriteBatch();
     copy.#arena = this.#arena.slice(0, this.#used);
+    copy.#view = viewOf(copy.#arena);
     copy.#used = this.#used;
     copy.#ops = this.#ops.slice();
     copy.#count = this.#count;
@@ -122,7 +137,8 @@ export class WriteBatch {
     if (!this.#hasMerges) return this;
     if (operator === undefined) throw missingOperator();
     const out = new WriteBatch();
-    const order = this.#sorted();
+    // A copy: the operator may write batches of its own, and they sort in the same memory.
+    const order = this.#sorted().slice(0, this.#count);
     for (let i = 0; i < order.length; ) {
       let end = i + 1;
       while (end < order.length && this.#compare(order[i], order[end]) === 0) end++;
@@ -162,28 +178,25 @@ export class WriteBatch {
     }
   }
 
-  /** Calls `row` for each row in key order, one per key: the last operation of each key. */
+  /** Calls `row` for each row in key order, one per key: the last operation of each key. It must not touch any batch. */
   forEachRow(row: BatchRowVisitor): void {
     const order = this.#sorted();
     const arena = this.#arena;
     const ops = this.#ops;
-    for (let i = 0; i < order.length; i++) {
+    const ttls = this.#ttls;
+    const n = this.#count;
+    for (let i = 0; i < n; i++) {
       const op = order[i];
-      if (i + 1 < order.length && this.#compare(op, order[i + 1]) === 0) continue;
+      if (i + 1 < n && scratch.ties[i] !== 0 && this.#compare(op, order[i + 1]) === 0) continue;
       const o = op * COLUMNS;
       const start = ops[o + KEY_START];
       const keyLength = ops[o + KEY_LENGTH];
-      row(
-        arena,
-        start,
-        keyLength,
-        arena,
-        start + keyLength,
-        ops[o + VALUE_LENGTH],
-        ops[o + FLAGS],
-        this.#ttls?.get(op),
-      );
+      const ttl = ttls === undefined ? undefined : ttls.get(op);
+      row(arena, start, keyLength, arena, start + keyLength, ops[o + VALUE_LENGTH], ops[o + FLAGS], ttl);
     }
+    expectedBytes = Math.min(MAX_EXPECTED_BYTES, this.#used + (this.#used >>> 3));
+    expectedOperations = Math.min(MAX_EXPECTED_BYTES >>> 6, n + (n >>> 3));
+    if (n > MAX_KEPT_ROWS) scratch = new SortMemory(FIRST_SORT_ROWS);
   }
 
   #flagsOf(op: number): number {
@@ -201,59 +214,76 @@ export class WriteBatch {
   }
 
   #compare(x: number, y: number): number {
-    const a = this.#arena;
     const ops = this.#ops;
     const i = ops[x * COLUMNS + KEY_START];
     const j = ops[y * COLUMNS + KEY_START];
     const lengthX = ops[x * COLUMNS + KEY_LENGTH];
     const lengthY = ops[y * COLUMNS + KEY_LENGTH];
-    const n = Math.min(lengthX, lengthY);
-    for (let k = 0; k < n; k++) {
-      const d = a[i + k] - a[j + k];
-      if (d !== 0) return d;
-    }
-    return lengthX - lengthY;
-  }
-
-  /** Operations by (key, order of adding). */
-  #sorted(): Uint32Array {
-    const n = this.#count;
-    const order = new Uint32Array(n);
-    let isSorted = true;
-    for (let i = 0; i < n; i++) {
-      order[i] = i;
-      if (isSorted && i > 0 && this.#compare(i - 1, i) > 0) isSorted = false;
-    }
-    if (!isSorted) this.#sortByPrefix(order);
-    return order;
+    const n = lengthX < lengthY ? lengthX : lengthY;
+    const common = commonBytes(this.#view, i, this.#view, j, n);
+    return common < n ? this.#arena[i + common] - this.#arena[j + common] : lengthX - lengthY;
   }
 
   /**
-   * Sorts doubles made of the bytes behind the common prefix and the operation's number (a native sort without callback,
-   * 60 ns per row against 500 with a comparator), then puts right what these bytes do not decide.
+   * Operations by (key, order of adding), in shared memory that the next call overwrites: the first `length` entries of
+   * `scratch.order`. `scratch.ties[i]` is 0 where entry i certainly has another key than the next one.
    */
-  #sortByPrefix(order: Uint32Array): void {
-    const n = order.length;
-    const common = this.#commonPrefix();
-    const indexBits = Math.max(1, Math.ceil(Math.log2(n)));
-    const prefixBytes = Math.floor((53 - indexBits) / 8);
-    const scale = 2 ** indexBits;
-    const sortable = new Float64Array(n);
+  #sorted(): Uint32Array {
+    const n = this.#count;
+    if (n > scratch.order.length) scratch = new SortMemory(n);
+    const { order, ties } = scratch;
+    let isSorted = true;
     for (let i = 0; i < n; i++) {
-      const start = this.#ops[i * COLUMNS + KEY_START];
-      const end = start + this.#ops[i * COLUMNS + KEY_LENGTH];
-      let x = 0;
-      for (let b = start + common; b < start + common + prefixBytes; b++) x = x * 256 + (b < end ? this.#arena[b] : 0);
-      sortable[i] = x * scale + i;
+      order[i] = i;
+      ties[i] = 1;
+      if (isSorted && i > 0) isSorted = this.#compare(i - 1, i) <= 0;
     }
-    sortable.sort();
-    for (let i = 0; i < n; i++) order[i] = sortable[i] % scale;
+    if (!isSorted) this.#sortByPrefix(n);
+    return scratch.order;
+  }
+
+  /**
+   * Sorts by the four bytes behind the common prefix: three stable counting passes over 11 bits each (20 ns per row in all;
+   * a native sort of doubles took 60, one with a comparator 500). Then puts right what these bytes do not decide.
+   */
+  #sortByPrefix(n: number): void {
+    const { prefixes, counts, ties } = scratch;
+    const common = this.#commonPrefix();
+    counts.fill(0);
+    for (let i = 0; i < n; i++) {
+      const at = this.#ops[i * COLUMNS + KEY_START] + common;
+      const left = this.#ops[i * COLUMNS + KEY_LENGTH] - common;
+      let x = 0;
+      if (left >= 4) x = this.#view.getUint32(at);
+      else for (let b = 0; b < 4; b++) x = (x << 8) | (b < left ? this.#arena[at + b] : 0);
+      prefixes[i] = x;
+      counts[x & DIGIT_MASK]++;
+      counts[DIGITS + ((x >>> DIGIT_BITS) & DIGIT_MASK)]++;
+      counts[2 * DIGITS + (x >>> (2 * DIGIT_BITS))]++;
+    }
+    for (let pass = 0; pass < PASSES; pass++) scratch.countingPass(n, pass);
+    const { order } = scratch;
     for (let i = 0; i < n; ) {
-      const prefix = Math.floor(sortable[i] / scale);
+      const prefix = prefixes[order[i]];
       let end = i + 1;
-      while (end < n && Math.floor(sortable[end] / scale) === prefix) end++;
-      if (end > i + 1) order.subarray(i, end).sort((x, y) => this.#compare(x, y) || x - y);
+      while (end < n && prefixes[order[end]] === prefix) end++;
+      ties[end - 1] = 0;
+      if (end > i + 1) this.#sortRun(order, i, end);
       i = end;
+    }
+  }
+
+  /** Sorts operations whose prefixes are equal. */
+  #sortRun(order: Uint32Array, from: number, to: number): void {
+    if (to - from > INSERTION_ROWS) {
+      order.subarray(from, to).sort((x, y) => this.#compare(x, y) || x - y);
+      return;
+    }
+    for (let i = from + 1; i < to; i++) {
+      const op = order[i];
+      let at = i;
+      for (; at > from && this.#compare(order[at - 1], op) > 0; at--) order[at] = order[at - 1];
+      order[at] = op;
     }
   }
 
@@ -261,16 +291,64 @@ export class WriteBatch {
     const ops = this.#ops;
     const first = ops[KEY_START];
     let common = ops[KEY_LENGTH];
-    for (let o = COLUMNS; o < this.#count * COLUMNS; o += COLUMNS) {
-      const start = ops[o + KEY_START];
-      const limit = Math.min(common, ops[o + KEY_LENGTH]);
-      let k = 0;
-      while (k < limit && this.#arena[start + k] === this.#arena[first + k]) k++;
-      common = k;
+    for (let o = COLUMNS; o < this.#count * COLUMNS && common > 0; o += COLUMNS) {
+      const limit = common < ops[o + KEY_LENGTH] ? common : ops[o + KEY_LENGTH];
+      common = commonBytes(this.#view, ops[o + KEY_START], this.#view, first, limit);
     }
     return common;
   }
 }
+
+const DIGIT_BITS = 11;
+const DIGITS = 1 << DIGIT_BITS;
+const DIGIT_MASK = DIGITS - 1;
+const PASSES = 3;
+/** Runs up to this length are sorted by insertion. */
+const INSERTION_ROWS = 16;
+
+/** Memory for sorting, shared by all batches: a sort is over before anything else runs. */
+class SortMemory {
+  order: Uint32Array;
+  readonly ties: Uint8Array;
+  readonly prefixes: Uint32Array;
+  readonly counts = new Uint32Array(PASSES * DIGITS);
+  #spare: Uint32Array;
+
+  constructor(rows: number) {
+    this.order = new Uint32Array(rows);
+    this.#spare = new Uint32Array(rows);
+    this.ties = new Uint8Array(rows);
+    this.prefixes = new Uint32Array(rows);
+  }
+
+  /** Sorts `order` by one digit of the prefixes; `counts` says how often each occurs. */
+  countingPass(n: number, pass: number): void {
+    const { counts, prefixes, order } = this;
+    const base = pass * DIGITS;
+    const shift = pass * DIGIT_BITS;
+    // Equal digits everywhere: nothing to do, and common in short keys.
+    if (counts[base + ((prefixes[0] >>> shift) & DIGIT_MASK)] === n) return;
+    let sum = 0;
+    for (let d = base; d < base + DIGITS; d++) {
+      const count = counts[d];
+      counts[d] = sum;
+      sum += count;
+    }
+    const out = this.#spare;
+    for (let i = 0; i < n; i++) {
+      const op = order[i];
+      out[counts[base + ((prefixes[op] >>> shift) & DIGIT_MASK)]++] = op;
+    }
+    this.order = out;
+    this.#spare = order;
+  }
+}
+
+const FIRST_SORT_ROWS = 1024;
+/** Memory for more rows is given back. */
+const MAX_KEPT_ROWS = 1 << 16;
+
+let scratch = new SortMemory(FIRST_SORT_ROWS);
 
 /** Offsets are 31-bit. */
 const MAX_ARENA_BYTES = 2 ** 31 - 1;

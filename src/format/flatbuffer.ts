@@ -255,6 +255,8 @@ const FOUR_BYTES = 2;
 const REFERENCE = 3;
 const TWO_BYTES = 4;
 const ONE_BYTE = 5;
+/** Up to here a loop beats the native copy of a part, which wants a view. */
+const LOOP_COPY_BYTES = 32;
 const MAX_SLOTS = 32;
 
 /**
@@ -290,7 +292,9 @@ export class FlatBuilder {
   byteVectorOf(bytes: Uint8Array, start: number, length: number): FlatRef {
     this.#beginVector(length);
     this.#head -= length;
-    this.#bytes.set(start === 0 && length === bytes.length ? bytes : bytes.subarray(start, start + length), this.#head);
+    const head = this.#head;
+    if (length <= LOOP_COPY_BYTES) for (let i = 0; i < length; i++) this.#bytes[head + i] = bytes[start + i];
+    else this.#bytes.set(start === 0 && length === bytes.length ? bytes : bytes.subarray(start, start + length), head);
     return this.#pushU32(length);
   }
 

@@ -8,7 +8,7 @@
 import { assertThat } from '../common/assert.ts';
 import { compareSlice } from '../common/bytes.ts';
 import { damage } from '../common/errors.ts';
-import { FlatBuilder, FlatReader } from './flatbuffer.ts';
+import { FlatBuilder, FlatReader, type FlatRef } from './flatbuffer.ts';
 
 const INDEX_SLOTS = 1;
 const BLOCK_META_SLOTS = 2;
@@ -96,25 +96,30 @@ export function decodeIndex(payload: Uint8Array): TableIndex {
   return index;
 }
 
-export interface IndexEntry {
-  offset: number;
-  firstKey: Uint8Array;
-}
+/**
+ * Makes the payload, byte for byte what SlateDB makes of the same entries. The entries are encoded as they come, so that the
+ * end of a large table has no long step left.
+ */
+export class IndexBuilder {
+  readonly #builder = new FlatBuilder();
+  readonly #metas: FlatRef[] = [];
 
-/** The payload, byte for byte what SlateDB makes of the same entries. */
-export function encodeIndex(entries: readonly IndexEntry[]): Uint8Array {
-  let capacity = 64;
-  for (const entry of entries) capacity += 36 + entry.firstKey.length;
-  const builder = new FlatBuilder(capacity);
-  const metas = entries.map(({ offset, firstKey }) => {
-    const key = builder.byteVector(firstKey);
+  /** Adds a block: its offset and the separator `keys[start, start + length)`, which is copied. */
+  add(offset: number, keys: Uint8Array, start: number, length: number): void {
+    const builder = this.#builder;
+    const key = builder.byteVectorOf(keys, start, length);
     builder.startTable();
     builder.addU64(0, offset);
     builder.addRef(1, key);
-    return builder.endTable();
-  });
-  const vector = builder.tableVector(metas);
-  builder.startTable();
-  builder.addRef(0, vector);
-  return builder.finish(builder.endTable());
+    this.#metas.push(builder.endTable());
+  }
+
+  /** The payload. Ends the builder. */
+  finish(): Uint8Array {
+    const builder = this.#builder;
+    const vector = builder.tableVector(this.#metas);
+    builder.startTable();
+    builder.addRef(0, vector);
+    return builder.finish(builder.endTable());
+  }
 }

@@ -5,7 +5,6 @@
  * with a row outside of it; that prefix goes into the seed, so a check proves full keys. The number of rows per check divides
  * the restart interval, therefore no check crosses a restart row.
  */
-import { EMPTY_BYTES } from '../common/bytes.ts';
 import { xxHash32View } from './checksum.ts';
 
 export type RowsPerCheck = 0 | 1 | 2 | 4 | 8 | 16;
@@ -31,10 +30,6 @@ export function chooseRowsPerCheck(averageStoredRowBytes: number): 1 | 2 | 4 | 8
   return 2 * averageStoredRowBytes <= CHECK_BYTES ? 2 : 1;
 }
 
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-}
-
 /** Collects the checks of a table while it is built. */
 export class RowChecks {
   readonly #rowsPerCheck: number;
@@ -47,11 +42,6 @@ export class RowChecks {
   #rows = 0;
   #start = 0;
   #seed = 0;
-  /** The buffers seen last and views of them: they change only when they grow. */
-  #out: Uint8Array = EMPTY_BYTES;
-  #outView: DataView = new DataView(EMPTY_BYTES.buffer);
-  #key: Uint8Array = EMPTY_BYTES;
-  #keyView: DataView = new DataView(EMPTY_BYTES.buffer);
   #lastSeq = -1;
 
   constructor(rowsPerCheck: RowsPerCheck, withSeqs: boolean) {
@@ -64,11 +54,11 @@ export class RowChecks {
   }
 
   /** Takes the row encoded at `out[start, end)`, whose key begins with `key[0, shared)` of the row before. */
-  row(out: Uint8Array, start: number, end: number, key: Uint8Array, shared: number, seq: number): void {
+  row(out: DataView, start: number, end: number, key: DataView, shared: number, seq: number): void {
     if (this.#rows === 0) {
       if (this.#count === this.#checks.length) this.#grow();
       this.#start = start;
-      this.#seed = shared === 0 ? 0 : this.#hashPrefix(key, shared);
+      this.#seed = shared === 0 ? 0 : xxHash32View(key, 0, shared, 0);
       if (this.#withSeqs) {
         this.#firstSeqs[this.#count] = seq;
         this.#continuations[this.#count] = seq === this.#lastSeq ? 1 : 0;
@@ -79,22 +69,10 @@ export class RowChecks {
   }
 
   /** Ends the open check, if any, with the rows that end at `end`. */
-  endBlock(out: Uint8Array, end: number): void {
+  endBlock(out: DataView, end: number): void {
     if (this.#rows === 0) return;
-    if (out !== this.#out) {
-      this.#out = out;
-      this.#outView = viewOf(out);
-    }
-    this.#checks[this.#count++] = xxHash32View(this.#outView, this.#start, end, this.#seed);
+    this.#checks[this.#count++] = xxHash32View(out, this.#start, end, this.#seed);
     this.#rows = 0;
-  }
-
-  #hashPrefix(key: Uint8Array, shared: number): number {
-    if (key !== this.#key) {
-      this.#key = key;
-      this.#keyView = viewOf(key);
-    }
-    return xxHash32View(this.#keyView, 0, shared, 0);
   }
 
   finish(): CollectedChecks {

@@ -47,3 +47,20 @@ export function putInt64(out: Uint8Array, p: number, value: number): void {
   out[p + 6] = low >>> 8;
   out[p + 7] = low;
 }
+
+/** The same into a view, for the hot path; clips alike. */
+export function writeInt64(out: DataView, p: number, value: number): void {
+  if (value >= 0 && value <= Number.MAX_SAFE_INTEGER) {
+    out.setInt32(p, value / 4294967296);
+    out.setInt32(p + 4, value);
+    return;
+  }
+  if (value >= INT64_LIMIT) {
+    out.setInt32(p, 0x7fff_ffff);
+    out.setInt32(p + 4, -1);
+    return;
+  }
+  const clipped = Math.max(value, -INT64_LIMIT);
+  out.setInt32(p, Math.floor(clipped / 4294967296));
+  out.setInt32(p + 4, clipped);
+}

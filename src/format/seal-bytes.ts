@@ -79,6 +79,34 @@ export class SealWriter {
     this.varintOfPair(Math.floor(value / 2), value % 2);
   }
 
+  /**
+   * Checks `from` up to, not including, `to` of a rows record. With sequence numbers each check has before it, as a varint, how
+   * far its own is from that of the check before (`previousSeq` for the first), and the continuation bit. Nearly all of those
+   * distances fit one byte, and there is one for every row of the log.
+   */
+  checks(
+    checks: Uint32Array,
+    from: number,
+    to: number,
+    seqs: Float64Array | undefined,
+    bits: Uint8Array,
+    previousSeq: number,
+  ): void {
+    let seq = previousSeq;
+    for (let i = from; i < to; i++) {
+      if (seqs !== undefined) {
+        const delta = seqs[i] - seq;
+        seq = seqs[i];
+        if (delta >= 0 && delta < 64) {
+          const at = this.#room(1);
+          this.#bytes[at] = 2 * delta + bits[i];
+        } else this.varintOfPair(delta, bits[i]);
+      }
+      const at = this.#room(4);
+      this.#view.setUint32(at, checks[i]);
+    }
+  }
+
   bytes(bytes: Uint8Array): void {
     const at = this.#room(bytes.length);
     this.#bytes.set(bytes, at);

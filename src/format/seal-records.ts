@@ -5,6 +5,7 @@
  * does not fit is `BAD_SEAL`: it takes proofs away, it never makes data unreadable.
  */
 import { assertThat } from '../common/assert.ts';
+import { EMPTY_BYTES } from '../common/bytes.ts';
 import { type Ulid, ulidFromBytes, ulidToBytes } from '../common/ulid.ts';
 import type { RowsPerCheck } from './row-checks.ts';
 import type { SealReader, SealWriter } from './seal-bytes.ts';
@@ -236,13 +237,9 @@ export function writeRows(w: SealWriter, r: RowsRecord, isWal: boolean): void {
     w.varint(blockRows[block]);
     const end = check + checksOfBlock(blockRows[block], rowsPerCheck);
     assertThat(end <= checks.length, 'the rows record has all checks');
-    for (; check < end; check++) {
-      if (isWal) {
-        w.varintOfPair(firstSeqs![check] - seq, continuations![check]);
-        seq = firstSeqs![check];
-      }
-      w.u32(checks[check]);
-    }
+    w.checks(checks, check, end, isWal ? firstSeqs : undefined, continuations ?? EMPTY_BYTES, seq);
+    if (isWal && end > check) seq = firstSeqs![end - 1];
+    check = end;
   }
   assertThat(check === checks.length, 'the rows record has no more checks than rows');
 }

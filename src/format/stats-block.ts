@@ -1,5 +1,5 @@
 /** The stats block of a table: row counts by kind and byte totals. Informational; nothing is read through it. */
-import { FlatBuilder, FlatReader } from './flatbuffer.ts';
+import { FlatBuilder, FlatReader, type FlatRef } from './flatbuffer.ts';
 
 const STATS_SLOTS = 6;
 const BLOCK_SLOTS = 3;
@@ -39,23 +39,32 @@ function decodeBlocks(reader: FlatReader, vector: number): TableStats['blocks'] 
   return blocks;
 }
 
-/** The payload; the counts of one block must each be below 65536. */
-export function encodeStats(stats: TableStats): Uint8Array {
-  const builder = new FlatBuilder(128 + 24 * (stats.blocks?.length ?? 0));
-  const blocks = stats.blocks?.map(([puts, deletes, merges]) => {
+/** Makes the payload. Blocks are encoded as they come, so that the end of a large table has no long step left. */
+export class StatsBuilder {
+  readonly #builder = new FlatBuilder();
+  readonly #blocks: FlatRef[] = [];
+
+  /** Adds a block; each count must be below 65536. */
+  addBlock(puts: number, deletes: number, merges: number): void {
+    const builder = this.#builder;
     builder.startTable();
     builder.addU16(0, puts);
     builder.addU16(1, deletes);
     builder.addU16(2, merges);
-    return builder.endTable();
-  });
-  const vector = blocks === undefined ? undefined : builder.tableVector(blocks);
-  builder.startTable();
-  builder.addU64(0, stats.puts);
-  builder.addU64(1, stats.deletes);
-  builder.addU64(2, stats.merges);
-  builder.addU64(3, stats.rawKeyBytes);
-  builder.addU64(4, stats.rawValueBytes);
-  builder.addRef(5, vector);
-  return builder.finish(builder.endTable());
+    this.#blocks.push(builder.endTable());
+  }
+
+  /** The payload. Ends the builder. */
+  finish(totals: Omit<TableStats, 'blocks'>): Uint8Array {
+    const builder = this.#builder;
+    const vector = this.#blocks.length === 0 ? undefined : builder.tableVector(this.#blocks);
+    builder.startTable();
+    builder.addU64(0, totals.puts);
+    builder.addU64(1, totals.deletes);
+    builder.addU64(2, totals.merges);
+    builder.addU64(3, totals.rawKeyBytes);
+    builder.addU64(4, totals.rawValueBytes);
+    builder.addRef(5, vector);
+    return builder.finish(builder.endTable());
+  }
 }

@@ -10,20 +10,20 @@
  * limit on the uncompressed size (rows, offsets, count), except one that holds a single larger row.
  */
 import { assertThat } from '../common/assert.ts';
-import { EMPTY_BYTES } from '../common/bytes.ts';
+import { commonBytes, copyWords, EMPTY_BYTES, viewOf, WORD_COPY_BYTES } from '../common/bytes.ts';
 import { MAX_KEY_BYTES } from './block.ts';
 import { BloomBuilder, KeyHashes } from './bloom.ts';
 import { crc32 } from './checksum.ts';
 import type { BlockCodec } from './codecs.ts';
 import { encodeFilter } from './filter.ts';
 import { CRC_BYTES, writeCrc } from './framing.ts';
-import { encodeIndex, type IndexEntry } from './index-block.ts';
+import { IndexBuilder } from './index-block.ts';
 import { encodeInfo } from './info-block.ts';
 import { type CollectedChecks, RowChecks, type RowsPerCheck } from './row-checks.ts';
-import { putInt64, putUint16, putVarint, varintBytes } from './row-encoding.ts';
+import { putInt64, putUint16, putVarint, varintBytes, writeInt64 } from './row-encoding.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, FLAGS_KNOWN, NO_TS } from './row-flags.ts';
 import type { RowsRecord } from './seal-records.ts';
-import { encodeStats } from './stats-block.ts';
+import { StatsBuilder } from './stats-block.ts';
 import type { FilterForm, TableInfo, TableType } from './table-info.ts';
 import { encodeFooter } from './table-layout.ts';
 
@@ -36,8 +36,6 @@ const MIN_BLOCK_BYTES = 64;
 const MAX_ROW_OVERHEAD = 15 + 9 + 16;
 /** Keys that one step adds to the filter: well below 1 ms. */
 const FILTER_KEYS_PER_STEP = 4096;
-/** Bytes from which a native copy beats a loop. */
-const COPY_BYTES = 24;
 const SEQ_BYTES = 8;
 
 export interface TableBuilderOptions {
@@ -94,6 +92,7 @@ export class TableBuilder {
   readonly #checks: RowChecks | undefined;
 
   #out: Uint8Array;
+  #outView: DataView;
   #at = 0;
   #blockStart = 0;
   #blockRows = 0;
@@ -101,7 +100,13 @@ export class TableBuilder {
   #restartCount = 0;
 
   #lastKey = new Uint8Array(256);
+  #lastKeyView = viewOf(this.#lastKey);
   #lastKeyLength = 0;
+  /** The buffers that keys and values came from last, and views of them: callers hand in few large ones. */
+  #keySource: Uint8Array = EMPTY_BYTES;
+  #keyView = viewOf(EMPTY_BYTES);
+  #valueSource: Uint8Array = EMPTY_BYTES;
+  #valueView = viewOf(EMPTY_BYTES);
   #lastSeq = 0;
 
   #hashes: KeyHashes | undefined;
@@ -116,8 +121,9 @@ export class TableBuilder {
   #rawKeyBytes = 0;
   #rawValueBytes = 0;
   #firstEntry: Uint8Array | undefined;
-  readonly #index: IndexEntry[] = [];
-  readonly #blockStats: [number, number, number][] = [];
+  readonly #index = new IndexBuilder();
+  /** Tables have stats, WAL objects have none. */
+  readonly #stats: StatsBuilder | undefined;
   /** Counts at the start of the block. */
   #deletesBefore = 0;
   #mergesBefore = 0;
@@ -143,8 +149,10 @@ export class TableBuilder {
     if (this.#sorted && this.#minFilterKeys < Number.POSITIVE_INFINITY) this.#hashes = new KeyHashes();
     this.#rowsPerCheck = options.rowsPerCheck;
     if (options.rowsPerCheck > 0) this.#checks = new RowChecks(options.rowsPerCheck, !this.#sorted);
+    this.#stats = this.#sorted ? new StatsBuilder() : undefined;
     this.#restarts = new Uint16Array(blockBytes >>> 5);
     this.#out = allocate(Math.max(1024, options.capacityBytes));
+    this.#outView = viewOf(this.#out);
   }
 
   get rowCount(): number {
@@ -173,6 +181,10 @@ export class TableBuilder {
     expireTs: number,
   ): void {
     if ((flags & FLAG_TOMBSTONE) !== 0) valueLength = 0;
+    if (keys !== this.#keySource) {
+      this.#keySource = keys;
+      this.#keyView = viewOf(keys);
+    }
     const common = this.#placeAfterLast(keys, keyStart, keyLength, seq, flags);
     let isRestart = this.#blockRows % RESTART_INTERVAL === 0;
     let shared = isRestart ? 0 : common;
@@ -202,24 +214,30 @@ export class TableBuilder {
     if (valueLength < 0x80) out[p++] = valueLength;
     else p = putVarint(out, p, valueLength);
     p = this.#putKey(keys, keyStart, keyLength, shared, common, p);
-    if (valueLength < COPY_BYTES) for (let i = 0; i < valueLength; i++) out[p + i] = values[valueStart + i];
-    else if (valueLength === values.length) out.set(values, p);
+    const outView = this.#outView;
+    if (valueLength <= WORD_COPY_BYTES) {
+      if (values !== this.#valueSource) {
+        this.#valueSource = values;
+        this.#valueView = values === keys ? this.#keyView : viewOf(values);
+      }
+      copyWords(outView, p, this.#valueView, valueStart, valueLength);
+    } else if (valueLength === values.length) out.set(values, p);
     else out.set(new Uint8Array(values.buffer, values.byteOffset + valueStart, valueLength), p);
     p += valueLength;
-    putInt64(out, p, seq);
+    writeInt64(outView, p, seq);
     out[p + 8] = flags;
     p += 9;
     if ((flags & FLAG_EXPIRE) !== 0) {
-      putInt64(out, p, expireTs);
+      writeInt64(outView, p, expireTs);
       p += 8;
     }
     if ((flags & FLAG_CREATE) !== 0) {
-      putInt64(out, p, createTs);
+      writeInt64(outView, p, createTs);
       if (createTs > this.#maxCreateTs) this.#maxCreateTs = createTs;
       p += 8;
     }
     this.#at = p;
-    if (this.#checks !== undefined) this.#checks.row(out, rowStart, p, this.#lastKey, shared, seq);
+    if (this.#checks !== undefined) this.#checks.row(outView, rowStart, p, this.#lastKeyView, shared, seq);
     if (this.#hashes !== undefined) this.#hashes.add(keys, keyStart, keyLength);
     this.#count(keyLength, valueLength, seq, flags);
   }
@@ -228,9 +246,8 @@ export class TableBuilder {
   #placeAfterLast(keys: Uint8Array, keyStart: number, keyLength: number, seq: number, flags: number): number {
     const last = this.#lastKey;
     const lastLength = this.#lastKeyLength;
-    const n = Math.min(keyLength, lastLength);
-    let common = 0;
-    while (common < n && last[common] === keys[keyStart + common]) common++;
+    const n = keyLength < lastLength ? keyLength : lastLength;
+    const common = commonBytes(this.#lastKeyView, 0, this.#keyView, keyStart, n);
     let inOrder: boolean;
     if (!this.#sorted) inOrder = seq >= this.#lastSeq;
     else if (common < n) inOrder = keys[keyStart + common] > last[common];
@@ -259,18 +276,17 @@ export class TableBuilder {
 
   /** Notes the separator of a new block; `common` bytes of its first key are those of the last key before it. */
   #openBlock(keys: Uint8Array, keyStart: number, keyLength: number, seq: number, common: number): void {
-    let firstKey: Uint8Array;
     if (!this.#sorted) {
-      firstKey = new Uint8Array(SEQ_BYTES);
-      putInt64(firstKey, 0, seq);
-    } else if (this.#rowCount === 0) firstKey = EMPTY_BYTES;
-    else {
-      // Equal keys: the whole key. Otherwise the first key differs at `common` or is longer, because keys ascend.
-      const separatorBytes = common < keyLength ? common + 1 : keyLength;
-      firstKey = copySlice(keys, keyStart, separatorBytes);
+      const separator = new Uint8Array(SEQ_BYTES);
+      putInt64(separator, 0, seq);
+      this.#index.add(this.#blockStart, separator, 0, SEQ_BYTES);
+      if (this.#rowCount === 0) this.#firstEntry = separator;
+      return;
     }
-    this.#index.push({ offset: this.#blockStart, firstKey });
-    if (this.#rowCount === 0) this.#firstEntry = this.#sorted ? copySlice(keys, keyStart, keyLength) : firstKey;
+    // Equal keys: the whole key. Otherwise the first key differs at `common` or is longer, because keys ascend.
+    const separatorBytes = this.#rowCount === 0 ? 0 : common < keyLength ? common + 1 : keyLength;
+    this.#index.add(this.#blockStart, keys, keyStart, separatorBytes);
+    if (this.#rowCount === 0) this.#firstEntry = copySlice(keys, keyStart, keyLength);
   }
 
   /** Writes the key's suffix and keeps the key; the kept one has `common` of its bytes already. */
@@ -279,21 +295,17 @@ export class TableBuilder {
       const grown = new Uint8Array(Math.min(2 * keyLength, MAX_KEY_BYTES + 1));
       grown.set(this.#lastKey);
       this.#lastKey = grown;
+      this.#lastKeyView = viewOf(grown);
     }
-    const out = this.#out;
-    const last = this.#lastKey;
     this.#lastKeyLength = keyLength;
     const unshared = keyLength - shared;
-    if (unshared < COPY_BYTES) {
-      for (let i = shared; i < keyLength; i++) {
-        const byte = keys[keyStart + i];
-        out[p++] = byte;
-        last[i] = byte;
-      }
-      return p;
+    if (unshared <= WORD_COPY_BYTES) {
+      copyWords(this.#outView, p, this.#keyView, keyStart + shared, unshared);
+      copyWords(this.#lastKeyView, common, this.#keyView, keyStart + common, keyLength - common);
+      return p + unshared;
     }
-    out.set(new Uint8Array(keys.buffer, keys.byteOffset + keyStart + shared, unshared), p);
-    last.set(new Uint8Array(keys.buffer, keys.byteOffset + keyStart + common, keyLength - common), common);
+    this.#out.set(new Uint8Array(keys.buffer, keys.byteOffset + keyStart + shared, unshared), p);
+    this.#lastKey.set(new Uint8Array(keys.buffer, keys.byteOffset + keyStart + common, keyLength - common), common);
     return p + unshared;
   }
 
@@ -314,7 +326,7 @@ export class TableBuilder {
     const trailer = this.#at + 2 * this.#restartCount + 2 + CRC_BYTES;
     if (trailer > this.#out.length) this.#grow(trailer);
     const out = this.#out;
-    if (this.#checks !== undefined) this.#checks.endBlock(out, this.#at);
+    if (this.#checks !== undefined) this.#checks.endBlock(this.#outView, this.#at);
     let p = this.#at;
     for (let i = 0; i < this.#restartCount; i++) p = putUint16(out, p, this.#restarts[i]);
     p = putUint16(out, p, this.#restartCount);
@@ -322,7 +334,7 @@ export class TableBuilder {
     this.#frameInPlace(this.#blockStart);
     const deletes = this.#deletes - this.#deletesBefore;
     const merges = this.#merges - this.#mergesBefore;
-    if (this.#sorted) this.#blockStats.push([this.#blockRows - deletes - merges, deletes, merges]);
+    this.#stats?.addBlock(this.#blockRows - deletes - merges, deletes, merges);
     this.#deletesBefore = this.#deletes;
     this.#mergesBefore = this.#merges;
     this.#blockStoredBytes.push(this.#at - this.#blockStart);
@@ -353,11 +365,12 @@ export class TableBuilder {
     const grown = allocate(Math.max(2 * this.#out.length, needed));
     grown.set(this.#out.subarray(0, this.#at));
     this.#out = grown;
+    this.#outView = viewOf(grown);
   }
 
   /**
    * Works on the end of the table for a bounded time: closes the last block, adds some keys to the filter, or appends the
-   * filter, the index or the stats (about 0.5 us per block of the table). True when only `finish` is left to do.
+   * filter, the index or the stats (for these two only the vector of references is left, some nanoseconds per block). True when only `finish` is left to do.
    */
   finishStep(): boolean {
     switch (this.#phase) {
@@ -372,11 +385,11 @@ export class TableBuilder {
         if (this.#filterStep()) this.#phase = 'index';
         break;
       case 'index':
-        this.#indexPlace = this.#appendUnit(encodeIndex(this.#index));
+        this.#indexPlace = this.#appendUnit(this.#index.finish());
         this.#phase = 'stats';
         break;
       case 'stats':
-        if (this.#sorted) this.#statsPlace = this.#appendUnit(this.#encodeStats());
+        if (this.#stats !== undefined) this.#statsPlace = this.#appendUnit(this.#finishStats(this.#stats));
         this.#phase = 'ready';
         break;
     }
@@ -431,14 +444,13 @@ export class TableBuilder {
     return { bytes, info, facts };
   }
 
-  #encodeStats(): Uint8Array {
-    return encodeStats({
+  #finishStats(stats: StatsBuilder): Uint8Array {
+    return stats.finish({
       puts: this.#rowCount - this.#deletes - this.#merges,
       deletes: this.#deletes,
       merges: this.#merges,
       rawKeyBytes: this.#rawKeyBytes,
       rawValueBytes: this.#rawValueBytes,
-      blocks: this.#rowCount > 0 ? this.#blockStats : undefined,
     });
   }
 

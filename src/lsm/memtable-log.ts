@@ -17,6 +17,7 @@
  * Invariants: seqs never fall from one id to the next; a row is complete before `rowCount` counts it; its bytes never move
  * or change, but for the link of a root.
  */
+import { copyWords, EMPTY_BYTES, viewOf, WORD_COPY_BYTES } from '../common/bytes.ts';
 import { InternalError } from '../common/errors.ts';
 import { NO_TS } from '../format/row-flags.ts';
 
@@ -53,18 +54,20 @@ const PAGE_ROWS = 1 << PAGE_SHIFT;
 const PAGE_MASK = PAGE_ROWS - 1;
 const FIRST_PAGE_ROWS = 256;
 
-/** Up to here a byte loop beats making a view for `set`, and beats `set` itself. */
-const LOOP_COPY_BYTES = 24;
-const SHORT_COPY_BYTES = 8;
-
-function copyInto(target: Uint8Array, at: number, source: Uint8Array, start: number, length: number): void {
-  if (length === source.length && length > SHORT_COPY_BYTES) {
-    target.set(source, at);
-  } else if (length <= LOOP_COPY_BYTES) {
-    for (let i = 0; i < length; i++) target[at + i] = source[start + i];
-  } else {
-    target.set(new Uint8Array(source.buffer, source.byteOffset + start, length), at);
-  }
+/** What takes rows one by one, as a table builder does. Key and value are parts of buffers that it must not change. */
+export interface RowSink {
+  add(
+    keys: Uint8Array,
+    keyStart: number,
+    keyLength: number,
+    values: Uint8Array,
+    valueStart: number,
+    valueLength: number,
+    seq: number,
+    flags: number,
+    createTs: number,
+    expireTs: number,
+  ): void;
 }
 
 export class MemtableLog {
@@ -74,10 +77,14 @@ export class MemtableLog {
   touched = 0;
   /** Bytes held by chunks and by the places of ids. */
   memoryBytes = 0;
-  /** The chunks, as three views of the same memory each. */
+  /** The chunks, as several views of the same memory each. */
   readonly bytes: Uint8Array[] = [];
   readonly words: Int32Array[] = [];
   readonly doubles: Float64Array[] = [];
+  readonly #views: DataView[] = [];
+  /** The buffer that a part of was copied last, and a view of it: a batch is one buffer. */
+  #source: Uint8Array = EMPTY_BYTES;
+  #sourceView = viewOf(EMPTY_BYTES);
   readonly #places: Int32Array[] = [];
   #placeCapacity = 0;
   #chunk = -1;
@@ -128,6 +135,7 @@ export class MemtableLog {
     this.bytes.push(new Uint8Array(memory));
     this.words.push(new Int32Array(memory));
     this.doubles.push(new Float64Array(memory));
+    this.#views.push(new DataView(memory));
     this.memoryBytes += byteLength;
     return chunk;
   }
@@ -178,12 +186,26 @@ export class MemtableLog {
       doubles[unit + DOUBLE_EXPIRE] = expireTs;
       start += EXPIRE_BYTES;
     }
-    copyInto(bytes, start, keyBuf, keyStart, keyLength);
-    copyInto(bytes, start + keyLength, valueBuf, valueStart, valueLength);
+    this.#copy(bytes, chunk, start, keyBuf, keyStart, keyLength);
+    this.#copy(bytes, chunk, start + keyLength, valueBuf, valueStart, valueLength);
     if (chunk === this.#chunk) this.#chunkUsed = (start + keyLength + valueLength + 7) & ~7;
     this.#places[id >>> PAGE_SHIFT][id & PAGE_MASK] = place;
     this.rowCount = id + 1;
     return id;
+  }
+
+  #copy(target: Uint8Array, chunk: number, at: number, source: Uint8Array, start: number, length: number): void {
+    if (length === source.length) {
+      target.set(source, at);
+    } else if (length <= WORD_COPY_BYTES) {
+      if (source !== this.#source) {
+        this.#source = source;
+        this.#sourceView = viewOf(source);
+      }
+      copyWords(this.#views[chunk], at, this.#sourceView, start, length);
+    } else {
+      target.set(new Uint8Array(source.buffer, source.byteOffset + start, length), at);
+    }
   }
 
   placeOf(id: number): number {
@@ -285,13 +307,41 @@ export class MemtableLog {
     return ownLength - length;
   }
 
+  /** Hands the row to a sink, which must copy what it keeps. */
+  addTo(sink: RowSink, place: number): void {
+    const chunk = place >>> CHUNK_SHIFT;
+    const unit = place & UNIT_MASK;
+    const words = this.words[chunk];
+    const doubles = this.doubles[chunk];
+    const bytes = this.bytes[chunk];
+    const key = words[(unit << 1) + WORD_KEY];
+    const expires = (key & HAS_EXPIRE) !== 0;
+    const start = (unit << 3) + HEADER_BYTES + (expires ? EXPIRE_BYTES : 0);
+    const keyLength = key & 0xffff;
+    sink.add(
+      bytes,
+      start,
+      keyLength,
+      bytes,
+      start + keyLength,
+      words[(unit << 1) + WORD_VALUE_LENGTH],
+      doubles[unit + DOUBLE_SEQ],
+      (key >>> 16) & 0xff,
+      doubles[unit + DOUBLE_CREATE],
+      expires ? doubles[unit + DOUBLE_EXPIRE] : NO_TS,
+    );
+  }
+
   /** Gives back what the last chunk and the last page do not use. No row may be appended afterwards. */
   trim(): void {
+    this.#source = EMPTY_BYTES;
+    this.#sourceView = viewOf(EMPTY_BYTES);
     if (this.#chunk >= 0) {
       const bytes = this.bytes[this.#chunk].slice(0, this.#chunkUsed);
       this.bytes[this.#chunk] = bytes;
       this.words[this.#chunk] = new Int32Array(bytes.buffer);
       this.doubles[this.#chunk] = new Float64Array(bytes.buffer);
+      this.#views[this.#chunk] = viewOf(bytes);
       this.memoryBytes -= this.#chunkBytes - bytes.length;
       this.#chunkBytes = bytes.length;
     }

@@ -13,7 +13,6 @@ import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../
 import { type BuiltTable, TableBuilder, type TableFacts } from '../format/table-builder.ts';
 import type { FilterForm } from '../format/table-info.ts';
 import type { Memtable } from './memtable.ts';
-import { addEntry } from './wal-writer.ts';
 
 const ROWS_PER_STEP = 256;
 const NO_VALUE = new Uint8Array(0);
@@ -85,7 +84,7 @@ class Retention {
     const flags = table.flagsOf(id);
     if (seq <= this.#bound && (flags & FLAG_MERGE) === 0) this.#closed = true;
     const hasExpired = (flags & FLAG_EXPIRE) !== 0 && table.expireTsOf(id) <= this.#nowMs;
-    if (!hasExpired) addEntry(this.#builder, table, id);
+    if (!hasExpired) table.addTo(this.#builder, id);
     else if ((flags & FLAG_MERGE) === 0) this.#addTombstone(id, seq);
   }
 

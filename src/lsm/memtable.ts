@@ -10,7 +10,7 @@ import { InternalError } from '../common/errors.ts';
 import { NO_TS } from '../format/row-flags.ts';
 import { MemtableCursor } from './memtable-cursor.ts';
 import { MemtableIndex } from './memtable-index.ts';
-import { checkRowBounds, MemtableLog, WORD_ID, WORD_VALUE_LENGTH } from './memtable-log.ts';
+import { checkRowBounds, MemtableLog, type RowSink, WORD_ID, WORD_VALUE_LENGTH } from './memtable-log.ts';
 import { MemtableOrder } from './memtable-order.ts';
 
 /** Rows written per step of the flush order. */
@@ -206,6 +206,28 @@ export class Memtable {
 
   valueLengthOf(id: number): number {
     return this.#log.wordAt(this.#placeOf(id), WORD_VALUE_LENGTH);
+  }
+
+  /** Hands a row to a sink, which must copy what it keeps. */
+  addTo(sink: RowSink, id: number): void {
+    this.#log.addTo(sink, this.#placeOf(id));
+  }
+
+  /**
+   * Where a group of rows from `from` on ends: behind whole batches that reach `limitBytes` of keys, values and
+   * `rowOverheadBytes` each, or behind the last row.
+   */
+  groupFrom(from: number, limitBytes: number, rowOverheadBytes: number): { to: number; bytes: number } {
+    const log = this.#log;
+    let to = from;
+    let bytes = 0;
+    while (to < log.rowCount) {
+      const place = log.placeOf(to);
+      bytes += log.keyLengthAt(place) + log.wordAt(place, WORD_VALUE_LENGTH) + rowOverheadBytes;
+      to++;
+      if (bytes >= limitBytes && (to === log.rowCount || log.seqAt(log.placeOf(to)) !== log.seqAt(place))) break;
+    }
+    return { to, bytes };
   }
 
   /** No row may be added afterwards; gives back unused memory. */

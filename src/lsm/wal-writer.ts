@@ -76,7 +76,7 @@ export async function encodeWalObject(
   let id = rows.from;
   await runSliced(author.clock, () => {
     const end = Math.min(to, id + ROWS_PER_STEP);
-    for (; id < end; id++) addEntry(builder, table, id);
+    for (; id < end; id++) table.addTo(builder, id);
     return id === to;
   });
   await runSliced(author.clock, () => builder.finishStep());
@@ -99,21 +99,6 @@ export async function encodeWalObject(
     return seal;
   });
   return { bytes: built.bytes, putId, digest: { kind: 'seal', bytes: sealDigest(seal) } };
-}
-
-export function addEntry(builder: TableBuilder, table: Memtable, id: number): void {
-  builder.add(
-    table.keyBufOf(id),
-    table.keyStartOf(id),
-    table.keyLengthOf(id),
-    table.valueBufOf(id),
-    table.valueStartOf(id),
-    table.valueLengthOf(id),
-    table.seqOf(id),
-    table.flagsOf(id),
-    table.createTsOf(id),
-    table.expireTsOf(id),
-  );
 }
 
 /** Stored bytes of a row besides key and value: header, sequence number, flags, one timestamp, check, index share. */

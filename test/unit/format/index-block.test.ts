@@ -2,17 +2,14 @@ import { describe, expect, it } from 'vitest';
 import { fromHex, toHex } from '../../../src/common/bytes.ts';
 import { crc32 } from '../../../src/format/checksum.ts';
 import { FlatBuilder } from '../../../src/format/flatbuffer.ts';
-import { decodeIndex, encodeIndex, type IndexEntry, type TableIndex } from '../../../src/format/index-block.ts';
+import { decodeIndex } from '../../../src/format/index-block.ts';
 import { decodeInfo } from '../../../src/format/info-block.ts';
 import { decodeFooter } from '../../../src/format/table-layout.ts';
 import { goldenFixtures } from '../../support/golden-fixtures.ts';
+import { encodeIndex, entriesOf } from '../../support/index-payload.ts';
 import { fuzzDecoder } from '../../support/mutations.ts';
 
 const text = (s: string) => new TextEncoder().encode(s);
-
-function entriesOf(index: TableIndex): IndexEntry[] {
-  return Array.from({ length: index.blockCount }, (_, i) => ({ offset: index.offset(i), firstKey: index.firstKey(i) }));
-}
 
 /** Index payloads of all uncompressed tables and WAL objects of the fixtures. */
 function goldenPayloads(): Uint8Array[] {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { toHex } from '../../../src/common/bytes.ts';
 import { crc32 } from '../../../src/format/checksum.ts';
-import { decodeStats, encodeStats, type TableStats } from '../../../src/format/stats-block.ts';
+import { decodeStats, StatsBuilder, type TableStats } from '../../../src/format/stats-block.ts';
 import { goldenFixtures } from '../../support/golden-fixtures.ts';
 import { fuzzDecoder } from '../../support/mutations.ts';
 
@@ -36,6 +36,12 @@ function goldenStats(): { payload: Uint8Array; expected: ExpectedStats }[] {
         return { payload: bytes.slice(at, at + Number(table.info.stats_len) - 4), expected: table.stats };
       }),
   );
+}
+
+function encodeStats(stats: TableStats): Uint8Array {
+  const builder = new StatsBuilder();
+  for (const [puts, deletes, merges] of stats.blocks ?? []) builder.addBlock(puts, deletes, merges);
+  return builder.finish(stats);
 }
 
 describe('stats block', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { toHex } from '../../../src/common/bytes.ts';
-import { decodeIndex, encodeIndex } from '../../../src/format/index-block.ts';
+import { decodeIndex } from '../../../src/format/index-block.ts';
 import { decodeInfo } from '../../../src/format/info-block.ts';
 import type { TableInfo } from '../../../src/format/table-info.ts';
 import {
@@ -14,6 +14,7 @@ import {
   sealRange,
 } from '../../../src/format/table-layout.ts';
 import { goldenFixtures } from '../../support/golden-fixtures.ts';
+import { encodeIndex } from '../../support/index-payload.ts';
 
 const MALFORMED = expect.objectContaining({ code: 'MALFORMED' });
 
