@@ -7,7 +7,7 @@ import { nextInt, type Random } from '../../src/common/random.ts';
 import { crc32 } from '../../src/format/checksum.ts';
 import { type BlockCodec, loadCodec } from '../../src/format/codecs.ts';
 import { CRC_BYTES, readCrc, unframeUnit, writeCrc } from '../../src/format/framing.ts';
-import { decodeIndex, encodeIndex } from '../../src/format/index-block.ts';
+import { decodeIndex } from '../../src/format/index-block.ts';
 import { decodeInfo, encodeInfo } from '../../src/format/info-block.ts';
 import type { TableInfo } from '../../src/format/table-info.ts';
 import {
@@ -18,6 +18,7 @@ import {
   type Footer,
   sealRange,
 } from '../../src/format/table-layout.ts';
+import { encodeIndex } from '../support/index-payload.ts';
 import { mutateBytes, mutateFlat, oddNumber, oneIn, pick } from './mutate.ts';
 
 const LIMIT_BYTES = 1 << 24;
