@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { fromHex, toHex } from '../../src/common/bytes.ts';
 import { FuzzFinding, makeInput, newCount, runInput } from './runner.ts';
-import { fuzzTargets, type Target } from './targets.ts';
+import type { Target } from './target.ts';
+import { fuzzTargets } from './targets.ts';
 
 const INPUTS = 10_000;
 const SEED = 1;

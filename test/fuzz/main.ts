@@ -9,7 +9,8 @@ import { parseArgs } from 'node:util';
 import { toHex } from '../../src/common/bytes.ts';
 import { crc32 } from '../../src/format/checksum.ts';
 import { FuzzFinding, makeInput, newCount, runInput } from './runner.ts';
-import { fuzzTargets, type Target } from './targets.ts';
+import type { Target } from './target.ts';
+import { fuzzTargets } from './targets.ts';
 
 const FOUND = join('.cache', 'fuzz');
 const PROGRESS_MS = 10_000;

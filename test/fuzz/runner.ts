@@ -9,7 +9,7 @@ import { type ErrorKind, isDbError } from '../../src/common/errors.ts';
 import { SeededRandom } from '../../src/common/random.ts';
 import { crc32 } from '../../src/format/checksum.ts';
 import { MAX_BLOCK_BYTES } from '../../src/lsm/table-reader.ts';
-import type { Target } from './targets.ts';
+import type { Target } from './target.ts';
 
 const LIMIT_MS = 50;
 /** A few stored bytes may honestly unpack to many; those take their time. */
