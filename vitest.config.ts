@@ -1,4 +1,5 @@
 // Test projects. `laws` holds the checks on the source itself (layering, determinism); it is part of `npm run check` too.
+// `fuzz` feeds every decoder with damaged bytes; a nightly run does more of the same by `npm run fuzz`.
 // `slow` starts servers and processes: one file at a time, after the others, so that its time limits mean something.
 import { defineConfig } from 'vitest/config';
 
@@ -15,6 +16,7 @@ export default defineConfig({
           testTimeout: 60_000,
         },
       },
+      { test: { name: 'fuzz', include: ['test/fuzz/**/*.test.ts'], testTimeout: 120_000 } },
       {
         test: {
           name: 'slow',

@@ -23,6 +23,19 @@ async function use({ open }) {
   await db.close();
 }
 `;
+/** What docs/testing.md tells users to write. */
+const TESTING = `
+import { MemoryStore, open } from 'shaledb';
+import { FaultyStore, ManualClock, SeededRandom, storeContract } from 'shaledb/testing';
+const clock = new ManualClock();
+const store = new FaultyStore(new MemoryStore({ clock }), { clock, random: new SeededRandom(1) });
+const db = await clock.runUntilSettled(open({ store, path: 'db' }, { clock }));
+store.add({ action: 'apply-then-drop', op: 'put', nth: 1 });
+await clock.runUntilSettled(db.put('k', 'v'));
+if (store.fired()['apply-then-drop'] !== 1) throw new Error('the fault did not happen');
+await clock.runUntilSettled(db.close());
+for (const check of storeContract(() => new MemoryStore(), { largeObjectBytes: 1000, longListObjects: 3 })) await check.run();
+`;
 const TYPES = `
 ${specifiers.map((s, i) => `import * as entry${i} from '${s}';`).join('\n')}
 export const names: string[] = [${specifiers.map((_, i) => `...Object.keys(entry${i})`).join(', ')}];
@@ -69,6 +82,8 @@ try {
   );
   run(process.execPath, ['require.cjs'], user);
   run(process.execPath, ['import.mjs'], user);
+  writeFileSync(join(user, 'testing.mjs'), TESTING);
+  run(process.execPath, ['testing.mjs'], user);
   console.log(`installed in an empty directory; require and import work: ${specifiers.join(', ')}`);
 
   writeFileSync(join(user, 'use.mts'), TYPES);

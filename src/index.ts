@@ -48,17 +48,20 @@ export { type Location, open, openReader } from './open.ts';
 export { LocalStore, type LocalStoreOptions } from './store/local-store.ts';
 export { MemoryStore } from './store/memory-store.ts';
 export type { RequestCounts, RequestCountsByRole } from './store/metered-store.ts';
-export type {
-  ByteRange,
-  GetOptions,
-  GetResult,
-  ListedObject,
-  ListOptions,
-  ObjectHead,
-  ObjectStore,
-  PutCondition,
-  PutOptions,
-  PutOutcome,
+export {
+  type ByteRange,
+  type CallOptions,
+  type GetOptions,
+  type GetResult,
+  type ListedObject,
+  type ListOptions,
+  type ObjectHead,
+  type ObjectStore,
+  PUT_ID_METADATA,
+  type PutCondition,
+  type PutOptions,
+  type PutOutcome,
 } from './store/object-store.ts';
 export { prefixedStore } from './store/prefixed-store.ts';
+export { type StoreErrorClass, type StoreErrorInput, storeError } from './store/store-error.ts';
 export { type ProbeOptions, probeStore, type StoreProfile } from './store/store-probe.ts';

@@ -86,13 +86,14 @@ function makeTableStore(stores: ReturnType<typeof databaseStores>, options: Reso
   });
 }
 
-interface Place {
+export interface Place {
   location: DatabaseLocation;
   /** Frees what was made for this location: connections. */
   dispose(): void;
 }
 
-async function resolveLocation(location: unknown): Promise<Place> {
+/** What a location means; reads nothing and connects to nothing yet. Rejects with `InvalidArgumentError`. */
+export async function resolveLocation(location: unknown): Promise<Place> {
   if (typeof location === 'string' || location instanceof URL) return fromUrl(String(location));
   if (typeof location !== 'object' || location === null) {
     throw badLocation(`it must be a URL or { store, path }, not ${location === null ? 'null' : typeof location}`);

@@ -1,7 +1,7 @@
 /** For users' own tests: stores that fail on purpose, time and randomness under control. Named re-exports only. */
 export type { Clock, Timer } from './common/clock.ts';
 export { ManualClock } from './common/manual-clock.ts';
-export { type Random, SeededRandom } from './common/random.ts';
+export { nextFloat, nextInt, type Random, SeededRandom } from './common/random.ts';
 export {
   type FaultAction,
   type FaultOperation,
@@ -9,5 +9,10 @@ export {
   FaultyStore,
   type FaultyStoreOptions,
 } from './store/faulty-store.ts';
-export { type LatencyOptions, latencyStore } from './store/latency-store.ts';
-export { type ContractCheck, type StoreContractOptions, storeContract } from './store/store-contract.ts';
+export { type LatencyOptions, latencyStore, type StoreOperation } from './store/latency-store.ts';
+export {
+  type ContractCheck,
+  type MakeStore,
+  type StoreContractOptions,
+  storeContract,
+} from './store/store-contract.ts';

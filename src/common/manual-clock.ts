@@ -19,6 +19,7 @@ const DEFAULT_LIMIT_MS = 10 * 24 * 3600 * 1000;
 /** Real time that `runUntilSettled` waits for I/O when no timer is pending. */
 const IDLE_LIMIT_MS = 5000;
 
+/** A clock for tests; give the same one to the database, its stores and your own code. */
 export class ManualClock implements Clock {
   #monotonicMs = 0;
   #wallOffsetMs: number;

@@ -4,6 +4,7 @@ import { randomFillSync } from 'node:crypto';
 export interface Random {
   /** Uniform in [0, 2^32). */
   nextUint32(): number;
+  /** Overwrites all of `target` with random bytes. */
   fill(target: Uint8Array): void;
 }
 
@@ -19,7 +20,8 @@ class SystemRandom implements Random {
 export const SYSTEM_RANDOM: Random = new SystemRandom();
 
 /**
- * xoshiro128** (Blackman and Vigna, public domain), seeded through splitmix32. Not for secrets.
+ * xoshiro128** (Blackman and Vigna, public domain), seeded through splitmix32: the same seed (its lowest 32 bits count) gives
+ * the same numbers for ever. Not for secrets.
  */
 export class SeededRandom implements Random {
   readonly #s = new Uint32Array(4);

@@ -4,7 +4,7 @@
  * The checksum covers the stored bytes, so it is verified before anything is decompressed: a decompressor only ever sees
  * bytes that somebody wrote.
  */
-import { crcText, damage, type FindingPlace, isCorruption } from '../common/errors.ts';
+import { CorruptionError, crcText, damage, type FindingPlace, isCorruption } from '../common/errors.ts';
 import { crc32 } from './checksum.ts';
 import type { BlockCodec } from './codecs.ts';
 
@@ -75,6 +75,29 @@ export function unframeUnit(
   } catch (error) {
     if (!isCorruption(error)) throw error;
     throw damage('DECOMPRESS_FAILED', place(stored, unit), `The ${unit} does not decompress: ${error.message}`);
+  }
+}
+
+/**
+ * Verifies, decompresses and decodes a stored unit. Damage is placed in bytes of the stored unit: what `decode` finds in a
+ * payload that was compressed has no place there but the whole unit.
+ * @throws CorruptionError what `unframeUnit` and `decode` throw
+ */
+export function decodeUnit<T>(
+  stored: Uint8Array,
+  codec: BlockCodec,
+  unit: FindingPlace['unit'],
+  limitBytes: number,
+  decode: (payload: Uint8Array) => T,
+): T {
+  const payload = unframeUnit(stored, codec, unit, limitBytes);
+  if (codec.name === 'none') return decode(payload);
+  try {
+    return decode(payload);
+  } catch (error) {
+    if (!isCorruption(error)) throw error;
+    const findings = error.findings.map((f) => ({ ...f, at: { ...f.at, offset: 0, length: stored.length } }));
+    throw new CorruptionError(error.message, findings);
   }
 }
 

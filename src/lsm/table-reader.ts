@@ -24,7 +24,7 @@ import { ulidFromBytes } from '../common/ulid.ts';
 import { type Block, decodeBlock } from '../format/block.ts';
 import { type BlockCodec, loadCodec } from '../format/codecs.ts';
 import { type BloomFilter, decodeFilter } from '../format/filter.ts';
-import { unframeUnit } from '../format/framing.ts';
+import { decodeUnit, unframeUnit } from '../format/framing.ts';
 import { decodeIndex, type TableIndex } from '../format/index-block.ts';
 import { decodeInfo } from '../format/info-block.ts';
 import type { TableRef } from '../format/manifest-types.ts';
@@ -157,23 +157,22 @@ export class TableReader implements CacheOwner {
     const section = (offset: number, length: number) => tail.subarray(offset - base, offset - base + length);
     const { info, seal } = this.#checkIdentity(tail, base, size);
     const index = at(named.indexOffset, () =>
-      decodeIndex(unframeUnit(section(named.indexOffset, named.indexLength), codec, 'index', MAX_BLOCK_BYTES)),
+      decodeUnit(section(named.indexOffset, named.indexLength), codec, 'index', MAX_BLOCK_BYTES, decodeIndex),
     );
     checkIndexLayout(named, index);
     const filter =
       named.filterLength === 0
         ? undefined
         : this.#optional(named.filterOffset, () =>
-            decodeFilter(
-              unframeUnit(section(named.filterOffset, named.filterLength), codec, 'filter', MAX_BLOCK_BYTES),
-              info.filterForm,
+            decodeUnit(section(named.filterOffset, named.filterLength), codec, 'filter', MAX_BLOCK_BYTES, (payload) =>
+              decodeFilter(payload, info.filterForm),
             ),
           );
     const stats =
       named.statsLength === 0
         ? undefined
         : this.#optional(named.statsOffset, () =>
-            decodeStats(unframeUnit(section(named.statsOffset, named.statsLength), codec, 'stats', MAX_BLOCK_BYTES)),
+            decodeUnit(section(named.statsOffset, named.statsLength), codec, 'stats', MAX_BLOCK_BYTES, decodeStats),
           );
     const memoryBytes = 512 + named.indexLength * 2 + named.filterLength + (stats?.blocks?.length ?? 0) * 48;
     return { info, index, filter, stats, seal, codec, memoryBytes };
@@ -328,7 +327,9 @@ export class TableReader implements CacheOwner {
             },
           );
         }
-        return decodeBlock(unframeUnit(stored, meta.codec, 'block', MAX_BLOCK_BYTES), this.ref.formatVersion);
+        return decodeUnit(stored, meta.codec, 'block', MAX_BLOCK_BYTES, (payload) =>
+          decodeBlock(payload, this.ref.formatVersion),
+        );
       },
       missing: () => this.#missing(),
       location: {

@@ -19,7 +19,7 @@ import {
 import { type Block, decodeBlock } from '../format/block.ts';
 import { BlockCursor } from '../format/block-cursor.ts';
 import { type BlockCodec, loadCodec } from '../format/codecs.ts';
-import { unframeUnit } from '../format/framing.ts';
+import { decodeUnit, unframeUnit } from '../format/framing.ts';
 import { decodeIndex, type TableIndex } from '../format/index-block.ts';
 import { decodeInfo } from '../format/info-block.ts';
 import { idText, walPath } from '../format/object-names.ts';
@@ -217,13 +217,12 @@ function checkIdentity(id: number, seal: Seal, range: { start: number; end: numb
 function readBlocks(bytes: Uint8Array, parsed: Parsed, codec: BlockCodec, result: WalReadResult): void {
   const { info, seal } = parsed;
   const index: TableIndex = decodeAt(info.indexOffset, () =>
-    decodeIndex(
-      unframeUnit(
-        bytes.subarray(info.indexOffset, info.indexOffset + info.indexLength),
-        codec,
-        'index',
-        MAX_BLOCK_BYTES,
-      ),
+    decodeUnit(
+      bytes.subarray(info.indexOffset, info.indexOffset + info.indexLength),
+      codec,
+      'index',
+      MAX_BLOCK_BYTES,
+      decodeIndex,
     ),
   );
   checkIndexLayout(info, index);
@@ -235,7 +234,7 @@ function readBlocks(bytes: Uint8Array, parsed: Parsed, codec: BlockCodec, result
     const offset = index.offset(i);
     try {
       const stored = bytes.subarray(offset, blockEnd(info, index, i));
-      const block = decodeBlock(unframeUnit(stored, codec, 'block', MAX_BLOCK_BYTES), parsed.formatVersion);
+      const block = decodeUnit(stored, codec, 'block', MAX_BLOCK_BYTES, (b) => decodeBlock(b, parsed.formatVersion));
       order.add(block);
       rows += block.rowCount;
       blocks.push(block);

@@ -55,6 +55,7 @@ export type FaultAction =
   | 'list-unordered'
   | 'list-loop';
 
+/** When which fault happens. */
 export interface FaultRule {
   action: FaultAction;
   /** All operations that know the action, if absent. */
@@ -82,7 +83,9 @@ export interface FaultRule {
 }
 
 export interface FaultyStoreOptions {
+  /** Rules to begin with; `add` brings more. */
   rules?: FaultRule[];
+  /** Times `delay-apply`. The system's if absent. */
   clock?: Clock;
   /** For `probability` and for damage without a place: seed it to replay. */
   random?: Random;
@@ -115,6 +118,10 @@ interface ArmedRule extends FaultRule {
   calls: number;
 }
 
+/**
+ * Put it around a store and give it to `open`. Faults come as real ones do: with the errors of a store, and for a put whose
+ * answer is lost with the outcome `unknown`.
+ */
 export class FaultyStore implements ObjectStore {
   readonly name: string;
   readonly conformance?: 'known';
@@ -156,12 +163,12 @@ export class FaultyStore implements ObjectStore {
     this.#rules = [];
   }
 
-  /** How often each action fired. */
+  /** How often each action fired since this store was made; actions that never fired are not named. */
   fired(): Record<string, number> {
     return { ...this.#fired };
   }
 
-  /** Carries out now what `delay-apply` holds back, in the order in which it came. */
+  /** Carries out now what `delay-apply` holds back, in the order in which it came. Rejects as the store below does. */
   async applyDelayed(): Promise<void> {
     for (const apply of [...this.#delayed]) await apply();
   }

@@ -22,15 +22,17 @@ import type {
 export type StoreOperation = 'get' | 'head' | 'put' | 'list' | 'delete';
 
 export interface LatencyOptions {
+  /** Whose time passes: a `ManualClock` in tests. */
   clock: Clock;
   /** Round trip in ms: one for all operations, one per operation (0 where absent), or computed per request. */
   latencyMs: number | Partial<Record<StoreOperation, number>> | ((op: StoreOperation, path: string) => number);
-  /** Speed of the line in each direction; unlimited if absent. */
+  /** Speed of the line in each direction, bytes per ms; unlimited if absent. */
   bytesPerMs?: number;
 }
 
 const PAGE_OBJECTS = 1000;
 
+/** The same store, later. Errors and outcomes are those of `store`, and `kind: 'aborted'` for a signal on the way. */
 export function latencyStore(store: ObjectStore, options: LatencyOptions): ObjectStore {
   return new LatencyStore(store, options);
 }

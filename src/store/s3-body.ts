@@ -1,10 +1,14 @@
 /** Bodies of S3 answers: never trusted to be as long as they claim, or to be the range that was asked for. */
 import type { Readable } from 'node:stream';
+import { EMPTY_BYTES } from '../common/bytes.ts';
 import { rangeBounds } from './object-path.ts';
 import type { ByteRange } from './object-store.ts';
 
 /** The answer does not fit the request; says nothing about the object. */
 export class MalformedAnswer extends Error {}
+
+/** What is allocated on the word of a header alone; the rest when as many bytes have come. */
+const TRUSTED_BYTES = 8 << 20;
 
 /** Reads exactly `length` bytes; anything else is an error, at the latest one chunk behind the end. */
 export function readBody(body: Readable, length: number, signal: AbortSignal | undefined): Promise<Uint8Array> {
@@ -15,11 +19,15 @@ export function readBody(body: Readable, length: number, signal: AbortSignal | u
       body.destroy();
       reject(new MalformedAnswer(message));
     };
-    const bytes = allocated(length);
-    if (bytes === undefined) return fail(`a body of ${length} bytes was announced, which no memory can hold`);
+    let bytes = allocated(Math.min(length, TRUSTED_BYTES)) ?? EMPTY_BYTES;
     let at = 0;
     body.on('data', (chunk: Uint8Array) => {
       if (at + chunk.length > length) return fail(`the body is longer than the ${length} bytes announced`);
+      if (at + chunk.length > bytes.length) {
+        const larger = grown(bytes, at, Math.min(length, 2 * bytes.length + chunk.length));
+        if (larger === undefined) return fail(`a body of ${length} bytes was announced, which no memory can hold`);
+        bytes = larger;
+      }
       bytes.set(chunk, at);
       at += chunk.length;
     });
@@ -41,6 +49,12 @@ function allocated(length: number): Uint8Array | undefined {
     if (error instanceof RangeError) return undefined;
     throw error;
   }
+}
+
+function grown(bytes: Uint8Array, used: number, length: number): Uint8Array | undefined {
+  const larger = allocated(length);
+  larger?.set(bytes.subarray(0, used));
+  return larger;
 }
 
 /**

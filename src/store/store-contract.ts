@@ -22,14 +22,23 @@ export interface StoreContractOptions {
   longListObjects?: number;
 }
 
+/** One rule of the contract. */
 export interface ContractCheck {
+  /** What must hold, as the name of a test. */
   name: string;
+  /** Makes a store and tries the rule on it; rejects with an `AssertionError`, or with what the store threw, if it is broken. */
   run: () => Promise<void>;
 }
 
-type MakeStore = () => ObjectStore | Promise<ObjectStore>;
+/** Gives a store, or a prefix of one, in which nothing is. Called once for each check. */
+export type MakeStore = () => ObjectStore | Promise<ObjectStore>;
 type Check = (store: ObjectStore, options: Required<StoreContractOptions>) => Promise<void>;
 
+/**
+ * All checks that apply to a store with these options; nothing runs until their `run` is called. They are independent of each
+ * other and may run at the same time. On a store that is not in memory expect some 20 MB of traffic and 1,100 objects, unless
+ * the options say less.
+ */
 export function storeContract(makeStore: MakeStore, options: StoreContractOptions = {}): ContractCheck[] {
   const full = { metadata: true, ifMatch: true, largeObjectBytes: 20_000_000, longListObjects: 1100, ...options };
   const checks = { ...CHECKS, ...(full.metadata ? METADATA_CHECKS : {}), ...(full.ifMatch ? IF_MATCH_CHECKS : {}) };

@@ -1,4 +1,4 @@
-/** Real processes: a graceful end on a signal, and what SIGKILL leaves behind. */
+/** Real processes that end gracefully on a signal; for the others see kill.test.ts. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,26 +10,16 @@ import { ensureBuilt, REPOSITORY_ROOT } from '../support/environment.ts';
 
 const CHILD = join(REPOSITORY_ROOT, 'test/support/writing-child.mjs');
 
-/** Runs the child until it has reported `lines` lines; gives them and the process. */
-async function childWriting(
-  dir: string,
-  mode: string,
-  lines: number,
-): Promise<{ child: ChildProcess; seen: string[] }> {
-  const child = spawn(process.execPath, [CHILD, dir, mode], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const seen: string[] = [];
+/** Runs the child until it has reported its first line; gives that and the process. */
+async function childWriting(dir: string): Promise<{ child: ChildProcess; line: string }> {
+  const child = spawn(process.execPath, [CHILD, dir], { stdio: ['ignore', 'pipe', 'inherit'] });
   const reader = createInterface({ input: child.stdout! });
-  await new Promise<void>((resolve, reject) => {
-    reader.on('line', (line) => {
-      seen.push(line);
-      if (seen.length === lines) resolve();
-    });
+  const line = await new Promise<string>((resolve, reject) => {
+    reader.once('line', resolve);
     child.on('error', reject);
-    child.on('exit', (code, signal) => {
-      if (seen.length < lines) reject(new Error(`the child ended early: ${code ?? signal}`));
-    });
+    child.on('exit', (code, signal) => reject(new Error(`the child ended early: ${code ?? signal}`)));
   });
-  return { child, seen };
+  return { child, line };
 }
 
 const ended = (child: ChildProcess) =>
@@ -55,33 +45,11 @@ describe('a process that ends', () => {
 
   it.each(['SIGTERM', 'SIGINT'] as const)('by %s with handleSignals keeps rows that nobody awaited', async (signal) => {
     const place = join(dir, signal);
-    const { child, seen } = await childWriting(place, 'signals', 1);
-    expect(seen).toEqual(['written 500']);
+    const { child, line } = await childWriting(place);
+    expect(line).toBe('written 500');
     const end = ended(child);
     child.kill(signal);
     expect(await end).toEqual({ code: null, signal });
     expect((await content(place)).size).toBe(500);
-  });
-
-  it('by SIGKILL loses no acknowledged row and divides no batch', { timeout: 120_000 }, async () => {
-    for (let round = 0; round < 5; round++) {
-      const place = join(dir, `kill-${round}`);
-      const { child, seen } = await childWriting(place, 'durable', 10 + round * 7);
-      const end = ended(child);
-      child.kill('SIGKILL');
-      expect((await end).signal).toBe('SIGKILL');
-      const rows = await content(place);
-      for (const line of seen) {
-        const n = Number(line.split(' ')[1]);
-        for (const half of ['a', 'b']) expect(rows.get(`${half}${n}`), `row ${half}${n}`).toBe(`value ${n}`);
-      }
-      const batches = [...rows.keys()].filter((k) => k.startsWith('a')).map((k) => k.slice(1));
-      expect(
-        [...rows.keys()]
-          .filter((k) => k.startsWith('b'))
-          .map((k) => k.slice(1))
-          .sort(),
-      ).toEqual(batches.sort());
-    }
   });
 });

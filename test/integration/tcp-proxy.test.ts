@@ -63,6 +63,15 @@ describe('TCP proxy', () => {
     await new Promise((resolve) => server.close(resolve));
   });
 
+  it('leads new connections to where the server went', async () => {
+    const moved = createServer((_, res) => res.end('moved'));
+    await new Promise<void>((resolve) => moved.listen(0, '127.0.0.1', resolve));
+    proxy.retarget(`http://127.0.0.1:${(moved.address() as AddressInfo).port}`);
+    expect((await send(proxy.endpoint, 'GET', '/x')).body).toBe('moved');
+    moved.closeAllConnections();
+    await new Promise((resolve) => moved.close(resolve));
+  });
+
   it('passes messages with every kind of body', async () => {
     for (const path of ['/chunked', '/length', '/close']) {
       expect(await send(proxy.endpoint, 'PUT', path, 'body')).toEqual({ status: 200, body: 'answ' });

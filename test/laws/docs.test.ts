@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { renderOptions } from '../../scripts/options-doc.mjs';
 import { ERROR_CODES } from '../../src/common/errors.ts';
+import * as testing from '../../src/testing.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
@@ -50,6 +51,28 @@ describe('the documentation', () => {
   it('lists the options as the source documents them', () => {
     const page = read('docs/options.md');
     expect(renderOptions(page, read('src/db/options.ts'))).toBe(page);
+  });
+
+  it('names everything that shaledb/testing exports', () => {
+    const page = read('docs/testing.md');
+    expect(Object.keys(testing).sort()).toEqual([
+      'FaultyStore',
+      'ManualClock',
+      'SeededRandom',
+      'latencyStore',
+      'nextFloat',
+      'nextInt',
+      'storeContract',
+    ]);
+    expect(Object.keys(testing).filter((name) => !page.includes(`\`${name}\``))).toEqual([]);
+  });
+
+  it('explains every fault of the faulty store', () => {
+    const union = /export type FaultAction =([^;]+);/.exec(read('src/store/faulty-store.ts'))?.[1] ?? '';
+    const actions = [...union.matchAll(/'([a-z-]+)'/g)].map((m) => m[1]);
+    expect(actions.length).toBeGreaterThan(10);
+    const page = read('docs/testing.md');
+    expect(actions.filter((action) => !page.includes(`\`${action}\``))).toEqual([]);
   });
 
   it('shows programs as they are in the repository', () => {

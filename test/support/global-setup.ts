@@ -9,7 +9,8 @@ import { promisify } from 'node:util';
 import { getContainerRuntimeClient, ImageName } from 'testcontainers';
 import type { TestProject } from 'vitest/node';
 import type { TestEnvironment } from './environment.ts';
-import { DEFAULT_MINIO_IMAGE, externalS3, type S3ForTests, startMinio } from './s3-server.ts';
+import { externalS3 } from './external-s3.ts';
+import { DEFAULT_MINIO_IMAGE, type S3ForTests, startMinio } from './s3-server.ts';
 
 const SLATEDB_VERSION = '0.17.0';
 const run = promisify(execFile);

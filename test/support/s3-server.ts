@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { MinioContainer } from '@testcontainers/minio';
 import * as minio from 'minio';
 import { inject } from 'vitest';
+import type { ServerKeys } from './external-s3.ts';
 
 /** The last image that MinIO published. */
 export const DEFAULT_MINIO_IMAGE = 'minio/minio:RELEASE.2025-09-07T16-13-09Z';
@@ -27,8 +28,6 @@ export interface S3ForTests {
   client(): minio.Client;
 }
 
-type Keys = Pick<S3ForTests, 'endpoint' | 'accessKeyId' | 'secretAccessKey' | 'region'>;
-
 /** The server shared by the test files of this run; undefined if there is none. */
 export function s3ForTests(): S3ForTests | undefined {
   const found = inject('environment')?.s3;
@@ -36,23 +35,10 @@ export function s3ForTests(): S3ForTests | undefined {
   return { ...found, stop: async () => {}, freshBucket: () => freshBucket(found), client: () => clientOf(found) };
 }
 
-/** The server named by the environment, if one is named. */
-export function externalS3(env: NodeJS.ProcessEnv): (Keys & { kind: 'external' }) | undefined {
-  const endpoint = env['SHALEDB_TEST_S3_ENDPOINT'];
-  if (endpoint === undefined || endpoint === '') return undefined;
-  return {
-    endpoint: endpoint.replace(/\/$/, ''),
-    accessKeyId: env['AWS_ACCESS_KEY_ID'] ?? 'minioadmin',
-    secretAccessKey: env['AWS_SECRET_ACCESS_KEY'] ?? 'minioadmin',
-    region: env['AWS_REGION'] ?? 'us-east-1',
-    kind: 'external',
-  };
-}
-
 /** Starts a MinIO container. The caller stops it. */
 export async function startMinio(image: string): Promise<S3ForTests & { restart(): Promise<void> }> {
   const container = await new MinioContainer(image).withUsername('shaledb').withPassword('shaledb-tests').start();
-  const keys = (): Keys => ({
+  const keys = (): ServerKeys => ({
     endpoint: `http://${container.getHost()}:${container.getPort()}`,
     accessKeyId: container.getUsername(),
     secretAccessKey: container.getPassword(),
@@ -73,7 +59,7 @@ export async function startMinio(image: string): Promise<S3ForTests & { restart(
   };
 }
 
-function clientOf(keys: Keys): minio.Client {
+function clientOf(keys: ServerKeys): minio.Client {
   const url = new URL(keys.endpoint);
   const useSSL = url.protocol === 'https:';
   return new minio.Client({
@@ -87,7 +73,7 @@ function clientOf(keys: Keys): minio.Client {
   });
 }
 
-async function freshBucket(keys: Keys): Promise<string> {
+async function freshBucket(keys: ServerKeys): Promise<string> {
   const bucket = `shaledb-test-${randomBytes(6).toString('hex')}`;
   await clientOf(keys).makeBucket(bucket, keys.region);
   return bucket;

@@ -24,6 +24,8 @@ export interface TcpProxy {
   dropNextRequest(match: (requestHead: string) => boolean): Promise<DroppedExchange>;
   /** Breaks all connections of this moment. */
   cutAll(): void;
+  /** New connections go there from now on: the server came back on another port. */
+  retarget(target: string): void;
   /** While set, new connections are closed at once. */
   refuseConnections(refuse: boolean): void;
   close(): Promise<void>;
@@ -43,7 +45,7 @@ interface Exchange {
 
 /** Starts a proxy before `target`, for example `http://127.0.0.1:9000`. */
 export async function startTcpProxy(target: string): Promise<TcpProxy> {
-  const url = new URL(target);
+  let url = new URL(target);
   const traps: Trap[] = [];
   const open = new Set<Socket>();
   const requestLines: string[] = [];
@@ -140,6 +142,9 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
     dropNextResponse: (match) => setTrap('response', match),
     dropNextRequest: (match) => setTrap('request', match),
     cutAll,
+    retarget: (next) => {
+      url = new URL(next);
+    },
     refuseConnections: (refuse) => {
       refusing = refuse;
     },

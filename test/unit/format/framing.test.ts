@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { fromHex, toHex } from '../../../src/common/bytes.ts';
-import { CorruptionError, InternalError } from '../../../src/common/errors.ts';
+import { CorruptionError, damage, InternalError } from '../../../src/common/errors.ts';
 import { type BlockCodec, loadCodec, NO_CODEC } from '../../../src/format/codecs.ts';
-import { frameUnit, unframeUnit } from '../../../src/format/framing.ts';
+import { decodeUnit, frameUnit, unframeUnit } from '../../../src/format/framing.ts';
 import { utf8 } from './block-samples.ts';
 
 function damageOf(run: () => unknown): CorruptionError {
@@ -95,5 +95,27 @@ describe('unframeUnit', () => {
       },
     };
     expect(() => unframeUnit(stored, codec, 'block', 9)).toThrow(InternalError);
+  });
+});
+
+describe('decodeUnit', () => {
+  const payload = utf8('words '.repeat(100));
+  const fails = (bytes: Uint8Array): never => {
+    throw damage('MALFORMED', { unit: 'block', offset: 300, length: bytes.length - 300 }, 'the second half is wrong');
+  };
+
+  it('gives what the decoder makes of the payload', async () => {
+    const lz4 = await loadCodec('lz4');
+    expect(decodeUnit(frameUnit(payload, lz4), lz4, 'block', 1000, (bytes) => bytes.length)).toBe(payload.length);
+  });
+
+  it('places damage of the payload in the stored unit, as exactly as that can be said', async () => {
+    const place = (stored: Uint8Array, codec: BlockCodec) =>
+      damageOf(() => decodeUnit(stored, codec, 'block', 1000, fails)).findings[0].at;
+    expect(place(frameUnit(payload, NO_CODEC), NO_CODEC)).toEqual({ unit: 'block', offset: 300, length: 300 });
+    const lz4 = await loadCodec('lz4');
+    const stored = frameUnit(payload, lz4);
+    expect(stored.length).toBeLessThan(300);
+    expect(place(stored, lz4)).toEqual({ unit: 'block', offset: 0, length: stored.length });
   });
 });

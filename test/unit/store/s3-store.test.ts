@@ -1,6 +1,6 @@
 /** S3Store against scripted answers: what servers, proxies and networks send that no healthy server does. */
 import { Readable } from 'node:stream';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { DbError } from '../../../src/common/errors.ts';
 import { ManualClock } from '../../../src/common/manual-clock.ts';
 import type { ObjectStore, PutOptions } from '../../../src/store/object-store.ts';
@@ -231,6 +231,26 @@ describe('get', () => {
       expect([what, storeErrorClass(error)]).toEqual([what, 'malformed-response']);
       expect(error.details['transient']).toBe(true);
     }
+  });
+
+  it('takes no more memory on the word of a header than a body of that size would need', async () => {
+    const allocate = vi.spyOn(Buffer, 'allocUnsafeSlow');
+    try {
+      const answer = { ...bodyAnswer(ten), headers: { 'content-length': String(4 * 2 ** 30 - 16) } };
+      expect(storeErrorClass(await failureOf(getWith(answer)))).toBe('malformed-response');
+      expect(Math.max(...allocate.mock.calls.map(([bytes]) => bytes))).toBe(8 << 20);
+    } finally {
+      allocate.mockRestore();
+    }
+  });
+
+  it('a large body comes whole', async () => {
+    const chunks = Array.from({ length: 40 }, (_, i) => Buffer.alloc(1 << 20, i + 1));
+    const size = 40 << 20;
+    const headers = { 'content-length': String(size) };
+    const got = await getWith({ status: 200, headers, body: Readable.from(chunks) });
+    expect(got?.bytes.length).toBe(size);
+    for (let i = 0; i < 40; i++) expect(got?.bytes[(i << 20) + 77]).toBe(i + 1);
   });
 
   it('a body that breaks off is transient', async () => {
