@@ -34,7 +34,7 @@ store.add({ action: 'apply-then-drop', op: 'put', nth: 1 });
 await clock.runUntilSettled(db.put('k', 'v'));
 if (store.fired()['apply-then-drop'] !== 1) throw new Error('the fault did not happen');
 await clock.runUntilSettled(db.close());
-for (const check of storeContract(() => new MemoryStore(), { largeObjectBytes: 1000, longListObjects: 3 })) await check.run();
+for (const check of storeContract(() => new MemoryStore(), { largeObjectBytes: 10_000, longListObjects: 20 })) await check.run();
 `;
 const TYPES = `
 ${specifiers.map((s, i) => `import * as entry${i} from '${s}';`).join('\n')}

@@ -16,7 +16,7 @@ export interface StoreContractOptions {
   metadata?: boolean;
   /** The store supports `ifMatch`. True if absent. */
   ifMatch?: boolean;
-  /** Size of the large object; 20 MB if absent. */
+  /** Size of the large object, at least 8,192 bytes; 20 MB if absent. */
   largeObjectBytes?: number;
   /** Objects of the long list; 1,100 if absent, which is two pages of an S3 list. */
   longListObjects?: number;
