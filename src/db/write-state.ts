@@ -180,7 +180,7 @@ export function endedWaiter(error: DbError, outcome: WriteOutcome): DbError {
 /** A failure of the store while writing, for those who wait for the write: it stays queued, so it may still be applied. */
 export function unsettledWrite(cause: unknown, seq: number): DbError {
   const details = { ...(isDbError(cause) ? cause.details : {}), seq };
-  const reason = cause instanceof Error ? cause.message : String(cause);
+  const reason = (cause instanceof Error ? cause.message : String(cause)).replace(/\.?$/, '.');
   const message = `The write is not known to be durable: ${reason} It stays queued and may become durable; read it back before writing it again.`;
   const fields = { outcome: 'unknown' as const, cause, details };
   if (cause instanceof InvalidArgumentError) return new InvalidArgumentError(cause.code, message, fields);
