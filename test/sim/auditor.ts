@@ -55,9 +55,9 @@ export class Auditor {
   }
 
   #applied(path: string, object: SimObject, replaced: SimObject | undefined): void {
-    if (replaced !== undefined && NEW_ID_ROLES.test(path)) return this.#fail(`${path} was written twice`);
+    if (replaced !== undefined && NEW_ID_ROLES.test(path)) this.#fail(`${path} was written twice`);
     const manifestId = parseManifestPath(path);
-    if (manifestId !== undefined) return this.#manifest(manifestId, object.bytes);
+    if (manifestId !== undefined) this.#manifest(manifestId, object.bytes);
     const walId = parseWalPath(path);
     if (walId !== undefined) this.#walObject(walId, object.bytes);
   }
@@ -71,7 +71,8 @@ export class Auditor {
     try {
       loaded = loadManifest(id, bytes);
     } catch (error) {
-      return this.#fail(`manifest ${id} as written does not load: ${describe(error)}`);
+      this.#fail(`manifest ${id} as written does not load: ${describe(error)}`);
+      return;
     }
     const { manifest } = loaded;
     const body = encodeManifest(manifest);
@@ -134,7 +135,8 @@ export class Auditor {
 
   #learn({ id, object, findings }: WalReadResult, facts: WalFacts): void {
     if (object === undefined || findings.length > 0) {
-      return this.#fail(`${walPath(id)} as written is damaged: ${findings[0]?.code}`);
+      this.#fail(`${walPath(id)} as written is damaged: ${findings[0]?.code}`);
+      return;
     }
     facts.epoch = object.seal?.identity.epoch ?? 0;
     facts.rows = object.rowCount;
@@ -155,7 +157,10 @@ export class Auditor {
     const { id } = view.table;
     if (this.#checkedTables.has(id)) return;
     this.#checkedTables.add(id);
-    if (!this.store.objects.has(tablePath(id))) return this.#fail(`a manifest names table ${id}, which does not exist`);
+    if (!this.store.objects.has(tablePath(id))) {
+      this.#fail(`a manifest names table ${id}, which does not exist`);
+      return;
+    }
     this.#walk(view, manifest.lastL0Seq).catch((error) => this.#fail(`table ${id} as written: ${describe(error)}`));
   }
 
@@ -178,7 +183,7 @@ export class Auditor {
         continue;
       }
       if (status !== ROW) break;
-      if (cursor.damage !== undefined) return this.#fail(`table ${id} as written is damaged`);
+      if (cursor.damage !== undefined) this.#fail(`table ${id} as written is damaged`);
       const rowKey = cursor.keyBuf.slice(cursor.keyStart, cursor.keyStart + cursor.keyLength);
       const order = key === undefined ? -1 : compareBytes(key, rowKey);
       if (order > 0 || (order === 0 && cursor.seq >= seq)) this.#fail(`table ${id}: rows out of order`);

@@ -220,13 +220,14 @@ export class SingleRun {
     if (seq > model.acknowledgedSeq) this.auditor.states.add('unacknowledged commits kept');
     model.cut(seq);
     for (;;) {
+      const nowMs = this.machine.wallMs;
       const rows = await this.#call('read', () => this.#db.scan().nextBatch(1000));
       if (rows === 'died') return false;
       if ('error' in rows) {
         this.#expect(rows.error, ['unavailable'], 'scan after opening');
         continue;
       }
-      this.#checkRows(rows.value, seq, this.machine.wallMs, {}, 'content after opening');
+      this.#checkRows(rows.value, seq, nowMs, {}, 'content after opening');
       return true;
     }
   }
@@ -410,7 +411,8 @@ export class SingleRun {
         const location = { store: this.store.connect(process), path: '' };
         const reader = known ?? (await openReader(location, { ...this.#readerOptions, clock }));
         if (known !== undefined) await known.refresh();
-        return { reader, rows: await reader.scan().nextBatch(1000), nowMs: this.#readerMachine.wallMs };
+        const nowMs = this.#readerMachine.wallMs;
+        return { reader, nowMs, rows: await reader.scan().nextBatch(1000) };
       },
       process,
     );
