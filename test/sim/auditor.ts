@@ -35,8 +35,8 @@ export class Auditor {
   /** Every object the log ever had, also those that were collected. */
   readonly wal = new Map<number, WalFacts>();
   newest: LoadedManifest | undefined;
-  /** Epochs with who claimed them: the first manifest that has it. */
-  readonly claims = new Map<number, number>();
+  /** Latest epoch that each process has claimed, by its name. */
+  readonly claims = new Map<string, number>();
   /** A log is written, so nothing may be in tables that was not in it. */
   readonly hasLog: boolean;
   /** Collectors delete and re-created ids may appear: the rules about holes do not hold. */
@@ -84,7 +84,8 @@ export class Auditor {
       return;
     }
     if (this.newest !== undefined && id !== this.newest.id + 1) this.#fail(`manifest ${id} follows ${this.newest.id}`);
-    if (!this.claims.has(manifest.writerEpoch)) this.claims.set(manifest.writerEpoch, id);
+    const owner = loaded.seal?.owner?.hostPid;
+    if (owner !== undefined) this.claims.set(owner, manifest.writerEpoch);
     if (this.newest !== undefined) this.#follows(this.newest.manifest, manifest, id);
     this.newest = loaded;
     for (const view of manifest.l0) this.#table(view, manifest);

@@ -11,11 +11,12 @@ import type { CrashPoint } from './machine.ts';
 import { makeScript, type Script } from './script.ts';
 import { shrink } from './shrink.ts';
 import { SingleRun } from './single.ts';
+import { WritersRun } from './writers.ts';
 
-const MODES = ['random', 'exhaustive'] as const;
+const MODES = ['random', 'exhaustive', 'writers'] as const;
 type Mode = (typeof MODES)[number];
 
-const DEFAULT_RUNS: Record<Mode, number> = { random: 10_000, exhaustive: 1 };
+const DEFAULT_RUNS: Record<Mode, number> = { random: 10_000, exhaustive: 1, writers: 3000 };
 const MAX_FAILURES = 5;
 /** So few runs cannot be expected to meet every fault. */
 const RUNS_FOR_ALL_FAULTS = 500;
@@ -83,7 +84,10 @@ export async function main(args: string[]): Promise<number> {
 
 function run(options: Options): Promise<number> {
   if (options.script !== undefined) return replay(JSON.parse(readFileSync(options.script, 'utf8')));
-  if (options.seed !== undefined) return replay(makeScript(options.seed));
+  if (options.seed !== undefined) {
+    const isWriters = options.modes.length === 1 && options.modes[0] === 'writers';
+    return show(isWriters ? new WritersRun(options.seed, true) : new SingleRun(makeScript(options.seed), true));
+  }
   // Stacks of errors cost a tenth of the time; a replay has them.
   Error.stackTraceLimit = 0;
   return runModes(options);
@@ -91,7 +95,10 @@ function run(options: Options): Promise<number> {
 
 async function replay(what: Script | { script: Script | string; crashPoints: CrashPoint[] }): Promise<number> {
   const { script, crashPoints } = 'script' in what ? what : { script: what, crashPoints: [] };
-  const run = new SingleRun(typeof script === 'string' ? exhaustiveScript(script) : script, true, crashPoints);
+  return show(new SingleRun(typeof script === 'string' ? exhaustiveScript(script) : script, true, crashPoints));
+}
+
+async function show(run: SingleRun | WritersRun): Promise<number> {
   const { lines, failure, traceHash } = await run.run();
   process.stdout.write(`${(lines as string[]).join('\n')}\n`);
   process.stdout.write(`trace ${traceHash}\n${failure === undefined ? 'all right' : `FAILED ${failure}`}\n`);
@@ -104,6 +111,7 @@ async function runModes(options: Options): Promise<number> {
   const session = new Session();
   for (const mode of options.modes) {
     if (mode === 'random') await runRandom(session, options);
+    else if (mode === 'writers') await runWriters(session, options);
     else await runAllExhaustively(session);
   }
   return session.finish();
@@ -127,6 +135,19 @@ async function runRandom(session: Session, { from, runs, minutes }: Options): Pr
   const missing = covered.missing(ALL_FAULTS);
   if (covered.runs >= RUNS_FOR_ALL_FAULTS && missing.length > 0)
     session.failed(`faults that never fired: ${missing.join(', ')}`);
+}
+
+async function runWriters(session: Session, { from, runs, minutes }: Options): Promise<void> {
+  const end = from + (runs ?? (minutes === undefined ? DEFAULT_RUNS.writers : Number.POSITIVE_INFINITY));
+  for (let seed = from; seed < end; seed++) {
+    if (minutes !== undefined && session.seconds > minutes * 60) break;
+    const result = await new WritersRun(seed).run();
+    session.coverage.add(result);
+    session.progress(`writers, seed ${seed}`);
+    if (result.failure === undefined) continue;
+    session.failed(`writers, seed ${seed}: ${result.failure}\n  npm run sim -- --mode writers --seed ${seed}`);
+    if (session.failures >= MAX_FAILURES) return;
+  }
 }
 
 async function runAllExhaustively(session: Session): Promise<void> {

@@ -69,6 +69,8 @@ const IN_STORM: Record<StormKind, readonly FaultKind[]> = {
 export class Faults {
   rates: FaultRates;
   enabled = true;
+  /** Rates concern only these operations. */
+  only: readonly Op[] | undefined;
   readonly fired = new Map<string, number>();
   /** Times a list lied about what exists; an opening may then refuse to go on. */
   lies = 0;
@@ -120,6 +122,7 @@ export class Faults {
       const kinds = IN_STORM[this.#storm.kind];
       return kinds[nextInt(this.#random, kinds.length)];
     }
+    if (this.only !== undefined && !this.only.includes(op)) return undefined;
     let x = -1;
     for (const kind of FAULT_KINDS) {
       const rate = this.rates[kind];

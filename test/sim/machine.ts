@@ -14,6 +14,7 @@ export class Machine {
   readonly #world: World;
   #wallOffsetMs = 0;
   #suspendedMs = 0;
+  #frozenMs = 0;
   #frozenUntilMs = 0;
   #incarnations = 0;
 
@@ -34,6 +35,12 @@ export class Machine {
     return this.#world.nowMs - this.#suspendedMs;
   }
 
+  /** Time in which this machine was running. */
+  get runningMs(): number {
+    const { nowMs } = this.#world;
+    return nowMs - this.#frozenMs + Math.max(0, this.#frozenUntilMs - nowMs);
+  }
+
   /** True time at which the monotonic clock will show `monotonicMs`, if nothing suspends it before. */
   trueTimeOf(monotonicMs: number): number {
     return monotonicMs + this.#suspendedMs;
@@ -49,7 +56,9 @@ export class Machine {
     this.#world.trace(`${this.name} ${kind} ${ms}`);
     const now = this.#world.nowMs;
     const until = Math.max(this.#frozenUntilMs, now + ms);
-    if (kind === 'suspend') this.#suspendedMs += until - Math.max(now, this.#frozenUntilMs);
+    const added = until - Math.max(now, this.#frozenUntilMs);
+    this.#frozenMs += added;
+    if (kind === 'suspend') this.#suspendedMs += added;
     this.#frozenUntilMs = until;
   }
 
@@ -132,8 +141,12 @@ export class Process {
     });
   }
 
-  sleep(ms: number): Promise<void> {
-    return new Promise((resolve) => this.at(this.machine.world.nowMs + ms, resolve));
+  /** Ends early if the process dies. */
+  sleepOrDie(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.at(this.machine.world.nowMs + ms, resolve);
+      this.died.then(resolve);
+    });
   }
 }
 

@@ -5,7 +5,7 @@
  * not applied, batches whole; reads are right per key and per snapshot; no call outlives its deadline; only errors of this
  * package appear, and only where a fault can have caused them; a lone writer is never fenced.
  */
-import { type DbError, isDbError } from '../../src/common/errors.ts';
+import type { DbError } from '../../src/common/errors.ts';
 import { SILENT_LOGGER } from '../../src/common/logger.ts';
 import { SeededRandom } from '../../src/common/random.ts';
 import type { Db } from '../../src/db/db.ts';
@@ -14,43 +14,18 @@ import type { DbReader } from '../../src/db/reader.ts';
 import type { ScanIterator } from '../../src/db/scan-iterator.ts';
 import type { Snapshot } from '../../src/db/snapshot.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
-import type { MergeOperator } from '../../src/lsm/merge-operator.ts';
 import type { ScanRow } from '../../src/lsm/visible-rows.ts';
 import { open, openReader } from '../../src/open.ts';
 import { Auditor } from './auditor.ts';
+import { CONCAT, call, type Outcome, text } from './calls.ts';
 import { Faults } from './faults.ts';
 import { type CrashPoint, Machine, type Process } from './machine.ts';
-import { type Commit, Model, type RowOp, SEPARATOR } from './model.ts';
+import { type Commit, Model, type RowOp } from './model.ts';
 import type { Script, Step } from './script.ts';
 import { SimStore } from './sim-store.ts';
 import { describe, World } from './world.ts';
 
-const encoder = new TextEncoder();
-const separator = encoder.encode(SEPARATOR);
-
-/** Appends; associative. */
-export const CONCAT: MergeOperator = {
-  merge: (_key, existing, operand) =>
-    existing === undefined ? operand.slice() : Buffer.concat([existing, separator, operand]),
-};
-
-export function text(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
-}
-
-/** Time limits of calls, virtual, beyond which they hang: the engine's own deadlines and how many of them follow each other. */
-const CALL_MS = 60_000;
-const LIMITS_MS = {
-  write: CALL_MS + 1000,
-  flush: CALL_MS + 1000,
-  close: 11_000,
-  read: 8 * CALL_MS,
-  open: 40 * CALL_MS,
-};
-const GRACE_MS = 1000;
 const OPEN_ATTEMPTS = 4;
-
-type Outcome<T> = { value: T } | { error: DbError } | 'died';
 
 export interface RunResult {
   failure: string | undefined;
@@ -435,34 +410,8 @@ export class SingleRun {
 
   // ---- calls and their judgement
 
-  /** A call with its deadline, on a process that may die meanwhile. */
-  #call<T>(kind: keyof typeof LIMITS_MS, start: () => Promise<T>, process = this.#process): Promise<Outcome<T>> {
-    const { machine } = process;
-    const limitMs = LIMITS_MS[kind];
-    const dueMs = machine.monotonicMs + limitMs;
-    return new Promise((resolve) => {
-      let settled = false;
-      const settle = (outcome: Outcome<T>) => {
-        settled = true;
-        resolve(outcome);
-      };
-      process.died.then(() => settle('died'));
-      // A machine that was frozen gets a second before it is judged.
-      const check = (isLast: boolean) =>
-        process.at(machine.trueTimeOf(dueMs) + (isLast ? GRACE_MS : 0), () => {
-          if (settled) return;
-          if (isLast) this.world.fail(`HANGS: ${kind} has not ended after ${limitMs} ms`);
-          else check(machine.monotonicMs >= dueMs);
-        });
-      check(false);
-      start().then(
-        (value) => settle({ value }),
-        (error: unknown) => {
-          if (!isDbError(error)) this.world.fail(`UNTYPED: ${kind} rejects with ${describe(error)}`, error);
-          else settle({ error });
-        },
-      );
-    });
+  #call<T>(kind: Parameters<typeof call>[1], start: () => Promise<T>, process = this.#process): Promise<Outcome<T>> {
+    return call(process, kind, start);
   }
 
   /** Fails the run unless the error is of one of these kinds and a fault can have caused it. */
