@@ -15,6 +15,10 @@ export default defineConfig({
           testTimeout: 60_000,
         },
       },
+      // The simulator: long computations, one after the other.
+      {
+        test: { name: 'sim', include: ['test/sim/**/*.test.ts'], testTimeout: 300_000, fileParallelism: false },
+      },
       {
         test: {
           name: 'slow',

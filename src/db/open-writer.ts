@@ -15,13 +15,7 @@
  * - damage, holes and witnesses are judged only against a manifest listed after they were seen.
  */
 import { assertThat } from '../common/assert.ts';
-import {
-  type CorruptionError,
-  FencedError,
-  IncompatibleError,
-  InvalidArgumentError,
-  UnavailableError,
-} from '../common/errors.ts';
+import { type CorruptionError, IncompatibleError, InvalidArgumentError, UnavailableError } from '../common/errors.ts';
 import { makeUlid } from '../common/ulid.ts';
 import { loadCodec } from '../format/codecs.ts';
 import { type Manifest, NO_TICK } from '../format/manifest-types.ts';
@@ -390,9 +384,10 @@ class Opening {
   async #assertOwner(claimed: LoadedManifest, ids: readonly number[]): Promise<void> {
     const newest = ids[ids.length - 1];
     if (newest === undefined) {
-      throw new FencedError(
-        'WRITER_FENCED',
-        `${this.#where()}: our claim, manifest ${claimed.id}, is gone; another writer works here.`,
+      // Whoever takes over leaves a newer manifest, and no collector deletes the newest: this list is wrong.
+      throw new UnavailableError(
+        'STORE_DOWN',
+        `${this.#where()}: the list of the manifests shows neither our claim, manifest ${claimed.id}, nor a newer one.`,
       );
     }
     assertThat(newest >= claimed.id, 'a list from our claim on begins with it');

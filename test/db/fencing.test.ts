@@ -552,6 +552,44 @@ describe('a writer that slept', () => {
   });
 });
 
+describe('an opening without a rival', () => {
+  it('is not called fenced because a list does not show its own claim', async () => {
+    const world = new World();
+    await world.writeAndCrash(['k']);
+    const gate = new Gate(world.store);
+    const { arrived, release } = gate.hold(/^wal\//, 'after');
+    const opening = rejection(world.opening(A, new Line(gate, world.clock)));
+    await world.run(arrived);
+    // So late that it looks at its epoch again.
+    world.clock.jumpWallMs(3_600_000);
+    world.faults.add({ action: 'empty', op: 'list', path: 'manifest/' });
+    release();
+    expect(await world.run(opening)).toMatchObject({ kind: 'unavailable' });
+    world.faults.clear();
+    expect(await rowsOf(world, await world.open())).toEqual(['k=value of k']);
+  });
+
+  it('writes tables although one of a dead process lies beyond the time of its clock', async () => {
+    const world = new World();
+    const first = await world.connect();
+    await world.run(first.db.put('a', '1'));
+    await world.run(first.db.flush({ type: 'memtable' }));
+    world.clock.jumpWallMs(-3_600_000);
+    for (const [i, value] of ['2', '3'].entries()) {
+      // Dies when its table is stored and before a manifest names it, the second time behind the same manifest.
+      const { db, line } = await world.connect();
+      await world.run(db.put('a', value));
+      line.cutAt(line.requests.length + 1, 'after');
+      db.flush({ type: 'memtable' }).catch(() => undefined);
+      await world.clock.advance(1000);
+      expect(await world.paths('compacted/')).toHaveLength(2 + i);
+    }
+    const db = await world.open();
+    await world.run(db.flush({ type: 'memtable' }));
+    expect(await rowsOf(world, db)).toEqual(['a=3']);
+  });
+});
+
 describe('requests that land late', () => {
   it('at a slot below the replay point are ignored', async () => {
     const world = new World();
