@@ -369,7 +369,7 @@ inline adopt() {
 }
 
 #ifdef LIST_KEEPS_BASE
-#define adoptIfConfirming() skip
+#define adoptIfConfirming() baseAt[p] = present
 #else
 #define adoptIfConfirming() adopt()
 #endif
