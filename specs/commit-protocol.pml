@@ -24,9 +24,15 @@
 #define WRITES 1       /* rows that one writer may write */
 #endif
 #ifndef FIRST_WRITES
-#define FIRST_WRITES WRITES   /* rows of writer 0, at most WRITES */
+#define FIRST_WRITES WRITES   /* of writer 0 */
 #endif
-#define mayWrite(p) (wrote[p] < WRITES && (p > 0 || wrote[0] < FIRST_WRITES))
+#ifndef OTHER_WRITES
+#define OTHER_WRITES WRITES   /* of each other one */
+#endif
+#define mayWrite(p) (p == 0 && wrote[p] < FIRST_WRITES || p > 0 && wrote[p] < OTHER_WRITES)
+#ifndef COMMITTERS
+#define COMMITTERS 0   /* the first writer that may commit */
+#endif
 #ifndef LOSSES
 #define LOSSES true    /* whether answers get lost */
 #endif
@@ -701,7 +707,7 @@ end:
 
   /* -- rows into tables */
 
-  :: d_step { at[p] == SERVE && hasToCommit(p) && base[p] < MANIFESTS -> commit() }
+  :: d_step { at[p] == SERVE && p >= COMMITTERS && hasToCommit(p) && base[p] < MANIFESTS -> commit() }
 
   :: d_step { at[p] == COMMIT_SENT && (answer[p] == REFUSED || isApplied(p) && isBelowBoundaryAtCommit(put[p].id)) -> listAndCommit() }
   :: d_step { at[p] == COMMIT_SENT && isApplied(p) && !isBelowBoundaryAtCommit(put[p].id) && COMMIT_MAY_COUNT -> inUse(); flushed() }

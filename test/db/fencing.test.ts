@@ -663,3 +663,29 @@ describe('completions out of order', () => {
     expect(rows.map((r) => r.slice(0, 5))).toEqual(['k0=AA', 'k1=BB', 'k2=CC', 'k3=DD']);
   });
 });
+
+describe('an opening that stalls behind its fence', () => {
+  it('is told of the takeover, not of damage, when what it passed was collected meanwhile', async () => {
+    const world = new World();
+    const { db: a } = await world.connect(A);
+    await world.run(a.put('k', 'a1'));
+    const gate = new Gate(world.store);
+    const held = gate.hold(/^manifest/, 'after');
+    const opening = rejection(world.opening(B, new Line(gate, world.clock)));
+    await world.clock.settle();
+    await held.arrived;
+    // Between the claim and the fence the old owner adds an object, which the fence passes.
+    await world.run(a.put('k', 'a2'));
+    const fence = gate.hold(/^wal/, 'after', 1);
+    held.release();
+    await world.clock.settle();
+    await fence.arrived;
+    const c = await world.open({ owner: 'host-c:3' });
+    await world.run(c.put('k', 'c1'));
+    await world.run(c.flush({ type: 'memtable' }));
+    await collect(world);
+    fence.release();
+    expect(await world.run(opening)).toMatchObject({ name: 'FencedError' });
+    expect(text(await world.run(c.get('k')))).toBe('c1');
+  });
+});
