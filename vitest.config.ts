@@ -17,6 +17,10 @@ export default defineConfig({
         },
       },
       { test: { name: 'fuzz', include: ['test/fuzz/**/*.test.ts'], testTimeout: 120_000 } },
+      // The simulator: long computations, one after the other.
+      {
+        test: { name: 'sim', include: ['test/sim/**/*.test.ts'], testTimeout: 300_000, fileParallelism: false },
+      },
       {
         test: {
           name: 'slow',

@@ -46,7 +46,11 @@ export function ulidFromBytes(bytes: Uint8Array): Ulid {
   return ulidFromHalves(view.getBigUint64(0), view.getBigUint64(8));
 }
 
-/** A new ULID of `timeMs`; if `after` is given and not older, the least ULID greater than it. */
+/**
+ * A new ULID of `timeMs`; if `after` is given and not older, one shortly above it. Not the very next: after a clock went back,
+ * two processes that start from the same `after` would draw the same name, one of them perhaps for an object that is on its
+ * way since the other died. A step of 48 random bits moves the time in the name by a millisecond in 2^32 of them.
+ */
 export function makeUlid(timeMs: number, random: Random, after?: Ulid): Ulid {
   const bits = new Uint8Array(10);
   random.fill(bits);
@@ -55,6 +59,7 @@ export function makeUlid(timeMs: number, random: Random, after?: Ulid): Ulid {
   const fresh = ulidFromHalves((time << 16n) | BigInt(view.getUint16(0)), view.getBigUint64(2));
   if (after === undefined || fresh > after) return fresh;
   const { high, low } = ulidToHalves(after);
-  const next = (high << 64n) + low + 1n;
+  const step = 1n + ((BigInt(view.getUint16(4)) << 32n) | BigInt(view.getUint32(6)));
+  const next = (high << 64n) + low + step;
   return ulidFromHalves(next >> 64n, next);
 }

@@ -17,7 +17,6 @@
 import { assertThat } from '../common/assert.ts';
 import {
   type CorruptionError,
-  FencedError,
   IncompatibleError,
   InvalidArgumentError,
   isCorruption,
@@ -379,7 +378,10 @@ class Opening {
   async #verifyPassed(to: number, claimed: LoadedManifest): Promise<void> {
     await this.#wal.extend(to);
     const verdict = this.#wal.verdict(claimed);
-    if (verdict !== undefined) throw verdict;
+    if (verdict === undefined) return;
+    // What is missing may have been collected after another takeover: judged only by manifests listed after it was seen.
+    await this.#assertOwner(claimed, await listManifestIds(this.#stores.main, claimed.id));
+    throw verdict;
   }
 
   /** An opening that took long looks at the epoch once more before it serves anything. */
@@ -393,9 +395,10 @@ class Opening {
   async #assertOwner(claimed: LoadedManifest, ids: readonly number[]): Promise<void> {
     const newest = ids[ids.length - 1];
     if (newest === undefined) {
-      throw new FencedError(
-        'WRITER_FENCED',
-        `${this.#where()}: our claim, manifest ${claimed.id}, is gone; another writer works here.`,
+      // Whoever takes over leaves a newer manifest, and no collector deletes the newest: this list is wrong.
+      throw new UnavailableError(
+        'STORE_DOWN',
+        `${this.#where()}: the list of the manifests shows neither our claim, manifest ${claimed.id}, nor a newer one.`,
       );
     }
     assertThat(newest >= claimed.id, 'a list from our claim on begins with it');

@@ -24,11 +24,13 @@ export class EpochGuard {
   readonly #clock: Clock;
   readonly #latestStoreTimeMs: () => number | undefined;
   #confirmed: Stamp;
+  #listed: Stamp;
 
   constructor(clock: Clock, latestStoreTimeMs: () => number | undefined) {
     this.#clock = clock;
     this.#latestStoreTimeMs = latestStoreTimeMs;
     this.#confirmed = this.stamp();
+    this.#listed = this.#confirmed;
   }
 
   /** Now. Taken before a request is sent. */
@@ -43,6 +45,20 @@ export class EpochGuard {
   /** The epoch was ours when `stamp` was taken. The younger one of two confirmations counts. */
   confirm(stamp: Stamp): void {
     if (this.ageMs(stamp) <= this.ageMs(this.#confirmed)) this.#confirmed = stamp;
+  }
+
+  /** The same by a LIST whose newest manifest is now in use. */
+  confirmListed(stamp: Stamp): void {
+    this.confirm(stamp);
+    if (this.ageMs(stamp) <= this.ageMs(this.#listed)) this.#listed = stamp;
+  }
+
+  /**
+   * Whether the manifest in use was shown as the newest recently enough for its successor's id not to be a collected one. A WAL
+   * PUT says nothing about it: other roles write manifests under our epoch.
+   */
+  isListRecent(): boolean {
+    return this.ageMs(this.#listed) <= FENCE_VALIDITY_MS;
   }
 
   /** Whether the last confirmation is recent enough now that an answer has come. */

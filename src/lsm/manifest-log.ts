@@ -96,7 +96,7 @@ export class ManifestLog {
   }
 
   async #commitNow(change: ManifestChange, options: CommitOptions): Promise<void> {
-    const { store, guard, author, epoch } = this.#options;
+    const { store, author, epoch } = this.#options;
     for (;;) {
       await this.#settlePending();
       const base = this.#current;
@@ -124,11 +124,24 @@ export class ManifestLog {
         this.#pending = { id, sealed, manifest: next };
         throw outcomeUnknown(store, id, answer.cause);
       }
-      if (await this.#isVoid(id)) continue;
-      this.#adopt(loadManifest(id, sealed.bytes));
-      if (!guard.isValid()) await this.#refreshNow();
-      return;
+      // Otherwise the change is made again on top of what is newest, unless that has it.
+      if (await this.#takeOwn(id, sealed)) return;
     }
+  }
+
+  /**
+   * Takes a manifest of ours that is stored into use, if it is the newest. It is, if the LIST that showed its predecessor as
+   * the newest is recent enough; else only a LIST tells. Until then nothing may rest on it: in an id that a collector had
+   * deleted it does not count, whoever wrote the newer ones.
+   */
+  async #takeOwn(id: number, sealed: SealedManifest): Promise<boolean> {
+    if (await this.#isVoid(id)) return false;
+    if (this.#options.guard.isListRecent()) {
+      this.#adopt(loadManifest(id, sealed.bytes));
+      return true;
+    }
+    await this.#refreshNow();
+    return this.#current.id === id;
   }
 
   /** Finds out what became of a manifest whose PUT had no answer. */
@@ -144,12 +157,9 @@ export class ManifestLog {
     });
     if (answer.outcome === 'unknown') throw outcomeUnknown(store, id, answer.cause);
     this.#pending = undefined;
-    if (answer.outcome === 'applied' && !(await this.#isVoid(id))) {
-      this.#adopt(loadManifest(id, sealed.bytes));
-      return;
-    }
+    if (answer.outcome === 'applied') await this.#takeOwn(id, sealed);
     // Refused after an unanswered attempt: another's manifest, or ours when the store keeps no proof. Its bytes decide.
-    await this.#takeNewer(id);
+    else await this.#takeNewer(id);
   }
 
   /** A manifest in an id that a collector had already deleted does not count. */
@@ -193,7 +203,7 @@ export class ManifestLog {
         if (loaded === undefined) continue;
         this.#adopt(loaded);
       }
-      guard.confirm(stamp);
+      guard.confirmListed(stamp);
       return;
     }
   }

@@ -199,9 +199,13 @@ class RetryingStore implements ObjectStore {
       const putId = head.metadata[PUT_ID_METADATA];
       if (putId !== undefined) return putId === options.putId ? ours : others;
       if (bytes.length === 0 || head.size !== bytes.length) return others;
-      const found = await call.run(bytes.length, (signal) => this.#checkedGet(path, { signal }));
-      if (found === undefined || Buffer.compare(found.bytes, bytes) !== 0) return others;
-      return { ...ours, etag: found.etag };
+      // Bytes that differ may have been damaged on the way; that is looked at once more, because it would end a writer.
+      for (let look = 1; look <= 2; look++) {
+        const found = await call.run(bytes.length, (signal) => this.#checkedGet(path, { signal }));
+        if (found === undefined) return others;
+        if (Buffer.compare(found.bytes, bytes) === 0) return { ...ours, etag: found.etag };
+      }
+      return others;
     } catch (cause) {
       return { outcome: 'unknown', cause };
     }

@@ -552,6 +552,44 @@ describe('a writer that slept', () => {
   });
 });
 
+describe('an opening without a rival', () => {
+  it('is not called fenced because a list does not show its own claim', async () => {
+    const world = new World();
+    await world.writeAndCrash(['k']);
+    const gate = new Gate(world.store);
+    const { arrived, release } = gate.hold(/^wal\//, 'after');
+    const opening = rejection(world.opening(A, new Line(gate, world.clock)));
+    await world.run(arrived);
+    // So late that it looks at its epoch again.
+    world.clock.jumpWallMs(3_600_000);
+    world.faults.add({ action: 'empty', op: 'list', path: 'manifest/' });
+    release();
+    expect(await world.run(opening)).toMatchObject({ kind: 'unavailable' });
+    world.faults.clear();
+    expect(await rowsOf(world, await world.open())).toEqual(['k=value of k']);
+  });
+
+  it('writes tables although one of a dead process lies beyond the time of its clock', async () => {
+    const world = new World();
+    const first = await world.connect();
+    await world.run(first.db.put('a', '1'));
+    await world.run(first.db.flush({ type: 'memtable' }));
+    world.clock.jumpWallMs(-3_600_000);
+    for (const [i, value] of ['2', '3'].entries()) {
+      // Dies when its table is stored and before a manifest names it, the second time behind the same manifest.
+      const { db, line } = await world.connect();
+      await world.run(db.put('a', value));
+      line.cutAt(line.requests.length + 1, 'after');
+      db.flush({ type: 'memtable' }).catch(() => undefined);
+      await world.clock.advance(1000);
+      expect(await world.paths('compacted/')).toHaveLength(2 + i);
+    }
+    const db = await world.open();
+    await world.run(db.flush({ type: 'memtable' }));
+    expect(await rowsOf(world, db)).toEqual(['a=3']);
+  });
+});
+
 describe('requests that land late', () => {
   it('at a slot below the replay point are ignored', async () => {
     const world = new World();
@@ -623,5 +661,31 @@ describe('completions out of order', () => {
     line.cut();
     const rows = await rowsOf(world, await world.open());
     expect(rows.map((r) => r.slice(0, 5))).toEqual(['k0=AA', 'k1=BB', 'k2=CC', 'k3=DD']);
+  });
+});
+
+describe('an opening that stalls behind its fence', () => {
+  it('is told of the takeover, not of damage, when what it passed was collected meanwhile', async () => {
+    const world = new World();
+    const { db: a } = await world.connect(A);
+    await world.run(a.put('k', 'a1'));
+    const gate = new Gate(world.store);
+    const held = gate.hold(/^manifest/, 'after');
+    const opening = rejection(world.opening(B, new Line(gate, world.clock)));
+    await world.clock.settle();
+    await held.arrived;
+    // Between the claim and the fence the old owner adds an object, which the fence passes.
+    await world.run(a.put('k', 'a2'));
+    const fence = gate.hold(/^wal/, 'after', 1);
+    held.release();
+    await world.clock.settle();
+    await fence.arrived;
+    const c = await world.open({ owner: 'host-c:3' });
+    await world.run(c.put('k', 'c1'));
+    await world.run(c.flush({ type: 'memtable' }));
+    await collect(world);
+    fence.release();
+    expect(await world.run(opening)).toMatchObject({ name: 'FencedError' });
+    expect(text(await world.run(c.get('k')))).toBe('c1');
   });
 });

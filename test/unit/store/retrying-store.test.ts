@@ -329,6 +329,16 @@ describe('puts', () => {
     }
   });
 
+  it('without metadata a byte that was damaged on the way does not make it another’s', async () => {
+    const { faulty, over, run } = setUp([
+      { op: 'put', action: 'apply-then-drop', nth: 1 },
+      { op: 'get', action: 'flip', nth: 1 },
+    ]);
+    const result = await run(over(withoutMetadata(faulty)).put('wal/1', BODY, CREATE));
+    expect(faulty.fired()).toEqual({ 'apply-then-drop': 1, flip: 1 });
+    expect(result).toMatchObject({ outcome: 'applied', attempt: 'earlier' });
+  });
+
   it('an object that is gone again proves nothing', async () => {
     const { memory, over, run } = setUp();
     let attempts = 0;

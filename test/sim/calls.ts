@@ -1,0 +1,66 @@
+/**
+ * Calls of the engine as the simulator makes them: every one has a time limit (virtual) beyond which it hangs, may end because
+ * its process dies, and must reject with an error of this package or not at all.
+ */
+import { type DbError, isDbError } from '../../src/common/errors.ts';
+import type { MergeOperator } from '../../src/lsm/merge-operator.ts';
+import type { Process } from './machine.ts';
+import { SEPARATOR } from './model.ts';
+import { describe } from './world.ts';
+
+const separator = new TextEncoder().encode(SEPARATOR);
+
+/** Appends; associative. */
+export const CONCAT: MergeOperator = {
+  merge: (_key, existing, operand) =>
+    existing === undefined ? operand.slice() : Buffer.concat([existing, separator, operand]),
+};
+
+export function text(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+}
+
+/** The engine's own deadlines, and how many of them can follow each other. */
+const CALL_MS = 60_000;
+const LIMITS_MS = {
+  write: CALL_MS + 1000,
+  flush: CALL_MS + 1000,
+  close: 11_000,
+  read: 8 * CALL_MS,
+  open: 40 * CALL_MS,
+};
+const GRACE_MS = 1000;
+
+export type Outcome<T> = { value: T } | { error: DbError } | 'died';
+
+export function call<T>(process: Process, kind: keyof typeof LIMITS_MS, start: () => Promise<T>): Promise<Outcome<T>> {
+  const { machine } = process;
+  const { world } = machine;
+  const limitMs = LIMITS_MS[kind];
+  // A machine that is frozen does not hang: only time in which it runs counts.
+  const dueMs = machine.runningMs + limitMs;
+  return new Promise((resolve) => {
+    let settled = false;
+    const settle = (outcome: Outcome<T>) => {
+      settled = true;
+      resolve(outcome);
+    };
+    process.died.then(() => settle('died'));
+    const check = () => {
+      const leftMs = dueMs - machine.runningMs;
+      process.at(world.nowMs + Math.max(leftMs, GRACE_MS), () => {
+        if (settled) return;
+        if (machine.runningMs < dueMs + GRACE_MS / 2) check();
+        else world.fail(`HANGS: ${kind} of ${process.name} has not ended after ${limitMs} ms`);
+      });
+    };
+    check();
+    start().then(
+      (value) => settle({ value }),
+      (error: unknown) => {
+        if (!isDbError(error)) world.fail(`UNTYPED: ${kind} rejects with ${describe(error)}`, error);
+        else settle({ error });
+      },
+    );
+  });
+}

@@ -1,0 +1,136 @@
+/**
+ * What goes wrong between a process and the store, by chance from a seed. Rates are per call; storms are stretches of time in
+ * which every call suffers. What fired is counted, because a fault that never fires tests nothing.
+ *
+ * Two limits keep the faults within what the engine promises to survive: bytes are not flipped or cut twice in a row at one
+ * path (a second look must help), and lists lie only once in a row for one prefix.
+ */
+import { nextFloat, nextInt, type Random } from '../../src/common/random.ts';
+
+export type Op = 'get' | 'head' | 'put' | 'list' | 'delete';
+
+/**
+ * `refused-connection`: nothing arrives. `throttle`: 503 with or without a time to wait. `conflict`: 409, in flight.
+ * `error-500`: no word about whether it was applied. `lost-answer`: applied, the connection breaks. `stall`: applied or not,
+ * never answered. `late-answer`: answered after the client's patience. `late-put`: no answer, applied much later. `double-put`:
+ * applied, and once more later. Of reads: `short-body`, `flip` (one bit on the wire). Of lists: `list-stale` (as it was a
+ * while ago), `list-cut` (breaks off), `list-empty`, `list-unordered`.
+ */
+export const FAULT_KINDS = [
+  'refused-connection',
+  'throttle',
+  'conflict',
+  'error-500',
+  'lost-answer',
+  'stall',
+  'late-answer',
+  'late-put',
+  'double-put',
+  'short-body',
+  'flip',
+  'list-stale',
+  'list-cut',
+  'list-empty',
+  'list-unordered',
+] as const;
+export type FaultKind = (typeof FAULT_KINDS)[number];
+export type FaultRates = Partial<Record<FaultKind, number>>;
+
+const OPS: Record<FaultKind, readonly Op[]> = {
+  'refused-connection': ['get', 'head', 'put', 'list', 'delete'],
+  throttle: ['get', 'head', 'put', 'list', 'delete'],
+  conflict: ['put'],
+  'error-500': ['get', 'head', 'put', 'list', 'delete'],
+  'lost-answer': ['get', 'head', 'put', 'list', 'delete'],
+  stall: ['get', 'head', 'put', 'list', 'delete'],
+  'late-answer': ['get', 'head', 'put', 'list', 'delete'],
+  'late-put': ['put'],
+  'double-put': ['put'],
+  'short-body': ['get'],
+  flip: ['get'],
+  'list-stale': ['list'],
+  'list-cut': ['list'],
+  'list-empty': ['list'],
+  'list-unordered': ['list'],
+};
+
+/** Faults after which the second look must be a true one. */
+const NOT_TWICE: ReadonlySet<FaultKind> = new Set(['short-body', 'flip', 'list-stale', 'list-empty', 'list-unordered']);
+
+export type StormKind = 'outage' | 'storm-5xx' | 'storm-throttle';
+export const STORM_KINDS: readonly StormKind[] = ['outage', 'storm-5xx', 'storm-throttle'];
+
+const IN_STORM: Record<StormKind, readonly FaultKind[]> = {
+  outage: ['refused-connection', 'refused-connection', 'stall'],
+  'storm-5xx': ['error-500', 'refused-connection'],
+  'storm-throttle': ['throttle'],
+};
+
+export class Faults {
+  rates: FaultRates;
+  enabled = true;
+  /** Rates concern only these operations. */
+  only: readonly Op[] | undefined;
+  readonly fired = new Map<string, number>();
+  /** Times a list lied about what exists; an opening may then refuse to go on. */
+  lies = 0;
+  readonly #random: Random;
+  #storm: { kind: StormKind; untilMs: number } | undefined;
+  readonly #lastAt = new Map<string, FaultKind>();
+
+  constructor(random: Random, rates: FaultRates = {}) {
+    this.#random = random;
+    this.rates = rates;
+  }
+
+  storm(kind: StormKind, untilMs: number): void {
+    this.#storm = { kind, untilMs };
+    this.count(kind);
+  }
+
+  inStorm(nowMs: number): boolean {
+    return this.#storm !== undefined && nowMs < this.#storm.untilMs;
+  }
+
+  /** No more faults. */
+  stop(): void {
+    this.enabled = false;
+    this.#storm = undefined;
+  }
+
+  count(kind: string): void {
+    this.fired.set(kind, (this.fired.get(kind) ?? 0) + 1);
+  }
+
+  pick(op: Op, path: string, nowMs: number): FaultKind | undefined {
+    // What the probe of a new store concludes is another matter.
+    if (!this.enabled || path.startsWith('shale/probe/')) return undefined;
+    const kind = this.#draw(op, nowMs);
+    const place = `${op} ${path}`;
+    if (kind === undefined || (NOT_TWICE.has(kind) && this.#lastAt.has(place))) {
+      this.#lastAt.delete(place);
+      return undefined;
+    }
+    if (NOT_TWICE.has(kind)) this.#lastAt.set(place, kind);
+    if (kind === 'list-empty' || kind === 'list-stale') this.lies++;
+    this.count(kind);
+    return kind;
+  }
+
+  #draw(op: Op, nowMs: number): FaultKind | undefined {
+    if (this.#storm !== undefined && nowMs < this.#storm.untilMs) {
+      const kinds = IN_STORM[this.#storm.kind];
+      return kinds[nextInt(this.#random, kinds.length)];
+    }
+    if (this.only !== undefined && !this.only.includes(op)) return undefined;
+    let x = -1;
+    for (const kind of FAULT_KINDS) {
+      const rate = this.rates[kind];
+      if (rate === undefined || rate === 0 || !OPS[kind].includes(op)) continue;
+      if (x < 0) x = nextFloat(this.#random);
+      if (x < rate) return kind;
+      x -= rate;
+    }
+    return undefined;
+  }
+}

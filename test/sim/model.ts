@@ -1,0 +1,135 @@
+/**
+ * What the database must contain: every commit in order, and for each key its versions. Sequence numbers count commits from 1,
+ * so a sequence number is a prefix of the commit order.
+ *
+ * Time to live is judged with tolerance: a row whose expiry lies between the reader's time and the latest time any clock has
+ * shown may be seen or not (a clock can jump back; a flush judges expiry once for all).
+ */
+export interface RowOp {
+  kind: 'put' | 'delete' | 'merge';
+  key: string;
+  value: string;
+  /** From the commit on. */
+  ttlMs?: number;
+}
+
+interface Version {
+  seq: number;
+  kind: RowOp['kind'];
+  value: string;
+  expireMs: number;
+}
+
+export interface Commit {
+  seq: number;
+  ops: readonly RowOp[];
+  state: 'submitted' | 'acknowledged' | 'unknown' | 'not-applied';
+}
+
+export const SEPARATOR = '+';
+
+export class Model {
+  readonly commits: Commit[] = [];
+  readonly #keys = new Map<string, Version[]>();
+  /** Sequence number up to which everything was acknowledged as durable. */
+  acknowledgedSeq = 0;
+  /** Latest time of any clock. */
+  latestMs = 0;
+  #tickMs = 0;
+  readonly #ticks: number[] = [];
+
+  get lastSeq(): number {
+    return this.commits.length;
+  }
+
+  submit(ops: readonly RowOp[], nowMs: number): Commit {
+    const seq = this.commits.length + 1;
+    const commit: Commit = { seq, ops, state: 'submitted' };
+    this.commits.push(commit);
+    this.#tickMs = Math.max(this.#tickMs, nowMs);
+    this.#ticks.push(this.#tickMs);
+    this.latestMs = Math.max(this.latestMs, nowMs);
+    for (const op of ops) {
+      const versions = this.#keys.get(op.key) ?? [];
+      if (versions.length === 0) this.#keys.set(op.key, versions);
+      const expireMs = op.ttlMs === undefined ? Number.POSITIVE_INFINITY : this.#tickMs + op.ttlMs;
+      versions.push({ seq, kind: op.kind, value: op.value, expireMs });
+    }
+    return commit;
+  }
+
+  acknowledge(seq: number): void {
+    if (seq > this.acknowledgedSeq) this.acknowledgedSeq = seq;
+  }
+
+  /** A crash or a takeover: only the first `seq` commits exist. */
+  cut(seq: number): void {
+    this.commits.length = seq;
+    this.#ticks.length = seq;
+    this.#tickMs = this.#ticks[seq - 1] ?? 0;
+    for (const [key, versions] of this.#keys) {
+      while (versions.length > 0 && versions[versions.length - 1].seq > seq) versions.pop();
+      if (versions.length === 0) this.#keys.delete(key);
+    }
+    this.acknowledgedSeq = seq;
+  }
+
+  /** All values of `key` that are right at `seq` for a reader whose clock shows `nowMs`; usually one. */
+  read(key: string, seq: number, nowMs: number): (string | undefined)[] {
+    const versions = this.#keys.get(key);
+    if (versions === undefined) return [undefined];
+    let end = versions.length;
+    while (end > 0 && versions[end - 1].seq > seq) end--;
+    this.latestMs = Math.max(this.latestMs, nowMs);
+    const { latestMs } = this;
+    let isUnsure = false;
+    for (let i = end - 1; i >= 0; i--) {
+      const v = versions[i];
+      if (v.expireMs > nowMs && v.expireMs <= latestMs) isUnsure = true;
+      if (v.kind !== 'merge') break;
+    }
+    const now = fold(versions, end, nowMs);
+    return isUnsure ? unsureFolds(versions, end, nowMs, latestMs) : [now];
+  }
+
+  keys(): string[] {
+    return [...this.#keys.keys()].sort();
+  }
+}
+
+function fold(versions: readonly Version[], end: number, nowMs: number): string | undefined {
+  const operands: string[] = [];
+  for (let i = end - 1; i >= 0; i--) {
+    const v = versions[i];
+    const isLive = v.expireMs > nowMs;
+    if (v.kind === 'merge') {
+      if (isLive) operands.push(v.value);
+      continue;
+    }
+    if (v.kind === 'put' && isLive) operands.push(v.value);
+    break;
+  }
+  return operands.length === 0 ? undefined : operands.reverse().join(SEPARATOR);
+}
+
+/** Every combination of unsure versions being there or not; runs keep them few. */
+function unsureFolds(
+  versions: readonly Version[],
+  end: number,
+  nowMs: number,
+  latestMs: number,
+): (string | undefined)[] {
+  const unsure: number[] = [];
+  for (let i = end - 1; i >= 0; i--) {
+    const v = versions[i];
+    if (v.expireMs > nowMs && v.expireMs <= latestMs && unsure.length < 8) unsure.push(i);
+    if (v.kind !== 'merge') break;
+  }
+  const folds: (string | undefined)[] = [];
+  for (let mask = 0; mask < 1 << unsure.length; mask++) {
+    const gone = new Set(unsure.filter((_, bit) => (mask & (1 << bit)) !== 0));
+    const altered = versions.map((v, i) => (gone.has(i) ? { ...v, expireMs: 0 } : v));
+    folds.push(fold(altered, end, nowMs));
+  }
+  return folds;
+}

@@ -1,0 +1,148 @@
+/** What a run does: plain data drawn from a seed, so that a failing run can be shrunk step by step and replayed. */
+import { nextFloat, nextInt, SeededRandom } from '../../src/common/random.ts';
+import type { OpenOptions } from '../../src/db/options.ts';
+import { FAULT_KINDS, type FaultRates, STORM_KINDS, type StormKind } from './faults.ts';
+import type { CrashPoint, Fate } from './machine.ts';
+import type { RowOp } from './model.ts';
+import type { StoreOptions } from './sim-store.ts';
+
+export type Step =
+  | { type: 'write'; ops: RowOp[]; durable: boolean; wait: boolean; asBatch: boolean }
+  | { type: 'get'; key: string; remote: boolean }
+  | { type: 'getMany'; keys: string[] }
+  | { type: 'scan'; from: string; to: string; reverse: boolean; limit: number }
+  | { type: 'openScan'; reverse: boolean }
+  | { type: 'goOnScanning' }
+  | { type: 'snapshot' }
+  | { type: 'readSnapshot' }
+  | { type: 'dropSnapshot' }
+  | { type: 'flush'; memtable: boolean; wait: boolean }
+  | { type: 'sleep'; ms: number }
+  | { type: 'reopen' }
+  /** Now, or as the process sends its nth store call from now; `again` counts in the recoveries after it. */
+  | { type: 'crash'; at: CrashPoint | undefined; again: CrashPoint[] }
+  | { type: 'reader' }
+  | { type: 'jump'; ms: number }
+  | { type: 'freeze'; kind: 'suspend' | 'stall'; ms: number }
+  | { type: 'storm'; kind: StormKind; ms: number };
+
+export interface Script {
+  seed: number;
+  options: OpenOptions;
+  store: StoreOptions;
+  rates: FaultRates;
+  steps: Step[];
+}
+
+const KEYS = 10;
+const FATES: readonly Fate[] = ['not-applied', 'applied', 'applied-later'];
+
+/** Draws from one stream. */
+export class Draw {
+  readonly #random: SeededRandom;
+  constructor(seed: number) {
+    this.#random = new SeededRandom(seed);
+  }
+  int(bound: number): number {
+    return nextInt(this.#random, bound);
+  }
+  chance(p: number): boolean {
+    return nextFloat(this.#random) < p;
+  }
+  of<T>(values: readonly T[]): T {
+    return values[nextInt(this.#random, values.length)];
+  }
+}
+
+export function makeScript(seed: number): Script {
+  const draw = new Draw(seed);
+  const options: OpenOptions = {
+    memoryBytes: 8 * 1024 * 1024,
+    l0SstSizeBytes: draw.of([4096, 4096, 16_384]),
+    sstBlockSizeBytes: draw.of([1024, 4096]),
+    compressionCodec: draw.of(['none', 'none', 'none', 'lz4']),
+    minFilterKeys: draw.of([0, 1000]),
+    flushIntervalMs: draw.of([1, 100, 1000]),
+    minWalPutIntervalMs: draw.of([0, 0, 0, 50]),
+    walEnabled: draw.chance(0.9),
+    compatibility: draw.of(['auto', 'auto', 'slatedb-0.12', 'slatedb-0.17']),
+  };
+  const store: StoreOptions = {
+    latencyMs: draw.of([
+      [1, 20],
+      [5, 5],
+      [1, 300],
+    ] as const),
+    lateMs: draw.of([100, 5000, 3_600_000]),
+    keepsMetadata: draw.chance(0.8),
+    isKnown: draw.chance(0.95),
+  };
+  const steps: Step[] = [];
+  const count = 6 + draw.int(30);
+  const padded = draw.chance(0.3);
+  let writes = 0;
+  for (let i = 0; i < count; i++) steps.push(drawStep(draw, () => `${seed % 1000}.${++writes}`, padded));
+  return { seed, options, store, rates: drawRates(draw), steps };
+}
+
+function drawRates(draw: Draw): FaultRates {
+  const rates: FaultRates = {};
+  if (draw.chance(0.4)) return rates;
+  const kinds = 1 + draw.int(4);
+  for (let i = 0; i < kinds; i++) rates[draw.of(FAULT_KINDS)] = draw.of([0.02, 0.05, 0.1, 0.2]);
+  return rates;
+}
+
+function drawStep(draw: Draw, nextValue: () => string, padded: boolean): Step {
+  const x = draw.int(100);
+  if (x < 40) return drawWrite(draw, nextValue, padded);
+  if (x < 47) return { type: 'get', key: drawKey(draw), remote: draw.chance(0.2) };
+  if (x < 49) return { type: 'getMany', keys: Array.from({ length: 1 + draw.int(5) }, () => drawKey(draw)) };
+  if (x < 52) {
+    return { type: 'scan', from: drawKey(draw), to: drawKey(draw), reverse: draw.chance(0.5), limit: draw.int(12) };
+  }
+  if (x < 54) return { type: 'openScan', reverse: draw.chance(0.5) };
+  if (x < 56) return { type: 'goOnScanning' };
+  if (x < 58) return { type: 'snapshot' };
+  if (x < 60) return { type: 'readSnapshot' };
+  if (x < 61) return { type: 'dropSnapshot' };
+  if (x < 67) return { type: 'flush', memtable: draw.chance(0.6), wait: draw.chance(0.6) };
+  if (x < 74) return { type: 'sleep', ms: draw.of([1, 10, 50, 200, 1500, 20_000, 90_000]) };
+  if (x < 77) return { type: 'reopen' };
+  if (x < 92) return drawCrash(draw);
+  if (x < 94) return { type: 'reader' };
+  if (x < 96) return { type: 'jump', ms: draw.of([-7_200_000, -5000, -1, 500, 59_000, 3_600_000, 86_400_000]) };
+  if (x < 98)
+    return { type: 'freeze', kind: draw.of(['suspend', 'stall']), ms: draw.of([10, 2000, 61_000, 7_200_000]) };
+  return { type: 'storm', kind: draw.of(STORM_KINDS), ms: draw.of([100, 3000, 30_000, 400_000]) };
+}
+
+function drawKey(draw: Draw): string {
+  return `k${draw.int(KEYS)}`;
+}
+
+function drawWrite(draw: Draw, nextValue: () => string, padded: boolean): Step {
+  const size = draw.chance(0.4) ? 1 + draw.int(5) : 1;
+  const ops: RowOp[] = [];
+  for (let i = 0; i < size; i++) {
+    const kind = draw.of(['put', 'put', 'put', 'delete', 'merge'] as const);
+    const value = kind === 'delete' ? '' : nextValue() + (padded && draw.chance(0.5) ? '#'.repeat(draw.int(2000)) : '');
+    ops.push({ kind, key: drawKey(draw), value });
+  }
+  // Merges of one key in one batch must live equally long: only single writes get a time to live.
+  if (size === 1 && ops[0].kind !== 'delete' && draw.chance(0.25)) ops[0].ttlMs = draw.of([1, 50, 1000, 60_000]);
+  return {
+    type: 'write',
+    ops,
+    durable: draw.chance(0.7),
+    wait: draw.chance(0.5),
+    asBatch: size > 1 || draw.chance(0.2),
+  };
+}
+
+function drawCrash(draw: Draw): Step {
+  const at = draw.chance(0.75) ? { call: 1 + draw.int(8), fate: draw.of(FATES) } : undefined;
+  const again: CrashPoint[] = [];
+  while (again.length < 3 && draw.chance(0.3)) again.push({ call: 1 + draw.int(18), fate: draw.of(FATES) });
+  return { type: 'crash', at, again };
+}

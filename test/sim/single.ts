@@ -1,0 +1,483 @@
+/**
+ * One writer that is crashed, suspended and lied to, and what it must give all the same.
+ *
+ * After a crash the content is a prefix of the commit order that holds all that was acknowledged and nothing that was called
+ * not applied, batches whole; reads are right per key and per snapshot; no call outlives its deadline; only errors of this
+ * package appear, and only where a fault can have caused them; a lone writer is never fenced.
+ */
+import type { DbError } from '../../src/common/errors.ts';
+import { SILENT_LOGGER } from '../../src/common/logger.ts';
+import { SeededRandom } from '../../src/common/random.ts';
+import type { Db } from '../../src/db/db.ts';
+import type { OpenOptions, ReaderOptions } from '../../src/db/options.ts';
+import type { DbReader } from '../../src/db/reader.ts';
+import type { ScanIterator } from '../../src/db/scan-iterator.ts';
+import type { Snapshot } from '../../src/db/snapshot.ts';
+import { WriteBatch } from '../../src/db/write-batch.ts';
+import type { ScanRow } from '../../src/lsm/visible-rows.ts';
+import { open, openReader } from '../../src/open.ts';
+import { Auditor } from './auditor.ts';
+import { CONCAT, call, type Outcome, text } from './calls.ts';
+import { Faults } from './faults.ts';
+import { type CrashPoint, Machine, type Process } from './machine.ts';
+import { type Commit, Model, type RowOp } from './model.ts';
+import type { Script, Step } from './script.ts';
+import { SimStore } from './sim-store.ts';
+import { describe, World } from './world.ts';
+
+const OPEN_ATTEMPTS = 4;
+
+export interface RunResult {
+  failure: string | undefined;
+  traceHash: string;
+  lines: string[] | undefined;
+  /** Crashes after which a new process served again or was crashed itself. */
+  cycles: number;
+  commits: number;
+  /** Events. */
+  steps: number;
+  fired: ReadonlyMap<string, number>;
+  crashes: ReadonlyMap<string, number>;
+  states: ReadonlySet<string>;
+}
+
+export class SingleRun {
+  readonly world: World;
+  readonly faults: Faults;
+  readonly store: SimStore;
+  readonly auditor: Auditor;
+  readonly model = new Model();
+  readonly machine: Machine;
+  readonly #readerMachine: Machine;
+  readonly #script: Script;
+  readonly #options: OpenOptions;
+  readonly #readerOptions: ReaderOptions;
+  readonly #pending = new Set<Promise<unknown>>();
+  #process: Process;
+  #db!: Db;
+  #snapshots: { seq: number; snapshot: Snapshot }[] = [];
+  #scans: { seq: number; nowMs: number; reverse: boolean; iterator: ScanIterator; rows: ScanRow[] }[] = [];
+  #reader: { reader: DbReader; seq: number } | undefined;
+  #again: CrashPoint[] = [];
+  cycles = 0;
+  /** Every process that was started, for exhaustive runs. */
+  readonly processes: Process[] = [];
+
+  /** `crashPoints`: where the first process dies, the second, and so on. */
+  constructor(script: Script, keepTrace = false, crashPoints: readonly CrashPoint[] = []) {
+    this.#script = script;
+    this.world = new World(script.seed, keepTrace);
+    this.faults = new Faults(new SeededRandom(script.seed ^ 0x5eed), script.rates);
+    this.store = new SimStore(this.world, this.faults, script.store);
+    this.auditor = new Auditor(this.store, script.options.walEnabled !== false);
+    this.machine = new Machine(this.world, 'w');
+    this.#readerMachine = new Machine(this.world, 'r');
+    this.#again = [...crashPoints];
+    this.#process = this.#start();
+    const random = new SeededRandom(script.seed ^ 0x0ddba11);
+    this.#options = { ...script.options, random, logger: SILENT_LOGGER, mergeOperator: CONCAT };
+    this.#readerOptions = { random, logger: SILENT_LOGGER, mergeOperator: CONCAT, memoryBytes: 8 * 1024 * 1024 };
+  }
+
+  async run(): Promise<RunResult> {
+    await this.world.drive(this.#play());
+    return this.result();
+  }
+
+  result(): RunResult {
+    const { world, store, auditor } = this;
+    return {
+      failure: world.failure?.message,
+      traceHash: world.traceHash,
+      lines: world.lines,
+      cycles: this.cycles,
+      steps: world.steps,
+      commits: this.model.commits.length,
+      fired: this.faults.fired,
+      crashes: store.crashes,
+      states: auditor.states,
+    };
+  }
+
+  async #play(): Promise<void> {
+    await this.#open();
+    for (const step of this.#script.steps) {
+      if (!this.#process.isAlive) await this.#recover();
+      this.world.trace(`-- ${stepText(step)}`);
+      await this.#step(step);
+    }
+    await this.#finish();
+  }
+
+  /** Without further faults everything settles, and what is there can be opened and read. */
+  async #finish(): Promise<void> {
+    this.faults.stop();
+    this.world.trace('-- the end');
+    if (this.#process.isAlive) await this.#closeAtEnd();
+    await this.#recover();
+    await this.#readAsReader();
+  }
+
+  async #closeAtEnd(): Promise<void> {
+    const closing = await this.#call('close', () => this.#db.close());
+    if (closing === 'died') return;
+    if ('error' in closing) this.#expect(closing.error, ['unavailable'], 'close');
+    else this.model.acknowledge(this.model.lastSeq);
+    await Promise.all([...this.#pending]);
+    this.#process.kill();
+  }
+
+  // ---- opening
+
+  async #recover(): Promise<void> {
+    this.#forgetHandles();
+    await this.#open();
+  }
+
+  #forgetHandles(): void {
+    this.#snapshots = [];
+    this.#scans = [];
+    this.#pending.clear();
+  }
+
+  #start(): Process {
+    const process = this.machine.start();
+    process.crashPoint = this.#again.shift();
+    this.processes.push(process);
+    return process;
+  }
+
+  async #open(): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      if (!this.#process.isAlive) {
+        this.cycles++;
+        this.#process = this.#start();
+      }
+      if (attempt === OPEN_ATTEMPTS) this.faults.stop();
+      const process = this.#process;
+      const lies = this.faults.lies;
+      const { clock } = process;
+      const opened = await this.#call('open', () =>
+        open({ store: this.store.connect(process), path: '' }, { ...this.#options, clock, owner: process.name }),
+      );
+      if (opened === 'died') {
+        attempt = 0;
+        continue;
+      }
+      if ('error' in opened) {
+        const allowed = this.faults.lies > lies ? ['unavailable', 'corruption'] : ['unavailable'];
+        this.#expect(opened.error, allowed, 'open');
+        await this.world.sleep(1000);
+        continue;
+      }
+      this.#db = opened.value;
+      if (await this.#verifyContent()) return;
+      attempt = 0;
+    }
+  }
+
+  /** What was found is right; false if the process died meanwhile. */
+  async #verifyContent(): Promise<boolean> {
+    const { model } = this;
+    const snapshot = this.#db.snapshot();
+    const seq = Number(snapshot.seq);
+    snapshot.close();
+    if (seq < model.acknowledgedSeq) {
+      this.world.fail(`LOST: the content ends with commit ${seq}, but ${model.acknowledgedSeq} was acknowledged`);
+    }
+    if (seq > model.lastSeq) this.world.fail(`INVENTED: seq ${seq}, but only ${model.lastSeq} commits were submitted`);
+    const lied = model.commits.find((c) => c.state === 'not-applied' && c.seq <= seq);
+    if (lied !== undefined) this.world.fail(`commit ${lied.seq} was called not applied, but it is there`);
+    if (this.#reader !== undefined && seq < this.#reader.seq) {
+      this.world.fail(`a reader had seen commit ${this.#reader.seq}, but the content ends with ${seq}`);
+    }
+    if (seq < model.lastSeq) this.auditor.states.add('unacknowledged commits gone');
+    if (seq > model.acknowledgedSeq) this.auditor.states.add('unacknowledged commits kept');
+    model.cut(seq);
+    for (;;) {
+      const nowMs = this.machine.wallMs;
+      const rows = await this.#call('read', () => this.#db.scan().nextBatch(1000));
+      if (rows === 'died') return false;
+      if ('error' in rows) {
+        this.#expect(rows.error, ['unavailable'], 'scan after opening');
+        continue;
+      }
+      this.#checkRows(rows.value, seq, nowMs, {}, 'content after opening');
+      return true;
+    }
+  }
+
+  // ---- steps
+
+  async #step(step: Step): Promise<void> {
+    const db = this.#db;
+    switch (step.type) {
+      case 'write':
+        return this.#write(step);
+      case 'get': {
+        const { key, remote } = step;
+        const { model } = this;
+        const from = remote ? model.acknowledgedSeq : model.lastSeq;
+        const to = model.lastSeq;
+        const before = this.machine.wallMs;
+        const got = await this.#call('read', () => db.get(key, remote ? { durabilityFilter: 'remote' } : undefined));
+        if (got === 'died') return;
+        if ('error' in got) return this.#expect(got.error, ['unavailable'], `get ${key}`);
+        const found = got.value === undefined ? undefined : text(got.value);
+        for (let seq = to; seq >= from; seq--) if (this.#isRight(key, seq, before, found)) return;
+        this.#wrong(`get ${key}`, found, model.read(key, to, before));
+        return;
+      }
+      case 'getMany': {
+        const before = this.machine.wallMs;
+        const seq = this.model.lastSeq;
+        const got = await this.#call('read', () => db.getMany(step.keys));
+        if (got === 'died') return;
+        if ('error' in got) return this.#expect(got.error, ['unavailable'], 'getMany');
+        for (const [i, key] of step.keys.entries()) this.#checkValue('getMany', key, seq, before, got.value[i]);
+        return;
+      }
+      case 'scan': {
+        const { from, to, reverse, limit } = step;
+        const seq = this.model.lastSeq;
+        const now = this.machine.wallMs;
+        const rows = await this.#call('read', () => db.scan({ gte: from, lt: to, reverse, limit }).nextBatch(1000));
+        if (rows === 'died') return;
+        if ('error' in rows) return this.#expect(rows.error, ['unavailable'], 'scan');
+        return this.#checkRows(rows.value, seq, now, { from, to, reverse, limit }, 'scan');
+      }
+      case 'openScan': {
+        const { reverse } = step;
+        const nowMs = this.machine.wallMs;
+        this.#scans.push({ seq: this.model.lastSeq, nowMs, reverse, iterator: db.scan({ reverse }), rows: [] });
+        return;
+      }
+      case 'goOnScanning':
+        return this.#goOnScanning();
+      case 'snapshot':
+        this.#snapshots.push({ seq: this.model.lastSeq, snapshot: db.snapshot() });
+        return;
+      case 'readSnapshot': {
+        const pinned = this.#snapshots[0];
+        if (pinned === undefined) return;
+        const now = this.machine.wallMs;
+        const rows = await this.#call('read', () => pinned.snapshot.scan().nextBatch(1000));
+        if (rows === 'died') return;
+        if ('error' in rows) return this.#expect(rows.error, ['unavailable'], 'snapshot');
+        this.auditor.states.add('snapshot read');
+        return this.#checkRows(rows.value, pinned.seq, now, {}, 'snapshot');
+      }
+      case 'dropSnapshot':
+        await this.#snapshots.shift()?.snapshot.close();
+        return;
+      case 'flush': {
+        const seq = this.model.lastSeq;
+        const flush = this.#call('flush', () => db.flush({ type: step.memtable ? 'memtable' : 'wal' })).then((done) => {
+          if (done === 'died') return;
+          if ('error' in done) this.#expect(done.error, ['unavailable', 'closed'], 'flush');
+          else this.model.acknowledge(seq);
+        });
+        return this.#waitOrNot(flush, step.wait);
+      }
+      case 'sleep':
+        return this.world.sleep(step.ms);
+      case 'reopen': {
+        const closing = await this.#call('close', () => db.close());
+        if (closing === 'died') return;
+        if ('error' in closing) this.#expect(closing.error, ['unavailable'], 'close');
+        else this.model.acknowledge(this.model.lastSeq);
+        this.#forgetHandles();
+        if (this.#process.isAlive) this.#process.kill();
+        return;
+      }
+      case 'crash':
+        this.#again = [...step.again];
+        if (step.at === undefined) this.#process.kill();
+        else this.#process.crashPoint = { ...step.at, call: this.#process.calls + step.at.call };
+        return;
+      case 'reader':
+        return this.#readAsReader();
+      case 'jump':
+        this.faults.count('clock-jump');
+        return this.machine.jumpWall(step.ms);
+      case 'freeze':
+        this.faults.count(step.kind);
+        this.machine.freeze(step.kind, step.ms);
+        return this.machine.sleep(0);
+      case 'storm':
+        return this.faults.storm(step.kind, this.world.nowMs + step.ms);
+    }
+  }
+
+  #write({ ops, durable, wait, asBatch }: Extract<Step, { type: 'write' }>): Promise<void> {
+    const commit = this.model.submit(ops, this.machine.wallMs);
+    const work = this.#call('write', () => this.#send(ops, asBatch, durable)).then((done) => {
+      if (done === 'died') return;
+      if ('error' in done) return this.#writeFailed(commit, done.error);
+      if (Number(done.value.seq) !== commit.seq) {
+        this.world.fail(`commit ${commit.seq} was acknowledged with seq ${done.value.seq}`);
+      }
+      if (!durable) return;
+      commit.state = 'acknowledged';
+      this.model.acknowledge(commit.seq);
+    });
+    return this.#waitOrNot(work, wait);
+  }
+
+  #send(ops: readonly RowOp[], asBatch: boolean, awaitDurable: boolean) {
+    if (asBatch) {
+      const batch = new WriteBatch();
+      for (const { kind, key, value, ttlMs } of ops) {
+        const ttl = ttlMs === undefined ? undefined : { ttlMs };
+        if (kind === 'put') batch.put(key, value, ttl);
+        else if (kind === 'merge') batch.merge(key, value, ttl);
+        else batch.delete(key);
+      }
+      return this.#db.write(batch, { awaitDurable });
+    }
+    const { kind, key, value, ttlMs } = ops[0];
+    const options = ttlMs === undefined ? { awaitDurable } : { awaitDurable, ttlMs };
+    if (kind === 'put') return this.#db.put(key, value, options);
+    return kind === 'merge' ? this.#db.merge(key, value, options) : this.#db.delete(key, { awaitDurable });
+  }
+
+  #writeFailed(commit: Commit, error: DbError): void {
+    this.#expect(error, ['unavailable', 'closed'], `commit ${commit.seq}`);
+    const { outcome } = error;
+    if (outcome === undefined)
+      this.world.fail(`commit ${commit.seq} failed without saying its outcome: ${describe(error)}`);
+    commit.state = outcome === 'not-applied' ? 'not-applied' : 'unknown';
+  }
+
+  #waitOrNot(work: Promise<void>, wait: boolean): Promise<void> {
+    if (wait) return work;
+    this.#pending.add(work);
+    work.finally(() => this.#pending.delete(work));
+    return Promise.resolve();
+  }
+
+  async #goOnScanning(): Promise<void> {
+    const scan = this.#scans[0];
+    if (scan === undefined) return;
+    const batch = await this.#call('read', () => scan.iterator.nextBatch(2));
+    if (batch === 'died') return;
+    if ('error' in batch) {
+      this.#expect(batch.error, ['unavailable'], 'long scan');
+      this.#scans.shift();
+      return;
+    }
+    scan.rows.push(...batch.value);
+    if (batch.value.length === 2) return;
+    this.#scans.shift();
+    this.auditor.states.add('long scan ended');
+    this.#checkRows(scan.rows, scan.seq, scan.nowMs, { reverse: scan.reverse }, 'long scan');
+  }
+
+  /** A reader on another machine sees some state between what was acknowledged before and what was submitted by then. */
+  async #readAsReader(): Promise<void> {
+    const low = Math.max(this.model.acknowledgedSeq, this.#reader?.seq ?? 0);
+    const process = this.#readerMachine.start();
+    const { clock } = process;
+    const lies = this.faults.lies;
+    const seen = await this.#call(
+      'open',
+      async () => {
+        const known = this.#reader?.reader;
+        const location = { store: this.store.connect(process), path: '' };
+        const reader = known ?? (await openReader(location, { ...this.#readerOptions, clock }));
+        if (known !== undefined) await known.refresh();
+        const nowMs = this.#readerMachine.wallMs;
+        return { reader, nowMs, rows: await reader.scan().nextBatch(1000) };
+      },
+      process,
+    );
+    if (seen === 'died') return;
+    if ('error' in seen) {
+      const allowed = this.faults.lies > lies ? ['unavailable', 'corruption'] : ['unavailable'];
+      return this.#expect(seen.error, allowed, 'reader');
+    }
+    const { reader, rows, nowMs } = seen.value;
+    this.auditor.states.add(this.#reader === undefined ? 'reader opened' : 'reader refreshed');
+    for (let seq = low; seq <= this.model.lastSeq; seq++) {
+      if (this.#difference(rows, seq, nowMs, {}) !== undefined) continue;
+      this.#reader = { reader, seq };
+      return;
+    }
+    this.world.fail(
+      `a reader sees no state from ${low} to ${this.model.lastSeq}: ${this.#difference(rows, low, nowMs, {})}`,
+    );
+  }
+
+  // ---- calls and their judgement
+
+  #call<T>(kind: Parameters<typeof call>[1], start: () => Promise<T>, process = this.#process): Promise<Outcome<T>> {
+    return call(process, kind, start);
+  }
+
+  /** Fails the run unless the error is of one of these kinds and a fault can have caused it. */
+  #expect(error: DbError, kinds: readonly string[], what: string): void {
+    if (!kinds.includes(error.kind)) this.world.fail(`${what}: ${describe(error)}`, error);
+    if (this.faults.fired.size === 0) this.world.fail(`${what} without any fault: ${describe(error)}`, error);
+  }
+
+  #isRight(key: string, seq: number, beforeMs: number, found: string | undefined): boolean {
+    const { model } = this;
+    return model.read(key, seq, beforeMs).includes(found) || model.read(key, seq, this.machine.wallMs).includes(found);
+  }
+
+  #checkValue(what: string, key: string, seq: number, beforeMs: number, value: Uint8Array | undefined): void {
+    const found = value === undefined ? undefined : text(value);
+    if (!this.#isRight(key, seq, beforeMs, found))
+      this.#wrong(`${what} ${key}`, found, this.model.read(key, seq, beforeMs));
+  }
+
+  #wrong(what: string, found: string | undefined, expected: readonly (string | undefined)[]): void {
+    this.world.fail(`WRONG: ${what} gives ${short(found)} for ${expected.map(short).join(' or ')}`);
+  }
+
+  #checkRows(rows: readonly ScanRow[], seq: number, nowMs: number, range: Range, what: string): void {
+    const difference = this.#difference(rows, seq, nowMs, range);
+    if (difference !== undefined) this.world.fail(`WRONG: ${what} at seq ${seq}: ${difference}`);
+  }
+
+  #difference(rows: readonly ScanRow[], seq: number, nowMs: number, range: Range): string | undefined {
+    const { from = '', to = '\u{ff}', reverse = false, limit = 1000 } = range;
+    const found = new Map<string, string>();
+    let previous: string | undefined;
+    for (const row of rows) {
+      const key = text(row.key);
+      if (previous !== undefined && previous < key === reverse) return `${key} stands behind ${previous}`;
+      previous = key;
+      found.set(key, text(row.value));
+    }
+    if (found.size !== rows.length) return 'a key stands there twice';
+    const keys = this.model.keys().filter((k) => k >= from && k < to);
+    if (reverse) keys.reverse();
+    let count = 0;
+    for (const key of keys) {
+      if (count === limit) break;
+      const expected = this.model.read(key, seq, nowMs);
+      const value = found.get(key);
+      if (!expected.includes(value)) return `${key} is ${short(value)}, not ${expected.map(short).join(' or ')}`;
+      if (value !== undefined) count++;
+    }
+    return count === rows.length ? undefined : `${rows.length} rows, not ${count}`;
+  }
+}
+
+interface Range {
+  from?: string;
+  to?: string;
+  reverse?: boolean;
+  limit?: number;
+}
+
+function short(value: string | undefined): string {
+  return value === undefined ? 'nothing' : value.length > 40 ? `${value.slice(0, 40)}... (${value.length})` : value;
+}
+
+function stepText(step: Step): string {
+  return JSON.stringify(step, (_key, value) =>
+    typeof value === 'string' && value.length > 40 ? `${value.slice(0, 40)}...` : value,
+  );
+}
