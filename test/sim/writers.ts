@@ -236,9 +236,9 @@ export class WritersRun {
 
   #checkError(process: Process, error: DbError, what: string): void {
     const { kind } = error;
-    if (kind === 'fenced') return this.#checkFenced(process, error);
-    if (kind === 'closed' || kind === 'unavailable') return;
-    this.world.fail(`${process.name}, ${what}: ${describe(error)}`, error);
+    if (kind === 'fenced') this.#checkFenced(process, error);
+    else if (kind !== 'closed' && kind !== 'unavailable')
+      this.world.fail(`${process.name}, ${what}: ${describe(error)}`, error);
   }
 
   /** Only another machine's claim of a higher epoch is a takeover. */
@@ -258,7 +258,7 @@ export class WritersRun {
     const { world } = this;
     const step = () => world.sleep(this.#draw.of([1, 20, 2000]));
     while (this.#writersLeft > 0) {
-      await world.sleep(this.#draw.of([60_000, 600_000]));
+      await world.sleep(this.#draw.of([60_000, 600_000, 600_000]));
       const ids = this.#store.paths('manifest/').map((path) => parseManifestPath(path) as number);
       const newestId = ids.pop();
       if (newestId === undefined) continue;
@@ -301,8 +301,8 @@ export class WritersRun {
     const { random, logger, mergeOperator } = this.#options;
     let reader: DbReader | undefined;
     let before = new Set<string>();
-    while (this.#writersLeft > 0) {
-      await this.world.sleep(this.#draw.of([100, 5000, 600_000]));
+    for (let looks = 8; looks > 0 && this.#writersLeft > 0; looks--) {
+      await this.world.sleep(this.#draw.of([100, 5000, 600_000, HOUR_MS]));
       const acknowledged = this.#commits.filter((c) => c.state === 'acknowledged').map((c) => c.id);
       const known: DbReader | undefined = reader;
       const shown = await call(process, 'open', async () => {
