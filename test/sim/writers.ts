@@ -20,7 +20,6 @@ import { Auditor } from './auditor.ts';
 import { CONCAT, call, text } from './calls.ts';
 import { Faults } from './faults.ts';
 import { Machine, type Process } from './machine.ts';
-import { SEPARATOR } from './model.ts';
 import { Draw } from './script.ts';
 import { type SimObject, SimStore } from './sim-store.ts';
 import type { RunResult } from './single.ts';
@@ -31,6 +30,7 @@ const HOUR_MS = 3_600_000;
 /** Least age at which collectors delete, by default. */
 const MIN_AGE_MS = 300_000;
 const MERGED = 'm';
+const SEPARATOR = ' ';
 
 interface Commit {
   id: string;
@@ -183,7 +183,10 @@ export class WritersRun {
     const id = `${process.name}-${nth}`;
     const commit: Commit = { id, process: process.name, state: 'submitted' };
     this.#commits.push(commit);
-    const batch = new WriteBatch().put(`a/${id}`, id).put(`b/${id}`, id).merge(MERGED, id);
+    const batch = new WriteBatch()
+      .put(`a/${id}`, id)
+      .put(`b/${id}`, id)
+      .merge(MERGED, id + SEPARATOR);
     const done = await call(process, 'write', () => db.write(batch));
     if (done === 'died') return;
     if ('value' in done) {
@@ -220,7 +223,7 @@ export class WritersRun {
       let merged: string[] = [];
       for (const row of rows.value) {
         const key = text(row.key);
-        if (key === MERGED) merged = text(row.value).split(SEPARATOR);
+        if (key === MERGED) merged = text(row.value).trimEnd().split(SEPARATOR);
         else halves[key.startsWith('a/') ? 0 : 1].add(key.slice(2));
       }
       const [a, b] = halves;
