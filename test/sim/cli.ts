@@ -52,7 +52,7 @@ interface Options {
 }
 
 /** One suite of runs with its figures. */
-class Session {
+class Suite {
   readonly coverage = new Coverage();
   failures = 0;
   readonly #start = performance.now();
@@ -119,38 +119,38 @@ async function show(run: Run): Promise<number> {
 }
 
 async function runModes(options: Options): Promise<number> {
-  const session = new Session();
+  const suite = new Suite();
   const cpuBefore = process.cpuUsage();
   for (const mode of options.modes) {
-    if (session.isOver) break;
-    if (mode === 'exhaustive') await runAllExhaustively(session);
-    else await runSeeds(session, mode, options);
+    if (suite.isOver) break;
+    if (mode === 'exhaustive') await runAllExhaustively(suite);
+    else await runSeeds(suite, mode, options);
   }
   const { user, system } = process.cpuUsage(cpuBefore);
   const cpuSeconds = (user + system) / 1e6;
   const memory = process.resourceUsage().maxRSS / 1024;
-  process.stdout.write(`${session.coverage.summary()}\n`);
+  process.stdout.write(`${suite.coverage.summary()}\n`);
   process.stdout.write(
-    `${session.seconds.toFixed(1)} s, ${cpuSeconds.toFixed(1)} s of processor time, ${memory.toFixed(0)} MiB at most; ` +
-      `${(session.coverage.cycles / cpuSeconds).toFixed(0)} crashes with recovery per second of processor time\n`,
+    `${suite.seconds.toFixed(1)} s, ${cpuSeconds.toFixed(1)} s of processor time, ${memory.toFixed(0)} MiB at most; ` +
+      `${(suite.coverage.cycles / cpuSeconds).toFixed(0)} crashes with recovery per second of processor time\n`,
   );
-  process.stdout.write(session.failures === 0 ? 'all right\n' : `${session.failures} failures\n`);
-  return session.failures === 0 ? 0 : 1;
+  process.stdout.write(suite.failures === 0 ? 'all right\n' : `${suite.failures} failures\n`);
+  return suite.failures === 0 ? 0 : 1;
 }
 
-async function runSeeds(session: Session, mode: SeededMode, options: Options): Promise<void> {
+async function runSeeds(suite: Suite, mode: SeededMode, options: Options): Promise<void> {
   const covered = new Coverage();
   const figures: ChaosFigures = { operations: 0, failed: 0, failedAfterMs: [], recoveriesMs: [] };
-  const isEnough = limitOf(mode, options, covered, session.seconds);
-  for (let seed = options.from; !isEnough(session.seconds) && !session.isOver; seed++) {
+  const isEnough = limitOf(mode, options, covered, suite.seconds);
+  for (let seed = options.from; !isEnough(suite.seconds) && !suite.isOver; seed++) {
     const run = SEEDED[mode](seed);
     const result = await run.run();
     covered.add(result);
-    session.coverage.add(result);
+    suite.coverage.add(result);
     if (run instanceof ChaosRun) addFigures(figures, run.figures);
-    session.progress(`${mode}, seed ${seed}`);
+    suite.progress(`${mode}, seed ${seed}`);
     if (result.failure === undefined) continue;
-    session.failed(`${mode}, seed ${seed}: ${result.failure}\n  npm run sim -- --mode ${mode} --seed ${seed}`);
+    suite.failed(`${mode}, seed ${seed}: ${result.failure}\n  npm run sim -- --mode ${mode} --seed ${seed}`);
     if (mode !== 'random') continue;
     const small = await shrink(makeScript(seed));
     process.stdout.write(`  shrunk, for --script FILE: ${JSON.stringify(small)}\n`);
@@ -160,7 +160,7 @@ async function runSeeds(session: Session, mode: SeededMode, options: Options): P
   );
   if (mode === 'chaos') process.stdout.write(`${chaosSummary(figures)}\n`);
   const missing = mode === 'random' && covered.runs >= RUNS_FOR_ALL_FAULTS ? covered.missing() : [];
-  if (missing.length > 0) session.failed(`faults that never fired: ${missing.join(', ')}`);
+  if (missing.length > 0) suite.failed(`faults that never fired: ${missing.join(', ')}`);
 }
 
 /** When a suite has run long enough. */
@@ -189,13 +189,13 @@ function chaosSummary({ operations, failed, recoveriesMs }: ChaosFigures): strin
   );
 }
 
-async function runAllExhaustively(session: Session): Promise<void> {
+async function runAllExhaustively(suite: Suite): Promise<void> {
   for (const name of EXHAUSTIVE_SCRIPTS) {
-    const { runs, coverage, failures } = await runExhaustively(name, 1, () => session.progress(`exhaustive, ${name}`));
-    session.coverage.merge(coverage);
+    const { runs, coverage, failures } = await runExhaustively(name, 1, () => suite.progress(`exhaustive, ${name}`));
+    suite.coverage.merge(coverage);
     process.stdout.write(`exhaustive, ${name}: ${runs} runs, ${failures.length} failures\n`);
     for (const { crashPoints, failure } of failures.slice(0, MAX_FAILURES)) {
-      session.failed(`${name}: ${failure}\n  for --script FILE: ${JSON.stringify({ script: name, crashPoints })}`);
+      suite.failed(`${name}: ${failure}\n  for --script FILE: ${JSON.stringify({ script: name, crashPoints })}`);
     }
   }
 }
