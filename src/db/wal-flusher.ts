@@ -29,7 +29,8 @@ const GROUP_BYTES = 4 * 1024 * 1024;
 /** Bytes of waiting rows from which a PUT starts although nobody waits for them. */
 const EAGER_BYTES = 4 * 1024 * 1024;
 const RETRY_FIRST_MS = 200;
-const RETRY_MAX_MS = 10_000;
+/** Each retry lasts as long as a call to the store may take; the waits between them only bound what fails at once. */
+const RETRY_MAX_MS = 2000;
 
 interface Group {
   table: Memtable;

@@ -38,7 +38,7 @@ export interface RetryOptions {
   timeoutMs?: number;
   /** Limit of one attempt, to which 1 ms per KiB moved is added. 15,000 if absent. */
   attemptTimeoutMs?: number;
-  /** Bounds of the backoff: 50 ms, doubled with each attempt up to 5,000 ms; a random part of it is waited. */
+  /** Bounds of the backoff: 50 ms, doubled with each attempt up to 1,500 ms; a random part of it is waited. */
   baseDelayMs?: number;
   maxDelayMs?: number;
   /** Told before each wait. Must not throw. */
@@ -54,6 +54,10 @@ export interface RetryEvent {
   error: DbError;
 }
 
+/** Failures without any answer between them for so long are an outage. */
+const OUTAGE_MS = 1000;
+/** Calls woken after an outage spread over this time. */
+const WAKE_SPREAD_MS = 100;
 /** Slowest line for which attempt limits leave room: 1 MiB per second. */
 const BYTES_PER_MS = 1024;
 /** A range longer than any block means "to the end" and says nothing about how much will come. */
@@ -70,6 +74,7 @@ class RetryingStore implements ObjectStore {
   readonly conformance?: 'known';
   readonly #store: ObjectStore;
   readonly #settings: Settings;
+  readonly #outage: Outage;
 
   constructor(store: ObjectStore, options: RetryOptions) {
     this.#store = store;
@@ -79,9 +84,10 @@ class RetryingStore implements ObjectStore {
       timeoutMs: options.timeoutMs ?? 60_000,
       attemptTimeoutMs: options.attemptTimeoutMs ?? 15_000,
       baseDelayMs: options.baseDelayMs ?? 50,
-      maxDelayMs: options.maxDelayMs ?? 5000,
+      maxDelayMs: options.maxDelayMs ?? 1500,
       ...(options.onRetry === undefined ? {} : { onRetry: options.onRetry }),
     };
+    this.#outage = new Outage(this.#settings);
     this.name = store.name;
     if (store.conformance !== undefined) this.conformance = store.conformance;
   }
@@ -170,7 +176,7 @@ class RetryingStore implements ObjectStore {
   }
 
   #call(op: RetryEvent['op'], path: string, options: CallOptions | undefined): Call {
-    return new Call(this.#settings, this.name, op, path, options?.signal);
+    return new Call(this.#settings, this.#outage, this.name, op, path, options?.signal);
   }
 
   /** A body shorter or longer than the object's size demands never reaches the caller. */
@@ -235,14 +241,23 @@ class Call {
   /** The last attempt ended because its time was up, not because the store said anything. */
   gaveUpOnAttempt = false;
   readonly #settings: Settings;
+  readonly #outage: Outage;
   readonly #store: string;
   readonly #op: RetryEvent['op'];
   readonly #signal: AbortSignal | undefined;
   #deadlineMs: number;
   #attempts = 0;
 
-  constructor(settings: Settings, store: string, op: RetryEvent['op'], path: string, signal: AbortSignal | undefined) {
+  constructor(
+    settings: Settings,
+    outage: Outage,
+    store: string,
+    op: RetryEvent['op'],
+    path: string,
+    signal: AbortSignal | undefined,
+  ) {
     this.#settings = settings;
+    this.#outage = outage;
     this.#store = store;
     this.#op = op;
     this.path = path;
@@ -310,6 +325,7 @@ class Call {
       callerSignal?.addEventListener('abort', onAbort, { once: true });
       const onValue = (value: T) => {
         finish();
+        if (!isUnknown(value)) this.#outage.answered();
         resolve(value);
       };
       const onError = (error: unknown) => {
@@ -332,10 +348,19 @@ class Call {
     const delayMs = Math.max(1, nextFloat(random) * ceilingMs, typeof asked === 'number' ? asked : 0);
     if (clock.monotonicMs() + delayMs >= this.#deadlineMs) throw this.#final(error);
     onRetry?.({ op: this.#op, path: this.path, attempts: this.#attempts, delayMs, error });
+    const wake = new AbortController();
+    const stopListening = followAbort(this.#signal, wake);
+    // A store that asked for time gets it, whatever it answers to others.
+    const leave = this.#outage.wait(typeof asked === 'number' ? undefined : () => wake.abort());
     try {
-      await sleep(clock, delayMs, this.#signal);
+      await sleep(clock, delayMs, wake.signal);
     } catch {
-      throw cancelledError(this.#store, this.path, this.#signal);
+      if (this.#signal?.aborted) throw cancelledError(this.#store, this.path, this.#signal);
+      // All who waited are woken by one answer: they do not all come in the same moment.
+      await sleep(clock, nextFloat(random) * WAKE_SPREAD_MS);
+    } finally {
+      leave();
+      stopListening();
     }
   }
 
@@ -353,5 +378,48 @@ class Call {
       ...(providerCode === undefined ? {} : { providerCode }),
       cause: error,
     });
+  }
+}
+
+function isUnknown(value: unknown): boolean {
+  return (value as { outcome?: string } | null | undefined)?.outcome === 'unknown';
+}
+
+/** Aborts `target` when `signal` aborts; the function returned ends that. */
+function followAbort(signal: AbortSignal | undefined, target: AbortController): () => void {
+  if (signal === undefined) return () => undefined;
+  const onAbort = () => target.abort();
+  if (signal.aborted) onAbort();
+  signal.addEventListener('abort', onAbort, { once: true });
+  return () => signal.removeEventListener('abort', onAbort);
+}
+
+/**
+ * Knows whether the store answers anybody. Calls wait alone, each longer than before; after an outage the first answer that
+ * any of them gets wakes the others, so that the store is used again as soon as one call has found it back.
+ */
+class Outage {
+  readonly #settings: Settings;
+  readonly #waiting = new Set<() => void>();
+  #failingSinceMs: number | undefined;
+
+  constructor(settings: Settings) {
+    this.#settings = settings;
+  }
+
+  /** A call failed and waits; `wake` ends its wait early. The function returned says that it waits no more. */
+  wait(wake: (() => void) | undefined): () => void {
+    this.#failingSinceMs ??= this.#settings.clock.monotonicMs();
+    if (wake === undefined) return () => undefined;
+    this.#waiting.add(wake);
+    return () => void this.#waiting.delete(wake);
+  }
+
+  /** The store answered. Single failures between answers are no outage: whoever met one keeps to its backoff. */
+  answered(): void {
+    if (this.#failingSinceMs === undefined) return;
+    const failedForMs = this.#settings.clock.monotonicMs() - this.#failingSinceMs;
+    this.#failingSinceMs = undefined;
+    if (failedForMs >= OUTAGE_MS) for (const wake of [...this.#waiting]) wake();
   }
 }

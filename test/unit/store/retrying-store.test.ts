@@ -158,6 +158,43 @@ describe('retries', () => {
     expect(signals[0].atMs).toBe(1000 + 10 * 1024);
   });
 
+  describe('an answer to another call', () => {
+    /** One call fails and waits long; after `outageMs` the store is back and another call is answered. */
+    async function waitsFor(outageMs: number, retryAfterMs?: number) {
+      const { clock, memory, run, over, events } = setUp([], { baseDelayMs: 40_000, maxDelayMs: 40_000 });
+      await memory.put('a', BODY, CREATE);
+      let isDown = true;
+      const down = { cls: 'unavailable', message: 'down', store: 'memory:', path: 'a' } as const;
+      const get: ObjectStore['get'] = (path, options) =>
+        isDown
+          ? Promise.reject(storeError({ ...down, ...(retryAfterMs !== undefined && { retryAfterMs }) }))
+          : memory.get(path, options);
+      const store = over({ ...forwarding(memory), get });
+      const waiting = store.get('a');
+      clock.setTimer(outageMs, () => {
+        isDown = false;
+        void store.get('a');
+      });
+      expect((await run(waiting))?.size).toBe(BODY.length);
+      expect(events).toHaveLength(1);
+      return { tookMs: clock.monotonicMs(), delayMs: events[0].delayMs };
+    }
+
+    it('wakes those who wait, if there was none for a second', async () => {
+      const { tookMs, delayMs } = await waitsFor(3000);
+      expect(delayMs).toBeGreaterThan(3200);
+      expect(tookMs).toBeGreaterThanOrEqual(3000);
+      expect(tookMs).toBeLessThanOrEqual(3100);
+    });
+
+    it('leaves them waiting after a short failure, and whoever was asked to wait', async () => {
+      const short = await waitsFor(500);
+      expect(short.tookMs).toBe(short.delayMs);
+      const asked = await waitsFor(3000, 50_000);
+      expect(asked.tookMs).toBe(50_000);
+    });
+  });
+
   it('errors from outside the vocabulary are wrapped', async () => {
     const { run, over } = setUp([], { timeoutMs: 500 });
     const rude = over({
