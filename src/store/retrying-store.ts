@@ -56,6 +56,8 @@ export interface RetryEvent {
 
 /** Slowest line for which attempt limits leave room: 1 MiB per second. */
 const BYTES_PER_MS = 1024;
+/** A range longer than any block means "to the end" and says nothing about how much will come. */
+const MAX_COUNTED_BYTES = 512 * 1024 * 1024;
 
 export function retryingStore(store: ObjectStore, options: RetryOptions = {}): ObjectStore {
   return new RetryingStore(store, options);
@@ -87,8 +89,8 @@ class RetryingStore implements ObjectStore {
   get(path: string, options?: GetOptions): Promise<GetResult | undefined> {
     const call = this.#call('get', path, options);
     const range = options?.range;
-    const bytes = range === undefined ? 0 : 'suffix' in range ? range.suffix : range.length;
-    return call.run(bytes, (signal) => this.#checkedGet(path, { ...options, signal }));
+    const asked = range === undefined ? 0 : 'suffix' in range ? range.suffix : range.length;
+    return call.run(asked > MAX_COUNTED_BYTES ? 0 : asked, (signal) => this.#checkedGet(path, { ...options, signal }));
   }
 
   head(path: string, options?: CallOptions): Promise<ObjectHead | undefined> {

@@ -5,15 +5,11 @@
 import { type DbError, isDbError } from '../../src/common/errors.ts';
 import type { MergeOperator } from '../../src/lsm/merge-operator.ts';
 import type { Process } from './machine.ts';
-import { SEPARATOR } from './model.ts';
 import { describe } from './world.ts';
 
-const separator = new TextEncoder().encode(SEPARATOR);
-
-/** Appends; associative. */
+/** Appends, as the live SlateDBs of the tests do. */
 export const CONCAT: MergeOperator = {
-  merge: (_key, existing, operand) =>
-    existing === undefined ? operand.slice() : Buffer.concat([existing, separator, operand]),
+  merge: (_key, existing, operand) => (existing === undefined ? operand.slice() : Buffer.concat([existing, operand])),
 };
 
 export function text(bytes: Uint8Array): string {

@@ -1,42 +1,61 @@
 /**
- * The simulator as a program: `npm run sim -- [--mode random|exhaustive|writers|chaos] [--runs N] [--seed N]`.
+ * The simulator as a program: `npm run sim -- [--mode random|exhaustive|writers|chaos] [--runs N] [--from SEED]`; with
+ * `--seed N` one run is replayed with its trace, with `--script FILE` a shrunk one. `npm run soak -- --minutes M` goes on with
+ * new seeds for that long; `npm run sim:nightly` makes the large figures.
  *
- * With `--seed` one run is replayed with its trace. Progress goes to stderr, the summary to stdout; the exit code is 1 if a run
- * failed or a fault that should have been injected never was.
+ * Progress goes to stderr, the summary to stdout. The exit code is 1 if a run failed, a promise was rejected and nobody
+ * looked, or a fault that should have been injected never was.
  */
 import { readFileSync } from 'node:fs';
-import { ALL_FAULTS, Coverage } from './coverage.ts';
+import { type ChaosFigures, ChaosRun } from './chaos.ts';
+import { Coverage } from './coverage.ts';
 import { EXHAUSTIVE_SCRIPTS, exhaustiveScript, runExhaustively } from './exhaustive.ts';
 import type { CrashPoint } from './machine.ts';
 import { makeScript, type Script } from './script.ts';
 import { shrink } from './shrink.ts';
-import { SingleRun } from './single.ts';
+import { type RunResult, SingleRun } from './single.ts';
+import type { World } from './world.ts';
 import { WritersRun } from './writers.ts';
 
-const MODES = ['random', 'exhaustive', 'writers'] as const;
+interface Run {
+  readonly world: World;
+  run(): Promise<RunResult>;
+}
+
+const SEEDED = {
+  random: (seed: number, keepTrace?: boolean): Run => new SingleRun(makeScript(seed), keepTrace),
+  writers: (seed: number, keepTrace?: boolean): Run => new WritersRun(seed, keepTrace),
+  chaos: (seed: number, keepTrace?: boolean): Run => new ChaosRun(seed, keepTrace),
+};
+type SeededMode = keyof typeof SEEDED;
+const MODES = ['random', 'exhaustive', 'writers', 'chaos'] as const;
 type Mode = (typeof MODES)[number];
 
-const DEFAULT_RUNS: Record<Mode, number> = { random: 10_000, exhaustive: 1, writers: 3000 };
+const DEFAULT_RUNS: Record<SeededMode, number> = { random: 3000, writers: 1000, chaos: 10 };
+const NIGHTLY_CYCLES = 1_000_000;
+const NIGHTLY_RUNS = { writers: 100_000, chaos: 200 };
 const MAX_FAILURES = 5;
-/** So few runs cannot be expected to meet every fault. */
+/** Fewer runs cannot be expected to meet every fault. */
 const RUNS_FOR_ALL_FAULTS = 500;
 const PROGRESS_MS = 10_000;
 
 interface Options {
   modes: Mode[];
+  isSoak: boolean;
+  isNightly: boolean;
   seed: number | undefined;
   runs: number | undefined;
+  cycles: number | undefined;
   from: number;
-  minutes: number | undefined;
-  /** A file with a script, or with `{ script, crashPoints }`. */
+  minutes: number;
   script: string | undefined;
 }
 
+/** One suite of runs with its figures. */
 class Session {
   readonly coverage = new Coverage();
   failures = 0;
   readonly #start = performance.now();
-  readonly #cpu = process.cpuUsage();
   #saidAt = this.#start;
 
   get seconds(): number {
@@ -47,9 +66,9 @@ class Session {
     const now = performance.now();
     if (now - this.#saidAt < PROGRESS_MS) return;
     this.#saidAt = now;
-    const { cycles } = this.coverage;
+    const { runs, cycles } = this.coverage;
     process.stderr.write(
-      `${what}: ${cycles} crashes with recovery, ${this.seconds.toFixed(0)} s, ${this.failures} failures\n`,
+      `${what}: ${runs} runs, ${cycles} crashes, ${this.seconds.toFixed(0)} s, ${this.failures} failures\n`,
     );
   }
 
@@ -58,50 +77,42 @@ class Session {
     process.stdout.write(`FAILED ${text}\n`);
   }
 
-  finish(): number {
-    const { user, system } = process.cpuUsage(this.#cpu);
-    const cpu = (user + system) / 1e6;
-    const { cycles } = this.coverage;
-    process.stdout.write(`${this.coverage.summary()}\n`);
-    process.stdout.write(
-      `${this.seconds.toFixed(1)} s, ${cpu.toFixed(1)} s of processor time: ${(cycles / cpu).toFixed(0)} crashes with recovery per second of it\n`,
-    );
-    process.stdout.write(this.failures === 0 ? 'all right\n' : `${this.failures} failures\n`);
-    return this.failures === 0 ? 0 : 1;
+  get isOver(): boolean {
+    return this.failures >= MAX_FAILURES;
   }
 }
 
 export async function main(args: string[]): Promise<number> {
   const options = parse(args);
-  let unhandled: unknown;
+  let unhandled = 0;
   process.on('unhandledRejection', (reason) => {
-    unhandled = reason;
-    process.stdout.write(`FAILED with an unhandled rejection: ${String(reason)}\n`);
+    unhandled++;
+    process.stdout.write(`FAILED a promise was rejected and nobody looked: ${String(reason)}\n`);
   });
-  const code = await run(options);
-  return unhandled === undefined ? code : 1;
+  const code = await start(options);
+  return unhandled === 0 ? code : 1;
 }
 
-function run(options: Options): Promise<number> {
-  if (options.script !== undefined) return replay(JSON.parse(readFileSync(options.script, 'utf8')));
+function start(options: Options): Promise<number> {
+  if (options.script !== undefined) return replayScript(JSON.parse(readFileSync(options.script, 'utf8')));
   if (options.seed !== undefined) {
-    const isWriters = options.modes.length === 1 && options.modes[0] === 'writers';
-    return show(isWriters ? new WritersRun(options.seed, true) : new SingleRun(makeScript(options.seed), true));
+    const [mode] = options.modes.length === 1 ? options.modes : ['random'];
+    return show(SEEDED[mode as SeededMode](options.seed, true));
   }
-  // Stacks of errors cost a tenth of the time; a replay has them.
+  // Making stacks costs a tenth of the time; a replay has them.
   Error.stackTraceLimit = 0;
   return runModes(options);
 }
 
-async function replay(what: Script | { script: Script | string; crashPoints: CrashPoint[] }): Promise<number> {
-  const { script, crashPoints } = 'script' in what ? what : { script: what, crashPoints: [] };
-  return show(new SingleRun(typeof script === 'string' ? exhaustiveScript(script) : script, true, crashPoints));
+function replayScript(what: Script | { script: string; crashPoints: CrashPoint[] }): Promise<number> {
+  if ('script' in what) return show(new SingleRun(exhaustiveScript(what.script), true, what.crashPoints));
+  return show(new SingleRun(what, true));
 }
 
-async function show(run: SingleRun | WritersRun): Promise<number> {
+async function show(run: Run): Promise<number> {
   const { lines, failure, traceHash } = await run.run();
-  process.stdout.write(`${(lines as string[]).join('\n')}\n`);
-  process.stdout.write(`trace ${traceHash}\n${failure === undefined ? 'all right' : `FAILED ${failure}`}\n`);
+  process.stdout.write(`${(lines as string[]).join('\n')}\ntrace ${traceHash}\n`);
+  process.stdout.write(failure === undefined ? 'all right\n' : `FAILED ${failure}\n`);
   const cause = run.world.failure?.cause;
   if (cause instanceof Error) process.stdout.write(`${cause.stack}\n`);
   return failure === undefined ? 0 : 1;
@@ -109,52 +120,80 @@ async function show(run: SingleRun | WritersRun): Promise<number> {
 
 async function runModes(options: Options): Promise<number> {
   const session = new Session();
+  const cpuBefore = process.cpuUsage();
   for (const mode of options.modes) {
-    if (mode === 'random') await runRandom(session, options);
-    else if (mode === 'writers') await runWriters(session, options);
-    else await runAllExhaustively(session);
+    if (session.isOver) break;
+    if (mode === 'exhaustive') await runAllExhaustively(session);
+    else await runSeeds(session, mode, options);
   }
-  return session.finish();
+  const { user, system } = process.cpuUsage(cpuBefore);
+  const cpuSeconds = (user + system) / 1e6;
+  const memory = process.resourceUsage().maxRSS / 1024;
+  process.stdout.write(`${session.coverage.summary()}\n`);
+  process.stdout.write(
+    `${session.seconds.toFixed(1)} s, ${cpuSeconds.toFixed(1)} s of processor time, ${memory.toFixed(0)} MiB at most; ` +
+      `${(session.coverage.cycles / cpuSeconds).toFixed(0)} crashes with recovery per second of processor time\n`,
+  );
+  process.stdout.write(session.failures === 0 ? 'all right\n' : `${session.failures} failures\n`);
+  return session.failures === 0 ? 0 : 1;
 }
 
-async function runRandom(session: Session, { from, runs, minutes }: Options): Promise<void> {
-  const end = from + (runs ?? (minutes === undefined ? DEFAULT_RUNS.random : Number.POSITIVE_INFINITY));
+async function runSeeds(session: Session, mode: SeededMode, options: Options): Promise<void> {
   const covered = new Coverage();
-  for (let seed = from; seed < end; seed++) {
-    if (minutes !== undefined && session.seconds > minutes * 60) break;
-    const result = await new SingleRun(makeScript(seed)).run();
+  const figures: ChaosFigures = { operations: 0, failed: 0, failedAfterMs: [], recoveriesMs: [] };
+  const isEnough = limitOf(mode, options, covered, session.seconds);
+  for (let seed = options.from; !isEnough(session.seconds) && !session.isOver; seed++) {
+    const run = SEEDED[mode](seed);
+    const result = await run.run();
     covered.add(result);
     session.coverage.add(result);
-    session.progress(`random, seed ${seed}`);
+    if (run instanceof ChaosRun) addFigures(figures, run.figures);
+    session.progress(`${mode}, seed ${seed}`);
     if (result.failure === undefined) continue;
-    session.failed(`seed ${seed}: ${result.failure}\n  npm run sim -- --seed ${seed}`);
+    session.failed(`${mode}, seed ${seed}: ${result.failure}\n  npm run sim -- --mode ${mode} --seed ${seed}`);
+    if (mode !== 'random') continue;
     const small = await shrink(makeScript(seed));
-    process.stdout.write(`  smaller, for --script FILE: ${JSON.stringify(small)}\n`);
-    if (session.failures >= MAX_FAILURES) return;
+    process.stdout.write(`  shrunk, for --script FILE: ${JSON.stringify(small)}\n`);
   }
-  const missing = covered.missing(ALL_FAULTS);
-  if (covered.runs >= RUNS_FOR_ALL_FAULTS && missing.length > 0)
-    session.failed(`faults that never fired: ${missing.join(', ')}`);
+  process.stdout.write(
+    `${mode}: seeds ${options.from} to ${options.from + covered.runs - 1}, ${covered.cycles} crashes\n`,
+  );
+  if (mode === 'chaos') process.stdout.write(`${chaosSummary(figures)}\n`);
+  const missing = mode === 'random' && covered.runs >= RUNS_FOR_ALL_FAULTS ? covered.missing() : [];
+  if (missing.length > 0) session.failed(`faults that never fired: ${missing.join(', ')}`);
 }
 
-async function runWriters(session: Session, { from, runs, minutes }: Options): Promise<void> {
-  const end = from + (runs ?? (minutes === undefined ? DEFAULT_RUNS.writers : Number.POSITIVE_INFINITY));
-  for (let seed = from; seed < end; seed++) {
-    if (minutes !== undefined && session.seconds > minutes * 60) break;
-    const result = await new WritersRun(seed).run();
-    session.coverage.add(result);
-    session.progress(`writers, seed ${seed}`);
-    if (result.failure === undefined) continue;
-    session.failed(`writers, seed ${seed}: ${result.failure}\n  npm run sim -- --mode writers --seed ${seed}`);
-    if (session.failures >= MAX_FAILURES) return;
-  }
+/** When a suite has run long enough. */
+function limitOf(mode: SeededMode, options: Options, covered: Coverage, startS: number): (nowS: number) => boolean {
+  const { isSoak, isNightly, minutes, modes, runs, cycles } = options;
+  if (isSoak) return (nowS) => nowS - startS > (minutes * 60) / modes.length;
+  if (cycles !== undefined) return () => covered.cycles >= cycles;
+  if (runs !== undefined) return () => covered.runs >= runs;
+  if (!isNightly) return () => covered.runs >= DEFAULT_RUNS[mode];
+  return () => (mode === 'random' ? covered.cycles >= NIGHTLY_CYCLES : covered.runs >= NIGHTLY_RUNS[mode]);
+}
+
+function addFigures(sum: ChaosFigures, run: ChaosFigures): void {
+  sum.operations += run.operations;
+  sum.failed += run.failed;
+  sum.recoveriesMs.push(...run.recoveriesMs);
+}
+
+function chaosSummary({ operations, failed, recoveriesMs }: ChaosFigures): string {
+  const sorted = [...recoveriesMs].sort((a, b) => a - b);
+  const within = sorted.filter((ms) => ms <= 2000).length;
+  const at = (share: number) => Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0);
+  return (
+    `chaos: ${failed} of ${operations} operations outside of outages failed; first success after an outage: ` +
+    `median ${at(0.5)} ms, 90 % ${at(0.9)} ms, most ${at(1)} ms, ${within} of ${sorted.length} within 2 s`
+  );
 }
 
 async function runAllExhaustively(session: Session): Promise<void> {
   for (const name of EXHAUSTIVE_SCRIPTS) {
-    const { runs, coverage, failures } = await runExhaustively(name, 1, (n) => session.progress(`${name}, run ${n}`));
+    const { runs, coverage, failures } = await runExhaustively(name, 1, () => session.progress(`exhaustive, ${name}`));
     session.coverage.merge(coverage);
-    process.stderr.write(`exhaustive, ${name}: ${runs} runs, ${failures.length} failures\n`);
+    process.stdout.write(`exhaustive, ${name}: ${runs} runs, ${failures.length} failures\n`);
     for (const { crashPoints, failure } of failures.slice(0, MAX_FAILURES)) {
       session.failed(`${name}: ${failure}\n  for --script FILE: ${JSON.stringify({ script: name, crashPoints })}`);
     }
@@ -163,24 +202,33 @@ async function runAllExhaustively(session: Session): Promise<void> {
 
 function parse(args: readonly string[]): Options {
   const given = new Map<string, string>();
-  for (let i = 0; i < args.length; i += 2) {
-    const name = /^--(mode|seed|runs|from|minutes|script)$/.exec(args[i])?.[1];
-    if (name === undefined || args[i + 1] === undefined) throw new Error(`unknown or incomplete option ${args[i]}`);
-    given.set(name, args[i + 1]);
+  const flags = new Set<string>(args.filter((a) => a === '--soak' || a === '--nightly'));
+  const rest = args.filter((a) => !flags.has(a));
+  for (let i = 0; i < rest.length; i += 2) {
+    const name = /^--(mode|seed|runs|cycles|from|minutes|script)$/.exec(rest[i])?.[1];
+    if (name === undefined || rest[i + 1] === undefined) throw new Error(`unknown or incomplete option ${rest[i]}`);
+    given.set(name, rest[i + 1]);
   }
   const number = (name: string) => {
     const text = given.get(name);
-    if (text !== undefined && !Number.isFinite(Number(text))) throw new Error(`--${name} must be a number`);
+    if (text !== undefined && !(Number(text) >= 0)) throw new Error(`--${name} must be a number`);
     return text === undefined ? undefined : Number(text);
   };
   const mode = given.get('mode');
   if (mode !== undefined && !MODES.includes(mode as Mode)) throw new Error(`--mode must be one of ${MODES.join(', ')}`);
+  const isSoak = flags.has('--soak');
+  // A soak begins where no other one has begun.
+  const from = number('from') ?? (isSoak ? Math.floor(Date.now() / 1000) : 1);
+  const all = isSoak ? (['random', 'writers'] as const) : MODES;
   return {
-    modes: mode === undefined ? [...MODES] : [mode as Mode],
+    modes: mode === undefined ? [...all] : [mode as Mode],
+    isSoak,
+    isNightly: flags.has('--nightly'),
     seed: number('seed'),
     runs: number('runs'),
-    from: number('from') ?? 1,
-    minutes: number('minutes'),
+    cycles: number('cycles'),
+    from,
+    minutes: number('minutes') ?? 10,
     script: given.get('script'),
   };
 }

@@ -57,11 +57,13 @@ const OPS: Record<FaultKind, readonly Op[]> = {
 /** Faults after which the second look must be a true one. */
 const NOT_TWICE: ReadonlySet<FaultKind> = new Set(['short-body', 'flip', 'list-stale', 'list-empty', 'list-unordered']);
 
-export type StormKind = 'outage' | 'storm-5xx' | 'storm-throttle';
-export const STORM_KINDS: readonly StormKind[] = ['outage', 'storm-5xx', 'storm-throttle'];
+/** `outage`: nothing can be reached. `black-hole`: nothing is answered. */
+export type StormKind = 'outage' | 'black-hole' | 'storm-5xx' | 'storm-throttle';
+export const STORM_KINDS: readonly StormKind[] = ['outage', 'black-hole', 'storm-5xx', 'storm-throttle'];
 
 const IN_STORM: Record<StormKind, readonly FaultKind[]> = {
-  outage: ['refused-connection', 'refused-connection', 'stall'],
+  outage: ['refused-connection'],
+  'black-hole': ['stall'],
   'storm-5xx': ['error-500', 'refused-connection'],
   'storm-throttle': ['throttle'],
 };

@@ -26,8 +26,6 @@ export interface Commit {
   state: 'submitted' | 'acknowledged' | 'unknown' | 'not-applied';
 }
 
-export const SEPARATOR = '+';
-
 export class Model {
   readonly commits: Commit[] = [];
   readonly #keys = new Map<string, Version[]>();
@@ -92,6 +90,16 @@ export class Model {
     return isUnsure ? unsureFolds(versions, end, nowMs, latestMs) : [now];
   }
 
+  /** All rows at the end, for runs without times to live. */
+  rows(): Map<string, string> {
+    const rows = new Map<string, string>();
+    for (const key of this.keys()) {
+      const [value] = this.read(key, this.lastSeq, 0);
+      if (value !== undefined) rows.set(key, value);
+    }
+    return rows;
+  }
+
   keys(): string[] {
     return [...this.#keys.keys()].sort();
   }
@@ -109,7 +117,7 @@ function fold(versions: readonly Version[], end: number, nowMs: number): string 
     if (v.kind === 'put' && isLive) operands.push(v.value);
     break;
   }
-  return operands.length === 0 ? undefined : operands.reverse().join(SEPARATOR);
+  return operands.length === 0 ? undefined : operands.reverse().join('');
 }
 
 /** Every combination of unsure versions being there or not; runs keep them few. */

@@ -20,7 +20,6 @@ import { Auditor } from './auditor.ts';
 import { CONCAT, call, text } from './calls.ts';
 import { Faults } from './faults.ts';
 import { Machine, type Process } from './machine.ts';
-import { SEPARATOR } from './model.ts';
 import { Draw } from './script.ts';
 import { type SimObject, SimStore } from './sim-store.ts';
 import type { RunResult } from './single.ts';
@@ -31,6 +30,7 @@ const HOUR_MS = 3_600_000;
 /** Least age at which collectors delete, by default. */
 const MIN_AGE_MS = 300_000;
 const MERGED = 'm';
+const SEPARATOR = ' ';
 
 interface Commit {
   id: string;
@@ -183,7 +183,10 @@ export class WritersRun {
     const id = `${process.name}-${nth}`;
     const commit: Commit = { id, process: process.name, state: 'submitted' };
     this.#commits.push(commit);
-    const batch = new WriteBatch().put(`a/${id}`, id).put(`b/${id}`, id).merge(MERGED, id);
+    const batch = new WriteBatch()
+      .put(`a/${id}`, id)
+      .put(`b/${id}`, id)
+      .merge(MERGED, id + SEPARATOR);
     const done = await call(process, 'write', () => db.write(batch));
     if (done === 'died') return;
     if ('value' in done) {
@@ -220,7 +223,7 @@ export class WritersRun {
       let merged: string[] = [];
       for (const row of rows.value) {
         const key = text(row.key);
-        if (key === MERGED) merged = text(row.value).split(SEPARATOR);
+        if (key === MERGED) merged = text(row.value).trimEnd().split(SEPARATOR);
         else halves[key.startsWith('a/') ? 0 : 1].add(key.slice(2));
       }
       const [a, b] = halves;
@@ -236,9 +239,9 @@ export class WritersRun {
 
   #checkError(process: Process, error: DbError, what: string): void {
     const { kind } = error;
-    if (kind === 'fenced') return this.#checkFenced(process, error);
-    if (kind === 'closed' || kind === 'unavailable') return;
-    this.world.fail(`${process.name}, ${what}: ${describe(error)}`, error);
+    if (kind === 'fenced') this.#checkFenced(process, error);
+    else if (kind !== 'closed' && kind !== 'unavailable')
+      this.world.fail(`${process.name}, ${what}: ${describe(error)}`, error);
   }
 
   /** Only another machine's claim of a higher epoch is a takeover. */
@@ -258,7 +261,7 @@ export class WritersRun {
     const { world } = this;
     const step = () => world.sleep(this.#draw.of([1, 20, 2000]));
     while (this.#writersLeft > 0) {
-      await world.sleep(this.#draw.of([60_000, 600_000]));
+      await world.sleep(this.#draw.of([60_000, 600_000, 600_000]));
       const ids = this.#store.paths('manifest/').map((path) => parseManifestPath(path) as number);
       const newestId = ids.pop();
       if (newestId === undefined) continue;
@@ -301,8 +304,8 @@ export class WritersRun {
     const { random, logger, mergeOperator } = this.#options;
     let reader: DbReader | undefined;
     let before = new Set<string>();
-    while (this.#writersLeft > 0) {
-      await this.world.sleep(this.#draw.of([100, 5000, 600_000]));
+    for (let looks = 8; looks > 0 && this.#writersLeft > 0; looks--) {
+      await this.world.sleep(this.#draw.of([100, 5000, 600_000, HOUR_MS]));
       const acknowledged = this.#commits.filter((c) => c.state === 'acknowledged').map((c) => c.id);
       const known: DbReader | undefined = reader;
       const shown = await call(process, 'open', async () => {

@@ -116,6 +116,14 @@ describe('retries', () => {
     expect(late.clock.monotonicMs()).toBe(0);
   });
 
+  it('a range to the end that is not answered is tried again like any other', async () => {
+    const { store, memory, run, clock } = setUp([{ op: 'get', action: 'stall', nth: 1 }], { attemptTimeoutMs: 3000 });
+    await memory.put('wal/1', BODY, CREATE);
+    const got = await run(store.get('wal/1', { range: { offset: 0, length: 2 ** 40 } }));
+    expect(got?.bytes).toEqual(BODY);
+    expect(clock.monotonicMs()).toBeLessThan(4000);
+  });
+
   it('a store that never answers is given up in time', async () => {
     const { store, run, clock } = setUp([{ action: 'stall' }], { timeoutMs: 20_000, attemptTimeoutMs: 3000 });
     const calls: Promise<unknown>[] = [store.get('a'), store.head('a'), store.delete(['a']), collect(store, '')];

@@ -1,0 +1,74 @@
+/**
+ * The judge: what simulated crashes and faults leave in the store is laid into a directory and opened by live SlateDB 0.12.1
+ * and 0.17.0. What they read must be what the simulator's model says.
+ */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { Compatibility } from '../../src/db/options.ts';
+import { makeScript, type Script } from '../sim/script.ts';
+import { SingleRun } from '../sim/single.ts';
+import { describeWithSlateDb017 } from '../support/environment.ts';
+import type { LiveSlateDb } from '../support/live-slatedb.ts';
+import { slateDb012 } from '../support/slatedb-012.ts';
+import { slateDb017 } from '../support/slatedb-017.ts';
+
+const SAMPLE = 12;
+const PATH = 'db';
+const utf8 = new TextDecoder();
+
+/** The script of a seed without times to live: SlateDB judges those by its own clock. */
+function judgedScript(seed: number, compatibility: Compatibility): Script {
+  const script = makeScript(seed);
+  for (const step of script.steps) if (step.type === 'write') for (const op of step.ops) delete op.ttlMs;
+  return { ...script, options: { ...script.options, compatibility, walEnabled: true } };
+}
+
+/** Runs of consecutive seeds that leave some rows. */
+async function finishedRuns(compatibility: Compatibility): Promise<{ seed: number; run: SingleRun }[]> {
+  const runs: { seed: number; run: SingleRun }[] = [];
+  for (let seed = 900_001; runs.length < SAMPLE; seed++) {
+    const run = new SingleRun(judgedScript(seed, compatibility));
+    const { failure, cycles } = await run.run();
+    expect(failure, `seed ${seed}`).toBeUndefined();
+    if (cycles >= 2 && run.model.rows().size >= 3) runs.push({ seed, run });
+  }
+  return runs;
+}
+
+const directories: string[] = [];
+afterEach(() => {
+  for (const directory of directories.splice(0)) rmSync(directory, { recursive: true, force: true });
+});
+
+function layOut(run: SingleRun): string {
+  const directory = mkdtempSync(join(tmpdir(), 'shaledb-judge-'));
+  directories.push(directory);
+  for (const [path, { bytes }] of run.store.objects) {
+    const file = join(directory, PATH, path);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, bytes);
+  }
+  return directory;
+}
+
+function judgedBy(makeSlate: () => LiveSlateDb, compatibilities: Compatibility[]): void {
+  it.each(compatibilities)('with compatibility %s reads the rows of the model', async (compatibility) => {
+    for (const { seed, run } of await finishedRuns(compatibility)) {
+      const slate = makeSlate();
+      try {
+        await slate.open({ directory: layOut(run), path: PATH }, { mergeOperator: 'concat' });
+        const rows = (await slate.scan()).map(({ key, value }) => [utf8.decode(key), utf8.decode(value)]);
+        expect(rows, `seed ${seed}`).toEqual([...run.model.rows()]);
+      } finally {
+        await slate.crash();
+      }
+    }
+  });
+}
+
+describe('a database that survived simulated crashes', () => {
+  describe('opened by SlateDB 0.12.1', () => judgedBy(slateDb012, ['auto', 'slatedb-0.12']));
+  describeWithSlateDb017('opened by SlateDB 0.17.0', () => judgedBy(slateDb017, ['auto', 'slatedb-0.17']));
+});

@@ -1,0 +1,48 @@
+/** Writers that take the database from each other, and one that must bear a store in a bad state. */
+import { describe, expect, it } from 'vitest';
+import { ChaosRun } from './chaos.ts';
+import { Coverage } from './coverage.ts';
+import { WritersRun } from './writers.ts';
+
+const RUNS = 400;
+const CHAOS_RUNS = 6;
+
+describe('one to three writers with lost, late and doubled PUTs, pauses and clock jumps', () => {
+  it('lose nothing, acknowledge nothing that others miss, apply nothing twice, fence no lone writer', async () => {
+    const coverage = new Coverage();
+    for (let seed = 1; seed <= RUNS; seed++) {
+      const result = await new WritersRun(seed).run();
+      coverage.add(result);
+      expect(result.failure, `npm run sim -- --mode writers --seed ${seed}`).toBeUndefined();
+    }
+    expect(coverage.missing(['lost-answer', 'late-put', 'double-put', 'suspend', 'stall', 'clock-jump'])).toEqual([]);
+    const states = ['fenced', 'taken over', 'manifests collected', 'log collected', 'manifest in a collected id'];
+    expect(states.filter((state) => !coverage.states.has(state))).toEqual([]);
+  });
+
+  it('do the same every time a seed is run', async () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      const first = await new WritersRun(seed).run();
+      expect((await new WritersRun(seed).run()).traceHash).toBe(first.traceHash);
+    }
+  });
+});
+
+describe('a store in a bad state', () => {
+  it('fails at most one operation of ten thousand outside of outages, and soon serves again after one', async () => {
+    let operations = 0;
+    let failed = 0;
+    const recoveriesMs: number[] = [];
+    for (let seed = 1; seed <= CHAOS_RUNS; seed++) {
+      const run = new ChaosRun(seed);
+      expect((await run.run()).failure, `npm run sim -- --mode chaos --seed ${seed}`).toBeUndefined();
+      operations += run.figures.operations;
+      failed += run.figures.failed;
+      recoveriesMs.push(...run.figures.recoveriesMs);
+    }
+    expect(operations).toBeGreaterThan(20_000);
+    expect(failed / operations).toBeLessThanOrEqual(0.0001);
+    recoveriesMs.sort((a, b) => a - b);
+    expect(recoveriesMs[recoveriesMs.length >> 1]).toBeLessThanOrEqual(2000);
+  });
+});
