@@ -80,6 +80,7 @@ function properties() {
 /** Checks the model with these macros; breadth first, so a counterexample is a shortest one. */
 function check(macros, options = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'shaledb-spec-'));
+  const pan = join(dir, 'pan');
   const limits = { cwd: dir, encoding: 'utf8', maxBuffer: 1 << 26 };
   const mode = options.cycles === true ? ['-DNP'] : ['-DSAFETY', '-DBFS'];
   try {
@@ -88,7 +89,7 @@ function check(macros, options = {}) {
     execFileSync('spin', ['-a', ...macros.split(' ').map((m) => `-D${m}`), 'model.pml'], limits);
     // No partial-order reduction: the processes share all their variables, so it would find nothing to leave out.
     execFileSync('gcc', ['-O2', '-w', ...mode, '-DNOREDUCE', `-DMEMLIM=${MEMORY_MIB}`, '-o', 'pan', 'pan.c'], limits);
-    const run = spawnSync('./pan', ['-n', '-m1000000', ...(options.cycles === true ? ['-l'] : [])], {
+    const run = spawnSync(pan, ['-n', '-m1000000', ...(options.cycles === true ? ['-l'] : [])], {
       ...limits,
       timeout: CASE_LIMIT_MS,
     });
@@ -96,7 +97,7 @@ function check(macros, options = {}) {
     const isComplete = run.status === 0 && !/not completed|max search depth too small|out of memory/.test(run.stdout);
     const errors = Number(/errors: (\d+)/.exec(run.stdout)?.[1] ?? Number.NaN);
     if (!(errors > 0)) return { states, errors, isComplete };
-    const trail = spawnSync('./pan', ['-r', '-n'], limits);
+    const trail = spawnSync(pan, ['-r', '-n'], limits);
     const steps = trail.stdout
       .split('\n')
       .filter((line) => /^\s*(writer|store|network|collector|another role)\b/.test(line));
