@@ -26,10 +26,14 @@
 #ifndef FIRST_WRITES
 #define FIRST_WRITES WRITES   /* of writer 0 */
 #endif
-#ifndef OTHER_WRITES
-#define OTHER_WRITES WRITES   /* of each other one */
+#ifndef SECOND_WRITES
+#define SECOND_WRITES WRITES  /* of writer 1 */
 #endif
-#define mayWrite(p) (p == 0 && wrote[p] < FIRST_WRITES || p > 0 && wrote[p] < OTHER_WRITES)
+#ifndef THIRD_WRITES
+#define THIRD_WRITES WRITES   /* of writer 2 */
+#endif
+#define mayWrite(p) \
+  (p == 0 && wrote[p] < FIRST_WRITES || p == 1 && wrote[p] < SECOND_WRITES || p == 2 && wrote[p] < THIRD_WRITES)
 #ifndef COMMITTERS
 #define COMMITTERS 0   /* the first writer that may commit */
 #endif
@@ -655,7 +659,7 @@ end:
        :: else -> sendRowsAndList()
        fi }
   /* Sent again; or sent for the first time by a writer that does not trust its confirmation. */
-  :: d_step { at[p] == ROWS_SENT && answer[p] == SENT && EPOCH_MAY_COUNT && putAt[p] != present -> sendRows() }
+  :: d_step { LOSSES && at[p] == ROWS_SENT && answer[p] == SENT && EPOCH_MAY_COUNT && putAt[p] != present -> sendRows() }
   :: d_step { at[p] == ROWS_SENT && answer[p] == SENT && listAt[p] != present -> sendRowsAndList() }
 
   :: d_step { at[p] == ROWS_SENT && answer[p] == REFUSED ->
