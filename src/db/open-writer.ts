@@ -364,7 +364,12 @@ class Opening {
         lastSeq,
       };
       const encoded: EncodedWalObject = encodeFence(facts, profile.fence, codec, author);
-      const answer = await wal.put(walPath(id), encoded.bytes, { condition: 'if-absent', putId: encoded.putId });
+      const condition = 'if-absent';
+      const answer = await wal.put(walPath(id), encoded.bytes, {
+        condition,
+        putId: encoded.putId,
+        proveRefusal: true,
+      });
       if (answer.outcome === 'unknown') throw unanswered(this.#where(), `the fence at WAL id ${id}`, answer.cause);
       if (answer.outcome === 'refused') {
         await this.#assertOwner(claimed, await listManifestIds(main, claimed.id));

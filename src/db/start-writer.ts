@@ -1,9 +1,10 @@
 /** Puts the parts of a writer together around what the opening found, and replays the log. */
-import { UnavailableError } from '../common/errors.ts';
+import { isCorruption, UnavailableError } from '../common/errors.ts';
 import { nextInt } from '../common/random.ts';
 import { loadCodec } from '../format/codecs.ts';
 import { ManifestLog } from '../lsm/manifest-log.ts';
 import type { TableStore } from '../lsm/tree-view.ts';
+import type { WalObject } from '../lsm/wal-object.ts';
 import type { DatabaseStores } from './database-stores.ts';
 import { Db } from './db.ts';
 import type { OpenedForWriting } from './open-writer.ts';
@@ -12,6 +13,7 @@ import { applyRows } from './replay.ts';
 import { ReplayProgress } from './replay-progress.ts';
 import { TableFlusher } from './table-flusher.ts';
 import { WalFlusher } from './wal-flusher.ts';
+import type { WalRange } from './wal-range.ts';
 import { WriteState } from './write-state.ts';
 import { Writer } from './writer.ts';
 
@@ -80,7 +82,7 @@ export async function startWriter(
   let db: Db | undefined;
   const writer = new Writer({ state, wal, tables, onWrite: () => db?.noteWrite() });
   try {
-    await replay(opened, state, writer, tables);
+    await replay(opened, state, writer, tables, manifests);
   } catch (error) {
     state.fail(error);
     throw error;
@@ -96,13 +98,14 @@ async function replay(
   state: WriteState,
   writer: Writer,
   tables: TableFlusher,
+  manifests: ManifestLog,
 ): Promise<void> {
   const { wal } = opened;
   const { options } = state;
   const last = Math.min(wal.end, opened.fence.id - 1);
   const progress = new ReplayProgress(options, 'apply', last - wal.from + 1);
   for (let id = wal.from; id <= last; id++) {
-    const object = await wal.take(id);
+    const object = await takeOwned(wal, manifests, id);
     const createTs = await applyRows(object, state.active, state.lastSeq, state.clock);
     state.lastTickMs = Math.max(state.lastTickMs, createTs);
     state.lastSeq = Math.max(state.lastSeq, object.maxSeq);
@@ -116,6 +119,16 @@ async function replay(
     while (state.unflushedBytes > options.maxUnflushedBytes && state.frozen.length > 0) {
       await spaceFreed(state);
     }
+  }
+}
+
+/** An object that is gone or damaged now was sound before: perhaps it was collected after another takeover, which is told first. */
+async function takeOwned(wal: WalRange, manifests: ManifestLog, id: number): Promise<WalObject> {
+  try {
+    return await wal.take(id);
+  } catch (error) {
+    if (isCorruption(error)) await manifests.refresh();
+    throw error;
   }
 }
 

@@ -182,6 +182,7 @@ export class TableFlusher {
           condition: 'if-absent',
           putId,
           resumed,
+          proveRefusal: true,
           signal: this.#stopped.signal,
         });
         if (answer.outcome === 'applied') return;

@@ -252,6 +252,7 @@ export class WalFlusher {
         condition: 'if-absent',
         putId: slot.encoded.putId,
         resumed: slot.inDoubt,
+        proveRefusal: true,
         signal: this.#stopped.signal,
       });
     } catch (error) {

@@ -50,6 +50,11 @@ export interface PutOptions extends CallOptions {
   putId: string;
   /** An earlier call with the same bytes and put id ended in doubt: a refusal may be due to ourselves and must be settled. */
   resumed?: boolean;
+  /**
+   * A refusal would end this writer: the retry wrapper looks once, at the price of a HEAD, whether the object in the place is
+   * this very put, which a proxy on the way sent twice. For puts that expect refusals it would only cost.
+   */
+  proveRefusal?: boolean;
 }
 
 export type PutCondition = 'any' | 'if-absent' | { ifMatch: string };

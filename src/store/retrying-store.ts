@@ -3,8 +3,9 @@
  * exponential backoff until a deadline, and a put whose answer was lost is decided by proof.
  *
  * Invariants:
- * - A refusal of the first attempt of a put is final: it is never retried and never hidden (fencing rests on it). A put that
- *   resumes an earlier call is in doubt from its start.
+ * - A refusal of the first attempt of a put is final: it is never retried and never hidden (fencing rests on it), unless the
+ *   object in the place has the put id of this very put (`proveRefusal`). A put that resumes an earlier call is in doubt from
+ *   its start.
  * - All attempts of a put send the same bytes and the same put id. A refusal after an attempt without an answer is settled
  *   by reading the object: the put id in its metadata, else all of its bytes, which hold the put id themselves. Empty bytes
  *   without metadata prove nothing and count as another's. An `If-Match` put of bytes without a put id counts as applied
@@ -118,7 +119,10 @@ class RetryingStore implements ObjectStore {
           this.#store.put(path, bytes, { ...options, signal }),
         );
         if (answer.outcome === 'applied') return answer;
-        if (answer.outcome === 'refused') return doubt === undefined ? answer : await this.#prove(call, bytes, options);
+        if (answer.outcome === 'refused') {
+          if (doubt === undefined && options.proveRefusal !== true) return answer;
+          return await this.#prove(call, bytes, options, doubt !== undefined);
+        }
         doubt = { cause: answer.cause };
         failure = call.asStoreError(answer.cause);
         // In doubt means retry, whatever the cause.
@@ -195,10 +199,13 @@ class RetryingStore implements ObjectStore {
     throw call.error('malformed-response', `the list is not in order at ${JSON.stringify(path)}`);
   }
 
-  /** Whose object is in the place that refused us after an attempt without an answer? */
-  async #prove(call: Call, bytes: Uint8Array, options: PutOptions): Promise<PutOutcome> {
+  /**
+   * Whose object is in the place that refused us? Perhaps our own: a proxy on the way may have sent the put twice, and the answer
+   * to the second is the one that came. Without an attempt in doubt only the put id can say so; equal bytes need not be ours.
+   */
+  async #prove(call: Call, bytes: Uint8Array, options: PutOptions, inDoubt: boolean): Promise<PutOutcome> {
     const { path } = call;
-    const others: PutOutcome = { outcome: 'refused', afterUnknown: true };
+    const others: PutOutcome = inDoubt ? { outcome: 'refused', afterUnknown: true } : { outcome: 'refused' };
     try {
       const head = await call.run(0, (signal) => this.#store.head(path, { signal }));
       if (head === undefined) return others;
@@ -206,7 +213,7 @@ class RetryingStore implements ObjectStore {
       const ours: PutOutcome = { outcome: 'applied', attempt: 'earlier', etag, storeTimeMs };
       const putId = head.metadata[PUT_ID_METADATA];
       if (putId !== undefined) return putId === options.putId ? ours : others;
-      if (bytes.length === 0 || head.size !== bytes.length) return others;
+      if (!inDoubt || bytes.length === 0 || head.size !== bytes.length) return others;
       // Bytes that differ may have been damaged on the way; that is looked at once more, because it would end a writer.
       for (let look = 1; look <= 2; look++) {
         const found = await call.run(bytes.length, (signal) => this.#checkedGet(path, { signal }));

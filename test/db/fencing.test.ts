@@ -291,6 +291,37 @@ describe('two openers at once', () => {
     }
   });
 
+  it('tell a takeover, not damage, where the log was collected during a replay that reads it again', async () => {
+    const world = new World();
+    const big = { value: new Uint8Array(1 << 20) };
+    const { db } = await world.connect();
+    for (let i = 0; i < 4; i++) await world.run(db.put(`k${i}`, big.value));
+    const inner = world.store;
+    const reads = new Map<string, number>();
+    let other: Db | undefined;
+    world.store = {
+      name: inner.name,
+      head: (path, o) => inner.head(path, o),
+      put: (path, bytes, o) => inner.put(path, bytes, o),
+      list: (prefix, o) => inner.list(prefix, o),
+      delete: (paths, o) => inner.delete(paths, o),
+      async get(path, o) {
+        const nth = (reads.get(path) ?? 0) + 1;
+        reads.set(path, nth);
+        if (parseWalPath(path) !== undefined && nth === 2 && other === undefined) {
+          world.store = inner;
+          other = await world.opening(B);
+          await inner.delete([path]);
+        }
+        return inner.get(path, o);
+      },
+    };
+    // So little memory that not all of the log is kept between its check and its replay.
+    const error = await rejection(world.run(world.opening({ ...A, memoryBytes: 8 << 20 })));
+    expect(other).toBeDefined();
+    expect(error).toMatchObject({ name: 'FencedError' });
+  });
+
   it('refuse the one whose claim is older, before it serves', async () => {
     const world = new World();
     await world.writeAndCrash(['x']);
