@@ -5,7 +5,7 @@
  * not applied, batches whole; reads are right per key and per snapshot; no call outlives its deadline; only errors of this
  * package appear, and only where a fault can have caused them; a lone writer is never fenced.
  */
-import type { DbError } from '../../src/common/errors.ts';
+import { type DbError, isCorruption } from '../../src/common/errors.ts';
 import { SILENT_LOGGER } from '../../src/common/logger.ts';
 import { SeededRandom } from '../../src/common/random.ts';
 import type { Db } from '../../src/db/db.ts';
@@ -14,6 +14,7 @@ import type { DbReader } from '../../src/db/reader.ts';
 import type { ScanIterator } from '../../src/db/scan-iterator.ts';
 import type { Snapshot } from '../../src/db/snapshot.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
+import { parseWalPath, walPath } from '../../src/format/object-names.ts';
 import type { ScanRow } from '../../src/lsm/visible-rows.ts';
 import { open, openReader } from '../../src/open.ts';
 import { Auditor } from './auditor.ts';
@@ -21,11 +22,13 @@ import { CONCAT, call, type Outcome, text } from './calls.ts';
 import { Faults } from './faults.ts';
 import { type CrashPoint, Machine, type Process } from './machine.ts';
 import { type Commit, Model, type RowOp } from './model.ts';
-import type { Script, Step } from './script.ts';
+import { Draw, type Script, type Step } from './script.ts';
 import { SimStore } from './sim-store.ts';
 import { describe, World } from './world.ts';
 
 const OPEN_ATTEMPTS = 4;
+/** Every so many seeds a run ends with a hole in the log. */
+const HOLES_EVERY = 4;
 
 export interface RunResult {
   failure: string | undefined;
@@ -116,6 +119,32 @@ export class SingleRun {
     if (this.#process.isAlive) await this.#closeAtEnd();
     await this.#recover();
     await this.#readAsReader();
+    if (this.#script.seed % HOLES_EVERY === 0) await this.#checkThatHolesAreSeen();
+  }
+
+  /** The database that all went well with loses an object from the middle of its log, and must say so instead of opening. */
+  async #checkThatHolesAreSeen(): Promise<void> {
+    const { newest } = this.auditor;
+    const ids = this.store.paths('wal/').map((path) => parseWalPath(path) as number);
+    const middle = ids.slice(0, -1).filter((id) => id > (newest?.manifest.replayAfterWalId ?? 0));
+    if (this.#options.walEnabled === false || middle.length === 0 || this.world.failure !== undefined) return;
+    this.#process.kill();
+    const lost = walPath(new Draw(this.#script.seed ^ 0x401e).of(middle));
+    this.world.trace(`-- ${lost} is lost`);
+    this.store.applyDelete([lost]);
+    this.#again = [];
+    const process = this.#start();
+    this.#process = process;
+    const { clock } = process;
+    const opened = await this.#call('open', () =>
+      open({ store: this.store.connect(process), path: '' }, { ...this.#options, clock, owner: process.name }),
+    );
+    this.auditor.states.add('hole seen');
+    const findings = opened !== 'died' && 'error' in opened && isCorruption(opened.error) ? opened.error.findings : [];
+    if (!findings.some((f) => f.code === 'MISSING_OBJECT' && f.object.path === lost)) {
+      const found = opened === 'died' ? 'it died' : 'error' in opened ? describe(opened.error) : 'it opened';
+      this.world.fail(`HOLE: ${lost} is missing, but ${found}`);
+    }
   }
 
   async #closeAtEnd(): Promise<void> {
