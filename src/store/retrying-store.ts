@@ -39,7 +39,7 @@ export interface RetryOptions {
   timeoutMs?: number;
   /** Limit of one attempt, to which 1 ms per KiB moved is added. 15,000 if absent. */
   attemptTimeoutMs?: number;
-  /** Bounds of the backoff: 50 ms, doubled with each attempt up to 1,500 ms; a random part of it is waited. */
+  /** Bounds of the backoff: 50 ms, doubled with each attempt up to 5,000 ms; a random part of it is waited. */
   baseDelayMs?: number;
   maxDelayMs?: number;
   /** Told before each wait. Must not throw. */
@@ -57,6 +57,8 @@ export interface RetryEvent {
 
 /** Failures without any answer between them for so long are an outage. */
 const OUTAGE_MS = 1000;
+/** In an outage one of the calls that wait tries at least this often. */
+const PROBE_MS = 500;
 /** Calls woken after an outage spread over this time. */
 const WAKE_SPREAD_MS = 100;
 /** Slowest line for which attempt limits leave room: 1 MiB per second. */
@@ -85,7 +87,7 @@ class RetryingStore implements ObjectStore {
       timeoutMs: options.timeoutMs ?? 60_000,
       attemptTimeoutMs: options.attemptTimeoutMs ?? 15_000,
       baseDelayMs: options.baseDelayMs ?? 50,
-      maxDelayMs: options.maxDelayMs ?? 1500,
+      maxDelayMs: options.maxDelayMs ?? 5000,
       ...(options.onRetry === undefined ? {} : { onRetry: options.onRetry }),
     };
     this.#outage = new Outage(this.#settings);
@@ -254,6 +256,8 @@ class Call {
   readonly #signal: AbortSignal | undefined;
   #deadlineMs: number;
   #attempts = 0;
+  /** Waits since the last sign that the store is well. */
+  #waits = 0;
 
   constructor(
     settings: Settings,
@@ -276,6 +280,7 @@ class Call {
   restart(): void {
     this.#deadlineMs = this.#settings.clock.monotonicMs() + this.#settings.timeoutMs;
     this.#attempts = 0;
+    this.#waits = 0;
   }
 
   error(cls: StoreErrorClass, message: string, cause?: unknown): DbError {
@@ -350,20 +355,23 @@ class Call {
   /** Waits before the next attempt; throws the call's final error if none is left. */
   async pause(error: DbError): Promise<void> {
     const { clock, random, baseDelayMs, maxDelayMs, onRetry } = this.#settings;
-    const ceilingMs = Math.min(maxDelayMs, baseDelayMs * 2 ** Math.min(30, this.#attempts - 1));
+    const ownCeilingMs = Math.min(maxDelayMs, baseDelayMs * 2 ** Math.min(30, this.#waits++));
     const asked = error.details['retryAfterMs'];
+    const probes = typeof asked !== 'number' && this.#outage.wantsProbe();
+    const ceilingMs = probes ? Math.min(PROBE_MS, ownCeilingMs) : ownCeilingMs;
     const delayMs = Math.max(1, nextFloat(random) * ceilingMs, typeof asked === 'number' ? asked : 0);
     if (clock.monotonicMs() + delayMs >= this.#deadlineMs) throw this.#final(error);
     onRetry?.({ op: this.#op, path: this.path, attempts: this.#attempts, delayMs, error });
     const wake = new AbortController();
     const stopListening = followAbort(this.#signal, wake);
     // A store that asked for time gets it, whatever it answers to others.
-    const leave = this.#outage.wait(typeof asked === 'number' ? undefined : () => wake.abort());
+    const leave = this.#outage.wait(typeof asked === 'number' ? undefined : () => wake.abort(), probes);
     try {
       await sleep(clock, delayMs, wake.signal);
     } catch {
       if (this.#signal?.aborted) throw cancelledError(this.#store, this.path, this.#signal);
       // All who waited are woken by one answer: they do not all come in the same moment.
+      this.#waits = 0;
       await sleep(clock, nextFloat(random) * WAKE_SPREAD_MS);
     } finally {
       leave();
@@ -402,30 +410,46 @@ function followAbort(signal: AbortSignal | undefined, target: AbortController): 
 }
 
 /**
- * Knows whether the store answers anybody. Calls wait alone, each longer than before; after an outage the first answer that
- * any of them gets wakes the others, so that the store is used again as soon as one call has found it back.
+ * Knows whether the store answers anybody. Calls wait alone, each longer than before; in an outage one of them looks twice a
+ * second whether the store is back, and the first answer wakes the others. So the load on a store in trouble stays small and it is
+ * used again at once.
  */
 class Outage {
   readonly #settings: Settings;
   readonly #waiting = new Set<() => void>();
   #failingSinceMs: number | undefined;
+  #isProbed = false;
 
   constructor(settings: Settings) {
     this.#settings = settings;
   }
 
-  /** A call failed and waits; `wake` ends its wait early. The function returned says that it waits no more. */
-  wait(wake: (() => void) | undefined): () => void {
+  /** Whether there is an outage and no call that waits will look after it soon. */
+  wantsProbe(): boolean {
+    return !this.#isProbed && this.#failedForMs() >= OUTAGE_MS;
+  }
+
+  /**
+   * A call failed and waits; `wake` ends its wait early, `probes` says that it is the one that looks whether the store is back.
+   * The function returned says that it waits no more.
+   */
+  wait(wake: (() => void) | undefined, probes: boolean): () => void {
     this.#failingSinceMs ??= this.#settings.clock.monotonicMs();
-    if (wake === undefined) return () => undefined;
-    this.#waiting.add(wake);
-    return () => void this.#waiting.delete(wake);
+    if (probes) this.#isProbed = true;
+    if (wake !== undefined) this.#waiting.add(wake);
+    return () => {
+      if (probes) this.#isProbed = false;
+      if (wake !== undefined) this.#waiting.delete(wake);
+    };
+  }
+
+  #failedForMs(): number {
+    return this.#failingSinceMs === undefined ? 0 : this.#settings.clock.monotonicMs() - this.#failingSinceMs;
   }
 
   /** The store answered. Single failures between answers are no outage: whoever met one keeps to its backoff. */
   answered(): void {
-    if (this.#failingSinceMs === undefined) return;
-    const failedForMs = this.#settings.clock.monotonicMs() - this.#failingSinceMs;
+    const failedForMs = this.#failedForMs();
     this.#failingSinceMs = undefined;
     if (failedForMs >= OUTAGE_MS) for (const wake of [...this.#waiting]) wake();
   }

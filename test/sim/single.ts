@@ -139,6 +139,8 @@ export class SingleRun {
     const opened = await this.#call('open', () =>
       open({ store: this.store.connect(process), path: '' }, { ...this.#options, clock, owner: process.name }),
     );
+    // A request of a dead process has arrived meanwhile and filled it again.
+    if (this.store.objects.has(lost)) return;
     this.auditor.states.add('hole seen');
     const findings = opened !== 'died' && 'error' in opened && isCorruption(opened.error) ? opened.error.findings : [];
     if (!findings.some((f) => f.code === 'MISSING_OBJECT' && f.object.path === lost)) {
