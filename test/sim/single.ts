@@ -139,8 +139,9 @@ export class SingleRun {
     const opened = await this.#call('open', () =>
       open({ store: this.store.connect(process), path: '' }, { ...this.#options, clock, owner: process.name }),
     );
-    // A request of a dead process has arrived meanwhile and filled it again.
-    if (this.store.objects.has(lost)) return;
+    // A request of a dead process has arrived meanwhile: it filled the hole, or moved the replay point behind it.
+    const replayAfter = this.auditor.newest?.manifest.replayAfterWalId ?? 0;
+    if (this.store.objects.has(lost) || (parseWalPath(lost) as number) <= replayAfter) return;
     this.auditor.states.add('hole seen');
     const findings = opened !== 'died' && 'error' in opened && isCorruption(opened.error) ? opened.error.findings : [];
     if (!findings.some((f) => f.code === 'MISSING_OBJECT' && f.object.path === lost)) {
