@@ -1,0 +1,23 @@
+/** The admin entry: what operators and their scripts need besides the database. Named re-exports only. */
+export type {
+  Acceptance,
+  BlockReport,
+  CheckSummary,
+  Evidence,
+  KeyRange,
+  LedgerEntry,
+  ManifestReport,
+  QuarantineEntry,
+  RepairOutcome,
+  RepairReport,
+  SealReport,
+  SeqRange,
+  SstReport,
+  SstRow,
+  Trust,
+  Verdict,
+  VerifyReport,
+  WalEntry,
+  WalObjectReport,
+  WalObjectState,
+} from './tools/reports.ts';

@@ -1,0 +1,17 @@
+/** What all repairs have in common: plan or apply, report, exit code. */
+import type { RepairReport } from '../admin.ts';
+import { UsageError } from './arguments.ts';
+import type { Call } from './command.ts';
+import { type ExitCode, exitOfRepair } from './exit-codes.ts';
+import { repairText } from './repair-text.ts';
+import type { Apply } from './tools.ts';
+
+export async function runRepair(call: Call, repair: (apply: Apply) => Promise<RepairReport>): Promise<ExitCode> {
+  const { args, printer, again } = call;
+  const wanted = args.has('apply');
+  if (args.has('plan') && !wanted) throw new UsageError('--plan needs --apply: alone it would do nothing.');
+  printer.progress(wanted ? 'repairing; interrupt at any time and run the same command again' : 'making a plan');
+  const report = await repair(args.has('plan') ? { planHash: args.text('plan') } : wanted);
+  printer.report('repair', report, () => repairText(report, printer.view, wanted, again));
+  return exitOfRepair(report, wanted);
+}

@@ -1,0 +1,126 @@
+/** What a repair did or would do, in words. */
+import type { RepairOutcome, RepairReport } from '../admin.ts';
+import { findingsText } from './finding-text.ts';
+import type { Style } from './paint.ts';
+import {
+  commandText,
+  count,
+  duration,
+  facts,
+  keyRangeText,
+  number,
+  seqRangeText,
+  size,
+  table,
+  type View,
+  visible,
+  wrap,
+} from './words.ts';
+
+const MOST_RANGES = 20;
+
+const OUTCOMES: Record<RepairOutcome, readonly [Style, string]> = {
+  clean: ['green', 'clean: nothing to repair'],
+  healed: ['green', 'healed: the damage is undone exactly, nothing is lost'],
+  reconstructed: ['green', 'reconstructed: all rows are there again'],
+  salvaged: ['yellow', 'salvaged: what can be proven is kept, the rest is lost'],
+  unrecoverable: ['red', 'unrecoverable: nothing of it can be saved'],
+  obsolete: ['yellow', 'obsolete: the database does not use this object any more'],
+};
+
+/** What every plan has to say before somebody applies it. */
+const BEFORE_APPLYING =
+  'Stop every process that writes to or compacts this database first. A writer that is idle cannot be seen from the store, ' +
+  'and its memory may hold the only good copy of what is damaged: if one runs, let it flush (db.flush({ type: ' +
+  "'memtable' })) before you repair.";
+
+function headline(report: RepairReport, wanted: boolean): readonly [Style, string] {
+  if (report.alreadyDone) return ['green', 'This repair was done before; this is its report.'];
+  if (report.applied) return ['green', 'Repaired.'];
+  if (report.outcome === 'clean') return ['green', 'Nothing was changed.'];
+  if (wanted) return ['red', 'Not repaired. Nothing was changed.'];
+  return ['cyan', 'Dry run: nothing was changed.'];
+}
+
+function rowsText({ rows }: RepairReport): string {
+  const of = rows.expected === undefined ? '' : ` of ${number(rows.expected)}`;
+  const parts = [`${number(rows.recovered)}${of} recovered`];
+  if (rows.probable > 0) parts.push(`${number(rows.probable)} probably right`);
+  if (rows.suspect > 0) parts.push(`${number(rows.suspect)} suspect`);
+  parts.push(rows.lostExact || rows.lost === 0 ? `${number(rows.lost)} lost` : `up to ${number(rows.lost)} lost`);
+  return parts.join(', ');
+}
+
+function batchesText({ batches }: RepairReport): string | undefined {
+  if (batches === undefined) return undefined;
+  return `${number(batches.intact)} whole, ${number(batches.dropped)} dropped, ${number(batches.undecided)} undecided`;
+}
+
+function ranges(title: string, texts: readonly string[]): string[] {
+  if (texts.length === 0) return [];
+  const more = texts.length - MOST_RANGES;
+  const shown = texts.slice(0, MOST_RANGES).map((t) => `  ${t}`);
+  return ['', title, ...shown, ...(more > 0 ? [`  ... and ${number(more)} more`] : [])];
+}
+
+/**
+ * @param wanted whether the change was asked for and not the plan
+ * @param again the command that was run, without `--apply` and `--plan`
+ */
+export function repairText(report: RepairReport, view: View, wanted: boolean, again: string): string[] {
+  const { paint } = view;
+  const [headStyle, head] = headline(report, wanted);
+  const [outcomeStyle, outcome] = OUTCOMES[report.outcome];
+  const done = report.applied ? '' : 'would be ';
+  const { shadowed } = report;
+  return [
+    paint('bold', paint(headStyle, head)),
+    '',
+    ...facts(paint, [
+      ['outcome', paint(outcomeStyle, outcome)],
+      ['rows', rowsText(report)],
+      ['batches', batchesText(report)],
+      ['shadowed', shadowed > 0 ? `${count(shadowed, 'key')} of lost ranges would show an older value` : undefined],
+      ['manifest', report.manifestId === undefined ? undefined : number(report.manifestId)],
+      ['ledger', report.ledgerIds.length > 0 ? report.ledgerIds.map(visible).join(', ') : undefined],
+      ['suspects', report.suspectFile === undefined ? undefined : visible(report.suspectFile)],
+      ['repair', visible(report.repairId)],
+      ['cost', `${count(report.requests, 'request')}, ${duration(report.tookMs)}`],
+    ]),
+    ...ranges(
+      'Lost keys',
+      report.lostKeys.map((r) => keyRangeText(r, view.redactKeys)),
+    ),
+    ...ranges('Lost sequence numbers', report.lostSeqs.map(seqRangeText)),
+    ...evidenceText(report, view, done),
+    ...ranges(`Objects ${done}written`, report.newObjects.map(visible)),
+    ...findingsText(report.before, view, 'without-next'),
+    ...nextText(report, view, wanted, again),
+  ];
+}
+
+function evidenceText(report: RepairReport, view: View, done: string): string[] {
+  if (report.evidence.length === 0) return [];
+  const rows = report.evidence.map((e) => [visible(e.from), size(e.bytes), visible(e.to)]);
+  return [
+    '',
+    `Copies ${done}made first`,
+    ...table(view.paint, ['original', '>size', 'copy'], rows).map((l) => `  ${l}`),
+  ];
+}
+
+function nextText(report: RepairReport, view: View, wanted: boolean, again: string): string[] {
+  const { paint } = view;
+  const isPlan = !report.applied && !wanted && report.outcome !== 'clean' && report.outcome !== 'obsolete';
+  const steps = report.nextSteps.map((s) => commandText(s, view));
+  const lines: string[] = [];
+  if (isPlan)
+    lines.push(
+      '',
+      paint('yellow', 'Before you apply it'),
+      ...wrap(BEFORE_APPLYING, view.columns - 2).map((l) => `  ${l}`),
+    );
+  if (isPlan) lines.push('', 'To do exactly this', `  ${paint('cyan', `${again} --apply --plan ${report.planHash}`)}`);
+  if (steps.length > 0) lines.push('', 'Next', ...steps.map((s) => `  ${paint('cyan', s)}`));
+  return lines;
+}
