@@ -94,6 +94,8 @@ export class RowAudit {
   #keyBytes = 0;
   #valueBytes = 0;
   #isDenied = false;
+  #minSeq = Number.POSITIVE_INFINITY;
+  #maxSeq = 0;
 
   constructor(tail: TableTail, limits: RowLimits, report: Report) {
     this.#tail = tail;
@@ -103,6 +105,11 @@ export class RowAudit {
 
   get rowCount(): number {
     return this.#puts + this.#deletes + this.#merges;
+  }
+
+  /** Of the rows so far. */
+  get seqs(): { min: number; max: number } | undefined {
+    return this.rowCount === 0 ? undefined : { min: this.#minSeq, max: this.#maxSeq };
   }
 
   /** A block whose checksum holds. */
@@ -150,6 +157,8 @@ export class RowAudit {
           this.#deny(ownInfo !== undefined, rows.key.subarray(0, rows.keyLength));
       }
     }
+    if (range.minSeq < this.#minSeq) this.#minSeq = range.minSeq;
+    if (range.maxSeq > this.#maxSeq) this.#maxSeq = range.maxSeq;
     const last = { key: copyBytes(rows.key.subarray(0, rows.keyLength)), seq: rows.seq };
     return { first: first!, last, range };
   }
