@@ -1,4 +1,5 @@
 /** The admin entry: what operators and their scripts need besides the database. Named re-exports only. */
+export { probe } from './tools/probe.ts';
 export type {
   Acceptance,
   BlockReport,
@@ -21,3 +22,6 @@ export type {
   WalObjectReport,
   WalObjectState,
 } from './tools/reports.ts';
+export { type SstCheck, type SstCheckOptions, sstCheck } from './tools/sst-check.ts';
+export { type Inspected, type SstInspectOptions, sstInspect } from './tools/sst-inspect.ts';
+export type { Target, ToolOptions } from './tools/target.ts';

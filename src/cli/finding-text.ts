@@ -114,11 +114,11 @@ export function findingText(finding: Finding, view: View, nextStep: NextStep = '
     value === undefined ? [] : [`  ${paint('dim', name.padEnd(8))}  ${value}`],
   );
   if (nextStep === 'without-next') return [head, ...body];
-  const [first, ...others] = nextCommands(finding, view);
-  const next = [
-    `  ${paint('dim', 'next    ')}  ${paint('cyan', first)}  ${paint('dim', `(${LOSS[hint.lossIfRepaired]})`)}`,
-  ];
-  return [head, ...body, ...next, ...others.map((c) => `            ${paint('cyan', c)}`)];
+  const next = nextCommands(finding, view).map((command, i) => {
+    const loss = / repair /.test(command) ? `  ${paint('dim', `(${LOSS[hint.lossIfRepaired]})`)}` : '';
+    return `  ${paint('dim', (i === 0 ? 'next' : '').padEnd(8))}  ${paint('cyan', command)}${loss}`;
+  });
+  return [head, ...body, ...next];
 }
 
 /** All findings, the worst first, with an empty line in front of each. */

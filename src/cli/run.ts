@@ -117,7 +117,8 @@ function errorText(error: DbError, command: Command, printer: Printer): string[]
   const view = printer.errView;
   const { paint } = view;
   const lines = [`${paint('red', error.name)} ${paint('bold', error.code)}: ${visible(error.message)}`];
-  if (error.cause instanceof Error) lines.push(`  because: ${visible(error.cause.message)}`);
+  if (error.cause instanceof Error && !error.message.includes(error.cause.message))
+    lines.push(`  because: ${visible(error.cause.message)}`);
   if (isCorruption(error)) lines.push(...findingsText(error.findings, view), '');
   const advice = adviceOf(error, command);
   return advice === undefined ? lines : [...lines, advice];

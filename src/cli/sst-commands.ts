@@ -29,7 +29,6 @@ export const SST_CHECK: Command = {
     },
     concurrency: { kind: 'count', value: 'N', says: 'requests at a time' },
     'bytes-per-second': { kind: 'count', value: 'N', says: 'read no faster than this' },
-    pin: { kind: 'flag', says: 'write a checkpoint first, so that nothing is collected meanwhile' },
     'resume-from': {
       kind: 'text',
       value: 'CURSOR',
@@ -53,7 +52,6 @@ async function check({ args, printer, tools }: Call): Promise<ExitCode> {
       scope: 'scope',
       concurrency: 'concurrency',
       bytesPerSecond: 'bytes-per-second',
-      pin: 'pin',
       resumeFrom: 'resume-from',
     }),
   });
@@ -84,6 +82,7 @@ export const SST_INSPECT: Command = {
   options: {
     file: { kind: 'text', value: 'PATH', says: 'a file instead of LOCATION and ID' },
     rows: { kind: 'flag', says: 'list every row that can be read, and how far it may be trusted' },
+    hex: { kind: 'flag', says: 'show the stored bytes of damaged blocks' },
     blocks: { kind: 'flag', says: 'list every block, not only the damaged ones' },
   },
   examples: [
@@ -102,7 +101,7 @@ async function inspect({ args, printer, tools, readFile }: Call): Promise<ExitCo
   if (isFile && args.has('LOCATION'))
     throw new UsageError('--file stands instead of LOCATION and ID, not beside them.');
   if (!isFile && !args.has('ID')) throw new UsageError('Two words are needed: LOCATION and ID; or --file PATH.');
-  const options = { rows: args.has('rows') };
+  const options = args.members<OptionsOf<'sstInspect'>>({ rows: 'rows', hexOfBad: 'hex' });
   const report = isFile
     ? await tools.sstInspect(NO_DATABASE, { bytes: await readFile(args.text('file')) }, options)
     : await tools.sstInspect(args.text('LOCATION'), args.text('ID'), options);

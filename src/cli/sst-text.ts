@@ -27,6 +27,7 @@ export function sstText(report: SstReport, view: View, all: boolean): string[] {
           ),
         ]
       : []),
+    ...shown.flatMap(([b, i]) => hexText(b, i)),
     ...findingsText(report.findings, view),
     '',
     `${count(report.blocks.length, 'block')}, ${number(bad.length)} damaged. ${capital(findingCounts(report.findings))}.`,
@@ -60,8 +61,8 @@ function filterText(filter: SstReport['filter']): string | undefined {
   return `${visible(filter.kind)}, ${count(filter.bits, 'bit')}, ${count(filter.probes, 'probe')}, ${rate}`;
 }
 
-function sealText({ seal, sealed }: SstReport): string {
-  if (!sealed || seal === undefined || seal.state === 'none') return 'none: row checks and identity cannot be told';
+function sealText({ seal }: SstReport): string {
+  if (seal === undefined || seal.state === 'none') return 'none: rows and identity cannot be proven';
   return seal.state === 'ok'
     ? `good, ${count(seal.length, 'byte')}`
     : 'damaged: proofs are gone, rows are not concerned';
@@ -88,6 +89,15 @@ function blockRow(b: BlockReport, index: number, view: View): string[] {
     b.crc === 'ok' ? view.paint('green', 'good') : view.paint('red', `bad${checks}`),
     b.diagnosis === undefined ? '' : visible(b.diagnosis),
   ];
+}
+
+const HEX_DIGITS_PER_LINE = 64;
+
+function hexText({ hex, offset }: BlockReport, index: number): string[] {
+  if (hex === undefined) return [];
+  const lines = hex.match(new RegExp(`.{1,${HEX_DIGITS_PER_LINE}}`, 'g')) ?? [];
+  const at = (i: number) => number(offset + (i * HEX_DIGITS_PER_LINE) / 2).padStart(12);
+  return ['', `bytes of block ${number(index)}`, ...lines.map((l, i) => `${at(i)}  ${l}`)];
 }
 
 export function sstRowText(row: SstRow, view: View): string {

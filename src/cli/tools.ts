@@ -47,12 +47,15 @@ export interface Tools {
       scope?: 'live' | 'checkpoints' | 'all';
       concurrency?: number;
       bytesPerSecond?: number;
-      pin?: boolean;
       resumeFrom?: string;
       signal?: AbortSignal;
     },
   ): AsyncIterable<Finding> & { summary(): Promise<CheckSummary> };
-  sstInspect(target: string, what: string | { bytes: Uint8Array }, options?: { rows?: boolean }): Promise<SstReport>;
+  sstInspect(
+    target: string,
+    what: string | { bytes: Uint8Array },
+    options?: { rows?: boolean; hexOfBad?: boolean },
+  ): Promise<SstReport>;
   sstRepair(
     target: string,
     id: string,

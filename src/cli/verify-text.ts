@@ -82,7 +82,9 @@ export function probeText(profile: StoreProfile, view: View): string[] {
   return [
     paint('bold', verdict),
     '',
-    ...PROFILE_WORDS.map(([name, words]) => line(profile[name] === true, words, 'red')),
+    ...PROFILE_WORDS.map(([name, words]) =>
+      line(profile[name] === true, words, name === 'conditionalCreate' ? 'red' : 'yellow'),
+    ),
     line(hasIfMatch, `replaces only a version that is named (If-Match: ${profile.ifMatch})`, 'yellow'),
     ...profile.problems.map((p) => `     ${paint('yellow', visible(p))}`),
   ];
