@@ -4,7 +4,7 @@
  * The seal of a WAL object tells of every row to which batch it belongs, so nothing stays open there. Without one a batch
  * beside a stretch that could not be read may have had more rows: it is undecided.
  */
-import { rowsOfBlock, type RowTrust, type SalvagedWal, type WalBlock, type WalRow } from './wal-salvage.ts';
+import { type RowTrust, rowsOfBlock, type SalvagedWal, type WalBlock, type WalRow } from './wal-salvage.ts';
 
 /** What a repair may put back: proven rows, besides those of likely mending, besides those that merely parse. */
 export type Acceptance = 'verified' | 'probable' | 'suspect';
@@ -13,6 +13,8 @@ export interface WalBatch {
   seq: number;
   /** Those that are accepted; in the order of the log. */
   rows: readonly WalRow[];
+  /** Rows that it had, if the seal tells. */
+  size: number | undefined;
   /** `intact`: all of its rows. `partial`: some are known to be missing. `undecided`: some may be. `lost`: none is left. */
   state: 'intact' | 'partial' | 'undecided' | 'lost';
 }
@@ -24,12 +26,8 @@ export interface WalGap {
   minSeq: number | undefined;
 }
 
-export interface WalBatches {
-  /** Batches and gaps in the order of the log. */
-  parts: readonly (WalBatch | WalGap)[];
-  /** Rows that the seal counts. */
-  rowCount: number | undefined;
-}
+/** Batches and gaps in the order of the log. */
+export type WalParts = readonly (WalBatch | WalGap)[];
 
 const RANK: Record<RowTrust, number> = { good: 0, verified: 0, probable: 1, suspect: 2 };
 const ACCEPTED: Record<Acceptance, number> = { verified: 0, probable: 1, suspect: 2 };
@@ -43,12 +41,12 @@ export function isGap(part: WalBatch | WalGap): part is WalGap {
 }
 
 /** The batches of an object whose rows are at least as good as `accept` asks. */
-export function batchesOf(object: SalvagedWal, accept: Acceptance): WalBatches {
+export function batchesOf(object: SalvagedWal, accept: Acceptance): WalParts {
   return bySeal(object, accept) ?? byRuns(object, accept);
 }
 
 /** Batches as the seal counts them; undefined if it does not speak of each row. */
-function bySeal({ seal, blocks, kind }: SalvagedWal, accept: Acceptance): WalBatches | undefined {
+function bySeal({ seal, blocks, kind }: SalvagedWal, accept: Acceptance): WalParts | undefined {
   const record = seal?.rows;
   const { firstSeqs, continuations } = record ?? {};
   if (record === undefined || firstSeqs === undefined || continuations === undefined) return undefined;
@@ -69,18 +67,18 @@ function bySeal({ seal, blocks, kind }: SalvagedWal, accept: Acceptance): WalBat
     while (to < rows.length && continuations[to] === 1) to++;
     const kept = rows.slice(from, to).filter((r) => r !== undefined);
     const state = kept.length === to - from ? 'intact' : kept.length === 0 ? 'lost' : 'partial';
-    batches.push({ seq: firstSeqs[from], rows: kept, state });
+    batches.push({ seq: firstSeqs[from], rows: kept, size: to - from, state });
     from = to;
   }
-  return { parts: batches, rowCount: rows.length };
+  return batches;
 }
 
 /** Batches as runs of one sequence number between stretches of which nothing is known. */
-function byRuns(object: SalvagedWal, accept: Acceptance): WalBatches {
+function byRuns(object: SalvagedWal, accept: Acceptance): WalParts {
   const runs = new Runs();
   for (const block of object.blocks) addBlock(runs, block, accept);
   if (!object.isComplete) runs.gap(undefined);
-  return { parts: runs.finish(), rowCount: undefined };
+  return runs.finish();
 }
 
 function addBlock(runs: Runs, block: WalBlock, accept: Acceptance): void {
@@ -125,7 +123,8 @@ class Runs {
 
   #end(state: 'intact' | 'partial' | 'undecided'): void {
     const [{ seq }] = this.#rows;
-    this.#parts.push({ seq, rows: this.#rows, state: state === 'intact' && this.#isOpen ? 'undecided' : state });
+    const decided = state === 'intact' && this.#isOpen ? 'undecided' : state;
+    this.#parts.push({ seq, rows: this.#rows, size: undefined, state: decided });
     this.#rows = [];
   }
 
