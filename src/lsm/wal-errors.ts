@@ -12,7 +12,7 @@ import {
 } from '../common/errors.ts';
 import { parseWalPath, walPath } from '../format/object-names.ts';
 import { type LoadedManifest, manifestFindingObject } from './manifest-store.ts';
-import { advised, greatestKnownSeq, type LogObject, misplacedIds, pieceOf } from './wal-log.ts';
+import { advised, greatestKnownSeq, inPlace, type LogObject, misplacedIds, pieceOf } from './wal-log.ts';
 import { type LogLoss, weighLog } from './wal-loss.ts';
 import { missingWalFinding, type WalReadResult } from './wal-object.ts';
 
@@ -202,7 +202,8 @@ function lossOf(
 ): LogLoss {
   const floorSeq = newest.manifest.lastL0Seq;
   const misplaced = misplacedIds(findings);
-  const pieces = objects.map((o, i) => pieceOf(o, misplaced.has(from + i), floorSeq, 'probable'));
+  const placed = inPlace(objects, from, newest.seal?.identity.databaseId);
+  const pieces = placed.map((o, i) => pieceOf(o, misplaced.has(from + i), floorSeq, 'probable'));
   const knownSeq = greatestKnownSeq(newest, objects);
   return weighLog(pieces, { floorSeq, knownSeq, keepPartial: false, truncate: false });
 }

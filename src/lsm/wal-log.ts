@@ -13,7 +13,7 @@ import type { LoadedManifest } from './manifest-store.ts';
 import { type Acceptance, batchesOf, isGap } from './wal-batches.ts';
 import type { LogPiece } from './wal-loss.ts';
 import { readWalObject, type WalObject, type WalReadResult } from './wal-object.ts';
-import { type SalvagedWal, salvageWalObject } from './wal-salvage.ts';
+import { atHome, type SalvagedWal, salvageWalObject } from './wal-salvage.ts';
 
 /** One id of a log. */
 export interface LogObject {
@@ -103,6 +103,28 @@ function soundRows(object: WalObject, floorSeq: number): NonNullable<LogPiece['s
     }
   }
   return { min, max: maxSeq, rows, batches };
+}
+
+/**
+ * The objects with those that lie under another's name put where their seals say they belong, if that place has nothing
+ * better; `readFrom` is the id under which each is found.
+ */
+export function inPlace(
+  objects: readonly LogObject[],
+  from: number,
+  databaseId: Uint8Array | undefined,
+): (LogObject & { readFrom: number })[] {
+  const placed = objects.map((o, i) => ({ ...o, readFrom: from + i }));
+  objects.forEach(({ salvaged }, i) => {
+    const home = salvaged === undefined ? undefined : atHome(salvaged);
+    const id = salvaged?.seal?.identity.databaseId;
+    if (home === undefined || id === undefined) return;
+    if (databaseId !== undefined && !equalBytes(id, databaseId)) return;
+    const at = placed[home.id - from];
+    const isTaken = at === undefined || at.result?.object !== undefined || at.salvaged?.object !== undefined;
+    if (!isTaken) placed[home.id - from] = { result: undefined, salvaged: home, readFrom: from + i };
+  });
+  return placed;
 }
 
 /** Greatest sequence number that the manifest or any seal of the log tells of. */

@@ -84,6 +84,8 @@ export interface SalvagedWal {
   isComplete: boolean;
   /** The object itself if all of it is proven: as good as one that was never damaged. */
   object: WalObject | undefined;
+  /** Foreign ones: the id that the seal names, and the object if all of it is proven. */
+  home: { id: number; object: WalObject | undefined } | undefined;
 }
 
 /** What is left of an object in which `strict` found damage. */
@@ -98,6 +100,7 @@ export async function salvageWalObject(id: number, bytes: Uint8Array, strict: Wa
     blocks: [],
     isComplete: false,
     object: undefined,
+    home: undefined,
   };
   const isForeign =
     seal !== undefined && (seal.kind === 'table' || !equalBytes(seal.identity.objectId, numberObjectId(id)));
@@ -109,7 +112,24 @@ export async function salvageWalObject(id: number, bytes: Uint8Array, strict: Wa
   const blocks = layout.places.map((place, i) => readBlock(bytes, place, layout, seal, i));
   const kind = isForeign ? 'foreign' : layout.places.length === 0 ? 'fence' : 'rows';
   const read: SalvagedWal = { ...result, kind, blocks, isComplete: layout.isComplete };
-  return isForeign ? read : withObject(read, bytes, found);
+  if (!isForeign) return withObject(read, bytes, found);
+  const home = seal.kind === 'table' ? undefined : idOf(seal);
+  return home === undefined
+    ? read
+    : { ...read, home: { id: home, object: withObject({ ...read, id: home }, bytes, found).object } };
+}
+
+function idOf({ identity: { objectId } }: Seal): number | undefined {
+  const id = Number(new DataView(objectId.buffer, objectId.byteOffset, 16).getBigUint64(8));
+  return Number.isSafeInteger(id) && equalBytes(objectId, numberObjectId(id)) ? id : undefined;
+}
+
+/** What lies under a wrong name, as if it lay under its own; undefined if it is not the log's. */
+export function atHome(salvaged: SalvagedWal): SalvagedWal | undefined {
+  const { home, seal, blocks } = salvaged;
+  if (home === undefined || seal === undefined) return undefined;
+  const kind = blocks.length === 0 && seal.kind === 'fence' ? 'fence' : 'rows';
+  return { ...salvaged, id: home.id, kind, object: home.object, home: undefined };
 }
 
 interface FoundSeal {
