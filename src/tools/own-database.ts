@@ -24,6 +24,7 @@ import { Author } from '../lsm/author.ts';
 import type { EpochGuard } from '../lsm/epoch-guard.ts';
 import { type LoadedManifest, loadManifest, NO_WITNESS } from '../lsm/manifest-store.ts';
 import { type Fence, type LogTail, takeOver, unanswered } from '../lsm/takeover.ts';
+import type { ToolAccess } from '../lsm/tool-access.ts';
 import { readWalObject, type WalDigest } from '../lsm/wal-object.ts';
 import type { Surroundings } from './database-state.ts';
 import type { ToolTarget } from './target.ts';
@@ -218,6 +219,15 @@ async function readCompactions(target: ToolTarget, id: number | undefined): Prom
   }
 }
 
+/** Fences the compactor of a database that this process has open, which keeps the writer's epoch. */
+export async function claimCompactor(target: ToolTarget, openDb: ToolAccess, author: Author): Promise<LoadedManifest> {
+  const found = await readCompactions(target, await newestCompactions(target, 1));
+  const seen = found?.compactions.compactorEpoch ?? 0;
+  const claimed = await openDb.commit((m) => ({ ...m, compactorEpoch: Math.max(m.compactorEpoch, seen) + 1 }), {});
+  if (found !== undefined) await claimCompactions(target, author, found, claimed);
+  return claimed;
+}
+
 /** The same jobs under the new epoch. */
 async function claimCompactions(
   target: ToolTarget,
@@ -243,17 +253,17 @@ async function claimCompactions(
     const answer = await main.put(compactionsPath(id), bytes, { condition: 'if-absent', putId });
     if (answer.outcome === 'applied') return;
     if (answer.outcome === 'unknown') throw unanswered(target.where, compactionsPath(id), answer.cause);
-    current = await readCompactions(target, await newestCompactionsFrom(target, id));
+    current = await readCompactions(target, (await newestCompactions(target, id)) ?? id);
   }
   throw new UnavailableError('DEADLINE', `${target.where}: a compactor always wrote ${COMPACTIONS_PREFIX} first.`);
 }
 
-async function newestCompactionsFrom(target: ToolTarget, from: number): Promise<number> {
-  let newest = from;
-  for await (const { path } of target.stores.main.list(COMPACTIONS_PREFIX, {
-    startAfter: compactionsPath(from - 1),
-  })) {
-    newest = Math.max(newest, parseCompactionsPath(path) ?? 0);
+/** The highest id of a compactions file at or above `from`. */
+async function newestCompactions({ stores }: ToolTarget, from: number): Promise<number | undefined> {
+  let newest: number | undefined;
+  const options = from <= 1 ? {} : { startAfter: compactionsPath(from - 1) };
+  for await (const { path } of stores.main.list(COMPACTIONS_PREFIX, options)) {
+    newest = Math.max(newest ?? 0, parseCompactionsPath(path) ?? 0);
   }
   return newest;
 }

@@ -28,7 +28,10 @@ export async function assertNobodyWrites(target: ToolTarget, waitMs: number): Pr
   throw new ConflictError(
     'LIVE_WRITER',
     `${target.where}: somebody works on this database: within ${waitMs} ms came ${moved.join(', ')}. Nothing was changed. ${summary}`,
-    { details: { moved }, hint: { summary, commands: [], docs: 'docs/troubleshooting.md', lossIfRepaired: 'possible' } },
+    {
+      details: { moved },
+      hint: { summary, commands: [], docs: 'docs/troubleshooting.md', lossIfRepaired: 'possible' },
+    },
   );
 }
 
