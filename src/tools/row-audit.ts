@@ -8,7 +8,7 @@ import { compareBytes, copyBytes, describeBytes } from '../common/bytes.ts';
 import { type CorruptionError, damage, type FindingPlace, isCorruption } from '../common/errors.ts';
 import { type Block, checkBlockOrder } from '../format/block.ts';
 import { BlockCursor } from '../format/block-cursor.ts';
-import { type BlockProof, blockProof } from '../format/block-healing.ts';
+import { type BlockProof, blockProof } from '../format/block-proof.ts';
 import { xxHash32 } from '../format/checksum.ts';
 import type { UnitPlace } from '../format/frame-search.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
