@@ -25,3 +25,4 @@ export type {
 export { type SstCheck, type SstCheckOptions, sstCheck } from './tools/sst-check.ts';
 export { type Inspected, type SstInspectOptions, sstInspect } from './tools/sst-inspect.ts';
 export type { Target, ToolOptions } from './tools/target.ts';
+export { type WalInspectOptions, walInspect } from './tools/wal-inspect.ts';

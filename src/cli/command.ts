@@ -51,13 +51,18 @@ export const COMMON_OPTIONS: OptionSpecs = {
 export const REPAIR_OPTIONS: OptionSpecs = {
   apply: { kind: 'flag', says: 'change the database; without it a plan is shown and nothing is written' },
   plan: { kind: 'text', value: 'HASH', says: 'with --apply: do exactly the plan with this hash, or nothing' },
+  'if-live-writer': {
+    kind: 'choice',
+    choices: ['refuse', 'fence'],
+    says: 'with signs of a live writer: refuse (default), or take the database over from it',
+  },
+  'live-check-ms': {
+    kind: 'count',
+    value: 'MS',
+    says: 'how long to look for a live writer before anything is changed; default 5000, 0 does not look',
+  },
 };
 
-export const IF_LIVE_WRITER: OptionSpec = {
-  kind: 'choice',
-  choices: ['refuse', 'fence'],
-  says: 'with signs of a live writer: refuse (default), or take the database over from it',
-};
 export const ACCEPT: OptionSpec = {
   kind: 'choice',
   choices: ['verified', 'probable', 'suspect'],

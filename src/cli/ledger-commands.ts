@@ -75,7 +75,7 @@ export const QUARANTINE_RESTORE: Command = {
   ],
   repairs: true,
   run: (call) =>
-    runRepair(call, (apply) =>
-      call.tools.quarantineRestore(call.printer.view.location, call.args.text('REPAIR'), { apply }),
+    runRepair(call, (common) =>
+      call.tools.quarantineRestore(call.printer.view.location, call.args.text('REPAIR'), common),
     ),
 };

@@ -1,5 +1,5 @@
 /** `shaledb manifest ...`: the object that says what the database is. */
-import { type Call, type Command, IF_LIVE_WRITER, LOCATION, REPAIR_OPTIONS } from './command.ts';
+import { type Call, type Command, LOCATION, REPAIR_OPTIONS } from './command.ts';
 import { type ExitCode, exitOfFindings } from './exit-codes.ts';
 import { manifestText } from './manifest-text.ts';
 import { runRepair } from './repair-call.ts';
@@ -36,22 +36,23 @@ export const MANIFEST_REPAIR: Command = {
     ...REPAIR_OPTIONS,
     strategy: { kind: 'choice', choices: ['auto', 'heal', 'previous', 'roll-forward'], says: 'how' },
     'accept-resurrection': { kind: 'flag', says: 'deleted or older values may come back' },
-    'if-live-writer': IF_LIVE_WRITER,
   },
   examples: [
     { line: 'manifest repair file:///var/lib/db', says: 'what can be done; changes nothing' },
-    { line: 'manifest repair file:///var/lib/db --apply --plan 5f3a09c1', says: 'do exactly what was shown' },
+    {
+      line: 'manifest repair file:///var/lib/db --apply --plan p-0123456789abcdef01234567',
+      says: 'do exactly what was shown',
+    },
     { line: 'manifest repair s3://bucket/db --strategy previous --json', says: 'the plan of one strategy, as JSON' },
   ],
   repairs: true,
   run: (call) => {
     const { args } = call;
-    return runRepair(call, (apply) =>
+    return runRepair(call, (common) =>
       call.tools.manifestRepair(call.printer.view.location, {
-        apply,
+        ...common,
         ...args.members<OptionsOf<'manifestRepair'>>({
           strategy: 'strategy',
-          ifLiveWriter: 'if-live-writer',
           acceptResurrection: 'accept-resurrection',
         }),
       }),

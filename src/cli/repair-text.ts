@@ -28,12 +28,6 @@ const OUTCOMES: Record<RepairOutcome, readonly [Style, string]> = {
   obsolete: ['yellow', 'obsolete: the database does not use this object any more'],
 };
 
-/** What every plan has to say before somebody applies it. */
-const BEFORE_APPLYING =
-  'Stop every process that writes to or compacts this database first. A writer that is idle cannot be seen from the store, ' +
-  'and its memory may hold the only good copy of what is damaged: if one runs, let it flush (db.flush({ type: ' +
-  "'memtable' })) before you repair.";
-
 function headline(report: RepairReport, wanted: boolean): readonly [Style, string] {
   if (report.alreadyDone) return ['green', 'This repair was done before; this is its report.'];
   if (report.applied) return ['green', 'Repaired.'];
@@ -112,15 +106,13 @@ function evidenceText(report: RepairReport, view: View, done: string): string[] 
 function nextText(report: RepairReport, view: View, wanted: boolean, again: string): string[] {
   const { paint } = view;
   const isPlan = !report.applied && !wanted && report.outcome !== 'clean' && report.outcome !== 'obsolete';
-  const steps = report.nextSteps.map((s) => commandText(s, view));
-  const lines: string[] = [];
-  if (isPlan)
-    lines.push(
-      '',
-      paint('yellow', 'Before you apply it'),
-      ...wrap(BEFORE_APPLYING, view.columns - 2).map((l) => `  ${l}`),
-    );
-  if (isPlan) lines.push('', 'To do exactly this', `  ${paint('cyan', `${again} --apply --plan ${report.planHash}`)}`);
-  if (steps.length > 0) lines.push('', 'Next', ...steps.map((s) => `  ${paint('cyan', s)}`));
-  return lines;
+  // How to apply is said below, with the whole command.
+  const steps = report.nextSteps.filter((s) => !s.includes('--plan')).map((s) => commandText(s, view));
+  const lines = steps.flatMap((s) =>
+    s.startsWith('shaledb ') ? [`  ${paint('cyan', s)}`] : wrap(s, view.columns - 2).map((l) => `  ${l}`),
+  );
+  return [
+    ...(lines.length > 0 ? ['', isPlan ? paint('yellow', 'Before you apply it') : 'Next', ...lines] : []),
+    ...(isPlan ? ['', 'To do exactly this', `  ${paint('cyan', `${again} --apply --plan ${report.planHash}`)}`] : []),
+  ];
 }

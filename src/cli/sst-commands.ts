@@ -1,7 +1,7 @@
 /** `shaledb sst ...`: tables. */
 import type { Finding } from '../index.ts';
 import { UsageError } from './arguments.ts';
-import { ACCEPT, type Call, type Command, IF_LIVE_WRITER, LOCATION, REPAIR_OPTIONS } from './command.ts';
+import { ACCEPT, type Call, type Command, LOCATION, REPAIR_OPTIONS } from './command.ts';
 import { EXIT, type ExitCode, exitOfFindings, exitOfVerdict } from './exit-codes.ts';
 import { findingsText } from './finding-text.ts';
 import { newestManifestMap } from './newest-manifest-map.ts';
@@ -138,13 +138,11 @@ export const SST_REPAIR: Command = {
       says: 'refuse any loss, mark it in the ledger (default), or mark it as known and accepted',
     },
     'accept-resurrection': { kind: 'flag', says: 'older values of lost keys may show through' },
-    'if-live-writer': IF_LIVE_WRITER,
-    'live-check-ms': { kind: 'count', value: 'MS', says: 'time between two looks for a live writer; 0: do not look' },
   },
   examples: [
     { line: 'sst repair file:///var/lib/db 01JC0000000000000000000000', says: 'what can be had; changes nothing' },
     {
-      line: 'sst repair file:///var/lib/db 01JC0000000000000000000000 --apply --plan 5f3a09c1',
+      line: 'sst repair file:///var/lib/db 01JC0000000000000000000000 --apply --plan p-0123456789abcdef01234567',
       says: 'do exactly what was shown',
     },
     {
@@ -155,16 +153,14 @@ export const SST_REPAIR: Command = {
   repairs: true,
   run: (call) => {
     const { args } = call;
-    return runRepair(call, (apply) =>
+    return runRepair(call, (common) =>
       call.tools.sstRepair(call.printer.view.location, args.text('ID'), {
-        apply,
+        ...common,
         ...args.members<OptionsOf<'sstRepair'>>({
           sources: 'sources',
           accept: 'accept',
           onLoss: 'on-loss',
           acceptResurrection: 'accept-resurrection',
-          ifLiveWriter: 'if-live-writer',
-          liveCheckMs: 'live-check-ms',
         }),
       }),
     );

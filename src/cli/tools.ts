@@ -21,7 +21,7 @@ export type CheckLevel = 'refs' | 'tails' | 'blocks' | 'rows' | 'cross';
 
 export interface Tools {
   walInspect(
-    target: string,
+    target: string | undefined,
     options?: {
       from?: bigint;
       to?: bigint;
@@ -37,6 +37,7 @@ export interface Tools {
       onPartialBatch?: 'drop' | 'keep-verified-rows';
       accept?: Acceptance;
       ifLiveWriter?: LiveWriter;
+      liveCheckMs?: number;
       maxLoss?: { rows?: number; walObjects?: number };
     },
   ): Promise<RepairReport>;
@@ -76,6 +77,7 @@ export interface Tools {
       strategy?: 'auto' | 'heal' | 'previous' | 'roll-forward';
       apply?: Apply;
       ifLiveWriter?: LiveWriter;
+      liveCheckMs?: number;
       acceptResurrection?: boolean;
     },
   ): Promise<RepairReport>;
@@ -83,7 +85,11 @@ export interface Tools {
   damageList(target: string): Promise<LedgerEntry[]>;
   damageAcknowledge(target: string, id: string, note: string): Promise<void>;
   quarantineList(target: string): Promise<QuarantineEntry[]>;
-  quarantineRestore(target: string, repairId: string, options?: { apply?: Apply }): Promise<RepairReport>;
+  quarantineRestore(
+    target: string,
+    repairId: string,
+    options?: { apply?: Apply; ifLiveWriter?: LiveWriter; liveCheckMs?: number },
+  ): Promise<RepairReport>;
   probe(target: string): Promise<StoreProfile>;
 }
 

@@ -1,6 +1,7 @@
 /** `shaledb wal ...`: the log. */
 import type { WalObjectReport } from '../admin.ts';
-import { ACCEPT, type Call, type Command, IF_LIVE_WRITER, LOCATION, REPAIR_OPTIONS } from './command.ts';
+import { UsageError } from './arguments.ts';
+import { ACCEPT, type Call, type Command, LOCATION, REPAIR_OPTIONS } from './command.ts';
 import { EXIT, type ExitCode, exitOfFindings } from './exit-codes.ts';
 import { runRepair } from './repair-call.ts';
 import type { OptionsOf } from './tools.ts';
@@ -14,8 +15,9 @@ export const WAL_INSPECT: Command = {
     'Reads and changes nothing, fences nobody, works beside a live writer and on databases that do not open. One request for each object of the log.',
     'With --json one line for each object (type wal-object), and with --rows one for each row behind it (type wal-row).',
   ],
-  operands: [LOCATION],
+  operands: [{ ...LOCATION, optional: true }],
   options: {
+    file: { kind: 'text', value: 'PATH', says: 'a copy of one object instead of LOCATION; its name says its id' },
     from: { kind: 'id', value: 'ID', says: 'the first object; default: the first that is there' },
     to: { kind: 'id', value: 'ID', says: 'the last object' },
     rows: {
@@ -28,16 +30,20 @@ export const WAL_INSPECT: Command = {
   examples: [
     { line: 'wal inspect file:///var/lib/db', says: 'what is wrong with the log' },
     { line: 'wal inspect s3://bucket/db --from 17 --to 17 --rows keys', says: 'the rows of one object' },
+    { line: 'wal inspect --file ./00000000000000000017.sst --rows full', says: 'a copy of one object' },
     { line: 'wal inspect s3://bucket/db --json', says: 'one line of JSON for each object' },
   ],
   run: inspect,
 };
 
-async function inspect({ args, printer, tools }: Call): Promise<ExitCode> {
-  const { location } = printer.view;
+async function inspect({ args, printer, tools, readFile }: Call): Promise<ExitCode> {
+  const isFile = args.has('file');
+  if (isFile === args.has('LOCATION')) throw new UsageError('One of two is needed: LOCATION, or --file PATH.');
+  const location = isFile ? undefined : args.text('LOCATION');
+  const raw = isFile ? [{ id: idOfName(args.text('file')), bytes: await readFile(args.text('file')) }] : undefined;
   const objects: WalSummary[] = [];
   const options = args.members<OptionsOf<'walInspect'>>({ from: 'from', to: 'to', rows: 'rows' });
-  for await (const object of tools.walInspect(location, options)) {
+  for await (const object of tools.walInspect(location, { ...options, ...(raw && { raw }) })) {
     if (printer.isClosed) return EXIT.interrupted;
     const { entries: _entries, ...summary } = object;
     objects.push(summary);
@@ -47,6 +53,12 @@ async function inspect({ args, printer, tools }: Call): Promise<ExitCode> {
   }
   if (!printer.json) printer.lines(walText(objects, printer.view, args.has('all')));
   return exitOfFindings(objects.flatMap((o) => o.findings));
+}
+
+function idOfName(path: string): bigint {
+  const digits = /(\d{1,20})\.sst$/.exec(path)?.[1];
+  if (digits === undefined) throw new UsageError(`${path} is not named like an object of the log: digits and .sst.`);
+  return BigInt(digits);
 }
 
 async function rowsOf(object: WalObjectReport, printer: Call['printer']): Promise<void> {
@@ -80,13 +92,15 @@ export const WAL_REPAIR: Command = {
       says: 'a batch of which rows are missing: drop it whole (default), or keep the rows that are proven',
     },
     accept: ACCEPT,
-    'if-live-writer': IF_LIVE_WRITER,
     'max-lost-rows': { kind: 'count', value: 'N', says: 'refuse if more rows would be lost' },
     'max-lost-objects': { kind: 'count', value: 'N', says: 'refuse if more objects of the log would be lost' },
   },
   examples: [
     { line: 'wal repair file:///var/lib/db', says: 'what a repair would keep and lose; changes nothing' },
-    { line: 'wal repair file:///var/lib/db --apply --plan 5f3a09c1', says: 'do exactly what was shown' },
+    {
+      line: 'wal repair file:///var/lib/db --apply --plan p-0123456789abcdef01234567',
+      says: 'do exactly what was shown',
+    },
     {
       line: 'wal repair s3://bucket/db --apply --max-lost-rows 0 --json',
       says: 'repair only if nothing is lost, for scripts',
@@ -99,14 +113,13 @@ export const WAL_REPAIR: Command = {
       rows: 'max-lost-rows',
       walObjects: 'max-lost-objects',
     });
-    return runRepair(call, (apply) =>
+    return runRepair(call, (common) =>
       call.tools.walRepair(call.printer.view.location, {
-        apply,
+        ...common,
         ...args.members<OptionsOf<'walRepair'>>({
           mode: 'mode',
           onPartialBatch: 'on-partial-batch',
           accept: 'accept',
-          ifLiveWriter: 'if-live-writer',
         }),
         ...(Object.keys(maxLoss).length > 0 && { maxLoss }),
       }),

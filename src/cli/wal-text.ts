@@ -67,7 +67,7 @@ function walRow(o: WalSummary, view: View): string[] {
     o.state === 'missing' ? '' : size(o.size),
     o.epoch === undefined ? '' : number(o.epoch),
     seqs,
-    of(rows.verified, rows.total),
+    rows.probable > 0 ? `${of(rows.verified, rows.total)} + ${number(rows.probable)}?` : of(rows.verified, rows.total),
     of(batches.intact, batches.total),
     o.chain === 'broken' ? view.paint('red', 'broken') : o.chain,
     o.neededForRecovery ? 'yes' : 'no',

@@ -63,7 +63,7 @@ export function walObject(id: bigint, more: Partial<WalObjectReport> = {}): WalO
     seqs: { min: id * 4n, max: id * 4n + 3n },
     chain: 'ok',
     batches: { total: 2, intact: 2, partial: 0, undecided: 0, lost: 0 },
-    rows: { total: 4, verified: 4, suspect: 0, lost: 0 },
+    rows: { total: 4, verified: 4, probable: 0, suspect: 0, lost: 0 },
     findings: [],
     neededForRecovery: true,
     alsoIn: 'nowhere',
@@ -73,7 +73,7 @@ export function walObject(id: bigint, more: Partial<WalObjectReport> = {}): WalO
 
 export function damagedLog(): WalObjectReport[] {
   return [
-    walObject(1n, { state: 'fence', rows: { verified: 0, suspect: 0, lost: 0 } }),
+    walObject(1n, { state: 'fence', rows: { verified: 0, probable: 0, suspect: 0, lost: 0 } }),
     walObject(2n),
     walObject(3n, {
       state: 'missing',
@@ -81,7 +81,7 @@ export function damagedLog(): WalObjectReport[] {
       sealed: false,
       chain: 'unknown',
       batches: { intact: 0, partial: 0, undecided: 0, lost: 0 },
-      rows: { verified: 0, suspect: 0, lost: 3 },
+      rows: { verified: 0, probable: 0, suspect: 0, lost: 3 },
       findings: [walFinding()],
     }),
     walObject(4n, { chain: 'broken' }),

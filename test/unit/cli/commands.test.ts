@@ -117,6 +117,12 @@ describe('wal inspect', () => {
     expect(lines[0]).toMatchObject({ id: { $bigint: '1' }, state: 'ok' });
     expect(lines[1]).toMatchObject({ objectId: { $bigint: '1' }, seq: { $bigint: '8' }, key: { $bytes: 'YQ' } });
   });
+  it('takes a copy of one object', async () => {
+    const { tools, calls } = spy('walInspect', stream([]));
+    const files = { './00000000000000000017.sst': key('bytes') };
+    await runWith(['wal', 'inspect', '--file', './00000000000000000017.sst'], { tools, files });
+    expect(calls).toEqual([[undefined, { raw: [{ id: 17n, bytes: key('bytes') }] }]]);
+  });
   it('stops when nobody reads any more', async () => {
     let read = 0;
     async function* endless() {

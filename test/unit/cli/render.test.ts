@@ -215,7 +215,8 @@ it('a check ends with a verdict', () => {
 
 describe('a repair', () => {
   it('that was only planned says what it would do and how to do exactly that', () => {
-    const text = repairText(repairReport(), VIEW, false, 'shaledb sst repair file:///db 01JC');
+    const nextSteps = ['Stop every writer of shaledb first.', 'Run it again with --apply --plan 5f3a09c1.'];
+    const text = repairText(repairReport({ nextSteps }), VIEW, false, 'shaledb sst repair file:///db 01JC');
     expect(shown(text)).toMatchInlineSnapshot(`
       "
       Dry run: nothing was changed.
@@ -247,10 +248,7 @@ describe('a repair', () => {
         remedy    can be undone exactly
 
       Before you apply it
-        Stop every process that writes to or compacts this database first. A writer
-        that is idle cannot be seen from the store, and its memory may hold the only
-        good copy of what is damaged: if one runs, let it flush (db.flush({ type:
-        'memtable' })) before you repair.
+        Stop every writer of shaledb first.
 
       To do exactly this
         shaledb sst repair file:///db 01JC --apply --plan 5f3a09c1
