@@ -10,7 +10,7 @@ import type { CorruptionError, IncompatibleError } from '../common/errors.ts';
 import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
 import type { LoadedManifest } from '../lsm/manifest-store.ts';
 import { tooNew } from '../lsm/manifest-store.ts';
-import { checkLog, youngerThanTables } from '../lsm/wal-check.ts';
+import { checkLog, writersEpoch, youngerThanTables } from '../lsm/wal-check.ts';
 import {
   isMissingTail,
   manyMissing,
@@ -202,7 +202,10 @@ export class WalRange {
   }
 
   #objects(): LogObject[] {
-    return this.#inOrder().map((result, i) => ({ result, salvaged: this.#salvaged.get(this.#from + i) }));
+    return this.#inOrder().map((result, i) => {
+      const id = this.#from + i;
+      return { id, result, salvaged: this.#salvaged.get(id), bytes: undefined };
+    });
   }
 
   /** The error for everything that is wrong with the range; undefined if it is sound. */
@@ -219,7 +222,7 @@ export class WalRange {
     const tail = newest.seal?.manifest?.walTail;
     const findings = checkLog(this.#from, results, {
       lastL0Seq: newest.manifest.lastL0Seq,
-      writerEpoch: newest.manifest.writerEpoch,
+      writerEpoch: writersEpoch(newest),
       witness: tail === undefined || tail.id === 0 ? undefined : tail,
     });
     const errors = findings.filter((f) => f.severity === 'error');

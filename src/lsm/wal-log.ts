@@ -17,10 +17,13 @@ import { atHome, type SalvagedWal, salvageWalObject } from './wal-salvage.ts';
 
 /** One id of a log. */
 export interface LogObject {
+  id: number;
   /** undefined: nothing is there. */
   result: WalReadResult | undefined;
   /** What is left of it, if it is damaged. */
   salvaged: SalvagedWal | undefined;
+  /** Of a damaged one, as it lies in the store. */
+  bytes: Uint8Array | undefined;
 }
 
 /** Waits before a damaged object is looked at the second and third time, ms. */
@@ -32,18 +35,18 @@ export async function readLogObject(store: ObjectStore, clock: Clock, id: number
   let identical = true;
   for (let attempt = 0; ; attempt++) {
     const got = await store.get(walPath(id));
-    if (got === undefined) return { result: undefined, salvaged: undefined };
+    if (got === undefined) return { id, result: undefined, salvaged: undefined, bytes: undefined };
     const { bytes } = got;
     first ??= bytes;
     identical &&= first === bytes || equalBytes(first, bytes);
     const result = await readWalObject(id, bytes);
-    if (result.object !== undefined) return { result, salvaged: undefined };
+    if (result.object !== undefined) return { id, result, salvaged: undefined, bytes: undefined };
     if (attempt < REREADS_MS.length) {
       await sleep(clock, REREADS_MS[attempt]);
       continue;
     }
     const reads = { attempts: attempt + 1, identical, pastCaches: true };
-    return { result: withReads(result, reads), salvaged: await salvageWalObject(id, bytes, result) };
+    return { id, result: withReads(result, reads), salvaged: await salvageWalObject(id, bytes, result), bytes };
   }
 }
 
@@ -58,12 +61,12 @@ function withReads(result: WalReadResult, reads: Finding['reads']): WalReadResul
 
 /** What an object brings to the log. Rows at or below `floorSeq` are in tables and count for nothing. */
 export function pieceOf(
-  { result, salvaged }: LogObject,
+  { id, result, salvaged }: LogObject,
   isMisplaced: boolean,
   floorSeq: number,
   accept: Acceptance,
 ): LogPiece {
-  const nothing: LogPiece = { sound: undefined, parts: undefined, held: undefined, isMisplaced };
+  const nothing: LogPiece = { id, sound: undefined, parts: undefined, held: undefined, isMisplaced };
   const object = result?.object ?? salvaged?.object;
   if (object !== undefined) return { ...nothing, sound: soundRows(object, floorSeq) };
   if (salvaged === undefined) return nothing;
@@ -122,7 +125,7 @@ export function inPlace(
     if (databaseId !== undefined && !equalBytes(id, databaseId)) return;
     const at = placed[home.id - from];
     const isTaken = at === undefined || at.result?.object !== undefined || at.salvaged?.object !== undefined;
-    if (!isTaken) placed[home.id - from] = { result: undefined, salvaged: home, readFrom: from + i };
+    if (!isTaken) placed[home.id - from] = { ...at, result: undefined, salvaged: home, readFrom: from + i };
   });
   return placed;
 }

@@ -13,6 +13,7 @@ export interface NumberRange {
 
 /** One id of the log. */
 export interface LogPiece {
+  id: number;
   /** Rows of a sound object that are not in tables; undefined for a damaged or missing one. */
   sound: (NumberRange & { rows: number; batches: number | undefined }) | undefined;
   /** What is left of a damaged one. */
@@ -34,7 +35,17 @@ export interface LossOptions {
   truncate: boolean;
 }
 
+/** What is lost with one object. */
+export interface ObjectLoss {
+  id: number;
+  seqs: NumberRange[];
+  rows: number;
+  exact: boolean;
+}
+
 export interface LogLoss {
+  /** By object, in the order in which the losses lie. */
+  losses: ObjectLoss[];
   lostSeqs: NumberRange[];
   /** A lower bound unless `lostExact`. */
   lostRows: number;
@@ -72,15 +83,15 @@ export function isKept(batch: WalBatch, { keepPartial }: Pick<LossOptions, 'keep
 class Scale {
   readonly #o: LossOptions;
   readonly #lost: NumberRange[] = [];
+  readonly #losses = new Map<number, ObjectLoss>();
+  #id = 0;
   #lostRows = 0;
-  /** Sequence numbers of which not even the rows are known. */
-  #boundedSeqs = 0;
   #isExact = true;
   readonly #kept = { total: 0, probable: 0, suspect: 0 };
   readonly #batches = { intact: 0, dropped: 0, undecided: 0 };
   #lastSeq: number;
   /** Something is missing before the next row: at least one row, if `isCertain`. */
-  #gap: { minSeq: number; isCertain: boolean } | undefined;
+  #gap: { id: number; minSeq: number; isCertain: boolean } | undefined;
   #endsBefore: number | undefined;
 
   constructor(options: LossOptions) {
@@ -88,7 +99,8 @@ class Scale {
     this.#lastSeq = options.floorSeq;
   }
 
-  add({ sound, parts, held, isMisplaced }: LogPiece): void {
+  add({ id, sound, parts, held, isMisplaced }: LogPiece): void {
+    this.#id = id;
     if (sound !== undefined) {
       if (isMisplaced) this.#open(false, undefined);
       if (sound.rows > 0) this.#range(sound, sound.rows, sound.batches);
@@ -104,7 +116,7 @@ class Scale {
   }
 
   #open(isCertain: boolean, minSeq: number | undefined): void {
-    this.#gap ??= { minSeq: minSeq ?? 0, isCertain: false };
+    this.#gap ??= { id: this.#id, minSeq: minSeq ?? 0, isCertain: false };
     if (isCertain) this.#gap.isCertain = true;
   }
 
@@ -139,7 +151,7 @@ class Scale {
     } else {
       this.#batches.dropped++;
       if (size === undefined) this.#isExact = false;
-      this.#lose({ min: seq, max: seq }, size ?? Math.max(1, rows.length));
+      this.#lose({ min: seq, max: seq }, size ?? Math.max(1, rows.length), this.#id, size !== undefined);
     }
     this.#lastSeq = Math.max(this.#lastSeq, seq);
   }
@@ -162,22 +174,25 @@ class Scale {
     if (gap === undefined) return;
     this.#isExact = false;
     const min = Math.max(this.#lastSeq + 1, gap.minSeq);
-    if (min < nextSeq) this.#loseUncounted({ min, max: nextSeq - 1 });
+    if (min < nextSeq) this.#loseUncounted(gap.id, { min, max: nextSeq - 1 });
   }
 
-  #loseUncounted(seqs: NumberRange): void {
-    this.#boundedSeqs += seqs.max - seqs.min + 1;
-    this.#lose(seqs, 0);
+  /** At least one row for each number. */
+  #loseUncounted(id: number, seqs: NumberRange): void {
+    this.#lose(seqs, seqs.max - seqs.min + 1, id, false);
   }
 
-  #lose(seqs: NumberRange, rows: number): void {
+  #lose(seqs: NumberRange, rows: number, id = this.#id, exact = true): void {
     const min = Math.max(seqs.min, this.#o.floorSeq + 1);
     if (min > seqs.max) return;
     this.#endsBefore ??= min;
     this.#lostRows += rows;
-    const last = this.#lost[this.#lost.length - 1];
-    if (last !== undefined && min <= last.max + 1) last.max = Math.max(last.max, seqs.max);
-    else this.#lost.push({ min, max: seqs.max });
+    append(this.#lost, min, seqs.max);
+    const loss = this.#losses.get(id) ?? { id, seqs: [], rows: 0, exact: true };
+    this.#losses.set(id, loss);
+    append(loss.seqs, min, seqs.max);
+    loss.rows += rows;
+    loss.exact &&= exact;
   }
 
   finish(): LogLoss {
@@ -186,13 +201,14 @@ class Scale {
     if (gap !== undefined) {
       this.#isExact = false;
       const min = Math.max(this.#lastSeq + 1, gap.minSeq);
-      if (knownSeq >= min) this.#loseUncounted({ min, max: knownSeq });
-      else if (gap.isCertain) this.#loseUncounted({ min, max: min });
+      if (knownSeq >= min) this.#loseUncounted(gap.id, { min, max: knownSeq });
+      else if (gap.isCertain) this.#loseUncounted(gap.id, { min, max: min });
     }
     const greatestLost = this.#lost[this.#lost.length - 1]?.max ?? 0;
     return {
+      losses: [...this.#losses.values()],
       lostSeqs: this.#lost,
-      lostRows: this.#lostRows + this.#boundedSeqs,
+      lostRows: this.#lostRows,
       lostExact: this.#isExact,
       keptRows: this.#kept,
       batches: this.#batches,
@@ -200,4 +216,11 @@ class Scale {
       endsBefore: this.#endsBefore,
     };
   }
+}
+
+/** Adds a range to ranges that it may touch the last of. */
+function append(ranges: NumberRange[], min: number, max: number): void {
+  const last = ranges[ranges.length - 1];
+  if (last !== undefined && min <= last.max + 1) last.max = Math.max(last.max, max);
+  else ranges.push({ min, max });
 }

@@ -172,7 +172,8 @@ function harmless(f: Finding): Finding {
 async function rawReport(id: number, bytes: Uint8Array, options: WalInspectOptions): Promise<WalObjectReport> {
   const read = async (): Promise<LogObject> => {
     const result = await readWalObject(id, bytes);
-    return { result, salvaged: result.object === undefined ? await salvageWalObject(id, bytes, result) : undefined };
+    const salvaged = result.object === undefined ? await salvageWalObject(id, bytes, result) : undefined;
+    return { id, result, salvaged, bytes };
   };
   const object = await read();
   const findings = (object.result?.findings ?? []).map((f) => advised({ ...f, during: 'check' }, object.salvaged));

@@ -10,7 +10,7 @@ import { abortError } from '../common/clock.ts';
 import { type Finding, isCorruption } from '../common/errors.ts';
 import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
 import { type LoadedManifest, readManifest } from '../lsm/manifest-store.ts';
-import { checkLog, type LogContext, youngerThanTables } from '../lsm/wal-check.ts';
+import { checkLog, isToolClaim, type LogContext, youngerThanTables } from '../lsm/wal-check.ts';
 import { manyMissing, missingManifests, rowWouldBeHidden } from '../lsm/wal-errors.ts';
 import { advised, type LogObject, readLogObject, undecodable } from '../lsm/wal-log.ts';
 import type { WalObject } from '../lsm/wal-object.ts';
@@ -127,7 +127,7 @@ const NO_CONTEXT: LogContext = { lastL0Seq: 0, writerEpoch: Number.POSITIVE_INFI
 /** What the newest manifest says that is not a mere claim of a repair. */
 async function logContext(target: ToolTarget, newest: LoadedManifest): Promise<LogContext> {
   let writers = newest;
-  for (let i = 0; i < MAX_CLAIMS && isToolClaim(writers); i++) {
+  for (let i = 0; i < MAX_CLAIMS && isToolClaim(writers.seal); i++) {
     const previous = await readManifest(target.stores.main, writers.id - 1).catch((error: unknown) => {
       if (!isCorruption(error)) throw error;
       return undefined;
@@ -141,10 +141,6 @@ async function logContext(target: ToolTarget, newest: LoadedManifest): Promise<L
     writerEpoch: writers.manifest.writerEpoch,
     witness: tail === undefined || tail.id === 0 ? undefined : tail,
   };
-}
-
-function isToolClaim({ seal }: LoadedManifest): boolean {
-  return seal?.identity.role === 'tool' && seal.owner !== undefined && seal.repair === undefined;
 }
 
 /** Ids about which something is wrong, ascending. */
