@@ -26,3 +26,4 @@ export { type SstCheck, type SstCheckOptions, sstCheck } from './tools/sst-check
 export { type Inspected, type SstInspectOptions, sstInspect } from './tools/sst-inspect.ts';
 export type { Target, ToolOptions } from './tools/target.ts';
 export { type WalInspectOptions, walInspect } from './tools/wal-inspect.ts';
+export { type MaxLoss, type WalRepairOptions, walRepair } from './tools/wal-repair.ts';

@@ -46,15 +46,17 @@ const ORIGIN: Record<Finding['origin'], string | undefined> = {
 /** What to run next about a finding; every command shows a plan before it changes anything. */
 export function nextCommands(finding: Finding, view: Pick<View, 'location'>): string[] {
   const given = finding.hint.commands.map((c) => commandText(c, view));
-  return given.length > 0 ? given : [commandText(defaultCommand(finding.object), view)];
+  return given.length > 0 ? given : [commandText(defaultCommand(finding), view)];
 }
 
-function defaultCommand({ role, id }: Finding['object']): string {
+function defaultCommand({ object: { role, id }, severity }: Finding): string {
   switch (role) {
     case 'table':
       return id === '' ? 'shaledb sst check LOCATION' : `shaledb sst repair LOCATION ${shellWord(id)}`;
     case 'wal':
-      return 'shaledb wal repair LOCATION';
+      // What only warns lies where nothing needs it any more.
+      if (severity === 'error') return 'shaledb wal repair LOCATION';
+      return `shaledb wal inspect LOCATION --from ${shellWord(id)} --to ${shellWord(id)}`;
     case 'manifest':
       return 'shaledb manifest repair LOCATION';
     default:

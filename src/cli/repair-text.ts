@@ -66,7 +66,7 @@ export function repairText(report: RepairReport, view: View, wanted: boolean, ag
   const [headStyle, head] = headline(report, wanted);
   const [outcomeStyle, outcome] = OUTCOMES[report.outcome];
   const done = report.applied ? '' : 'would be ';
-  const { shadowed } = report;
+  const { shadowed, ledgerIds } = report;
   return [
     paint('bold', paint(headStyle, head)),
     '',
@@ -76,7 +76,7 @@ export function repairText(report: RepairReport, view: View, wanted: boolean, ag
       ['batches', batchesText(report)],
       ['shadowed', shadowed > 0 ? `${count(shadowed, 'key')} of lost ranges would show an older value` : undefined],
       ['manifest', report.manifestId === undefined ? undefined : number(report.manifestId)],
-      ['ledger', report.ledgerIds.length > 0 ? report.ledgerIds.map(visible).join(', ') : undefined],
+      ['ledger', ledgerIds.length > 0 ? `${ledgerIds.map(visible).join(', ')} ${done}recorded` : undefined],
       ['suspects', report.suspectFile === undefined ? undefined : visible(report.suspectFile)],
       ['repair', visible(report.repairId)],
       ['cost', `${count(report.requests, 'request')}, ${duration(report.tookMs)}`],
@@ -112,7 +112,7 @@ function nextText(report: RepairReport, view: View, wanted: boolean, again: stri
     s.startsWith('shaledb ') ? [`  ${paint('cyan', s)}`] : wrap(s, view.columns - 2).map((l) => `  ${l}`),
   );
   return [
-    ...(lines.length > 0 ? ['', isPlan ? paint('yellow', 'Before you apply it') : 'Next', ...lines] : []),
+    ...(lines.length > 0 ? ['', isPlan ? paint('yellow', 'What to know first') : 'Next', ...lines] : []),
     ...(isPlan ? ['', 'To do exactly this', `  ${paint('cyan', `${again} --apply --plan ${report.planHash}`)}`] : []),
   ];
 }
