@@ -9,7 +9,7 @@
  * is, doing it again gives the stored report.
  */
 
-import type { Clock } from '../common/clock.ts';
+import { type Clock, isoTime } from '../common/clock.ts';
 import { ConflictError, isCorruption, UnavailableError } from '../common/errors.ts';
 import { makeUlid, type Ulid } from '../common/ulid.ts';
 import type { Manifest, TableRef } from '../format/manifest-types.ts';
@@ -269,7 +269,7 @@ class RepairRun {
   }
 
   async #recordLosses({ plan, identity }: Named, attempt: Attempt): Promise<number> {
-    const at = new Date(attempt.atMs).toISOString();
+    const at = isoTime(attempt.atMs);
     const added = plan.losses.map((loss) => ({ ...loss, repairId: identity.text, at }));
     return appendLedger(
       this.#target.stores.main,
