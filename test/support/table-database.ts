@@ -10,7 +10,7 @@ import { World } from './database.ts';
 export const TABLE_OPTIONS: OpenOptions = { sstBlockSizeBytes: 1024, minFilterKeys: 1 };
 
 export const keyOf = (i: number): string => `key-${String(i).padStart(4, '0')}`;
-export const valueOf = (i: number, version: string): string => `${version}-${i}-${'x'.repeat(40)}`;
+export const contentOf = (i: number, version: string): string => `${version}-${i}-${'x'.repeat(40)}`;
 
 export type SectionName = 'filter' | 'index' | 'stats' | 'seal' | 'info' | 'footer';
 
@@ -78,7 +78,7 @@ export async function tablesWorld(tables: readonly (readonly number[])[], option
   const { db, line } = await world.connect({ ...TABLE_OPTIONS, ...options });
   for (const [version, keys] of tables.entries()) {
     const batch = new WriteBatch();
-    for (const i of keys) batch.put(keyOf(i), valueOf(i, `v${version}`));
+    for (const i of keys) batch.put(keyOf(i), contentOf(i, `v${version}`));
     await world.run(db.write(batch));
     await world.run(db.flush({ type: 'memtable' }));
   }
