@@ -24,6 +24,7 @@ export type {
 } from './tools/reports.ts';
 export { type SstCheck, type SstCheckOptions, sstCheck } from './tools/sst-check.ts';
 export { type Inspected, type SstInspectOptions, sstInspect } from './tools/sst-inspect.ts';
+export { type SstRepairOptions, type SstSource, sstRepair } from './tools/sst-repair.ts';
 export type { Target, ToolOptions } from './tools/target.ts';
 export { type WalInspectOptions, walInspect } from './tools/wal-inspect.ts';
 export { type MaxLoss, type WalRepairOptions, walRepair } from './tools/wal-repair.ts';

@@ -1,4 +1,5 @@
 /** The shape of a command, the options that all have, and what one call is given. */
+import type { ToolOptions } from '../admin.ts';
 import type { Arguments, OperandSpec, OptionSpec } from './arguments.ts';
 import type { ExitCode } from './exit-codes.ts';
 import type { Printer } from './printer.ts';
@@ -31,6 +32,8 @@ export interface Call {
   args: Arguments;
   printer: Printer;
   tools: Tools;
+  /** Options that every tool takes. */
+  common: ToolOptions;
   /** The command as it was typed, without `--apply` and `--plan`, for advice to run it again. */
   again: string;
   readFile(path: string): Promise<Uint8Array>;
@@ -45,6 +48,11 @@ export const COMMON_OPTIONS: OptionSpecs = {
   json: { kind: 'flag', says: 'plain data with a schemaVersion: one document, or one line for each item of a stream' },
   'redact-keys': { kind: 'flag', says: 'lengths instead of keys and values, in text and JSON' },
   quiet: { kind: 'flag', says: 'no progress on standard error' },
+  'timeout-ms': {
+    kind: 'count',
+    value: 'MS',
+    says: 'how long one request to the store may take with all its retries; default 60000',
+  },
   help: { kind: 'flag', says: 'this text' },
 };
 

@@ -3,7 +3,7 @@ import { type Command, LOCATION } from './command.ts';
 import { EXIT, exitOfVerdict } from './exit-codes.ts';
 import { newestManifestMap } from './newest-manifest-map.ts';
 import { CHECK_LEVELS } from './sst-commands.ts';
-import type { OptionsOf } from './tools.ts';
+import type { VerifyOptions } from './tools.ts';
 import { probeText, verifyText } from './verify-text.ts';
 
 export const DOCTOR: Command = {
@@ -26,11 +26,11 @@ export const DOCTOR: Command = {
     { line: 'doctor file:///var/lib/db', says: 'one verdict' },
     { line: 'doctor s3://bucket/db --level refs --quiet --json', says: 'quickly, for a script' },
   ],
-  run: async ({ args, printer, tools }) => {
+  run: async ({ args, printer, tools, common }) => {
     printer.progress('checking manifests, log and tables');
-    const options = args.members<OptionsOf<'verify'>>({ level: 'level', probe: 'probe' });
+    const options = { ...common, ...args.members<VerifyOptions>({ level: 'level', probe: 'probe' }) };
     const report = await tools.verify(printer.view.location, options);
-    const map = printer.json ? [] : await newestManifestMap(tools, report.findings, printer.view);
+    const map = printer.json ? [] : await newestManifestMap(tools, common, report.findings, printer.view);
     printer.report('verify', report, () => verifyText(report, printer.view, map));
     return exitOfVerdict(report.verdict);
   },
@@ -49,9 +49,9 @@ export const PROBE: Command = {
     { line: "probe 's3://bucket/db?endpoint=http://127.0.0.1:9000&forcePathStyle=true'", says: 'a server of your own' },
     { line: 'probe file:///var/lib/db --json', says: 'a directory, as JSON' },
   ],
-  run: async ({ printer, tools }) => {
+  run: async ({ printer, tools, common }) => {
     printer.progress('trying the store');
-    const profile = await tools.probe(printer.view.location);
+    const profile = await tools.probe(printer.view.location, common);
     printer.report('probe', profile, () => probeText(profile, printer.view));
     return profile.conditionalCreate ? EXIT.clean : EXIT.damage;
   },

@@ -15,8 +15,8 @@ export const DAMAGE_LIST: Command = {
     { line: 'damage list file:///var/lib/db', says: 'what is known to be lost' },
     { line: 'damage list s3://bucket/db --json --redact-keys', says: 'for a report that must not show keys' },
   ],
-  run: async ({ printer, tools }) => {
-    const entries = await tools.damageList(printer.view.location);
+  run: async ({ printer, tools, common }) => {
+    const entries = await tools.damageList(printer.view.location, common);
     printer.report('damage-list', { entries }, () => ledgerText(entries, printer.view));
     return entries.some((e) => e.state === 'open') ? EXIT.damage : EXIT.clean;
   },
@@ -42,9 +42,9 @@ export const DAMAGE_ACK: Command = {
   run: acknowledge,
 };
 
-async function acknowledge({ args, printer, tools }: Call): Promise<ExitCode> {
+async function acknowledge({ args, printer, tools, common }: Call): Promise<ExitCode> {
   const id = args.text('ID');
-  await tools.damageAcknowledge(printer.view.location, id, args.text('note'));
+  await tools.damageAcknowledge(printer.view.location, id, args.text('note'), common);
   printer.report('damage-ack', { id, note: args.text('note') }, () => [`Acknowledged ${visible(id)}.`]);
   return EXIT.clean;
 }
@@ -56,8 +56,8 @@ export const QUARANTINE_LIST: Command = {
   operands: [LOCATION],
   options: {},
   examples: [{ line: 'quarantine list file:///var/lib/db', says: 'what is kept, and what still needs it' }],
-  run: async ({ printer, tools }) => {
-    const entries = await tools.quarantineList(printer.view.location);
+  run: async ({ printer, tools, common }) => {
+    const entries = await tools.quarantineList(printer.view.location, common);
     printer.report('quarantine-list', { entries }, () => quarantineText(entries, printer.view));
     return EXIT.clean;
   },

@@ -3,7 +3,7 @@ import { type Call, type Command, LOCATION, REPAIR_OPTIONS } from './command.ts'
 import { type ExitCode, exitOfFindings } from './exit-codes.ts';
 import { manifestText } from './manifest-text.ts';
 import { runRepair } from './repair-call.ts';
-import type { OptionsOf } from './tools.ts';
+import type { ManifestRepairOptions } from './tools.ts';
 
 export const MANIFEST_INSPECT: Command = {
   name: ['manifest', 'inspect'],
@@ -18,8 +18,8 @@ export const MANIFEST_INSPECT: Command = {
   run: inspect,
 };
 
-async function inspect({ args, printer, tools }: Call): Promise<ExitCode> {
-  const report = await tools.manifestInspect(printer.view.location, args.id('ID'));
+async function inspect({ args, printer, tools, common }: Call): Promise<ExitCode> {
+  const report = await tools.manifestInspect(printer.view.location, args.id('ID'), common);
   printer.report('manifest', report, () => manifestText(report, printer.view));
   return exitOfFindings(report.findings);
 }
@@ -51,7 +51,7 @@ export const MANIFEST_REPAIR: Command = {
     return runRepair(call, (common) =>
       call.tools.manifestRepair(call.printer.view.location, {
         ...common,
-        ...args.members<OptionsOf<'manifestRepair'>>({
+        ...args.members<ManifestRepairOptions>({
           strategy: 'strategy',
           acceptResurrection: 'accept-resurrection',
         }),

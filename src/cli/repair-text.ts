@@ -24,7 +24,7 @@ const OUTCOMES: Record<RepairOutcome, readonly [Style, string]> = {
   healed: ['green', 'healed: the damage is undone exactly, nothing is lost'],
   reconstructed: ['green', 'reconstructed: all rows are there again'],
   salvaged: ['yellow', 'salvaged: what can be proven is kept, the rest is lost'],
-  unrecoverable: ['red', 'unrecoverable: nothing of it can be saved'],
+  unrecoverable: ['red', 'unrecoverable: it cannot be done, or not without a consent that is named below'],
   obsolete: ['yellow', 'obsolete: the database does not use this object any more'],
 };
 
@@ -105,7 +105,7 @@ function evidenceText(report: RepairReport, view: View, done: string): string[] 
 
 function nextText(report: RepairReport, view: View, wanted: boolean, again: string): string[] {
   const { paint } = view;
-  const isPlan = !report.applied && !wanted && report.outcome !== 'clean' && report.outcome !== 'obsolete';
+  const isPlan = !report.applied && !wanted && !['clean', 'obsolete', 'unrecoverable'].includes(report.outcome);
   // How to apply is said below, with the whole command.
   const steps = report.nextSteps.filter((s) => !s.includes('--plan')).map((s) => commandText(s, view));
   const lines = steps.flatMap((s) =>

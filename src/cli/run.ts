@@ -4,6 +4,7 @@
  *
  * Always holds: whatever goes wrong ends as a message with the next step and one of the exit codes, never as a stack trace.
  */
+import type { ToolOptions } from '../admin.ts';
 import { type DbError, isCorruption, isDbError } from '../index.ts';
 import { type Arguments, parseArguments, UsageError } from './arguments.ts';
 import { COMMON_OPTIONS, type Command } from './command.ts';
@@ -88,9 +89,10 @@ async function runCommand(command: Command, words: readonly string[], host: Host
     quiet: args.has('quiet'),
     location: args.has('LOCATION') ? args.text('LOCATION') : 'LOCATION',
   });
+  const common = args.members<ToolOptions>({ timeoutMs: 'timeout-ms' });
   const again = ['shaledb', ...command.name, ...withoutApply(words).map(shellWord)].join(' ');
   try {
-    return await command.run({ args, printer, tools, again, readFile });
+    return await command.run({ args, printer, tools, common, again, readFile });
   } catch (error) {
     if (error instanceof UsageError) return usageFailure(error, command, host);
     return failure(error, command, printer);

@@ -1,4 +1,5 @@
 /** `shaledb sst ...`: tables. */
+import type { SstCheckOptions, SstInspectOptions, SstRepairOptions } from '../admin.ts';
 import type { Finding } from '../index.ts';
 import { UsageError } from './arguments.ts';
 import { ACCEPT, type Call, type Command, LOCATION, REPAIR_OPTIONS } from './command.ts';
@@ -7,7 +8,6 @@ import { findingsText } from './finding-text.ts';
 import { newestManifestMap } from './newest-manifest-map.ts';
 import { runRepair } from './repair-call.ts';
 import { checkSummaryText, sstRowText, sstText } from './sst-text.ts';
-import type { OptionsOf } from './tools.ts';
 import { count } from './words.ts';
 
 export const CHECK_LEVELS = ['refs', 'tails', 'blocks', 'rows', 'cross'] as const;
@@ -43,11 +43,12 @@ export const SST_CHECK: Command = {
   run: check,
 };
 
-async function check({ args, printer, tools }: Call): Promise<ExitCode> {
+async function check({ args, printer, tools, common }: Call): Promise<ExitCode> {
   const { location } = printer.view;
   printer.progress('checking');
   const run = tools.sstCheck(location, {
-    ...args.members<OptionsOf<'sstCheck'>>({
+    ...common,
+    ...args.members<SstCheckOptions>({
       level: 'level',
       scope: 'scope',
       concurrency: 'concurrency',
@@ -65,7 +66,7 @@ async function check({ args, printer, tools }: Call): Promise<ExitCode> {
   const summary = await run.summary();
   if (printer.json) printer.document('summary', summary);
   else {
-    const map = await newestManifestMap(tools, findings, printer.view);
+    const map = await newestManifestMap(tools, common, findings, printer.view);
     printer.lines([...checkSummaryText(summary, printer.view), ...map, ...findingsText(findings, printer.view)]);
   }
   return exitOfVerdict(summary.verdict);
@@ -96,12 +97,12 @@ export const SST_INSPECT: Command = {
 /** Raw bytes belong to no database. */
 const NO_DATABASE = 'memory:';
 
-async function inspect({ args, printer, tools, readFile }: Call): Promise<ExitCode> {
+async function inspect({ args, printer, tools, common, readFile }: Call): Promise<ExitCode> {
   const isFile = args.has('file');
   if (isFile && args.has('LOCATION'))
     throw new UsageError('--file stands instead of LOCATION and ID, not beside them.');
   if (!isFile && !args.has('ID')) throw new UsageError('Two words are needed: LOCATION and ID; or --file PATH.');
-  const options = args.members<OptionsOf<'sstInspect'>>({ rows: 'rows', hexOfBad: 'hex' });
+  const options = { ...common, ...args.members<SstInspectOptions>({ rows: 'rows', hexOfBad: 'hex' }) };
   const report = isFile
     ? await tools.sstInspect(NO_DATABASE, { bytes: await readFile(args.text('file')) }, options)
     : await tools.sstInspect(args.text('LOCATION'), args.text('ID'), options);
@@ -156,7 +157,7 @@ export const SST_REPAIR: Command = {
     return runRepair(call, (common) =>
       call.tools.sstRepair(call.printer.view.location, args.text('ID'), {
         ...common,
-        ...args.members<OptionsOf<'sstRepair'>>({
+        ...args.members<SstRepairOptions>({
           sources: 'sources',
           accept: 'accept',
           onLoss: 'on-loss',

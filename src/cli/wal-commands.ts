@@ -1,10 +1,9 @@
 /** `shaledb wal ...`: the log. */
-import type { WalObjectReport } from '../admin.ts';
+import type { MaxLoss, WalInspectOptions, WalObjectReport, WalRepairOptions } from '../admin.ts';
 import { UsageError } from './arguments.ts';
 import { ACCEPT, type Call, type Command, LOCATION, REPAIR_OPTIONS } from './command.ts';
 import { EXIT, type ExitCode, exitOfFindings } from './exit-codes.ts';
 import { runRepair } from './repair-call.ts';
-import type { OptionsOf } from './tools.ts';
 import { type WalSummary, walEntryText, walText } from './wal-text.ts';
 import { number } from './words.ts';
 
@@ -36,14 +35,14 @@ export const WAL_INSPECT: Command = {
   run: inspect,
 };
 
-async function inspect({ args, printer, tools, readFile }: Call): Promise<ExitCode> {
+async function inspect({ args, printer, tools, common, readFile }: Call): Promise<ExitCode> {
   const isFile = args.has('file');
   if (isFile === args.has('LOCATION')) throw new UsageError('One of two is needed: LOCATION, or --file PATH.');
   const location = isFile ? undefined : args.text('LOCATION');
   const raw = isFile ? [{ id: idOfName(args.text('file')), bytes: await readFile(args.text('file')) }] : undefined;
   const objects: WalSummary[] = [];
-  const options = args.members<OptionsOf<'walInspect'>>({ from: 'from', to: 'to', rows: 'rows' });
-  for await (const object of tools.walInspect(location, { ...options, ...(raw && { raw }) })) {
+  const options = args.members<WalInspectOptions>({ from: 'from', to: 'to', rows: 'rows' });
+  for await (const object of tools.walInspect(location, { ...common, ...options, ...(raw && { raw }) })) {
     if (printer.isClosed) return EXIT.interrupted;
     const { entries: _entries, ...summary } = object;
     objects.push(summary);
@@ -109,14 +108,14 @@ export const WAL_REPAIR: Command = {
   repairs: true,
   run: (call) => {
     const { args } = call;
-    const maxLoss = args.members<{ rows: number; walObjects: number }>({
+    const maxLoss = args.members<MaxLoss>({
       rows: 'max-lost-rows',
       walObjects: 'max-lost-objects',
     });
     return runRepair(call, (common) =>
       call.tools.walRepair(call.printer.view.location, {
         ...common,
-        ...args.members<OptionsOf<'walRepair'>>({
+        ...args.members<WalRepairOptions>({
           mode: 'mode',
           onPartialBatch: 'on-partial-batch',
           accept: 'accept',

@@ -1,6 +1,7 @@
 /** What commands pass to the tools, what they print, and with which code they end. */
 import { describe, expect, it } from 'vitest';
 import type { RepairReport } from '../../../src/admin.ts';
+import { COMMANDS } from '../../../src/cli/commands.ts';
 import { EXIT, exitOfError, exitOfRepair } from '../../../src/cli/exit-codes.ts';
 import type { Tools } from '../../../src/cli/tools.ts';
 import {
@@ -251,7 +252,7 @@ describe('ledger and quarantine', () => {
   it('a loss is acknowledged with a note', async () => {
     const { tools, calls } = spy('damageAcknowledge', Promise.resolve());
     const { code, out } = await runWith(['damage', 'ack', DB, 'f-1', '--note', 'known'], { tools });
-    expect([code, out, calls]).toEqual([0, 'Acknowledged f-1.\n', [[DB, 'f-1', 'known']]]);
+    expect([code, out, calls]).toEqual([0, 'Acknowledged f-1.\n', [[DB, 'f-1', 'known', {}]]]);
   });
   it('copies are listed', async () => {
     const tools = { quarantineList: async () => quarantineEntries() };
@@ -283,6 +284,28 @@ describe('doctor and probe', () => {
       (await runWith(['probe', DB], { tools: { probe: async () => storeProfile({ conditionalCreate }) } })).code;
     expect([await codeOf(true), await codeOf(false)]).toEqual([0, 1]);
   });
+});
+
+it('the time limit of requests goes to every tool', async () => {
+  const limits: unknown[] = [];
+  const tools = new Proxy({} as Partial<Tools>, {
+    get:
+      () =>
+      (...args: unknown[]) => {
+        limits.push((args.at(-1) as { timeoutMs?: number }).timeoutMs);
+        throw new UnavailableError('STORE_TIMEOUT', 'x');
+      },
+  });
+  const operands: Record<string, string> = { LOCATION: DB, ID: '1', REPAIR: 'r-1' };
+  for (const { name, operands: wanted, options } of COMMANDS) {
+    const note = 'note' in options ? ['--note', 'x'] : [];
+    const words = [
+      ...name,
+      ...wanted.filter((o) => o.optional !== true || name[0] !== 'manifest').map((o) => operands[o.name]),
+    ];
+    expect((await runWith([...words, ...note, '--timeout-ms', '1234'], { tools })).code).toBe(EXIT.unavailable);
+  }
+  expect(limits).toEqual(COMMANDS.map(() => 1234));
 });
 
 describe('a failure', () => {

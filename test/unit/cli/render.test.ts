@@ -247,7 +247,7 @@ describe('a repair', () => {
         damage    in the store; read 2 times, always the same
         remedy    can be undone exactly
 
-      Before you apply it
+      What to know first
         Stop every writer of shaledb first.
 
       To do exactly this
