@@ -108,8 +108,8 @@ class RetryingStore implements ObjectStore {
         const answer = await call.attempt(
           bytes.length,
           (request) => this.#store.put(path, bytes, request.options(options)),
-          // The first of two could be applied after the second, and after later puts of others.
-          options.condition !== 'any',
+          // Without a condition the first of two could be applied last, after later puts; empty bytes may prove nothing.
+          options.condition !== 'any' && bytes.length > 0,
         );
         if (answer.outcome === 'applied') return answer;
         if (call.leftUnanswered) doubt ??= { cause: undefined };

@@ -458,11 +458,16 @@ describe('puts', () => {
     expect(await put()).toEqual({ outcome: 'refused', afterUnknown: true });
   });
 
-  it('without a condition are never under way twice, since the first could come last', async () => {
-    const { store, run, clock, faulty } = setUp([{ op: 'put', action: 'stall', nth: 1 }]);
-    await run(store.put('a', BODY, { condition: 'any', putId: OURS }));
-    expect(faulty.fired()).toEqual({ stall: 1 });
-    expect(clock.monotonicMs()).toBeGreaterThanOrEqual(15_000);
+  it('without a condition, or of nothing, are never under way twice', async () => {
+    for (const [bytes, condition] of [
+      [BODY, 'any'],
+      [new Uint8Array(0), 'if-absent'],
+    ] as const) {
+      const { store, run, clock, faulty } = setUp([{ op: 'put', action: 'stall', nth: 1 }]);
+      await run(store.put('a', bytes, { condition, putId: OURS }));
+      expect(faulty.fired()).toEqual({ stall: 1 });
+      expect(clock.monotonicMs()).toBeGreaterThanOrEqual(15_000);
+    }
   });
 
   it('a refusal of the first attempt is final', async () => {
