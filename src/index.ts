@@ -29,7 +29,6 @@ export {
 export type { DbEvent, EventListener } from './common/events.ts';
 export type { Logger } from './common/logger.ts';
 export type { Random } from './common/random.ts';
-export type { DatabaseLocation, StoreLocation } from './db/database-stores.ts';
 export type { Db } from './db/db.ts';
 export type { WriteResult } from './db/durability-waiters.ts';
 export type { SizeEstimate } from './db/estimates.ts';
@@ -44,8 +43,9 @@ export type { FlushOptions, ReadOptions, TtlOptions, WriteOptions } from './db/w
 export { BlockCache, type BlockCacheOptions } from './lsm/block-cache.ts';
 export type { MergeOperator } from './lsm/merge-operator.ts';
 export type { ScanRow } from './lsm/visible-rows.ts';
-export { type Location, open, openReader } from './open.ts';
+export { open, openReader } from './open.ts';
 export { LocalStore, type LocalStoreOptions } from './store/local-store.ts';
+export type { DatabaseLocation, Location, StoreLocation } from './store/location.ts';
 export { MemoryStore } from './store/memory-store.ts';
 export type { RequestCounts, RequestCountsByRole } from './store/metered-store.ts';
 export {

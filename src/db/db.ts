@@ -14,10 +14,10 @@ import {
   UnavailableError,
 } from '../common/errors.ts';
 import type { Manifest } from '../format/manifest-types.ts';
+import type { DatabaseStores } from '../lsm/database-stores.ts';
 import type { ManifestLog } from '../lsm/manifest-log.ts';
 import type { TableStore } from '../lsm/tree-view.ts';
 import type { RequestCountsByRole } from '../store/metered-store.ts';
-import type { DatabaseStores } from './database-stores.ts';
 import type { WriteResult } from './durability-waiters.ts';
 import { estimateSize, type SizeEstimate } from './estimates.ts';
 import { type Bytes, type RangeOptions, toKey, toRange, toValue } from './keys.ts';

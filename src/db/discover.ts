@@ -35,6 +35,7 @@ import {
   walPath,
 } from '../format/object-names.ts';
 import { type DatabaseIdentity, decodeIdentity } from '../format/sidecar.ts';
+import type { DatabaseStores } from '../lsm/database-stores.ts';
 import type { EpochGuard, Stamp } from '../lsm/epoch-guard.ts';
 import { contradictions, doubts, type ManifestEvidence } from '../lsm/manifest-cross-check.ts';
 import {
@@ -48,7 +49,6 @@ import {
 } from '../lsm/manifest-store.ts';
 import { readWalObject } from '../lsm/wal-object.ts';
 import { type GetResult, type ObjectStore, PUT_ID_METADATA } from '../store/object-store.ts';
-import type { DatabaseStores } from './database-stores.ts';
 import type { ResolvedOptions } from './options.ts';
 
 export const STORE_PROFILE_PATH = 'shale/store-profile';

@@ -29,6 +29,7 @@ import { IDENTITY_PATH, manifestPath, walPath } from '../format/object-names.ts'
 import { decodeTracker, encodeTracker } from '../format/sequence-tracker.ts';
 import { encodeIdentity } from '../format/sidecar.ts';
 import { Author } from '../lsm/author.ts';
+import type { DatabaseStores } from '../lsm/database-stores.ts';
 import { EpochGuard, FENCE_VALIDITY_MS, type Stamp } from '../lsm/epoch-guard.ts';
 import { fencedBy } from '../lsm/manifest-log.ts';
 import {
@@ -45,7 +46,6 @@ import type { TableStore } from '../lsm/tree-view.ts';
 import type { WalDigest } from '../lsm/wal-object.ts';
 import { type EncodedWalObject, encodeFence } from '../lsm/wal-writer.ts';
 import { probeStore } from '../store/store-probe.ts';
-import type { DatabaseStores } from './database-stores.ts';
 import {
   assertUsable,
   type Discovery,

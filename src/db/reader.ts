@@ -12,13 +12,13 @@ import {
   ManifestCorruptionError,
   UnavailableError,
 } from '../common/errors.ts';
+import type { DatabaseStores } from '../lsm/database-stores.ts';
 import { EpochGuard } from '../lsm/epoch-guard.ts';
 import { listManifestIds } from '../lsm/manifest-store.ts';
 import { Memtable } from '../lsm/memtable.ts';
 import type { ReadView } from '../lsm/point-lookup.ts';
 import type { TableStore } from '../lsm/tree-view.ts';
 import type { RequestCountsByRole } from '../store/metered-store.ts';
-import type { DatabaseStores } from './database-stores.ts';
 import { assertUsable, type Discovery, findNewest, isNothingThere, lookAround } from './discover.ts';
 import type { Bytes } from './keys.ts';
 import type { ResolvedOptions } from './options.ts';

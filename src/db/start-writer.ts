@@ -2,10 +2,10 @@
 import { isCorruption, UnavailableError } from '../common/errors.ts';
 import { nextInt } from '../common/random.ts';
 import { loadCodec } from '../format/codecs.ts';
+import type { DatabaseStores } from '../lsm/database-stores.ts';
 import { ManifestLog } from '../lsm/manifest-log.ts';
 import type { TableStore } from '../lsm/tree-view.ts';
 import type { WalObject } from '../lsm/wal-object.ts';
-import type { DatabaseStores } from './database-stores.ts';
 import { Db } from './db.ts';
 import type { OpenedForWriting } from './open-writer.ts';
 import type { ResolvedOptions } from './options.ts';

@@ -11,9 +11,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { SILENT_LOGGER } from '../../src/common/logger.ts';
 import { nextInt, type Random, SeededRandom } from '../../src/common/random.ts';
-import type { DatabaseLocation } from '../../src/db/database-stores.ts';
 import type { OpenOptions } from '../../src/db/options.ts';
 import { open, openReader } from '../../src/open.ts';
+import type { DatabaseLocation } from '../../src/store/location.ts';
 import type { S3StoreOptions } from '../../src/store/s3-store.ts';
 import { changesOf, LAST } from '../support/crash-history.mjs';
 

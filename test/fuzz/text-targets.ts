@@ -12,7 +12,7 @@ import {
 } from '../../src/format/object-names.ts';
 import { decodeTracker, encodeTracker } from '../../src/format/sequence-tracker.ts';
 import { decodeIdentity, encodeIdentity, encodeSidecar } from '../../src/format/sidecar.ts';
-import { resolveLocation } from '../../src/open.ts';
+import { resolveLocation } from '../../src/store/location.ts';
 import { mutateBytes, mutateText, oneIn, pick } from './mutate.ts';
 import { pickSeed, type SeedObjects } from './seeds.ts';
 import { expectSame, inTurn, length, type Target, text } from './target.ts';

@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import { IncompatibleError } from '../../src/common/errors.ts';
-import type { DatabaseLocation } from '../../src/db/database-stores.ts';
+import type { DatabaseLocation } from '../../src/store/location.ts';
 import type { Db } from '../../src/db/db.ts';
 import type { Compatibility } from '../../src/db/options.ts';
 import { open, openReader } from '../../src/open.ts';

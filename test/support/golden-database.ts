@@ -9,7 +9,6 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Clock } from '../../src/common/clock.ts';
 import { SYSTEM_CLOCK } from '../../src/common/clock.ts';
-import type { DatabaseLocation } from '../../src/db/database-stores.ts';
 import type { ValueWithMeta } from '../../src/db/reads.ts';
 import type { Block } from '../../src/format/block.ts';
 import { BlockCursor } from '../../src/format/block-cursor.ts';
@@ -17,6 +16,7 @@ import { FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../../src/format/row-flags.ts
 import type { MergeOperator } from '../../src/lsm/merge-operator.ts';
 import type { ScanRow } from '../../src/lsm/visible-rows.ts';
 import { LocalStore } from '../../src/store/local-store.ts';
+import type { DatabaseLocation } from '../../src/store/location.ts';
 import { MemoryStore } from '../../src/store/memory-store.ts';
 import type { GoldenFixture } from './golden-fixtures.ts';
 

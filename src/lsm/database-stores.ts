@@ -5,7 +5,7 @@
 import type { Clock } from '../common/clock.ts';
 import type { Random } from '../common/random.ts';
 import { roleOfPath } from '../format/object-names.ts';
-import { timedStore } from '../lsm/epoch-guard.ts';
+import type { DatabaseLocation } from '../store/location.ts';
 import {
   type MeteredStore,
   meteredStore,
@@ -15,17 +15,7 @@ import {
 import type { ObjectStore } from '../store/object-store.ts';
 import { prefixedStore } from '../store/prefixed-store.ts';
 import { retryingStore } from '../store/retrying-store.ts';
-
-/** Where a database lies: a store and the path of its root in it. */
-export interface StoreLocation {
-  store: ObjectStore;
-  path: string;
-}
-
-export interface DatabaseLocation extends StoreLocation {
-  /** Another store for the WAL. */
-  walStore?: StoreLocation;
-}
+import { timedStore } from './epoch-guard.ts';
 
 export interface DatabaseStores {
   /** Root of the database. */

@@ -1,0 +1,232 @@
+/**
+ * What the tools report: one shape for scripts, the command line and tests.
+ *
+ * Invariants: every report is complete whatever the damage was; ids are `bigint`, bytes are `Uint8Array`, sizes and offsets are
+ * bytes from the start of the stored object, times are ms; `schemaVersion` rises only when a member changes its meaning.
+ */
+import type { Finding } from '../common/errors.ts';
+import type { Manifest } from '../format/manifest-types.ts';
+import type { Seal } from '../format/seal.ts';
+import type { TableInfo } from '../format/table-info.ts';
+
+/**
+ * How far a row may be trusted. `good`: its block's checksum holds. `verified`: its row check holds although the block's
+ * checksum does not. `probable`: the block was mended on the word of its checksum alone. `suspect`: it parses and fits.
+ */
+export type Trust = 'good' | 'verified' | 'probable' | 'suspect';
+
+/** What a repair may put back: rows proven by a check, besides those of likely mending, besides those that merely parse. */
+export type Acceptance = 'verified' | 'probable' | 'suspect';
+
+export interface KeyRange {
+  gte: Uint8Array;
+  lte: Uint8Array;
+}
+
+export interface SeqRange {
+  min: bigint;
+  max: bigint;
+}
+
+/** Clean: nothing found but notes. Degraded: warnings only. Corrupt: damage that can take rows away. */
+export type Verdict = 'clean' | 'degraded' | 'corrupt';
+
+export type RepairOutcome = 'clean' | 'healed' | 'reconstructed' | 'salvaged' | 'unrecoverable' | 'obsolete';
+
+/** A copy made before anything was changed. */
+export interface Evidence {
+  from: string;
+  to: string;
+  sha256: string;
+  bytes: number;
+}
+
+/** What a repair did or, without `apply`, would do. */
+export interface RepairReport {
+  schemaVersion: 1;
+  tool: 'walRepair' | 'sstRepair' | 'manifestRepair' | 'quarantineRestore';
+  /** `r-` and 24 hexadecimal digits: the same damage and options always have the same id. */
+  repairId: string;
+  /** Of the plan; `apply: { planHash }` does exactly this plan or nothing. */
+  planHash: string;
+  /** Whether the database is changed, by this call or an earlier one. */
+  applied: boolean;
+  /** An earlier call had finished this repair; this is its report. */
+  alreadyDone: boolean;
+  outcome: RepairOutcome;
+  before: Finding[];
+  rows: {
+    expected?: number;
+    recovered: number;
+    probable: number;
+    suspect: number;
+    lost: number;
+    /** Whether `lost` is known and not a bound. */
+    lostExact: boolean;
+  };
+  batches?: { intact: number; dropped: number; undecided: number };
+  lostKeys: KeyRange[];
+  lostSeqs: SeqRange[];
+  /** Keys of lost ranges for which an older version would show through. */
+  shadowed: number;
+  evidence: Evidence[];
+  /** Paths of what was (or would be) written, the manifest excepted. */
+  newObjects: string[];
+  manifestId?: bigint;
+  ledgerIds: string[];
+  suspectFile?: string;
+  /** Commands and advice, most important first. */
+  nextSteps: string[];
+  requests: number;
+  tookMs: number;
+}
+
+export type WalObjectState = 'ok' | 'fence' | 'damaged' | 'missing' | 'obsolete' | 'foreign' | 'ambiguous-empty';
+
+export interface WalEntry {
+  seq: bigint;
+  key: Uint8Array;
+  op: 'put' | 'delete' | 'merge';
+  valueBytes: number;
+  /** Only with `rows: 'full'`. */
+  value?: Uint8Array;
+  trust: Trust;
+}
+
+/** One object of the log. */
+export interface WalObjectReport {
+  id: bigint;
+  path: string;
+  size: number;
+  sealed: boolean;
+  state: WalObjectState;
+  epoch?: bigint;
+  seqs?: SeqRange;
+  chain: 'ok' | 'broken' | 'unknown';
+  batches: { total?: number; intact: number; partial: number; undecided: number; lost: number };
+  rows: { total?: number; verified: number; suspect: number; lost: number };
+  findings: Finding[];
+  /** Whether an opening would have to replay it. */
+  neededForRecovery: boolean;
+  alsoIn: 'l0' | 'live-writer-maybe' | 'nowhere';
+  entries?: AsyncIterable<WalEntry>;
+}
+
+export interface CheckSummary {
+  verdict: Verdict;
+  objects: number;
+  sealed: number;
+  bytesRead: number;
+  requests: number;
+  /** Count per finding code. */
+  findings: Record<string, number>;
+  shadowedKeys?: number;
+  /** Where a later check goes on (`resumeFrom`); absent when this one ended. */
+  cursor?: string;
+  tookMs: number;
+}
+
+export interface SealReport {
+  offset: number;
+  length: number;
+  state: 'ok' | 'bad' | 'none';
+  seal?: Seal;
+}
+
+export interface BlockReport {
+  offset: number;
+  storedBytes: number;
+  rawBytes?: number;
+  firstKey?: Uint8Array;
+  lastKey?: Uint8Array;
+  rows?: number;
+  crc: 'ok' | 'bad';
+  checks?: { good: number; bad: number };
+  diagnosis?: string;
+}
+
+export interface SstRow {
+  block: number;
+  ordinal: number;
+  key: Uint8Array;
+  seq: bigint;
+  op: 'put' | 'delete' | 'merge';
+  trust: Trust;
+}
+
+/** One table, or bytes that may be one. */
+export interface SstReport {
+  schemaVersion: 1;
+  id?: string;
+  path?: string;
+  size: number;
+  sealed: boolean;
+  info?: TableInfo;
+  seal?: SealReport;
+  infoEqualsManifest?: boolean;
+  filter?: { kind: string; bits: number; probes: number; estimatedFalsePositives: number };
+  findings: Finding[];
+  blocks: BlockReport[];
+  rows?: AsyncIterable<SstRow>;
+}
+
+export interface ManifestReport {
+  schemaVersion: 1;
+  id: bigint;
+  path: string;
+  size: number;
+  sealed: boolean;
+  manifest?: Manifest;
+  seal?: SealReport;
+  chain: 'ok' | 'broken' | 'unknown';
+  /** Whether encoding it again gives the same bytes. */
+  canonical: boolean;
+  /** What changed against the manifest before, in words. */
+  changes: string[];
+  findings: Finding[];
+}
+
+/** A loss that is known and not yet acknowledged or made good. */
+export interface LedgerEntry {
+  /** That of the finding. */
+  id: string;
+  repairId: string;
+  /** Path of the object that was lost or damaged. */
+  object: string;
+  level: 'wal' | 'l0' | 'run';
+  /** When it was recorded, ISO 8601. */
+  at: string;
+  keys: KeyRange[];
+  seqs: SeqRange[];
+  rows?: number;
+  exact: boolean;
+  state: 'open' | 'acknowledged' | 'restored';
+  note?: string;
+}
+
+export interface QuarantineEntry {
+  repairId: string;
+  /** Path of the original, relative to the root. */
+  from: string;
+  /** Path of the copy. */
+  to: string;
+  bytes: number;
+  storedAtMs: number;
+  /** Ids of open ledger entries that still need it. */
+  neededBy: string[];
+}
+
+/** All checks with one verdict. */
+export interface VerifyReport {
+  schemaVersion: 1;
+  verdict: Verdict;
+  findings: Finding[];
+  sst: CheckSummary;
+  wal: { objects: number; damaged: number; missing: number; rows: number };
+  manifests: { newest?: bigint; checked: number; newestGood?: bigint };
+  ledger: LedgerEntry[];
+  store: { suitable: boolean | 'not-probed'; problems: string[] };
+  nextSteps: string[];
+  requests: number;
+  tookMs: number;
+}
