@@ -97,7 +97,8 @@ export interface WalObjectReport {
   seqs?: SeqRange;
   chain: 'ok' | 'broken' | 'unknown';
   batches: { total?: number; intact: number; partial: number; undecided: number; lost: number };
-  rows: { total?: number; verified: number; suspect: number; lost: number };
+  /** `total` where the seal or the object itself tells; else `lost` is a lower bound. */
+  rows: { total?: number; verified: number; probable: number; suspect: number; lost: number };
   findings: Finding[];
   /** Whether an opening would have to replay it. */
   neededForRecovery: boolean;
@@ -136,6 +137,8 @@ export interface BlockReport {
   crc: 'ok' | 'bad';
   checks?: { good: number; bad: number };
   diagnosis?: string;
+  /** Stored bytes of a damaged block, with `hexOfBad`. */
+  hex?: string;
 }
 
 export interface SstRow {
