@@ -1,4 +1,6 @@
 /** The admin entry: what operators and their scripts need besides the database. Named re-exports only. */
+
+export { type ManifestRepairOptions, type ManifestStrategy, manifestRepair } from './tools/manifest-repair.ts';
 export { probe } from './tools/probe.ts';
 export type {
   Acceptance,
@@ -26,5 +28,6 @@ export { type SstCheck, type SstCheckOptions, sstCheck } from './tools/sst-check
 export { type Inspected, type SstInspectOptions, sstInspect } from './tools/sst-inspect.ts';
 export { type SstRepairOptions, type SstSource, sstRepair } from './tools/sst-repair.ts';
 export type { Target, ToolOptions } from './tools/target.ts';
+export { type VerifyOptions, verify } from './tools/verify.ts';
 export { type WalInspectOptions, walInspect } from './tools/wal-inspect.ts';
 export { type MaxLoss, type WalRepairOptions, walRepair } from './tools/wal-repair.ts';

@@ -1,9 +1,9 @@
 /** `shaledb doctor` and `shaledb probe`: is the database all right, and is the store? */
+import type { VerifyOptions } from '../admin.ts';
 import { type Command, LOCATION } from './command.ts';
 import { EXIT, exitOfVerdict } from './exit-codes.ts';
 import { newestManifestMap } from './newest-manifest-map.ts';
 import { CHECK_LEVELS } from './sst-commands.ts';
-import type { VerifyOptions } from './tools.ts';
 import { probeText, verifyText } from './verify-text.ts';
 
 export const DOCTOR: Command = {

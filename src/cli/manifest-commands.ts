@@ -1,9 +1,9 @@
 /** `shaledb manifest ...`: the object that says what the database is. */
+import type { ManifestRepairOptions } from '../admin.ts';
 import { type Call, type Command, LOCATION, REPAIR_OPTIONS } from './command.ts';
 import { type ExitCode, exitOfFindings } from './exit-codes.ts';
 import { manifestText } from './manifest-text.ts';
 import { runRepair } from './repair-call.ts';
-import type { ManifestRepairOptions } from './tools.ts';
 
 export const MANIFEST_INSPECT: Command = {
   name: ['manifest', 'inspect'],
