@@ -57,9 +57,10 @@ class Stage {
   async golden(name) {
     for (const { path, bytes } of goldenFixture(name).objects) await this.replace(path, bytes);
   }
-  /** A log of four objects with four rows each, its writer dead; then the paths of its objects, the first a fence. */
+  /** A log of four objects with four rows each, its writer idle; then the paths of its objects, the first a fence. */
   async log() {
     const db = await this.open();
+    this.writer = db;
     for (let i = 0; i < 4; i++) await this.settle(db.write(rows(i * 4, 4)));
     return this.paths('wal');
   }
@@ -73,24 +74,18 @@ class Stage {
     const tools = new Proxy(admin, {
       get: (all, name) => {
         if (typeof all[name] !== 'function') return all[name];
-        return (target, ...rest) => this.#tool(all[name], target === SHOWN ? this.location : target, rest, options);
+        // Every command gives every tool its options, as the last parameter.
+        return (target, ...rest) => {
+          const own = rest.pop();
+          return all[name](target === SHOWN ? this.location : target, ...rest, { ...own, ...options });
+        };
       },
     });
     const host = { out: output, err: output, env: { NO_COLOR: '1' }, tools, version: '', readFile: () => undefined };
     const code = await this.settle(runCommandLine(words, host));
-    return `$ shaledb ${typed}\n${printed}$ echo $?\n${code}\n`;
-  }
-  /** Options are the last parameter of every tool that has any. */
-  #tool(tool, target, rest, options) {
-    const last = rest.at(-1);
-    const own = typeof last === 'object' && last !== null && !('bytes' in last) ? rest.pop() : {};
-    while (rest.length < tool.length - 1 && rest.length < 1 && WITH_SUBJECT.has(tool.name)) rest.push(undefined);
-    return tool(target, ...rest, { ...own, ...options });
+    return `$ shaledb ${typed}\n${printed.replaceAll('memory:/db (db)', `${SHOWN} (var/lib/db)`)}$ echo $?\n${code}\n`;
   }
 }
-
-/** Tools whose second parameter is not their options. */
-const WITH_SUBJECT = new Set(['manifestInspect']);
 
 function rows(from, count) {
   const batch = new WriteBatch();
@@ -322,12 +317,64 @@ export const SCENES = {
       await s.replace(other, await s.bytes(table));
       await s.settle((await s.open()).get('key/0700'));
     }),
-  'sst-check': async () => {
+  'cli-log-hole': async () => {
+    const s = new Stage();
+    const log = await s.log();
+    await s.memory.delete([log[2]]);
+    return s.shaledb('wal inspect LOCATION');
+  },
+  'cli-log-repair': async () => {
+    const s = new Stage();
+    const log = await s.log();
+    await s.memory.delete([log[2]]);
+    return s.shaledb('wal repair LOCATION');
+  },
+  'cli-manifest-repair': async () => {
+    const s = new Stage();
+    await s.table();
+    await s.flip((await s.paths('manifest')).at(-1), 30);
+    return s.shaledb('manifest repair LOCATION');
+  },
+  'cli-table-check': async () => {
     const s = new Stage();
     await s.flip(await s.table(), 5000);
-    return s.shaledb('sst check LOCATION --level rows');
+    return s.shaledb('sst check LOCATION');
   },
+  'cli-table-inspect': async () => {
+    const s = new Stage();
+    const table = await s.table();
+    await s.flip(table, 5000);
+    return s.shaledb(`sst inspect LOCATION ${table.slice(-30, -4)}`);
+  },
+  'cli-table-repair': async () => {
+    const s = new Stage();
+    const table = await s.table();
+    await s.flip(table, 5000);
+    return s.shaledb(`sst repair LOCATION ${table.slice(-30, -4)}`);
+  },
+  'cli-seal': async () => {
+    const s = new Stage();
+    const table = await s.table();
+    const bytes = await s.bytes(table);
+    // In the last record of the seal, in front of the info block.
+    await s.flip(table, bytes.length - 150);
+    return s.shaledb('doctor LOCATION');
+  },
+  PLAN_CHANGED: async () => {
+    const s = new Stage();
+    await s.flip((await s.log())[2], 20);
+    return s.shaledb('wal repair LOCATION --apply --plan p-0123456789abcdef01234567');
+  },
+  LIVE_WRITER: async () => {
+    const s = new Stage();
+    await s.flip((await s.log())[2], 20);
+    s.clock.setTimer(3000, () => void s.writer.put('later', 'value'));
+    return s.shaledb('wal repair LOCATION --apply');
+  },
+  'wrong-table': async () => {
+    const s = new Stage();
+    await s.table();
+    return s.shaledb('sst inspect LOCATION 01JC0000000000000000000000');
+  },
+  'no-database': () => new Stage().shaledb('doctor LOCATION'),
 };
-for (const [k, f] of Object.entries(SCENES)) {
-  if (process.env.TRY) console.log('##', k, '\n' + (await f().catch((e) => e)));
-}

@@ -44,8 +44,8 @@ const ORIGIN: Record<Finding['origin'], string | undefined> = {
 };
 
 /** What to run next about a finding; every command shows a plan before it changes anything. */
-export function nextCommands(finding: Finding, view: Pick<View, 'location'>): string[] {
-  const given = finding.hint.commands.map((c) => commandText(c, view));
+export function nextCommands(finding: Finding, view: Pick<View, 'location' | 'running'>): string[] {
+  const given = finding.hint.commands.map((c) => commandText(c, view)).filter((c) => c !== view.running);
   return given.length > 0 ? given : [commandText(defaultCommand(finding), view)];
 }
 

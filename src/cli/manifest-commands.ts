@@ -35,7 +35,6 @@ export const MANIFEST_REPAIR: Command = {
   options: {
     ...REPAIR_OPTIONS,
     strategy: { kind: 'choice', choices: ['auto', 'heal', 'previous', 'roll-forward'], says: 'how' },
-    'accept-resurrection': { kind: 'flag', says: 'deleted or older values may come back' },
   },
   examples: [
     { line: 'manifest repair file:///var/lib/db', says: 'what can be done; changes nothing' },
@@ -53,7 +52,6 @@ export const MANIFEST_REPAIR: Command = {
         ...common,
         ...args.members<ManifestRepairOptions>({
           strategy: 'strategy',
-          acceptResurrection: 'accept-resurrection',
         }),
       }),
     );

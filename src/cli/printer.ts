@@ -27,6 +27,7 @@ export interface PrinterOptions {
   redactKeys: boolean;
   quiet: boolean;
   location: string;
+  running: string;
 }
 
 const COLUMNS_IF_UNKNOWN = 100;
@@ -46,6 +47,7 @@ export class Printer {
       columns: options.out.columns ?? COLUMNS_IF_UNKNOWN,
       redactKeys: options.redactKeys,
       location: options.location,
+      running: options.running,
     };
   }
 

@@ -80,6 +80,8 @@ async function runCommand(command: Command, words: readonly string[], host: Host
     throw error;
   }
   const { out, err, env, tools, readFile } = host;
+  const common = args.members<ToolOptions>({ timeoutMs: 'timeout-ms' });
+  const again = ['shaledb', ...command.name, ...withoutApply(words).map(shellWord)].join(' ');
   const printer = new Printer({
     out,
     err,
@@ -88,9 +90,8 @@ async function runCommand(command: Command, words: readonly string[], host: Host
     redactKeys: args.has('redact-keys'),
     quiet: args.has('quiet'),
     location: args.has('LOCATION') ? args.text('LOCATION') : 'LOCATION',
+    running: again,
   });
-  const common = args.members<ToolOptions>({ timeoutMs: 'timeout-ms' });
-  const again = ['shaledb', ...command.name, ...withoutApply(words).map(shellWord)].join(' ');
   try {
     return await command.run({ args, printer, tools, common, again, readFile });
   } catch (error) {

@@ -1,13 +1,6 @@
 /** The functions that commands stand on, as one object, so that a test can give others. */
 import type * as admin from '../admin.ts';
-import type {
-  LedgerEntry,
-  ManifestReport,
-  QuarantineEntry,
-  RepairReport,
-  ToolOptions,
-  VerifyReport,
-} from '../admin.ts';
+import type { LedgerEntry, ManifestReport, QuarantineEntry, RepairReport, ToolOptions } from '../admin.ts';
 
 interface Pending {
   manifestInspect(target: string, id?: bigint, options?: ToolOptions): Promise<ManifestReport>;

@@ -95,7 +95,7 @@ export function ledgerText(entries: readonly LedgerEntry[], view: View): string[
   const { paint } = view;
   const lines = entries.flatMap((e) => {
     const style = e.state === 'open' ? 'yellow' : 'green';
-    const rows = e.rows === undefined ? undefined : `${e.exact ? '' : 'up to '}${count(e.rows, 'row')}`;
+    const rows = e.rows === undefined ? undefined : `${count(e.rows, 'row')}${e.exact ? '' : ' (not known exactly)'}`;
     const lost = [...e.keys.map((k) => keyRangeText(k, view.redactKeys)), ...e.seqs.map(seqRangeText)];
     const next =
       e.state === 'open'

@@ -15,6 +15,8 @@ export interface View {
   redactKeys: boolean;
   /** The location as it was given, for commands to run next. */
   location: string;
+  /** The command that runs, as it would be typed: it is not what to run next. */
+  running?: string;
 }
 
 const LONGEST_KEY_SHOWN = 60;

@@ -175,9 +175,9 @@ describe('repairs', () => {
   });
   it('of manifests and from quarantine are called alike', async () => {
     const manifest = spy('manifestRepair', Promise.resolve(repairReport({ outcome: 'clean' })));
-    const words = ['manifest', 'repair', DB, '--strategy', 'roll-forward', '--accept-resurrection'];
+    const words = ['manifest', 'repair', DB, '--strategy', 'roll-forward'];
     expect((await runWith(words, { tools: manifest.tools })).code).toBe(EXIT.clean);
-    expect(manifest.calls).toEqual([[DB, { apply: false, strategy: 'roll-forward', acceptResurrection: true }]]);
+    expect(manifest.calls).toEqual([[DB, { apply: false, strategy: 'roll-forward' }]]);
     const restore = spy('quarantineRestore', Promise.resolve(repairReport({ applied: true })));
     expect((await runWith(['quarantine', 'restore', DB, 'r-1', '--apply'], { tools: restore.tools })).code).toBe(4);
     expect(restore.calls).toEqual([[DB, 'r-1', { apply: true }]]);
