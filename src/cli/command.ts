@@ -56,9 +56,13 @@ export const COMMON_OPTIONS: OptionSpecs = {
   help: { kind: 'flag', says: 'this text' },
 };
 
-export const REPAIR_OPTIONS: OptionSpecs = {
+export const APPLY_OPTIONS: OptionSpecs = {
   apply: { kind: 'flag', says: 'change the database; without it a plan is shown and nothing is written' },
   plan: { kind: 'text', value: 'HASH', says: 'with --apply: do exactly the plan with this hash, or nothing' },
+};
+
+export const REPAIR_OPTIONS: OptionSpecs = {
+  ...APPLY_OPTIONS,
   'if-live-writer': {
     kind: 'choice',
     choices: ['refuse', 'fence'],

@@ -1,5 +1,5 @@
 /** `shaledb damage ...` and `shaledb quarantine ...`: what is known to be lost, and the originals that were kept. */
-import { type Call, type Command, LOCATION, REPAIR_OPTIONS } from './command.ts';
+import { APPLY_OPTIONS, type Call, type Command, LOCATION } from './command.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { runRepair } from './repair-call.ts';
 import { ledgerText, quarantineText } from './verify-text.ts';
@@ -65,10 +65,12 @@ export const QUARANTINE_LIST: Command = {
 
 export const QUARANTINE_RESTORE: Command = {
   name: ['quarantine', 'restore'],
-  summary: 'undoes a repair: puts back in effect what it replaced',
-  about: ['Without --apply it shows the plan and writes nothing.'],
+  summary: 'puts the copies of one repair back where their originals are gone',
+  about: [
+    'Byte for byte, for looking at them with other tools or before another repair. An original that is there is never overwritten, and what the database reads stays what it is. Without --apply it shows what it would do.',
+  ],
   operands: [LOCATION, { name: 'REPAIR', says: 'the repair, as `shaledb quarantine list` names it' }],
-  options: { ...REPAIR_OPTIONS },
+  options: APPLY_OPTIONS,
   examples: [
     { line: 'quarantine restore file:///var/lib/db r-0123456789abcdef01234567', says: 'what it would do' },
     { line: 'quarantine restore file:///var/lib/db r-0123456789abcdef01234567 --apply', says: 'do it' },
