@@ -84,7 +84,7 @@ class Story {
     return this.#replaced.reduce((t, [from, to]) => t.replaceAll(from, to), text);
   }
   block(kind, text) {
-    this.#parts.push(`\`\`\`${kind}`, this.shown(text).trimEnd(), '```', '');
+    this.#parts.push(`\`\`\`${kind}`, this.shown(text).trim(), '```', '');
   }
   get text() {
     return `${this.#parts.join('\n').trimEnd()}\n`;
@@ -136,7 +136,7 @@ async function play({ endpoint, keys }) {
   const client = new Client({ endPoint: url.hostname, port: Number(url.port), useSSL, accessKey, secretKey });
   await client.makeBucket(BUCKET);
   const location = `s3://${BUCKET}/orders?endpoint=${endpoint}&forcePathStyle=true&region=us-east-1`;
-  const env = { AWS_ACCESS_KEY_ID: accessKey, AWS_SECRET_ACCESS_KEY: secretKey, NO_COLOR: '1', COLUMNS: '100' };
+  const env = { AWS_ACCESS_KEY_ID: accessKey, AWS_SECRET_ACCESS_KEY: secretKey, NO_COLOR: '1', NODE_NO_WARNINGS: '1' };
   const story = new Story([
     [`'${location}'`, '"$DB"'],
     [location, '$DB'],
@@ -212,7 +212,11 @@ async function play({ endpoint, keys }) {
   const list = await shaledb('damage list "$DB"', 1);
   const entries = [...list.matchAll(/^open (f-\w+)/gm)].map((m) => m[1]);
   for (const id of entries) await shaledb(`damage ack "$DB" ${id} --note restored-from-the-payment-system`, 0);
-  await shaledb('doctor "$DB" --quiet', 0);
+  story.say(
+    'Everything that can be read is good now. What is left is the damaged object itself: no opening needs it any more, and it is',
+    'reported until a collector deletes it.',
+  );
+  await shaledb('doctor "$DB"', 1);
   story.say('The original is still there:');
   await shaledb('quarantine list "$DB"', 0);
   return story.text;

@@ -25,7 +25,11 @@ class Stage {
     return this.clock.runUntilSettled(promise);
   }
   open(options = {}, how = open) {
-    return this.settle(how(this.location, { clock: this.clock, random: this.random, logger: SILENT, ...options }));
+    // It stands in seals, so it must not be that of this process. Readers have none.
+    const owner = how === open ? { owner: 'web-1:4711' } : {};
+    return this.settle(
+      how(this.location, { clock: this.clock, random: this.random, logger: SILENT, ...owner, ...options }),
+    );
   }
   reader(options = {}) {
     return this.open(options, openReader);
@@ -174,7 +178,7 @@ export const SCENES = {
     }),
   WRITER_FENCED: () =>
     failure(async (s) => {
-      const first = await s.open({ owner: 'web-1:4711' });
+      const first = await s.open();
       await s.open({ owner: 'web-2:4712' });
       await s.settle(first.put('k', 'v'));
     }),

@@ -56,12 +56,17 @@ function defaultCommand({ object: { role, id }, severity }: Finding): string {
     case 'wal':
       // What only warns lies where nothing needs it any more.
       if (severity === 'error') return 'shaledb wal repair LOCATION';
-      return `shaledb wal inspect LOCATION --from ${shellWord(id)} --to ${shellWord(id)}`;
+      return `shaledb wal inspect LOCATION --from ${walNumber(id)} --to ${walNumber(id)}`;
     case 'manifest':
       return 'shaledb manifest repair LOCATION';
     default:
       return 'shaledb doctor LOCATION';
   }
+}
+
+/** Objects of the log are named with leading zeros. */
+function walNumber(id: string): string {
+  return shellWord(id.replace(/^0+(?=\d)/, ''));
 }
 
 function placeText({ at, object }: Finding): string {

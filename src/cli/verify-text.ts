@@ -20,7 +20,7 @@ import {
 
 export const VERDICTS: Record<VerifyReport['verdict'], readonly ['green' | 'yellow' | 'red', string]> = {
   clean: ['green', 'Clean: no damage found.'],
-  degraded: ['yellow', 'Degraded: every row is there, but helps or proofs are damaged.'],
+  degraded: ['yellow', 'Degraded: nothing that is read is damaged, but see the warnings.'],
   corrupt: ['red', 'Corrupt: damage that can take rows away.'],
 };
 
