@@ -14,7 +14,7 @@ import { sleep, type Timer } from '../common/clock.ts';
 import { FencedError } from '../common/errors.ts';
 import { walPath } from '../format/object-names.ts';
 import type { Author } from '../lsm/author.ts';
-import type { EpochGuard } from '../lsm/epoch-guard.ts';
+import type { EpochGuard, Stamp } from '../lsm/epoch-guard.ts';
 import type { ManifestLog } from '../lsm/manifest-log.ts';
 import type { TailWitness } from '../lsm/manifest-store.ts';
 import type { Memtable } from '../lsm/memtable.ts';
@@ -45,6 +45,11 @@ interface Slot {
   id: number;
   group: Group;
   encoded: EncodedWalObject;
+  /**
+   * Before it was first sent. From then on it may lie in the slot and be collected again, so that a later PUT of it finds the
+   * slot free although another writer's fence stands behind it.
+   */
+  sentAt: Stamp;
   /** A PUT of it had no answer. */
   inDoubt: boolean;
 }
@@ -196,7 +201,8 @@ export class WalFlusher {
     if (slot === undefined) {
       const group = this.#takeGroup();
       if (group === undefined) return;
-      slot = { id: this.#nextId, group, encoded: await this.#encode(group), inDoubt: false };
+      const encoded = await this.#encode(group);
+      slot = { id: this.#nextId, group, encoded, sentAt: this.#o.guard.stamp(), inDoubt: false };
       this.#bound = slot;
       this.#o.state.inFlightBytes += slot.encoded.bytes.length;
       if (this.#stopped.signal.aborted) return;
@@ -243,7 +249,6 @@ export class WalFlusher {
   async #put(slot: Slot): Promise<boolean> {
     const { state, store, guard, manifests } = this.#o;
     state.sentSeq = Math.max(state.sentSeq, slot.group.lastSeq);
-    const stamp = guard.stamp();
     const listing = guard.isValid() ? undefined : manifests.refresh();
     if (listing !== undefined) ignoreRejection(listing);
     let answer: PutOutcome;
@@ -267,7 +272,7 @@ export class WalFlusher {
     }
     if (listing !== undefined) await this.#confirmed(listing);
     while (!guard.isValid()) await this.#confirmed(manifests.refresh());
-    if (answer.attempt === 'now') guard.confirm(stamp);
+    if (answer.attempt === 'now') guard.confirm(slot.sentAt);
     return true;
   }
 
