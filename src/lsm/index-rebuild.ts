@@ -4,7 +4,7 @@
  * Where blocks begin is known from the seal, else found by their checksums. Separators are the first keys of good blocks; what
  * is not good, or was cut off, becomes a block of its own between the keys of its neighbours, and is found damaged when read.
  */
-import { EMPTY_BYTES } from '../common/bytes.ts';
+import { compareBytes, EMPTY_BYTES } from '../common/bytes.ts';
 import { IncompatibleError, isCorruption } from '../common/errors.ts';
 import { type Block, decodeBlock } from '../format/block.ts';
 import { BlockCursor } from '../format/block-cursor.ts';
@@ -14,6 +14,7 @@ import { unframeUnit } from '../format/framing.ts';
 import { TableIndex } from '../format/index-block.ts';
 import type { TableRef } from '../format/manifest-types.ts';
 import type { RowsRecord } from '../format/seal-records.ts';
+import type { TableInfo } from '../format/table-info.ts';
 import { dataEnd } from '../format/table-layout.ts';
 
 export interface RebuildOptions {
@@ -39,7 +40,8 @@ export function rebuildIndex(data: Uint8Array, options: RebuildOptions): Rebuilt
   const blockAt = ({ start, end }: UnitPlace): Block | undefined => {
     try {
       const payload = unframeUnit(data.subarray(start, end), codec, 'block', maxBytes);
-      return decodeBlock(payload, ref.formatVersion);
+      const block = decodeBlock(payload, ref.formatVersion);
+      return isWithin(block, ref.info) ? block : undefined;
     } catch (error) {
       // Newer than this program: it is told when the block is read.
       if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
@@ -67,6 +69,16 @@ export function rebuildIndex(data: Uint8Array, options: RebuildOptions): Rebuilt
   }
   const isCertain = sealed !== undefined || badBlocks === 0;
   return { index: indexOf(places, separators), badBlocks, isCertain };
+}
+
+/** Whether the keys are such as the manifest says the table has. */
+function isWithin(block: Block, { firstEntry, lastEntry }: TableInfo): boolean {
+  const rows = new BlockCursor();
+  rows.attach(block);
+  rows.first();
+  if (firstEntry !== undefined && compareBytes(rows.key.subarray(0, rows.keyLength), firstEntry) < 0) return false;
+  rows.last();
+  return lastEntry === undefined || compareBytes(rows.key.subarray(0, rows.keyLength), lastEntry) <= 0;
 }
 
 /** Places that the seal knows; undefined where there is no such record, or it does not fill the data. */

@@ -16,6 +16,7 @@ import {
   type Finding,
   type FindingObject,
   isCorruption,
+  locate,
   locateFindings,
   makeFinding,
 } from '../common/errors.ts';
@@ -36,7 +37,7 @@ import { advised, recoverBlock } from './block-recovery.ts';
 import { ANY_SEQ, DamagedBlock, Gap, type SeqSpan } from './damaged-block.ts';
 import { type RebuiltIndex, rebuildIndex } from './index-rebuild.ts';
 import { tableHint } from './table-hint.ts';
-import { decodeTail } from './table-tail.ts';
+import { decodeTail, refuseOther } from './table-tail.ts';
 import { originOf, readVerified } from './verified-read.ts';
 
 export { MAX_BLOCK_BYTES };
@@ -172,10 +173,21 @@ export class TableReader implements CacheOwner {
     for (let attempt = 0; attempt < 2 && best?.badBlocks !== 0; attempt++) {
       const data = await this.#readRange(0, length);
       if (data === undefined) throw this.#missing();
+      if (data.length < length) this.#refuseOther(data, codec);
       const rebuilt = rebuildIndex(data, options);
       if (best === undefined || rebuilt.badBlocks < best.badBlocks) best = rebuilt;
     }
     return best as RebuiltIndex;
+  }
+
+  /** An object that ends among the data: what was read is all of it. */
+  #refuseOther(whole: Uint8Array, codec: BlockCodec): void {
+    try {
+      refuseOther(whole, whole.length, { ref: this.ref, codec, maxBytes: MAX_BLOCK_BYTES });
+    } catch (error) {
+      if (!isCorruption(error)) throw error;
+      throw locate(error, { object: this.#object(), during: 'get', affects: { keys: this.keyRange() } });
+    }
   }
 
   /** Damage that takes away a help or a proof, not rows. */

@@ -48,8 +48,8 @@ export interface TailOptions {
  * @throws CorruptionError IDENTITY_MISMATCH if this is another table
  */
 export function decodeTail(tail: Uint8Array, base: number, objectSize: number, options: TailOptions): TableTail {
-  const { ref, codec, maxBytes } = options;
-  const named = ref.info;
+  const { codec, maxBytes } = options;
+  const named = options.ref.info;
   const damages: CorruptionError[] = [];
   // What came counts, also where the answer was cut short on its way.
   const size = tail.length === 0 ? Math.min(base, objectSize) : base + tail.length;
@@ -64,8 +64,11 @@ export function decodeTail(tail: Uint8Array, base: number, objectSize: number, o
     }
   };
   const isCut = size < needed + FOOTER_BYTES;
-  if (isCut) damages.push(truncated(size, needed + FOOTER_BYTES));
-  const { info, seal } = isCut ? { info: named, seal: undefined } : identify(tail, base, size, ref, attempt, maxBytes);
+  if (isCut) {
+    refuseOther(tail, size, options);
+    damages.push(truncated(size, needed + FOOTER_BYTES));
+  }
+  const { info, seal } = isCut ? { info: named, seal: undefined } : identify(tail, base, size, options, attempt);
   /** Nothing is tried where a section is not there at all: that the object was cut says everything. */
   const section = <T>(
     offset: number,
@@ -90,32 +93,56 @@ export function decodeTail(tail: Uint8Array, base: number, objectSize: number, o
   };
 }
 
+/**
+ * For an object that is shorter than the table should be: a whole table of another name is not a part of this one.
+ * @param end any bytes up to the end of the object, at `size`
+ * @throws CorruptionError IDENTITY_MISMATCH
+ */
+export function refuseOther(end: Uint8Array, size: number, options: TailOptions): void {
+  let own: OwnInfo;
+  try {
+    own = ownInfo(end, size - end.length, size, options.maxBytes);
+  } catch (error) {
+    if (!isCorruption(error)) throw error;
+    return;
+  }
+  if (!isSameTable(own.info, options.ref.info)) throw otherInfo(own);
+}
+
+interface OwnInfo {
+  info: TableInfo;
+  infoOffset: number;
+}
+
+function ownInfo(tail: Uint8Array, base: number, size: number, maxBytes: number): OwnInfo {
+  const footer = footerOfKnownVersion(tail, size);
+  const start = footer.infoOffset - base;
+  if (start < 0) {
+    const place = { unit: 'footer', offset: size - FOOTER_BYTES, length: 8 } as const;
+    throw damage('MALFORMED', place, 'the info block lies among the data');
+  }
+  const stored = tail.subarray(start, tail.length - FOOTER_BYTES);
+  const info = at(footer.infoOffset, () => decodeInfo(unframeUnit(stored, NO_CODEC, 'info', maxBytes)));
+  checkLayout(info, footer.infoOffset, size);
+  return { info, infoOffset: footer.infoOffset };
+}
+
+function otherInfo(own: OwnInfo): CorruptionError {
+  const place = { unit: 'info', offset: own.infoOffset, length: 0 } as const;
+  return damage('IDENTITY_MISMATCH', place, 'this is not the table the manifest names');
+}
+
 /** Compares the object's own info block and seal with what the manifest names. */
 function identify(
   tail: Uint8Array,
   base: number,
   size: number,
-  ref: TableRef,
+  { ref, maxBytes }: TailOptions,
   attempt: <T>(offset: number, decode: () => T) => T | undefined,
-  maxBytes: number,
 ): { info: TableInfo; seal: Seal | undefined } {
-  const own = attempt(0, () => {
-    const footer = footerOfKnownVersion(tail, size);
-    const start = footer.infoOffset - base;
-    if (start < 0) {
-      const place = { unit: 'footer', offset: size - FOOTER_BYTES, length: 8 } as const;
-      throw damage('MALFORMED', place, 'the info block lies among the data');
-    }
-    const stored = tail.subarray(start, tail.length - FOOTER_BYTES);
-    const info = at(footer.infoOffset, () => decodeInfo(unframeUnit(stored, NO_CODEC, 'info', maxBytes)));
-    checkLayout(info, footer.infoOffset, size);
-    return { info, infoOffset: footer.infoOffset };
-  });
+  const own = attempt(0, () => ownInfo(tail, base, size, maxBytes));
   if (own === undefined) return { info: ref.info, seal: undefined };
-  if (!isSameTable(own.info, ref.info)) {
-    const place = { unit: 'info', offset: own.infoOffset, length: 0 } as const;
-    throw damage('IDENTITY_MISMATCH', place, 'this is not the table the manifest names');
-  }
+  if (!isSameTable(own.info, ref.info)) throw otherInfo(own);
   const range = sealRange(own.info, own.infoOffset);
   if (range.start === range.end) return { info: own.info, seal: undefined };
   const seal = attempt(base, () => decodeSeal(tail, range.start - base, range.end - base, ['table']));
@@ -153,7 +180,7 @@ function at<T>(offset: number, decode: () => T): T {
 /** The manifest says which version a table has, so an unknown one in the footer is damage. */
 function footerOfKnownVersion(tail: Uint8Array, size: number): Footer {
   try {
-    return decodeFooter(tail.subarray(tail.length - FOOTER_BYTES), size);
+    return decodeFooter(tail.subarray(Math.max(0, tail.length - FOOTER_BYTES)), size);
   } catch (error) {
     if (!(error instanceof IncompatibleError)) throw error;
     throw damage('MALFORMED', { unit: 'footer', offset: size - 2, length: 2 }, error.message);
