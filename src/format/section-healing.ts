@@ -5,7 +5,7 @@
  * (rebuilding, comparing with the blocks or the manifest) has to confirm it. A sealed manifest has a second, independent
  * hash of its body: there up to four bytes are undone, proven.
  */
-import { copyBytes } from '../common/bytes.ts';
+import { copyBytes, equalBytes } from '../common/bytes.ts';
 import { describeHealed, type Healed, healByChecksum, tryDecode } from './block-healing.ts';
 import { xxHash32 } from './checksum.ts';
 import { type BlockCodec, NO_CODEC } from './codecs.ts';
@@ -68,12 +68,10 @@ function healSeal(stored: Uint8Array, { fits = () => true }: SectionForm): Heale
   if (crcAt <= 0) return undefined;
   const accepts = (bytes: Uint8Array) =>
     tryDecode(() => decodeSeal(bytes, 0, bytes.length)) !== undefined && fits(bytes);
-  const work = withMagic(stored);
-  if (accepts(work)) {
-    const healed = describeHealed(stored, work, 'proven');
-    return healed.changes.length > 0 ? healed : undefined;
-  }
-  return healByChecksum(stored, crcAt, accepts);
+  const base = withMagic(stored);
+  if (accepts(base)) return equalBytes(base, stored) ? undefined : describeHealed(stored, base, 'proven');
+  const healed = healByChecksum(base, crcAt, accepts);
+  return healed && describeHealed(stored, healed.stored, 'probable');
 }
 
 /** A copy that ends with the magic number of seals. */
@@ -95,20 +93,17 @@ export function healManifest(bytes: Uint8Array): Healed | undefined {
   const crcAt = bytes.length - SEAL_CRC_FROM_END;
   if (crcAt <= 0) return undefined;
   const work = withMagic(bytes);
-  if (isWholeManifest(work)) {
-    const healed = describeHealed(bytes, work, 'proven');
-    return healed.changes.length > 0 ? healed : undefined;
-  }
-  const syndrome = syndromeOf(bytes, crcAt, readCrc(bytes, crcAt));
+  if (isWholeManifest(work)) return equalBytes(work, bytes) ? undefined : describeHealed(bytes, work, 'proven');
+  const syndrome = syndromeOf(work, crcAt, readCrc(work, crcAt));
   if (syndrome === 0) return undefined;
-  work.set(bytes);
-  const body = statedManifestBody(bytes);
-  if (body !== undefined && xxHash32(bytes, 0, body.bytes) === body.hash) {
-    return healByChecksum(bytes, crcAt, isWholeManifest);
+  const body = statedManifestBody(work);
+  if (body !== undefined && xxHash32(work, 0, body.bytes) === body.hash) {
+    const healed = healByChecksum(work, crcAt, isWholeManifest);
+    return healed && describeHealed(bytes, healed.stored, 'probable');
   }
   // A seal that cannot be read is damaged itself, in its records or in its length.
   const from =
-    body !== undefined ? 0 : Math.max(0, (findManifestSeal(bytes)?.start ?? crcAt - LENGTH_FROM_CRC) - MAX_ERROR_BYTES);
+    body !== undefined ? 0 : Math.max(0, (findManifestSeal(work)?.start ?? crcAt - LENGTH_FROM_CRC) - MAX_ERROR_BYTES);
   const errors = errorsAt(syndrome, from, crcAt, crcAt);
   let left = MANIFEST_WORK;
   for (let width = 1; width <= MAX_ERROR_BYTES; width++) {

@@ -137,6 +137,8 @@ export interface BlockReport {
   crc: 'ok' | 'bad';
   checks?: { good: number; bad: number };
   diagnosis?: string;
+  /** Stored bytes of a damaged block, with `hexOfBad`. */
+  hex?: string;
 }
 
 export interface SstRow {
