@@ -5,6 +5,7 @@
  * below it says which tables there should be. Costs one LIST of `manifest/` and one GET per manifest in scope.
  */
 import { equalBytes, toHex } from '../common/bytes.ts';
+import { abortError } from '../common/clock.ts';
 import { type Finding, type Hint, IncompatibleError, isCorruption, makeFinding } from '../common/errors.ts';
 import type { Ulid } from '../common/ulid.ts';
 import type { Manifest, TableRef, Tree } from '../format/manifest-types.ts';
@@ -65,7 +66,7 @@ export async function readPicture(
   };
   const wanted = [...ids].reverse();
   for (const id of wanted) {
-    signal?.throwIfAborted();
+    stopIfAborted(signal);
     const needed = scope === 'all' || picture.newest === undefined || isPinned(picture.newest.manifest, id, scope);
     if (!needed) continue;
     const sight = await look(stores.main, id, picture, during);
@@ -87,6 +88,11 @@ export async function readPicture(
 export function isNeeded({ newest }: Picture, named: NamedTable | undefined): boolean {
   if (named === undefined || newest === undefined) return named !== undefined;
   return named.manifestIds.some((id) => id === newest.id || isPinned(newest.manifest, id, 'checkpoints'));
+}
+
+/** Rejects with `AbortError` once the signal is given. */
+export function stopIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw abortError(signal);
 }
 
 function isPinned(newest: Manifest, id: number, scope: Scope): boolean {

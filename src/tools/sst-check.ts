@@ -11,7 +11,7 @@ import { parseTablePath, parseWalPath, TABLE_PREFIX, tablePath, WAL_PREFIX, walP
 import { dataEnd } from '../format/table-layout.ts';
 import { type KnownTable, missingTable } from '../lsm/table-anatomy.ts';
 import { missingWalFinding } from '../lsm/wal-object.ts';
-import { isNeeded, type NamedTable, type Picture, readPicture, type Scope } from './named-tables.ts';
+import { isNeeded, type NamedTable, type Picture, readPicture, type Scope, stopIfAborted } from './named-tables.ts';
 import type { CheckSummary, Verdict } from './reports.ts';
 import { checkTable, type TableLevel } from './table-check.ts';
 import { openTarget, type Target, type ToolOptions, type ToolTarget } from './target.ts';
@@ -139,7 +139,7 @@ async function* checkTables(target: ToolTarget, o: SstCheckOptions, summary: Che
   const pace = makePace(target, o.bytesPerSecond);
   const sources: SourceSeqs = new Map();
   for (let i = 0; i < left.length; i += concurrency) {
-    signal?.throwIfAborted();
+    stopIfAborted(signal);
     const batch = left.slice(i, i + concurrency);
     const results = await Promise.all(
       batch.map((job) => new TableVisit(target, picture, scope, level, summary, pace).visit(job.id, job.named, listed)),
