@@ -14,7 +14,7 @@ import { type BlockProof, hasChecks, plainRowBytes, trailerBytes } from './block
 import { CheckWalk } from './check-walk.ts';
 import { crc32 } from './checksum.ts';
 import type { BlockCodec } from './codecs.ts';
-import { applyError, errorsAt, errorWidth, syndromeAtEnd, syndromeOf } from './crc-syndrome.ts';
+import { applyError, endSyndromes, errorsAt, errorWidth, syndromeOf } from './crc-syndrome.ts';
 import { CRC_BYTES, readCrc, writeCrc } from './framing.ts';
 import { putUint16 } from './row-encoding.ts';
 import type { FormatVersion } from './table-info.ts';
@@ -235,9 +235,13 @@ function healCompressed(stored: Uint8Array, syndrome: number, how: BlockForm, pr
     left -= DECOMPRESSION_WORK * (payload?.length ?? body.length);
     return payload !== undefined && isProven(payload, proof);
   };
-  if (holds()) return healedIf(true, stored, work, 'trailer');
+  // Some bytes of compressed data do not matter: rows that are right do not say where the damage is. The smallest error is
+  // taken for the true one, in the body or in the checksum.
+  const isHarmless = holds();
+  const crcWidth = widthInChecksum(syndrome);
   const errors = errorsAt(syndrome, 0, end, end);
   for (let width = 1; width <= MAX_COMPRESSED_ERROR_BYTES; width++) {
+    if (isHarmless && crcWidth === width) break;
     for (let p = 0; p + width <= end; p++) {
       const error = errors[p];
       if ((error & 0xff) === 0 || errorWidth(error) !== width) continue;
@@ -247,10 +251,16 @@ function healCompressed(stored: Uint8Array, syndrome: number, how: BlockForm, pr
       applyError(work, p, error);
     }
   }
+  if (isHarmless) return healedIf(true, stored, work, 'trailer');
   return healBorder(stored, work, syndrome, holds, () => left > 0);
 }
 
-/** Damage over the border: the last one or two bytes of the body and the first one or two of the checksum. */
+/** Bytes that an error of the checksum field spans; it is stored with its highest byte first. */
+function widthInChecksum(error: number): number {
+  return errorWidth(error) - ((31 - Math.clz32(error & -error)) >>> 3);
+}
+
+/** Damage over the border: the last one or two bytes of the body and the first two or one of the checksum. */
 function healBorder(
   stored: Uint8Array,
   work: Uint8Array,
@@ -259,18 +269,21 @@ function healBorder(
   mayGoOn: () => boolean,
 ): Healed | undefined {
   const end = stored.length - CRC_BYTES;
-  for (let width = 1; width < MAX_COMPRESSED_ERROR_BYTES && width <= end; width++) {
-    const crcBits = 8 * (MAX_COMPRESSED_ERROR_BYTES - width);
-    for (let error = 1; error < 2 ** (8 * width) && mayGoOn(); error++) {
-      const crcError = (syndromeAtEnd(error, width) ^ syndrome) >>> 0;
-      // The checksum is stored with its highest byte first.
-      if (crcError === 0 || (crcError << crcBits) >>> 0 !== 0) continue;
-      applyError(work, end - width, error);
+  const last = endSyndromes(1);
+  const lastButOne = endSyndromes(2);
+  for (let byte = 0; byte < (end < 2 ? 1 : 256); byte++) {
+    // The checksum is stored with its highest byte first: what the body's error leaves must lie in one or two of those.
+    const rest = byte === 0 ? 0xffff : 0xff_ffff;
+    for (let error = 1; error < 256 && mayGoOn(); error++) {
+      const crcError = syndrome ^ lastButOne[byte] ^ last[error];
+      if (crcError === 0 || (crcError & rest) !== 0) continue;
+      if (end >= 2) work[end - 2] ^= byte;
+      work[end - 1] ^= error;
       if (holds()) {
         writeCrc(work, end, crc32(work, 0, end));
         return healedIf(true, stored, work);
       }
-      applyError(work, end - width, error);
+      work.set(stored);
     }
   }
   return undefined;

@@ -47,11 +47,15 @@ export function errorWidth(error: number): number {
   return (39 - Math.clz32(error)) >>> 3;
 }
 
-/** Syndrome of an error of `width` bytes (lowest first) that are the last ones under the checksum. */
-export function syndromeAtEnd(error: number, width: number): number {
-  let s = error | 0;
-  for (let i = 0; i < width; i++) s = (s >>> 8) ^ FORWARD[s & 0xff];
-  return s >>> 0;
+/** Syndromes of the 256 errors of one byte that is the `fromEnd`-th from the end of what is under the checksum. */
+export function endSyndromes(fromEnd: number): Int32Array {
+  const syndromes = new Int32Array(256);
+  for (let error = 0; error < 256; error++) {
+    let s = error;
+    for (let i = 0; i < fromEnd; i++) s = (s >>> 8) ^ FORWARD[s & 0xff];
+    syndromes[error] = s;
+  }
+  return syndromes;
 }
 
 /** Xors an error into bytes; the same again takes it out. */

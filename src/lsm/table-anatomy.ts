@@ -378,9 +378,13 @@ export async function findBlocks(bytes: Uint8Array, tail: TableTail): Promise<Bl
   const isCut = end > bytes.length || tail.info === undefined;
   const fits = ({ start, end: stop }: UnitPlace) =>
     isBlock(bytes.subarray(start, stop), tail.codec, tail.formatVersion);
-  const found = walkUnits(bytes, 0, Math.min(end, bytes.length), fits, isCut);
-  const places = [...found.before, ...(found.unknown === undefined ? [] : [found.unknown]), ...found.after];
-  return { places, from: 'walk', unknown: found.unknown === undefined ? undefined : found.before.length };
+  const { before, unknown, after } = walkUnits(bytes, 0, Math.min(end, bytes.length), fits, isCut);
+  // Without an info block nothing says where the blocks end: what follows the last of them is the tail.
+  if (unknown === undefined || tail.info === undefined) {
+    return { places: [...before, ...after], from: 'walk', unknown: undefined };
+  }
+  const stretch = isCut ? { start: unknown.start, end } : unknown;
+  return { places: [...before, stretch, ...after], from: 'walk', unknown: before.length };
 }
 
 function isBlock(stored: Uint8Array, codec: BlockCodec, formatVersion: FormatVersion): boolean {

@@ -8,7 +8,7 @@ import { compareBytes, copyBytes, describeBytes } from '../common/bytes.ts';
 import { type CorruptionError, damage, type FindingPlace, isCorruption } from '../common/errors.ts';
 import { type Block, checkBlockOrder } from '../format/block.ts';
 import { BlockCursor } from '../format/block-cursor.ts';
-import { type BlockProof, blockProof } from '../format/block-healing.ts';
+import { type BlockProof, blockProof } from '../format/block-proof.ts';
 import { xxHash32 } from '../format/checksum.ts';
 import type { UnitPlace } from '../format/frame-search.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
@@ -94,6 +94,8 @@ export class RowAudit {
   #keyBytes = 0;
   #valueBytes = 0;
   #isDenied = false;
+  #minSeq = Number.POSITIVE_INFINITY;
+  #maxSeq = 0;
 
   constructor(tail: TableTail, limits: RowLimits, report: Report) {
     this.#tail = tail;
@@ -103,6 +105,11 @@ export class RowAudit {
 
   get rowCount(): number {
     return this.#puts + this.#deletes + this.#merges;
+  }
+
+  /** Of the rows so far. */
+  get seqs(): { min: number; max: number } | undefined {
+    return this.rowCount === 0 ? undefined : { min: this.#minSeq, max: this.#maxSeq };
   }
 
   /** A block whose checksum holds. */
@@ -150,6 +157,8 @@ export class RowAudit {
           this.#deny(ownInfo !== undefined, rows.key.subarray(0, rows.keyLength));
       }
     }
+    if (range.minSeq < this.#minSeq) this.#minSeq = range.minSeq;
+    if (range.maxSeq > this.#maxSeq) this.#maxSeq = range.maxSeq;
     const last = { key: copyBytes(rows.key.subarray(0, rows.keyLength)), seq: rows.seq };
     return { first: first!, last, range };
   }

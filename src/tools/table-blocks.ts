@@ -4,15 +4,16 @@
  * A mended block is never taken for a good one: it carries how far it may be trusted. Bounds and proofs come from the parts of
  * the tail that were verified, and never from the seal of another table.
  */
-import { compareBytes, EMPTY_BYTES } from '../common/bytes.ts';
+import { compareBytes, describeBytes, EMPTY_BYTES } from '../common/bytes.ts';
 import { CorruptionError, damage, type Finding, locateFindings } from '../common/errors.ts';
 import { type Block, MAX_BLOCK_BYTES } from '../format/block.ts';
-import { type BlockBounds, type BlockProof, blockProof, type Healed, healBlock } from '../format/block-healing.ts';
+import { type BlockBounds, blockFits, type Healed, healBlock } from '../format/block-healing.ts';
+import { type BlockProof, blockProof, hasChecks } from '../format/block-proof.ts';
 import type { UnitPlace } from '../format/frame-search.ts';
 import { CRC_BYTES } from '../format/framing.ts';
 import { readBlock, repairHint, type TableTail } from '../lsm/table-anatomy.ts';
 import type { KeyRange } from './reports.ts';
-import { edgeKeys } from './row-audit.ts';
+import { countChecks, edgeKeys } from './row-audit.ts';
 
 export interface ExaminedBlock {
   index: number;
@@ -79,7 +80,18 @@ export function examineBlock(
     return { ...base, proof, bounds, block: undefined, trust: 'bad', error };
   }
   const read = readBlock(stored, codec, formatVersion);
-  if (!(read instanceof Error)) return { ...base, proof, bounds, block: read, trust: 'good', error: undefined };
+  if (!(read instanceof Error)) {
+    const stranger = strangerError(read, proof, bounds, length);
+    const isGood = stranger === undefined;
+    return {
+      ...base,
+      proof,
+      bounds,
+      block: isGood ? read : undefined,
+      trust: isGood ? 'good' : 'bad',
+      error: stranger,
+    };
+  }
   const healed = healBlock(stored, {
     codec,
     formatVersion,
@@ -93,6 +105,23 @@ export function examineBlock(
   }
   const trust = healed.trust === 'proven' ? 'verified' : 'probable';
   return { ...base, proof, bounds, block: mended, stored: healed.stored, trust, healed, error: read };
+}
+
+/** What tells a block whose checksum holds, but which does not belong in this place. */
+function strangerError(block: Block, proof: BlockProof | undefined, bounds: BlockBounds, length: number) {
+  const at = { unit: 'block' as const, offset: 0, length };
+  if (proof !== undefined && hasChecks(proof)) {
+    if (countChecks(block, proof).bad === 0) return undefined;
+    return damage('BAD_CHECKSUM', at, 'the row checks of the seal do not hold although the checksum does');
+  }
+  // Counts of the stats are no bound: they may be what is wrong.
+  const { rowCount: _, ...ranges } = bounds;
+  if (blockFits(block, ranges)) return undefined;
+  const { first, last } = edgeKeys(block);
+  return damage('OUT_OF_ORDER', at, 'its rows do not belong in this place', {
+    expected: `keys from ${describeBytes(bounds.separator ?? EMPTY_BYTES)} on, in order`,
+    found: `${describeBytes(first)} to ${describeBytes(last)}`,
+  });
 }
 
 /** The same kind of block, with what neighbouring blocks say about its keys where the index does not. */

@@ -54,7 +54,8 @@ export function tryHeal(
   if (healed === undefined) tally.unhealed++;
   else if (equalBytes(healed.stored, block.stored)) tally.exact++;
   else tally.wrong++;
-  if (healed !== undefined && (healed.trust === 'proven') !== known.sealed) throw new Error('trust is not what it should be');
+  if (healed !== undefined && (healed.trust === 'proven') !== known.sealed)
+    throw new Error('trust is not what it should be');
 }
 
 export interface SalvageTally {

@@ -9,15 +9,22 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describe, inject, test } from 'vitest';
-import { type S3ForTests, s3ForTests } from './s3-server.ts';
+import { afterAll, beforeAll, describe, inject, test } from 'vitest';
+import { reviveSharedS3, type S3ForTests, s3ForTests } from './s3-server.ts';
 
 export const REPOSITORY_ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
 /** What `global-setup.ts` found; every absence comes with its reason. */
 export interface TestEnvironment {
   s3:
-    | { endpoint: string; accessKeyId: string; secretAccessKey: string; region: string; kind: S3ForTests['kind'] }
+    | {
+        endpoint: string;
+        accessKeyId: string;
+        secretAccessKey: string;
+        region: string;
+        kind: S3ForTests['kind'];
+        containerId?: string;
+      }
     | { missing: string };
   containers: { image: string } | { missing: string };
   slateDb017: { python: string } | { missing: string };
@@ -49,7 +56,16 @@ export function describeWithS3(name: string, body: (s3: S3ForTests) => void): vo
   }
   const s3 = s3ForTests();
   if (s3 === undefined) throw new Error('unreachable: the server was found');
-  describe(name, () => body(s3));
+  const { containers } = testEnvironment();
+  const image = 'missing' in containers ? undefined : containers.image;
+  describe(name, () => {
+    let stopReplacement: (() => Promise<void>) | undefined;
+    beforeAll(async () => {
+      stopReplacement = await reviveSharedS3(image);
+    });
+    afterAll(() => stopReplacement?.());
+    body(s3);
+  });
 }
 
 /** A suite that starts containers of its own. Where none can be started it is skipped, even if S3 is required. */

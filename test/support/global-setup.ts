@@ -53,8 +53,8 @@ async function findS3(
   if ('missing' in containers) return { s3: containers, own: undefined };
   try {
     const own = await startMinio(containers.image);
-    const { endpoint, accessKeyId, secretAccessKey, region, kind } = own;
-    return { s3: { endpoint, accessKeyId, secretAccessKey, region, kind }, own };
+    const { endpoint, accessKeyId, secretAccessKey, region, kind, containerId } = own;
+    return { s3: { endpoint, accessKeyId, secretAccessKey, region, kind, containerId: containerId! }, own };
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     return { s3: { missing: `the image ${containers.image} did not start: ${reason.split('\n')[0]}` }, own: undefined };

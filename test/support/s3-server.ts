@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { MinioContainer } from '@testcontainers/minio';
 import * as minio from 'minio';
+import { getContainerRuntimeClient } from 'testcontainers';
 import { inject } from 'vitest';
 import type { ServerKeys } from './external-s3.ts';
 
@@ -18,6 +19,7 @@ export interface S3ForTests {
   readonly secretAccessKey: string;
   readonly region: string;
   readonly kind: 'testcontainers' | 'external';
+  readonly containerId?: string;
   /** Stops a server that the caller started; does nothing to the one that the test files share. */
   stop(): Promise<void>;
   /** Restarts a container that the caller started, with its data. */
@@ -32,7 +34,68 @@ export interface S3ForTests {
 export function s3ForTests(): S3ForTests | undefined {
   const found = inject('environment')?.s3;
   if (found === undefined || 'missing' in found) return undefined;
-  return { ...found, stop: async () => {}, freshBucket: () => freshBucket(found), client: () => clientOf(found) };
+  shared ??= found;
+  return {
+    get endpoint() {
+      return shared!.endpoint;
+    },
+    accessKeyId: found.accessKeyId,
+    secretAccessKey: found.secretAccessKey,
+    region: found.region,
+    kind: found.kind,
+    stop: async () => {},
+    freshBucket: () => freshBucket(shared!),
+    client: () => clientOf(shared!),
+  };
+}
+
+type SharedServer = ServerKeys & { kind: S3ForTests['kind']; containerId?: string };
+
+/** The shared server as this test file sees it: another one where the first has died. */
+let shared: SharedServer | undefined;
+
+/**
+ * Before the tests of a file: makes sure that the shared server answers. A container that has died is reported with its
+ * last words and replaced for this file, since it tells nothing about the code under test; any other server is an error.
+ */
+export async function reviveSharedS3(image: string | undefined): Promise<(() => Promise<void>) | undefined> {
+  const server = shared;
+  if (server === undefined || (await answers(server.endpoint))) return undefined;
+  const words = server.containerId === undefined ? '' : `: ${await lastWords(server.containerId)}`;
+  const report = `the S3 server at ${server.endpoint} has stopped answering${words}`;
+  if (server.kind !== 'testcontainers' || image === undefined) throw new Error(report);
+  process.stdout.write(`${report}; this file goes on with a new one\n`);
+  const next = await startMinio(image);
+  shared = { ...server, endpoint: next.endpoint, containerId: next.containerId! };
+  return async () => {
+    shared = server;
+    await next.stop();
+  };
+}
+
+const LOOKS = 5;
+const LOOK_PAUSE_MS = 1000;
+
+async function answers(endpoint: string): Promise<boolean> {
+  for (let look = 0; look < LOOKS; look++) {
+    if (look > 0) await new Promise((resolve) => setTimeout(resolve, LOOK_PAUSE_MS));
+    const answer = await fetch(endpoint, { signal: AbortSignal.timeout(10_000) }).catch(() => undefined);
+    // Whatever it says, it is there.
+    if (answer !== undefined) return true;
+  }
+  return false;
+}
+
+async function lastWords(containerId: string): Promise<string> {
+  try {
+    const { dockerode } = (await getContainerRuntimeClient()).container;
+    const container = dockerode.getContainer(containerId);
+    const { State } = await container.inspect();
+    const log = await container.logs({ stdout: true, stderr: true, tail: 15 });
+    return `${JSON.stringify(State)}, its log ends with\n${log.toString()}`;
+  } catch (error) {
+    return `nothing is known of its container (${error instanceof Error ? error.message : String(error)})`;
+  }
 }
 
 /** Starts a MinIO container. The caller stops it. */
@@ -52,6 +115,7 @@ export async function startMinio(image: string): Promise<S3ForTests & { restart(
     secretAccessKey: keys().secretAccessKey,
     region: keys().region,
     kind: 'testcontainers',
+    containerId: container.getId(),
     stop: async () => void (await container.stop()),
     restart: () => container.restart(),
     freshBucket: () => freshBucket(keys()),
