@@ -1,4 +1,5 @@
 /** The admin entry: what operators and their scripts need besides the database. Named re-exports only. */
+export type { MaxLoss } from './lsm/repair-report.ts';
 export { damageAcknowledge, damageList } from './tools/damage-list.ts';
 export { manifestInspect } from './tools/manifest-inspect.ts';
 export { type ManifestRepairOptions, type ManifestStrategy, manifestRepair } from './tools/manifest-repair.ts';
@@ -31,4 +32,4 @@ export { type Inspected, type SstInspectOptions, sstInspect, sstInspect as sst_i
 export { type SstRepairOptions, type SstSource, sstRepair, sstRepair as sst_repair } from './tools/sst-repair.ts';
 export type { Target, ToolOptions } from './tools/target.ts';
 export { type WalInspectOptions, walInspect, walInspect as wal_inspect } from './tools/wal-inspect.ts';
-export { type MaxLoss, type WalRepairOptions, walRepair, walRepair as wal_repair } from './tools/wal-repair.ts';
+export { type WalRepairOptions, walRepair, walRepair as wal_repair } from './tools/wal-repair.ts';
