@@ -1,4 +1,5 @@
 /** The admin entry: what operators and their scripts need besides the database. Named re-exports only. */
+export type { MaxLoss } from './lsm/repair-report.ts';
 export { damageAcknowledge, damageList } from './tools/damage-list.ts';
 export { manifestInspect } from './tools/manifest-inspect.ts';
 export { type ManifestRepairOptions, type ManifestStrategy, manifestRepair } from './tools/manifest-repair.ts';
@@ -33,4 +34,4 @@ export { type SstRepairOptions, type SstSource, sstRepair, sstRepair as sst_repa
 export type { Target, ToolOptions } from './tools/target.ts';
 export { type VerifyOptions, verify } from './tools/verify.ts';
 export { type WalInspectOptions, walInspect, walInspect as wal_inspect } from './tools/wal-inspect.ts';
-export { type MaxLoss, type WalRepairOptions, walRepair, walRepair as wal_repair } from './tools/wal-repair.ts';
+export { type WalRepairOptions, walRepair, walRepair as wal_repair } from './tools/wal-repair.ts';

@@ -29,6 +29,13 @@ export {
 export type { DbEvent, EventListener } from './common/events.ts';
 export type { Logger } from './common/logger.ts';
 export type { Random } from './common/random.ts';
+export type {
+  CorruptionCounts,
+  CorruptionListener,
+  CorruptionPolicy,
+  CorruptionReport,
+  MetCorruption,
+} from './db/corruption-watch.ts';
 export type { Db } from './db/db.ts';
 export type { WriteResult } from './db/durability-waiters.ts';
 export type { SizeEstimate } from './db/estimates.ts';
@@ -41,6 +48,7 @@ export type { Snapshot } from './db/snapshot.ts';
 export { WriteBatch } from './db/write-batch.ts';
 export type { FlushOptions, ReadOptions, TtlOptions, WriteOptions } from './db/write-options.ts';
 export { BlockCache, type BlockCacheOptions } from './lsm/block-cache.ts';
+export type { LedgerEntry } from './lsm/damage-ledger.ts';
 export type { MergeOperator } from './lsm/merge-operator.ts';
 export type { ScanRow } from './lsm/visible-rows.ts';
 export { open, openReader } from './open.ts';

@@ -16,9 +16,11 @@ import {
 import type { Manifest } from '../format/manifest-types.ts';
 import type { DatabaseStores } from '../lsm/database-stores.ts';
 import type { ManifestLog } from '../lsm/manifest-log.ts';
+import type { RepairReport } from '../lsm/repair-report.ts';
 import { TOOL_ACCESS, type ToolAccess } from '../lsm/tool-access.ts';
 import type { TableStore } from '../lsm/tree-view.ts';
 import type { RequestCountsByRole } from '../store/metered-store.ts';
+import { type CorruptionReport, CorruptionWatch } from './corruption-watch.ts';
 import type { WriteResult } from './durability-waiters.ts';
 import { estimateSize, type SizeEstimate } from './estimates.ts';
 import { type Bytes, type RangeOptions, toKey, toRange, toValue } from './keys.ts';
@@ -65,6 +67,8 @@ export class Db {
       clock: state.clock,
       hideExpired: state.options.hideExpired,
       mergeOperator: state.options.mergeOperator,
+      policy: state.options.corruptionPolicy,
+      watch: new CorruptionWatch(parts.tableStore.damage, state.options.onCorruption, state.logger),
       view: () => state.view,
       maxSeq: (remoteOnly) => (remoteOnly ? state.durableSeq : state.lastSeq),
       assertServing: () => this.#assertServing(),
@@ -87,6 +91,14 @@ export class Db {
 
   get store(): { readonly name: string } {
     return { name: this.#p.stores.main.name };
+  }
+
+  /**
+   * Resolves when the database serves: at once, but with the option `walAutoRecovery` only after the log was replayed. With the
+   * report if the log had to be repaired for that, else undefined. Rejects with the reason if it cannot serve.
+   */
+  ready(): Promise<RepairReport | undefined> {
+    return Promise.resolve(undefined);
   }
 
   /**
@@ -209,10 +221,15 @@ export class Db {
     await Promise.all(waiting);
   }
 
+  /** The damage that reads of this handle have met, and what it did to them. No request. */
+  corruptions(): CorruptionReport {
+    return { ...this.#source.watch.report(), lost: this.#p.tableStore.lost };
+  }
+
   /** For the tools of this package. */
   [TOOL_ACCESS](): ToolAccess {
     this.#assertServing();
-    const { stores, state, manifests } = this.#p;
+    const { stores, state, manifests, tableStore } = this.#p;
     const { clock, random, owner } = state.options;
     return {
       stores,
@@ -225,6 +242,9 @@ export class Db {
       flush: () => this.#flushTables(),
       commit: async (change, options) => {
         await manifests.commit(change, options);
+        if (await tableStore.loadLedger(manifests.current)) {
+          state.refreshView(tableStore.view(manifests.current.manifest));
+        }
         return manifests.current;
       },
     };

@@ -1,6 +1,6 @@
 /**
  * Options: what may be set, what is used where nothing is set, and the check that reports every fault of an options object
- * at once. All values are plain JSON-able data, apart from the components (cache, clock, event listener, logger, merge operator, random).
+ * at once. All values are plain JSON-able data, apart from the components (cache, clock, listeners, logger, merge operator, random).
  */
 import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
 import { InvalidArgumentError } from '../common/errors.ts';
@@ -10,6 +10,8 @@ import { type Random, SYSTEM_RANDOM } from '../common/random.ts';
 import { CODECS, type Codec } from '../format/table-info.ts';
 import { BlockCache } from '../lsm/block-cache.ts';
 import type { MergeOperator } from '../lsm/merge-operator.ts';
+import type { MaxLoss } from '../lsm/repair-report.ts';
+import type { CorruptionListener, CorruptionPolicy } from './corruption-watch.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -60,6 +62,12 @@ export interface OpenOptions {
   compatibility?: Compatibility;
   /** Undo damage of the log that its seals prove to be undoable, in memory, and go on; each is an event. Default false: any damage refuses the open. */
   healOnOpen?: boolean;
+  /** Repair a damaged log by itself (`walRepair`, mode recover): `open` resolves before, reads and writes wait for the end, `db.ready()` has the report. Default false. */
+  walAutoRecovery?: boolean;
+  /** Most that `walAutoRecovery` may lose; beyond it `ready()` rejects with `WalCorruptionError` and nothing is changed. Default: no limit. */
+  maxLoss?: MaxLoss;
+  /** Look after the opening whether every table is there (`refs`: three LISTs) and says of itself what the manifest says (`tails`: one GET for each as well); findings are events. Default: off, the opening then costs no request more. */
+  verifyOnOpen?: 'off' | 'refs' | 'tails';
   /** Refuse to open a database whose greatest sequence number is lower (`RollbackError`): one that the caller has seen. Default: any is taken. */
   expectAtLeast?: bigint;
   /** How long `close` may take, ms; default 10,000. */
@@ -74,6 +82,10 @@ export interface OpenOptions {
   logger?: Logger;
   /** Called with each event: the progress of a long replay, damage that takes away no row. Default: none. */
   onEvent?: EventListener;
+  /** Where damage may hide a newer version of what a read found: `available` answers, flagged, `strict` rejects. Default available. */
+  corruptionPolicy?: CorruptionPolicy;
+  /** Called with every read that damage has changed; returns 'error' to have it reject. It cannot hide an error. Default: none. */
+  onCorruption?: CorruptionListener;
   /** Time, for tests. Default: the system's. */
   clock?: Clock;
   /** Randomness, for tests. Default: the system's. */
@@ -86,17 +98,27 @@ export interface OpenOptions {
 export interface ReaderOptions
   extends Pick<
     OpenOptions,
-    'memoryBytes' | 'timeoutMs' | 'hideExpired' | 'mergeOperator' | 'cache' | 'logger' | 'onEvent' | 'clock' | 'random'
+    | 'memoryBytes'
+    | 'timeoutMs'
+    | 'hideExpired'
+    | 'mergeOperator'
+    | 'cache'
+    | 'logger'
+    | 'onEvent'
+    | 'corruptionPolicy'
+    | 'onCorruption'
+    | 'clock'
+    | 'random'
   > {
   /** With damage in the log, serve what lies before it. Default false. */
   allowPrefix?: boolean;
 }
 
-type Components = 'mergeOperator' | 'cache' | 'defaultTtlMs' | 'owner' | 'expectAtLeast';
+type Components = 'mergeOperator' | 'cache' | 'defaultTtlMs' | 'owner' | 'onCorruption' | 'expectAtLeast' | 'maxLoss';
 
 /** All options with a value each. */
 export type ResolvedOptions = Required<Omit<OpenOptions, Components>> &
-  Pick<OpenOptions, 'mergeOperator' | 'defaultTtlMs' | 'expectAtLeast'> & {
+  Pick<OpenOptions, 'mergeOperator' | 'defaultTtlMs' | 'onCorruption' | 'expectAtLeast' | 'maxLoss'> & {
     cache: BlockCache;
     ownsCache: boolean;
     owner: string;
@@ -125,6 +147,18 @@ function methods(...names: string[]): Check {
       : `must be an object with ${names.map((n) => `${n}()`).join(', ')}`;
 }
 
+const callable: Check = (v) => (typeof v === 'function' ? undefined : 'must be a function');
+
+/** An object whose members, of these names, are whole numbers of at least 0. */
+function limits(...names: string[]): Check {
+  const isLimit = ([name, n]: [string, unknown]) =>
+    names.includes(name) && Number.isSafeInteger(n) && (n as number) >= 0;
+  return (v) =>
+    typeof v === 'object' && v !== null && Object.entries(v).every(isLimit)
+      ? undefined
+      : `must be an object with ${names.join(' or ')}, whole numbers of at least 0`;
+}
+
 const MAX_MS = 0x7fffffff;
 const MAX_BYTES = 2 ** 40;
 
@@ -150,13 +184,18 @@ const CHECKS: Record<string, Check> = {
   manifestPollIntervalMs: whole(10, 60_000),
   compatibility: oneOf(['auto', 'slatedb-0.12', 'slatedb-0.17']),
   healOnOpen: bool,
+  walAutoRecovery: bool,
+  maxLoss: limits('rows', 'walObjects'),
+  verifyOnOpen: oneOf(['off', 'refs', 'tails']),
   expectAtLeast: (v) => (typeof v === 'bigint' && v >= 0n ? undefined : 'must be a bigint of at least 0n'),
   closeTimeoutMs: whole(1, MAX_MS),
   handleSignals: bool,
   mergeOperator: methods('merge'),
   cache: (v) => (v instanceof BlockCache ? undefined : 'must be a BlockCache'),
   logger: methods('debug', 'info', 'warn', 'error'),
-  onEvent: (v) => (typeof v === 'function' ? undefined : 'must be a function'),
+  onEvent: callable,
+  corruptionPolicy: oneOf(['available', 'strict']),
+  onCorruption: callable,
   clock: methods('nowMs', 'monotonicMs', 'setTimer', 'yieldToLoop'),
   random: methods('nextUint32', 'fill'),
   owner: (v) => (typeof v === 'string' && v.length > 0 ? undefined : 'must be a string that is not empty'),
@@ -170,6 +209,8 @@ const READER_OPTIONS = [
   'cache',
   'logger',
   'onEvent',
+  'corruptionPolicy',
+  'onCorruption',
   'clock',
   'random',
 ];
@@ -253,6 +294,9 @@ function complete(
     manifestPollIntervalMs: o.manifestPollIntervalMs ?? 1000,
     compatibility: o.compatibility ?? 'auto',
     healOnOpen: o.healOnOpen ?? false,
+    walAutoRecovery: o.walAutoRecovery ?? false,
+    maxLoss: o.maxLoss,
+    verifyOnOpen: o.verifyOnOpen ?? 'off',
     expectAtLeast: o.expectAtLeast,
     closeTimeoutMs: o.closeTimeoutMs ?? 10_000,
     handleSignals: o.handleSignals ?? false,
@@ -263,6 +307,8 @@ function complete(
     ownsCache: o.cache === undefined,
     logger,
     onEvent: safeListener(o.onEvent, logger),
+    corruptionPolicy: o.corruptionPolicy ?? 'available',
+    onCorruption: o.onCorruption,
     clock: o.clock ?? SYSTEM_CLOCK,
     random: o.random ?? SYSTEM_RANDOM,
     owner: o.owner ?? owner,
