@@ -1,16 +1,16 @@
-// Writes the outputs in docs/troubleshooting.md: provokes each error, in memory and in virtual time, and puts what comes out
+// Writes the outputs in docs/troubleshooting.md and README.md: provokes each error, in memory and in virtual time, and puts what comes out
 // between the markers `<!-- output:NAME -->` and `<!-- /output -->`. The same bytes on every run.
 //
 //   node scripts/run-typescript.mjs scripts/make-troubleshooting.mjs [--check]
 //
-// With `--check` nothing is written and the exit code says whether the page is current.
+// With `--check` nothing is written and the exit code says whether the pages are current.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SCENES } from './troubleshooting-scenes.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
-const PAGE = join(ROOT, 'docs', 'troubleshooting.md');
+const PAGES = [join(ROOT, 'docs', 'troubleshooting.md'), join(ROOT, 'README.md')];
 const MARKED = /(<!-- output:([\w-]+) -->\n)[\s\S]*?(<!-- \/output -->)/g;
 
 /** Names of the outputs that a page shows, in its order. */
@@ -23,7 +23,7 @@ export async function renderTroubleshooting(page) {
   const outputs = new Map();
   for (const name of shownOutputs(page)) {
     const scene = SCENES[name];
-    if (scene === undefined) throw new Error(`docs/troubleshooting.md shows ${name}, which no scene makes`);
+    if (scene === undefined) throw new Error(`the page shows ${name}, which no scene makes`);
     outputs.set(name, await scene());
   }
   return page.replace(
@@ -35,13 +35,13 @@ export async function renderTroubleshooting(page) {
 /** Not when a test imports it. */
 const isProgram = process.argv[1]?.endsWith('run-typescript.mjs') === true;
 if (isProgram) {
-  const page = readFileSync(PAGE, 'utf8');
-  const current = await renderTroubleshooting(page);
-  if (!process.argv.includes('--check')) writeFileSync(PAGE, current);
-  else if (current !== page) {
-    console.error(
-      'docs/troubleshooting.md is not current: run node scripts/run-typescript.mjs scripts/make-troubleshooting.mjs',
-    );
-    process.exitCode = 1;
+  for (const path of PAGES) {
+    const page = readFileSync(path, 'utf8');
+    const current = await renderTroubleshooting(page);
+    if (!process.argv.includes('--check')) writeFileSync(path, current);
+    else if (current !== page) {
+      console.error(`${path} is not current: run node scripts/run-typescript.mjs scripts/make-troubleshooting.mjs`);
+      process.exitCode = 1;
+    }
   }
 }

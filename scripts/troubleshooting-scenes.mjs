@@ -143,7 +143,18 @@ const broken = (cls, message) => async (stage) => {
   await stage.open({ timeoutMs: 1000 });
 };
 
+/** A log of four batches of four rows, 30 bytes of the second overwritten. */
+async function damagedLog() {
+  const s = new Stage();
+  const log = await s.log();
+  const bytes = await s.bytes(log[2]);
+  await s.replace(log[2], bytes.fill(0, 30, 60));
+  return s;
+}
+
 export const SCENES = {
+  'readme-doctor': async () => (await damagedLog()).shaledb('doctor LOCATION'),
+  'readme-repair': async () => (await damagedLog()).shaledb('wal repair LOCATION'),
   BAD_ARGUMENT: () => failure(() => open('/var/lib/db')),
   BAD_OPTION: () => failure((s) => s.open({ memoryBytes: '64 MiB', flushEvery: 10 })),
   KEY_TOO_LARGE: () => failure(async (s) => (await s.open()).put('k'.repeat(70_000), 'v')),
