@@ -24,7 +24,12 @@ export async function renderTroubleshooting(page) {
   for (const name of shownOutputs(page)) {
     const scene = SCENES[name];
     if (scene === undefined) throw new Error(`the page shows ${name}, which no scene makes`);
-    outputs.set(name, await scene());
+    outputs.set(
+      name,
+      await scene().catch((cause) => {
+        throw new Error(`scene ${name}: ${cause.message}`, { cause });
+      }),
+    );
   }
   return page.replace(
     MARKED,
