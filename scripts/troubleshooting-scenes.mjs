@@ -246,6 +246,12 @@ export const SCENES = {
       db.put('k', 'v').catch(() => undefined);
       await s.settle(db.close({ timeoutMs: 2000 }));
     }),
+  RECOVERING: () =>
+    failure(async (s) => {
+      await s.flip((await s.log())[2], 20);
+      const db = await s.open({ walAutoRecovery: true, timeoutMs: 1000 });
+      await s.settle(db.get('key/0001'));
+    }),
   FORMAT_TOO_NEW: () =>
     failure(async (s) => {
       await s.golden('slatedb-0.12.1/tiny');

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { open } from '../../src/index.ts';
+import { open, WriteBatch } from '../../src/index.ts';
 import { ensureBuilt, REPOSITORY_ROOT } from '../support/environment.ts';
 
 const PROGRAM = join(REPOSITORY_ROOT, 'dist', 'cli', 'main.js');
@@ -125,6 +125,14 @@ describe('a damaged log', () => {
     });
     expect(readFileSync(victim).equals(original)).toBe(true);
     expect(await rowsOf()).toBe(180);
+
+    const listed = await shaledb(['damage', 'list', location, '--json']);
+    const { entries } = JSON.parse(listed.out);
+    expect([listed.code, entries.length, entries[0].state]).toEqual([1, 1, 'open']);
+    expect((await shaledb(['damage', 'ack', location, entries[0].id, '--note', 'known'])).code).toBe(0);
+    expect((await shaledb(['damage', 'list', location])).code).toBe(0);
+    const kept = await shaledb(['quarantine', 'list', location, '--json']);
+    expect(JSON.parse(kept.out).entries).toMatchObject([{ from: 'wal/00000000000000000006.sst', neededBy: [] }]);
   });
 
   it('that heals is repaired with nothing lost', async () => {
@@ -155,6 +163,48 @@ describe('a damaged log', () => {
     expect((await lines.next()).value).toBe('WRITER_FENCED');
     await closed;
     expect(await rowsOf()).toBeGreaterThanOrEqual(180);
+  });
+});
+
+describe('a closed database', () => {
+  beforeEach(async () => {
+    const db = await open(location);
+    const batch = new WriteBatch();
+    for (let i = 0; i < 300; i++) batch.put(`row/${String(i).padStart(4, '0')}`, `value ${i}`);
+    await db.write(batch);
+    await db.close();
+  });
+
+  it('that is whole is clean, whoever asks', async () => {
+    for (const words of [
+      ['doctor'],
+      ['wal', 'inspect'],
+      ['sst', 'check'],
+      ['manifest', 'inspect'],
+      ['damage', 'list'],
+    ]) {
+      expect({ words, ...(await shaledb([...words, location])) }).toMatchObject({ code: 0, err: '' });
+    }
+    expect((await shaledb(['wal', 'repair', location])).code).toBe(0);
+    expect((await shaledb(['probe', location])).code).toBe(0);
+  });
+  it('with a damaged table gets it back by the command that the doctor names', async () => {
+    damage('compacted', 0);
+    const looked = await shaledb(['doctor', location]);
+    expect(looked.code).toBe(1);
+    expect(looked.out).toMatch(/^L0 \.\..{8} +X+-+$/m);
+    const [, command] = /next .*\n? .*shaledb (sst repair \S+ \S+)/.exec(looked.out)!;
+    const repaired = await shaledb([...command.split(' '), '--apply', '--live-check-ms', '0']);
+    expect(repaired.code, repaired.out + repaired.err).toBe(3);
+    expect(await rowsOf()).toBe(300);
+  });
+  it('with a damaged manifest opens again after the command that the doctor names', async () => {
+    damage('manifest', -1);
+    await expect(open(location)).rejects.toMatchObject({ name: 'ManifestCorruptionError' });
+    expect((await shaledb(['doctor', location])).out).toContain(`shaledb manifest repair ${location}`);
+    const repaired = await shaledb(['manifest', 'repair', location, '--apply', '--live-check-ms', '0']);
+    expect(repaired.code, repaired.out + repaired.err).toBe(3);
+    expect(await rowsOf()).toBe(300);
   });
 });
 
@@ -197,6 +247,13 @@ describe('places that are not what they should be', () => {
     ['sst', 'check', location],
     ['sst', 'inspect', location, id],
     ['sst', 'repair', location, id, '--apply'],
+    ['manifest', 'inspect', location],
+    ['manifest', 'repair', location, '--apply'],
+    ['doctor', location],
+    ['damage', 'list', location],
+    ['damage', 'ack', location, 'f-0123456789abcdef', '--note', 'x'],
+    ['quarantine', 'list', location],
+    ['quarantine', 'restore', location, 'r-0123456789abcdef01234567', '--apply'],
   ];
   async function refuses(words: string[], code: number, message: string): Promise<void> {
     const before = contents(directory);
@@ -218,7 +275,7 @@ describe('places that are not what they should be', () => {
   });
   it('an id that no table has', async () => {
     await killedWriter(20);
-    for (const words of commands(NO_TABLE).filter((c) => c[0] === 'sst' && c[1] !== 'check')) {
+    for (const words of commands(NO_TABLE).filter((c) => c.includes(NO_TABLE))) {
       await refuses(words, 2, NO_TABLE);
       await refuses(
         words.map((w) => (w === NO_TABLE ? 'nonsense' : w)),
