@@ -31,5 +31,6 @@ export { type SstCheck, type SstCheckOptions, sstCheck, sstCheck as sst_check } 
 export { type Inspected, type SstInspectOptions, sstInspect, sstInspect as sst_inspect } from './tools/sst-inspect.ts';
 export { type SstRepairOptions, type SstSource, sstRepair, sstRepair as sst_repair } from './tools/sst-repair.ts';
 export type { Target, ToolOptions } from './tools/target.ts';
+export { type VerifyOptions, verify } from './tools/verify.ts';
 export { type WalInspectOptions, walInspect, walInspect as wal_inspect } from './tools/wal-inspect.ts';
 export { type WalRepairOptions, walRepair, walRepair as wal_repair } from './tools/wal-repair.ts';
