@@ -27,7 +27,13 @@ export type {
   WalObjectReport,
   WalObjectState,
 } from './tools/reports.ts';
-export { type SstCheck, type SstCheckOptions, sstCheck, sstCheck as sst_check } from './tools/sst-check.ts';
+export {
+  type CheckLevel,
+  type SstCheck,
+  type SstCheckOptions,
+  sstCheck,
+  sstCheck as sst_check,
+} from './tools/sst-check.ts';
 export { type Inspected, type SstInspectOptions, sstInspect, sstInspect as sst_inspect } from './tools/sst-inspect.ts';
 export { type SstRepairOptions, type SstSource, sstRepair, sstRepair as sst_repair } from './tools/sst-repair.ts';
 export type { Target, ToolOptions } from './tools/target.ts';
