@@ -62,6 +62,7 @@
 #define takeover_sees_all_acknowledged 5
 #define flushed_is_in_newest_manifest 6
 #define no_sound_log_called_damaged 7
+#define owner_sees_its_predecessors 8
 
 #define REQUIRE(condition, property) \
   if \
@@ -92,6 +93,7 @@ byte deletedWal;
 #define ROW(w) (1 + WRITERS + (w))
 #define isRow(content) ((content) > WRITERS)
 #define bitOf(content) (1 << ((content) - 1 - WRITERS))
+#define rowsOf(p) (((1 << WRITES) - 1) << ((p) * WRITES))
 
 /* ---- requests */
 
@@ -152,10 +154,11 @@ byte unacked[WRITERS];     /* without a log: rows that wait for a commit */
 #endif
 byte epochAt[WRITERS];     /* the last confirmation of the epoch; in an opening, its first LIST */
 byte baseAt[WRITERS];      /* the LIST that showed `base` */
-byte putAt[WRITERS];       /* the sending of the PUT under way */
+byte putAt[WRITERS];       /* the first sending of the PUT under way */
 byte listAt[WRITERS];      /* the sending of the LIST under way */
 
 byte acked;                /* rows acknowledged by anyone */
+byte ackedUnder[WRITERS];  /* the epoch under which each writer acknowledged its rows; nothing if it has not */
 byte touches;
 
 byte v, i, k, r;           /* within one step */
@@ -190,7 +193,7 @@ inline checkStore() {
 /* Writer p tells its callers that `rows` are durable. */
 inline acknowledge(rows) {
   printf("writer %d: acknowledges rows %d\n", p, rows);
-  acked = acked | (rows);
+  acked = acked | (rows); ackedUnder[p] = epoch[p];
   findVisible();
   REQUIRE(((rows) & ~v) == 0, no_acknowledgement_others_miss);
   v = 0;
@@ -198,6 +201,7 @@ inline acknowledge(rows) {
   do
   :: k < WRITERS ->
      REQUIRE(!isServing(k) || epoch[k] < newestEpoch || ((rows) & ~knows(k)) == 0, no_acknowledgement_others_miss);
+     REQUIRE(!isServing(k) || epoch[k] <= epoch[p] || ((rows) & ~knows(k)) == 0, owner_sees_its_predecessors);
      k++
   :: else -> break
   od;
@@ -417,7 +421,15 @@ inline serve() {
   settled();
   at[p] = SERVE; lastWal[p] = slot[p]; slot[p] = 0;
   printf("writer %d: serves\n", p);
-  REQUIRE(isOvertaken(p) || (acked & ~knows(p)) == 0, takeover_sees_all_acknowledged)
+  REQUIRE(isOvertaken(p) || (acked & ~knows(p)) == 0, takeover_sees_all_acknowledged);
+  k = 0;
+  do
+  :: k < WRITERS ->
+     REQUIRE(ackedUnder[k] >= epoch[p] || (acked & rowsOf(k) & ~knows(p)) == 0, owner_sees_its_predecessors);
+     k++
+  :: else -> break
+  od;
+  k = 0
 }
 
 inline listReceived() {
@@ -446,6 +458,11 @@ inline inUse() {
 #else
 #define CLAIM_MAY_COUNT isRecent(baseAt[p])
 #endif
+#ifdef CLAIM_BY_EPOCH
+#define IS_CLAIM_OUTDATED isOvertaken(p)
+#else
+#define IS_CLAIM_OUTDATED (newest != put[p].id)
+#endif
 #ifdef NO_FENCE_CHECK
 #define FENCE_MAY_COUNT true
 #else
@@ -455,6 +472,11 @@ inline inUse() {
 #define EPOCH_MAY_COUNT true
 #else
 #define EPOCH_MAY_COUNT isRecent(epochAt[p])
+#endif
+#ifdef CHECKED_AT_SENDING
+#define ANSWER_MAY_COUNT true
+#else
+#define ANSWER_MAY_COUNT EPOCH_MAY_COUNT
 #endif
 #if defined(NO_COMMIT_LIST)
 #define COMMIT_MAY_COUNT true
@@ -480,6 +502,9 @@ inline inUse() {
 inline look() {
   settled(); mem[p] = 0; slot[p] = 0;
   adopt(); epoch[p] = newestEpoch + 1;
+#ifdef FENCE_AGE_FROM_ROUND
+  epochAt[p] = present;
+#endif
   printf("writer %d: finds manifest %d\n", p, newest);
   at[p] = READ_LOG
 }
@@ -499,6 +524,9 @@ inline sendFence(id) {
 
 inline claimCounts() {
   base[p] = put[p].id;
+#ifdef CLAIM_CONFIRMS
+  epochAt[p] = present;
+#endif
 #ifdef NO_FENCE
   slot[p] = lastWal[p]; serve()
 #else
@@ -506,7 +534,11 @@ inline claimCounts() {
 #endif
 }
 
+#ifdef PASSED_UNREAD
+#define hasPassed(p) false
+#else
 #define hasPassed(p) (slot[p] > lastWal[p] + 1)
+#endif
 
 /* What an older writer has put before our fence meanwhile. */
 inline readPassed() {
@@ -525,15 +557,11 @@ inline readPassed() {
   i = 0
 }
 
-inline sendRows() {
-  putAt[p] = present; at[p] = ROWS_SENT
-}
-
 inline sendRowsAndList() {
   printf("writer %d: lists beside it\n", p);
   if
   :: isOvertaken(p) -> over()
-  :: else -> listAt[p] = present; hasListed[p] = true; adoptIfConfirming(); sendRows()
+  :: else -> listAt[p] = present; hasListed[p] = true; adoptIfConfirming(); at[p] = ROWS_SENT
   fi
 }
 
@@ -618,7 +646,7 @@ end:
   :: d_step { at[p] == CLAIM && isApplied(p) && !isBelowBoundaryAtClaim(put[p].id) && CLAIM_MAY_COUNT -> claimCounts() }
   :: d_step { at[p] == CLAIM && isApplied(p) && !isBelowBoundaryAtClaim(put[p].id) ->
        if
-       :: newest != put[p].id -> look()
+       :: IS_CLAIM_OUTDATED -> look()
        :: else ->
           baseAt[p] = present;
 #ifdef FENCE_AGE_FROM_CLAIM
@@ -629,7 +657,9 @@ end:
 
   :: d_step { at[p] == FENCE_SENT && answer[p] == REFUSED ->
        if
+#ifndef FENCES_NEWER
        :: isOvertaken(p) -> over()
+#endif
 #ifdef SAME_SLOT
        :: else -> sendFence(slot[p])
 #else
@@ -654,12 +684,15 @@ end:
 #ifdef ACK_EARLY
        acknowledge(bitOf(put[p].content));
 #endif
+       putAt[p] = present;
        if
-       :: EPOCH_MAY_COUNT -> sendRows()
+       :: EPOCH_MAY_COUNT -> at[p] = ROWS_SENT
        :: else -> sendRowsAndList()
        fi }
+#ifdef DATED_BY_LAST_SENDING
+  :: d_step { at[p] == ROWS_SENT && answer[p] == SENT && EPOCH_MAY_COUNT && putAt[p] != present -> putAt[p] = present }
+#endif
   /* Sent again; or sent for the first time by a writer that does not trust its confirmation. */
-  :: d_step { LOSSES && at[p] == ROWS_SENT && answer[p] == SENT && EPOCH_MAY_COUNT && putAt[p] != present -> sendRows() }
   :: d_step { at[p] == ROWS_SENT && answer[p] == SENT && listAt[p] != present -> sendRowsAndList() }
 
   :: d_step { at[p] == ROWS_SENT && answer[p] == REFUSED ->
@@ -680,7 +713,7 @@ end:
        :: else
        fi }
 
-  :: d_step { at[p] == CONFIRM && EPOCH_MAY_COUNT ->
+  :: d_step { at[p] == CONFIRM && ANSWER_MAY_COUNT ->
        if
        :: CONFIRMS_EPOCH && putAt[p] > epochAt[p] -> epochAt[p] = putAt[p]
        :: else

@@ -4,8 +4,9 @@
  * A writer that slept while another took over and a collector removed the fence could put an object into the collected slot
  * and acknowledge what nobody will ever read. So an acknowledgement needs a confirmation at most `FENCE_VALIDITY_MS` before
  * the answer of the PUT. A confirmation is a LIST of `manifest/` that shows no newer epoch, or a WAL PUT that was answered
- * directly; it is dated by its sending. Its age is the greatest of monotonic, wall and store time: the monotonic clock
- * stands still while a machine is suspended, the wall clock can be set back, the store's clock is only seen in answers.
+ * directly; it is dated by its sending, a PUT that is repeated by its first. Its age is the greatest of monotonic, wall and
+ * store time: the monotonic clock stands still while a machine is suspended, the wall clock can be set back, the store's clock
+ * is only seen in answers.
  */
 import type { Clock } from '../common/clock.ts';
 import type { ObjectStore } from '../store/object-store.ts';

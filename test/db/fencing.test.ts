@@ -64,6 +64,22 @@ async function gatedWriter(world: World, options: OpenOptions = {}): Promise<Ope
   return { db: await world.run(world.opening(options, line)), line, gate };
 }
 
+/** The same store, whose answers to puts do not tell its time. */
+function untimedPuts(store: ObjectStore): ObjectStore {
+  return {
+    name: store.name,
+    conformance: 'known',
+    get: (path, o) => store.get(path, o),
+    head: (path, o) => store.head(path, o),
+    list: (prefix, o) => store.list(prefix, o),
+    delete: (paths, o) => store.delete(paths, o),
+    put: async (path, bytes, o) => {
+      const answer = await store.put(path, bytes, o);
+      return answer.outcome === 'applied' ? { ...answer, storeTimeMs: 0 } : answer;
+    },
+  };
+}
+
 /** Deletes what a collector may: the log up to the replay point, and all manifests but the newest. */
 async function collect(world: World): Promise<void> {
   const manifests = await world.paths('manifest/');
@@ -555,6 +571,41 @@ describe('a writer that slept', () => {
     expect((await world.paths('wal/')).map((p) => parseWalPath(p))).not.toContain(3);
     expect((await world.paths('manifest/')).map((p) => parseManifestPath(p))).toHaveLength(1);
   }
+
+  it('is not confirmed by a PUT that finds its slot free because what it had stored there is collected', async () => {
+    const world = new World();
+    world.store = untimedPuts(world.store);
+    const { db: a, gate, line } = await gatedWriter(world, { ...A, timeoutMs: 5000 });
+    await world.run(a.put('k', 'a1'));
+    world.faults.add({ action: 'apply-then-drop', op: 'put', path: walPath(3), nth: 1 });
+    world.faults.add({ action: 'fail-before', op: 'put', path: walPath(3) });
+    expect(await rejection(world.run(a.put('k', 'a2')))).toMatchObject({ outcome: 'unknown' });
+    await world.clock.advance(50_000);
+    line.take();
+    // Without an answer for so long it looks whether the epoch is still its own.
+    while (!line.take().includes('list manifest/')) await world.clock.advance(100);
+    const b = await world.open(B);
+    await world.run(b.put('k', 'b1'));
+    await world.run(b.flush({ type: 'memtable' }));
+    // This collector deletes what is just older than a confirmation may be: first what A had stored, then the fence of B.
+    await world.clock.advance(45_000);
+    await world.remove(walPath(3));
+    world.faults.clear();
+    world.faults.add({ action: 'fail-before', op: 'list', path: 'manifest/' });
+    await world.run(a.flush({ type: 'wal' }));
+    expect((await world.paths('wal/')).map((p) => parseWalPath(p))).toContain(3);
+    await world.clock.advance(12_000);
+    const held = gate.hold(/^wal/, 'before');
+    const put = rejection(a.put('k', 'a3'));
+    await world.clock.settle();
+    await held.arrived;
+    await world.clock.advance(4000);
+    await world.remove(walPath(4));
+    world.faults.clear();
+    held.release();
+    expect(await world.run(put)).toMatchObject({ name: 'FencedError', outcome: 'unknown' });
+    expect(text(await world.run((await world.open()).get('k')))).toBe('b1');
+  });
 
   it('and whose own clocks both stood still is told by the store’s clock', async () => {
     const world = new World();

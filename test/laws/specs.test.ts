@@ -24,6 +24,15 @@ describe('the model of the commit protocol', () => {
     expect(names.filter((name) => !code.includes(`${name}(`))).toEqual([]);
   });
 
+  it('explains every property, and no other', () => {
+    const model = readFileSync('specs/commit-protocol.pml', 'utf8');
+    const part = model.slice(model.indexOf('---- properties'), model.indexOf('#define REQUIRE'));
+    const defined = [...part.matchAll(/#define (\w+) \d+/g)].map((m) => m[1]);
+    const explained = readme.slice(readme.indexOf('## Properties'), readme.indexOf('Beyond these'));
+    expect([...explained.matchAll(/^\| `(\w+)`/gm)].map((m) => m[1]).sort()).toEqual(defined.sort());
+    expect(defined.length).toBeGreaterThan(5);
+  });
+
   it('names steps and rules of the model', () => {
     const model = readFileSync('specs/commit-protocol.pml', 'utf8');
     const rules = readFileSync('scripts/spec.mjs', 'utf8').match(/^ {2}[A-Z_]+(?=:)/gm) ?? [];
