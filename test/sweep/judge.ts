@@ -12,6 +12,7 @@ import type { ValueWithMeta } from '../../src/db/reads.ts';
 import type { ScanIterator } from '../../src/db/scan-iterator.ts';
 import { open, openReader } from '../../src/open.ts';
 import { MemoryStore } from '../../src/store/memory-store.ts';
+import type { ToolOptions } from '../../src/tools/target.ts';
 import { verify } from '../../src/tools/verify.ts';
 import type { Damage } from './damages.ts';
 import type { Reference } from './references.ts';
@@ -84,7 +85,7 @@ class Judge {
     };
     const reading = { store: await this.#copy(), path: '' };
     await this.#use('openReader', () => openReader(reading, environment));
-    await this.#verify(reading, environment);
+    await this.#verify(reading, { clock: this.#clock, random: this.#random });
     const writing = { store: await this.#copy(), path: '' };
     await this.#use('open', () => open(writing, { ...environment, createIfMissing: false, owner: 'judge:1' }));
   }
@@ -176,10 +177,8 @@ class Judge {
     await this.#settle(iterator.close()).catch(() => undefined);
   }
 
-  async #verify(location: { store: MemoryStore; path: string }, environment: object): Promise<void> {
-    const report = await this.#try('verify', 'refused', () =>
-      verify(location, { ...environment, level: 'cross' } as never),
-    );
+  async #verify(location: { store: MemoryStore; path: string }, environment: ToolOptions): Promise<void> {
+    const report = await this.#try('verify', 'refused', () => verify(location, { ...environment, level: 'cross' }));
     if (report === undefined) {
       this.result.isSeen = true;
       return;
