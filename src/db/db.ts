@@ -214,13 +214,13 @@ export class Db {
 
   /** The damage that reads of this handle have met, and what it did to them. No request. */
   corruptions(): CorruptionReport {
-    return this.#source.watch.report();
+    return { ...this.#source.watch.report(), lost: this.#p.tableStore.lost };
   }
 
   /** For the tools of this package. */
   [TOOL_ACCESS](): ToolAccess {
     this.#assertServing();
-    const { stores, state, manifests } = this.#p;
+    const { stores, state, manifests, tableStore } = this.#p;
     const { clock, random, owner } = state.options;
     return {
       stores,
@@ -233,6 +233,9 @@ export class Db {
       flush: () => this.#flushTables(),
       commit: async (change, options) => {
         await manifests.commit(change, options);
+        if (await tableStore.loadLedger(manifests.current)) {
+          state.refreshView(tableStore.view(manifests.current.manifest));
+        }
         return manifests.current;
       },
     };
