@@ -21,6 +21,7 @@ import { decodeManifestSeal } from '../format/seal.ts';
 import { decodeIdentity, decodeSidecar } from '../format/sidecar.ts';
 import { decodeLedger, LEDGER_PREFIX, ledgerPath } from '../lsm/damage-ledger.ts';
 import type { LoadedManifest } from '../lsm/manifest-store.ts';
+import { stopIfAborted } from './named-tables.ts';
 import { QUARANTINE_PREFIX } from './quarantine.ts';
 import { sha256Hex } from './repair-plan.ts';
 import type { ToolTarget } from './target.ts';
@@ -57,7 +58,7 @@ class SidecarCheck {
   }
 
   async look(path: string): Promise<void> {
-    this.#target.signal?.throwIfAborted();
+    stopIfAborted(this.#target.signal);
     const { main } = this.#target.stores;
     this.#seen.add(path);
     for (let isLast = false; ; isLast = true) {
