@@ -3,6 +3,7 @@ export type { MaxLoss } from './lsm/repair-report.ts';
 export { damageAcknowledge, damageList } from './tools/damage-list.ts';
 export { manifestInspect } from './tools/manifest-inspect.ts';
 export { type ManifestRepairOptions, type ManifestStrategy, manifestRepair } from './tools/manifest-repair.ts';
+export { probe } from './tools/probe.ts';
 export { type QuarantineRestoreOptions, quarantineList, quarantineRestore } from './tools/quarantine-list.ts';
 export type { RepairOptions } from './tools/repair-plan.ts';
 export type {
@@ -27,7 +28,13 @@ export type {
   WalObjectReport,
   WalObjectState,
 } from './tools/reports.ts';
-export { type SstCheck, type SstCheckOptions, sstCheck, sstCheck as sst_check } from './tools/sst-check.ts';
+export {
+  type CheckLevel,
+  type SstCheck,
+  type SstCheckOptions,
+  sstCheck,
+  sstCheck as sst_check,
+} from './tools/sst-check.ts';
 export { type Inspected, type SstInspectOptions, sstInspect, sstInspect as sst_inspect } from './tools/sst-inspect.ts';
 export { type SstRepairOptions, type SstSource, sstRepair, sstRepair as sst_repair } from './tools/sst-repair.ts';
 export type { Target, ToolOptions } from './tools/target.ts';

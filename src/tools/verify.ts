@@ -7,10 +7,11 @@
 import type { Finding } from '../common/errors.ts';
 import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
 import { readLedger } from '../lsm/damage-ledger.ts';
-import type { LoadedManifest } from '../lsm/manifest-store.ts';
+import { type LoadedManifest, listManifestIds } from '../lsm/manifest-store.ts';
 import { missingManifests } from '../lsm/wal-errors.ts';
 import { readWalObject, type WalReadResult } from '../lsm/wal-object.ts';
 import { probeStore } from '../store/store-probe.ts';
+import { manifestInspect } from './manifest-inspect.ts';
 import { readPicture } from './named-tables.ts';
 import type { VerifyReport } from './reports.ts';
 import { checkSidecars } from './sidecar-check.ts';
@@ -39,7 +40,8 @@ export async function verify(t: Target, o: VerifyOptions = {}): Promise<VerifyRe
 
 async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Promise<VerifyReport> {
   const { level = 'cross', probe = false, ...common } = o;
-  const findings: Finding[] = [];
+  // First, so that what it says of how the newest manifest can be mended is what is kept.
+  const findings: Finding[] = [...(await newestManifestFindings(t, target, common))];
   const check = sstCheck(t, { ...common, level, scope: 'all' });
   for await (const finding of check) findings.push(finding);
   const sst = await check.summary();
@@ -81,6 +83,12 @@ async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Pr
   };
 }
 
+/** None where no manifest is left: the check of the tables says so. */
+async function newestManifestFindings(t: Target, { stores }: ToolTarget, common: ToolOptions): Promise<Finding[]> {
+  if ((await listManifestIds(stores.main)).length === 0) return [];
+  return (await manifestInspect(t, undefined, common)).findings;
+}
+
 /** Objects of the log that are newer than the newest manifest know of later ones if those are gone. */
 async function checkWitnesses({ stores }: ToolTarget, newest: LoadedManifest | undefined): Promise<Finding[]> {
   if (newest === undefined) return [];
@@ -101,7 +109,8 @@ async function checkWitnesses({ stores }: ToolTarget, newest: LoadedManifest | u
 
 async function probed({ stores, clock, random, signal }: ToolTarget): Promise<VerifyReport['store']> {
   const profile = await probeStore(stores.main, { clock, random, ...(signal !== undefined && { signal }) });
-  return { suitable: profile.conditionalCreate && profile.problems.length === 0, problems: profile.problems };
+  // The same rule as for opening; other problems cost speed or comfort.
+  return { suitable: profile.conditionalCreate, problems: profile.problems };
 }
 
 /** Two checks may find the same thing. */
