@@ -184,9 +184,10 @@ class Judge {
       return;
     }
     const { verdict, findings } = report.value;
-    const isNamed = findings.some((f) => f.severity !== 'note' && this.#damage.paths.includes(f.object.path));
-    this.result.isSeen = verdict !== 'clean';
-    if (verdict === 'clean') this.#note('unseen', 'verify: clean');
+    // Damage of what nothing refers to any more is a note and leaves the verdict clean.
+    const isNamed = findings.some((f) => this.#isNamed(f.object.path));
+    this.result.isSeen = isNamed || verdict !== 'clean';
+    if (!this.result.isSeen) this.#note('unseen', 'verify: clean');
     else if (!isNamed)
       this.#fault('misnamed', `verify: ${[...new Set(findings.map((f) => f.object.path))].join(', ')}`);
   }
@@ -240,12 +241,12 @@ class Judge {
     else this.#fault('untyped', `${what}: ${error.kind} ${error.code}: ${error.message}`);
   }
 
-  /** A manifest that is gone shows only by what others say of it. */
+  /** A manifest that is gone, or that bears no seal, is judged by its neighbours: which of two is wrong cannot be told. */
   #isNamed(path: string): boolean {
-    return (
-      this.#damage.paths.includes(path) ||
-      (path.startsWith('manifest/') && this.#damage.paths[0].startsWith('manifest/'))
-    );
+    const { paths, kind } = this.#damage;
+    if (paths.includes(path)) return true;
+    const isManifest = path.startsWith('manifest/') && paths[0].startsWith('manifest/');
+    return isManifest && (kind !== 'flip' || !this.#reference.isSealed);
   }
 
   async #settle<T>(promise: Promise<T>): Promise<T> {

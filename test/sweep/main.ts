@@ -81,7 +81,7 @@ async function one(database: ReferenceName, name: string): Promise<number> {
     if (damage.name !== name) continue;
     const judgement = await judge(reference, damage);
     process.stdout.write(`${JSON.stringify(judgement, null, 2)}\n`);
-    return isFault(judgement, reference) ? 1 : 0;
+    return isFault(judgement, reference, damage) ? 1 : 0;
   }
   process.stdout.write(`${database} has no case ${JSON.stringify(name)}; outcomes are ${OUTCOMES.join(', ')}\n`);
   return 2;

@@ -37,6 +37,8 @@ export interface Reference {
   mergeOperator: MergeOperator | undefined;
   /** Every object bears a seal. */
   isSealed: boolean;
+  /** The last manifest says where the log ends. */
+  isClosed: boolean;
   nowMs: number;
 }
 
@@ -144,7 +146,7 @@ async function ours(name: string, description: string, isClosed: boolean): Promi
   await writeLife(author, db);
   if (isClosed) await author.run(db.close());
   else process.kill();
-  return reference(name, description, author, memory, true);
+  return reference(name, description, author, memory, { isSealed: true, isClosed });
 }
 
 /** Two tables, versions of keys in both, tombstones, merges; then batches that stay in the log unless the database is closed. */
@@ -183,7 +185,10 @@ async function mixed(name: string): Promise<Reference> {
   await author.run(db.flush({ type: 'memtable' }));
   await author.put(db, [rowKey(2), 'another row of ours']);
   await author.run(db.close());
-  return reference(name, 'begun by SlateDB 0.12.1, continued and closed by us', author, memory, false);
+  return reference(name, 'begun by SlateDB 0.12.1, continued and closed by us', author, memory, {
+    isSealed: false,
+    isClosed: true,
+  });
 }
 
 function slateDbs(name: string, description: string, fixtureName: string): Reference {
@@ -199,6 +204,7 @@ function slateDbs(name: string, description: string, fixtureName: string): Refer
     history: author.history,
     mergeOperator: fixture.expected.merge_operator === null ? undefined : CONCAT,
     isSealed: false,
+    isClosed: false,
     nowMs: START_MS,
   };
 }
@@ -227,7 +233,7 @@ async function reference(
   description: string,
   author: Author,
   memory: MemoryStore,
-  isSealed: boolean,
+  { isSealed, isClosed }: { isSealed: boolean; isClosed: boolean },
 ): Promise<Reference> {
   const objects: StoredObject[] = [];
   for await (const { path } of memory.list('')) {
@@ -243,6 +249,7 @@ async function reference(
     history: author.history,
     mergeOperator: CONCAT,
     isSealed,
+    isClosed,
     nowMs: author.clock.nowMs(),
   };
 }

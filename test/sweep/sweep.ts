@@ -5,7 +5,7 @@
  * of sealed objects, damage that `verify` does not see. Where nothing is sealed, unseen damage is counted but is no fault as
  * long as no answer is wrong.
  */
-import { type Damage, type DamageKind, damagesOf } from './damages.ts';
+import { type Damage, type DamageKind, damagesOf, isBeyondProof } from './damages.ts';
 import { type Judgement, judge, OUTCOMES, type Outcome } from './judge.ts';
 import type { Reference } from './references.ts';
 import { sectionOf } from './sections.ts';
@@ -20,13 +20,16 @@ const MAX_NAMED_FAULTS = 40;
 /** A case that takes longer in real time is named. */
 const SLOW_MS = 5000;
 
-export function isFault({ outcome, isSeen }: Judgement, { isSealed }: Reference): boolean {
-  return FAULTS.includes(outcome) || (isSealed && !isSeen);
+export function isFault({ outcome, isSeen }: Judgement, reference: Reference, damage: Damage): boolean {
+  if (isBeyondProof(reference, damage)) return outcome === 'untyped' || outcome === 'hang';
+  return FAULTS.includes(outcome) || (reference.isSealed && !isSeen);
 }
 
 interface Counted {
   cases: number;
   unseen: number;
+  /** Beyond proof. */
+  excepted: number;
   outcomes: Partial<Record<Outcome, number>>;
 }
 
@@ -42,13 +45,14 @@ export class SweepCounts {
     const object = reference.objects.find((o) => o.path === damage.paths[0])!;
     const where = damage.kind === 'flip' ? sectionOf(object, damage.offset) : sectionOf(object, 0).split(' ')[0];
     const key = `${reference.name} ${damage.kind} ${where}`;
-    const counted = this.sections.get(key) ?? { cases: 0, unseen: 0, outcomes: {} };
+    const counted = this.sections.get(key) ?? { cases: 0, unseen: 0, excepted: 0, outcomes: {} };
     counted.cases++;
     if (!judgement.isSeen) counted.unseen++;
+    if (isBeyondProof(reference, damage)) counted.excepted++;
     counted.outcomes[judgement.outcome] = (counted.outcomes[judgement.outcome] ?? 0) + 1;
     this.sections.set(key, counted);
     this.cases++;
-    if (!isFault(judgement, reference)) return;
+    if (!isFault(judgement, reference, damage)) return;
     this.faults++;
     if (this.named.length < MAX_NAMED_FAULTS) {
       this.named.push(
@@ -63,9 +67,10 @@ export class SweepCounts {
     this.slow += other.slow;
     this.named.push(...other.named.slice(0, MAX_NAMED_FAULTS - this.named.length));
     for (const [key, more] of Object.entries(other.sections)) {
-      const counted = this.sections.get(key) ?? { cases: 0, unseen: 0, outcomes: {} };
+      const counted = this.sections.get(key) ?? { cases: 0, unseen: 0, excepted: 0, outcomes: {} };
       counted.cases += more.cases;
       counted.unseen += more.unseen;
+      counted.excepted += more.excepted;
       for (const outcome of OUTCOMES) {
         const n = more.outcomes[outcome];
         if (n !== undefined) counted.outcomes[outcome] = (counted.outcomes[outcome] ?? 0) + n;
@@ -83,11 +88,13 @@ export class SweepCounts {
   table(): string {
     const columns = OUTCOMES.filter((o) => [...this.sections.values()].some((c) => c.outcomes[o] !== undefined));
     const lines = [
-      `| where | cases | ${columns.join(' | ')} | not seen by verify |`,
-      `|---|${'---|'.repeat(columns.length + 2)}`,
+      `| where | cases | ${columns.join(' | ')} | not seen by verify | excepted |`,
+      `|---|${'---|'.repeat(columns.length + 3)}`,
     ];
     for (const [key, c] of [...this.sections].sort(([a], [b]) => (a < b ? -1 : 1))) {
-      lines.push(`| ${key} | ${c.cases} | ${columns.map((o) => c.outcomes[o] ?? 0).join(' | ')} | ${c.unseen} |`);
+      lines.push(
+        `| ${key} | ${c.cases} | ${columns.map((o) => c.outcomes[o] ?? 0).join(' | ')} | ${c.unseen} | ${c.excepted} |`,
+      );
     }
     return lines.join('\n');
   }
