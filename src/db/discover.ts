@@ -1,7 +1,7 @@
 /**
  * The first steps of every opening: what lies at this place, and which manifest is current. Nothing is written here.
  *
- * Two round trips: (1) LIST of manifests, of the ledger and of compactions beside GETs of identity, boundary and store
+ * Two round trips: (1) LIST of manifests and of compactions beside GETs of identity, boundary and store
  * profile; (2) GETs of the newest manifest and of the one after it (a list may lag), beside what the caller wants to ask in
  * the same trip. A third one where the newest manifest is SlateDB's, which has no seal: GETs of the manifest before it and of
  * the last WAL object that it says is in tables.

@@ -257,6 +257,8 @@ class Opening {
     const profile = chooseProfile(this.#o.compatibility, found, this.#wal.hasZeroByteFence, canSettleEmptyPuts);
     const witness = this.#witness(newest);
     this.#forms.note(newest);
+    // A manifest of SlateDB names no version of the ledger; ours above it must.
+    if (newest.seal === undefined) await this.#tableStore.loadLedger(newest);
     await this.#forms.learn(this.#tableStore.view(newest.manifest));
     const claim = this.#forms.correct(this.#claim(newest.manifest, profile));
     const taken = await takeOver({
@@ -267,7 +269,13 @@ class Opening {
       startedAt: this.#firstStamp,
       listedAt: found.stamp,
       hasBoundary: boundary.exists,
-      claim: { id: newest.id + 1, manifest: claim, previous: newest, witness },
+      claim: {
+        id: newest.id + 1,
+        manifest: claim,
+        previous: newest,
+        witness,
+        ...(newest.seal === undefined && { ledgerVersion: this.#tableStore.ledgerVersion }),
+      },
       fenceForm: profile.fence,
       log: this.#wal,
       readPassed: async (to, claimed) => {

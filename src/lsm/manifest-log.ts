@@ -60,10 +60,13 @@ export class ManifestLog {
   #queue: Promise<unknown> = Promise.resolve();
   #pending: Pending | undefined;
   #fenced: FencedError | undefined;
+  /** Newest version of the ledger that any manifest named: those of SlateDB name none, and must not end it. */
+  #ledgerVersion: number;
 
   constructor(options: ManifestLogOptions) {
     this.#options = options;
     this.#current = options.current;
+    this.#ledgerVersion = ledgerVersionOf(options.current);
   }
 
   get current(): LoadedManifest {
@@ -119,6 +122,7 @@ export class ManifestLog {
         epoch,
         witness: this.#options.witness(),
         ...options,
+        ledgerVersion: Math.max(options.ledgerVersion ?? 0, this.#ledgerVersion),
       });
       const answer = await store.put(manifestPath(id), sealed.bytes, { condition: 'if-absent', putId: sealed.putId });
       if (answer.outcome === 'refused') {
@@ -226,6 +230,7 @@ export class ManifestLog {
       );
     }
     this.#current = loaded;
+    this.#ledgerVersion = Math.max(this.#ledgerVersion, ledgerVersionOf(loaded));
     this.#options.onAdopt(loaded);
   }
 }
@@ -245,4 +250,8 @@ export function fencedBy(loaded: LoadedManifest, epoch: number): FencedError {
     `Another writer${owner === undefined ? '' : ` (${owner})`} has taken over this database: manifest ${loaded.id} has writer epoch ${loaded.manifest.writerEpoch}, ours is ${epoch}. Stop, or open again to take it back.`,
     { details: { owner, epoch, takenBy: loaded.manifest.writerEpoch, manifestId: loaded.id } },
   );
+}
+
+function ledgerVersionOf({ seal }: LoadedManifest): number {
+  return seal?.manifest?.ledgerVersion ?? 0;
 }

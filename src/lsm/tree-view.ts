@@ -62,13 +62,18 @@ export class TableStore {
     return (this.#ledger?.entries ?? []).filter((entry) => entry.state === 'open');
   }
 
+  /** Version of the ledger that is in use; 0: none. */
+  get ledgerVersion(): number {
+    return this.#ledger?.version ?? 0;
+  }
+
   /**
    * Reads the ledger of losses for the views to come, unless the manifest names the version that is known, or none. True if
    * it was read: one LIST and one GET. Of a manifest without seal nobody knows.
    */
   async loadLedger(manifest: LoadedManifest): Promise<boolean> {
     const version = manifest.seal === undefined ? undefined : (manifest.seal.manifest?.ledgerVersion ?? 0);
-    if (version === (this.#ledger?.version ?? 0)) return false;
+    if (version === this.ledgerVersion) return false;
     this.#ledger = await readLedger(this.#options.store);
     for (const error of this.#ledger.damage) for (const f of error.findings) this.#options.onFinding(f);
     return true;

@@ -2,8 +2,10 @@
 import { describe, expect, it } from 'vitest';
 import { SeededRandom } from '../../src/common/random.ts';
 import type { Db } from '../../src/db/db.ts';
-import { tablePath } from '../../src/format/object-names.ts';
+import { encodeManifest } from '../../src/format/manifest-codec.ts';
+import { manifestPath, tablePath } from '../../src/format/object-names.ts';
 import { appendLedger, type LedgerEntry } from '../../src/lsm/damage-ledger.ts';
+import { listManifestIds, loadManifest } from '../../src/lsm/manifest-store.ts';
 import { TOOL_ACCESS } from '../../src/lsm/tool-access.ts';
 import { tablesOf } from '../support/damaged-tables.ts';
 import { rejection, text, World } from '../support/database.ts';
@@ -120,4 +122,21 @@ describe('a recorded loss', () => {
     expect(await world.run(db.get('bb'))).toBeUndefined();
     expect(await world.run(db.getWithMeta('b'))).toMatchObject({ possiblyStale: false });
   });
+});
+
+it('stays a loss after SlateDB has written a manifest, which names no ledger', async () => {
+  const { world, db } = await withRows();
+  await record(world, db, ENTRY);
+  await world.run(db.close());
+  const [newest] = (await listManifestIds(world.memory)).slice(-1);
+  const { manifest } = loadManifest(newest, await world.bytes(manifestPath(newest)));
+  await world.replace(manifestPath(newest + 1), encodeManifest(manifest));
+  for (let opening = 0; opening < 3; opening++) {
+    const { db: next, line } = await world.connect();
+    expect(next.corruptions().lost).toEqual([ENTRY]);
+    expect(await rejection(world.run(next.get('bb')))).toMatchObject({ code: 'LOST_DATA' });
+    // Dies right behind its claim, the second time behind a manifest of its own.
+    if (opening === 1) await world.run(next.flush({ type: 'memtable' }));
+    line.cut();
+  }
 });
