@@ -74,12 +74,11 @@ test('a damaged order is never taken for one that does not exist', async () => {
   const { faults, run, open } = makeWorld();
   const db = await open();
   await run(placeOrder(db, order(1)));
+  // Of the table that is written at the end, 32 bytes are stored wrong: more than the seal can undo.
+  faults.add({ action: 'burst', op: 'put', path: /\/compacted\//, at: 20 });
   await run(db.close());
-  // From here on every read of a table has one inverted bit: that is damage at rest.
-  faults.add({ action: 'flip', op: 'get', path: /\/compacted\//, at: 20 });
+  faults.clear();
   const reopened = await open();
   await assert.rejects(run(findOrder(reopened, '0001')), isCorruption);
-  faults.clear();
-  assert.deepEqual(await run(findOrder(reopened, '0001')), order(1));
   await run(reopened.close());
 });

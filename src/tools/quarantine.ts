@@ -17,6 +17,16 @@ export function quarantinePath(repairId: string, path: string): string {
   return `${QUARANTINE_PREFIX}${repairId}/${path}`;
 }
 
+/** Paths of all objects of which a repair has kept a copy: what is still said of them is known and answered. One LIST. */
+export async function quarantinedPaths({ stores }: ToolTarget): Promise<Set<string>> {
+  const paths = new Set<string>();
+  for await (const { path } of stores.main.list(QUARANTINE_PREFIX)) {
+    const [, ...original] = path.slice(QUARANTINE_PREFIX.length).split('/');
+    paths.add(original.join('/'));
+  }
+  return paths;
+}
+
 /** What will be copied; missing objects have nothing to copy. */
 export function plannedEvidence(repairId: string, damaged: readonly DamagedObject[]): Evidence[] {
   return damaged.flatMap(({ path, sha256, bytes }) =>

@@ -12,6 +12,7 @@ import { dataEnd } from '../format/table-layout.ts';
 import { type KnownTable, missingTable } from '../lsm/table-anatomy.ts';
 import { missingWalFinding } from '../lsm/wal-object.ts';
 import { isNeeded, type NamedTable, type Picture, readPicture, type Scope, stopIfAborted } from './named-tables.ts';
+import { quarantinedPaths } from './quarantine.ts';
 import type { CheckSummary, Verdict } from './reports.ts';
 import { checkTable, type TableLevel } from './table-check.ts';
 import { openTarget, type Target, type ToolOptions, type ToolTarget } from './target.ts';
@@ -137,6 +138,7 @@ async function* checkTables(target: ToolTarget, o: SstCheckOptions, summary: Che
   jobs.sort((a, b) => (a.id < b.id ? -1 : 1));
   const left = jobs.filter((job) => o.resumeFrom === undefined || job.id > o.resumeFrom);
   const pace = makePace(target, o.bytesPerSecond);
+  const answered = await quarantinedPaths(target);
   const sources: SourceSeqs = new Map();
   for (let i = 0; i < left.length; i += concurrency) {
     stopIfAborted(signal);
@@ -146,16 +148,20 @@ async function* checkTables(target: ToolTarget, o: SstCheckOptions, summary: Che
     );
     for (const [k, { findings, seqs }] of results.entries()) {
       if (seqs !== undefined) sources.set(batch[k].id, seqs);
-      yield* isNeeded(picture, batch[k].named) ? findings : findings.map(asNote);
+      yield* isNeeded(picture, batch[k].named) ? findings : findings.map((f) => ofNoUse(f, answered));
     }
     summary.cursor = batch[batch.length - 1].id;
   }
   if (level === 'cross' && o.resumeFrom === undefined) yield* sourcesOutOfOrder(picture, sources);
 }
 
-/** What no manifest in use names takes no row away: an old object that was replaced, or one that never came into use. */
-function asNote(finding: Finding): Finding {
-  return { ...finding, severity: 'note' };
+/**
+ * What no manifest in use names takes no row away. It is worth a look all the same, unless a repair has kept a copy: then it
+ * is what that repair replaced.
+ */
+export function ofNoUse(finding: Finding, answered: ReadonlySet<string>): Finding {
+  if (finding.severity === 'note') return finding;
+  return { ...finding, severity: answered.has(finding.object.path) ? 'note' : 'warning' };
 }
 
 async function hasTables({ stores }: ToolTarget): Promise<boolean> {

@@ -13,9 +13,10 @@ import { readWalObject, type WalReadResult } from '../lsm/wal-object.ts';
 import { probeStore } from '../store/store-probe.ts';
 import { manifestInspect } from './manifest-inspect.ts';
 import { readPicture } from './named-tables.ts';
+import { quarantinedPaths } from './quarantine.ts';
 import type { VerifyReport } from './reports.ts';
 import { checkSidecars } from './sidecar-check.ts';
-import { type CheckLevel, sstCheck, verdictOf } from './sst-check.ts';
+import { type CheckLevel, ofNoUse, sstCheck, verdictOf } from './sst-check.ts';
 import { type Target, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
 import { walInspect } from './wal-inspect.ts';
 
@@ -46,6 +47,7 @@ async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Pr
   for await (const finding of check) findings.push(finding);
   const sst = await check.summary();
   const picture = await readPicture(target.stores, 'all', 'check', target.signal);
+  const answered = await quarantinedPaths(target);
   const wal: VerifyReport['wal'] = { objects: 0, damaged: 0, missing: 0, rows: 0 };
   let requests = sst.requests;
   for await (const report of walInspect(t, common)) {
@@ -53,9 +55,9 @@ async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Pr
     if (report.state === 'missing') wal.missing++;
     else if (report.findings.some((f) => f.severity === 'error')) wal.damaged++;
     wal.rows += report.rows.total ?? report.rows.verified;
-    // Rows of the others are in tables already; a repaired log leaves damaged objects there.
+    // Nothing is replayed from the others.
     const isNeeded = report.neededForRecovery;
-    findings.push(...report.findings.map((f) => (isNeeded ? f : { ...f, severity: 'note' as const })));
+    findings.push(...report.findings.map((f) => (isNeeded ? f : ofNoUse(f, answered))));
     requests++;
   }
   findings.push(...(await checkWitnesses(target, picture.newest)));

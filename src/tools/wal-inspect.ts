@@ -165,7 +165,7 @@ async function replayedReport(
 
 function harmless(f: Finding): Finding {
   if (f.severity !== 'error') return f;
-  const summary = `All rows of ${f.object.path} are in tables: nothing needs to be repaired, a collector will delete it.`;
+  const summary = `Nothing is replayed from ${f.object.path} any more: what it held is in tables, or in the damage ledger if a repair could not save it. A collector will delete it.`;
   return { ...f, severity: 'warning', hint: { ...f.hint, summary, commands: [], lossIfRepaired: 'none' } };
 }
 
