@@ -11,7 +11,7 @@
  */
 import { type Deferred, deferred, ignoreRejection } from '../common/async.ts';
 import { sleep, type Timer } from '../common/clock.ts';
-import { FencedError } from '../common/errors.ts';
+import { FencedError, isDbError } from '../common/errors.ts';
 import { walPath } from '../format/object-names.ts';
 import type { Author } from '../lsm/author.ts';
 import type { EpochGuard, Stamp } from '../lsm/epoch-guard.ts';
@@ -30,7 +30,7 @@ const GROUP_BYTES = 4 * 1024 * 1024;
 const EAGER_BYTES = 4 * 1024 * 1024;
 const RETRY_FIRST_MS = 200;
 /** Each retry lasts as long as a call to the store may take; the waits between them only bound what fails at once. */
-const RETRY_MAX_MS = 2000;
+const RETRY_MAX_MS = 1000;
 
 interface Group {
   table: Memtable;
@@ -261,39 +261,42 @@ export class WalFlusher {
         signal: this.#stopped.signal,
       });
     } catch (error) {
-      await this.#postpone(error);
+      await this.#postpone(error, slot);
       return false;
     }
     if (answer.outcome === 'refused') throw await this.#fenced(slot, answer.afterUnknown ?? false);
     if (answer.outcome === 'unknown') {
       slot.inDoubt = true;
-      await this.#postpone(answer.cause);
+      await this.#postpone(answer.cause, slot);
       return false;
     }
-    if (listing !== undefined) await this.#confirmed(listing);
-    while (!guard.isValid()) await this.#confirmed(manifests.refresh());
+    if (listing !== undefined) await this.#confirmed(listing, slot);
+    while (!guard.isValid()) await this.#confirmed(manifests.refresh(), slot);
     if (answer.attempt === 'now') guard.confirm(slot.sentAt);
     return true;
   }
 
   /** Waits for a LIST that confirms the epoch. The object is stored; it is only not acknowledged before. */
-  async #confirmed(listing: Promise<void>): Promise<void> {
+  async #confirmed(listing: Promise<void>, slot: Slot): Promise<void> {
     try {
       await listing;
     } catch (error) {
       if (this.#stopped.signal.aborted || isFinal(error)) throw error;
-      await this.#postpone(error);
+      await this.#postpone(error, slot);
     }
   }
 
-  /** Tells whoever waits that the store fails, and waits before the same object is put again. */
-  async #postpone(cause: unknown): Promise<void> {
+  /** Tells whoever waits for this object that the store fails, and waits before the same object is put again. */
+  async #postpone(cause: unknown, slot: Slot): Promise<void> {
     if (this.#stopped.signal.aborted) return;
     const { state } = this.#o;
     state.logger.warn('a WAL object could not be written; it will be tried again', { error: String(cause) });
-    // Later writes depend on this object, so whoever waits for one is told too.
-    state.waiters.fail(Number.POSITIVE_INFINITY, (seq) => unsettledWrite(cause, seq));
-    this.#failFlushWaiters(unsettledWrite(cause, state.lastSeq));
+    // Whoever came later has a deadline of his own, before which the store may be back. Only what does not pass by itself
+    // (no right to write, say) is told to all, because later writes depend on this object.
+    const isLasting = isDbError(cause) && cause.details['transient'] === false;
+    const upTo = isLasting ? Number.POSITIVE_INFINITY : slot.group.lastSeq;
+    state.waiters.fail(upTo, (seq) => unsettledWrite(cause, seq));
+    this.#failFlushWaiters(unsettledWrite(cause, Math.min(upTo, state.lastSeq)), upTo);
     await sleep(state.clock, this.#retryMs, this.#stopped.signal).catch(() => undefined);
     this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MAX_MS);
   }
@@ -317,9 +320,9 @@ export class WalFlusher {
     state.spaceFreed();
   }
 
-  #failFlushWaiters(error = this.#o.state.ended): void {
-    const waiters = this.#flushWaiters;
-    this.#flushWaiters = [];
+  #failFlushWaiters(error = this.#o.state.ended, upTo = Number.POSITIVE_INFINITY): void {
+    const waiters = this.#flushWaiters.filter((w) => w.seq <= upTo);
+    this.#flushWaiters = this.#flushWaiters.filter((w) => w.seq > upTo);
     for (const w of waiters) w.done.reject(error);
   }
 

@@ -12,12 +12,13 @@
  *   when the object has exactly these bytes, whoever wrote them: the state is the wanted one.
  * - `unknown` is given only if the deadline, the caller's signal or a lasting failure ended the put while in doubt. An error
  *   that is not from the store vocabulary says nothing about a put, so it leaves it in doubt.
+ * - A refusal while another request of the same put is under way counts as one after an attempt without an answer.
  * - No call lasts longer than its deadline, even if the store below ignores signals and never answers.
  */
-import { type Clock, SYSTEM_CLOCK, sleep } from '../common/clock.ts';
-import { type DbError, isDbError } from '../common/errors.ts';
-import { nextFloat, type Random, SYSTEM_RANDOM } from '../common/random.ts';
-import { cancelledError, checkSignal, comparePaths, rangeBounds } from './object-path.ts';
+import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
+import type { DbError } from '../common/errors.ts';
+import { type Random, SYSTEM_RANDOM } from '../common/random.ts';
+import { comparePaths, rangeBounds } from './object-path.ts';
 import {
   type CallOptions,
   type GetOptions,
@@ -30,7 +31,11 @@ import {
   type PutOptions,
   type PutOutcome,
 } from './object-store.ts';
-import { isTransient, type StoreErrorClass, storeError, storeErrorClass } from './store-error.ts';
+import { Outage } from './outage.ts';
+import { type CallSettings, type RetryEvent, StoreCall, StoreRequest } from './store-call.ts';
+import { isTransient, storeError } from './store-error.ts';
+
+export type { RetryEvent };
 
 export interface RetryOptions {
   clock?: Clock;
@@ -46,23 +51,6 @@ export interface RetryOptions {
   onRetry?: (event: RetryEvent) => void;
 }
 
-export interface RetryEvent {
-  op: 'get' | 'head' | 'put' | 'list' | 'delete';
-  path: string;
-  /** Attempts made so far. */
-  attempts: number;
-  delayMs: number;
-  error: DbError;
-}
-
-/** Failures without any answer between them for so long are an outage. */
-const OUTAGE_MS = 1000;
-/** In an outage one of the calls that wait tries at least this often. */
-const PROBE_MS = 500;
-/** Calls woken after an outage spread over this time. */
-const WAKE_SPREAD_MS = 100;
-/** Slowest line for which attempt limits leave room: 1 MiB per second. */
-const BYTES_PER_MS = 1024;
 /** A range longer than any block means "to the end" and says nothing about how much will come. */
 const MAX_COUNTED_BYTES = 512 * 1024 * 1024;
 
@@ -70,13 +58,11 @@ export function retryingStore(store: ObjectStore, options: RetryOptions = {}): O
   return new RetryingStore(store, options);
 }
 
-type Settings = Required<Omit<RetryOptions, 'onRetry'>> & Pick<RetryOptions, 'onRetry'>;
-
 class RetryingStore implements ObjectStore {
   readonly name: string;
   readonly conformance?: 'known';
   readonly #store: ObjectStore;
-  readonly #settings: Settings;
+  readonly #settings: CallSettings;
   readonly #outage: Outage;
 
   constructor(store: ObjectStore, options: RetryOptions) {
@@ -90,7 +76,7 @@ class RetryingStore implements ObjectStore {
       maxDelayMs: options.maxDelayMs ?? 5000,
       ...(options.onRetry === undefined ? {} : { onRetry: options.onRetry }),
     };
-    this.#outage = new Outage(this.#settings);
+    this.#outage = new Outage(this.#settings.clock, this.#settings.random);
     this.name = store.name;
     if (store.conformance !== undefined) this.conformance = store.conformance;
   }
@@ -99,16 +85,18 @@ class RetryingStore implements ObjectStore {
     const call = this.#call('get', path, options);
     const range = options?.range;
     const asked = range === undefined ? 0 : 'suffix' in range ? range.suffix : range.length;
-    return call.run(asked > MAX_COUNTED_BYTES ? 0 : asked, (signal) => this.#checkedGet(path, { ...options, signal }));
+    return call.run(asked > MAX_COUNTED_BYTES ? 0 : asked, (request) =>
+      this.#checkedGet(path, request.options(options)),
+    );
   }
 
   head(path: string, options?: CallOptions): Promise<ObjectHead | undefined> {
-    return this.#call('head', path, options).run(0, (signal) => this.#store.head(path, { ...options, signal }));
+    return this.#call('head', path, options).run(0, (request) => this.#store.head(path, request.options(options)));
   }
 
   delete(paths: string[], options?: CallOptions): Promise<void> {
     const call = this.#call('delete', paths[0] ?? '', options);
-    return call.run(0, (signal) => this.#store.delete(paths, { ...options, signal }));
+    return call.run(0, (request) => this.#store.delete(paths, request.options(options)));
   }
 
   async put(path: string, bytes: Uint8Array, options: PutOptions): Promise<PutOutcome> {
@@ -117,10 +105,14 @@ class RetryingStore implements ObjectStore {
     for (;;) {
       let failure: DbError;
       try {
-        const answer = await call.attempt(bytes.length, (signal) =>
-          this.#store.put(path, bytes, { ...options, signal }),
+        const answer = await call.attempt(
+          bytes.length,
+          (request) => this.#store.put(path, bytes, request.options(options)),
+          // Without a condition the first of two could be applied last, after later puts; empty bytes may prove nothing.
+          options.condition !== 'any' && bytes.length > 0,
         );
         if (answer.outcome === 'applied') return answer;
+        if (call.leftUnanswered) doubt ??= { cause: undefined };
         if (answer.outcome === 'refused') {
           if (doubt === undefined && options.proveRefusal !== true) return answer;
           return await this.#prove(call, bytes, options, doubt !== undefined);
@@ -131,8 +123,7 @@ class RetryingStore implements ObjectStore {
         if (!isTransient(failure)) failure = call.error('unavailable', 'the answer to a put was lost', failure);
       } catch (error) {
         failure = call.asStoreError(error);
-        const surelyNotApplied = failure === error && !call.gaveUpOnAttempt;
-        if (!surelyNotApplied) doubt = { cause: failure };
+        if (call.leftUnanswered) doubt = { cause: failure };
         if (!isTransient(failure)) {
           if (doubt === undefined) throw failure;
           return { outcome: 'unknown', cause: failure };
@@ -154,13 +145,12 @@ class RetryingStore implements ObjectStore {
     try {
       for (;;) {
         let result: IteratorResult<ListedObject>;
+        const begun = steps;
+        steps = undefined;
         try {
-          steps ??= listSteps(this.#store, prefix, { ...options, ...(startAfter === undefined ? {} : { startAfter }) });
-          const { iterator, abort } = steps;
-          result = await call.attempt(0, () => iterator.next(), abort);
+          ({ result, steps } = await this.#listStep(call, prefix, startAfter, options, begun));
         } catch (error) {
-          steps?.abort();
-          steps = undefined;
+          begun?.abort();
           const failure = call.asStoreError(error);
           if (!isTransient(failure)) throw failure;
           await call.pause(failure);
@@ -181,8 +171,31 @@ class RetryingStore implements ObjectStore {
     }
   }
 
-  #call(op: RetryEvent['op'], path: string, options: CallOptions | undefined): Call {
-    return new Call(this.#settings, this.#outage, this.name, op, path, options?.signal);
+  /** The next object, from the list that was begun if there is one; a list that hangs is begun once more behind what came. */
+  #listStep(
+    call: StoreCall,
+    prefix: string,
+    startAfter: string | undefined,
+    options: ListOptions,
+    begun: ListSteps | undefined,
+  ): Promise<{ result: IteratorResult<ListedObject>; steps: ListSteps }> {
+    let left = begun;
+    return call.attempt(0, async (request) => {
+      const steps =
+        left ?? listSteps(this.#store, prefix, startAfter === undefined ? options : { ...options, startAfter });
+      left = undefined;
+      request.onAbort = steps.abort;
+      try {
+        return { result: await steps.iterator.next(), steps };
+      } catch (error) {
+        steps.abort();
+        throw error;
+      }
+    });
+  }
+
+  #call(op: RetryEvent['op'], path: string, options: CallOptions | undefined): StoreCall {
+    return new StoreCall(this.#settings, this.#outage, this.name, op, path, options?.signal);
   }
 
   /** A body shorter or longer than the object's size demands never reaches the caller. */
@@ -195,7 +208,7 @@ class RetryingStore implements ObjectStore {
     throw storeError({ cls: 'malformed-response', message, store: this.name, path });
   }
 
-  #checkListed(call: Call, prefix: string, startAfter: string | undefined, object: ListedObject): void {
+  #checkListed(call: StoreCall, prefix: string, startAfter: string | undefined, object: ListedObject): void {
     const { path } = object;
     if (path.startsWith(prefix) && (startAfter === undefined || comparePaths(path, startAfter) > 0)) return;
     throw call.error('malformed-response', `the list is not in order at ${JSON.stringify(path)}`);
@@ -205,11 +218,11 @@ class RetryingStore implements ObjectStore {
    * Whose object is in the place that refused us? Perhaps our own: a proxy on the way may have sent the put twice, and the answer
    * to the second is the one that came. Without an attempt in doubt only the put id can say so; equal bytes need not be ours.
    */
-  async #prove(call: Call, bytes: Uint8Array, options: PutOptions, inDoubt: boolean): Promise<PutOutcome> {
+  async #prove(call: StoreCall, bytes: Uint8Array, options: PutOptions, inDoubt: boolean): Promise<PutOutcome> {
     const { path } = call;
     const others: PutOutcome = inDoubt ? { outcome: 'refused', afterUnknown: true } : { outcome: 'refused' };
     try {
-      const head = await call.run(0, (signal) => this.#store.head(path, { signal }));
+      const head = await call.run(0, (request) => this.#store.head(path, request.options({})));
       if (head === undefined) return others;
       const { etag, storeTimeMs } = head;
       const ours: PutOutcome = { outcome: 'applied', attempt: 'earlier', etag, storeTimeMs };
@@ -218,7 +231,7 @@ class RetryingStore implements ObjectStore {
       if (!inDoubt || bytes.length === 0 || head.size !== bytes.length) return others;
       // Bytes that differ may have been damaged on the way; that is looked at once more, because it would end a writer.
       for (let look = 1; look <= 2; look++) {
-        const found = await call.run(bytes.length, (signal) => this.#checkedGet(path, { signal }));
+        const found = await call.run(bytes.length, (request) => this.#checkedGet(path, request.options({})));
         if (found === undefined) return others;
         if (Buffer.compare(found.bytes, bytes) === 0) return { ...ours, etag: found.etag };
       }
@@ -235,222 +248,11 @@ interface ListSteps {
 }
 
 function listSteps(store: ObjectStore, prefix: string, options: ListOptions): ListSteps {
-  const controller = new AbortController();
-  const iterator = store.list(prefix, { ...options, signal: controller.signal })[Symbol.asyncIterator]();
+  const request = new StoreRequest(0);
+  const iterator = store.list(prefix, request.options(options))[Symbol.asyncIterator]();
   const abort = () => {
-    controller.abort();
+    request.abort(undefined);
     iterator.return?.().catch(() => undefined);
   };
   return { iterator, abort };
-}
-
-/** One call with all its attempts: its deadline, its backoff and its errors. */
-class Call {
-  readonly path: string;
-  /** The last attempt ended because its time was up, not because the store said anything. */
-  gaveUpOnAttempt = false;
-  readonly #settings: Settings;
-  readonly #outage: Outage;
-  readonly #store: string;
-  readonly #op: RetryEvent['op'];
-  readonly #signal: AbortSignal | undefined;
-  #deadlineMs: number;
-  #attempts = 0;
-  /** Waits since the last sign that the store is well. */
-  #waits = 0;
-
-  constructor(
-    settings: Settings,
-    outage: Outage,
-    store: string,
-    op: RetryEvent['op'],
-    path: string,
-    signal: AbortSignal | undefined,
-  ) {
-    this.#settings = settings;
-    this.#outage = outage;
-    this.#store = store;
-    this.#op = op;
-    this.path = path;
-    this.#signal = signal;
-    this.#deadlineMs = settings.clock.monotonicMs() + settings.timeoutMs;
-  }
-
-  /** Progress was made: the deadline and the backoff start anew. */
-  restart(): void {
-    this.#deadlineMs = this.#settings.clock.monotonicMs() + this.#settings.timeoutMs;
-    this.#attempts = 0;
-    this.#waits = 0;
-  }
-
-  error(cls: StoreErrorClass, message: string, cause?: unknown): DbError {
-    return storeError({ cls, message, store: this.#store, path: this.path, cause });
-  }
-
-  /** Errors of the store vocabulary as they are; anything else that a store may throw becomes `unavailable`. */
-  asStoreError(error: unknown): DbError {
-    if (isDbError(error) && (storeErrorClass(error) !== undefined || error.kind !== 'unavailable')) return error;
-    const message = error instanceof Error ? error.message : String(error);
-    return this.error('unavailable', message, error);
-  }
-
-  /** Runs to success, a lasting failure or the deadline. */
-  async run<T>(bytes: number, send: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    for (;;) {
-      let failure: DbError;
-      try {
-        return await this.attempt(bytes, send);
-      } catch (error) {
-        failure = this.asStoreError(error);
-        if (!isTransient(failure)) throw failure;
-      }
-      await this.pause(failure);
-    }
-  }
-
-  /** One attempt, given up when its time is up or the caller aborts, whether or not the store heeds its signal. */
-  attempt<T>(bytes: number, send: (signal: AbortSignal) => Promise<T>, abandon?: () => void): Promise<T> {
-    const { clock, attemptTimeoutMs } = this.#settings;
-    const remainingMs = this.#deadlineMs - clock.monotonicMs();
-    const limitMs = Math.max(0, Math.min(attemptTimeoutMs + bytes / BYTES_PER_MS, remainingMs));
-    const callerSignal = this.#signal;
-    this.gaveUpOnAttempt = false;
-    return new Promise<T>((resolve, reject) => {
-      checkSignal(this.#store, this.path, callerSignal === undefined ? undefined : { signal: callerSignal });
-      this.#attempts++;
-      const controller = new AbortController();
-      const finish = () => {
-        timer.cancel();
-        callerSignal?.removeEventListener('abort', onAbort);
-      };
-      const giveUp = (error: unknown) => {
-        finish();
-        this.gaveUpOnAttempt = true;
-        reject(error);
-        controller.abort(error);
-        abandon?.();
-      };
-      const onAbort = () => giveUp(cancelledError(this.#store, this.path, callerSignal));
-      const timer = clock.setTimer(limitMs, () => {
-        giveUp(this.error('timeout', `no answer within ${Math.round(limitMs)} ms`));
-      });
-      callerSignal?.addEventListener('abort', onAbort, { once: true });
-      const onValue = (value: T) => {
-        finish();
-        if (!isUnknown(value)) this.#outage.answered();
-        resolve(value);
-      };
-      const onError = (error: unknown) => {
-        finish();
-        reject(error);
-      };
-      try {
-        send(controller.signal).then(onValue, onError);
-      } catch (error) {
-        onError(error);
-      }
-    });
-  }
-
-  /** Waits before the next attempt; throws the call's final error if none is left. */
-  async pause(error: DbError): Promise<void> {
-    const { clock, random, baseDelayMs, maxDelayMs, onRetry } = this.#settings;
-    const ownCeilingMs = Math.min(maxDelayMs, baseDelayMs * 2 ** Math.min(30, this.#waits++));
-    const asked = error.details['retryAfterMs'];
-    const probes = typeof asked !== 'number' && this.#outage.wantsProbe();
-    const ceilingMs = probes ? Math.min(PROBE_MS, ownCeilingMs) : ownCeilingMs;
-    const delayMs = Math.max(1, nextFloat(random) * ceilingMs, typeof asked === 'number' ? asked : 0);
-    if (clock.monotonicMs() + delayMs >= this.#deadlineMs) throw this.#final(error);
-    onRetry?.({ op: this.#op, path: this.path, attempts: this.#attempts, delayMs, error });
-    const wake = new AbortController();
-    const stopListening = followAbort(this.#signal, wake);
-    // A store that asked for time gets it, whatever it answers to others.
-    const leave = this.#outage.wait(typeof asked === 'number' ? undefined : () => wake.abort(), probes);
-    try {
-      await sleep(clock, delayMs, wake.signal);
-    } catch {
-      if (this.#signal?.aborted) throw cancelledError(this.#store, this.path, this.#signal);
-      // All who waited are woken by one answer: they do not all come in the same moment.
-      this.#waits = 0;
-      await sleep(clock, nextFloat(random) * WAKE_SPREAD_MS);
-    } finally {
-      leave();
-      stopListening();
-    }
-  }
-
-  #final(error: DbError): DbError {
-    const where = `${this.#store} (${this.path}): `;
-    const reason = error.message.startsWith(where) ? error.message.slice(where.length) : error.message;
-    const { httpStatus, providerCode } = error.details as { httpStatus?: number; providerCode?: string };
-    return storeError({
-      cls: storeErrorClass(error) ?? 'unavailable',
-      message: `${this.#op} given up after ${this.#attempts} attempts within ${this.#settings.timeoutMs} ms; last: ${reason}`,
-      store: this.#store,
-      path: this.path,
-      attempts: this.#attempts,
-      ...(httpStatus === undefined ? {} : { httpStatus }),
-      ...(providerCode === undefined ? {} : { providerCode }),
-      cause: error,
-    });
-  }
-}
-
-function isUnknown(value: unknown): boolean {
-  return (value as { outcome?: string } | null | undefined)?.outcome === 'unknown';
-}
-
-/** Aborts `target` when `signal` aborts; the function returned ends that. */
-function followAbort(signal: AbortSignal | undefined, target: AbortController): () => void {
-  if (signal === undefined) return () => undefined;
-  const onAbort = () => target.abort();
-  if (signal.aborted) onAbort();
-  signal.addEventListener('abort', onAbort, { once: true });
-  return () => signal.removeEventListener('abort', onAbort);
-}
-
-/**
- * Knows whether the store answers anybody. Calls wait alone, each longer than before; in an outage one of them looks twice a
- * second whether the store is back, and the first answer wakes the others. So the load on a store in trouble stays small and it is
- * used again at once.
- */
-class Outage {
-  readonly #settings: Settings;
-  readonly #waiting = new Set<() => void>();
-  #failingSinceMs: number | undefined;
-  #isProbed = false;
-
-  constructor(settings: Settings) {
-    this.#settings = settings;
-  }
-
-  /** Whether there is an outage and no call that waits will look after it soon. */
-  wantsProbe(): boolean {
-    return !this.#isProbed && this.#failedForMs() >= OUTAGE_MS;
-  }
-
-  /**
-   * A call failed and waits; `wake` ends its wait early, `probes` says that it is the one that looks whether the store is back.
-   * The function returned says that it waits no more.
-   */
-  wait(wake: (() => void) | undefined, probes: boolean): () => void {
-    this.#failingSinceMs ??= this.#settings.clock.monotonicMs();
-    if (probes) this.#isProbed = true;
-    if (wake !== undefined) this.#waiting.add(wake);
-    return () => {
-      if (probes) this.#isProbed = false;
-      if (wake !== undefined) this.#waiting.delete(wake);
-    };
-  }
-
-  #failedForMs(): number {
-    return this.#failingSinceMs === undefined ? 0 : this.#settings.clock.monotonicMs() - this.#failingSinceMs;
-  }
-
-  /** The store answered. Single failures between answers are no outage: whoever met one keeps to its backoff. */
-  answered(): void {
-    const failedForMs = this.#failedForMs();
-    this.#failingSinceMs = undefined;
-    if (failedForMs >= OUTAGE_MS) for (const wake of [...this.#waiting]) wake();
-  }
 }

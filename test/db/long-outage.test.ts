@@ -1,9 +1,11 @@
 /** Outages longer than every deadline: who waits is told, nothing is lost, and nobody takes his own objects for another's. */
 import { describe, expect, it } from 'vitest';
+import { sleep } from '../../src/common/clock.ts';
 import { SILENT_LOGGER } from '../../src/common/logger.ts';
 import { ManualClock } from '../../src/common/manual-clock.ts';
 import { SeededRandom } from '../../src/common/random.ts';
 import { MemoryStore, type ObjectStore, open } from '../../src/index.ts';
+import { storeError } from '../../src/store/store-error.ts';
 
 /** A store that applies puts under `prefix` but answers none of them while `silent` is set. */
 function silentStore(inner: ObjectStore, prefix: string): { store: ObjectStore; silent: boolean } {
@@ -54,6 +56,52 @@ describe('an outage longer than every deadline', () => {
     ]) {
       expect(await clock.runUntilSettled(again.get(k))).toEqual(bytes(v));
     }
+  });
+
+  it('is borne by writes that come while an older one is in doubt, for as long as their own deadline', async () => {
+    const { clock, control, db } = await setUp('db/wal/');
+    const outcomes: string[] = [];
+    const put = (key: string) =>
+      db.put(key, 'x').then(
+        () => outcomes.push(`${key} is durable`),
+        (error) => outcomes.push(`${key}: ${error.outcome}`),
+      );
+    await clock.runUntilSettled(db.put('a', '1'));
+    control.silent = true;
+    put('in doubt');
+    await clock.advance(3000);
+    put('newcomer');
+    const flush = db.flush({ type: 'wal' }).then(() => outcomes.push('flushed'));
+    // The deadline of the object in doubt passes; the newcomer's, 3 s later, does not.
+    await clock.advance(2500);
+    expect(outcomes).toEqual(['in doubt: unknown']);
+    control.silent = false;
+    await clock.advance(2000);
+    await clock.runUntilSettled(flush);
+    expect(outcomes).toEqual(['in doubt: unknown', 'newcomer is durable', 'flushed']);
+    // Rows that were never sent are told unknown too at their deadline: they stay queued, and will be sent.
+    control.silent = true;
+    put('b');
+    await clock.advance(100);
+    put('c');
+    await clock.advance(5500);
+    expect(outcomes.slice(3)).toEqual(['b: unknown', 'c: unknown']);
+  });
+
+  it('does not keep newcomers waiting where nothing passes by itself', async () => {
+    const { clock, disk, control, db } = await setUp('db/wal/');
+    control.store.put = async (path, body, o) => {
+      if (!path.startsWith('db/wal/')) return disk.put(path, body, o);
+      await sleep(clock, 1000);
+      throw storeError({ cls: 'denied', message: 'no right to write', store: disk.name, path });
+    };
+    const told = ['first', 'newcomer'].map((key) => db.put(key, 'x').catch((e) => `${key}: ${e.code} ${e.outcome}`));
+    await clock.advance(500);
+    told.push(db.put('later', 'x').catch((e) => `later: ${e.code} ${e.outcome}`));
+    await clock.advance(600);
+    expect(await Promise.race([Promise.all(told), clock.settle()])).toEqual(
+      ['first', 'newcomer', 'later'].map((key) => `${key}: STORE_DENIED unknown`),
+    );
   });
 
   it('does not stop flushing for good when tables or manifests go unanswered', async () => {

@@ -44,11 +44,11 @@ export function call<T>(process: Process, kind: keyof typeof LIMITS_MS, start: (
     process.died.then(() => settle('died'));
     const check = () => {
       const leftMs = dueMs - machine.runningMs;
-      process.at(world.nowMs + Math.max(leftMs, GRACE_MS), () => {
-        if (settled) return;
+      const onTime = () => {
         if (machine.runningMs < dueMs + GRACE_MS / 2) check();
         else world.fail(`HANGS: ${kind} of ${process.name} has not ended after ${limitMs} ms`);
-      });
+      };
+      process.at(world.nowMs + Math.max(leftMs, GRACE_MS), onTime, () => settled);
     };
     check();
     start().then(

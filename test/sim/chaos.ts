@@ -1,6 +1,6 @@
 /**
  * A database under a store that has a bad time: one request in ten ends with a server error, one in fifty is throttled, one in
- * a hundred is never answered, and now and then everything is out for a while.
+ * a hundred is never answered, and now and then everything is out for a while: nothing can be reached, or nothing answers.
  *
  * Measured: the share of operations begun outside of an outage (and not running into one) that end right, within their
  * deadline; and how long after an outage the first operation that needs the store succeeds.
@@ -110,8 +110,12 @@ export class ChaosRun {
     for (let i = 0; i < OUTAGES; i++) {
       const fromMs = world.nowMs + (RUN_MS * (i + 0.3 + this.#draw.int(40) / 100)) / OUTAGES;
       const toMs = fromMs + this.#draw.of([500, 3000, 20_000, 50_000]);
+      const kind = this.#draw.chance(0.7) ? 'outage' : 'black-hole';
       this.#outages.push({ fromMs, toMs });
-      world.at(fromMs, () => this.#faults.storm('outage', toMs));
+      world.at(fromMs, () => {
+        world.trace(`${kind} for ${toMs - fromMs} ms`);
+        this.#faults.storm(kind, toMs);
+      });
       world.at(toMs, () => this.#awaitSuccess(toMs));
     }
   }
@@ -119,7 +123,9 @@ export class ChaosRun {
   #onSuccess: (() => void) | undefined;
 
   #awaitSuccess(fromMs: number): void {
+    this.world.trace('the store is back');
     this.#onSuccess = () => {
+      this.world.trace('the first operation succeeds');
       this.#onSuccess = undefined;
       this.figures.recoveriesMs.push(this.world.nowMs - fromMs);
     };

@@ -35,6 +35,8 @@ const DEFAULT_RUNS: Record<SeededMode, number> = { random: 3000, writers: 1000, 
 const NIGHTLY_CYCLES = 1_000_000;
 const NIGHTLY_RUNS = { writers: 100_000, chaos: 200 };
 const MAX_FAILURES = 5;
+/** From the end of an outage to the first success. */
+const RECOVERY_MS = 2000;
 /** Fewer runs cannot be expected to meet every fault. */
 const RUNS_FOR_ALL_FAULTS = 500;
 const PROGRESS_MS = 10_000;
@@ -147,7 +149,11 @@ async function runSeeds(suite: Suite, mode: SeededMode, options: Options): Promi
     const result = await run.run();
     covered.add(result);
     suite.coverage.add(result);
-    if (run instanceof ChaosRun) addFigures(figures, run.figures);
+    if (run instanceof ChaosRun) {
+      addFigures(figures, run.figures);
+      const slowest = Math.max(...run.figures.recoveriesMs);
+      if (slowest > RECOVERY_MS) suite.failed(`${mode}, seed ${seed}: first success ${slowest} ms after an outage`);
+    }
     suite.progress(`${mode}, seed ${seed}`);
     if (result.failure === undefined) continue;
     suite.failed(`${mode}, seed ${seed}: ${result.failure}\n  npm run sim -- --mode ${mode} --seed ${seed}`);
@@ -181,7 +187,7 @@ function addFigures(sum: ChaosFigures, run: ChaosFigures): void {
 
 function chaosSummary({ operations, failed, recoveriesMs }: ChaosFigures): string {
   const sorted = [...recoveriesMs].sort((a, b) => a - b);
-  const within = sorted.filter((ms) => ms <= 2000).length;
+  const within = sorted.filter((ms) => ms <= RECOVERY_MS).length;
   const at = (share: number) => Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0);
   return (
     `chaos: ${failed} of ${operations} operations outside of outages failed; first success after an outage: ` +

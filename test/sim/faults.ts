@@ -105,9 +105,10 @@ export class Faults {
   }
 
   pick(op: Op, path: string, nowMs: number): FaultKind | undefined {
-    // What the probe of a new store concludes is another matter.
-    if (!this.enabled || path.startsWith('shale/probe/')) return undefined;
+    if (!this.enabled) return undefined;
     const kind = this.#draw(op, nowMs);
+    // What the probe of a new store concludes from lists that lie and the like is another matter.
+    if (kind !== 'flip' && path.startsWith('shale/probe/')) return undefined;
     const place = `${op} ${path}`;
     if (kind === undefined || (NOT_TWICE.has(kind) && this.#lastAt.has(place))) {
       this.#lastAt.delete(place);

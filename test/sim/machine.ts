@@ -63,11 +63,12 @@ export class Machine {
   }
 
   /** Runs `fn` here at that time, or as soon as the machine runs again. */
-  at(atMs: number, fn: () => void): void {
-    this.#world.at(atMs, () => {
-      if (this.#frozenUntilMs > this.#world.nowMs) this.at(this.#frozenUntilMs, fn);
+  at(atMs: number, fn: () => void, isVoid?: () => boolean): void {
+    const run = () => {
+      if (this.#frozenUntilMs > this.#world.nowMs) this.at(this.#frozenUntilMs, fn, isVoid);
       else fn();
-    });
+    };
+    this.#world.at(atMs, run, isVoid);
   }
 
   sleep(ms: number): Promise<void> {
@@ -135,10 +136,8 @@ export class Process {
   }
 
   /** Runs `fn` at that time if the process still lives. */
-  at(atMs: number, fn: () => void): void {
-    this.machine.at(atMs, () => {
-      if (this.isAlive) fn();
-    });
+  at(atMs: number, fn: () => void, isVoid?: () => boolean): void {
+    this.machine.at(atMs, fn, isVoid === undefined ? () => !this.isAlive : () => !this.isAlive || isVoid());
   }
 
   /** Ends early if the process dies. */
@@ -175,14 +174,13 @@ class ProcessClock implements Clock {
     const { machine } = this.#process;
     const dueMs = machine.monotonicMs + Math.max(0, delayMs);
     let cancelled = false;
-    const arm = () =>
-      this.#process.at(machine.trueTimeOf(dueMs), () => {
-        if (cancelled) return;
-        // The machine was suspended meanwhile: its clock is not there yet.
-        if (machine.monotonicMs < dueMs && machine.trueTimeOf(dueMs) > machine.world.nowMs) return arm();
-        cancelled = true;
-        fn();
-      });
+    const onTime = () => {
+      // The machine was suspended meanwhile: its clock is not there yet.
+      if (machine.monotonicMs < dueMs && machine.trueTimeOf(dueMs) > machine.world.nowMs) return arm();
+      cancelled = true;
+      fn();
+    };
+    const arm = () => this.#process.at(machine.trueTimeOf(dueMs), onTime, () => cancelled);
     arm();
     return {
       cancel() {

@@ -42,9 +42,7 @@ describe('a store in a bad state', () => {
     }
     expect(operations).toBeGreaterThan(20_000);
     expect(failed / operations).toBeLessThanOrEqual(0.0001);
-    recoveriesMs.sort((a, b) => a - b);
-    // A request that hangs as the outage ends holds its caller for the limit of an attempt, so this cannot be all.
-    expect(recoveriesMs[recoveriesMs.length >> 1]).toBeLessThanOrEqual(1000);
-    expect(recoveriesMs.filter((ms) => ms <= 2000).length / recoveriesMs.length).toBeGreaterThan(0.8);
+    expect(recoveriesMs.length).toBeGreaterThan(20);
+    expect(Math.max(...recoveriesMs)).toBeLessThanOrEqual(2000);
   });
 });

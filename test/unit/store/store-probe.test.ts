@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ManualClock } from '../../../src/common/manual-clock.ts';
 import { SeededRandom } from '../../../src/common/random.ts';
-import { FaultyStore } from '../../../src/store/faulty-store.ts';
+import { type FaultRule, FaultyStore } from '../../../src/store/faulty-store.ts';
 import { MemoryStore } from '../../../src/store/memory-store.ts';
 import type { ObjectStore } from '../../../src/store/object-store.ts';
 import { probeStore } from '../../../src/store/store-probe.ts';
@@ -170,6 +170,16 @@ describe('probeStore', () => {
     const memory = new MemoryStore({ clock });
     const late = new FaultyStore(memory, { clock, rules: [{ op: 'list', action: 'list-stale' }] });
     expect(await probe(late)).toMatchObject({ listAfterWrite: false });
+  });
+
+  it('finds nothing wrong where one bit of one answer was damaged on the way', async () => {
+    const gets = 8;
+    for (let nth = 1; nth <= gets + 1; nth++) {
+      const rules: FaultRule[] = [{ op: 'get', action: 'flip', nth }];
+      const flipping = new FaultyStore(new MemoryStore({ clock }), { clock, random: new SeededRandom(nth), rules });
+      expect(await probe(flipping), `read ${nth}`).toMatchObject({ problems: [] });
+      expect(flipping.fired(), `read ${nth}`).toEqual(nth <= gets ? { flip: 1 } : {});
+    }
   });
 
   it('a creator that is told of another in flight did not win', async () => {
