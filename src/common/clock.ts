@@ -66,3 +66,8 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal, ref =
 export function abortError(signal: AbortSignal): AbortError {
   return new AbortError('The operation was aborted by its signal.', { cause: signal.reason });
 }
+
+/** Wall time as ISO 8601 text. */
+export function isoTime(wallMs: number): string {
+  return new Date(wallMs).toISOString();
+}

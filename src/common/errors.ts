@@ -48,6 +48,8 @@ export const ERROR_CODES = {
   WRITE_OUTCOME_UNKNOWN: 'The store never said whether the write was applied.',
   OVERLOADED: 'A write was not admitted in time; it was not applied.',
   DEADLINE: 'The call did not finish before its deadline.',
+  LIVE_WRITER: 'A process seems to write to the database; a repair beside it could lose what is only in its memory.',
+  PLAN_CHANGED: 'What a repair would do is no longer what was reviewed.',
   VIEW_EXPIRED: 'The view reads objects that were collected meanwhile.',
   FORMAT_TOO_NEW: 'The data has a form that only a newer program knows.',
   SEGMENTS_UNSUPPORTED: 'The database is segmented; it can be read, not written.',
@@ -497,10 +499,11 @@ const CLASS_OF_NAME: Record<string, new (...args: never[]) => DbError> = {
 const EXTRA_FIELDS = ['wal', 'newestGoodId', 'fallback', 'expected', 'found', 'possiblyStale', 'resumeAfter'] as const;
 const MAX_CAUSES = 5;
 
-function plain(value: unknown, redactKeys: boolean): unknown {
+/** Plain data for JSON: bigints become `{ $bigint }`, bytes `{ $bytes }` or, redacted, `{ $redacted: length }`. */
+export function toPlain(value: unknown, redactKeys = false): unknown {
   if (typeof value === 'bigint') return { $bigint: value.toString() };
   if (value instanceof Uint8Array) return redactKeys ? { $redacted: value.length } : { $bytes: toBase64Url(value) };
-  if (Array.isArray(value)) return value.map((x) => plain(x, redactKeys));
+  if (Array.isArray(value)) return value.map((x) => toPlain(x, redactKeys));
   if (isDbError(value)) return errorToJson(value, { redactKeys });
   if (value instanceof Error) return { name: value.name, message: value.message };
   if (typeof value === 'function' || typeof value === 'symbol') return String(value);
@@ -508,19 +511,20 @@ function plain(value: unknown, redactKeys: boolean): unknown {
     return Object.fromEntries(
       Object.entries(value)
         .filter(([, v]) => v !== undefined)
-        .map(([k, v]) => [k, plain(v, redactKeys)]),
+        .map(([k, v]) => [k, toPlain(v, redactKeys)]),
     );
   }
   return value;
 }
 
-function rich(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(rich);
+/** What `toPlain` was given, errors excepted. */
+export function fromPlain(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(fromPlain);
   if (typeof value !== 'object' || value === null) return value;
   const o = value as Record<string, unknown>;
   if (typeof o['$bigint'] === 'string') return BigInt(o['$bigint']);
   if (typeof o['$bytes'] === 'string') return fromBase64Url(o['$bytes']);
-  return Object.fromEntries(Object.entries(o).map(([k, v]) => [k, rich(v)]));
+  return Object.fromEntries(Object.entries(o).map(([k, v]) => [k, fromPlain(v)]));
 }
 
 /** Turns an error into plain data that survives `postMessage` and JSON; the chain of causes is cut at five. */
@@ -533,17 +537,17 @@ export function errorToJson(error: DbError, options: { redactKeys?: boolean } = 
     name: error.name,
     message: error.message,
     retryable: error.retryable,
-    details: plain(error.details, redact) as Record<string, unknown>,
+    details: toPlain(error.details, redact) as Record<string, unknown>,
   };
   if (error.outcome !== undefined) json.outcome = error.outcome;
   if (error.hint !== undefined) json.hint = error.hint;
   if (isCorruption(error)) {
-    json.findings = plain(error.findings, redact) as unknown[];
+    json.findings = toPlain(error.findings, redact) as unknown[];
     json.total = error.total;
     const extra: Record<string, unknown> = {};
     for (const f of EXTRA_FIELDS) {
       const v = (error as unknown as Record<string, unknown>)[f];
-      if (v !== undefined) extra[f] = plain(v, redact);
+      if (v !== undefined) extra[f] = toPlain(v, redact);
     }
     if (Object.keys(extra).length > 0) json.extra = extra;
   }
@@ -570,14 +574,14 @@ export function errorFromJson(json: ErrorJson): DbError {
   define('kind', json.kind);
   define('code', json.code);
   define('retryable', json.retryable);
-  define('details', Object.freeze(rich(json.details) as object));
+  define('details', Object.freeze(fromPlain(json.details) as object));
   if (json.outcome !== undefined) define('outcome', json.outcome);
   if (json.hint !== undefined) define('hint', json.hint);
   if (json.findings !== undefined) {
-    define('findings', rich(json.findings));
+    define('findings', fromPlain(json.findings));
     define('total', json.total);
   }
-  for (const [k, v] of Object.entries(json.extra ?? {})) define(k, rich(v));
+  for (const [k, v] of Object.entries(json.extra ?? {})) define(k, fromPlain(v));
   if (cause !== undefined) {
     define(
       'cause',

@@ -16,6 +16,7 @@ import {
 import type { Manifest } from '../format/manifest-types.ts';
 import type { DatabaseStores } from '../lsm/database-stores.ts';
 import type { ManifestLog } from '../lsm/manifest-log.ts';
+import { TOOL_ACCESS, type ToolAccess } from '../lsm/tool-access.ts';
 import type { TableStore } from '../lsm/tree-view.ts';
 import type { RequestCountsByRole } from '../store/metered-store.ts';
 import type { WriteResult } from './durability-waiters.ts';
@@ -206,6 +207,27 @@ export class Db {
     for (const w of waiting) ignoreRejection(w);
     await wal?.flush();
     await Promise.all(waiting);
+  }
+
+  /** For the tools of this package. */
+  [TOOL_ACCESS](): ToolAccess {
+    this.#assertServing();
+    const { stores, state, manifests } = this.#p;
+    const { clock, random, owner } = state.options;
+    return {
+      stores,
+      clock,
+      random,
+      owner,
+      author: manifests.author,
+      manifest: () => manifests.current,
+      refresh: () => manifests.refresh(),
+      flush: () => this.#flushTables(),
+      commit: async (change, options) => {
+        await manifests.commit(change, options);
+        return manifests.current;
+      },
+    };
   }
 
   /** Requests and bytes since the database was opened, in all and by role of the object. */

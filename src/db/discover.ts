@@ -28,7 +28,6 @@ import {
   MANIFEST_PREFIX,
   manifestPath,
   parseCompactionsPath,
-  parseManifestPath,
   parseWalPath,
   TABLE_PREFIX,
   WAL_PREFIX,
@@ -37,17 +36,15 @@ import {
 import { type DatabaseIdentity, decodeIdentity } from '../format/sidecar.ts';
 import type { DatabaseStores } from '../lsm/database-stores.ts';
 import type { EpochGuard, Stamp } from '../lsm/epoch-guard.ts';
-import { contradictions, doubts, type ManifestEvidence } from '../lsm/manifest-cross-check.ts';
+import { crossCheckManifest } from '../lsm/manifest-evidence.ts';
 import {
   type LoadedManifest,
   listManifestIds,
   loadManifest,
   manifestFindingObject,
   readBoundary,
-  readManifest,
   readTwice,
 } from '../lsm/manifest-store.ts';
-import { readWalObject } from '../lsm/wal-object.ts';
 import { type GetResult, type ObjectStore, PUT_ID_METADATA } from '../store/object-store.ts';
 import type { ResolvedOptions } from './options.ts';
 
@@ -55,8 +52,6 @@ export const STORE_PROFILE_PATH = 'shale/store-profile';
 /** Waits before a damaged object is looked at the second and third time, ms. */
 export const OPEN_REREADS_MS: readonly number[] = [100, 1000];
 const BOUNDARY_RETRIES = 3;
-/** WAL objects looked at, from the replay point back, until one has rows: fences of several openings can lie there. */
-const REPLAYED_LOOKED_AT = 4;
 
 export interface StoredIdentity {
   value: DatabaseIdentity;
@@ -255,66 +250,27 @@ async function crossCheck(
   newest: LoadedManifest,
   options: ResolvedOptions,
 ): Promise<void> {
-  const { id, manifest, sizeBytes } = newest;
-  const [previous, replayed] = await Promise.all([
-    readPrevious(stores.main, place, id),
-    newestReplayed(stores.wal, manifest.replayAfterWalId),
-  ]);
-  const broken = contradictions(id, manifest, { previous: previous?.manifest, replayed });
-  if (broken.length > 0 && (await isOfThisHistory(stores.main, id))) {
+  const { id, sizeBytes } = newest;
+  const { broken, doubts, isDoubtNew } = await crossCheckManifest(stores, newest, place.boundary.value);
+  if (broken.length > 0) {
     const at = { unit: 'object' as const, offset: 0, length: sizeBytes };
     const object = manifestFindingObject(id, { size: sizeBytes });
     throw locate(damage('MANIFEST_INCONSISTENT', at, broken.join('; ')), { object, during: 'open' });
   }
-  const found = doubts(newest, previous);
-  if (found.length === 0) return;
-  // A newer SlateDB may order fields in another way, but then it did so before.
-  const isNew = previous !== undefined && previous.seal === undefined && doubts(previous, undefined).length === 0;
-  options.logger[isNew ? 'warn' : 'info']('a bit of the newest manifest may have changed', {
+  if (doubts.length === 0) return;
+  options.logger[isDoubtNew ? 'warn' : 'info']('a bit of the newest manifest may have changed', {
     path: manifestPath(id),
-    because: found.join('; '),
+    because: doubts.join('; '),
   });
   const finding = makeFinding({
     code: 'MANIFEST_INCONSISTENT',
-    severity: isNew ? 'warning' : 'note',
+    severity: isDoubtNew ? 'warning' : 'note',
     object: manifestFindingObject(id, { size: sizeBytes }),
     at: { unit: 'object', offset: 0, length: sizeBytes },
-    found: found.join('; '),
+    found: doubts.join('; '),
     during: 'open',
   });
   options.onEvent({ type: 'finding', finding });
-}
-
-/** What was collected, or is damaged itself, proves nothing. */
-async function readPrevious(store: ObjectStore, place: Place, id: number): Promise<LoadedManifest | undefined> {
-  if (id - 1 <= place.boundary.value) return undefined;
-  try {
-    return await readManifest(store, id - 1);
-  } catch (error) {
-    if (isCorruption(error) || error instanceof IncompatibleError) return undefined;
-    throw error;
-  }
-}
-
-/** The newest object with rows at or before the replay point. */
-async function newestReplayed(store: ObjectStore, replayPoint: number): Promise<ManifestEvidence['replayed']> {
-  for (let id = replayPoint; id > Math.max(0, replayPoint - REPLAYED_LOOKED_AT); id--) {
-    const got = await store.get(walPath(id));
-    if (got === undefined) return undefined;
-    const { object } = await readWalObject(id, got.bytes);
-    if (object === undefined) return undefined;
-    if (object.rowCount > 0) return { id, maxSeq: object.maxSeq };
-  }
-  return undefined;
-}
-
-/** False if the manifest before was made after this one: a stalled process put it where the real one had been collected. */
-async function isOfThisHistory(store: ObjectStore, id: number): Promise<boolean> {
-  const modifiedMs = new Map<number | undefined, number>();
-  for await (const { path, lastModifiedMs } of store.list(MANIFEST_PREFIX)) {
-    modifiedMs.set(parseManifestPath(path), lastModifiedMs);
-  }
-  return (modifiedMs.get(id - 1) ?? 0) <= (modifiedMs.get(id) ?? 0);
 }
 
 /** Names the newest manifest that is good and what going on from it would mean. */

@@ -6,15 +6,9 @@
  * boundary file exists, between 5 and 6. Everything is verified before 5: an opening that is refused has written nothing and
  * fenced nobody (but for creating a new database, which is written before it is claimed).
  *
- * Three rules guard against an opening that stalls while a collector works; each one's absence loses acknowledged writes or
- * fences a lone writer:
- * - the claim counts only if it was answered within `FENCE_VALIDITY_MS` of the LIST that chose its id, else the manifests are
- *   listed again before the fence is sent; where a boundary file exists it is read before the fence in any case;
- * - if the fence was answered later than that after the first LIST of this opening, the epoch is looked at again before
- *   anything is served;
- * - damage, holes and witnesses are judged only against a manifest listed after they were seen.
+ * `takeOver` has the rules that guard against an opening that stalls while a collector works; one of them holds here, too:
+ * damage, holes and witnesses are judged only against a manifest listed after they were seen.
  */
-import { assertThat } from '../common/assert.ts';
 import {
   type CorruptionError,
   IncompatibleError,
@@ -23,28 +17,23 @@ import {
   UnavailableError,
 } from '../common/errors.ts';
 import { makeUlid } from '../common/ulid.ts';
-import { loadCodec } from '../format/codecs.ts';
 import { type Manifest, NO_TICK } from '../format/manifest-types.ts';
-import { IDENTITY_PATH, manifestPath, walPath } from '../format/object-names.ts';
+import { IDENTITY_PATH, manifestPath } from '../format/object-names.ts';
 import { decodeTracker, encodeTracker } from '../format/sequence-tracker.ts';
 import { encodeIdentity } from '../format/sidecar.ts';
 import { Author } from '../lsm/author.ts';
 import type { DatabaseStores } from '../lsm/database-stores.ts';
-import { EpochGuard, FENCE_VALIDITY_MS, type Stamp } from '../lsm/epoch-guard.ts';
-import { fencedBy } from '../lsm/manifest-log.ts';
+import { EpochGuard, type Stamp } from '../lsm/epoch-guard.ts';
 import {
   type LoadedManifest,
   listManifestIds,
-  loadManifest,
   NO_WITNESS,
-  readBoundary,
   sealManifest,
   type TailWitness,
   tooNew,
 } from '../lsm/manifest-store.ts';
+import { type Fence, takeOver, unanswered } from '../lsm/takeover.ts';
 import type { TableStore } from '../lsm/tree-view.ts';
-import type { WalDigest } from '../lsm/wal-object.ts';
-import { type EncodedWalObject, encodeFence } from '../lsm/wal-writer.ts';
 import { probeStore } from '../store/store-probe.ts';
 import {
   assertUsable,
@@ -68,7 +57,7 @@ export interface OpenedForWriting {
   /** The manifest with our epoch. */
   claimed: LoadedManifest;
   wal: WalRange;
-  fence: { id: number; digest: WalDigest; lastSeq: number };
+  fence: Fence;
   hasBoundary: boolean;
   forms: FilterForms;
 }
@@ -267,29 +256,26 @@ class Opening {
     this.#forms.note(newest);
     await this.#forms.learn(this.#tableStore.view(newest.manifest));
     const claim = this.#forms.correct(this.#claim(newest.manifest, profile));
-    const id = newest.id + 1;
-    const sealed = sealManifest({
-      id,
-      manifest: claim,
-      previous: newest,
+    const taken = await takeOver({
+      stores: this.#stores,
+      guard: this.#guard,
       author,
-      epoch: claim.writerEpoch,
-      witness,
-      claims: true,
+      where: this.#where(),
+      startedAt: this.#firstStamp,
+      listedAt: found.stamp,
+      hasBoundary: boundary.exists,
+      claim: { id: newest.id + 1, manifest: claim, previous: newest, witness },
+      fenceForm: profile.fence,
+      log: this.#wal,
+      readPassed: async (to, claimed) => {
+        await this.#wal.extend(to);
+        return this.#wal.verdict(claimed);
+      },
+      ...(identity === undefined && { beside: () => this.#writeIdentity(databaseId, found.identityDamage) }),
     });
-    const [answer] = await Promise.all([
-      this.#stores.main.put(manifestPath(id), sealed.bytes, { condition: 'if-absent', putId: sealed.putId }),
-      identity === undefined ? this.#writeIdentity(databaseId, found.identityDamage) : undefined,
-    ]);
-    if (answer.outcome === 'refused') return undefined;
-    if (answer.outcome === 'unknown') throw unanswered(this.#where(), `manifest ${id}`, answer.cause);
-    if (!(await this.#claimCounts(id, found))) return undefined;
-    const claimed = loadManifest(id, sealed.bytes);
-    // Also without a log: the writer before us may have one, and must not acknowledge another write.
-    const fence = await this.#fence(claimed, author, profile);
-    await this.#assertStillOwner(claimed);
-    const { exists: hasBoundary } = boundary;
-    return { author, profile, claimed, hasBoundary, guard: this.#guard, wal: this.#wal, fence, forms: this.#forms };
+    if (taken === undefined) return undefined;
+    const hasBoundary = boundary.exists;
+    return { author, profile, ...taken, hasBoundary, guard: this.#guard, wal: this.#wal, forms: this.#forms };
   }
 
   #drawId(): Uint8Array {
@@ -334,85 +320,6 @@ class Opening {
       walStoreUri: isFirst ? (this.#stores.hasWalStore ? (m.walStoreUri ?? '') : undefined) : undefined,
       segments: isFirst ? undefined : (m.segments ?? []),
     };
-  }
-
-  /** Whether the claim is the newest manifest, as far as its age requires to look. */
-  async #claimCounts(id: number, found: Discovery): Promise<boolean> {
-    if (found.boundary.exists) {
-      const { value } = await readBoundary(this.#stores.main);
-      if (id <= value) return false;
-    }
-    if (this.#guard.ageMs(found.stamp) <= FENCE_VALIDITY_MS) return true;
-    const ids = await listManifestIds(this.#stores.main, id);
-    return ids[ids.length - 1] === id;
-  }
-
-  /** Puts the fence behind the end of the log; verifies what an older writer put there meanwhile. */
-  async #fence(claimed: LoadedManifest, author: Author, profile: WriteProfile): Promise<OpenedForWriting['fence']> {
-    const { main, wal } = this.#stores;
-    const codec = await loadCodec('none');
-    const { lastL0Seq } = claimed.manifest;
-    for (let id = this.#wal.end + 1; ; id++) {
-      const isFirstTry = id === this.#wal.end + 1;
-      const lastSeq = Math.max(lastL0Seq, this.#wal.greatestSeq);
-      const facts = {
-        id,
-        epoch: claimed.manifest.writerEpoch,
-        newestManifestId: claimed.id,
-        // Objects that an older writer adds at this moment have not been read: the chain starts anew.
-        predecessor: isFirstTry ? this.#wal.digestOf(this.#wal.end) : undefined,
-        lastSeq,
-      };
-      const encoded: EncodedWalObject = encodeFence(facts, profile.fence, codec, author);
-      const condition = 'if-absent';
-      const answer = await wal.put(walPath(id), encoded.bytes, {
-        condition,
-        putId: encoded.putId,
-        proveRefusal: true,
-      });
-      if (answer.outcome === 'unknown') throw unanswered(this.#where(), `the fence at WAL id ${id}`, answer.cause);
-      if (answer.outcome === 'refused') {
-        await this.#assertOwner(claimed, await listManifestIds(main, claimed.id));
-        continue;
-      }
-      if (!isFirstTry) await this.#verifyPassed(id - 1, claimed);
-      return { id, digest: encoded.digest, lastSeq: Math.max(lastL0Seq, this.#wal.greatestSeq) };
-    }
-  }
-
-  async #verifyPassed(to: number, claimed: LoadedManifest): Promise<void> {
-    await this.#wal.extend(to);
-    const verdict = this.#wal.verdict(claimed);
-    if (verdict === undefined) return;
-    // What is missing may have been collected after another takeover: judged only by manifests listed after it was seen.
-    await this.#assertOwner(claimed, await listManifestIds(this.#stores.main, claimed.id));
-    throw verdict;
-  }
-
-  /** An opening that took long looks at the epoch once more before it serves anything. */
-  async #assertStillOwner(claimed: LoadedManifest): Promise<void> {
-    if (this.#guard.ageMs(this.#firstStamp) <= FENCE_VALIDITY_MS) return;
-    const stamp = this.#guard.stamp();
-    await this.#assertOwner(claimed, await listManifestIds(this.#stores.main, claimed.id));
-    this.#guard.confirm(stamp);
-  }
-
-  async #assertOwner(claimed: LoadedManifest, ids: readonly number[]): Promise<void> {
-    const newest = ids[ids.length - 1];
-    if (newest === undefined) {
-      // Whoever takes over leaves a newer manifest, and no collector deletes the newest: this list is wrong.
-      throw new UnavailableError(
-        'STORE_DOWN',
-        `${this.#where()}: the list of the manifests shows neither our claim, manifest ${claimed.id}, nor a newer one.`,
-      );
-    }
-    assertThat(newest >= claimed.id, 'a list from our claim on begins with it');
-    if (newest === claimed.id) return;
-    const got = await this.#stores.main.get(manifestPath(newest));
-    if (got === undefined) return this.#assertOwner(claimed, await listManifestIds(this.#stores.main, claimed.id));
-    const loaded = loadManifest(newest, got.bytes);
-    if (loaded.manifest.writerEpoch > claimed.manifest.writerEpoch)
-      throw fencedBy(loaded, claimed.manifest.writerEpoch);
   }
 }
 
@@ -460,12 +367,4 @@ function emptyManifest(headerVersion: 1 | 2, hasWalStore: boolean): Manifest {
     unviewedTables: [],
     hasUnknownFields: false,
   };
-}
-
-function unanswered(where: string, what: string, cause: unknown): UnavailableError {
-  return new UnavailableError(
-    'WRITE_OUTCOME_UNKNOWN',
-    `${where}: no answer says whether ${what} was written. Opening again settles it.`,
-    { outcome: 'unknown', cause },
-  );
 }

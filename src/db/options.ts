@@ -58,6 +58,10 @@ export interface OpenOptions {
   manifestPollIntervalMs?: number;
   /** Which SlateDB versions must be able to open what is written. Default auto. */
   compatibility?: Compatibility;
+  /** Undo damage of the log that its seals prove to be undoable, in memory, and go on; each is an event. Default false: any damage refuses the open. */
+  healOnOpen?: boolean;
+  /** Refuse to open a database whose greatest sequence number is lower (`RollbackError`): one that the caller has seen. Default: any is taken. */
+  expectAtLeast?: bigint;
   /** How long `close` may take, ms; default 10,000. */
   closeTimeoutMs?: number;
   /** Close on SIGTERM and SIGINT. Default false. */
@@ -88,11 +92,11 @@ export interface ReaderOptions
   allowPrefix?: boolean;
 }
 
-type Components = 'mergeOperator' | 'cache' | 'defaultTtlMs' | 'owner';
+type Components = 'mergeOperator' | 'cache' | 'defaultTtlMs' | 'owner' | 'expectAtLeast';
 
 /** All options with a value each. */
 export type ResolvedOptions = Required<Omit<OpenOptions, Components>> &
-  Pick<OpenOptions, 'mergeOperator' | 'defaultTtlMs'> & {
+  Pick<OpenOptions, 'mergeOperator' | 'defaultTtlMs' | 'expectAtLeast'> & {
     cache: BlockCache;
     ownsCache: boolean;
     owner: string;
@@ -145,6 +149,8 @@ const CHECKS: Record<string, Check> = {
   hideExpired: bool,
   manifestPollIntervalMs: whole(10, 60_000),
   compatibility: oneOf(['auto', 'slatedb-0.12', 'slatedb-0.17']),
+  healOnOpen: bool,
+  expectAtLeast: (v) => (typeof v === 'bigint' && v >= 0n ? undefined : 'must be a bigint of at least 0n'),
   closeTimeoutMs: whole(1, MAX_MS),
   handleSignals: bool,
   mergeOperator: methods('merge'),
@@ -246,6 +252,8 @@ function complete(
     hideExpired: o.hideExpired ?? true,
     manifestPollIntervalMs: o.manifestPollIntervalMs ?? 1000,
     compatibility: o.compatibility ?? 'auto',
+    healOnOpen: o.healOnOpen ?? false,
+    expectAtLeast: o.expectAtLeast,
     closeTimeoutMs: o.closeTimeoutMs ?? 10_000,
     handleSignals: o.handleSignals ?? false,
     mergeOperator: o.mergeOperator,

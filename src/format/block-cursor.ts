@@ -15,7 +15,7 @@ const NO_BLOCK = new Block(NO_BYTES, 2, 0, 0, 0);
 const COPY_BYTES = 48;
 
 /** An i64 BE rounded to the nearest double; sequence numbers are below 2^53, so they are exact. */
-function readInt64(b: Uint8Array, p: number): number {
+export function readInt64(b: Uint8Array, p: number): number {
   const high = (b[p] << 24) | (b[p + 1] << 16) | (b[p + 2] << 8) | b[p + 3];
   const low = ((b[p + 4] << 24) | (b[p + 5] << 16) | (b[p + 6] << 8) | b[p + 7]) >>> 0;
   return high * 4294967296 + low;

@@ -15,6 +15,8 @@ import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, FLAGS_KNOWN } fro
 import type { FormatVersion } from './table-info.ts';
 
 export const MAX_KEY_BYTES = 65_535;
+/** Most bytes one block may unpack to: the largest value and some room for its row. */
+export const MAX_BLOCK_BYTES = 256 * 1024 * 1024 + 128 * 1024;
 
 /** The high half of 2^53 - 1. */
 const MAX_SEQ_HIGH = 0x1fffff;

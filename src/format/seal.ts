@@ -13,7 +13,7 @@
  * proofs away: `BAD_SEAL` says nothing about the data, `BAD_CHECKSUM` says that a manifest's content is in doubt.
  */
 import { createHash } from 'node:crypto';
-import { type CorruptionError, crcText, damage } from '../common/errors.ts';
+import { type CorruptionError, crcText, damage, isCorruption } from '../common/errors.ts';
 import { crc32, xxHash32 } from './checksum.ts';
 import { SealReader, SealWriter } from './seal-bytes.ts';
 import {
@@ -39,7 +39,10 @@ import {
 
 const TAIL_BYTES = 20;
 const VERSION = 1;
-const MAGIC = Uint8Array.of(0x89, 0x53, 0x48, 0x4c, 0x53, 0x45, 0x41, 0x4c);
+/** The last bytes of every seal. */
+export const SEAL_MAGIC = Uint8Array.of(0x89, 0x53, 0x48, 0x4c, 0x53, 0x45, 0x41, 0x4c);
+/** How far before the end of a seal its checksum stands. */
+export const SEAL_CRC_FROM_END = SEAL_MAGIC.length + 4;
 const MIN_BODY_BYTES = 2;
 
 export type TableSealKind = 'wal' | 'fence' | 'table';
@@ -113,13 +116,13 @@ function encodeRecords(r: SealRecords, kind: SealKind): Uint8Array {
   w.u16(VERSION);
   w.u16(KINDS.indexOf(kind));
   w.u32(0);
-  w.bytes(MAGIC);
+  w.bytes(SEAL_MAGIC);
   return w.finish();
 }
 
-/** Fills in the CRC of `bytes` from `start` to the CRC field, which ends 8 bytes before the end. */
+/** Fills in the CRC of `bytes` from `start` to the CRC field, which stands in front of the magic bytes. */
 function writeCrc(bytes: Uint8Array, start: number): void {
-  const at = bytes.length - 12;
+  const at = bytes.length - SEAL_CRC_FROM_END;
   new DataView(bytes.buffer, bytes.byteOffset, bytes.length).setUint32(at, crc32(bytes, start, at));
 }
 
@@ -232,8 +235,8 @@ function readRecord(payload: SealReader, tag: number, records: Partial<SealRecor
 }
 
 function endsWithMagic(bytes: Uint8Array, end: number): boolean {
-  if (end < MAGIC.length) return false;
-  for (let i = 0; i < MAGIC.length; i++) if (bytes[end - MAGIC.length + i] !== MAGIC[i]) return false;
+  if (end < SEAL_MAGIC.length) return false;
+  for (let i = 0; i < SEAL_MAGIC.length; i++) if (bytes[end - SEAL_MAGIC.length + i] !== SEAL_MAGIC[i]) return false;
   return true;
 }
 
@@ -247,6 +250,19 @@ export function findManifestSeal(bytes: Uint8Array): SealRange | undefined {
   const length = new DataView(bytes.buffer, bytes.byteOffset, end).getUint32(end - TAIL_BYTES);
   if (length < TAIL_BYTES || length > end - MIN_BODY_BYTES) return undefined;
   return { start: end - length, end };
+}
+
+/** Length of the body and its hash as the seal of a manifest states them; `undefined` if it cannot be read. Nothing is verified. */
+export function statedManifestBody(bytes: Uint8Array): { bytes: number; hash: number } | undefined {
+  const range = findManifestSeal(bytes);
+  if (range === undefined) return undefined;
+  try {
+    const { manifest } = readRecords(bytes, range.start, range.end - TAIL_BYTES, 'manifest', VERSION);
+    return manifest === undefined ? undefined : { bytes: range.start, hash: manifest.bodyHash };
+  } catch (error) {
+    if (!isCorruption(error)) throw error;
+    return undefined;
+  }
 }
 
 /**

@@ -1,4 +1,5 @@
 /** What the info block of a table says, and what a manifest repeats of it. Offsets and lengths in bytes of the object. */
+import { equalBytes } from '../common/bytes.ts';
 
 export type Codec = 'none' | 'snappy' | 'zlib' | 'lz4' | 'zstd';
 export const CODECS: readonly Codec[] = ['none', 'snappy', 'zlib', 'lz4', 'zstd'];
@@ -19,4 +20,23 @@ export interface TableInfo {
   statsOffset: number;
   statsLength: number;
   filterForm: FilterForm;
+}
+
+/** Equal but for the filter form, which a manifest of an older version can have wrong. */
+export function isSameTable(a: TableInfo, b: TableInfo): boolean {
+  return (
+    a.indexOffset === b.indexOffset &&
+    a.indexLength === b.indexLength &&
+    a.filterOffset === b.filterOffset &&
+    a.filterLength === b.filterLength &&
+    a.statsOffset === b.statsOffset &&
+    a.statsLength === b.statsLength &&
+    a.codec === b.codec &&
+    isSameKey(a.firstEntry, b.firstEntry) &&
+    isSameKey(a.lastEntry, b.lastEntry)
+  );
+}
+
+function isSameKey(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
+  return a === undefined || b === undefined ? a === b : equalBytes(a, b);
 }

@@ -23,6 +23,7 @@ import {
   readBoundary,
   readManifest,
   type SealedManifest,
+  type SealManifestInput,
   sealManifest,
   type TailWitness,
 } from './manifest-store.ts';
@@ -43,7 +44,7 @@ export interface ManifestLogOptions {
 /** The next manifest made from the newest; undefined: it already says what is wanted. */
 export type ManifestChange = (manifest: Manifest) => Manifest | undefined;
 
-export interface CommitOptions {
+export interface CommitOptions extends Pick<SealManifestInput, 'ledgerVersion' | 'repair'> {
   cleanClose?: boolean;
 }
 
@@ -67,6 +68,10 @@ export class ManifestLog {
 
   get current(): LoadedManifest {
     return this.#current;
+  }
+
+  get author(): Author {
+    return this.#options.author;
   }
 
   get epoch(): number {
@@ -113,7 +118,7 @@ export class ManifestLog {
         author,
         epoch,
         witness: this.#options.witness(),
-        ...(options.cleanClose === true && { cleanClose: true }),
+        ...options,
       });
       const answer = await store.put(manifestPath(id), sealed.bytes, { condition: 'if-absent', putId: sealed.putId });
       if (answer.outcome === 'refused') {

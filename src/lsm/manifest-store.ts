@@ -34,7 +34,7 @@ import {
   objectDigest,
   type Seal,
 } from '../format/seal.ts';
-import { numberObjectId } from '../format/seal-records.ts';
+import { numberObjectId, type RepairRecord } from '../format/seal-records.ts';
 import type { GetResult, ObjectStore } from '../store/object-store.ts';
 import type { Author } from './author.ts';
 import { brokenRules } from './manifest-rules.ts';
@@ -167,6 +167,10 @@ export interface SealManifestInput {
   cleanClose?: boolean;
   /** Written into manifests that claim an epoch. */
   claims?: boolean;
+  /** Version of the ledger of losses that goes with this manifest; the predecessor's if absent. */
+  ledgerVersion?: number;
+  /** The repair that this manifest makes count. */
+  repair?: RepairRecord;
 }
 
 /** Encodes and seals a manifest, and reads it back before anyone else can. */
@@ -184,11 +188,13 @@ export function sealManifest(input: SealManifestInput): SealedManifest {
       previousManifestId: previous?.id ?? 0,
       previousDigest: previous?.digest ?? new Uint8Array(16),
       walTail: input.witness,
-      ledgerVersion: previous?.seal?.manifest?.ledgerVersion ?? 0,
+      ledgerVersion: input.ledgerVersion ?? previous?.seal?.manifest?.ledgerVersion ?? 0,
       isCleanClose: input.cleanClose ?? false,
-      isRepair: false,
+      isRepair: input.repair !== undefined,
     },
-    ...(input.claims === true && { owner: { hostPid: author.owner } }),
+    ...(input.repair !== undefined && { repair: input.repair }),
+    // Whoever is fenced by a repair sees its last manifest first.
+    ...((input.claims === true || input.repair !== undefined) && { owner: { hostPid: author.owner } }),
   });
   loadManifest(id, bytes);
   return { bytes, putId };

@@ -23,6 +23,9 @@ export interface TableFormat {
   filter: { form: FilterForm; bitsPerKey: number; minKeys: number };
 }
 
+/** As `retainAbove`: every version is kept as it is, also what has expired. */
+export const RETAIN_ALL = -1;
+
 /** The table, or undefined if no version is kept. Works in slices. */
 export async function buildTable(
   table: Memtable,
@@ -82,6 +85,10 @@ class Retention {
     // The same version replayed twice: the later one counts, it came first here.
     if (isSameKey && table.seqOf(previous) === seq) return;
     const flags = table.flagsOf(id);
+    if (this.#bound === RETAIN_ALL) {
+      table.addTo(this.#builder, id);
+      return;
+    }
     if (seq <= this.#bound && (flags & FLAG_MERGE) === 0) this.#closed = true;
     const hasExpired = (flags & FLAG_EXPIRE) !== 0 && table.expireTsOf(id) <= this.#nowMs;
     if (!hasExpired) table.addTo(this.#builder, id);

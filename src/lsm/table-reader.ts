@@ -9,7 +9,7 @@
  * or seal never makes rows unreadable (it is reported through `onFinding`); `blocks[i]` and slot `i + 1` of the cache
  * describe the same block, slot 0 is the metadata.
  */
-import { copyBytes, EMPTY_BYTES, equalBytes } from '../common/bytes.ts';
+import { copyBytes, EMPTY_BYTES } from '../common/bytes.ts';
 import {
   CorruptionError,
   damage,
@@ -21,7 +21,7 @@ import {
   makeFinding,
 } from '../common/errors.ts';
 import { ulidFromBytes } from '../common/ulid.ts';
-import { type Block, decodeBlock } from '../format/block.ts';
+import { type Block, decodeBlock, MAX_BLOCK_BYTES } from '../format/block.ts';
 import { type BlockCodec, loadCodec } from '../format/codecs.ts';
 import { type BloomFilter, decodeFilter } from '../format/filter.ts';
 import { decodeUnit, unframeUnit } from '../format/framing.ts';
@@ -30,7 +30,7 @@ import { decodeInfo } from '../format/info-block.ts';
 import type { TableRef } from '../format/manifest-types.ts';
 import { decodeSeal, type Seal } from '../format/seal.ts';
 import { decodeStats, type TableStats } from '../format/stats-block.ts';
-import type { TableInfo } from '../format/table-info.ts';
+import { isSameTable, type TableInfo } from '../format/table-info.ts';
 import {
   blockEnd,
   checkIndexLayout,
@@ -44,8 +44,8 @@ import type { ObjectStore } from '../store/object-store.ts';
 import type { BlockCache, CacheOwner } from './block-cache.ts';
 import { readVerified } from './verified-read.ts';
 
-/** Most bytes one block may unpack to: the largest value and some room for its row. */
-export const MAX_BLOCK_BYTES = 256 * 1024 * 1024 + 128 * 1024;
+export { MAX_BLOCK_BYTES };
+
 /** More than any table's tail: the range is cut at the end of the object. */
 const OPEN_END = 2 ** 40;
 /** A damaged block or tail is read once more before it is called damaged. */
@@ -195,7 +195,7 @@ export class TableReader implements CacheOwner {
       return { info, infoOffset: footer.infoOffset };
     });
     if (own === undefined) return { info: named, seal: undefined };
-    if (!sameInfo(own.info, named)) {
+    if (!isSameTable(own.info, named)) {
       throw damage(
         'IDENTITY_MISMATCH',
         { unit: 'info', offset: own.infoOffset, length: 0 },
@@ -420,22 +420,3 @@ function unframeInfo(stored: Uint8Array): Uint8Array {
 }
 
 const NO_CODEC: BlockCodec = { name: 'none', compress: (b) => b, decompress: (b) => b };
-
-function sameBytes(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
-  return a === undefined || b === undefined ? a === b : equalBytes(a, b);
-}
-
-/** Equal but for the filter form, which a manifest of an older version can have wrong. */
-function sameInfo(a: TableInfo, b: TableInfo): boolean {
-  return (
-    a.indexOffset === b.indexOffset &&
-    a.indexLength === b.indexLength &&
-    a.filterOffset === b.filterOffset &&
-    a.filterLength === b.filterLength &&
-    a.statsOffset === b.statsOffset &&
-    a.statsLength === b.statsLength &&
-    a.codec === b.codec &&
-    sameBytes(a.firstEntry, b.firstEntry) &&
-    sameBytes(a.lastEntry, b.lastEntry)
-  );
-}

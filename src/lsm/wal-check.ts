@@ -6,6 +6,8 @@ import { equalBytes, toHex } from '../common/bytes.ts';
 import { type Finding, makeFinding } from '../common/errors.ts';
 import { BlockCursor } from '../format/block-cursor.ts';
 import type { Manifest } from '../format/manifest-types.ts';
+import type { Seal } from '../format/seal.ts';
+import type { LoadedManifest } from './manifest-store.ts';
 import { missingWalFinding, type WalObject, type WalReadResult, walFindingObject } from './wal-object.ts';
 
 const WHOLE = { unit: 'object' as const, offset: 0, length: 0 };
@@ -13,7 +15,7 @@ const WHOLE = { unit: 'object' as const, offset: 0, length: 0 };
 export interface LogContext {
   /** Rows at or below it are in tables already. */
   lastL0Seq: number;
-  /** Epoch of the manifest in use. */
+  /** Highest epoch that a writer has claimed. */
   writerEpoch: number;
   /** Digest and id of the newest object the manifest vouches for, if it does. */
   witness: { id: number; lastSeq: number; digest: Uint8Array } | undefined;
@@ -123,22 +125,35 @@ function checkWitness(object: WalObject, { witness }: LogContext): Finding[] {
 
 /**
  * A zero-byte object is a fence of SlateDB 0.14 and later, or what is left of an object. A sealed successor's chain settles
- * it (checkChain); as the newest object after a sealed one it is a fence only if some writer claimed a newer epoch.
+ * it (checkChain), unless a repair put it there before it had repaired anything. Else each such fence needs an epoch of its
+ * own between those of its neighbours: where there are too few, at least one of the empty objects held rows. Between objects
+ * without seals nothing tells.
  */
 function checkEmpty(results: readonly (WalReadResult | undefined)[], context: LogContext): Finding[] {
   const findings: Finding[] = [];
-  for (let i = 0; i < results.length; i++) {
-    const object = results[i]?.object;
-    if (object?.kind !== 'empty') continue;
-    const before = results[i - 1]?.object;
-    const after = results[i + 1];
-    const afterRecord = after?.object?.seal?.wal;
-    if (afterRecord !== undefined && afterRecord.predecessorKind !== 'unknown') continue;
-    const epochBefore = before?.seal?.identity.epoch;
-    if (epochBefore !== undefined && i === results.length - 1) {
-      if (context.writerEpoch > epochBefore) continue;
-      findings.push(emptied(object, 'error'));
-    } else if (before?.seal === undefined) findings.push(emptied(object, 'note'));
+  for (let i = 0; i < results.length; ) {
+    if (results[i]?.object?.kind !== 'empty') {
+      i++;
+      continue;
+    }
+    const start = i;
+    while (results[i]?.object?.kind === 'empty') i++;
+    const run = results.slice(start, i).flatMap((r) => r?.object ?? []);
+    const before = results[start - 1]?.object?.seal;
+    const after = results[i]?.object?.seal;
+    const isLast = i === results.length;
+    const isVouchedFor =
+      after?.wal !== undefined && after.wal.predecessorKind !== 'unknown' && after.identity.role !== 'tool';
+    if (isVouchedFor && run.length === 1) continue;
+    if (before === undefined) {
+      if (!isVouchedFor) findings.push(...run.map((o) => emptied(o, 'note')));
+      continue;
+    }
+    const lastEpoch = isLast ? context.writerEpoch : after?.identity.epoch;
+    if (lastEpoch === undefined) continue;
+    // A fence behind them needs an epoch, too; a writer's rows have that of its fence.
+    const epochs = lastEpoch - before.identity.epoch - (!isLast && after?.kind === 'fence' ? 1 : 0);
+    if (run.length > epochs) findings.push(...run.map((o) => emptied(o, 'error')));
   }
   return findings;
 }
@@ -177,4 +192,14 @@ export function youngerThanTables(
     }
   }
   return undefined;
+}
+
+/** The epoch that writers have claimed: that of a repair which was cut off has no fence, or one that says whose it is. */
+export function writersEpoch({ manifest, seal }: LoadedManifest): number {
+  return manifest.writerEpoch - (isToolClaim(seal) ? 1 : 0);
+}
+
+/** Whether a manifest only claims a database for a repair that did not end. */
+export function isToolClaim(seal: Seal | undefined): boolean {
+  return seal?.identity.role === 'tool' && seal.owner !== undefined && seal.repair === undefined;
 }

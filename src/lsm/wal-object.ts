@@ -66,18 +66,23 @@ export interface WalReadResult {
   findings: Finding[];
   /** Set if nothing is damaged but this program cannot read it. */
   incompatible: IncompatibleError | undefined;
-  /** What could be read in spite of damage, for the summary. */
+  /** Rows that can be had in spite of damage, for the summary. */
   readableRows: number;
   seal: Seal | undefined;
   seqs: { min: number; max: number } | undefined;
+  /** The sections behind the blocks, as far as they were found good. */
+  tail: WalTail | undefined;
+  index: TableIndex | undefined;
 }
 
 export function walFindingObject(id: number, more: Partial<FindingObject> = {}): FindingObject {
   return { role: 'wal', path: walPath(id), id: idText(id), sealed: false, ...more };
 }
 
-interface Parsed {
+/** What the end of an object says. */
+export interface WalTail {
   info: TableInfo;
+  infoOffset: number;
   formatVersion: FormatVersion;
   seal: Seal | undefined;
   sealBytes: Uint8Array | undefined;
@@ -93,6 +98,8 @@ export async function readWalObject(id: number, bytes: Uint8Array): Promise<WalR
     readableRows: 0,
     seal: undefined,
     seqs: undefined,
+    tail: undefined,
+    index: undefined,
   };
   if (bytes.length === 0) {
     result.object = {
@@ -103,9 +110,10 @@ export async function readWalObject(id: number, bytes: Uint8Array): Promise<WalR
     return result;
   }
   try {
-    const parsed = parseTail(id, bytes, result);
-    const codec = await loadCodec(parsed.info.codec);
-    readBlocks(bytes, parsed, codec, result);
+    const tail = parseTail(id, bytes, result);
+    result.tail = tail;
+    const codec = await loadCodec(tail.info.codec);
+    readBlocks(bytes, tail, codec, result);
   } catch (error) {
     if (error instanceof IncompatibleError) result.incompatible = error;
     else if (isCorruption(error)) addFindings(result, error, bytes.length);
@@ -125,7 +133,7 @@ function addFindings(result: WalReadResult, error: CorruptionError, size: number
   result.findings.push(...locateFindings(error, { object, during: 'open', offset }));
 }
 
-function parseTail(id: number, bytes: Uint8Array, result: WalReadResult): Parsed {
+function parseTail(id: number, bytes: Uint8Array, result: WalReadResult): WalTail {
   if (bytes.length <= FOOTER_BYTES) {
     throw damage(
       'TRUNCATED',
@@ -166,7 +174,7 @@ function parseSections(
   footer: ReadFooter,
   infoBytes: Uint8Array,
   result: WalReadResult,
-): Parsed {
+): WalTail {
   const info = decodeAt(footer.infoOffset, () => decodeInfo(infoBytes));
   checkLayout(info, footer.infoOffset, bytes.length);
   const range = sealRange(info, footer.infoOffset);
@@ -187,7 +195,7 @@ function parseSections(
   if (seal !== undefined) checkVersion(bytes, seal);
   if (footer.tooNew !== undefined) throw footer.tooNew;
   const sealBytes = seal === undefined ? undefined : bytes.subarray(range.start, range.end);
-  return { info, formatVersion: footer.formatVersion, seal, sealBytes };
+  return { info, infoOffset: footer.infoOffset, formatVersion: footer.formatVersion, seal, sealBytes };
 }
 
 /** The seal proves what the version in the footer was: another one is damage, not a newer form. */
@@ -214,8 +222,8 @@ function checkIdentity(id: number, seal: Seal, range: { start: number; end: numb
 }
 
 /** Reads every block; a bad one is a finding and the others go on. */
-function readBlocks(bytes: Uint8Array, parsed: Parsed, codec: BlockCodec, result: WalReadResult): void {
-  const { info, seal } = parsed;
+function readBlocks(bytes: Uint8Array, tail: WalTail, codec: BlockCodec, result: WalReadResult): void {
+  const { info, seal } = tail;
   const index: TableIndex = decodeAt(info.indexOffset, () =>
     decodeUnit(
       bytes.subarray(info.indexOffset, info.indexOffset + info.indexLength),
@@ -226,6 +234,7 @@ function readBlocks(bytes: Uint8Array, parsed: Parsed, codec: BlockCodec, result
     ),
   );
   checkIndexLayout(info, index);
+  result.index = index;
   checkUnreadSections(bytes, info, codec);
   const blocks: Block[] = [];
   const order = new SeqOrder();
@@ -234,7 +243,7 @@ function readBlocks(bytes: Uint8Array, parsed: Parsed, codec: BlockCodec, result
     const offset = index.offset(i);
     try {
       const stored = bytes.subarray(offset, blockEnd(info, index, i));
-      const block = decodeUnit(stored, codec, 'block', MAX_BLOCK_BYTES, (b) => decodeBlock(b, parsed.formatVersion));
+      const block = decodeUnit(stored, codec, 'block', MAX_BLOCK_BYTES, (b) => decodeBlock(b, tail.formatVersion));
       order.add(block);
       rows += block.rowCount;
       blocks.push(block);
@@ -248,20 +257,49 @@ function readBlocks(bytes: Uint8Array, parsed: Parsed, codec: BlockCodec, result
   if (rows > 0) result.seqs = { min: order.min, max: order.max };
   if (result.findings.some((f) => f.severity === 'error')) return;
   compareWithSeal(seal, rows, order);
-  result.object = {
-    id: result.id,
-    kind: rows > 0 ? 'rows' : 'fence',
+  result.object = soundObject(result.id, bytes, { seal, sealBytes: tail.sealBytes, blocks, order });
+}
+
+interface SoundParts extends Pick<WalTail, 'seal' | 'sealBytes'> {
+  blocks: readonly Block[];
+  order: SeqOrder;
+}
+
+function soundObject(id: number, bytes: Uint8Array, { seal, sealBytes, blocks, order }: SoundParts): WalObject {
+  const rowCount = blocks.reduce((n, b) => n + b.rowCount, 0);
+  return {
+    id,
+    kind: rowCount > 0 ? 'rows' : 'fence',
     sizeBytes: bytes.length,
     seal,
     blocks,
-    rowCount: rows,
+    rowCount,
     minSeq: order.min,
     maxSeq: order.max,
     digest: () =>
-      parsed.sealBytes === undefined
+      sealBytes === undefined
         ? { kind: 'object', bytes: objectDigest(bytes) }
-        : { kind: 'seal', bytes: sealDigest(parsed.sealBytes) },
+        : { kind: 'seal', bytes: sealDigest(sealBytes) },
   };
+}
+
+/**
+ * The object whose blocks were mended, if they are all that its seal promises. What is damaged besides, sections that only
+ * say where things lie, needs no mending for that.
+ * @throws CorruptionError COUNT_MISMATCH or SEQ_RANGE
+ */
+export function mendedObject(
+  id: number,
+  bytes: Uint8Array,
+  seal: Seal,
+  sealBytes: Uint8Array,
+  blocks: readonly Block[],
+): WalObject {
+  const order = new SeqOrder();
+  for (const block of blocks) order.add(block);
+  const object = soundObject(id, bytes, { seal, sealBytes, blocks, order });
+  compareWithSeal(seal, object.rowCount, order);
+  return object;
 }
 
 /** Filter and stats, which fences have although nobody reads them: their checksums must hold like all others. */

@@ -8,6 +8,9 @@ import type { Finding } from '../common/errors.ts';
 import type { Manifest } from '../format/manifest-types.ts';
 import type { Seal } from '../format/seal.ts';
 import type { TableInfo } from '../format/table-info.ts';
+import type { KeyRange, LedgerEntry, SeqRange } from '../lsm/damage-ledger.ts';
+
+export type { KeyRange, LedgerEntry, SeqRange };
 
 /**
  * How far a row may be trusted. `good`: its block's checksum holds. `verified`: its row check holds although the block's
@@ -17,16 +20,6 @@ export type Trust = 'good' | 'verified' | 'probable' | 'suspect';
 
 /** What a repair may put back: rows proven by a check, besides those of likely mending, besides those that merely parse. */
 export type Acceptance = 'verified' | 'probable' | 'suspect';
-
-export interface KeyRange {
-  gte: Uint8Array;
-  lte: Uint8Array;
-}
-
-export interface SeqRange {
-  min: bigint;
-  max: bigint;
-}
 
 /** Clean: nothing found but notes. Degraded: warnings only. Corrupt: damage that can take rows away. */
 export type Verdict = 'clean' | 'degraded' | 'corrupt';
@@ -104,7 +97,8 @@ export interface WalObjectReport {
   seqs?: SeqRange;
   chain: 'ok' | 'broken' | 'unknown';
   batches: { total?: number; intact: number; partial: number; undecided: number; lost: number };
-  rows: { total?: number; verified: number; suspect: number; lost: number };
+  /** `total` where the seal or the object itself tells; else `lost` is a lower bound. */
+  rows: { total?: number; verified: number; probable: number; suspect: number; lost: number };
   findings: Finding[];
   /** Whether an opening would have to replay it. */
   neededForRecovery: boolean;
@@ -143,6 +137,8 @@ export interface BlockReport {
   crc: 'ok' | 'bad';
   checks?: { good: number; bad: number };
   diagnosis?: string;
+  /** Stored bytes of a damaged block, with `hexOfBad`. */
+  hex?: string;
 }
 
 export interface SstRow {
@@ -184,24 +180,6 @@ export interface ManifestReport {
   /** What changed against the manifest before, in words. */
   changes: string[];
   findings: Finding[];
-}
-
-/** A loss that is known and not yet acknowledged or made good. */
-export interface LedgerEntry {
-  /** That of the finding. */
-  id: string;
-  repairId: string;
-  /** Path of the object that was lost or damaged. */
-  object: string;
-  level: 'wal' | 'l0' | 'run';
-  /** When it was recorded, ISO 8601. */
-  at: string;
-  keys: KeyRange[];
-  seqs: SeqRange[];
-  rows?: number;
-  exact: boolean;
-  state: 'open' | 'acknowledged' | 'restored';
-  note?: string;
 }
 
 export interface QuarantineEntry {

@@ -126,10 +126,21 @@ describe('a log written here', () => {
     for (const error of errors.slice(1, 11)) expect(error.code).toBe('TRUNCATED');
   });
 
-  it('tells how many rows are left and which sequence numbers are lost', async () => {
+  it('tells how many rows are left, what is lost, and what to run', async () => {
     const flipInData: FaultRule[] = [{ action: 'flip', op: 'get', path: walPath(3), bit: 8 }];
-    const [{ wal, findings }] = await expectAllFound(world, [flipInData]);
-    expect(wal).toMatchObject({ recoverableRows: 2, lostSeqs: [{ min: 2n, max: 2n }] });
+    const cutOff: FaultRule[] = [{ action: 'cut', op: 'get', path: walPath(3), at: 20 }];
+    const [{ wal, findings }, cut] = await expectAllFound(world, [flipInData, cutOff]);
+    expect(wal).toMatchObject({ recoverableRows: 3, lostSeqs: [], lostRows: 0 });
+    expect(findings[0]).toMatchObject({ remedy: 'heals', hint: { lossIfRepaired: 'none' } });
+    expect(cut.wal).toMatchObject({ recoverableRows: 2, lostSeqs: [{ min: 2n, max: 2n }] });
+    expect(cut.findings[0]).toMatchObject({
+      remedy: 'none',
+      hint: {
+        commands: ['shaledb wal inspect LOCATION', 'shaledb wal repair LOCATION'],
+        lossIfRepaired: 'certain',
+        summary: expect.stringContaining(walPath(3)),
+      },
+    });
     expect(findings[0]).toMatchObject({ code: 'BAD_CHECKSUM', at: { unit: 'block', index: 0, offset: 0 } });
     expect(findings[0].expected).toMatch(/^crc32:/);
     expect(findings[0].found).toMatch(/^crc32:/);
@@ -259,13 +270,12 @@ describe('several damages at once', () => {
       end: 12n,
       damagedIds: [3n, 8n, 10n, 11n],
       missingIds: [5n, 6n],
+      // The flipped bit is undone, and the two that changed places are told apart by their seals.
       lostSeqs: [
-        { min: 2n, max: 2n },
         { min: 4n, max: 5n },
         { min: 7n, max: 7n },
-        { min: 9n, max: 10n },
       ],
-      recoverableRows: 5,
+      recoverableRows: 8,
     });
     const places = error.findings.map((f) => f.object.path);
     expect([...new Set(places)]).toEqual([3, 5, 6, 8, 10, 11].map(walPath));

@@ -154,6 +154,11 @@ export class World {
     line.cut();
   }
 
+  /** A generator of its own for each caller. */
+  random(): SeededRandom {
+    return new SeededRandom(this.#seed++);
+  }
+
   // ---- the objects, past every wrapper
 
   async paths(prefix = ''): Promise<string[]> {
@@ -202,7 +207,7 @@ export class World {
     const push = (level: keyof Logger) => (message: string, fields?: Readonly<Record<string, unknown>>) =>
       void this.log.push({ level, message, fields });
     const logger: Logger = { debug: push('debug'), info: push('info'), warn: push('warn'), error: push('error') };
-    return { clock: this.clock, random: new SeededRandom(this.#seed++), logger };
+    return { clock: this.clock, random: this.random(), logger };
   }
 }
 

@@ -1,0 +1,433 @@
+/**
+ * What the bytes of a table hold, however damaged they are: which of its parts are good, where its blocks lie, what is wrong.
+ *
+ * Reading for a database stops at the first thing that is wrong; the tools go on. What one part says another one can replace:
+ * the manifest's copy of the info block for the table's own, the seal's list of blocks for the index, and where both are gone
+ * the blocks are found by their own checksums.
+ *
+ * Invariants: never throws for what the bytes are, except `CODEC_MISSING`; every finding has absolute offsets; a part that is
+ * returned was verified.
+ */
+import {
+  type CorruptionError,
+  damage,
+  type Finding,
+  type FindingObject,
+  type FindingPlace,
+  IncompatibleError,
+  isCorruption,
+  locateFindings,
+  makeFinding,
+} from '../common/errors.ts';
+import { type Ulid, ulidFromBytes } from '../common/ulid.ts';
+import { type Block, decodeBlock, MAX_BLOCK_BYTES } from '../format/block.ts';
+import { type BlockCodec, loadCodec, NO_CODEC } from '../format/codecs.ts';
+import { type BloomFilter, decodeFilter } from '../format/filter.ts';
+import { type UnitPlace, unitStarts, walkUnits } from '../format/frame-search.ts';
+import { decodeUnit, unframeUnit } from '../format/framing.ts';
+import { decodeIndex, type TableIndex } from '../format/index-block.ts';
+import { decodeInfo } from '../format/info-block.ts';
+import { decodeSeal, type Seal } from '../format/seal.ts';
+import { decodeStats, type TableStats } from '../format/stats-block.ts';
+import { CODECS, type FormatVersion, isSameTable, type TableInfo } from '../format/table-info.ts';
+import {
+  blockEnd,
+  checkIndexLayout,
+  checkLayout,
+  dataEnd,
+  decodeFooter,
+  FOOTER_BYTES,
+  MIN_TABLE_BYTES,
+  sealRange,
+  sectionsEnd,
+} from '../format/table-layout.ts';
+
+/** What is known of a table without its bytes. */
+export interface KnownTable {
+  id?: Ulid;
+  path: string;
+  /** The manifest's copy. */
+  info?: TableInfo;
+  formatVersion?: FormatVersion;
+}
+
+/** Everything behind the data blocks. */
+export interface TableTail {
+  size: number;
+  known: KnownTable;
+  object: FindingObject;
+  during: Finding['during'];
+  /** The info block of the object itself, if it is good. */
+  ownInfo: TableInfo | undefined;
+  infoOffset: number | undefined;
+  /** What to read by: the object's own, else the manifest's copy. */
+  info: TableInfo | undefined;
+  formatVersion: FormatVersion;
+  /** Whether these are the bytes of another object. */
+  isForeign: boolean;
+  seal: Seal | undefined;
+  sealPlace: UnitPlace | undefined;
+  codec: BlockCodec;
+  index: TableIndex | undefined;
+  filterPayload: Uint8Array | undefined;
+  filter: BloomFilter | undefined;
+  stats: TableStats | undefined;
+  findings: Finding[];
+}
+
+/** Command and costs of mending a table. */
+export function repairHint(id: string, summary: string, lossIfRepaired: Finding['hint']['lossIfRepaired']) {
+  const commands = [`shaledb sst inspect LOCATION ${id}`, `shaledb sst repair LOCATION ${id}`];
+  return { summary, commands, docs: 'docs/troubleshooting.md', lossIfRepaired };
+}
+
+const REBUILDABLE: readonly FindingPlace['unit'][] = ['index', 'filter', 'stats', 'info', 'footer', 'seal'];
+
+/** Collects what is wrong, each with its object, its place and what can be done. */
+class Dissection {
+  readonly tail: TableTail;
+  readonly #bytes: Uint8Array;
+  readonly #base: number;
+
+  constructor(bytes: Uint8Array, base: number, known: KnownTable, during: Finding['during']) {
+    this.#bytes = bytes;
+    this.#base = base;
+    const size = base + bytes.length;
+    this.tail = {
+      size,
+      known,
+      object: { role: 'table', path: known.path, id: known.id ?? '', sealed: false, size },
+      during,
+      ownInfo: undefined,
+      infoOffset: undefined,
+      info: known.info,
+      formatVersion: known.formatVersion ?? 2,
+      isForeign: false,
+      seal: undefined,
+      sealPlace: undefined,
+      codec: NO_CODEC,
+      index: undefined,
+      filterPayload: undefined,
+      filter: undefined,
+      stats: undefined,
+      findings: [],
+    };
+  }
+
+  section(offset: number, length: number): Uint8Array {
+    const start = offset - this.#base;
+    if (start < 0 || length < 0) {
+      throw damage('MALFORMED', { unit: 'info', offset: 0, length: 0 }, 'a section lies outside of the object');
+    }
+    if (start + length > this.#bytes.length) {
+      const at = { unit: 'object' as const, offset: 0, length: 0 };
+      throw damage('TRUNCATED', at, 'the object ends before this section does');
+    }
+    return this.#bytes.subarray(start, start + length);
+  }
+
+  /** What `decode` gives, or nothing and a finding; an unknown form is damage where something else says what it was. */
+  attempt<T>(offset: number, unit: FindingPlace['unit'], decode: () => T): T | undefined {
+    try {
+      return decode();
+    } catch (error) {
+      const wrong =
+        error instanceof IncompatibleError && error.code === 'FORMAT_TOO_NEW'
+          ? damage('MALFORMED', { unit, offset: 0, length: 0 }, error.message)
+          : error;
+      if (!isCorruption(wrong)) throw wrong;
+      this.add(wrong, offset);
+      return undefined;
+    }
+  }
+
+  add(error: CorruptionError, offset: number): void {
+    const { object, during, findings } = this.tail;
+    for (const found of locateFindings(error, { object, during, offset })) {
+      const canRebuild = REBUILDABLE.includes(found.at.unit) && found.code !== 'IDENTITY_MISMATCH';
+      const severity = canRebuild && found.at.unit !== 'index' ? ('warning' as const) : found.severity;
+      findings.push({
+        ...found,
+        severity,
+        remedy: canRebuild ? 'rebuilds' : found.remedy,
+        hint: canRebuild
+          ? repairHint(object.id, `The ${found.at.unit} of table ${object.id} is made again from its rows.`, 'none')
+          : repairHint(object.id, `${found.code} in table ${object.id}: ${error.message}`, 'possible'),
+      });
+    }
+  }
+
+  /** Footer and info block, each found again through the other. */
+  readInfo(): void {
+    const { tail } = this;
+    const { size, known } = tail;
+    if (known.info !== undefined && size < sectionsEnd(known.info) + MIN_TABLE_BYTES) this.#cut(known.info);
+    if (size < MIN_TABLE_BYTES) {
+      if (known.info === undefined) this.attempt(0, 'object', () => decodeFooter(this.#bytes, size));
+      return;
+    }
+    const wrongFooter: Finding[] = [];
+    const before = tail.findings;
+    tail.findings = wrongFooter;
+    const stated = this.attempt(0, 'footer', () => decodeFooter(this.section(size - FOOTER_BYTES, FOOTER_BYTES), size));
+    const infoAt = (offset: number) => {
+      const stored = this.section(offset, size - FOOTER_BYTES - offset);
+      const info = decodeInfo(unframeUnit(stored, NO_CODEC, 'info', MAX_BLOCK_BYTES));
+      checkLayout(info, offset, size);
+      return info;
+    };
+    const own =
+      stated === undefined ? undefined : this.attempt(stated.infoOffset, 'info', () => infoAt(stated.infoOffset));
+    tail.findings = before;
+    if (own !== undefined && stated !== undefined) {
+      this.#takeInfo(own, stated.infoOffset);
+      if (known.formatVersion === undefined) tail.formatVersion = stated.formatVersion;
+      else if (known.formatVersion !== stated.formatVersion)
+        this.#footerDiffers(known.formatVersion, stated.formatVersion);
+      return;
+    }
+    // The checksum of the info block stands right before the footer, whatever the footer says.
+    const end = size - FOOTER_BYTES;
+    const floor = Math.max(this.#base, known.info === undefined ? 0 : sectionsEnd(known.info));
+    for (const start of unitStarts(this.#bytes, end - this.#base, floor - this.#base)) {
+      const offset = start + this.#base;
+      let info: TableInfo;
+      try {
+        info = infoAt(offset);
+      } catch (error) {
+        if (isCorruption(error) || error instanceof IncompatibleError) continue;
+        throw error;
+      }
+      this.#takeInfo(info, offset);
+      const at = { unit: 'footer' as const, offset: 0, length: FOOTER_BYTES };
+      this.add(damage('MALFORMED', at, 'the footer does not lead to the info block', { expected: `${offset}` }), end);
+      return;
+    }
+    tail.findings.push(...wrongFooter);
+    if (known.info !== undefined && stated !== undefined && stated.infoOffset >= sectionsEnd(known.info)) {
+      tail.infoOffset = stated.infoOffset;
+    }
+  }
+
+  #takeInfo(info: TableInfo, offset: number): void {
+    this.tail.ownInfo = info;
+    this.tail.infoOffset = offset;
+    this.tail.info = info;
+  }
+
+  #cut(named: TableInfo): void {
+    const at = { unit: 'object' as const, offset: this.tail.size, length: 0 };
+    const more = {
+      expected: `more than ${sectionsEnd(named) + MIN_TABLE_BYTES} bytes`,
+      found: `${this.tail.size} bytes`,
+    };
+    this.add(damage('TRUNCATED', at, 'the table is cut short', more), 0);
+  }
+
+  #footerDiffers(expected: number, found: number): void {
+    const at = { unit: 'footer' as const, offset: 8, length: 2 };
+    const more = { expected: `version ${expected}`, found: `version ${found}` };
+    this.add(damage('MALFORMED', at, 'the footer states another format version', more), this.tail.size - FOOTER_BYTES);
+  }
+
+  /** The seal, and with it whether the object is the one that was named. */
+  readSeal(): void {
+    const { tail } = this;
+    const { info, infoOffset } = tail;
+    if (info === undefined || infoOffset === undefined) return;
+    const place = sealRange(info, infoOffset);
+    if (place.end > place.start) {
+      tail.sealPlace = place;
+      const stored = this.attempt(place.start, 'seal', () => this.section(place.start, place.end - place.start));
+      tail.seal = stored && this.attempt(place.start, 'seal', () => decodeSeal(stored, 0, stored.length, ['table']));
+      if (tail.seal !== undefined) tail.object = { ...tail.object, sealed: true };
+    }
+    this.#compareIdentity(place);
+  }
+
+  #compareIdentity(place: UnitPlace): void {
+    const { tail } = this;
+    const { known, ownInfo, seal, infoOffset } = tail;
+    const sealedAs = seal === undefined ? undefined : ulidFromBytes(seal.identity.objectId);
+    const length = place.end - place.start;
+    if (known.id !== undefined && sealedAs !== undefined && sealedAs !== known.id) {
+      tail.isForeign = true;
+      const at = { unit: 'seal' as const, offset: 0, length };
+      const more = { expected: known.id, found: sealedAs };
+      this.add(damage('IDENTITY_MISMATCH', at, 'this is another table', more), place.start);
+      return;
+    }
+    if (known.info === undefined || ownInfo === undefined || infoOffset === undefined) return;
+    const at = { unit: 'info' as const, offset: 0, length: tail.size - FOOTER_BYTES - infoOffset };
+    if (!isSameTable(ownInfo, known.info)) {
+      // Its own seal says that it is the right object: then the manifest's copy is what changed.
+      const isRight = sealedAs !== undefined;
+      tail.isForeign = !isRight;
+      const code = isRight ? 'MANIFEST_INCONSISTENT' : 'IDENTITY_MISMATCH';
+      const what = isRight
+        ? "the manifest's copy of the info block differs"
+        : 'this is not the table the manifest names';
+      this.add(damage(code, at, what), infoOffset);
+    } else if (ownInfo.filterForm !== known.info.filterForm) {
+      const more = { expected: `filter form ${ownInfo.filterForm}`, found: `filter form ${known.info.filterForm}` };
+      const wrong = damage('MANIFEST_INCONSISTENT', at, "the manifest mistakes the form of the table's filter", more);
+      this.add(wrong, infoOffset);
+      const last = tail.findings[tail.findings.length - 1];
+      const summary = `SlateDB of any version misses keys of table ${tail.object.id} by point reads until it is replaced.`;
+      // It takes rows away from every reader but this program.
+      tail.findings[tail.findings.length - 1] = {
+        ...last,
+        severity: 'error',
+        hint: repairHint(tail.object.id, summary, 'none'),
+      };
+    }
+  }
+
+  async readSections(): Promise<void> {
+    const { tail } = this;
+    const { info, seal } = tail;
+    if (info === undefined) return;
+    if (seal !== undefined && tail.ownInfo !== undefined) this.#compareWithIdentity(seal, tail.ownInfo);
+    tail.codec = await loadCodec(info.codec);
+    const unit = <T>(
+      kind: 'index' | 'filter' | 'stats',
+      offset: number,
+      length: number,
+      decode: (p: Uint8Array) => T,
+    ) =>
+      length === 0
+        ? undefined
+        : this.attempt(offset, kind, () =>
+            decodeUnit(this.section(offset, length), tail.codec, kind, MAX_BLOCK_BYTES, decode),
+          );
+    tail.index = unit('index', info.indexOffset, info.indexLength, decodeIndex);
+    const { index } = tail;
+    const fits = index && this.attempt(0, 'index', () => checkIndexLayout(info, index) ?? true);
+    if (fits === undefined) tail.index = undefined;
+    tail.filterPayload = unit('filter', info.filterOffset, info.filterLength, (payload) => payload);
+    if (tail.filterPayload !== undefined) tail.filter = decodeFilter(tail.filterPayload, info.filterForm);
+    tail.stats = unit('stats', info.statsOffset, info.statsLength, decodeStats);
+  }
+
+  #compareWithIdentity(seal: Seal, info: TableInfo): void {
+    const { tail } = this;
+    const { formatVersion, codec } = seal.identity;
+    if (tail.known.formatVersion === undefined && (formatVersion === 1 || formatVersion === 2)) {
+      if (formatVersion !== tail.formatVersion) this.#footerDiffers(formatVersion, tail.formatVersion);
+      tail.formatVersion = formatVersion;
+    }
+    if (codec === info.codec) return;
+    const at = { unit: 'info' as const, offset: 0, length: 0 };
+    const wrong = damage('MALFORMED', at, `the info block says codec ${info.codec}, the seal ${codec}`);
+    this.add(wrong, tail.infoOffset ?? 0);
+  }
+}
+
+/**
+ * Reads everything behind the data blocks. `bytes` are those from `base` to the end of the object, at least from the first
+ * section on. Rejects with `CODEC_MISSING` only.
+ */
+export async function dissectTail(
+  bytes: Uint8Array,
+  base: number,
+  known: KnownTable,
+  during: Finding['during'],
+): Promise<TableTail> {
+  const work = new Dissection(bytes, base, known, during);
+  work.readInfo();
+  work.readSeal();
+  await work.readSections();
+  return work.tail;
+}
+
+export interface BlockPlaces {
+  places: UnitPlace[];
+  from: 'index' | 'seal' | 'walk';
+  /** Which of the places is a stretch in which blocks could not be told apart. */
+  unknown: number | undefined;
+}
+
+/** Where the blocks lie, if the tail alone says it. */
+export function placesOfTail(tail: TableTail): BlockPlaces | undefined {
+  const { index, info, seal } = tail;
+  if (info === undefined) return undefined;
+  if (index !== undefined) {
+    const places = Array.from({ length: index.blockCount }, (_, i) => ({
+      start: index.offset(i),
+      end: blockEnd(info, index, i),
+    }));
+    return { places, from: 'index', unknown: undefined };
+  }
+  const lengths = seal?.rows?.blockStoredBytes;
+  if (lengths === undefined || tail.isForeign) return undefined;
+  const places: UnitPlace[] = [];
+  let start = 0;
+  for (const length of Array.from(lengths)) {
+    places.push({ start, end: start + length });
+    start += length;
+  }
+  return start === dataEnd(info) ? { places, from: 'seal', unknown: undefined } : undefined;
+}
+
+/** The same, by the blocks' own checksums where the tail says nothing. `bytes` is the whole object. */
+export async function findBlocks(bytes: Uint8Array, tail: TableTail): Promise<BlockPlaces> {
+  const known = placesOfTail(tail);
+  if (known !== undefined) return known;
+  if (tail.info === undefined) tail.codec = await guessCodec(bytes, tail.formatVersion);
+  const end = tail.info === undefined ? bytes.length : dataEnd(tail.info);
+  const isCut = end > bytes.length || tail.info === undefined;
+  const fits = ({ start, end: stop }: UnitPlace) =>
+    isBlock(bytes.subarray(start, stop), tail.codec, tail.formatVersion);
+  const { before, unknown, after } = walkUnits(bytes, 0, Math.min(end, bytes.length), fits, isCut);
+  // Without an info block nothing says where the blocks end: what follows the last of them is the tail.
+  if (unknown === undefined || tail.info === undefined) {
+    return { places: [...before, ...after], from: 'walk', unknown: undefined };
+  }
+  const stretch = isCut ? { start: unknown.start, end } : unknown;
+  return { places: [...before, stretch, ...after], from: 'walk', unknown: before.length };
+}
+
+function isBlock(stored: Uint8Array, codec: BlockCodec, formatVersion: FormatVersion): boolean {
+  return readBlock(stored, codec, formatVersion) instanceof Error === false;
+}
+
+/** The block, or what is wrong with it; offsets from the start of the block. */
+export function readBlock(
+  stored: Uint8Array,
+  codec: BlockCodec,
+  formatVersion: FormatVersion,
+): Block | CorruptionError | IncompatibleError {
+  try {
+    return decodeUnit(stored, codec, 'block', MAX_BLOCK_BYTES, (payload) => decodeBlock(payload, formatVersion));
+  } catch (error) {
+    if (isCorruption(error) || error instanceof IncompatibleError) return error;
+    throw error;
+  }
+}
+
+/** The codec with which the first block can be read; without one it stays uncompressed. */
+async function guessCodec(bytes: Uint8Array, formatVersion: FormatVersion): Promise<BlockCodec> {
+  for (const name of CODECS) {
+    const codec = await loadCodec(name).catch(() => undefined);
+    if (codec === undefined) continue;
+    const fits = ({ start, end }: UnitPlace) => isBlock(bytes.subarray(start, end), codec, formatVersion);
+    if (walkUnits(bytes, 0, bytes.length, fits, true).before.length > 0) return codec;
+  }
+  return NO_CODEC;
+}
+
+/** The finding for a table that is not there. */
+export function missingTable(known: KnownTable, during: Finding['during']): Finding {
+  const { id, path, info } = known;
+  return makeFinding({
+    code: 'MISSING_OBJECT',
+    object: { role: 'table', path, id: id ?? '', sealed: false },
+    at: { unit: 'object', offset: 0, length: 0 },
+    affects:
+      info?.firstEntry === undefined || info.lastEntry === undefined
+        ? {}
+        : { keys: { gte: info.firstEntry, lte: info.lastEntry } },
+    during,
+    hint: repairHint(id ?? '', `Table ${id} is gone although a manifest names it.`, 'possible'),
+  });
+}

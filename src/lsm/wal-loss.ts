@@ -1,0 +1,226 @@
+/**
+ * What is kept and what is lost of a log, object by object: one arithmetic for the error of an opening and for the repair.
+ *
+ * Invariants: only sequence numbers that are not in tables count; a number is kept or lost, never both; where a stretch
+ * without a seal is gone its numbers are those between its neighbours.
+ */
+import { isGap, type WalBatch, type WalParts } from './wal-batches.ts';
+
+export interface NumberRange {
+  min: number;
+  max: number;
+}
+
+/** One id of the log. */
+export interface LogPiece {
+  id: number;
+  /** Rows of a sound object that are not in tables; undefined for a damaged or missing one. */
+  sound: (NumberRange & { rows: number; batches: number | undefined }) | undefined;
+  /** What is left of a damaged one. */
+  parts: WalParts | undefined;
+  /** What the seal of an unreadable or missing object's own seal says it held. */
+  held: (NumberRange & { rows: number; batches: number }) | undefined;
+  /** It stands where another belongs: something may be missing on either side of it. */
+  isMisplaced: boolean;
+}
+
+export interface LossOptions {
+  /** Rows at or below it are in tables. */
+  floorSeq: number;
+  /** Greatest sequence number that anything tells of. */
+  knownSeq: number;
+  /** Batches that are not, or perhaps not, whole are kept as far as they go. */
+  keepPartial: boolean;
+  /** Nothing behind the first loss is kept. */
+  truncate: boolean;
+}
+
+/** What is lost with one object. */
+export interface ObjectLoss {
+  id: number;
+  seqs: NumberRange[];
+  rows: number;
+  exact: boolean;
+}
+
+export interface LogLoss {
+  /** By object, in the order in which the losses lie. */
+  losses: ObjectLoss[];
+  lostSeqs: NumberRange[];
+  /** A lower bound unless `lostExact`. */
+  lostRows: number;
+  lostExact: boolean;
+  keptRows: { total: number; probable: number; suspect: number };
+  batches: { intact: number; dropped: number; undecided: number };
+  /** Greatest sequence number that exists or existed. */
+  greatestSeq: number;
+  /** With `truncate`: the first sequence number that is not kept, if anything is lost. */
+  endsBefore: number | undefined;
+}
+
+/** Adds up pieces in the order of their sequence numbers. */
+export function weighLog(pieces: readonly LogPiece[], options: LossOptions): LogLoss {
+  const scale = new Scale(options);
+  for (const piece of ordered(pieces)) scale.add(piece);
+  return scale.finish();
+}
+
+/** Misplaced objects go where their sequence numbers belong; all others stay. */
+function ordered(pieces: readonly LogPiece[]): LogPiece[] {
+  if (!pieces.some((p) => p.isMisplaced)) return [...pieces];
+  const places = pieces.map((_, i) => i).filter((i) => pieces[i].sound !== undefined);
+  const bySeq = places.map((i) => pieces[i]).sort((a, b) => (a.sound?.min ?? 0) - (b.sound?.min ?? 0));
+  const result = [...pieces];
+  for (let n = 0; n < places.length; n++) result[places[n]] = bySeq[n];
+  return result;
+}
+
+/** Whether a batch is put back. */
+export function isKept(batch: WalBatch, { keepPartial }: Pick<LossOptions, 'keepPartial'>): boolean {
+  return batch.state === 'intact' || (keepPartial && batch.rows.length > 0);
+}
+
+class Scale {
+  readonly #o: LossOptions;
+  readonly #lost: NumberRange[] = [];
+  readonly #losses = new Map<number, ObjectLoss>();
+  #id = 0;
+  #lostRows = 0;
+  #isExact = true;
+  readonly #kept = { total: 0, probable: 0, suspect: 0 };
+  readonly #batches = { intact: 0, dropped: 0, undecided: 0 };
+  #lastSeq: number;
+  /** Something is missing before the next row: at least one row, if `isCertain`. */
+  #gap: { id: number; minSeq: number; isCertain: boolean } | undefined;
+  #endsBefore: number | undefined;
+
+  constructor(options: LossOptions) {
+    this.#o = options;
+    this.#lastSeq = options.floorSeq;
+  }
+
+  add({ id, sound, parts, held, isMisplaced }: LogPiece): void {
+    this.#id = id;
+    if (sound !== undefined) {
+      if (isMisplaced) this.#open(false, undefined);
+      if (sound.rows > 0) this.#range(sound, sound.rows, sound.batches);
+      if (isMisplaced) this.#open(false, undefined);
+    } else if (parts?.some((p) => !isGap(p)) === true) {
+      for (const part of parts) {
+        if (isGap(part)) this.#open(true, part.minSeq);
+        else this.#batch(part);
+      }
+    } else if (held !== undefined) {
+      if (held.rows > 0) this.#drop(held, held.rows, held.batches);
+    } else this.#open(parts !== undefined && parts.length > 0, undefined);
+  }
+
+  #open(isCertain: boolean, minSeq: number | undefined): void {
+    this.#gap ??= { id: this.#id, minSeq: minSeq ?? 0, isCertain: false };
+    if (isCertain) this.#gap.isCertain = true;
+  }
+
+  #range(seqs: NumberRange, rows: number, batches: number | undefined): void {
+    this.#closeGap(seqs.min);
+    const count = batches ?? 0;
+    if (this.#isCut(seqs.min)) {
+      this.#lose(seqs, rows);
+      this.#batches.dropped += count;
+    } else {
+      this.#kept.total += rows;
+      this.#batches.intact += count;
+    }
+    this.#lastSeq = Math.max(this.#lastSeq, seqs.max);
+  }
+
+  #batch(batch: WalBatch): void {
+    const { seq, rows, size, state } = batch;
+    if (seq <= this.#o.floorSeq) return;
+    this.#closeGap(seq);
+    const keeps = isKept(batch, this.#o) && !this.#isCut(seq);
+    if (state === 'undecided') this.#batches.undecided++;
+    if (keeps) {
+      if (state === 'intact') this.#batches.intact++;
+      else this.#isExact &&= size !== undefined;
+      for (const row of rows) {
+        this.#kept.total++;
+        if (row.trust === 'probable') this.#kept.probable++;
+        if (row.trust === 'suspect') this.#kept.suspect++;
+      }
+      if (state === 'partial') this.#lose({ min: seq, max: seq }, (size ?? rows.length + 1) - rows.length);
+    } else {
+      this.#batches.dropped++;
+      if (size === undefined) this.#isExact = false;
+      this.#lose({ min: seq, max: seq }, size ?? Math.max(1, rows.length), this.#id, size !== undefined);
+    }
+    this.#lastSeq = Math.max(this.#lastSeq, seq);
+  }
+
+  #drop(held: NumberRange, rows: number, batches: number): void {
+    if (held.max <= this.#o.floorSeq) return;
+    this.#closeGap(held.min);
+    this.#batches.dropped += batches;
+    this.#lose(held, rows);
+    this.#lastSeq = Math.max(this.#lastSeq, held.max);
+  }
+
+  #isCut(seq: number): boolean {
+    return this.#o.truncate && this.#endsBefore !== undefined && seq >= this.#endsBefore;
+  }
+
+  #closeGap(nextSeq: number): void {
+    const gap = this.#gap;
+    this.#gap = undefined;
+    if (gap === undefined) return;
+    this.#isExact = false;
+    const min = Math.max(this.#lastSeq + 1, gap.minSeq);
+    if (min < nextSeq) this.#loseUncounted(gap.id, { min, max: nextSeq - 1 });
+  }
+
+  /** At least one row for each number. */
+  #loseUncounted(id: number, seqs: NumberRange): void {
+    this.#lose(seqs, seqs.max - seqs.min + 1, id, false);
+  }
+
+  #lose(seqs: NumberRange, rows: number, id = this.#id, exact = true): void {
+    const min = Math.max(seqs.min, this.#o.floorSeq + 1);
+    if (min > seqs.max) return;
+    this.#endsBefore ??= min;
+    this.#lostRows += rows;
+    append(this.#lost, min, seqs.max);
+    const loss = this.#losses.get(id) ?? { id, seqs: [], rows: 0, exact: true };
+    this.#losses.set(id, loss);
+    append(loss.seqs, min, seqs.max);
+    loss.rows += rows;
+    loss.exact &&= exact;
+  }
+
+  finish(): LogLoss {
+    const gap = this.#gap;
+    const { knownSeq } = this.#o;
+    if (gap !== undefined) {
+      this.#isExact = false;
+      const min = Math.max(this.#lastSeq + 1, gap.minSeq);
+      if (knownSeq >= min) this.#loseUncounted(gap.id, { min, max: knownSeq });
+      else if (gap.isCertain) this.#loseUncounted(gap.id, { min, max: min });
+    }
+    const greatestLost = this.#lost[this.#lost.length - 1]?.max ?? 0;
+    return {
+      losses: [...this.#losses.values()],
+      lostSeqs: this.#lost,
+      lostRows: this.#lostRows,
+      lostExact: this.#isExact,
+      keptRows: this.#kept,
+      batches: this.#batches,
+      greatestSeq: Math.max(this.#lastSeq, knownSeq, greatestLost),
+      endsBefore: this.#endsBefore,
+    };
+  }
+}
+
+/** Adds a range to ranges that it may touch the last of. */
+function append(ranges: NumberRange[], min: number, max: number): void {
+  const last = ranges[ranges.length - 1];
+  if (last !== undefined && min <= last.max + 1) last.max = Math.max(last.max, max);
+  else ranges.push({ min, max });
+}

@@ -1,0 +1,232 @@
+/**
+ * What lies at a target: the first look of every tool that needs a good manifest. Reads only.
+ *
+ * What is damaged is looked at three times before it is called so, the last times past every cache of ours.
+ */
+import { sleep } from '../common/clock.ts';
+import {
+  type CorruptionError,
+  damage,
+  type Hint,
+  IncompatibleError,
+  InvalidArgumentError,
+  isCorruption,
+  locate,
+  locateFindings,
+  ManifestCorruptionError,
+  makeFinding,
+} from '../common/errors.ts';
+import {
+  COMPACTIONS_PREFIX,
+  IDENTITY_PATH,
+  MANIFEST_PREFIX,
+  manifestPath,
+  parseCompactionsPath,
+  TABLE_PREFIX,
+  WAL_PREFIX,
+} from '../format/object-names.ts';
+import { type DatabaseIdentity, decodeIdentity } from '../format/sidecar.ts';
+import type { EpochGuard, Stamp } from '../lsm/epoch-guard.ts';
+import { crossCheckManifest } from '../lsm/manifest-evidence.ts';
+import {
+  type LoadedManifest,
+  listManifestIds,
+  loadManifest,
+  manifestFindingObject,
+  readBoundary,
+  readTwice,
+} from '../lsm/manifest-store.ts';
+import { type GetResult, type ObjectStore, PUT_ID_METADATA } from '../store/object-store.ts';
+import type { ToolTarget } from './target.ts';
+
+const DOCS = 'docs/troubleshooting.md';
+/** Waits before a damaged object is looked at the second and third time, ms. */
+const REREADS_MS: readonly number[] = [100, 1000];
+
+export interface Surroundings {
+  /** Before the LIST of the manifests was sent. */
+  stamp: Stamp;
+  /** Ascending. */
+  manifestIds: number[];
+  boundary: { exists: boolean; value: number };
+  identity: DatabaseIdentity | undefined;
+  identityDamage: CorruptionError | undefined;
+  /** Whether the store gave the put id of the identity back: it keeps metadata. */
+  keepsMetadata: boolean;
+  newestCompactionsId: number | undefined;
+}
+
+export interface DatabaseState extends Surroundings {
+  newest: LoadedManifest;
+}
+
+/** What there is besides the manifests. Rejects if no database is here. Two LISTs and two GETs. */
+export async function lookAround(target: ToolTarget, guard: EpochGuard): Promise<Surroundings> {
+  const { main } = target.stores;
+  const stamp = guard.stamp();
+  const [manifestIds, boundary, identity, newestCompactionsId] = await Promise.all([
+    listManifestIds(main),
+    readBoundary(main),
+    readIdentity(main),
+    newestCompactions(main),
+  ]);
+  const around = { stamp, manifestIds, boundary, newestCompactionsId, ...identity };
+  if (manifestIds.length === 0) await assertDatabase(target, around);
+  return around;
+}
+
+/**
+ * The database with its newest manifest. Rejects with `InvalidArgumentError` (`NOT_A_DATABASE`) where none is, with
+ * `ManifestCorruptionError` if the newest manifest is damaged or none is left, with `IncompatibleError` for a newer form.
+ */
+export async function readDatabase(target: ToolTarget, guard: EpochGuard): Promise<DatabaseState> {
+  const around = await lookAround(target, guard);
+  if (around.manifestIds.length === 0) throw noManifestLeft(target);
+  const newest = await readNewest(target, around);
+  assertUsable(target, newest, around.identity);
+  return { ...around, newest };
+}
+
+/** The newest manifest, verified. */
+async function readNewest(target: ToolTarget, around: Surroundings): Promise<LoadedManifest> {
+  const { main } = target.stores;
+  let id = around.manifestIds[around.manifestIds.length - 1];
+  // A list may lag.
+  while ((await main.head(manifestPath(id + 1))) !== undefined) id++;
+  for (let attempt = 0; ; attempt++) {
+    const got = await main.get(manifestPath(id));
+    if (got === undefined) return readNewest(target, { ...around, manifestIds: await listManifestIds(main) });
+    try {
+      const loaded = loadManifest(id, got.bytes);
+      if (loaded.seal === undefined) await assertConsistent(target, loaded, around);
+      return loaded;
+    } catch (error) {
+      if (!isCorruption(error)) throw error;
+      if (attempt === REREADS_MS.length) throw newestDamaged(target, id, error);
+    }
+    await sleep(target.clock, REREADS_MS[attempt], target.signal);
+  }
+}
+
+async function assertConsistent(target: ToolTarget, loaded: LoadedManifest, around: Surroundings): Promise<void> {
+  const { broken } = await crossCheckManifest(target.stores, loaded, around.boundary.value);
+  if (broken.length === 0) return;
+  const at = { unit: 'object' as const, offset: 0, length: loaded.sizeBytes };
+  const object = manifestFindingObject(loaded.id, { size: loaded.sizeBytes });
+  throw locate(damage('MANIFEST_INCONSISTENT', at, broken.join('; ')), { object, during: 'check' });
+}
+
+/** What to do about a manifest. */
+export function manifestHint(target: Pick<ToolTarget, 'label'>): Hint {
+  return {
+    summary: 'Stop every process that uses the database, then repair the manifest; a good older one usually suffices.',
+    commands: [`shaledb manifest inspect ${target.label}`, `shaledb manifest repair ${target.label}`],
+    docs: DOCS,
+    lossIfRepaired: 'none',
+  };
+}
+
+function newestDamaged(target: ToolTarget, id: number, error: CorruptionError): ManifestCorruptionError {
+  const hint = manifestHint(target);
+  const reads = { attempts: REREADS_MS.length + 1, identical: true, pastCaches: true };
+  const findings = locateFindings(error, { object: error.findings[0].object, during: 'check', reads });
+  return new ManifestCorruptionError(
+    `${target.where}: the newest manifest, ${manifestPath(id)}, is damaged. Repair it first: ${hint.commands[1]}`,
+    findings.map((f) => ({ ...f, origin: 'at-rest' as const, hint })),
+    { hint, cause: error },
+  );
+}
+
+function noManifestLeft(target: ToolTarget): ManifestCorruptionError {
+  const finding = makeFinding({
+    code: 'MISSING_OBJECT',
+    object: manifestFindingObject(1, { path: MANIFEST_PREFIX }),
+    at: { unit: 'object', offset: 0, length: 0 },
+    expected: 'at least one manifest',
+    found: 'none',
+    during: 'check',
+  });
+  return new ManifestCorruptionError(
+    `${target.where}: objects of a database are here, but no manifest is left of it. Restore manifest/ from a backup or an older version of the bucket.`,
+    [finding],
+  );
+}
+
+/** Throws unless there is some sign of a database. */
+async function assertDatabase(target: ToolTarget, around: Surroundings): Promise<void> {
+  const { stores } = target;
+  const hasSign =
+    around.identity !== undefined ||
+    around.identityDamage !== undefined ||
+    around.boundary.exists ||
+    around.newestCompactionsId !== undefined ||
+    (await hasAny(stores.wal, WAL_PREFIX)) ||
+    (await hasAny(stores.main, TABLE_PREFIX));
+  if (hasSign) return;
+  const isEmpty = !(await hasAny(stores.main, ''));
+  throw new InvalidArgumentError(
+    'NOT_A_DATABASE',
+    isEmpty
+      ? `${target.where}: nothing is here. Check the location: bucket, path and, for a directory, the three slashes of file:///.`
+      : `${target.where}: there are objects here, but none of a database. Check the path; it must be the one that holds manifest/.`,
+  );
+}
+
+async function hasAny(store: ObjectStore, prefix: string): Promise<boolean> {
+  for await (const _ of store.list(prefix)) return true;
+  return false;
+}
+
+function assertUsable(target: ToolTarget, newest: LoadedManifest, identity: DatabaseIdentity | undefined): void {
+  const { manifest } = newest;
+  if (!manifest.initialized) {
+    const message = `${target.where}: manifest ${newest.id} says that this database is still being set up (a clone that was not finished). Finish or delete it first.`;
+    throw new InvalidArgumentError('NOT_A_DATABASE', message);
+  }
+  const hasUri = manifest.headerVersion === 1 ? manifest.walStoreUri !== undefined : undefined;
+  const expected = identity?.separateWalStore ?? hasUri;
+  if (expected === undefined || expected === target.stores.hasWalStore) return;
+  throw new InvalidArgumentError(
+    'BAD_ARGUMENT',
+    expected
+      ? `${target.where}: this database keeps its WAL in another store; pass it as walStore of the location. Without it, rows would be missing.`
+      : `${target.where}: this database keeps its WAL beside its tables, but the location has a walStore; leave it out.`,
+    { details: { walStore: expected } },
+  );
+}
+
+/** Throws for a manifest that this program cannot write again without losing something. */
+export function assertRewritable(target: ToolTarget, newest: LoadedManifest): void {
+  if (!newest.manifest.hasUnknownFields) return;
+  throw new IncompatibleError(
+    'FORMAT_TOO_NEW',
+    `${target.where}: manifest ${newest.id} has fields that this version does not know and would lose. Repair it with a newer version.`,
+  );
+}
+
+type FoundIdentity = Pick<Surroundings, 'identity' | 'identityDamage' | 'keepsMetadata'>;
+
+async function readIdentity(store: ObjectStore): Promise<FoundIdentity> {
+  try {
+    const found = await readTwice(() => store.get(IDENTITY_PATH), decodeStoredIdentity);
+    return found ?? { identity: undefined, identityDamage: undefined, keepsMetadata: false };
+  } catch (error) {
+    if (!isCorruption(error)) throw error;
+    const object = { role: 'sidecar' as const, path: IDENTITY_PATH, id: 'identity', sealed: false };
+    return { identity: undefined, identityDamage: locate(error, { object, during: 'check' }), keepsMetadata: false };
+  }
+}
+
+function decodeStoredIdentity({ bytes, metadata }: GetResult): FoundIdentity {
+  const keepsMetadata = metadata[PUT_ID_METADATA] !== undefined;
+  return { identity: decodeIdentity(bytes), identityDamage: undefined, keepsMetadata };
+}
+
+async function newestCompactions(store: ObjectStore): Promise<number | undefined> {
+  let newest: number | undefined;
+  for await (const { path } of store.list(COMPACTIONS_PREFIX)) {
+    const id = parseCompactionsPath(path);
+    if (id !== undefined && (newest === undefined || id > newest)) newest = id;
+  }
+  return newest;
+}

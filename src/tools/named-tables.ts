@@ -1,0 +1,208 @@
+/**
+ * Which tables a database names, and where they lie: what every check and repair of tables begins with.
+ *
+ * Manifests are read whole and judged as an opening judges them; one that is damaged is a finding, and the newest good one
+ * below it says which tables there should be. Costs one LIST of `manifest/` and one GET per manifest in scope.
+ */
+import { equalBytes, toHex } from '../common/bytes.ts';
+import { type Finding, type Hint, IncompatibleError, isCorruption, makeFinding } from '../common/errors.ts';
+import type { Ulid } from '../common/ulid.ts';
+import type { Manifest, TableRef, Tree } from '../format/manifest-types.ts';
+import { manifestPath, tablePath } from '../format/object-names.ts';
+import type { DatabaseStores } from '../lsm/database-stores.ts';
+import { contradictions, doubts } from '../lsm/manifest-cross-check.ts';
+import { type LoadedManifest, listManifestIds, loadManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+
+/** `live`: the newest manifest. `checkpoints`: and those that its checkpoints pin. `all`: every one that is there. */
+export type Scope = 'live' | 'checkpoints' | 'all';
+
+export interface NamedTable {
+  ref: TableRef;
+  path: string;
+  store: ObjectStore;
+  /** It belongs to another database, of which this one is a clone. */
+  isExternal: boolean;
+  level: 'l0' | 'run';
+  /** Newest first. */
+  manifestIds: number[];
+}
+
+export interface ManifestSight {
+  id: number;
+  /** Absent if it is damaged or cannot be read by this program. */
+  loaded: LoadedManifest | undefined;
+  size: number;
+}
+
+export interface Picture {
+  /** All that are listed, ascending. */
+  ids: number[];
+  /** Those in scope that are there, newest first. */
+  manifests: ManifestSight[];
+  /** The newest that is good; with `isNewestGood` the newest of all. */
+  newest: LoadedManifest | undefined;
+  isNewestGood: boolean;
+  tables: Map<Ulid, NamedTable>;
+  findings: Finding[];
+}
+
+/** Reads the manifests in scope. Rejects with `IncompatibleError` if the newest needs a newer program. */
+export async function readPicture(
+  stores: DatabaseStores,
+  scope: Scope,
+  during: Finding['during'],
+  signal?: AbortSignal,
+): Promise<Picture> {
+  const ids = await listManifestIds(stores.main);
+  const picture: Picture = {
+    ids,
+    manifests: [],
+    newest: undefined,
+    isNewestGood: false,
+    tables: new Map(),
+    findings: [],
+  };
+  const wanted = [...ids].reverse();
+  for (const id of wanted) {
+    signal?.throwIfAborted();
+    const needed = scope === 'all' || picture.newest === undefined || isPinned(picture.newest.manifest, id, scope);
+    if (!needed) continue;
+    const sight = await look(stores.main, id, picture, during);
+    if (sight === undefined) continue;
+    picture.manifests.push(sight);
+    if (sight.loaded !== undefined && picture.newest === undefined) {
+      picture.newest = sight.loaded;
+      picture.isNewestGood = id === ids[ids.length - 1];
+    }
+  }
+  checkPins(picture, during);
+  checkSequence(picture, during);
+  for (const { loaded } of picture.manifests) if (loaded !== undefined) addTables(picture.tables, stores, loaded);
+  return picture;
+}
+
+function isPinned(newest: Manifest, id: number, scope: Scope): boolean {
+  return scope === 'checkpoints' && newest.checkpoints.some((c) => c.manifestId === id);
+}
+
+/** Nothing is called damaged before it was read twice. Undefined: it was collected meanwhile. */
+async function look(
+  store: ObjectStore,
+  id: number,
+  picture: Picture,
+  during: Finding['during'],
+): Promise<ManifestSight | undefined> {
+  for (let isLast = false; ; isLast = true) {
+    const got = await store.get(manifestPath(id));
+    if (got === undefined) return undefined;
+    try {
+      return { id, loaded: loadManifest(id, got.bytes), size: got.size };
+    } catch (error) {
+      if (error instanceof IncompatibleError) {
+        if (id === picture.ids[picture.ids.length - 1] && isLast) throw error;
+      } else if (!isCorruption(error)) throw error;
+      if (!isLast) continue;
+      if (isCorruption(error)) {
+        const reads = { attempts: 2, identical: true, pastCaches: true };
+        picture.findings.push(
+          ...error.findings.map((f) => ({ ...f, during, reads, origin: 'at-rest' as const, hint: MANIFEST_HINT })),
+        );
+      }
+      return { id, loaded: undefined, size: got.size };
+    }
+  }
+}
+
+const MANIFEST_HINT: Hint = {
+  summary: 'A manifest is damaged; a repair writes a new one above it.',
+  commands: ['shaledb manifest inspect LOCATION', 'shaledb manifest repair LOCATION'],
+  docs: 'docs/troubleshooting.md',
+  lossIfRepaired: 'possible',
+};
+
+/** Manifests that checkpoints of the newest name must exist. */
+function checkPins({ newest, ids, findings }: Picture, during: Finding['during']): void {
+  if (newest === undefined) return;
+  const present = new Set(ids);
+  for (const c of newest.manifest.checkpoints) {
+    if (present.has(c.manifestId)) continue;
+    findings.push(
+      makeFinding({
+        code: 'MISSING_OBJECT',
+        severity: 'warning',
+        object: manifestFindingObject(c.manifestId),
+        at: { unit: 'object', offset: 0, length: 0 },
+        expected: `the manifest of checkpoint ${c.name ?? c.id}`,
+        during,
+        hint: MANIFEST_HINT,
+      }),
+    );
+  }
+}
+
+/** What neighbouring manifests say of each other. */
+function checkSequence({ manifests, findings }: Picture, during: Finding['during']): void {
+  for (const [i, { loaded }] of manifests.entries()) {
+    if (loaded === undefined) continue;
+    const before = manifests[i + 1]?.loaded;
+    const previous = before?.id === loaded.id - 1 ? before : undefined;
+    const found = (code: 'CHAIN_BREAK' | 'MANIFEST_INCONSISTENT', severity: Finding['severity'], more: object) =>
+      findings.push(
+        makeFinding({
+          code,
+          severity,
+          object: manifestFindingObject(loaded.id, { sealed: loaded.seal !== undefined, size: loaded.sizeBytes }),
+          at: { unit: 'object', offset: 0, length: loaded.sizeBytes },
+          during,
+          hint: MANIFEST_HINT,
+          ...more,
+        }),
+      );
+    const record = loaded.seal?.manifest;
+    if (record !== undefined && previous !== undefined && record.previousManifestId === previous.id) {
+      if (!equalBytes(record.previousDigest, previous.digest)) {
+        const expected = `sha256:${toHex(record.previousDigest)} of manifest ${previous.id}`;
+        found('CHAIN_BREAK', i === 0 ? 'error' : 'warning', { expected, found: `sha256:${toHex(previous.digest)}` });
+      }
+    }
+    if (loaded.seal !== undefined) continue;
+    const evidence = { previous: previous?.manifest, replayed: undefined };
+    const broken = contradictions(loaded.id, loaded.manifest, evidence);
+    if (broken.length > 0) found('MANIFEST_INCONSISTENT', i === 0 ? 'error' : 'warning', { found: broken.join('; ') });
+    const odd = doubts(loaded, previous);
+    if (odd.length === 0) continue;
+    // A newer SlateDB may order fields in another way, but then it did so before.
+    const isNew = previous?.seal === undefined && previous !== undefined && doubts(previous, undefined).length === 0;
+    found('MANIFEST_INCONSISTENT', isNew ? 'warning' : 'note', { found: odd.join('; ') });
+  }
+}
+
+function addTables(tables: Picture['tables'], stores: DatabaseStores, { id, manifest }: LoadedManifest): void {
+  const external = new Map<Ulid, string>();
+  for (const db of manifest.externalDbs) for (const table of db.tableIds) external.set(table, db.path);
+  const add = (ref: TableRef, level: NamedTable['level']) => {
+    const seen = tables.get(ref.id);
+    if (seen !== undefined) {
+      if (seen.manifestIds[seen.manifestIds.length - 1] !== id) seen.manifestIds.push(id);
+      return;
+    }
+    const root = external.get(ref.id);
+    const path = tablePath(ref.id);
+    tables.set(ref.id, {
+      ref,
+      path: root === undefined ? path : [...root.split('/').filter((s) => s !== ''), path].join('/'),
+      store: root === undefined ? stores.main : stores.whole,
+      isExternal: root !== undefined,
+      level,
+      manifestIds: [id],
+    });
+  };
+  const addTree = (tree: Tree) => {
+    for (const view of tree.l0) add(view.table, 'l0');
+    for (const run of tree.runs) for (const view of run.views) add(view.table, 'run');
+  };
+  addTree(manifest);
+  for (const segment of manifest.segments ?? []) addTree(segment);
+  for (const ref of manifest.unviewedTables) add(ref, 'run');
+}

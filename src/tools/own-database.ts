@@ -1,0 +1,269 @@
+/**
+ * Makes a database ours for a repair: a manifest with both epochs raised, a fence behind the end of the log and, where there is
+ * one, a compactions file with the new epoch. Whoever wrote or compacted before is fenced from then on; a live writer keeps its
+ * own list of tables, a live compactor its own runs, whatever a manifest says, so no edit of the tree is safe without it.
+ */
+import { type CorruptionError, IncompatibleError, isCorruption, UnavailableError } from '../common/errors.ts';
+import { makeUlid } from '../common/ulid.ts';
+import { decodeCompactions, encodeCompactions } from '../format/compactions-codec.ts';
+import type { Manifest } from '../format/manifest-types.ts';
+import {
+  COMPACTIONS_PREFIX,
+  compactionsPath,
+  IDENTITY_PATH,
+  manifestPath,
+  parseCompactionsPath,
+  parseWalPath,
+  WAL_PREFIX,
+  walPath,
+} from '../format/object-names.ts';
+import { appendManifestSeal } from '../format/seal.ts';
+import { numberObjectId, type RepairRecord } from '../format/seal-records.ts';
+import { encodeIdentity } from '../format/sidecar.ts';
+import { Author } from '../lsm/author.ts';
+import type { EpochGuard } from '../lsm/epoch-guard.ts';
+import { type LoadedManifest, loadManifest, NO_WITNESS } from '../lsm/manifest-store.ts';
+import { type Fence, type LogTail, takeOver, unanswered } from '../lsm/takeover.ts';
+import type { ToolAccess } from '../lsm/tool-access.ts';
+import { readWalObject, type WalDigest } from '../lsm/wal-object.ts';
+import type { Surroundings } from './database-state.ts';
+import type { ToolTarget } from './target.ts';
+
+const CREATOR = 'shaledb 0.1.0';
+const HEADS_PAST_END = 3;
+/** Compactions header that SlateDB writes since 0.13; 0.14 and later may be at work. */
+const NEWER_COMPACTIONS = 2;
+const MAX_ROUNDS = 20;
+
+export interface Owned {
+  claimed: LoadedManifest;
+  fence: Fence;
+  author: Author;
+}
+
+export interface Claim {
+  /** What the new manifest is made of; its epochs are raised here. */
+  manifest: Manifest;
+  id: number;
+  previous: LoadedManifest;
+  greatestSeq: number | undefined;
+  /** Set if the claim itself is the repair. */
+  repair?: { record: RepairRecord; ledgerVersion: number };
+  /** Epochs that were seen elsewhere; the new ones exceed them. */
+  seenEpochs?: { writer: number; compactor: number };
+}
+
+/** Undefined if another manifest was faster: nothing was changed, look again. */
+export async function ownDatabase(
+  target: ToolTarget,
+  guard: EpochGuard,
+  state: Surroundings,
+  claim: Claim,
+): Promise<Owned | undefined> {
+  const { stores } = target;
+  const startedAt = state.stamp;
+  const databaseId = await databaseIdOf(target, state, claim.previous);
+  const author = toolAuthor(target, databaseId);
+  const log = await readLogTail(target, claim);
+  const compactions = await readCompactions(target, state.newestCompactionsId);
+  const witness = claim.previous.seal?.manifest?.walTail ?? NO_WITNESS;
+  const compactorEpoch =
+    Math.max(
+      claim.manifest.compactorEpoch,
+      claim.seenEpochs?.compactor ?? 0,
+      compactions?.compactions.compactorEpoch ?? 0,
+    ) + 1;
+  const writerEpoch = Math.max(claim.manifest.writerEpoch, claim.seenEpochs?.writer ?? 0, log.epoch) + 1;
+  const showsNewer =
+    state.boundary.exists || log.hasEmptyObject || (compactions?.compactions.headerVersion ?? 0) >= NEWER_COMPACTIONS;
+  const canSettleEmptyPuts = stores.main.conformance === 'known' || state.keepsMetadata;
+  const taken = await takeOver({
+    stores,
+    guard,
+    author,
+    where: target.where,
+    startedAt,
+    listedAt: state.stamp,
+    hasBoundary: state.boundary.exists,
+    claim: {
+      id: claim.id,
+      manifest: {
+        ...claim.manifest,
+        writerEpoch,
+        compactorEpoch,
+        walIdLastSeen: Math.max(claim.manifest.walIdLastSeen, log.end),
+      },
+      previous: claim.previous,
+      witness,
+      ...(claim.repair !== undefined && {
+        repair: claim.repair.record,
+        ledgerVersion: claim.repair.ledgerVersion,
+      }),
+    },
+    fenceForm: showsNewer && canSettleEmptyPuts ? 'zero-bytes' : 'table',
+    log,
+    // The plan is made again when the database is ours, over everything that was passed.
+    readPassed: () => Promise.resolve(undefined),
+    ...(state.identity === undefined && { beside: () => writeIdentity(target, state, databaseId) }),
+  });
+  if (taken === undefined) return undefined;
+  if (compactions !== undefined) await claimCompactions(target, author, compactions, taken.claimed);
+  return { ...taken, author };
+}
+
+export function toolAuthor(target: ToolTarget, databaseId: Uint8Array): Author {
+  const { clock, random, owner } = target;
+  return new Author({ clock, random, owner, databaseId, role: 'tool' });
+}
+
+/** The id that seals name: of the identity, else of a manifest's seal, else, for a database of SlateDB, a new one. */
+export async function databaseIdOf(
+  target: ToolTarget,
+  state: Surroundings,
+  newest: LoadedManifest,
+): Promise<Uint8Array> {
+  const known = state.identity?.databaseId ?? newest.seal?.identity.databaseId;
+  if (known !== undefined) return known;
+  if (state.identityDamage !== undefined) return sealedDatabaseId(target, state, state.identityDamage);
+  const id = new Uint8Array(16);
+  target.random.fill(id);
+  return id;
+}
+
+/** From an older manifest's seal. */
+async function sealedDatabaseId(
+  target: ToolTarget,
+  { manifestIds }: Surroundings,
+  identityDamage: CorruptionError,
+): Promise<Uint8Array> {
+  for (const id of [...manifestIds].reverse()) {
+    const got = await target.stores.main.get(manifestPath(id));
+    if (got === undefined) continue;
+    try {
+      const { seal } = loadManifest(id, got.bytes);
+      if (seal !== undefined) return seal.identity.databaseId;
+    } catch {
+      // A manifest that cannot be read says nothing about the id; another one may.
+    }
+  }
+  throw identityDamage;
+}
+
+async function writeIdentity(target: ToolTarget, state: Surroundings, databaseId: Uint8Array): Promise<void> {
+  const { stores, clock, random } = target;
+  const bytes = encodeIdentity({
+    databaseId,
+    createdAtMs: clock.nowMs(),
+    creator: CREATOR,
+    separateWalStore: stores.hasWalStore,
+  });
+  const condition = state.identityDamage === undefined ? 'if-absent' : 'any';
+  await stores.main.put(IDENTITY_PATH, bytes, { condition, putId: makeUlid(clock.nowMs(), random) });
+}
+
+// ---- the end of the log
+
+interface ReadTail extends LogTail {
+  /** Highest epoch in the seal of the last object. */
+  epoch: number;
+  hasEmptyObject: boolean;
+}
+
+/** One LIST, three HEADs, and a GET of the last object. */
+async function readLogTail(target: ToolTarget, { manifest, previous, greatestSeq }: Claim): Promise<ReadTail> {
+  const { wal } = target.stores;
+  const after = manifest.replayAfterWalId;
+  let end = Math.max(after, manifest.walIdLastSeen, previous.seal?.manifest?.walTail.id ?? 0);
+  let hasEmptyObject = false;
+  for await (const { path, size } of wal.list(WAL_PREFIX, { startAfter: walPath(after) })) {
+    end = Math.max(end, parseWalPath(path) ?? 0);
+    hasEmptyObject ||= size === 0;
+  }
+  for (let further = -1; further !== end; ) {
+    further = end;
+    const ids = Array.from({ length: HEADS_PAST_END }, (_, i) => further + 1 + i);
+    const heads = await Promise.all(ids.map((id) => wal.head(walPath(id))));
+    for (const [i, id] of ids.entries()) if (heads[i] !== undefined) end = id;
+  }
+  const last = end === 0 ? undefined : await wal.get(walPath(end));
+  const read = last === undefined ? undefined : await readWalObject(end, last.bytes);
+  const digest: WalDigest | undefined = read?.object?.digest();
+  return {
+    end,
+    epoch: read?.seal?.identity.epoch ?? 0,
+    hasEmptyObject,
+    greatestSeq: Math.max(greatestSeq ?? 0, read?.seal?.wal?.lastSeq ?? 0, read?.seqs?.max ?? 0),
+    digestOf: (id) => (id === end ? digest : undefined),
+  };
+}
+
+// ---- the compactor's file
+
+interface ReadCompactions extends ReturnType<typeof decodeCompactions> {
+  id: number;
+}
+
+/** Undefined where there is none, or none that can be read: then only the manifest tells a compactor that it is fenced. */
+async function readCompactions(target: ToolTarget, id: number | undefined): Promise<ReadCompactions | undefined> {
+  const got = id === undefined ? undefined : await target.stores.main.get(compactionsPath(id));
+  if (got === undefined || id === undefined) return undefined;
+  try {
+    const decoded = decodeCompactions(got.bytes);
+    return decoded.compactions.hasUnknownFields ? undefined : { id, ...decoded };
+  } catch (error) {
+    if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
+    target.logger.warn('the compactions file cannot be read; a compactor learns of the repair only by the manifest', {
+      path: compactionsPath(id),
+    });
+    return undefined;
+  }
+}
+
+/** Fences the compactor of a database that this process has open, which keeps the writer's epoch. */
+export async function claimCompactor(target: ToolTarget, openDb: ToolAccess, author: Author): Promise<LoadedManifest> {
+  const found = await readCompactions(target, await newestCompactions(target, 1));
+  const seen = found?.compactions.compactorEpoch ?? 0;
+  const claimed = await openDb.commit((m) => ({ ...m, compactorEpoch: Math.max(m.compactorEpoch, seen) + 1 }), {});
+  if (found !== undefined) await claimCompactions(target, author, found, claimed);
+  return claimed;
+}
+
+/** The same jobs under the new epoch. */
+async function claimCompactions(
+  target: ToolTarget,
+  author: Author,
+  found: ReadCompactions,
+  claimed: LoadedManifest,
+): Promise<void> {
+  const { main } = target.stores;
+  const { compactorEpoch } = claimed.manifest;
+  let current: ReadCompactions | undefined = found;
+  for (let round = 0; round < MAX_ROUNDS; round++) {
+    if (current === undefined || current.compactions.compactorEpoch >= compactorEpoch) return;
+    const id: number = current.id + 1;
+    const putId = makeUlid(target.clock.nowMs(), target.random);
+    const body = encodeCompactions({ ...current.compactions, compactorEpoch });
+    const identity = author.identity({
+      objectId: numberObjectId(id),
+      putId,
+      epoch: compactorEpoch,
+      newestManifestId: claimed.id,
+    });
+    const bytes = appendManifestSeal(body, { kind: 'compactions', identity });
+    const answer = await main.put(compactionsPath(id), bytes, { condition: 'if-absent', putId });
+    if (answer.outcome === 'applied') return;
+    if (answer.outcome === 'unknown') throw unanswered(target.where, compactionsPath(id), answer.cause);
+    current = await readCompactions(target, (await newestCompactions(target, id)) ?? id);
+  }
+  throw new UnavailableError('DEADLINE', `${target.where}: a compactor always wrote ${COMPACTIONS_PREFIX} first.`);
+}
+
+/** The highest id of a compactions file at or above `from`. */
+async function newestCompactions({ stores }: ToolTarget, from: number): Promise<number | undefined> {
+  let newest: number | undefined;
+  const options = from <= 1 ? {} : { startAfter: compactionsPath(from - 1) };
+  for await (const { path } of stores.main.list(COMPACTIONS_PREFIX, options)) {
+    newest = Math.max(newest ?? 0, parseCompactionsPath(path) ?? 0);
+  }
+  return newest;
+}

@@ -1,0 +1,144 @@
+/**
+ * What a repair writes down about itself: `shale/repairs/<repairId>/plan-<n>` before it changes anything, `report-<n>` when
+ * it is done. `n` counts attempts: each has names of its own for what it makes, so an attempt that was cut off long ago, whose
+ * tables a collector may delete at any moment, is never gone on with.
+ *
+ * Both are made by create-if-absent and never deleted. One that is damaged counts as absent.
+ */
+import { fromPlain, isCorruption, toPlain } from '../common/errors.ts';
+import { isUlid, makeUlid, type Ulid } from '../common/ulid.ts';
+import { SIDECAR_PREFIX } from '../format/object-names.ts';
+import { decodeSidecar, encodeSidecar } from '../format/sidecar.ts';
+import { unanswered } from '../lsm/takeover.ts';
+import type { RepairTask } from './repair-plan.ts';
+import type { RepairReport } from './reports.ts';
+import type { ToolTarget } from './target.ts';
+
+const REPAIRS_PREFIX = `${SIDECAR_PREFIX}repairs/`;
+const PLAN_KIND = 'repair-plan';
+const REPORT_KIND = 'repair-report';
+const NAME = /^shale\/repairs\/(r-[0-9a-f]{24})\/(plan|report)-([1-9][0-9]{0,8})$/;
+
+/** One attempt at a repair. */
+export interface Attempt {
+  repairId: string;
+  planHash: string;
+  /** From 1. */
+  number: number;
+  tool: RepairReport['tool'];
+  settings: RepairTask['settings'];
+  /** Wall time of the plan, ms; all that is made in this attempt says this time. */
+  atMs: number;
+  baseManifestId: number;
+  /** One for each table of the plan. */
+  names: { id: Ulid; putId: Ulid }[];
+  /** What the report will say, as far as it is known beforehand. */
+  report: RepairReport;
+}
+
+export interface StoredAttempt extends Attempt {
+  /** Milliseconds since it was written, by the store's clock. */
+  ageMs: number;
+}
+
+function planPath(repairId: string, number: number): string {
+  return `${REPAIRS_PREFIX}${repairId}/plan-${number}`;
+}
+
+function reportPath(repairId: string, number: number): string {
+  return `${REPAIRS_PREFIX}${repairId}/report-${number}`;
+}
+
+export interface RepairFiles {
+  plans: number[];
+  reports: number[];
+}
+
+/** The numbers of all plans and reports by repair. One LIST. */
+export async function listRepairs(target: ToolTarget, repairId = ''): Promise<Map<string, RepairFiles>> {
+  const repairs = new Map<string, RepairFiles>();
+  for await (const { path } of target.stores.main.list(`${REPAIRS_PREFIX}${repairId}`)) {
+    const [, id, kind, number] = NAME.exec(path) ?? [];
+    if (id === undefined) continue;
+    const files = repairs.get(id) ?? { plans: [], reports: [] };
+    files[kind === 'plan' ? 'plans' : 'reports'].push(Number(number));
+    repairs.set(id, files);
+  }
+  for (const { plans, reports } of repairs.values()) {
+    plans.sort((a, b) => a - b);
+    reports.sort((a, b) => a - b);
+  }
+  return repairs;
+}
+
+/** The number of an attempt that nobody has begun; writes its plan. False: somebody else took the number. */
+export async function writeAttempt(target: ToolTarget, attempt: Attempt): Promise<boolean> {
+  const bytes = encodeSidecar(PLAN_KIND, 1, toPlain(attempt));
+  return create(target, planPath(attempt.repairId, attempt.number), bytes);
+}
+
+/** Undefined if it is absent or damaged. A HEAD and a GET. */
+export async function readAttempt(
+  target: ToolTarget,
+  repairId: string,
+  number: number,
+): Promise<StoredAttempt | undefined> {
+  const { main } = target.stores;
+  const path = planPath(repairId, number);
+  const head = await main.head(path);
+  const attempt = head && toAttempt(await readPlain(target, path, PLAN_KIND));
+  if (head === undefined || attempt === undefined) return undefined;
+  if (attempt.repairId !== repairId || attempt.number !== number) return undefined;
+  return { ...attempt, ageMs: head.storeTimeMs - head.lastModifiedMs };
+}
+
+function toAttempt(value: unknown): Attempt | undefined {
+  const { names, settings, report, atMs, baseManifestId } = (value ?? {}) as Partial<Attempt>;
+  if (!Array.isArray(names) || !names.every((n) => isUlid(String(n?.id)) && isUlid(String(n?.putId)))) return undefined;
+  if (typeof settings !== 'object' || settings === null || toReport(report) === undefined) return undefined;
+  return Number.isSafeInteger(atMs) && Number.isSafeInteger(baseManifestId) ? (value as Attempt) : undefined;
+}
+
+export async function writeReport(target: ToolTarget, number: number, report: RepairReport): Promise<void> {
+  await create(target, reportPath(report.repairId, number), encodeSidecar(REPORT_KIND, 1, toPlain(report)));
+}
+
+/** Undefined if it is absent or damaged. */
+export async function readReport(
+  target: ToolTarget,
+  repairId: string,
+  number: number,
+): Promise<RepairReport | undefined> {
+  return toReport(await readPlain(target, reportPath(repairId, number), REPORT_KIND));
+}
+
+/** Our own writing, and its checksum holds: only that it is a report at all is looked at. */
+function toReport(value: unknown): RepairReport | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const { tool, repairId, before, rows } = value as Record<string, unknown>;
+  const isReport =
+    typeof tool === 'string' && typeof repairId === 'string' && Array.isArray(before) && typeof rows === 'object';
+  return isReport ? (value as RepairReport) : undefined;
+}
+
+async function readPlain(target: ToolTarget, path: string, kind: string): Promise<unknown> {
+  const got = await target.stores.main.get(path);
+  if (got === undefined) return undefined;
+  try {
+    return fromPlain(decodeSidecar(got.bytes, kind).value);
+  } catch (error) {
+    // A bigint that is none is no damage that `decodeSidecar` can see.
+    if (!isCorruption(error) && !(error instanceof SyntaxError)) throw error;
+    target.logger.warn('what a repair wrote down cannot be read', { path, error: String(error) });
+    return undefined;
+  }
+}
+
+/** False if the object exists. */
+async function create(target: ToolTarget, path: string, bytes: Uint8Array): Promise<boolean> {
+  const { stores, clock, random } = target;
+  const putId = makeUlid(clock.nowMs(), random);
+  const answer = await stores.main.put(path, bytes, { condition: 'if-absent', putId });
+  if (answer.outcome === 'unknown') throw unanswered(target.where, path, answer.cause);
+  return answer.outcome === 'applied';
+}

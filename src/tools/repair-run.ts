@@ -1,0 +1,405 @@
+/**
+ * The order in which every repair changes a database, so that it can be cut off at any moment and done again:
+ *
+ * plan → (without `apply` it ends here) → signs of life → copies in quarantine, verified → the plan object → both epochs and a
+ * fence in the log → the plan again, now that nobody else writes → new tables, read back → ledger → are all new tables there →
+ * one manifest → report.
+ *
+ * Nothing is overwritten or deleted. Until the one manifest is written the database is what it was but for its epochs; once it
+ * is, doing it again gives the stored report.
+ */
+
+import { type Clock, isoTime } from '../common/clock.ts';
+import { ConflictError, isCorruption, UnavailableError } from '../common/errors.ts';
+import { makeUlid, type Ulid } from '../common/ulid.ts';
+import type { Manifest, TableRef } from '../format/manifest-types.ts';
+import { manifestPath, tablePath } from '../format/object-names.ts';
+import type { RepairRecord } from '../format/seal-records.ts';
+import { Author } from '../lsm/author.ts';
+import { appendLedger } from '../lsm/damage-ledger.ts';
+import { EpochGuard } from '../lsm/epoch-guard.ts';
+import { type CommitOptions, type ManifestChange, ManifestLog } from '../lsm/manifest-log.ts';
+import { type LoadedManifest, listManifestIds, loadManifest } from '../lsm/manifest-store.ts';
+import { type Fence, unanswered } from '../lsm/takeover.ts';
+import type { ToolAccess } from '../lsm/tool-access.ts';
+import { assertRewritable, readDatabase } from './database-state.ts';
+import { claimCompactor, ownDatabase, toolAuthor } from './own-database.ts';
+import { plannedEvidence, putIntoQuarantine } from './quarantine.ts';
+import { type Attempt, listRepairs, readAttempt, readReport, writeAttempt, writeReport } from './repair-files.ts';
+import {
+  planHash,
+  type RepairIdentity,
+  type RepairPlan,
+  type RepairTask,
+  repairIdentity,
+  repairIdText,
+} from './repair-plan.ts';
+import type { RepairReport } from './reports.ts';
+import { assertNobodyWrites, DEFAULT_LIVE_CHECK_MS, IDLE_WRITER_NOTE } from './signs-of-life.ts';
+import type { ToolTarget } from './target.ts';
+
+/** An attempt younger than this is gone on with: no collector deletes tables as young as its. */
+const RESUME_MS = 120_000;
+const MAX_ROUNDS = 20;
+
+/** A database that this process may change, and how it commits. */
+interface Held {
+  manifest(): LoadedManifest;
+  fence: Fence | undefined;
+  author: Author;
+  commit(change: ManifestChange, options: CommitOptions): Promise<LoadedManifest>;
+}
+
+/** A plan with its names. */
+interface Named {
+  plan: RepairPlan;
+  identity: RepairIdentity;
+  hash: string;
+}
+
+/**
+ * Runs a repair, or says what it would do. Rejects with `ConflictError` (`LIVE_WRITER`, `PLAN_CHANGED`), `FencedError` if
+ * somebody takes the database over meanwhile, `InvalidArgumentError`, `ManifestCorruptionError` if no good manifest is the
+ * newest, `IncompatibleError`, `UnavailableError` (the store; run it again).
+ */
+export function runRepair(target: ToolTarget, task: RepairTask): Promise<RepairReport> {
+  return new RepairRun(target, task).run();
+}
+
+class RepairRun {
+  readonly #target: ToolTarget;
+  readonly #task: RepairTask;
+  readonly #guard: EpochGuard;
+
+  constructor(target: ToolTarget, task: RepairTask) {
+    this.#target = target;
+    this.#task = task;
+    this.#guard = new EpochGuard(target.clock, target.stores.latestStoreTimeMs);
+  }
+
+  async run(): Promise<RepairReport> {
+    const { openDb } = this.#target;
+    const manifest = openDb === undefined ? (await readDatabase(this.#target, this.#guard)).newest : openDb.manifest();
+    const first = await this.#plan(manifest, undefined);
+    if (first.plan.outcome === 'unrecoverable') return this.#report(first);
+    if (isNothingToDo(first.plan)) return (await this.#finishedBefore(manifest)) ?? this.#report(first);
+    const { apply = false } = this.#task;
+    if (apply === false) return this.#report(first, [...this.#applyHint(first), ...first.plan.nextSteps]);
+    this.#assertReviewed(first);
+    assertRewritable(this.#target, manifest);
+    if (this.#task.ifLiveWriter !== 'fence' && openDb === undefined) {
+      await assertNobodyWrites(this.#target, this.#task.liveCheckMs ?? DEFAULT_LIVE_CHECK_MS);
+    }
+    await putIntoQuarantine(this.#target, first.identity.text, first.plan.damaged);
+    let attempt = await this.#begin(first, manifest);
+    const held = openDb === undefined ? await this.#own(first) : await this.#hold(openDb);
+    const second = await this.#plan(held.manifest(), held.fence);
+    if (isNothingToDo(second.plan)) return this.#report(second);
+    if (second.hash !== first.hash) {
+      this.#assertReviewed(second);
+      await putIntoQuarantine(this.#target, second.identity.text, second.plan.damaged);
+      attempt = await this.#begin(second, manifest);
+    }
+    return this.#carryOut(second, attempt, held);
+  }
+
+  async #plan(manifest: LoadedManifest, fence: Fence | undefined): Promise<Named> {
+    const plan = await this.#task.plan({ target: this.#target, manifest, fence });
+    const identity = repairIdentity(this.#task, plan);
+    return { plan, identity, hash: planHash(identity, plan) };
+  }
+
+  /** `apply: { planHash }` does what was reviewed or nothing. */
+  #assertReviewed({ hash }: Named): void {
+    const { apply } = this.#task;
+    if (typeof apply !== 'object' || apply.planHash === hash) return;
+    throw new ConflictError(
+      'PLAN_CHANGED',
+      `${this.#target.where}: the plan is now ${hash}, not ${apply.planHash}, which was reviewed. Look at it again without apply.`,
+      { details: { planHash: hash, reviewed: apply.planHash } },
+    );
+  }
+
+  #applyHint({ hash }: Named): string[] {
+    return [IDLE_WRITER_NOTE, `To do exactly this, run it again with --apply --plan ${hash}.`];
+  }
+
+  // ---- attempts
+
+  /** Goes on with the last attempt at this plan if it is young, else begins one with new names. */
+  async #begin(named: Named, manifest: LoadedManifest): Promise<Attempt> {
+    const { text } = named.identity;
+    const { clock, random } = this.#target;
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      const last = (await listRepairs(this.#target, text)).get(text)?.plans.at(-1) ?? 0;
+      const stored = last === 0 ? undefined : await readAttempt(this.#target, text, last);
+      if (stored?.planHash === named.hash && stored.ageMs <= RESUME_MS) return stored;
+      const atMs = clock.nowMs();
+      let after = newestTable(manifest.manifest);
+      const names = named.plan.tables.map(() => {
+        const id = makeUlid(atMs, random, after);
+        after = id;
+        return { id, putId: makeUlid(atMs, random) };
+      });
+      const attempt: Attempt = {
+        repairId: text,
+        planHash: named.hash,
+        number: last + 1,
+        tool: this.#task.tool,
+        settings: this.#task.settings,
+        atMs,
+        baseManifestId: manifest.id,
+        names,
+        report: { ...this.#report(named), newObjects: names.map((n) => tablePath(n.id)) },
+      };
+      if (await writeAttempt(this.#target, attempt)) return attempt;
+    }
+    throw tooManyOthers(this.#target);
+  }
+
+  // ---- owning
+
+  async #own(named: Named): Promise<Held> {
+    const target = this.#target;
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      const state = await readDatabase(target, this.#guard);
+      assertRewritable(target, state.newest);
+      const owned = await ownDatabase(target, this.#guard, state, {
+        manifest: state.newest.manifest,
+        id: state.newest.id + 1,
+        previous: state.newest,
+        greatestSeq: named.plan.greatestSeq,
+      });
+      if (owned === undefined) continue;
+      const { claimed, fence, author } = owned;
+      const log = new ManifestLog({
+        store: target.stores.main,
+        author,
+        guard: this.#guard,
+        epoch: claimed.manifest.writerEpoch,
+        current: claimed,
+        hasBoundary: state.boundary.exists,
+        witness: () => ({ id: fence.id, lastSeq: fence.lastSeq, digest: fence.digest.bytes }),
+        onAdopt: () => undefined,
+      });
+      const commit = async (change: ManifestChange, options: CommitOptions) => {
+        await log.commit(change, options);
+        return log.current;
+      };
+      return { manifest: () => log.current, fence, author, commit };
+    }
+    throw tooManyOthers(target);
+  }
+
+  /** An open database is ours already; only the compactor has to be told. */
+  async #hold(openDb: ToolAccess): Promise<Held> {
+    await openDb.refresh();
+    const author = toolAuthor(this.#target, openDb.author.databaseId);
+    const manifest = await claimCompactor(this.#target, openDb, author);
+    return {
+      manifest: () => manifest,
+      fence: undefined,
+      author,
+      commit: (change, options) => openDb.commit(change, options),
+    };
+  }
+
+  // ---- changing
+
+  async #carryOut(named: Named, attempt: Attempt, held: Held): Promise<RepairReport> {
+    const { plan, identity } = named;
+    const record = repairRecord(named, attempt);
+    const tables = await this.#makeTables(plan, attempt, held, record);
+    const ledgerVersion = plan.losses.length === 0 ? undefined : await this.#recordLosses(named, attempt);
+    await this.#assertAllThere(attempt);
+    let isWanted = true;
+    const edit = (newest: Manifest) => {
+      const edited = plan.edit(newest, { tables, fence: held.fence });
+      isWanted = edited !== undefined;
+      return edited;
+    };
+    const committed = await held.commit(edit, {
+      repair: record,
+      ...(ledgerVersion !== undefined && { ledgerVersion }),
+    });
+    if (!isWanted) return { ...this.#report(named), outcome: 'obsolete' };
+    const report: RepairReport = {
+      ...attempt.report,
+      ...this.#costs(),
+      repairId: identity.text,
+      applied: true,
+      manifestId: BigInt(committed.id),
+    };
+    await writeReport(this.#target, attempt.number, report);
+    return report;
+  }
+
+  async #makeTables(plan: RepairPlan, attempt: Attempt, { author }: Held, repair: RepairRecord): Promise<TableRef[]> {
+    const { clock, random, owner } = this.#target;
+    // The bytes of a table are the same whenever the attempt is gone on with: its clock stands at the moment of the plan.
+    const maker = new Author({
+      clock: stoppedAt(attempt.atMs, clock),
+      random,
+      owner,
+      databaseId: author.databaseId,
+      role: 'tool',
+    });
+    const tables: TableRef[] = [];
+    for (const [i, planned] of plan.tables.entries()) {
+      const { id, putId } = attempt.names[i];
+      const naming = { id, putId, author: maker, epoch: 0 as const, newestManifestId: attempt.baseManifestId, repair };
+      const { bytes, table } = await planned.build(naming);
+      await this.#putTable(id, putId, bytes);
+      tables.push(table);
+    }
+    return tables;
+  }
+
+  async #putTable(id: Ulid, putId: Ulid, bytes: Uint8Array): Promise<void> {
+    const { stores, where } = this.#target;
+    const path = tablePath(id);
+    const answer = await stores.main.put(path, bytes, { condition: 'if-absent', putId });
+    if (answer.outcome === 'unknown') throw unanswered(where, path, answer.cause);
+    const back = await stores.main.get(path);
+    if (back !== undefined && Buffer.compare(back.bytes, bytes) === 0) return;
+    throw new UnavailableError(
+      'STORE_DOWN',
+      `${where}: the new table ${path} does not read back as what was written. The database still uses the old one; run the repair again.`,
+    );
+  }
+
+  async #recordLosses({ plan, identity }: Named, attempt: Attempt): Promise<number> {
+    const at = isoTime(attempt.atMs);
+    const added = plan.losses.map((loss) => ({ ...loss, repairId: identity.text, at }));
+    return appendLedger(
+      this.#target.stores.main,
+      (entries) => {
+        const known = new Set(entries.map((e) => `${e.repairId} ${e.id}`));
+        const missing = added.filter((e) => !known.has(`${e.repairId} ${e.id}`));
+        return missing.length === 0 ? undefined : [...entries, ...missing];
+      },
+      this.#target,
+    );
+  }
+
+  /** A collector takes tables that no manifest names; one that is gone must not be named. */
+  async #assertAllThere({ names }: Attempt): Promise<void> {
+    const { stores, where } = this.#target;
+    for (const { id } of names) {
+      if ((await stores.main.head(tablePath(id))) !== undefined) continue;
+      throw new UnavailableError(
+        'STORE_DOWN',
+        `${where}: the new table ${tablePath(id)} is gone again, a collector may have deleted it. The database still uses the old one; run the repair again.`,
+      );
+    }
+  }
+
+  // ---- reporting
+
+  #costs(): Pick<RepairReport, 'requests' | 'tookMs'> {
+    return { requests: this.#target.requests(), tookMs: this.#target.tookMs() };
+  }
+
+  #report({ plan, identity, hash }: Named, nextSteps: string[] = plan.nextSteps): RepairReport {
+    const { outcome, before, rows, batches, lostKeys, lostSeqs, shadowed, suspectFile, losses } = plan;
+    return {
+      schemaVersion: 1,
+      tool: this.#task.tool,
+      repairId: identity.text,
+      planHash: hash,
+      applied: false,
+      alreadyDone: false,
+      outcome,
+      before,
+      rows,
+      ...(batches !== undefined && { batches }),
+      lostKeys,
+      lostSeqs,
+      shadowed,
+      evidence: plannedEvidence(identity.text, plan.damaged),
+      newObjects: plan.tables.map((_, i) => `compacted/<new table ${i + 1}>.sst`),
+      ledgerIds: losses.map((loss) => loss.id),
+      ...(suspectFile !== undefined && { suspectFile }),
+      nextSteps,
+      ...this.#costs(),
+    };
+  }
+
+  /**
+   * The report of an earlier run that repaired this: the one whose manifest is the newest, or, where the settings name one
+   * object, any. A run that was cut off between its manifest and its report is completed, unless this is a dry run.
+   */
+  async #finishedBefore(newest: LoadedManifest): Promise<RepairReport | undefined> {
+    const repairs = await listRepairs(this.#target);
+    const current = newest.seal?.repair && repairIdText(newest.seal.repair.repairId);
+    for (const [repairId, { plans, reports }] of repairs) {
+      if (repairId !== current && !this.#task.isAboutOneObject) continue;
+      const attempt = await readAttempt(this.#target, repairId, plans.at(-1) ?? 0);
+      if (attempt === undefined || !this.#isOurs(attempt)) continue;
+      const stored = reports.length === 0 ? undefined : await readReport(this.#target, repairId, reports.at(-1) ?? 0);
+      if (stored !== undefined) return { ...stored, ...this.#costs(), alreadyDone: true };
+      const manifestId = await this.#committedAs(attempt);
+      if (manifestId === undefined) continue;
+      const report: RepairReport = { ...attempt.report, applied: true, manifestId: BigInt(manifestId) };
+      if (this.#task.apply !== undefined && this.#task.apply !== false) {
+        await writeReport(this.#target, attempt.number, report);
+      }
+      return { ...report, ...this.#costs(), alreadyDone: true };
+    }
+    return undefined;
+  }
+
+  #isOurs({ tool, settings }: Attempt): boolean {
+    const text = (s: RepairTask['settings']) => JSON.stringify(Object.entries(s).sort());
+    return tool === this.#task.tool && text(settings) === text(this.#task.settings);
+  }
+
+  /** The manifest that made an attempt count; undefined if none did. */
+  async #committedAs(attempt: Attempt): Promise<number | undefined> {
+    const { main } = this.#target.stores;
+    for (const id of await listManifestIds(main, attempt.baseManifestId)) {
+      const got = await main.get(manifestPath(id));
+      if (got === undefined) continue;
+      try {
+        const repair = loadManifest(id, got.bytes).seal?.repair;
+        if (repair !== undefined && repairIdText(repair.repairId) === attempt.repairId) return id;
+      } catch (error) {
+        if (!isCorruption(error)) throw error;
+      }
+    }
+    return undefined;
+  }
+}
+
+function isNothingToDo({ outcome }: RepairPlan): boolean {
+  return outcome === 'clean' || outcome === 'obsolete' || outcome === 'unrecoverable';
+}
+
+function repairRecord({ plan, identity }: Named, attempt: Attempt): RepairRecord {
+  const replaced = plan.tables.flatMap(({ replaces }, i) =>
+    replaces === undefined ? [] : [{ from: replaces, to: attempt.names[i].id }],
+  );
+  return { repairId: identity.bytes, pairs: [...replaced, ...plan.dropped.map((from) => ({ from, to: undefined }))] };
+}
+
+/** After which new tables are named: a collector takes the old. */
+function newestTable(m: Manifest): Ulid | undefined {
+  const trees = [m, ...(m.segments ?? [])];
+  const views = trees.flatMap((tree) => [...tree.l0, ...tree.runs.flatMap((run) => run.views)]);
+  return views
+    .map((view) => view.table.id)
+    .reduce<Ulid | undefined>((a, b) => (a === undefined || b > a ? b : a), undefined);
+}
+
+function stoppedAt(atMs: number, clock: Clock): Clock {
+  return {
+    nowMs: () => atMs,
+    monotonicMs: () => clock.monotonicMs(),
+    setTimer: (delayMs, fn, ref) => clock.setTimer(delayMs, fn, ref),
+    yieldToLoop: () => clock.yieldToLoop(),
+  };
+}
+
+function tooManyOthers(target: ToolTarget): UnavailableError {
+  return new UnavailableError('DEADLINE', `${target.where}: others were always faster; try again later.`);
+}

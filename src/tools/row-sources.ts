@@ -1,0 +1,291 @@
+/**
+ * Where rows that a table lost may still be: in the log, as long as nothing collected it, and in the tables from which a
+ * compaction made this one.
+ *
+ * Rows from here are as good as those of the table: they were read under checksums that hold. What may be wrong is their
+ * completeness, and each source says whether it can vouch for it. Older versions than the table kept do no harm: they lie
+ * below the newest one.
+ */
+import { compareBytes } from '../common/bytes.ts';
+import { IncompatibleError, isCorruption } from '../common/errors.ts';
+import type { Ulid } from '../common/ulid.ts';
+import { decodeCompactions } from '../format/compactions-codec.ts';
+import type { Manifest, SortedRun, TableRef, TableView, Tree } from '../format/manifest-types.ts';
+import {
+  COMPACTIONS_PREFIX,
+  parseCompactionsPath,
+  parseWalPath,
+  tablePath,
+  WAL_PREFIX,
+  walPath,
+} from '../format/object-names.ts';
+import { FLAG_MERGE } from '../format/row-flags.ts';
+import type { DatabaseStores } from '../lsm/database-stores.ts';
+import { type LoadedManifest, listManifestIds, readManifest } from '../lsm/manifest-store.ts';
+import type { KnownTable, TableTail } from '../lsm/table-anatomy.ts';
+import { readWalObject } from '../lsm/wal-object.ts';
+import type { KeyRange } from './reports.ts';
+import { inRange, looseRows, rowsInRange } from './table-range.ts';
+import { type LooseRow, sortedRows } from './table-rebuild.ts';
+
+export interface Candidates {
+  rows: LooseRow[];
+  /** Whether these are all rows that the table had in the range, perhaps with older versions besides. */
+  isComplete: boolean;
+}
+
+const NONE: Candidates = { rows: [], isComplete: false };
+
+/** The tree that lists a table, and what is read before and after it. */
+export interface TreePlace {
+  tree: Tree;
+  level: 'l0' | 'run';
+  newer: TableView[];
+  older: TableView[];
+}
+
+/** Undefined: the manifest does not name the table. */
+export function placeInTree(manifest: Manifest, id: Ulid): TreePlace | undefined {
+  for (const tree of [manifest as Tree, ...(manifest.segments ?? [])]) {
+    const sources = [...tree.l0.map((view) => [view]), ...tree.runs.map((run) => run.views)];
+    const at = sources.findIndex((views) => views.some((view) => view.table.id === id));
+    if (at < 0) continue;
+    const others = (list: TableView[][]) => list.flat().filter((view) => view.table.id !== id);
+    const newer = others(sources.slice(0, at + 1));
+    return { tree, level: at < tree.l0.length ? 'l0' : 'run', newer, older: others(sources.slice(at + 1)) };
+  }
+  return undefined;
+}
+
+function knownOf(ref: TableRef): KnownTable {
+  return { id: ref.id, path: tablePath(ref.id), info: ref.info, formatVersion: ref.formatVersion };
+}
+
+function mayOverlap({ table: { info } }: TableView, { gte, lte }: KeyRange): boolean {
+  if (info.firstEntry !== undefined && compareBytes(info.firstEntry, lte) > 0) return false;
+  return info.lastEntry === undefined || compareBytes(info.lastEntry, gte) >= 0;
+}
+
+/** Rows that other tables hold in the range; undefined if one of them cannot be read there. */
+export async function rowsOfOthers(
+  stores: DatabaseStores,
+  views: readonly TableView[],
+  keys: KeyRange,
+): Promise<LooseRow[] | undefined> {
+  const rows: LooseRow[] = [];
+  for (const view of views) {
+    if (!mayOverlap(view, keys)) continue;
+    const found = await rowsInRange(stores.main, knownOf(view.table), keys);
+    if (found === undefined || !found.isWhole) return undefined;
+    for (const row of found.rows) rows.push(row);
+  }
+  return rows;
+}
+
+// ---- the log
+
+/** The rows of the log that may belong to a table, read once for all its gaps. */
+export class LogRows {
+  readonly #stores: DatabaseStores;
+  readonly #manifest: Manifest;
+  #objects: Promise<LogObject[]> | undefined;
+  readonly #ranges: readonly KeyRange[];
+
+  constructor(stores: DatabaseStores, manifest: Manifest, ranges: readonly KeyRange[]) {
+    this.#stores = stores;
+    this.#manifest = manifest;
+    this.#ranges = ranges;
+  }
+
+  /**
+   * Rows of the range that are in no other table, from an unbroken stretch of the log. Complete if that stretch covers all
+   * sequence numbers the table may have.
+   */
+  async candidates(
+    place: TreePlace,
+    seqs: { min: number; max: number } | undefined,
+    keys: KeyRange,
+  ): Promise<Candidates> {
+    this.#objects ??= this.#read();
+    const objects = await this.#objects;
+    const whole = objects.filter((o) => o.isUnbroken);
+    if (whole.length === 0) return NONE;
+    const newer = await rowsOfOthers(this.#stores, place.newer, keys);
+    const older = await rowsOfOthers(this.#stores, place.older, keys);
+    if (newer === undefined || older === undefined) return NONE;
+    const taken = new Set(newer.map(versionText));
+    const newest = new Map<string, number>();
+    for (const row of older) {
+      const key = keyText(row.key);
+      newest.set(key, Math.max(newest.get(key) ?? 0, row.seq));
+    }
+    const max = Math.min(seqs?.max ?? this.#manifest.lastL0Seq, this.#manifest.lastL0Seq);
+    const rows = whole
+      .flatMap((o) => o.rows)
+      .filter((row) => inRange(row.key, keys) && row.seq <= max && row.seq >= (seqs?.min ?? 0))
+      .filter((row) => row.seq > (newest.get(keyText(row.key)) ?? 0) && !taken.has(versionText(row)));
+    const min = Math.min(...whole.map((o) => o.minSeq));
+    const isComplete = min <= (seqs?.min ?? 1) || whole[0].id === 1;
+    return { rows: sortedRows(rows), isComplete };
+  }
+
+  /** The objects whose rows are in tables. One that is missing or damaged breaks the log: what lies before it is not used. */
+  async #read(): Promise<LogObject[]> {
+    const { wal } = this.#stores;
+    const end = this.#manifest.replayAfterWalId;
+    const ids: number[] = [];
+    for await (const { path } of wal.list(WAL_PREFIX)) {
+      const id = parseWalPath(path);
+      if (id !== undefined && id <= end) ids.push(id);
+    }
+    const objects: LogObject[] = [];
+    let expected = end;
+    let isUnbroken = true;
+    for (const id of ids.sort((a, b) => b - a)) {
+      isUnbroken &&= id === expected;
+      expected = id - 1;
+      if (!isUnbroken) break;
+      const object = await this.#readObject(id);
+      if (object === undefined) break;
+      objects.unshift(object);
+    }
+    return objects.filter((o) => o.minSeq > 0);
+  }
+
+  async #readObject(id: number): Promise<LogObject | undefined> {
+    const got = await this.#stores.wal.get(walPath(id));
+    if (got === undefined) return undefined;
+    const { object } = await readWalObject(id, got.bytes);
+    if (object === undefined) return undefined;
+    const rows: LooseRow[] = [];
+    for (const block of object.blocks) {
+      for (const row of looseRows(block)) if (this.#ranges.some((keys) => inRange(row.key, keys))) rows.push(row);
+    }
+    return { id, minSeq: object.minSeq, rows, isUnbroken: true };
+  }
+}
+
+interface LogObject {
+  id: number;
+  /** 0 for fences. */
+  minSeq: number;
+  rows: LooseRow[];
+  isUnbroken: boolean;
+}
+
+function keyText(key: Uint8Array): string {
+  return Buffer.from(key).toString('latin1');
+}
+
+function versionText({ key, seq }: LooseRow): string {
+  return `${seq}:${keyText(key)}`;
+}
+
+// ---- inputs of a compaction
+
+/** Rows of the range in the tables from which this one was made; complete if all of them are still there and good. */
+export async function inputCandidates(stores: DatabaseStores, id: Ulid, tail: TableTail | undefined, keys: KeyRange) {
+  const inputs = await inputsOf(stores, id, tail);
+  if (inputs.length === 0) return NONE;
+  const rows: LooseRow[] = [];
+  let isComplete = true;
+  for (const ref of inputs) {
+    const found = await rowsInRange(stores.main, knownOf(ref), keys);
+    if (found === undefined || !found.isWhole) isComplete = false;
+    for (const row of found?.rows ?? []) rows.push(row);
+  }
+  // Without one of the inputs the newest version of a key may be missing: nothing of the rest can be believed.
+  return isComplete ? { rows: sortedRows(rows), isComplete } : NONE;
+}
+
+/** Tables that the manifest before the first one with `id` named and that one does not: what the compaction consumed. */
+async function inputsOf(stores: DatabaseStores, id: Ulid, tail: TableTail | undefined): Promise<TableRef[]> {
+  const ids = await listManifestIds(stores.main);
+  let first: LoadedManifest | undefined;
+  let before: LoadedManifest | undefined;
+  for (const manifestId of ids.reverse()) {
+    const loaded = await readGood(stores, manifestId);
+    if (loaded === undefined) break;
+    if (placeInTree(loaded.manifest, id) !== undefined) first = loaded;
+    else if (first !== undefined) {
+      before = loaded;
+      break;
+    }
+  }
+  if (first === undefined || before === undefined || before.id !== first.id - 1) return [];
+  const old = viewsOf(before.manifest);
+  const now = new Set(viewsOf(first.manifest).map((view) => view.table.id));
+  const gone = old.filter((view) => !now.has(view.table.id));
+  const lineage = tail === undefined || tail.isForeign ? undefined : tail.seal?.lineage;
+  if (lineage?.level === 'run') {
+    const named = gone.filter((view) => lineage.inputs.includes(view.table.id));
+    return named.length === lineage.inputs.length ? named.map((view) => view.table) : [];
+  }
+  const sources = await sourcesOfJob(stores, id, before.manifest);
+  if (sources !== undefined) return sources.every((view) => gone.includes(view)) ? sources.map((v) => v.table) : [];
+  // Without the job only a commit of one compaction can be told.
+  const oldIds = new Set(old.map((view) => view.table.id));
+  const changed = runsOf(first.manifest).filter((run) => run.views.some((view) => !oldIds.has(view.table.id)));
+  return changed.length === 1 ? gone.map((view) => view.table) : [];
+}
+
+async function readGood(stores: DatabaseStores, id: number): Promise<LoadedManifest | undefined> {
+  try {
+    return await readManifest(stores.main, id);
+  } catch (error) {
+    if (isCorruption(error) || error instanceof IncompatibleError) return undefined;
+    throw error;
+  }
+}
+
+function runsOf(manifest: Manifest): SortedRun[] {
+  return [manifest, ...(manifest.segments ?? [])].flatMap((tree) => tree.runs);
+}
+
+function viewsOf(manifest: Manifest): TableView[] {
+  const trees = [manifest as Tree, ...(manifest.segments ?? [])];
+  return trees.flatMap((tree) => [...tree.l0, ...tree.runs.flatMap((run) => run.views)]);
+}
+
+/** Sources of the job that names the table among its outputs, as far as a compactor still says it. */
+async function sourcesOfJob(stores: DatabaseStores, id: Ulid, before: Manifest): Promise<TableView[] | undefined> {
+  const paths: string[] = [];
+  for await (const { path } of stores.main.list(COMPACTIONS_PREFIX)) {
+    if (parseCompactionsPath(path) !== undefined) paths.push(path);
+  }
+  for (const path of paths.reverse()) {
+    const got = await stores.main.get(path);
+    const jobs = got === undefined ? [] : jobsIn(got.bytes);
+    const job = jobs.find((j) => j.outputs?.some((output) => output.table.id === id));
+    if (job === undefined || job.spec.kind !== 'tiered') continue;
+    const { l0ViewIds = [], runs = [] } = job.spec;
+    const l0 = viewsOf(before).filter((view) => l0ViewIds.includes(view.viewId));
+    const ofRuns = runsOf(before).filter((run) => runs.includes(run.id));
+    if (l0.length !== l0ViewIds.length || ofRuns.length !== runs.length) return undefined;
+    return [...l0, ...ofRuns.flatMap((run) => run.views)];
+  }
+  return undefined;
+}
+
+function jobsIn(bytes: Uint8Array) {
+  try {
+    return decodeCompactions(bytes).compactions.jobs;
+  } catch (error) {
+    if (isCorruption(error) || error instanceof IncompatibleError) return [];
+    throw error;
+  }
+}
+
+// ---- what a writer would have kept
+
+/** The newest version of each key, and merge operands above it: what is left where no snapshot needs more. */
+export function withoutOldVersions(rows: readonly LooseRow[]): LooseRow[] {
+  const kept: LooseRow[] = [];
+  let closed: Uint8Array | undefined;
+  for (const row of rows) {
+    if (closed !== undefined && compareBytes(closed, row.key) === 0) continue;
+    kept.push(row);
+    if ((row.flags & FLAG_MERGE) === 0) closed = row.key;
+  }
+  return kept;
+}

@@ -1,0 +1,299 @@
+/**
+ * `sstCheck`: what is wrong with the tables of a database, at five levels, each with all that the one before looks at.
+ *
+ * Writes nothing and works beside a live writer: a table that vanished is judged only against manifests that were listed after
+ * its absence was seen. Findings come as they are found, damage of manifests first, then table by table in the order of ids.
+ */
+import { sleep } from '../common/clock.ts';
+import { type Finding, InvalidArgumentError, makeFinding } from '../common/errors.ts';
+import type { Ulid } from '../common/ulid.ts';
+import { parseTablePath, parseWalPath, TABLE_PREFIX, tablePath, WAL_PREFIX, walPath } from '../format/object-names.ts';
+import { dataEnd } from '../format/table-layout.ts';
+import { type KnownTable, missingTable } from '../lsm/table-anatomy.ts';
+import { missingWalFinding } from '../lsm/wal-object.ts';
+import { type NamedTable, type Picture, readPicture, type Scope } from './named-tables.ts';
+import type { CheckSummary, Verdict } from './reports.ts';
+import { checkTable, type TableLevel } from './table-check.ts';
+import { openTarget, type Target, type ToolOptions, type ToolTarget } from './target.ts';
+import { type SourceSeqs, sourcesOutOfOrder } from './tree-check.ts';
+
+/** `cross`: also what holds between tables, and tables that no manifest names. */
+export type CheckLevel = TableLevel | 'cross';
+
+export interface SstCheckOptions extends ToolOptions {
+  /** Default `rows`. */
+  level?: CheckLevel;
+  /** Which manifests name the tables to check; default `checkpoints`: the newest and those its checkpoints pin. */
+  scope?: Scope;
+  /** Tables under way at once; default 4. */
+  concurrency?: number;
+  /** Most bytes to read in a second on average; default no limit. */
+  bytesPerSecond?: number;
+  /** The cursor of an earlier check: tables that it finished are left out. */
+  resumeFrom?: string;
+}
+
+export interface SstCheck extends AsyncIterable<Finding> {
+  /** Resolves when the check has ended; runs what is left of it. */
+  summary(): Promise<CheckSummary>;
+}
+
+const LEVELS: readonly CheckLevel[] = ['refs', 'tails', 'blocks', 'rows', 'cross'];
+const SCOPES: readonly Scope[] = ['live', 'checkpoints', 'all'];
+const DEFAULT_CONCURRENCY = 4;
+
+/**
+ * Checks tables. Iterate over the findings, or await `summary()`. The iteration rejects with `InvalidArgumentError` for bad
+ * options and where no database is, `AbortError`, and with errors of the store; damage is never an error here. Costs three
+ * LISTs, a GET per manifest in scope, and from level `tails` on one GET per table, from `blocks` on one per 4 MiB besides.
+ */
+export function sstCheck(t: Target, o: SstCheckOptions = {}): SstCheck {
+  return new CheckRun(t, o);
+}
+
+/** Clean without findings but notes. */
+export function verdictOf(findings: Iterable<Pick<Finding, 'severity'>>): Verdict {
+  let verdict: Verdict = 'clean';
+  for (const { severity } of findings) {
+    if (severity === 'error') return 'corrupt';
+    if (severity === 'warning') verdict = 'degraded';
+  }
+  return verdict;
+}
+
+function assertOptions(o: SstCheckOptions): void {
+  const wrong: string[] = [];
+  if (o.level !== undefined && !LEVELS.includes(o.level)) wrong.push(`level must be one of ${LEVELS.join(', ')}`);
+  if (o.scope !== undefined && !SCOPES.includes(o.scope)) wrong.push(`scope must be one of ${SCOPES.join(', ')}`);
+  for (const name of ['concurrency', 'bytesPerSecond'] as const) {
+    const value = o[name];
+    if (value !== undefined && !(Number.isSafeInteger(value) && value >= 1)) wrong.push(`${name} must be 1 or more`);
+  }
+  if (wrong.length > 0) throw new InvalidArgumentError('BAD_OPTION', `Bad options of the check: ${wrong.join('; ')}.`);
+}
+
+class CheckRun implements SstCheck {
+  readonly #findings: AsyncGenerator<Finding>;
+  readonly #summary: CheckSummary = {
+    verdict: 'clean',
+    objects: 0,
+    sealed: 0,
+    bytesRead: 0,
+    requests: 0,
+    findings: {},
+    tookMs: 0,
+  };
+
+  constructor(t: Target, o: SstCheckOptions) {
+    this.#findings = this.#run(t, o);
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Finding> {
+    return this.#findings;
+  }
+
+  async summary(): Promise<CheckSummary> {
+    while (!(await this.#findings.next()).done);
+    return this.#summary;
+  }
+
+  async *#run(t: Target, o: SstCheckOptions): AsyncGenerator<Finding> {
+    assertOptions(o);
+    const target = await openTarget(t, o);
+    const bytesBefore = target.stores.counts().bytesIn;
+    const summary = this.#summary;
+    const seen: Pick<Finding, 'severity'>[] = [];
+    try {
+      for await (const finding of checkTables(target, o, summary)) {
+        summary.findings[finding.code] = (summary.findings[finding.code] ?? 0) + 1;
+        seen.push({ severity: finding.severity });
+        yield finding;
+      }
+      delete summary.cursor;
+    } finally {
+      summary.verdict = verdictOf(seen);
+      summary.bytesRead = target.stores.counts().bytesIn - bytesBefore;
+      summary.requests = target.requests();
+      summary.tookMs = target.tookMs();
+      target.close();
+    }
+  }
+}
+
+/** The findings of all tables; `summary` is filled as tables are finished. */
+async function* checkTables(target: ToolTarget, o: SstCheckOptions, summary: CheckSummary): AsyncGenerator<Finding> {
+  const { level = 'rows', scope = 'checkpoints', concurrency = DEFAULT_CONCURRENCY, signal } = o;
+  const { stores } = target;
+  const picture = await readPicture(stores, scope, 'check', signal);
+  if (picture.ids.length === 0 && !(await hasTables(target))) {
+    throw new InvalidArgumentError('NOT_A_DATABASE', `${target.where}: there is no database here; check the location.`);
+  }
+  yield* picture.findings;
+  yield* await checkLogRefs(target, picture);
+  const listed = await listTables(target);
+  const jobs = [...picture.tables.entries()].map(([id, named]) => ({ id, named: named as NamedTable | undefined }));
+  if (level === 'cross')
+    for (const id of listed.keys()) if (!picture.tables.has(id)) jobs.push({ id, named: undefined });
+  jobs.sort((a, b) => (a.id < b.id ? -1 : 1));
+  const left = jobs.filter((job) => o.resumeFrom === undefined || job.id > o.resumeFrom);
+  const pace = makePace(target, o.bytesPerSecond);
+  const sources: SourceSeqs = new Map();
+  for (let i = 0; i < left.length; i += concurrency) {
+    signal?.throwIfAborted();
+    const batch = left.slice(i, i + concurrency);
+    const results = await Promise.all(
+      batch.map((job) => new TableVisit(target, picture, scope, level, summary, pace).visit(job.id, job.named, listed)),
+    );
+    for (const [k, { findings, seqs }] of results.entries()) {
+      if (seqs !== undefined) sources.set(batch[k].id, seqs);
+      yield* findings;
+    }
+    summary.cursor = batch[batch.length - 1].id;
+  }
+  if (level === 'cross' && o.resumeFrom === undefined) yield* sourcesOutOfOrder(picture, sources);
+}
+
+async function hasTables({ stores }: ToolTarget): Promise<boolean> {
+  for await (const _ of stores.main.list(TABLE_PREFIX)) return true;
+  for await (const _ of stores.wal.list(WAL_PREFIX)) return true;
+  return false;
+}
+
+async function listTables({ stores }: ToolTarget): Promise<Map<Ulid, number>> {
+  const sizes = new Map<Ulid, number>();
+  for await (const { path, size } of stores.main.list(TABLE_PREFIX)) {
+    const id = parseTablePath(path);
+    if (id !== undefined) sizes.set(id, size);
+  }
+  return sizes;
+}
+
+/** Objects of the log that must be there: those behind the replay point, up to the last that anything speaks of. */
+async function checkLogRefs({ stores }: ToolTarget, { newest }: Picture): Promise<Finding[]> {
+  if (newest === undefined) return [];
+  const { replayAfterWalId, walIdLastSeen } = newest.manifest;
+  const present = new Set<number>();
+  let last = 0;
+  for await (const { path } of stores.wal.list(WAL_PREFIX, { startAfter: walPath(replayAfterWalId) })) {
+    const id = parseWalPath(path);
+    if (id === undefined || id <= replayAfterWalId) continue;
+    present.add(id);
+    last = Math.max(last, id);
+  }
+  const witness = newest.seal?.manifest?.walTail.id ?? 0;
+  const end = Math.max(last, walIdLastSeen, witness);
+  const findings: Finding[] = [];
+  for (let id = replayAfterWalId + 1; id <= end; id++) {
+    if (present.has(id) || (await stores.wal.head(walPath(id))) !== undefined) continue;
+    findings.push({
+      ...missingWalFinding(id),
+      during: 'check',
+      hint: {
+        summary: `Object ${id} of the log is gone, and with it the rows that are not in tables yet.`,
+        commands: ['shaledb wal inspect LOCATION', 'shaledb wal repair LOCATION'],
+        docs: 'docs/troubleshooting.md',
+        lossIfRepaired: 'certain',
+      },
+    });
+    if (findings.length === MOST_MISSING) break;
+  }
+  return findings;
+}
+
+/** A damaged number can claim that millions are missing. */
+const MOST_MISSING = 1000;
+
+/** Waits so that bytes do not come faster than allowed. */
+function makePace(target: ToolTarget, bytesPerSecond: number | undefined): (bytes: number) => Promise<void> {
+  if (bytesPerSecond === undefined) return () => Promise.resolve();
+  const startMs = target.clock.monotonicMs();
+  let total = 0;
+  return async (bytes) => {
+    total += bytes;
+    const dueMs = startMs + (total / bytesPerSecond) * 1000;
+    const waitMs = dueMs - target.clock.monotonicMs();
+    if (waitMs > 0) await sleep(target.clock, Math.ceil(waitMs), target.signal);
+  };
+}
+
+class TableVisit {
+  readonly #target: ToolTarget;
+  readonly #picture: Picture;
+  readonly #scope: Scope;
+  readonly #level: CheckLevel;
+  readonly #summary: CheckSummary;
+  readonly #pace: (bytes: number) => Promise<void>;
+
+  constructor(
+    target: ToolTarget,
+    picture: Picture,
+    scope: Scope,
+    level: CheckLevel,
+    summary: CheckSummary,
+    pace: (bytes: number) => Promise<void>,
+  ) {
+    this.#target = target;
+    this.#picture = picture;
+    this.#scope = scope;
+    this.#level = level;
+    this.#summary = summary;
+    this.#pace = pace;
+  }
+
+  async visit(
+    id: Ulid,
+    named: NamedTable | undefined,
+    listed: ReadonlyMap<Ulid, number>,
+  ): Promise<{ findings: Finding[]; seqs?: { min: number; max: number } | undefined }> {
+    const known: KnownTable = {
+      id,
+      path: named?.path ?? tablePath(id),
+      ...(named !== undefined && { info: named.ref.info, formatVersion: named.ref.formatVersion }),
+    };
+    this.#summary.objects++;
+    const store = named?.store ?? this.#target.stores.main;
+    if (this.#level === 'refs') return { findings: await this.#checkRef(known, named, listed.get(id)) };
+    const level = this.#level === 'cross' ? 'rows' : this.#level;
+    const newest = this.#picture.isNewestGood ? this.#picture.newest : undefined;
+    const result = await checkTable({
+      store,
+      known,
+      level,
+      limits: newest === undefined || named === undefined ? {} : { maxSeq: newest.manifest.lastL0Seq },
+      signal: this.#target.signal,
+      pace: this.#pace,
+    });
+    if (result === undefined) return { findings: await this.#missing(known, named) };
+    if (result.tail.seal !== undefined) this.#summary.sealed++;
+    return result;
+  }
+
+  async #checkRef(
+    known: KnownTable,
+    named: NamedTable | undefined,
+    listedSize: number | undefined,
+  ): Promise<Finding[]> {
+    const store = named?.store ?? this.#target.stores.main;
+    const size = listedSize ?? (await store.head(known.path))?.size;
+    if (size === undefined) return this.#missing(known, named);
+    if (known.info === undefined || size > dataEnd(known.info)) return [];
+    return [
+      makeFinding({
+        code: 'TRUNCATED',
+        object: { role: 'table', path: known.path, id: known.id ?? '', sealed: false, size },
+        at: { unit: 'object', offset: size, length: 0 },
+        expected: `more than ${dataEnd(known.info)} bytes`,
+        found: `${size} bytes`,
+        during: 'check',
+        hint: missingTable(known, 'check').hint,
+      }),
+    ];
+  }
+
+  /** A collector may have been faster: only a manifest that was read after the table was missed counts. */
+  async #missing(known: KnownTable, named: NamedTable | undefined): Promise<Finding[]> {
+    if (named === undefined) return [];
+    const now = await readPicture(this.#target.stores, this.#scope, 'check', this.#target.signal);
+    return now.tables.has(named.ref.id) ? [missingTable(known, 'check')] : [];
+  }
+}

@@ -1,0 +1,243 @@
+/**
+ * `sstInspect`: everything that one table says of itself, block by block, with a diagnosis of what is damaged.
+ *
+ * Reads and never writes; works on databases that open refuses and on bytes that may be a table. The whole object is held in
+ * memory. Costs one LIST, a GET per manifest that may name the table, and one GET of the table, two if it is damaged.
+ */
+import { compareBytes, copyBytes, equalBytes, toHex } from '../common/bytes.ts';
+import {
+  CorruptionError,
+  type Finding,
+  IncompatibleError,
+  InvalidArgumentError,
+  locateFindings,
+} from '../common/errors.ts';
+import { isUlid, type Ulid, ulidFromBytes } from '../common/ulid.ts';
+import type { Block } from '../format/block.ts';
+import { MAX_BLOCK_BYTES } from '../format/block.ts';
+import { BlockCursor } from '../format/block-cursor.ts';
+import { CRC_BYTES } from '../format/framing.ts';
+import { tablePath } from '../format/object-names.ts';
+import { FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
+import { salvageBlock, suspectRows } from '../format/salvage.ts';
+import { isSameTable, type TableInfo } from '../format/table-info.ts';
+import { dissectTail, findBlocks, type KnownTable, missingTable, type TableTail } from '../lsm/table-anatomy.ts';
+import { describeHealed, diagnoseBlock } from './block-diagnosis.ts';
+import { readPicture } from './named-tables.ts';
+import type { BlockReport, SstReport, SstRow, Trust } from './reports.ts';
+import { countChecks, edgeKeys, RowAudit } from './row-audit.ts';
+import { blockFinding, type ExaminedBlock, examineBlock, keysOf } from './table-blocks.ts';
+import { type Target, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
+
+export interface SstInspectOptions extends ToolOptions {
+  /** Adds the rows, those of damaged blocks with how far they can be trusted. Default false. */
+  rows?: boolean;
+  /** Adds the stored bytes of damaged blocks as hexadecimal digits, at most 65,536 bytes of each. Default false. */
+  hexOfBad?: boolean;
+}
+
+/** What to inspect: the ULID or the path of a table, or bytes that may be one, with its info block if that is known. */
+export type Inspected = string | { bytes: Uint8Array; info?: TableInfo };
+
+const MOST_HEX_BYTES = 65_536;
+
+/**
+ * Reports on one table. Resolves however damaged it is; a missing table that a manifest names is a report with that finding.
+ * Rejects with `InvalidArgumentError` for a name that is no table's and where nothing of a database is, `IncompatibleError`
+ * `CODEC_MISSING`.
+ */
+export async function sstInspect(t: Target, what: Inspected, o: SstInspectOptions = {}): Promise<SstReport> {
+  if (typeof what !== 'string') {
+    const known: KnownTable = { path: '', ...(what.info !== undefined && { info: what.info }) };
+    return inspectBytes(what.bytes, known, o);
+  }
+  const id = tableIdOf(what);
+  return withTarget(t, o, (target) => inspectNamed(target, id, o));
+}
+
+/** The ULID in a table's name or path. */
+export function tableIdOf(name: string): Ulid {
+  const id = name.replace(/^.*\//, '').replace(/\.sst$/, '');
+  if (isUlid(id)) return id;
+  const message = `${JSON.stringify(name)} is no table: a table is named by 26 digits and capital letters (its ULID).`;
+  throw new InvalidArgumentError('BAD_ARGUMENT', message);
+}
+
+/** The table as the manifests and the store know it. Rejects if neither does. */
+export async function findTable(target: ToolTarget, id: Ulid) {
+  const { stores, signal } = target;
+  let picture = await readPicture(stores, 'checkpoints', 'check', signal);
+  if (!picture.tables.has(id)) picture = await readPicture(stores, 'all', 'check', signal);
+  const named = picture.tables.get(id);
+  const path = named?.path ?? tablePath(id);
+  const store = named?.store ?? stores.main;
+  const known: KnownTable = {
+    id,
+    path,
+    ...(named !== undefined && { info: named.ref.info, formatVersion: named.ref.formatVersion }),
+  };
+  const got = await store.get(path, signal === undefined ? {} : { signal });
+  if (got === undefined && named === undefined) {
+    throw picture.ids.length === 0
+      ? new InvalidArgumentError('NOT_A_DATABASE', `${target.where}: there is no database here; check the location.`)
+      : new InvalidArgumentError(
+          'BAD_ARGUMENT',
+          `${target.where}: no manifest names table ${id}, and it is not there.`,
+        );
+  }
+  return { picture, named, known, store, bytes: got?.bytes };
+}
+
+async function inspectNamed(target: ToolTarget, id: Ulid, o: SstInspectOptions): Promise<SstReport> {
+  const { known, store, bytes } = await findTable(target, id);
+  if (bytes === undefined) {
+    const findings = [missingTable(known, 'check')];
+    return { schemaVersion: 1, id, path: known.path, size: 0, sealed: false, findings, blocks: [] };
+  }
+  const report = await inspectBytes(bytes, known, o);
+  if (report.findings.length === 0) return report;
+  // One bit on the way would look like damage at rest.
+  const again = await store.get(known.path);
+  if (again === undefined || equalBytes(again.bytes, bytes)) return report;
+  return inspectBytes(again.bytes, known, o);
+}
+
+/** The parts of a table with all its blocks judged. */
+export async function examineTable(bytes: Uint8Array, known: KnownTable, during: Finding['during']) {
+  const tail = await dissectTail(bytes, 0, known, during);
+  const { places, from, unknown } = await findBlocks(bytes, tail);
+  const blocks = places.map((place, i) =>
+    examineBlock(bytes.subarray(place.start, Math.min(place.end, bytes.length)), i, place, tail, i === unknown),
+  );
+  const findings = [...tail.findings];
+  const audit = new RowAudit(tail, {}, (error, offset, index) => {
+    findings.push(
+      ...locateFindings(error, { object: tail.object, during, offset, ...(index !== undefined && { index }) }),
+    );
+  });
+  for (const b of blocks) {
+    if (b.trust !== 'good') findings.push(blockFinding(b, keysOf(blocks, b.index, tail), tail));
+    else audit.block(b.index, b.place, b.block!);
+  }
+  audit.finish(blocks.every((b) => b.trust === 'good'));
+  return { tail, blocks, from, findings };
+}
+
+async function inspectBytes(bytes: Uint8Array, known: KnownTable, o: SstInspectOptions): Promise<SstReport> {
+  const { tail, blocks, findings } = await examineTable(bytes, known, 'check');
+  const strangers = new Set(findings.filter((f) => f.code === 'OUT_OF_ORDER').map((f) => f.at.index));
+  const reports: BlockReport[] = [];
+  for (const b of blocks) reports.push(await reportBlock(bytes, tail, b, strangers.has(b.index), o));
+  const sealedId = tail.seal === undefined ? undefined : ulidFromBytes(tail.seal.identity.objectId);
+  const id = known.id ?? sealedId;
+  return {
+    schemaVersion: 1,
+    ...(id !== undefined && { id }),
+    ...(known.path !== '' && { path: known.path }),
+    size: bytes.length,
+    sealed: tail.seal !== undefined,
+    ...(tail.info !== undefined && { info: tail.info }),
+    seal: reportSeal(tail),
+    ...(known.info !== undefined &&
+      tail.ownInfo !== undefined && {
+        infoEqualsManifest: isSameTable(tail.ownInfo, known.info) && tail.ownInfo.filterForm === known.info.filterForm,
+      }),
+    ...reportFilter(tail),
+    findings,
+    blocks: reports,
+    ...(o.rows === true && { rows: rowsOf(tail, blocks) }),
+  };
+}
+
+function reportSeal({ seal, sealPlace }: TableTail): NonNullable<SstReport['seal']> {
+  if (sealPlace === undefined) return { offset: 0, length: 0, state: 'none' };
+  const place = { offset: sealPlace.start, length: sealPlace.end - sealPlace.start };
+  return seal === undefined ? { ...place, state: 'bad' } : { ...place, state: 'ok', seal };
+}
+
+function reportFilter({ filter, info }: TableTail): Pick<SstReport, 'filter'> {
+  if (filter === undefined || info === undefined) return {};
+  let ones = 0;
+  for (const byte of filter.bits) for (let rest = byte; rest !== 0; rest &= rest - 1) ones++;
+  const bits = filter.bits.length * 8;
+  const estimatedFalsePositives = (ones / bits) ** filter.probes;
+  return { filter: { kind: `bloom, ${info.filterForm}`, bits, probes: filter.probes, estimatedFalsePositives } };
+}
+
+async function reportBlock(
+  bytes: Uint8Array,
+  tail: TableTail,
+  b: ExaminedBlock,
+  isStranger: boolean,
+  o: SstInspectOptions,
+): Promise<BlockReport> {
+  const { place, block, trust, healed, proof, error } = b;
+  const isCrcGood = trust === 'good' || !(error instanceof CorruptionError && FAILED_CRC.includes(error.code));
+  const diagnosis =
+    trust === 'good'
+      ? isStranger
+        ? 'another block of rows: its keys do not belong here'
+        : undefined
+      : healed === undefined
+        ? await diagnoseBlock(bytes, tail, place)
+        : describeHealed(healed);
+  const stored = bytes.subarray(place.start, Math.min(place.end, bytes.length));
+  const edges = block === undefined ? undefined : edgeKeys(block);
+  return {
+    offset: place.start,
+    storedBytes: stored.length,
+    ...(block !== undefined && { rawBytes: block.bytes.length, rows: block.rowCount }),
+    ...(edges !== undefined && { firstKey: edges.first, lastKey: edges.last }),
+    crc: isCrcGood ? 'ok' : 'bad',
+    ...(proof !== undefined && { checks: checksOf(b) }),
+    ...(diagnosis !== undefined && { diagnosis }),
+    ...(o.hexOfBad === true && trust !== 'good' && { hex: toHex(stored.subarray(0, MOST_HEX_BYTES)) }),
+  };
+}
+
+const FAILED_CRC = ['BAD_CHECKSUM', 'TRUNCATED'];
+
+/** Of a damaged block: those under which rows were verified. */
+function checksOf({ block, proof, stored, trust }: ExaminedBlock): { good: number; bad: number } {
+  if (proof === undefined) return { good: 0, bad: 0 };
+  if (block !== undefined && trust === 'good') return countChecks(block, proof);
+  const { checks, rowsPerCheck } = proof;
+  if (rowsPerCheck === 0 || block === undefined) return { good: 0, bad: checks.length };
+  return stored.length === 0 ? { good: 0, bad: checks.length } : countChecks(block, proof);
+}
+
+function opOf(flags: number): SstRow['op'] {
+  return (flags & FLAG_TOMBSTONE) !== 0 ? 'delete' : (flags & FLAG_MERGE) !== 0 ? 'merge' : 'put';
+}
+
+/** Rows in the order in which they lie; of a damaged block those that can be made out. */
+async function* rowsOf(tail: TableTail, blocks: readonly ExaminedBlock[]): AsyncGenerator<SstRow> {
+  for (const b of blocks) {
+    if (b.block !== undefined) yield* rowsOfBlock(b.block, b.index, b.trust as Trust);
+    else yield* rowsOfBad(tail, b);
+  }
+}
+
+function* rowsOfBlock(block: Block, index: number, trust: Trust): Generator<SstRow> {
+  const rows = new BlockCursor();
+  rows.attach(block);
+  let ordinal = 0;
+  for (let more = rows.first(); more; more = rows.next()) {
+    const key = copyBytes(rows.key.subarray(0, rows.keyLength));
+    yield { block: index, ordinal: ordinal++, key, seq: BigInt(rows.seq), op: opOf(rows.flags), trust };
+  }
+}
+
+function* rowsOfBad(tail: TableTail, b: ExaminedBlock): Generator<SstRow> {
+  if (b.stored.length <= CRC_BYTES || b.error instanceof IncompatibleError) return;
+  const payload = b.stored.subarray(0, b.stored.length - CRC_BYTES);
+  const how = { codec: tail.codec, formatVersion: tail.formatVersion, maxBytes: MAX_BLOCK_BYTES };
+  const verified = b.proof === undefined ? [] : salvageBlock(payload, { ...how, proof: b.proof });
+  const suspect = suspectRows(payload, { ...how, bounds: b.bounds, ...(b.proof !== undefined && { proof: b.proof }) });
+  const all = [...verified, ...suspect.filter((s) => !verified.some((v) => v.ordinal === s.ordinal))];
+  const sorted = all.sort((x, y) => compareBytes(x.key, y.key) || y.seq - x.seq);
+  for (const row of sorted) {
+    const { key, seq, flags, trust } = row;
+    yield { block: b.index, ordinal: row.ordinal ?? -1, key, seq: BigInt(seq), op: opOf(flags), trust };
+  }
+}

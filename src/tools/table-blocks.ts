@@ -1,0 +1,193 @@
+/**
+ * The blocks of one table, each judged for itself: good, mended, or bad with what it may have held.
+ *
+ * A mended block is never taken for a good one: it carries how far it may be trusted. Bounds and proofs come from the parts of
+ * the tail that were verified, and never from the seal of another table.
+ */
+import { compareBytes, describeBytes, EMPTY_BYTES } from '../common/bytes.ts';
+import { CorruptionError, damage, type Finding, locateFindings } from '../common/errors.ts';
+import { type Block, MAX_BLOCK_BYTES } from '../format/block.ts';
+import { type BlockBounds, blockFits, type Healed, healBlock } from '../format/block-healing.ts';
+import { type BlockProof, blockProof, hasChecks } from '../format/block-proof.ts';
+import type { UnitPlace } from '../format/frame-search.ts';
+import { CRC_BYTES } from '../format/framing.ts';
+import { readBlock, repairHint, type TableTail } from '../lsm/table-anatomy.ts';
+import type { KeyRange } from './reports.ts';
+import { countChecks, edgeKeys } from './row-audit.ts';
+
+export interface ExaminedBlock {
+  index: number;
+  place: UnitPlace;
+  /** As stored, or as mended. */
+  block: Block | undefined;
+  /** The stored bytes, mended if they could be; shorter than the place in an object that was cut. */
+  stored: Uint8Array;
+  /** `good` as stored, `verified` and `probable` as mended; `bad` otherwise. */
+  trust: 'good' | 'verified' | 'probable' | 'bad';
+  healed: Healed | undefined;
+  error: Error | undefined;
+  proof: BlockProof | undefined;
+  bounds: BlockBounds;
+}
+
+/** What the seal proves about block `i`; nothing if its list of blocks does not fit the place. */
+function proofOf(tail: TableTail, i: number, place: UnitPlace): BlockProof | undefined {
+  const record = tail.isForeign ? undefined : tail.seal?.rows;
+  const proof = record === undefined || tail.formatVersion !== 2 ? undefined : blockProof(record, i);
+  return proof?.storedBytes === place.end - place.start ? proof : undefined;
+}
+
+function boundsOf(tail: TableTail, i: number): BlockBounds {
+  const { index, info, seal, isForeign, stats } = tail;
+  const hasEntry = index !== undefined && i < index.blockCount;
+  const separator = i === 0 ? info?.firstEntry : hasEntry ? index.firstKey(i) : undefined;
+  const isLast = index !== undefined && i + 1 === index.blockCount;
+  const nextSeparator = isLast ? info?.lastEntry : hasEntry ? index.firstKey(i + 1) : undefined;
+  const lineage = isForeign ? undefined : seal?.lineage;
+  const counts = stats?.blocks?.[i];
+  const rowCount = seal?.rows?.blockRows[i] ?? (counts && counts[0] + counts[1] + counts[2]);
+  return {
+    order: 'keys',
+    ...(separator !== undefined && { separator }),
+    ...(nextSeparator !== undefined && { nextSeparator }),
+    ...(lineage !== undefined && { minSeq: lineage.minSeq, maxSeq: lineage.maxSeq }),
+    ...(rowCount !== undefined && rowCount > 0 && { rowCount }),
+  };
+}
+
+/** Judges one block. `isStretch`: the place is one in which blocks could not be told apart. */
+export function examineBlock(
+  stored: Uint8Array,
+  index: number,
+  place: UnitPlace,
+  tail: TableTail,
+  isStretch = false,
+): ExaminedBlock {
+  const base = { index, place, stored, healed: undefined, proof: undefined, bounds: {} };
+  if (isStretch) {
+    const at = { unit: 'block' as const, offset: 0, length: place.end - place.start };
+    const error = damage('BAD_CHECKSUM', at, 'no block can be found in this stretch');
+    return { ...base, block: undefined, trust: 'bad', error };
+  }
+  const { codec, formatVersion } = tail;
+  const proof = proofOf(tail, index, place);
+  const bounds = boundsOf(tail, index);
+  const length = place.end - place.start;
+  if (stored.length < length) {
+    const at = { unit: 'block' as const, offset: 0, length };
+    const more = { expected: `${length} bytes`, found: `${stored.length} bytes` };
+    const error = damage('TRUNCATED', at, 'the object ends inside this block', more);
+    return { ...base, proof, bounds, block: undefined, trust: 'bad', error };
+  }
+  const read = readBlock(stored, codec, formatVersion);
+  if (!(read instanceof Error)) {
+    const stranger = strangerError(read, proof, bounds, length);
+    const isGood = stranger === undefined;
+    return {
+      ...base,
+      proof,
+      bounds,
+      block: isGood ? read : undefined,
+      trust: isGood ? 'good' : 'bad',
+      error: stranger,
+    };
+  }
+  const healed = healBlock(stored, {
+    codec,
+    formatVersion,
+    maxBytes: MAX_BLOCK_BYTES,
+    ...(proof !== undefined && { proof }),
+    bounds,
+  });
+  const mended = healed === undefined ? undefined : readBlock(healed.stored, codec, formatVersion);
+  if (healed === undefined || mended === undefined || mended instanceof Error) {
+    return { ...base, proof, bounds, block: undefined, trust: 'bad', error: read };
+  }
+  const trust = healed.trust === 'proven' ? 'verified' : 'probable';
+  return { ...base, proof, bounds, block: mended, stored: healed.stored, trust, healed, error: read };
+}
+
+/** What tells a block whose checksum holds, but which does not belong in this place. */
+function strangerError(block: Block, proof: BlockProof | undefined, bounds: BlockBounds, length: number) {
+  const at = { unit: 'block' as const, offset: 0, length };
+  if (proof !== undefined && hasChecks(proof)) {
+    if (countChecks(block, proof).bad === 0) return undefined;
+    return damage('BAD_CHECKSUM', at, 'the row checks of the seal do not hold although the checksum does');
+  }
+  // Counts of the stats are no bound: they may be what is wrong.
+  const { rowCount: _, ...ranges } = bounds;
+  if (blockFits(block, ranges)) return undefined;
+  const { first, last } = edgeKeys(block);
+  return damage('OUT_OF_ORDER', at, 'its rows do not belong in this place', {
+    expected: `keys from ${describeBytes(bounds.separator ?? EMPTY_BYTES)} on, in order`,
+    found: `${describeBytes(first)} to ${describeBytes(last)}`,
+  });
+}
+
+/** The same kind of block, with what neighbouring blocks say about its keys where the index does not. */
+export function keysOf(blocks: readonly ExaminedBlock[], i: number, tail: TableTail): KeyRange {
+  const { separator, nextSeparator } = blocks[i].bounds;
+  let gte = separator ?? tail.info?.firstEntry ?? EMPTY_BYTES;
+  let lte = nextSeparator ?? tail.info?.lastEntry;
+  if (separator === undefined) {
+    for (let k = i - 1; k >= 0; k--) {
+      const { block } = blocks[k];
+      if (block === undefined) continue;
+      gte = later(gte, edgeKeys(block).last);
+      break;
+    }
+  }
+  if (nextSeparator === undefined) {
+    for (let k = i + 1; k < blocks.length; k++) {
+      const { block } = blocks[k];
+      if (block === undefined) continue;
+      const { first } = edgeKeys(block);
+      lte = lte === undefined || compareBytes(first, lte) < 0 ? first : lte;
+      break;
+    }
+  }
+  return { gte, lte: lte ?? NO_UPPER_END };
+}
+
+/** Stands for "no upper end known": greater than any key that text or tools produce. */
+const NO_UPPER_END = new Uint8Array(32).fill(0xff);
+
+function later(a: Uint8Array, b: Uint8Array): Uint8Array {
+  return compareBytes(a, b) < 0 ? b : a;
+}
+
+/** The finding for a block that is not good. */
+export function blockFinding(b: ExaminedBlock, keys: KeyRange, tail: TableTail): Finding {
+  const { object, during } = tail;
+  const error =
+    b.error instanceof CorruptionError
+      ? b.error
+      : damage('MALFORMED', { unit: 'block', offset: 0, length: 0 }, b.error?.message ?? 'the block cannot be read');
+  const rows = b.proof?.rowCount ?? b.bounds.rowCount;
+  const canSalvage = b.proof !== undefined && b.proof.rowsPerCheck > 0 && tail.codec.name === 'none';
+  const remedy =
+    b.trust === 'verified'
+      ? 'heals'
+      : b.trust === 'probable'
+        ? 'heals-probably'
+        : canSalvage && b.stored.length > CRC_BYTES
+          ? 'salvages'
+          : 'none';
+  const loss = remedy === 'heals' ? 'none' : remedy === 'heals-probably' ? 'none' : 'possible';
+  const [found] = locateFindings(error, {
+    object,
+    during,
+    offset: b.place.start,
+    index: b.index,
+    affects: { keys, ...(rows !== undefined && { rows }) },
+    reads: { attempts: 2, identical: true, pastCaches: true },
+  });
+  const what = `Block ${b.index} of table ${object.id}: ${error.message}`;
+  return {
+    ...found,
+    at: { unit: 'block', index: b.index, offset: b.place.start, length: b.place.end - b.place.start },
+    origin: 'at-rest',
+    remedy,
+    hint: repairHint(object.id, what, loss),
+  };
+}

@@ -1,0 +1,151 @@
+/**
+ * The check of one table at a given level, in stretches, so that memory does not grow with the table.
+ *
+ * Invariants: a finding means that the bytes were read twice and were the same; a table that vanished is the caller's to judge.
+ */
+import { equalBytes } from '../common/bytes.ts';
+import { type Finding, locateFindings } from '../common/errors.ts';
+import type { UnitPlace } from '../format/frame-search.ts';
+import { dataEnd } from '../format/table-layout.ts';
+import {
+  type BlockPlaces,
+  dissectTail,
+  findBlocks,
+  type KnownTable,
+  placesOfTail,
+  type TableTail,
+} from '../lsm/table-anatomy.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import { RowAudit, type RowLimits } from './row-audit.ts';
+import { blockFinding, type ExaminedBlock, examineBlock, keysOf } from './table-blocks.ts';
+
+/** `refs`: it is there. `tails`: all parts behind the blocks. `blocks`: every checksum. `rows`: every row. */
+export type TableLevel = 'refs' | 'tails' | 'blocks' | 'rows';
+
+/** Blocks read by one request, unless a single one is larger. */
+const STRETCH_BYTES = 4 * 1024 * 1024;
+/** More than any object's size: the range is cut at the end. */
+const OPEN_END = 2 ** 40;
+
+export interface TableCheckJob {
+  store: ObjectStore;
+  known: KnownTable;
+  level: Exclude<TableLevel, 'refs'>;
+  limits: RowLimits;
+  signal: AbortSignal | undefined;
+  /** Called before bytes are asked for: waits as long as the limit on the rate demands. */
+  pace(bytes: number): Promise<void>;
+}
+
+export interface TableCheckResult {
+  tail: TableTail;
+  findings: Finding[];
+  /** Of the rows that were seen; only at level `rows`. */
+  seqs: { min: number; max: number } | undefined;
+}
+
+/** Undefined: the object is not there. */
+export async function checkTable(job: TableCheckJob): Promise<TableCheckResult | undefined> {
+  const { known, level } = job;
+  const from = known.info === undefined ? 0 : dataEnd(known.info);
+  const tail = await readTail(job, from);
+  if (tail === undefined) return undefined;
+  const result: TableCheckResult = { tail, findings: tail.findings, seqs: undefined };
+  if (level === 'tails') return result;
+  const whole = from === 0 || placesOfTail(tail) === undefined ? await read(job, 0, OPEN_END) : undefined;
+  const places = whole === undefined ? placesOfTail(tail) : await findBlocks(whole, tail);
+  if (places === undefined) return undefined;
+  const blocks = await new BlockPass(job, tail, whole).run(places);
+  if (blocks === undefined) return undefined;
+  result.findings = [...tail.findings, ...blocks.findings];
+  result.seqs = blocks.seqs;
+  return result;
+}
+
+/** What is damaged is read a second time, so that a bit on the way is not taken for damage. */
+async function readTail(job: TableCheckJob, from: number): Promise<TableTail | undefined> {
+  const bytes = await read(job, from, OPEN_END);
+  if (bytes === undefined) return undefined;
+  const tail = await dissectTail(bytes, from, job.known, 'check');
+  if (tail.findings.length === 0) return tail;
+  const again = await read(job, from, OPEN_END);
+  if (again === undefined) return undefined;
+  return equalBytes(bytes, again) ? tail : dissectTail(again, from, job.known, 'check');
+}
+
+async function read(job: TableCheckJob, offset: number, length: number): Promise<Uint8Array | undefined> {
+  job.signal?.throwIfAborted();
+  const got = await job.store.get(job.known.path, { range: { offset, length } });
+  await job.pace(got?.bytes.length ?? 0);
+  return got?.bytes;
+}
+
+/** Goes over the blocks in order. */
+class BlockPass {
+  readonly #job: TableCheckJob;
+  readonly #tail: TableTail;
+  readonly #whole: Uint8Array | undefined;
+  readonly #findings: Finding[] = [];
+  readonly #audit: RowAudit | undefined;
+  /** Damaged ones and their neighbours: what says which keys were lost. */
+  readonly #near: ExaminedBlock[] = [];
+  #isComplete = true;
+
+  constructor(job: TableCheckJob, tail: TableTail, whole: Uint8Array | undefined) {
+    this.#job = job;
+    this.#tail = tail;
+    this.#whole = whole;
+    if (job.level !== 'rows') return;
+    const { object, during } = tail;
+    this.#audit = new RowAudit(tail, job.limits, (error, offset, index) => {
+      const place = { object, during, offset, ...(index !== undefined && { index }) };
+      this.#findings.push(...locateFindings(error, place));
+    });
+  }
+
+  /** Undefined: the object vanished meanwhile. */
+  async run({ places, unknown }: BlockPlaces): Promise<Omit<TableCheckResult, 'tail'> | undefined> {
+    for (let i = 0; i < places.length; ) {
+      const first = i;
+      const base = places[first].start;
+      while (i < places.length && (i === first || places[i].end - base <= STRETCH_BYTES)) i++;
+      const bytes = await this.#bytes(base, places[i - 1].end);
+      if (bytes === undefined) return undefined;
+      for (let k = first; k < i; k++) {
+        const { start, end } = places[k];
+        const stored = bytes.subarray(Math.min(start - base, bytes.length), Math.min(end - base, bytes.length));
+        if (!(await this.#block(stored, k, places[k], k === unknown))) return undefined;
+      }
+    }
+    this.#audit?.finish(this.#isComplete);
+    this.#near.forEach((b, i) => {
+      if (b.trust !== 'good') this.#findings.push(blockFinding(b, keysOf(this.#near, i, this.#tail), this.#tail));
+    });
+    return { findings: this.#findings, seqs: this.#audit?.seqs };
+  }
+
+  async #bytes(start: number, end: number): Promise<Uint8Array | undefined> {
+    return this.#whole?.subarray(start, end) ?? read(this.#job, start, end - start);
+  }
+
+  async #block(stored: Uint8Array, i: number, place: UnitPlace, isStretch: boolean): Promise<boolean> {
+    let b = examineBlock(stored, i, place, this.#tail, isStretch);
+    if (b.trust !== 'good' && !isStretch) {
+      const again = await read(this.#job, place.start, place.end - place.start);
+      if (again === undefined) return false;
+      if (!equalBytes(again, stored)) b = examineBlock(again, i, place, this.#tail, isStretch);
+    }
+    if (b.trust === 'good') this.#audit?.block(i, place, b.block!);
+    else this.#isComplete = false;
+    this.#keepNear(b);
+    return true;
+  }
+
+  /** Good blocks are kept only beside bad ones. */
+  #keepNear(b: ExaminedBlock): void {
+    const near = this.#near;
+    const isIdle = (x: ExaminedBlock | undefined) => x === undefined || x.trust === 'good';
+    if (b.trust === 'good' && near.length > 0 && isIdle(near.at(-1)) && isIdle(near.at(-2))) near.pop();
+    near.push(b);
+  }
+}

@@ -1,0 +1,105 @@
+/**
+ * What a tool works on: a place in a store, or a database that this process has open.
+ *
+ * Opening a target reads nothing and changes nothing, so tools also run where `open` refuses. Closing it frees what was made
+ * for it; an open database stays open.
+ */
+import { hostname } from 'node:os';
+import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
+import { InvalidArgumentError } from '../common/errors.ts';
+import { type Logger, STDERR_LOGGER } from '../common/logger.ts';
+import { type Random, SYSTEM_RANDOM } from '../common/random.ts';
+import { type DatabaseStores, databaseStores } from '../lsm/database-stores.ts';
+import { isToolHandle, TOOL_ACCESS, type ToolAccess, type ToolHandle } from '../lsm/tool-access.ts';
+import { type Location, resolveLocation } from '../store/location.ts';
+
+/** Where a tool works: whatever `open` takes as location, or an open database. */
+export type Target = Location | ToolHandle;
+
+/** Options of every tool. */
+export interface ToolOptions {
+  /** Deadline of a single request with its retries, ms; default 60,000. */
+  timeoutMs?: number;
+  /** Ends the tool between two requests with `AbortError`. */
+  signal?: AbortSignal;
+  /** Where warnings go. Default: stderr. */
+  logger?: Logger;
+  /** Time, for tests. Default: the system's; of an open database its own. */
+  clock?: Clock;
+  /** Randomness, for tests. Default: the system's. */
+  random?: Random;
+  /** Who this process is in fences and manifests; default `host:pid`. */
+  owner?: string;
+}
+
+/** A target ready for use. */
+export interface ToolTarget {
+  stores: DatabaseStores;
+  clock: Clock;
+  random: Random;
+  logger: Logger;
+  owner: string;
+  signal: AbortSignal | undefined;
+  /** Set if the target is an open database: then it writes what the tool changes. */
+  openDb: ToolAccess | undefined;
+  /** Store and path, for messages. */
+  where: string;
+  /** How the location is written in commands: its URL, or `LOCATION` where it has none. */
+  label: string;
+  /** Requests since the target was opened. */
+  requests(): number;
+  /** Milliseconds since the target was opened, by the monotonic clock. */
+  tookMs(): number;
+  close(): void;
+}
+
+const DEFAULT_TIMEOUT_MS = 60_000;
+
+/** Rejects with `InvalidArgumentError` for a location or option that cannot be used. No request. */
+export async function openTarget(target: Target, options: ToolOptions = {}): Promise<ToolTarget> {
+  const { timeoutMs = DEFAULT_TIMEOUT_MS, signal, logger = STDERR_LOGGER } = options;
+  if (!Number.isInteger(timeoutMs) || timeoutMs < 1) {
+    throw new InvalidArgumentError('BAD_OPTION', `timeoutMs must be a whole number from 1, not ${String(timeoutMs)}.`);
+  }
+  const openDb = isToolHandle(target) ? target[TOOL_ACCESS]() : undefined;
+  const clock = options.clock ?? openDb?.clock ?? SYSTEM_CLOCK;
+  const random = options.random ?? openDb?.random ?? SYSTEM_RANDOM;
+  const owner = options.owner ?? openDb?.owner ?? `${hostname()}:${process.pid}`;
+  const place = openDb === undefined ? await resolveLocation(target as Location) : undefined;
+  const stores = openDb?.stores ?? databaseStores(place!.location, { clock, random, timeoutMs });
+  const before = requestCount(stores);
+  const startMs = clock.monotonicMs();
+  return {
+    stores,
+    clock,
+    random,
+    logger,
+    owner,
+    signal,
+    openDb,
+    where: stores.path === '' ? stores.main.name : `${stores.main.name} (${stores.path})`,
+    label: typeof target === 'string' || target instanceof URL ? String(target) : 'LOCATION',
+    requests: () => requestCount(stores) - before,
+    tookMs: () => Math.round(clock.monotonicMs() - startMs),
+    close: () => place?.dispose(),
+  };
+}
+
+function requestCount(stores: DatabaseStores): number {
+  const { get, head, put, list, delete: deletes } = stores.counts();
+  return get + head + put + list + deletes;
+}
+
+/** Runs a tool on a target and frees the target, however the tool ends. */
+export async function withTarget<T>(
+  target: Target,
+  options: ToolOptions | undefined,
+  run: (target: ToolTarget) => Promise<T>,
+): Promise<T> {
+  const opened = await openTarget(target, options);
+  try {
+    return await run(opened);
+  } finally {
+    opened.close();
+  }
+}

@@ -1,0 +1,313 @@
+/**
+ * `walInspect`: every object of the log, what is wrong with it, and what is left of it.
+ *
+ * Reads only, fences nobody, and works beside a live writer: a tail that moves is normal, and what was collected meanwhile is
+ * told from what is missing by a manifest listed after it was missed.
+ */
+import { abortError } from '../common/clock.ts';
+import { type Finding, IncompatibleError, InvalidArgumentError, isCorruption } from '../common/errors.ts';
+import { walPath } from '../format/object-names.ts';
+import { FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
+import { type LoadedManifest, listManifestIds, readManifest } from '../lsm/manifest-store.ts';
+import { batchesOf, isGap } from '../lsm/wal-batches.ts';
+import { advised, type LogObject, pieceOf, readLogObject } from '../lsm/wal-log.ts';
+import { readWalObject } from '../lsm/wal-object.ts';
+import { rowsOfBlock, type SalvagedWal, salvageWalObject, type WalRow } from '../lsm/wal-salvage.ts';
+import type { WalEntry, WalObjectReport, WalObjectState } from './reports.ts';
+import { openTarget, type Target, type ToolOptions, type ToolTarget } from './target.ts';
+import { listLog, replayRange, type Survey, surveyLog } from './wal-survey.ts';
+
+export interface WalInspectOptions extends ToolOptions {
+  /** First id to look at. Default: the first that exists. */
+  from?: bigint;
+  /** Last id to look at. Default: the last that exists or must exist. */
+  to?: bigint;
+  /** Whether reports have `entries`: none, without values, or with them. Default none. */
+  rows?: 'none' | 'keys' | 'full';
+  /** Objects given as bytes, looked at without any store; `target` may then be undefined. */
+  raw?: readonly { id: bigint; bytes: Uint8Array }[];
+}
+
+/** Older manifests that are tried when the newest is damaged. */
+const MANIFESTS_TRIED = 10;
+
+/**
+ * Reports on every object of the log in the order of ids, whatever its damage. Changes nothing.
+ *
+ * Requests: a LIST of the manifests and one of the log, one GET for each object (three for a damaged one, 1.1 s apart), three
+ * HEADs; `entries` GETs its object again. Rejects with `InvalidArgumentError` (options, location, not a database) and
+ * `UnavailableError` (the store); damage is in the reports, never an error.
+ */
+export async function* walInspect(
+  target: Target | undefined,
+  options: WalInspectOptions = {},
+): AsyncGenerator<WalObjectReport, void, undefined> {
+  assertOptions(options);
+  if (options.raw !== undefined) {
+    for (const { id, bytes } of options.raw) yield await rawReport(Number(id), bytes, options);
+    return;
+  }
+  if (target === undefined)
+    throw new InvalidArgumentError('BAD_ARGUMENT', 'walInspect needs a target, or the option raw.');
+  const opened = await openTarget(target, options);
+  try {
+    yield* inspect(opened, options);
+  } finally {
+    opened.close();
+  }
+}
+
+function assertOptions({ from, to, rows, raw }: WalInspectOptions): void {
+  const isId = (v: unknown) => typeof v === 'bigint' && v >= 0n && v <= BigInt(Number.MAX_SAFE_INTEGER);
+  const faults: string[] = [];
+  if (from !== undefined && !isId(from)) faults.push('from must be a bigint of at least 0n');
+  if (to !== undefined && !isId(to)) faults.push('to must be a bigint of at least 0n');
+  if (rows !== undefined && !['none', 'keys', 'full'].includes(rows)) faults.push('rows must be none, keys or full');
+  if (raw !== undefined && !(Array.isArray(raw) && raw.every((r) => isId(r?.id) && r.bytes instanceof Uint8Array)))
+    faults.push('raw must be an array of { id: bigint, bytes: Uint8Array }');
+  if (faults.length > 0)
+    throw new InvalidArgumentError('BAD_OPTION', `walInspect: ${faults.join('; ')}.`, { details: { faults } });
+}
+
+async function* inspect(
+  target: ToolTarget,
+  options: WalInspectOptions,
+): AsyncGenerator<WalObjectReport, void, undefined> {
+  const listed = await listLog(target);
+  let newest = await newestGood(target);
+  if (newest === undefined && listed.size === 0) {
+    throw new InvalidArgumentError(
+      'NOT_A_DATABASE',
+      `${target.where}: no database is here: neither a manifest nor a log.`,
+    );
+  }
+  const first = [...listed.keys()].reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
+  const replayed = newest === undefined ? undefined : await replayRange(target, newest, listed);
+  const end = replayed?.end ?? Math.max(...listed.keys());
+  const after = newest?.manifest.replayAfterWalId ?? first - 1;
+  const to = Math.min(end, Number(options.to ?? end));
+  const from = Math.max(Number(options.from ?? 0), Math.min(first, after + 1));
+  // What lies before the replay point need not be there, so it is looked at for itself only.
+  for (let id = from; id <= Math.min(after, to); id++) {
+    if (listed.has(id)) yield await replayedReport(target, id, newest, options);
+  }
+  if (to <= after) return;
+  // All of the part to be replayed is read, also for a report on some of it: the chain needs the neighbours.
+  const counts = new Map<number, { rows: number; batches: number | undefined }>();
+  const see = (id: number, object: LogObject) => {
+    const { sound } = pieceOf(object, false, 0, 'probable');
+    if (sound !== undefined) counts.set(id, sound);
+  };
+  const survey = await surveyLog(target, newest, { from: after + 1, end }, see);
+  if (survey.findings.some((f) => f.severity === 'error')) newest = (await newestGood(target)) ?? newest;
+  for (let id = Math.max(from, survey.from); id <= to; id++) {
+    yield reportOf(survey, id, counts.get(id), newest, target, options);
+  }
+}
+
+/** The newest manifest that is good; undefined if none of the newest is. */
+async function newestGood({ stores, signal }: ToolTarget): Promise<LoadedManifest | undefined> {
+  const ids = await listManifestIds(stores.main);
+  for (const id of ids.slice(-MANIFESTS_TRIED).reverse()) {
+    if (signal?.aborted) throw abortError(signal);
+    try {
+      const loaded = await readManifest(stores.main, id);
+      if (loaded !== undefined) return loaded;
+    } catch (error) {
+      if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
+    }
+  }
+  return undefined;
+}
+
+// ---- one object
+
+function reportOf(
+  survey: Survey,
+  id: number,
+  count: { rows: number; batches: number | undefined } | undefined,
+  newest: LoadedManifest | undefined,
+  target: ToolTarget,
+  options: WalInspectOptions,
+): WalObjectReport {
+  const object = survey.objects[id - survey.from];
+  const findings = survey.findings.filter((f) => f.object.path === walPath(id));
+  const isNeeded = newest === undefined || id > newest.manifest.replayAfterWalId;
+  const report = describe(id, object, findings, count);
+  if (report.state === 'missing' && !isNeeded) report.state = 'obsolete';
+  report.chain = chainOf(survey, id, findings);
+  report.neededForRecovery = isNeeded && object.result !== undefined;
+  report.alsoIn = alsoIn(report, newest);
+  const { result } = object;
+  if (options.rows !== undefined && options.rows !== 'none' && result !== undefined) {
+    report.entries = entriesOf(() => readLogObject(target.stores.wal, target.clock, id), options.rows === 'full');
+  }
+  return report;
+}
+
+/** An object whose rows are in tables: its damage takes nothing away. */
+async function replayedReport(
+  target: ToolTarget,
+  id: number,
+  newest: LoadedManifest | undefined,
+  options: WalInspectOptions,
+): Promise<WalObjectReport> {
+  const read = await readLogObject(target.stores.wal, target.clock, id);
+  const findings = (read.result?.findings ?? []).map((f) => harmless(f));
+  const report = describe(id, read, findings, pieceOf(read, false, 0, 'probable').sound);
+  if (report.state === 'missing') report.state = 'obsolete';
+  report.alsoIn = newest === undefined ? 'nowhere' : 'l0';
+  if (options.rows !== undefined && options.rows !== 'none' && read.result !== undefined) {
+    report.entries = entriesOf(() => readLogObject(target.stores.wal, target.clock, id), options.rows === 'full');
+  }
+  return report;
+}
+
+function harmless(f: Finding): Finding {
+  if (f.severity !== 'error') return f;
+  const summary = `All rows of ${f.object.path} are in tables: nothing needs to be repaired, a collector will delete it.`;
+  return { ...f, severity: 'warning', hint: { ...f.hint, summary, commands: [], lossIfRepaired: 'none' } };
+}
+
+async function rawReport(id: number, bytes: Uint8Array, options: WalInspectOptions): Promise<WalObjectReport> {
+  const read = async (): Promise<LogObject> => {
+    const result = await readWalObject(id, bytes);
+    const salvaged = result.object === undefined ? await salvageWalObject(id, bytes, result) : undefined;
+    return { id, result, salvaged, bytes };
+  };
+  const object = await read();
+  const findings = (object.result?.findings ?? []).map((f) => advised({ ...f, during: 'check' }, object.salvaged));
+  const report = describe(id, object, findings, pieceOf(object, false, 0, 'probable').sound);
+  if (options.rows !== undefined && options.rows !== 'none') report.entries = entriesOf(read, options.rows === 'full');
+  return report;
+}
+
+/** All that an object says of itself. */
+function describe(
+  id: number,
+  { result, salvaged }: LogObject,
+  findings: Finding[],
+  count: { rows: number; batches: number | undefined } | undefined,
+): WalObjectReport {
+  const object = result?.object;
+  const seal = salvaged?.seal ?? result?.seal;
+  const { epoch } = seal?.identity ?? {};
+  const seqs =
+    object === undefined ? result?.seqs : object.rowCount > 0 ? { min: object.minSeq, max: object.maxSeq } : undefined;
+  return {
+    id: BigInt(id),
+    path: walPath(id),
+    size: object?.sizeBytes ?? salvaged?.sizeBytes ?? 0,
+    sealed: seal !== undefined,
+    state: stateOf(result, salvaged, findings),
+    ...(epoch !== undefined && epoch > 0 && { epoch: BigInt(epoch) }),
+    ...(seqs !== undefined && { seqs: { min: BigInt(seqs.min), max: BigInt(seqs.max) } }),
+    chain: 'unknown',
+    ...(salvaged === undefined ? wholeTally(result, count) : tally(salvaged)),
+    findings,
+    neededForRecovery: false,
+    alsoIn: 'nowhere',
+  };
+}
+
+function stateOf(
+  result: LogObject['result'],
+  salvaged: SalvagedWal | undefined,
+  findings: readonly Finding[],
+): WalObjectState {
+  if (result === undefined) return 'missing';
+  if (salvaged?.kind === 'foreign') return 'foreign';
+  if (salvaged !== undefined || findings.some((f) => f.severity === 'error')) return 'damaged';
+  if (result.object?.kind === 'rows') return 'ok';
+  return findings.some((f) => f.code === 'TRUNCATED') ? 'ambiguous-empty' : 'fence';
+}
+
+type Tally = Pick<WalObjectReport, 'batches' | 'rows'>;
+
+function wholeTally(
+  result: LogObject['result'],
+  count: { rows: number; batches: number | undefined } | undefined,
+): Tally {
+  const rows = result?.object?.rowCount ?? 0;
+  const batches = count?.batches ?? result?.seal?.wal?.batches;
+  const isThere = result !== undefined;
+  return {
+    batches: {
+      ...(isThere && batches !== undefined && { total: batches }),
+      intact: batches ?? 0,
+      partial: 0,
+      undecided: 0,
+      lost: 0,
+    },
+    rows: { ...(isThere && { total: rows }), verified: rows, probable: 0, suspect: 0, lost: 0 },
+  };
+}
+
+function tally(salvaged: SalvagedWal): Tally {
+  const isOwn = salvaged.kind !== 'foreign';
+  const held = isOwn ? salvaged.seal?.wal : undefined;
+  const batches: WalObjectReport['batches'] = { intact: 0, partial: 0, undecided: 0, lost: 0 };
+  if (held !== undefined) batches.total = held.batches;
+  let gaps = 0;
+  for (const part of isOwn ? batchesOf(salvaged, 'probable') : []) {
+    if (isGap(part)) gaps++;
+    else batches[part.state]++;
+  }
+  if (held === undefined) batches.lost += gaps;
+  else batches.lost = Math.max(0, held.batches - batches.intact - batches.partial - batches.undecided);
+  const rows: WalObjectReport['rows'] = { verified: 0, probable: 0, suspect: 0, lost: 0 };
+  for (const block of isOwn ? salvaged.blocks : []) {
+    for (const { trust } of rowsOfBlock(block)) rows[trust === 'good' ? 'verified' : trust]++;
+  }
+  if (held !== undefined) {
+    rows.total = held.rows;
+    rows.lost = Math.max(0, held.rows - rows.verified - rows.probable - rows.suspect);
+  } else if (rows.suspect === 0) rows.lost = gaps;
+  return { batches, rows };
+}
+
+/** Whether the object is the one that its successor, or the manifest, names. */
+function chainOf(
+  { objects, from, newest }: Survey,
+  id: number,
+  findings: readonly Finding[],
+): WalObjectReport['chain'] {
+  if (findings.some((f) => f.code === 'CHAIN_BREAK')) return 'broken';
+  if (objects[id - from]?.result?.object === undefined) return 'unknown';
+  const next = objects[id - from + 1]?.result?.object?.seal?.wal;
+  const isNamed = next !== undefined && next.predecessorKind !== 'unknown';
+  return isNamed || newest?.seal?.manifest?.walTail.id === id ? 'ok' : 'unknown';
+}
+
+/** Where else the rows are: a writer that still runs has in memory all that it has not put into tables. */
+function alsoIn(report: WalObjectReport, newest: LoadedManifest | undefined): WalObjectReport['alsoIn'] {
+  if (newest === undefined) return 'nowhere';
+  const { lastL0Seq } = newest.manifest;
+  const isInTables = !report.neededForRecovery || (report.seqs !== undefined && report.seqs.max <= BigInt(lastL0Seq));
+  if (isInTables && report.state !== 'missing') return 'l0';
+  return newest.seal?.manifest?.isCleanClose === true ? 'nowhere' : 'live-writer-maybe';
+}
+
+// ---- rows
+
+async function* entriesOf(
+  read: () => Promise<LogObject>,
+  withValues: boolean,
+): AsyncGenerator<WalEntry, void, undefined> {
+  const { result, salvaged } = await read();
+  const whole = result?.object?.blocks.map((block) => ({ state: 'good' as const, block, rows: [] }));
+  for (const block of whole ?? salvaged?.blocks ?? []) {
+    for (const row of rowsOfBlock(block)) yield entryOf(row, withValues);
+  }
+}
+
+function entryOf({ key, value, seq, flags, trust }: WalRow, withValues: boolean): WalEntry {
+  return {
+    seq: BigInt(seq),
+    key,
+    op: (flags & FLAG_TOMBSTONE) !== 0 ? 'delete' : (flags & FLAG_MERGE) !== 0 ? 'merge' : 'put',
+    valueBytes: value.length,
+    ...(withValues && { value: new Uint8Array(value) }),
+    trust,
+  };
+}

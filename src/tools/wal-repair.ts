@@ -1,0 +1,349 @@
+/**
+ * `walRepair`: takes what can be had of a damaged log into tables, so that the database opens again, here and in SlateDB.
+ *
+ * Every batch that is whole becomes part of L0 tables, also behind the damage (`recover`), or those before the first loss only
+ * (`truncate`); then one manifest puts them in front and moves the replay point behind everything that was damaged. Nothing
+ * is overwritten, no hole is filled, no sequence number is used twice, and what is lost stands in the ledger.
+ */
+import { InvalidArgumentError, WalCorruptionError } from '../common/errors.ts';
+import type { Manifest, TableView } from '../format/manifest-types.ts';
+import { NO_TICK } from '../format/manifest-types.ts';
+import { walPath } from '../format/object-names.ts';
+import type { LoadedManifest } from '../lsm/manifest-store.ts';
+import type { Acceptance } from '../lsm/wal-batches.ts';
+import { greatestKnownSeq, inPlace, misplacedIds, pieceOf } from '../lsm/wal-log.ts';
+import { type LogLoss, type LogPiece, weighLog } from '../lsm/wal-loss.ts';
+import {
+  damagedObject,
+  type Loss,
+  type MadeParts,
+  type RepairOptions,
+  type RepairPlan,
+  type RepairView,
+} from './repair-plan.ts';
+import { runRepair } from './repair-run.ts';
+import type { RepairOutcome, RepairReport } from './reports.ts';
+import { type Target, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
+import { damagedIds, listLog, replayRange, type Survey, surveyLog } from './wal-survey.ts';
+import { type LogSource, planTables, sourceOf } from './wal-tables.ts';
+
+export interface MaxLoss {
+  /** Rows that may be lost; where their number is only bounded, the bound counts. */
+  rows?: number;
+  /** WAL objects of which rows may be lost. */
+  walObjects?: number;
+}
+
+export interface WalRepairOptions extends RepairOptions, ToolOptions {
+  /** `recover` (default): every batch that is whole, also behind the damage. `truncate`: those before the first loss only. */
+  mode?: 'recover' | 'truncate';
+  /** What to do with a batch of which rows are, or may be, missing. Default `drop`: batches are whole or not there. */
+  onPartialBatch?: 'drop' | 'keep-verified-rows';
+  /** How sure a row must be. Default `probable`: proven ones, and those of a block in which one bit was likely turned. */
+  accept?: Acceptance;
+  /** Refuse to apply a plan that loses more. Default: no limit. */
+  maxLoss?: MaxLoss;
+}
+
+type Settings = Required<Pick<WalRepairOptions, 'mode' | 'onPartialBatch' | 'accept'>>;
+
+/**
+ * Repairs the log of a database, or says without `apply` what it would do. On an open database nothing is lost: its memory
+ * holds all rows, so they are flushed into tables.
+ *
+ * Requests: those of `walInspect`; to apply, a copy of each damaged object, one GET of each object that is kept, and about
+ * fifteen more. Rejects with `ConflictError` (`LIVE_WRITER`, `PLAN_CHANGED`), `WalCorruptionError` (more than `maxLoss` would
+ * be lost), `RollbackError` and `ManifestCorruptionError` (repair the manifest first), `IncompatibleError` (another form, a
+ * wrong key: never repaired), `InvalidArgumentError`, `UnavailableError` (the store; run it again).
+ */
+export function walRepair(target: Target, options: WalRepairOptions = {}): Promise<RepairReport> {
+  assertOptions(options);
+  const { mode = 'recover', onPartialBatch = 'drop', accept = 'probable', maxLoss } = options;
+  const settings: Settings = { mode, onPartialBatch, accept };
+  return withTarget(target, options, async (opened) => {
+    if (opened.openDb !== undefined) return repairOpenDatabase(opened, options);
+    const limits = isApplied(options) ? maxLoss : undefined;
+    return runRepair(opened, {
+      ...common(options),
+      tool: 'walRepair',
+      settings,
+      isAboutOneObject: false,
+      plan: (view) => planRepair(view, settings, limits),
+    });
+  });
+}
+
+function isApplied({ apply }: WalRepairOptions): boolean {
+  return apply !== undefined && apply !== false;
+}
+
+function common({ apply, ifLiveWriter, liveCheckMs }: WalRepairOptions): RepairOptions {
+  return {
+    ...(apply !== undefined && { apply }),
+    ...(ifLiveWriter !== undefined && { ifLiveWriter }),
+    ...(liveCheckMs !== undefined && { liveCheckMs }),
+  };
+}
+
+function assertOptions({ mode, onPartialBatch, accept, maxLoss }: WalRepairOptions): void {
+  const faults: string[] = [];
+  const oneOf = (name: string, value: unknown, values: readonly string[]) => {
+    if (value !== undefined && !values.includes(value as string)) faults.push(`${name} must be ${values.join(' or ')}`);
+  };
+  oneOf('mode', mode, ['recover', 'truncate']);
+  oneOf('onPartialBatch', onPartialBatch, ['drop', 'keep-verified-rows']);
+  oneOf('accept', accept, ['verified', 'probable', 'suspect']);
+  for (const limit of [maxLoss?.rows, maxLoss?.walObjects]) {
+    if (limit !== undefined && !(Number.isSafeInteger(limit) && limit >= 0))
+      faults.push('the limits of maxLoss must be whole numbers of at least 0');
+  }
+  if (faults.length === 0) return;
+  throw new InvalidArgumentError('BAD_OPTION', `walRepair: ${faults.join('; ')}.`, { details: { faults } });
+}
+
+// ---- the plan
+
+async function planRepair(
+  { target, manifest, fence }: RepairView,
+  settings: Settings,
+  limits: MaxLoss | undefined,
+): Promise<RepairPlan> {
+  const { survey, pieces, sources } = await look(target, manifest, fence?.id, settings);
+  if (survey.refusal !== undefined) throw survey.refusal;
+  const damaged = damagedIds(survey.findings);
+  const options = {
+    floorSeq: manifest.manifest.lastL0Seq,
+    knownSeq: greatestKnownSeq(manifest, survey.objects),
+    keepPartial: settings.onPartialBatch === 'keep-verified-rows',
+    truncate: settings.mode === 'truncate',
+  };
+  const loss = weighLog(pieces, options);
+  if (limits !== undefined) assertWithin(limits, loss, survey);
+  const tables =
+    damaged.length === 0
+      ? []
+      : planTables(target, sources, {
+          accept: settings.accept,
+          keepPartial: options.keepPartial,
+          above: options.floorSeq,
+          below: (options.truncate ? loss.endsBefore : undefined) ?? Number.POSITIVE_INFINITY,
+          manifest: manifest.manifest,
+        });
+  const rows = loss.keptRows.total + loss.lostRows;
+  return {
+    outcome: damaged.length === 0 ? 'clean' : outcomeOf(survey, loss),
+    before: survey.findings,
+    rows: {
+      ...(loss.lostExact && { expected: rows }),
+      recovered: loss.keptRows.total,
+      probable: loss.keptRows.probable,
+      suspect: loss.keptRows.suspect,
+      lost: loss.lostRows,
+      lostExact: loss.lostExact,
+    },
+    batches: loss.batches,
+    lostKeys: [],
+    lostSeqs: loss.lostSeqs.map(({ min, max }) => ({ min: BigInt(min), max: BigInt(max) })),
+    shadowed: 0,
+    nextSteps: nextSteps(loss, damaged),
+    damaged: await evidence(target, survey, damaged),
+    losses: lossesOf(survey, loss),
+    tables,
+    dropped: [],
+    greatestSeq: loss.greatestSeq,
+    edit: (newest, made) =>
+      edit(
+        newest,
+        made,
+        survey,
+        loss,
+        tables.map((t) => t.maxCreateTs()),
+      ),
+  };
+}
+
+interface Look {
+  survey: Survey;
+  pieces: LogPiece[];
+  sources: LogSource[];
+}
+
+/** Reads the log behind the replay point, up to our fence if there is one. */
+async function look(
+  target: ToolTarget,
+  newest: LoadedManifest,
+  fenceId: number | undefined,
+  settings: Settings,
+): Promise<Look> {
+  const range = await replayRange(target, newest, await listLog(target, newest.manifest.replayAfterWalId));
+  const end = fenceId === undefined ? range.end : fenceId - 1;
+  const floorSeq = newest.manifest.lastL0Seq;
+  const choice = { keepPartial: settings.onPartialBatch === 'keep-verified-rows', above: floorSeq };
+  const seen = new Map<number, { piece: LogPiece; source: LogSource | undefined }>();
+  const survey = await surveyLog(target, newest, { ...range, end }, (id, object) => {
+    if (object.salvaged !== undefined || object.result === undefined) return;
+    const piece = pieceOf(object, false, floorSeq, settings.accept);
+    seen.set(id, { piece, source: sourceOf(object, id, piece, choice) });
+  });
+  const misplaced = misplacedIds(survey.findings);
+  const pieces: LogPiece[] = [];
+  const sources: LogSource[] = [];
+  for (const object of inPlace(survey.objects, survey.from, newest.seal?.identity.databaseId)) {
+    const known = object.readFrom === object.id ? seen.get(object.id) : undefined;
+    const piece = known?.piece ?? pieceOf(object, false, floorSeq, settings.accept);
+    pieces.push({ ...piece, isMisplaced: misplaced.has(object.id) });
+    const source = known === undefined ? sourceOf(object, object.readFrom, piece, choice) : known.source;
+    if (source !== undefined) sources.push(source);
+  }
+  return { survey, pieces, sources };
+}
+
+function outcomeOf({ objects }: Survey, loss: LogLoss): RepairOutcome {
+  if (loss.lostRows > 0) return 'salvaged';
+  const isMended = objects.every(({ salvaged }) => salvaged === undefined || salvaged.object !== undefined);
+  return isMended ? 'healed' : 'reconstructed';
+}
+
+/** What is copied before anything is changed: all that is not as it was written, also what is whole but in the wrong place. */
+async function evidence(
+  { stores }: ToolTarget,
+  { objects, from }: Survey,
+  damaged: readonly number[],
+): Promise<RepairPlan['damaged']> {
+  return Promise.all(
+    damaged.map(async (id) => {
+      const bytes = objects[id - from]?.bytes ?? (await stores.wal.get(walPath(id)))?.bytes;
+      return damagedObject(walPath(id), 'wal', bytes);
+    }),
+  );
+}
+
+function lossesOf({ findings, objects, from }: Survey, { losses }: LogLoss): Loss[] {
+  return losses.map(({ id, seqs, rows, exact }) => {
+    const path = walPath(id);
+    const finding = findings.find((f) => f.object.path === path && f.severity === 'error') ?? findings[0];
+    const isExact = exact && objects[id - from]?.salvaged?.seal !== undefined;
+    return {
+      id: finding.id,
+      object: path,
+      level: 'wal' as const,
+      keys: [],
+      seqs: seqs.map(({ min, max }) => ({ min: BigInt(min), max: BigInt(max) })),
+      rows,
+      exact: isExact,
+      state: 'open' as const,
+    };
+  });
+}
+
+function nextSteps(loss: LogLoss, damaged: readonly number[]): string[] {
+  if (damaged.length === 0) return [];
+  const steps: string[] = [];
+  if (loss.lostRows > 0) {
+    const bound = loss.lostExact ? `${loss.lostRows}` : `at least ${loss.lostRows}`;
+    steps.push(
+      `${bound} rows with sequence numbers ${loss.lostSeqs.map(rangeText).join(', ')} are lost; writes behind them that relied on them are kept. Write them again if you have them elsewhere.`,
+      'shaledb damage list LOCATION shows the loss until it is acknowledged: shaledb damage ack LOCATION ID',
+    );
+  }
+  if (loss.batches.undecided > 0) {
+    steps.push(
+      `${loss.batches.undecided} batches may be incomplete. They are dropped unless onPartialBatch is keep-verified-rows.`,
+    );
+  }
+  steps.push('shaledb doctor LOCATION checks everything again');
+  return steps;
+}
+
+function rangeText({ min, max }: { min: number; max: number }): string {
+  return min === max ? `${min}` : `${min} to ${max}`;
+}
+
+function assertWithin({ rows, walObjects }: MaxLoss, loss: LogLoss, { findings, from, end }: Survey): void {
+  const tooMuch: string[] = [];
+  if (rows !== undefined && loss.lostRows > rows) tooMuch.push(`${loss.lostRows} rows (at most ${rows})`);
+  if (walObjects !== undefined && loss.losses.length > walObjects)
+    tooMuch.push(`rows of ${loss.losses.length} WAL objects (at most ${walObjects})`);
+  if (tooMuch.length === 0) return;
+  throw new WalCorruptionError(
+    `Repairing the log would lose ${tooMuch.join(' and ')}, more than maxLoss allows. Nothing was repaired.`,
+    findings.filter((f) => f.severity === 'error'),
+    {
+      replayAfter: BigInt(from - 1),
+      end: BigInt(end),
+      damagedIds: damagedIds(findings).map(BigInt),
+      missingIds: findings.filter((f) => f.code === 'MISSING_OBJECT').map((f) => BigInt(f.object.id)),
+      lostSeqs: loss.lostSeqs.map(({ min, max }) => ({ min: BigInt(min), max: BigInt(max) })),
+      recoverableRows: loss.keptRows.total,
+      ...(loss.lostExact && { lostRows: loss.lostRows }),
+    },
+  );
+}
+
+// ---- the manifest
+
+function edit(
+  newest: Manifest,
+  { tables, fence }: MadeParts,
+  { from }: Survey,
+  { greatestSeq }: LogLoss,
+  createTs: readonly number[],
+): Manifest | undefined {
+  // Somebody has put rows of the log into tables meanwhile: the plan no longer fits.
+  if (fence === undefined || newest.replayAfterWalId >= from) return undefined;
+  const views = tables.map((table): TableView => ({ viewId: table.id, table, visibleRange: undefined }));
+  const tick = BigInt(Math.trunc(Math.max(0, ...createTs)));
+  const lastL0Seq = Math.max(newest.lastL0Seq, greatestSeq);
+  return {
+    ...newest,
+    l0: [...views.reverse(), ...newest.l0],
+    replayAfterWalId: fence.id,
+    walIdLastSeen: Math.max(newest.walIdLastSeen, fence.id),
+    lastL0Seq,
+    lastL0ClockTick:
+      newest.lastL0ClockTick === NO_TICK || tick > newest.lastL0ClockTick ? tick : newest.lastL0ClockTick,
+    recentSnapshotMinSeq: Math.max(newest.recentSnapshotMinSeq, lastL0Seq),
+  };
+}
+
+// ---- open databases
+
+/** The handle holds in memory all that the log should: flushed, it no longer needs the log, and nothing is lost. */
+async function repairOpenDatabase(target: ToolTarget, options: WalRepairOptions): Promise<RepairReport> {
+  const openDb = target.openDb as NonNullable<ToolTarget['openDb']>;
+  const whole: Settings = { mode: 'recover', onPartialBatch: 'drop', accept: 'verified' };
+  const plan = async ({ manifest }: RepairView): Promise<RepairPlan> => {
+    const { survey, pieces } = await look(target, manifest, undefined, whole);
+    const damaged = damagedIds(survey.findings);
+    const { floorSeq, knownSeq } = { floorSeq: manifest.manifest.lastL0Seq, knownSeq: 0 };
+    const { keptRows, lostRows } = weighLog(pieces, { floorSeq, knownSeq, keepPartial: false, truncate: false });
+    return {
+      outcome: damaged.length === 0 ? 'clean' : 'reconstructed',
+      before: survey.findings,
+      rows: { recovered: keptRows.total + lostRows, probable: 0, suspect: 0, lost: 0, lostExact: true },
+      lostKeys: [],
+      lostSeqs: [],
+      shadowed: 0,
+      nextSteps: damaged.length === 0 ? [] : ['The open database flushes its memory into tables; no row is lost.'],
+      damaged: await evidence(target, survey, damaged),
+      losses: [],
+      tables: [],
+      dropped: [],
+      edit: () => undefined,
+    };
+  };
+  const task = { tool: 'walRepair' as const, settings: whole, isAboutOneObject: false, plan };
+  const planned = await runRepair(target, task);
+  if (!isApplied(options) || planned.outcome === 'clean') return planned;
+  await openDb.flush();
+  const { requests, tookMs } = { requests: target.requests(), tookMs: target.tookMs() };
+  return {
+    ...planned,
+    applied: true,
+    evidence: [],
+    manifestId: BigInt(openDb.manifest().id),
+    requests,
+    tookMs,
+    nextSteps: [],
+  };
+}

@@ -1,0 +1,154 @@
+/**
+ * The log as the tools see it: every object read once and verified, one after the other, so that a log of any size fits into
+ * memory; what is wrong with it, and what each object brings.
+ *
+ * What a repair that was cut off has left behind, its claims and its fences, is looked through: it must not make damage that
+ * is judged by the end of the log or by the epoch look settled.
+ */
+import { mapLimit } from '../common/async.ts';
+import { abortError } from '../common/clock.ts';
+import { type Finding, isCorruption } from '../common/errors.ts';
+import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
+import { type LoadedManifest, readManifest } from '../lsm/manifest-store.ts';
+import { checkLog, isToolClaim, type LogContext, youngerThanTables } from '../lsm/wal-check.ts';
+import { manyMissing, missingManifests, rowWouldBeHidden } from '../lsm/wal-errors.ts';
+import { advised, type LogObject, readLogObject, undecodable } from '../lsm/wal-log.ts';
+import type { WalObject } from '../lsm/wal-object.ts';
+import type { ToolTarget } from './target.ts';
+
+const PARALLEL_GETS = 16;
+const HEADS_PAST_END = 3;
+/** With more ids missing than this, numbers in the manifest or in names are wrong; they are not asked for one by one. */
+const MAX_MISSING = 10_000;
+/** Claims of repairs that were cut off, one after the other, that are looked through. */
+const MAX_CLAIMS = 100;
+
+export interface LogRange {
+  from: number;
+  /** Last id that exists or must exist. */
+  end: number;
+}
+
+/** The ids that exist, with their sizes: of the whole log, or those behind `after`. One LIST. */
+export async function listLog({ stores }: ToolTarget, after = 0): Promise<Map<number, number>> {
+  const sizes = new Map<number, number>();
+  for await (const object of stores.wal.list(WAL_PREFIX, after > 0 ? { startAfter: walPath(after) } : {})) {
+    const id = parseWalPath(object.path);
+    if (id !== undefined && id > after) sizes.set(id, object.size);
+  }
+  return sizes;
+}
+
+/** The part of the log behind the replay point. Rejects if more is missing than can be lost object by object. */
+export async function replayRange(
+  target: ToolTarget,
+  newest: LoadedManifest,
+  listed: ReadonlyMap<number, number>,
+): Promise<LogRange> {
+  const after = newest.manifest.replayAfterWalId;
+  const behind = new Map([...listed].filter(([id]) => id > after));
+  const lastListed = [...behind.keys()].reduce((a, b) => Math.max(a, b), after);
+  let end = Math.max(lastListed, newest.manifest.walIdLastSeen, newest.seal?.manifest?.walTail.id ?? 0);
+  if (end - after - behind.size > MAX_MISSING) throw manyMissing(newest, behind, lastListed, end);
+  for (;;) {
+    const ids = Array.from({ length: HEADS_PAST_END }, (_, i) => end + 1 + i);
+    const found = await mapLimit(ids, HEADS_PAST_END, (id) => target.stores.wal.head(walPath(id)));
+    const last = ids.filter((_, i) => found[i] !== undefined).pop();
+    if (last === undefined) return { from: after + 1, end };
+    end = last;
+  }
+}
+
+export interface Survey extends LogRange {
+  newest: LoadedManifest | undefined;
+  /** One entry for each id; rows of sound objects are not kept. */
+  objects: LogObject[];
+  /** All findings, with advice. */
+  findings: Finding[];
+  /** Why nothing may be repaired: another form, missing manifests, a manifest that is wrong. */
+  refusal: Error | undefined;
+}
+
+/** Reads and verifies the log behind the replay point. `see` gets each object while its rows are in memory. */
+export async function surveyLog(
+  target: ToolTarget,
+  newest: LoadedManifest | undefined,
+  range: LogRange,
+  see: (id: number, object: LogObject) => void = () => undefined,
+): Promise<Survey> {
+  const { from, end } = range;
+  const { stores, clock, signal } = target;
+  let hidden: Error | undefined;
+  const ids = Array.from({ length: Math.max(0, end - from + 1) }, (_, i) => from + i);
+  const objects = await mapLimit(ids, PARALLEL_GETS, async (id): Promise<LogObject> => {
+    if (signal?.aborted) throw abortError(signal);
+    const read = await readLogObject(stores.wal, clock, id);
+    // A seal proves the manifest; SlateDB's have none.
+    if (newest !== undefined && newest.seal === undefined) {
+      const row = youngerThanTables([read.result], newest.manifest);
+      if (row !== undefined) hidden ??= rowWouldBeHidden(newest, row);
+    }
+    see(id, read);
+    return withoutRows(read);
+  });
+  const results = objects.map((o) => o.result);
+  const settled = withoutToolFences(results);
+  const context = newest === undefined ? NO_CONTEXT : await logContext(target, newest);
+  const found = checkLog(from, settled, context);
+  const rolledBack = newest === undefined ? undefined : missingManifests(newest, results, from);
+  const refusal = undecodable(objects) ?? rolledBack ?? hidden;
+  const findings = found.map((f) => advised(f, objects[(parseWalPath(f.object.path) ?? 0) - from]?.salvaged));
+  return { from, end, newest, objects, findings, refusal };
+}
+
+/** Frees the rows, and the bytes that a digest would be made of. */
+function withoutRows(read: LogObject): LogObject {
+  const object = read.result?.object;
+  if (read.result === undefined || object === undefined) return read;
+  const digest = object.digest();
+  const bare: WalObject = { ...object, blocks: [], digest: () => digest };
+  return { ...read, result: { ...read.result, object: bare } };
+}
+
+/** The log without the fences that repairs put at its end. */
+function withoutToolFences<T extends LogObject['result']>(results: readonly T[]): T[] {
+  let length = results.length;
+  while (length > 0 && isToolFence(results[length - 1])) length--;
+  return results.slice(0, length);
+}
+
+function isToolFence(result: LogObject['result']): boolean {
+  return result?.object?.kind === 'fence' && result.object.seal?.identity.role === 'tool';
+}
+
+/** Without a manifest nothing tells whether an empty last object is a fence. */
+const NO_CONTEXT: LogContext = { lastL0Seq: 0, writerEpoch: Number.POSITIVE_INFINITY, witness: undefined };
+
+/** What the newest manifest says that is not a mere claim of a repair. */
+async function logContext(target: ToolTarget, newest: LoadedManifest): Promise<LogContext> {
+  let writers = newest;
+  for (let i = 0; i < MAX_CLAIMS && isToolClaim(writers.seal); i++) {
+    const previous = await readManifest(target.stores.main, writers.id - 1).catch((error: unknown) => {
+      if (!isCorruption(error)) throw error;
+      return undefined;
+    });
+    if (previous === undefined) break;
+    writers = previous;
+  }
+  const tail = newest.seal?.manifest?.walTail;
+  return {
+    lastL0Seq: newest.manifest.lastL0Seq,
+    writerEpoch: writers.manifest.writerEpoch,
+    witness: tail === undefined || tail.id === 0 ? undefined : tail,
+  };
+}
+
+/** Ids about which something is wrong, ascending. */
+export function damagedIds(findings: readonly Finding[]): number[] {
+  const ids = new Set<number>();
+  for (const f of findings) {
+    const id = f.severity === 'error' ? parseWalPath(f.object.path) : undefined;
+    if (id !== undefined) ids.add(id);
+  }
+  return [...ids].sort((a, b) => a - b);
+}

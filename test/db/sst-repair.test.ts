@@ -1,0 +1,291 @@
+/** Repairs of tables: what comes back of every kind of damage, what is lost and recorded, and that nothing else ever changes. */
+import { describe, expect, it } from 'vitest';
+import type { OpenOptions } from '../../src/db/options.ts';
+import { sealRange } from '../../src/format/table-layout.ts';
+import { readLedger } from '../../src/lsm/damage-ledger.ts';
+import type { RepairReport } from '../../src/tools/reports.ts';
+import { sstInspect } from '../../src/tools/sst-inspect.ts';
+import { type SstRepairOptions, sstRepair } from '../../src/tools/sst-repair.ts';
+import { rejection, rowsOf, type World } from '../support/database.ts';
+import {
+  contentOf,
+  damageAt,
+  keyOf,
+  numbers,
+  overwrite,
+  type SectionName,
+  TABLE_OPTIONS,
+  tablesOf,
+  tablesWorld,
+} from '../support/table-database.ts';
+
+const NO_WAIT = { liveCheckMs: 0 } as const;
+
+function repair(world: World, id: string, options: SstRepairOptions = {}, store = world.store): Promise<RepairReport> {
+  const all = { clock: world.clock, ...NO_WAIT, ...options };
+  return world.run(sstRepair({ store, path: '' }, id, all));
+}
+
+async function rowsAfter(world: World, options: OpenOptions = {}): Promise<string[]> {
+  const db = await world.open({ ...TABLE_OPTIONS, ...options });
+  const rows = await rowsOf(world, db);
+  await world.run(db.close());
+  return rows;
+}
+
+const rowsOfVersion = (keys: readonly number[], version: string) =>
+  keys.map((i) => `${keyOf(i)}=${contentOf(i, version)}`);
+
+/** Without the log: what was in it can then come only from tables. */
+async function withoutLog(world: World): Promise<void> {
+  await world.remove(...(await world.paths('wal/')));
+}
+
+/** Where block `i` lies. */
+async function blockPlace(
+  world: World,
+  id: string,
+  i: number,
+): Promise<{ offset: number; length: number; rows: number }> {
+  const { blocks } = await world.run(sstInspect({ store: world.memory, path: '' }, id, { clock: world.clock }));
+  return { offset: blocks[i].offset, length: blocks[i].storedBytes, rows: blocks[i].rows! };
+}
+
+const SECTIONS: readonly SectionName[] = ['filter', 'index', 'stats', 'seal', 'info', 'footer'];
+
+describe('parts behind the blocks', () => {
+  it.each(SECTIONS)('%s: made again, byte for byte, no row unreadable before and none lost after', async (section) => {
+    const world = await tablesWorld([numbers(0, 100)]);
+    const [{ ref, path, sections }] = await tablesOf(world);
+    const pristine = await world.bytes(path);
+    const { offset, length } = sections[section];
+    for (const at of [offset, offset + (length >> 1), offset + length - 1]) {
+      const copy = await world.copy();
+      await withoutLog(copy);
+      await damageAt(copy, path, at);
+      const report = await repair(copy, ref.id, { apply: true });
+      expect(report).toMatchObject({ outcome: 'reconstructed', applied: true, lostKeys: [] });
+      expect(report.rows).toMatchObject({ expected: 100, recovered: 100, lost: 0, lostExact: true });
+      const [made] = await tablesOf(copy);
+      expect(made.ref.id).not.toBe(ref.id);
+      const bytes = await copy.bytes(made.path);
+      const { start } = sealRange(made.ref.info, made.sections.info.offset);
+      expect(Buffer.compare(bytes.subarray(0, start), pristine.subarray(0, start)), `${section} at ${at}`).toBe(0);
+      expect(made.ref.info).toEqual(ref.info);
+      expect(await rowsAfter(copy)).toEqual(rowsOfVersion(numbers(0, 100), 'v0'));
+    }
+  });
+
+  it('all of them at once, of a compressed table', async () => {
+    const world = await tablesWorld([numbers(0, 100)], { compressionCodec: 'lz4' });
+    const [{ ref, path, size, sections }] = await tablesOf(world);
+    await withoutLog(world);
+    await overwrite(world, path, sections.filter.offset, size - sections.filter.offset);
+    const report = await repair(world, ref.id, { apply: true });
+    expect(report).toMatchObject({ outcome: 'reconstructed', applied: true, lostKeys: [] });
+    expect(await rowsAfter(world)).toEqual(rowsOfVersion(numbers(0, 100), 'v0'));
+  });
+});
+
+describe('a damaged block', () => {
+  it('is healed where the checks of the seal prove it', async () => {
+    const world = await tablesWorld([numbers(0, 100)]);
+    const [{ ref, path }] = await tablesOf(world);
+    await withoutLog(world);
+    const { offset } = await blockPlace(world, ref.id, 2);
+    await overwrite(world, path, offset + 100, 3);
+    const report = await repair(world, ref.id, { apply: true });
+    expect(report).toMatchObject({ outcome: 'healed', applied: true, lostKeys: [], ledgerIds: [] });
+    expect(await rowsAfter(world)).toEqual(rowsOfVersion(numbers(0, 100), 'v0'));
+  });
+
+  it('is filled from the log as long as that is there', async () => {
+    const world = await tablesWorld([numbers(0, 100), numbers(0, 100, 2)]);
+    const [newer, older] = await tablesOf(world);
+    for (const { ref, path } of [newer, older]) {
+      const { offset, length } = await blockPlace(world, ref.id, 1);
+      await overwrite(world, path, offset, length);
+      const report = await repair(world, ref.id, { apply: true });
+      expect(report).toMatchObject({
+        outcome: 'reconstructed',
+        applied: true,
+        lostKeys: [],
+        ledgerIds: [],
+        shadowed: 0,
+      });
+    }
+    const expected = numbers(0, 100).map((i) => `${keyOf(i)}=${contentOf(i, i % 2 === 0 ? 'v1' : 'v0')}`);
+    expect(await rowsAfter(world)).toEqual(expected);
+  });
+
+  it('gives the rows under checks that hold; the others stand in the ledger', async () => {
+    const world = await tablesWorld([numbers(0, 100)]);
+    const [{ ref, path }] = await tablesOf(world);
+    await withoutLog(world);
+    const { offset, rows } = await blockPlace(world, ref.id, 2);
+    await overwrite(world, path, offset + 200, 100);
+    const report = await repair(world, ref.id, { apply: true });
+    expect(report).toMatchObject({ outcome: 'salvaged', applied: true, shadowed: 0 });
+    expect(report.rows.lost).toBeGreaterThan(0);
+    expect(report.rows.lost).toBeLessThan(rows / 2 + 1);
+    expect(report.rows).toMatchObject({ expected: 100, recovered: 100 - report.rows.lost, lostExact: true });
+    const ledger = await world.run(readLedger(world.memory));
+    expect(ledger.entries).toMatchObject([{ object: path, level: 'l0', rows: report.rows.lost, state: 'open' }]);
+    expect(ledger.entries[0].id).toBe(report.before[0].id);
+    const [made] = await tablesOf(world);
+    const inspected = await world.run(
+      sstInspect({ store: world.memory, path: '' }, made.ref.id, { clock: world.clock }),
+    );
+    expect(inspected.findings).toEqual([]);
+    expect(inspected.blocks.reduce((n, b) => n + b.rows!, 0)).toBe(report.rows.recovered);
+  });
+
+  it('loses nothing unasked', async () => {
+    const world = await tablesWorld([numbers(0, 100)]);
+    const [{ ref, path }] = await tablesOf(world);
+    await withoutLog(world);
+    const { offset, length } = await blockPlace(world, ref.id, 2);
+    await overwrite(world, path, offset, length);
+    const before = await world.versions();
+    const report = await repair(world, ref.id, { apply: true, onLoss: 'refuse' });
+    expect(report).toMatchObject({ outcome: 'unrecoverable', applied: false });
+    expect(await world.versions()).toEqual(before);
+    const accepted = await repair(world, ref.id, { apply: true, onLoss: 'accept' });
+    expect(accepted).toMatchObject({ outcome: 'salvaged', applied: true });
+    expect((await world.run(readLedger(world.memory))).entries[0].state).toBe('acknowledged');
+  });
+
+  it('needs consent where older versions would show through', async () => {
+    const world = await tablesWorld([numbers(0, 100), numbers(0, 100)]);
+    const [newer] = await tablesOf(world);
+    await withoutLog(world);
+    const { offset, length, rows } = await blockPlace(world, newer.ref.id, 2);
+    await overwrite(world, newer.path, offset, length);
+    const refused = await repair(world, newer.ref.id, { apply: true });
+    expect(refused).toMatchObject({ outcome: 'unrecoverable', applied: false });
+    expect(refused.shadowed).toBeGreaterThanOrEqual(rows);
+    expect(refused.nextSteps[0]).toMatch(/accept-resurrection/);
+    const done = await repair(world, newer.ref.id, { apply: true, acceptResurrection: true });
+    expect(done).toMatchObject({ outcome: 'salvaged', applied: true });
+  });
+});
+
+describe('an object', () => {
+  it('that is gone is made again from the log', async () => {
+    const world = await tablesWorld([numbers(0, 100), numbers(0, 50)]);
+    const [newer, older] = await tablesOf(world);
+    await world.remove(older.path);
+    const report = await repair(world, older.ref.id, { apply: true });
+    expect(report).toMatchObject({ outcome: 'reconstructed', applied: true });
+    await world.remove(newer.path);
+    await repair(world, newer.ref.id, { apply: true });
+    const expected = numbers(0, 100).map((i) => `${keyOf(i)}=${contentOf(i, i < 50 ? 'v1' : 'v0')}`);
+    expect(await rowsAfter(world)).toEqual(expected);
+  });
+
+  it('that is gone for good leaves its entry in the ledger and none in the manifest', async () => {
+    const world = await tablesWorld([numbers(0, 100)]);
+    const [{ ref, path }] = await tablesOf(world);
+    await withoutLog(world);
+    await world.remove(path);
+    const report = await repair(world, ref.id, { apply: true });
+    expect(report).toMatchObject({ outcome: 'salvaged', applied: true, newObjects: [] });
+    expect(await tablesOf(world)).toEqual([]);
+    expect((await world.run(readLedger(world.memory))).entries.length).toBe(1);
+  });
+
+  it('that holds the bytes of another table is not believed', async () => {
+    const world = await tablesWorld([numbers(0, 100), numbers(0, 100)]);
+    const [newer, older] = await tablesOf(world);
+    await world.replace(older.path, await world.bytes(newer.path));
+    const report = await repair(world, older.ref.id, { apply: true });
+    expect(report).toMatchObject({ outcome: 'reconstructed', applied: true });
+    expect(await rowsAfter(world)).toEqual(rowsOfVersion(numbers(0, 100), 'v1'));
+  });
+
+  it('that was cut keeps the blocks before the cut', async () => {
+    const world = await tablesWorld([numbers(0, 100)]);
+    const [{ ref, path }] = await tablesOf(world);
+    await withoutLog(world);
+    const { offset } = await blockPlace(world, ref.id, 3);
+    await world.replace(path, (await world.bytes(path)).subarray(0, offset + 30));
+    const report = await repair(world, ref.id, { apply: true });
+    expect(report).toMatchObject({ outcome: 'salvaged', applied: true });
+    expect(report.rows.recovered).toBeGreaterThan(20);
+  });
+
+  it('that is sound needs nothing; one that no manifest names is obsolete; another name is refused', async () => {
+    const world = await tablesWorld([numbers(0, 100)]);
+    const [{ ref, path }] = await tablesOf(world);
+    expect(await repair(world, ref.id, { apply: true })).toMatchObject({ outcome: 'clean', applied: false });
+    await damageAt(world, path, 10);
+    await repair(world, ref.id, { apply: true });
+    const again = await repair(world, ref.id, { apply: true });
+    expect(again).toMatchObject({ alreadyDone: true, applied: true });
+    expect((await rejection(repair(world, '01ARZ3NDEKTSV4RRFFQ69G5FAV'))).code).toBe('BAD_ARGUMENT');
+    const sources = ['versions'] as unknown as SstRepairOptions['sources'] & object;
+    expect((await rejection(repair(world, ref.id, { sources }))).code).toBe('BAD_OPTION');
+  });
+});
+
+describe('a repair', () => {
+  async function damaged(): Promise<{ world: World; id: string; path: string }> {
+    const world = await tablesWorld([numbers(0, 40)]);
+    const [{ ref, path }] = await tablesOf(world);
+    await withoutLog(world);
+    const { offset } = await blockPlace(world, ref.id, 1);
+    await overwrite(world, path, offset + 200, 100);
+    return { world, id: ref.id, path };
+  }
+
+  it('changes nothing without apply, and says what it would do', async () => {
+    const { world, id } = await damaged();
+    const before = await world.versions();
+    const line = world.line();
+    const report = await repair(world, id, {}, line);
+    expect(report).toMatchObject({ applied: false, outcome: 'salvaged' });
+    expect(line.take().filter((r) => /^(put|delete)/.test(r))).toEqual([]);
+    expect(await world.versions()).toEqual(before);
+  });
+
+  it('leaves every object as it was and a copy of what was damaged', async () => {
+    const { world, id, path } = await damaged();
+    const before = await world.versions();
+    const original = await world.bytes(path);
+    const report = await repair(world, id, { apply: true });
+    const after = new Set(await world.versions());
+    expect(before.filter((v) => !after.has(v))).toEqual([]);
+    expect(report.evidence.map((e) => e.from)).toEqual([path]);
+    expect(await world.bytes(report.evidence[0].to)).toEqual(original);
+  });
+
+  it('cut off at any request and done again ends the same', async () => {
+    const { world, id } = await damaged();
+    const whole = await world.copy();
+    const line = whole.line();
+    const expected = await repair(whole, id, { apply: true }, line);
+    const requests = line.requests.length;
+    const rows = await rowsAfter(whole);
+    expect(requests).toBeGreaterThan(20);
+    for (let n = 1; n <= requests; n++) {
+      for (const where of ['before', 'after'] as const) {
+        const copy = await world.copy();
+        const doomed = copy.line();
+        doomed.cutAt(n, where);
+        const run = sstRepair({ store: doomed, path: '' }, id, { clock: copy.clock, ...NO_WAIT, apply: true });
+        run.catch(() => undefined);
+        await copy.run(Promise.race([run, isCut(doomed, copy)]));
+        const report = await repair(copy, id, { apply: true });
+        const at = `cut ${where} request ${n}`;
+        expect(report, at).toMatchObject({ applied: true, repairId: expected.repairId, planHash: expected.planHash });
+        expect({ ...report.rows, keys: report.lostKeys }, at).toEqual({ ...expected.rows, keys: expected.lostKeys });
+        expect((await copy.run(readLedger(copy.memory))).entries.length, at).toBe(1);
+        expect(await rowsAfter(copy), at).toEqual(rows);
+      }
+    }
+  });
+});
+
+async function isCut(line: { isCut: boolean }, world: World): Promise<void> {
+  while (!line.isCut) await world.clock.yieldToLoop();
+}

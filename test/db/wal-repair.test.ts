@@ -1,0 +1,283 @@
+/** Repairing a damaged log: nothing changes without `apply`, what can be had is kept whole, and what is lost is written down. */
+import { beforeAll, describe, expect, it } from 'vitest';
+import { WalCorruptionError } from '../../src/common/errors.ts';
+import { WriteBatch } from '../../src/db/write-batch.ts';
+import { walPath } from '../../src/format/object-names.ts';
+import { readLedger } from '../../src/lsm/damage-ledger.ts';
+import type { RepairReport, WalObjectReport } from '../../src/tools/reports.ts';
+import { type WalInspectOptions, walInspect } from '../../src/tools/wal-inspect.ts';
+import { type WalRepairOptions, walRepair } from '../../src/tools/wal-repair.ts';
+import { rejection, rowsOf, text, World, worldOfFixture } from '../support/database.ts';
+
+const names = (n: number) => Array.from({ length: n }, (_, i) => `key-${String(i).padStart(3, '0')}`);
+const rows = (keys: readonly string[]) => keys.map((k) => `${k}=value of ${k}`);
+const QUIET = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** A fence, then one row in each object, its seq one below the object's id. */
+async function sealedLog(objects: number): Promise<World> {
+  const world = new World();
+  await world.writeAndCrash(names(objects - 1));
+  return world;
+}
+
+function repair(world: World, options: WalRepairOptions = {}, line = world.line()): Promise<RepairReport> {
+  const { clock } = world;
+  return world.run(walRepair({ store: line, path: '' }, { clock, logger: QUIET, liveCheckMs: 0, ...options }));
+}
+
+async function inspect(world: World, options: WalInspectOptions = {}): Promise<WalObjectReport[]> {
+  const { clock } = world;
+  const reports: WalObjectReport[] = [];
+  const all = walInspect({ store: world.line(), path: '' }, { clock, logger: QUIET, ...options });
+  const collect = async () => {
+    for await (const report of all) reports.push(report);
+  };
+  await world.run(collect());
+  return reports;
+}
+
+/** Changes bytes in the middle of an object's first block: wider than anything heals. */
+async function burst(world: World, id: number, at: number, length: number): Promise<void> {
+  const bytes = (await world.bytes(walPath(id))).slice();
+  for (let i = at; i < at + length; i++) bytes[i] ^= 0x5a + i;
+  await world.replace(walPath(id), bytes);
+}
+
+async function cut(world: World, id: number, length: number): Promise<void> {
+  await world.replace(walPath(id), (await world.bytes(walPath(id))).slice(0, length));
+}
+
+async function digests(world: World): Promise<Map<string, string>> {
+  const all = new Map<string, string>();
+  for (const path of await world.paths()) all.set(path, Buffer.from(await world.bytes(path)).toString('base64'));
+  return all;
+}
+
+/** What was there before is there unchanged. */
+async function expectUnchanged(world: World, before: ReadonlyMap<string, string>): Promise<void> {
+  const after = await digests(world);
+  for (const [path, bytes] of before) expect([path, after.get(path) === bytes]).toEqual([path, true]);
+}
+
+describe('a log that a writer of ours left', () => {
+  it('is clean if nothing is wrong with it', async () => {
+    const world = await sealedLog(4);
+    const before = await world.versions();
+    expect(await repair(world, { apply: true })).toMatchObject({ outcome: 'clean', applied: false });
+    expect(await world.versions()).toEqual(before);
+  });
+
+  it('with an object cut to ten bytes loses that object and nothing else', async () => {
+    const world = await sealedLog(6);
+    await cut(world, 4, 10);
+    const before = await digests(world);
+    expect(await rejection(world.open())).toBeInstanceOf(WalCorruptionError);
+    const planned = await repair(world);
+    expect(planned).toMatchObject({
+      applied: false,
+      outcome: 'salvaged',
+      rows: { recovered: 4, lost: 1 },
+      lostSeqs: [{ min: 3n, max: 3n }],
+    });
+    expect(await digests(world)).toEqual(before);
+    const done = await repair(world, { apply: { planHash: planned.planHash } });
+    expect(done).toMatchObject({ applied: true, repairId: planned.repairId, lostSeqs: [{ min: 3n, max: 3n }] });
+    expect(done.evidence).toMatchObject([{ from: walPath(4), bytes: 10 }]);
+    await expectUnchanged(world, before);
+    const db = await world.open();
+    expect(await rowsOf(world, db)).toEqual(rows(names(5).filter((_, i) => i !== 2)));
+    const { seq } = await world.run(db.put('later', 'x'));
+    // The number of the lost row is not used again.
+    expect(seq).toBe(6n);
+    const { entries } = await world.run(readLedger(world.memory));
+    expect(entries).toMatchObject([
+      { level: 'wal', object: walPath(4), seqs: [{ min: 3n, max: 3n }], state: 'open', repairId: done.repairId },
+    ]);
+  });
+
+  it('with a bit turned is healed without loss', async () => {
+    const world = await sealedLog(6);
+    await burst(world, 4, 3, 1);
+    expect(await repair(world, { apply: true })).toMatchObject({
+      applied: true,
+      outcome: 'healed',
+      rows: { recovered: 5, lost: 0, expected: 5, lostExact: true },
+      lostSeqs: [],
+      ledgerIds: [],
+    });
+    expect(await rowsOf(world, await world.open())).toEqual(rows(names(5)));
+  });
+
+  it('with an object gone from its middle keeps both sides', async () => {
+    const world = await sealedLog(6);
+    await world.remove(walPath(4));
+    const done = await repair(world, { apply: true });
+    expect(done).toMatchObject({
+      outcome: 'salvaged',
+      lostSeqs: [{ min: 3n, max: 3n }],
+      rows: { recovered: 4, lost: 1 },
+    });
+    expect(await rowsOf(world, await world.open())).toEqual(rows(names(5).filter((_, i) => i !== 2)));
+  });
+
+  it('with mode truncate keeps what lies before the first loss', async () => {
+    const world = await sealedLog(6);
+    await world.remove(walPath(4));
+    const done = await repair(world, { apply: true, mode: 'truncate' });
+    expect(done).toMatchObject({ rows: { recovered: 2, lost: 3 }, lostSeqs: [{ min: 3n, max: 5n }] });
+    const db = await world.open();
+    expect(await rowsOf(world, db)).toEqual(rows(names(2)));
+    expect((await world.run(db.put('later', 'x'))).seq).toBe(6n);
+  });
+
+  it('with two objects in each other’s place loses nothing', async () => {
+    const world = await sealedLog(6);
+    const [third, fourth] = [await world.bytes(walPath(3)), await world.bytes(walPath(4))];
+    await world.replace(walPath(3), fourth);
+    await world.replace(walPath(4), third);
+    expect(await repair(world, { apply: true })).toMatchObject({
+      outcome: 'reconstructed',
+      rows: { recovered: 5, lost: 0 },
+    });
+    expect(await rowsOf(world, await world.open())).toEqual(rows(names(5)));
+  });
+
+  it.each(['last', 'middle'])('with its %s object emptied is not taken for one with a fence', async (where) => {
+    const world = await sealedLog(6);
+    const id = where === 'last' ? 6 : 4;
+    await world.replace(walPath(id), new Uint8Array(0));
+    expect(await rejection(world.open())).toBeInstanceOf(WalCorruptionError);
+    const done = await repair(world, { apply: true });
+    expect(done.rows.recovered).toBe(4);
+    expect(await rowsOf(world, await world.open())).toEqual(rows(names(5).filter((_, i) => i !== id - 2)));
+  });
+
+  it('refuses to lose more than maxLoss', async () => {
+    const world = await sealedLog(6);
+    await cut(world, 4, 10);
+    const before = await world.versions();
+    expect(await rejection(repair(world, { apply: true, maxLoss: { rows: 0 } }))).toBeInstanceOf(WalCorruptionError);
+    expect(await rejection(repair(world, { apply: true, maxLoss: { walObjects: 0 } }))).toBeInstanceOf(
+      WalCorruptionError,
+    );
+    expect(await world.versions()).toEqual(before);
+    expect(await repair(world, { apply: true, maxLoss: { rows: 1, walObjects: 1 } })).toMatchObject({ applied: true });
+  });
+
+  it('repaired once is not repaired again', async () => {
+    const world = await sealedLog(6);
+    await cut(world, 4, 10);
+    const done = await repair(world, { apply: true });
+    const before = await world.versions();
+    const again = await repair(world, { apply: true });
+    expect(again).toMatchObject({ alreadyDone: true, repairId: done.repairId, outcome: done.outcome, rows: done.rows });
+    expect(await world.versions()).toEqual(before);
+  });
+});
+
+/** A log of one object with batches of three rows, and one row between them. */
+async function batchedLog(batches: number): Promise<World> {
+  const world = new World();
+  const { db, line } = await world.connect({ flushIntervalMs: 1000 });
+  for (let i = 0; i < batches; i++) {
+    const batch = new WriteBatch();
+    for (const part of ['a', 'b', 'c']) batch.put(`batch-${String(i).padStart(3, '0')}-${part}`, 'v'.repeat(40));
+    void world.run(db.write(batch, { awaitDurable: false }));
+  }
+  await world.run(db.flush());
+  line.cut();
+  return world;
+}
+
+describe('batches', () => {
+  let world: World;
+  let id = 0;
+  beforeAll(async () => {
+    world = await batchedLog(40);
+    id = (await inspect(world)).findIndex((r) => r.rows.verified > 0) + 1;
+  });
+
+  it('of which a row is lost are dropped whole, the others are kept', async () => {
+    const copy = await world.copy();
+    await burst(copy, id, 2000, 24);
+    const [report] = (await inspect(copy)).filter((r) => r.state === 'damaged');
+    expect(report.batches.total).toBe(40);
+    expect(report.batches.intact + report.batches.partial + report.batches.lost).toBe(40);
+    expect(report.rows.lost + report.rows.suspect).toBeGreaterThan(0);
+    const done = await repair(copy, { apply: true });
+    expect(done.rows.recovered).toBe(3 * report.batches.intact);
+    const kept = new Map<string, number>();
+    for (const row of await rowsOf(copy, await copy.open())) {
+      kept.set(row.slice(0, 9), (kept.get(row.slice(0, 9)) ?? 0) + 1);
+    }
+    expect([...kept.values()].every((n) => n === 3)).toBe(true);
+    expect(kept.size).toBe(report.batches.intact);
+  });
+
+  it('are kept as far as they go if that is asked for', async () => {
+    const copy = await world.copy();
+    await burst(copy, id, 2000, 24);
+    const [report] = (await inspect(copy)).filter((r) => r.state === 'damaged');
+    const done = await repair(copy, { apply: true, onPartialBatch: 'keep-verified-rows' });
+    expect(done.rows).toMatchObject({ recovered: report.rows.verified, lost: 120 - report.rows.verified });
+    expect(await rowsOf(copy, await copy.open())).toHaveLength(report.rows.verified);
+  });
+});
+
+describe('a log that SlateDB left', () => {
+  it.each(['wal-only-crash', 'tiny'])('with an object of %s damaged is repaired as far as it can be', async (name) => {
+    const whole = await worldOfFixture(`slatedb-0.12.1/${name}`);
+    const reports = await inspect(whole);
+    const needed = reports.filter((r) => r.neededForRecovery && r.state === 'ok');
+    for (const { id } of needed) {
+      const copy = await whole.copy();
+      await burst(copy, Number(id), 10, 6);
+      expect(await rejection(copy.open())).toBeInstanceOf(WalCorruptionError);
+      const before = await digests(copy);
+      const done = await repair(copy, { apply: true });
+      expect(done).toMatchObject({ applied: true, outcome: 'salvaged' });
+      expect(done.rows.lost).toBeGreaterThan(0);
+      await expectUnchanged(copy, before);
+      await copy.open();
+    }
+  });
+});
+
+describe('inspecting', () => {
+  it('describes every object, also from bytes alone', async () => {
+    const world = await sealedLog(4);
+    await burst(world, 3, 3, 1);
+    const before = await world.versions();
+    const reports = await inspect(world, { rows: 'full' });
+    expect(reports.map((r) => [r.id, r.state, r.sealed, r.neededForRecovery, r.alsoIn])).toEqual([
+      [1n, 'fence', true, true, 'live-writer-maybe'],
+      [2n, 'ok', true, true, 'live-writer-maybe'],
+      [3n, 'damaged', true, true, 'live-writer-maybe'],
+      [4n, 'ok', true, true, 'live-writer-maybe'],
+    ]);
+    expect(reports[1]).toMatchObject({
+      chain: 'unknown',
+      rows: { total: 1, verified: 1 },
+      batches: { total: 1, intact: 1 },
+    });
+    expect(reports[2].findings[0]).toMatchObject({ remedy: 'heals' });
+    const entries: unknown[] = [];
+    const all = async () => {
+      for await (const e of reports[2].entries ?? []) entries.push([text(e.key), text(e.value), e.seq, e.op, e.trust]);
+    };
+    await world.run(all());
+    expect(entries).toEqual([['key-001', 'value of key-001', 2n, 'put', 'verified']]);
+    const raw = [{ id: 3n, bytes: await world.bytes(walPath(3)) }];
+    for await (const report of walInspect(undefined, { raw })) {
+      expect(report).toMatchObject({ state: 'damaged', rows: { total: 1, verified: 1, lost: 0 } });
+    }
+    expect(await world.versions()).toEqual(before);
+  });
+
+  it('goes on where the newest manifest is damaged', async () => {
+    const world = await sealedLog(4);
+    const newest = (await world.paths('manifest/')).at(-1)!;
+    await world.replace(newest, (await world.bytes(newest)).slice(0, 40));
+    expect((await inspect(world)).map((r) => r.state)).toEqual(['fence', 'ok', 'ok', 'ok']);
+  });
+});
