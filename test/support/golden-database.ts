@@ -121,8 +121,8 @@ export function goldenReadOptions(expected: { merge_operator?: string | null; de
   return { hideExpired: false, ...(needsOperator && { mergeOperator: CONCAT }) };
 }
 
-export async function gathered(rows: AsyncIterable<ScanRow>): Promise<ScanRow[]> {
-  const out: ScanRow[] = [];
+export async function gathered<T>(rows: AsyncIterable<T>): Promise<T[]> {
+  const out: T[] = [];
   for await (const row of rows) out.push(row);
   return out;
 }
