@@ -29,6 +29,13 @@ export {
 export type { DbEvent, EventListener } from './common/events.ts';
 export type { Logger } from './common/logger.ts';
 export type { Random } from './common/random.ts';
+export type {
+  CorruptionCounts,
+  CorruptionListener,
+  CorruptionPolicy,
+  CorruptionReport,
+  MetCorruption,
+} from './db/corruption-watch.ts';
 export type { Db } from './db/db.ts';
 export type { WriteResult } from './db/durability-waiters.ts';
 export type { SizeEstimate } from './db/estimates.ts';

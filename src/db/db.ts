@@ -19,6 +19,7 @@ import type { ManifestLog } from '../lsm/manifest-log.ts';
 import { TOOL_ACCESS, type ToolAccess } from '../lsm/tool-access.ts';
 import type { TableStore } from '../lsm/tree-view.ts';
 import type { RequestCountsByRole } from '../store/metered-store.ts';
+import { type CorruptionReport, CorruptionWatch } from './corruption-watch.ts';
 import type { WriteResult } from './durability-waiters.ts';
 import { estimateSize, type SizeEstimate } from './estimates.ts';
 import { type Bytes, type RangeOptions, toKey, toRange, toValue } from './keys.ts';
@@ -65,6 +66,8 @@ export class Db {
       clock: state.clock,
       hideExpired: state.options.hideExpired,
       mergeOperator: state.options.mergeOperator,
+      policy: state.options.corruptionPolicy,
+      watch: new CorruptionWatch(parts.tableStore.damage, state.options.onCorruption, state.logger),
       view: () => state.view,
       maxSeq: (remoteOnly) => (remoteOnly ? state.durableSeq : state.lastSeq),
       assertServing: () => this.#assertServing(),
@@ -228,6 +231,11 @@ export class Db {
         return manifests.current;
       },
     };
+  }
+
+  /** The damage that reads of this handle have met, and what it did to them. No request. */
+  corruptions(): CorruptionReport {
+    return this.#source.watch.report();
   }
 
   /** Requests and bytes since the database was opened, in all and by role of the object. */

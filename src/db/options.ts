@@ -1,6 +1,6 @@
 /**
  * Options: what may be set, what is used where nothing is set, and the check that reports every fault of an options object
- * at once. All values are plain JSON-able data, apart from the components (cache, clock, event listener, logger, merge operator, random).
+ * at once. All values are plain JSON-able data, apart from the components (cache, clock, listeners, logger, merge operator, random).
  */
 import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
 import { InvalidArgumentError } from '../common/errors.ts';
@@ -10,6 +10,7 @@ import { type Random, SYSTEM_RANDOM } from '../common/random.ts';
 import { CODECS, type Codec } from '../format/table-info.ts';
 import { BlockCache } from '../lsm/block-cache.ts';
 import type { MergeOperator } from '../lsm/merge-operator.ts';
+import type { CorruptionListener, CorruptionPolicy } from './corruption-watch.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -74,6 +75,10 @@ export interface OpenOptions {
   logger?: Logger;
   /** Called with each event: the progress of a long replay, damage that takes away no row. Default: none. */
   onEvent?: EventListener;
+  /** Where damage may hide a newer version of what a read found: `available` answers, flagged, `strict` rejects. Default available. */
+  corruptionPolicy?: CorruptionPolicy;
+  /** Called with every read that damage has changed; returns 'error' to have it reject. It cannot hide an error. Default: none. */
+  onCorruption?: CorruptionListener;
   /** Time, for tests. Default: the system's. */
   clock?: Clock;
   /** Randomness, for tests. Default: the system's. */
@@ -86,17 +91,27 @@ export interface OpenOptions {
 export interface ReaderOptions
   extends Pick<
     OpenOptions,
-    'memoryBytes' | 'timeoutMs' | 'hideExpired' | 'mergeOperator' | 'cache' | 'logger' | 'onEvent' | 'clock' | 'random'
+    | 'memoryBytes'
+    | 'timeoutMs'
+    | 'hideExpired'
+    | 'mergeOperator'
+    | 'cache'
+    | 'logger'
+    | 'onEvent'
+    | 'corruptionPolicy'
+    | 'onCorruption'
+    | 'clock'
+    | 'random'
   > {
   /** With damage in the log, serve what lies before it. Default false. */
   allowPrefix?: boolean;
 }
 
-type Components = 'mergeOperator' | 'cache' | 'defaultTtlMs' | 'owner' | 'expectAtLeast';
+type Components = 'mergeOperator' | 'cache' | 'defaultTtlMs' | 'owner' | 'expectAtLeast' | 'onCorruption';
 
 /** All options with a value each. */
 export type ResolvedOptions = Required<Omit<OpenOptions, Components>> &
-  Pick<OpenOptions, 'mergeOperator' | 'defaultTtlMs' | 'expectAtLeast'> & {
+  Pick<OpenOptions, 'mergeOperator' | 'defaultTtlMs' | 'expectAtLeast' | 'onCorruption'> & {
     cache: BlockCache;
     ownsCache: boolean;
     owner: string;
@@ -124,6 +139,8 @@ function methods(...names: string[]): Check {
       ? undefined
       : `must be an object with ${names.map((n) => `${n}()`).join(', ')}`;
 }
+
+const callable: Check = (v) => (typeof v === 'function' ? undefined : 'must be a function');
 
 const MAX_MS = 0x7fffffff;
 const MAX_BYTES = 2 ** 40;
@@ -156,7 +173,9 @@ const CHECKS: Record<string, Check> = {
   mergeOperator: methods('merge'),
   cache: (v) => (v instanceof BlockCache ? undefined : 'must be a BlockCache'),
   logger: methods('debug', 'info', 'warn', 'error'),
-  onEvent: (v) => (typeof v === 'function' ? undefined : 'must be a function'),
+  onEvent: callable,
+  corruptionPolicy: oneOf(['available', 'strict']),
+  onCorruption: callable,
   clock: methods('nowMs', 'monotonicMs', 'setTimer', 'yieldToLoop'),
   random: methods('nextUint32', 'fill'),
   owner: (v) => (typeof v === 'string' && v.length > 0 ? undefined : 'must be a string that is not empty'),
@@ -170,6 +189,8 @@ const READER_OPTIONS = [
   'cache',
   'logger',
   'onEvent',
+  'corruptionPolicy',
+  'onCorruption',
   'clock',
   'random',
 ];
@@ -263,6 +284,8 @@ function complete(
     ownsCache: o.cache === undefined,
     logger,
     onEvent: safeListener(o.onEvent, logger),
+    corruptionPolicy: o.corruptionPolicy ?? 'available',
+    onCorruption: o.onCorruption,
     clock: o.clock ?? SYSTEM_CLOCK,
     random: o.random ?? SYSTEM_RANDOM,
     owner: o.owner ?? owner,

@@ -19,6 +19,7 @@ import { Memtable } from '../lsm/memtable.ts';
 import type { ReadView } from '../lsm/point-lookup.ts';
 import type { TableStore } from '../lsm/tree-view.ts';
 import type { RequestCountsByRole } from '../store/metered-store.ts';
+import { type CorruptionReport, CorruptionWatch } from './corruption-watch.ts';
 import { assertUsable, type Discovery, findNewest, isNothingThere, lookAround } from './discover.ts';
 import type { Bytes } from './keys.ts';
 import type { ResolvedOptions } from './options.ts';
@@ -41,6 +42,7 @@ export class DbReader {
   readonly #options: ResolvedOptions;
   readonly #tableStore: TableStore;
   readonly #reads: Reads;
+  readonly #watch: CorruptionWatch;
   readonly #onClosed: () => void;
   #state: State;
   #refreshing: Promise<void> | undefined;
@@ -59,7 +61,10 @@ export class DbReader {
     this.#tableStore = tableStore;
     this.#state = state;
     this.#onClosed = onClosed;
+    this.#watch = new CorruptionWatch(tableStore.damage, options.onCorruption, options.logger);
     this.#reads = new Reads({
+      policy: options.corruptionPolicy,
+      watch: this.#watch,
       clock: options.clock,
       hideExpired: options.hideExpired,
       mergeOperator: options.mergeOperator,
@@ -135,6 +140,11 @@ export class DbReader {
       `${this.#stores.main.name}: a table that this reader shows was collected; call refresh() and read again.`,
       { cause: error },
     );
+  }
+
+  /** The damage that reads of this handle have met, and what it did to them. No request. */
+  corruptions(): CorruptionReport {
+    return this.#watch.report();
   }
 
   requestCounts(): RequestCountsByRole {

@@ -15,12 +15,19 @@ import {
 import { NO_TS } from '../format/row-flags.ts';
 import type { MergeOperator } from '../lsm/merge-operator.ts';
 import { type FoundValue, type LookupOptions, lookup, lookupNow, NOT_NOW, type ReadView } from '../lsm/point-lookup.ts';
+import { EMPTY_TREE } from '../lsm/tree-view.ts';
+import type { CorruptionPolicy, CorruptionWatch } from './corruption-watch.ts';
 import { type Bytes, type RangeOptions, toKey, toRange } from './keys.ts';
 import { ScanIterator } from './scan-iterator.ts';
 import { checkNames, checkReadOptions, checkReadValues, type ReadOptions } from './write-options.ts';
 import { ROWS_PER_TURN } from './writer.ts';
 
 export interface ScanOptions extends RangeOptions, ReadOptions {
+  /**
+   * What happens where a stretch cannot be read: `throw` (default) rejects once, then goes on behind it; `skip` leaves it out
+   * and adds to the iterator's `findings`.
+   */
+  onCorruption?: 'throw' | 'skip';
   /** From the last key to the first. */
   reverse?: boolean;
   /** At most this many rows. */
@@ -46,6 +53,8 @@ export interface ReadSource {
   readonly clock: Clock;
   readonly hideExpired: boolean;
   readonly mergeOperator: MergeOperator | undefined;
+  readonly policy: CorruptionPolicy;
+  readonly watch: CorruptionWatch;
   view(): ReadView;
   /** Highest sequence number that may be seen. */
   maxSeq(remoteOnly: boolean): number;
@@ -54,7 +63,19 @@ export interface ReadSource {
   renewView(error: CorruptionError): Promise<boolean>;
 }
 
-const SCAN_NAMES = new Set(['gte', 'gt', 'lte', 'lt', 'prefix', 'reverse', 'limit', 'signal', 'durabilityFilter']);
+const SCAN_NAMES = new Set([
+  'gte',
+  'gt',
+  'lte',
+  'lt',
+  'prefix',
+  'reverse',
+  'limit',
+  'signal',
+  'durabilityFilter',
+  'corruptionPolicy',
+  'onCorruption',
+]);
 const PARALLEL_LOOKUPS = 16;
 
 export class Reads {
@@ -67,7 +88,7 @@ export class Reads {
   constructor(source: ReadSource) {
     this.#source = source;
     this.#now = source.hideExpired ? () => source.clock.nowMs() : undefined;
-    this.#options = { maxSeq: 0, now: this.#now, mergeOperator: source.mergeOperator };
+    this.#options = { maxSeq: 0, now: this.#now, mergeOperator: source.mergeOperator, useProbable: false };
   }
 
   get(key: Bytes, o: ReadOptions | undefined): Promise<Uint8Array | undefined> {
@@ -134,19 +155,22 @@ export class Reads {
     } catch (error) {
       const source = this.#source;
       return new ScanIterator({
-        view: { memtables: [], tree: { trees: [] } },
+        view: { memtables: [], tree: EMPTY_TREE },
         range: { gte: undefined, lt: undefined },
         reverse: false,
         limit: 1,
         maxSeq: 0,
         nowMs: undefined,
         mergeOperator: undefined,
+        isStrict: false,
+        skipDamage: false,
+        watch: source.watch,
         clock: source.clock,
         signal: undefined,
         assertServing() {
           throw error;
         },
-        onError: (e) => Promise.reject(e),
+        onError: (e) => Promise.resolve(e),
       });
     }
   }
@@ -154,7 +178,7 @@ export class Reads {
   #scan(options: ScanOptions): ScanIterator {
     checkNames(options, SCAN_NAMES);
     checkReadValues(options);
-    const { limit, reverse, signal } = options;
+    const { limit, onCorruption, reverse, signal } = options;
     if (limit !== undefined && !(Number.isSafeInteger(limit) && limit >= 0)) {
       throw new InvalidArgumentError(
         'BAD_ARGUMENT',
@@ -163,6 +187,9 @@ export class Reads {
     }
     if (reverse !== undefined && typeof reverse !== 'boolean') {
       throw new InvalidArgumentError('BAD_ARGUMENT', 'reverse must be true or false.');
+    }
+    if (onCorruption !== undefined && onCorruption !== 'throw' && onCorruption !== 'skip') {
+      throw new InvalidArgumentError('BAD_ARGUMENT', "onCorruption must be 'throw' or 'skip'.");
     }
     const source = this.#source;
     const maxSeq = this.#begin(options);
@@ -174,17 +201,19 @@ export class Reads {
       maxSeq,
       nowMs: this.#now?.(),
       mergeOperator: source.mergeOperator,
+      isStrict: (options.corruptionPolicy ?? source.policy) === 'strict',
+      skipDamage: onCorruption === 'skip',
+      watch: source.watch,
       clock: source.clock,
       signal,
       assertServing: () => source.assertServing(),
       onError: async (error) => {
-        if (!isMissingTable(error) || !(await source.renewView(error))) throw error;
-        throw new UnavailableError(
+        if (!isMissingTable(error) || !(await source.renewView(error))) return error;
+        // The new view may lack versions that this scan can see: only a snapshot pins them.
+        return new UnavailableError(
           'VIEW_EXPIRED',
           'A table of this scan was collected meanwhile; start the scan again.',
-          {
-            cause: error,
-          },
+          { cause: error },
         );
       },
     });
@@ -205,16 +234,50 @@ export class Reads {
 
   async #lookup(key: Uint8Array, maxSeq: number, o: ReadOptions | undefined): Promise<FoundValue | undefined> {
     const own = new Uint8Array(key);
-    const options: LookupOptions = { maxSeq, now: this.#now, mergeOperator: this.#source.mergeOperator };
+    const isStrict = (o?.corruptionPolicy ?? this.#source.policy) === 'strict';
+    const options: LookupOptions = {
+      maxSeq,
+      now: this.#now,
+      mergeOperator: this.#source.mergeOperator,
+      useProbable: !isStrict,
+    };
     for (let attempt = 0; ; attempt++) {
-      try {
-        const found = await lookup(this.#source.view(), own, options);
-        if (o?.signal?.aborted) throw abortError(o.signal);
-        return found;
-      } catch (error) {
-        if (attempt >= MAX_RENEWALS || !isMissingTable(error) || !(await this.#source.renewView(error))) throw error;
+      const found = await this.#attempt(own, options);
+      if (o?.signal?.aborted) throw abortError(o.signal);
+      const error = found instanceof CorruptionError ? found : found?.damage;
+      if (error === undefined) return found as FoundValue | undefined;
+      if (attempt < MAX_RENEWALS && isMissingTable(error) && (await this.#source.renewView(error))) {
+        // Tables of the new view may lack versions that only a pinned read can ask for.
+        options.maxSeq = this.#source.maxSeq(o?.durabilityFilter === 'remote');
+        continue;
       }
+      return this.#judge(own, found as FoundValue | CorruptionError, isStrict);
     }
+  }
+
+  async #attempt(key: Uint8Array, options: LookupOptions): Promise<FoundValue | CorruptionError | undefined> {
+    try {
+      return await lookup(this.#source.view(), key, options);
+    } catch (error) {
+      if (isCorruption(error)) return error;
+      throw error;
+    }
+  }
+
+  /** What a read that met damage gives: its value, flagged, or the error. */
+  #judge(key: Uint8Array, found: FoundValue | CorruptionError, isStrict: boolean): FoundValue {
+    const { watch } = this.#source;
+    if (found instanceof CorruptionError) {
+      watch.met({ operation: 'get', key, findings: found.findings, outcome: 'error' });
+      throw found;
+    }
+    const damage = found.damage as CorruptionError;
+    const outcome = isStrict ? 'error' : 'possibly-stale';
+    if (!watch.met({ operation: 'get', key, findings: damage.findings, outcome })) return found;
+    throw new CorruptionError(damage.message, damage.findings, {
+      details: { ...damage.details },
+      possiblyStale: { seq: BigInt(found.seq), value: found.value },
+    });
   }
 }
 
@@ -232,8 +295,8 @@ function toMeta(found: FoundValue | undefined): ValueWithMeta | undefined {
     seq: BigInt(found.seq),
     createTs: found.createTs === NO_TS ? undefined : found.createTs,
     expireTs: found.expireTs === NO_TS ? undefined : found.expireTs,
-    possiblyStale: found.possiblyStale,
-    findings: found.findings,
+    possiblyStale: found.damage !== undefined,
+    findings: found.damage?.findings ?? [],
   };
 }
 

@@ -4,13 +4,20 @@
  * Written by hand, not as an async generator: it costs half, and it can go on after an error. Rows are made 128 at a time
  * without a promise; only a fetch is waited for.
  *
- * Invariants: calls are answered in order; after a `CorruptionError` the next call goes on behind the damaged stretch;
- * after `close` or the end every call says "done".
+ * Invariants: calls are answered in order; after a `CorruptionError` the next call goes on behind the damaged stretch, unless
+ * `resume` asked for what lies in it; after `close` or the end every call says "done".
  */
 import { runSliced } from '../common/async.ts';
 import { compareBytes } from '../common/bytes.ts';
 import { abortError, type Clock } from '../common/clock.ts';
-import { InvalidArgumentError, isCorruption } from '../common/errors.ts';
+import {
+  type CorruptionError,
+  type Finding,
+  InvalidArgumentError,
+  isCorruption,
+  MAX_FINDINGS_PER_ERROR,
+} from '../common/errors.ts';
+import { LostCursor } from '../lsm/lost-ranges.ts';
 import type { Memtable } from '../lsm/memtable.ts';
 import { MergeCursor } from '../lsm/merge-cursor.ts';
 import type { MergeOperator } from '../lsm/merge-operator.ts';
@@ -19,6 +26,7 @@ import type { RowCursor } from '../lsm/row-cursor.ts';
 import { TableCursor } from '../lsm/table-cursor.ts';
 import { sourcesInRange } from '../lsm/tree-view.ts';
 import { type KeyRange, type ScanRow, VisibleRows } from '../lsm/visible-rows.ts';
+import type { CorruptionWatch } from './corruption-watch.ts';
 import { type Bytes, toKey } from './keys.ts';
 import { ROWS_PER_TURN } from './writer.ts';
 
@@ -35,9 +43,14 @@ export interface ScanInput {
   mergeOperator: MergeOperator | undefined;
   clock: Clock;
   signal: AbortSignal | undefined;
+  /** No row that may be stale is wanted. */
+  isStrict: boolean;
+  /** Damaged stretches are left out. */
+  skipDamage: boolean;
+  watch: CorruptionWatch;
   assertServing(): void;
-  /** Whether a table that is missing was collected meanwhile; rejects with the error to show if not. */
-  onError(error: unknown): Promise<never>;
+  /** The error to show: a table that is missing may have been collected meanwhile. */
+  onError(error: unknown): Promise<unknown>;
 }
 
 type Result = IteratorResult<ScanRow, undefined>;
@@ -53,13 +66,22 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
   #calls = 0;
   /** The call under way that had to wait; later ones queue behind it. */
   #busy: Promise<unknown> | undefined;
-  /** An error met after rows that must be handed out first. */
-  #heldError: unknown;
+  /** An error met after rows that must be handed out first; `isJudged`: it is known to be shown. */
+  #held: { error: unknown; isJudged: boolean } | undefined;
+  /** The damage that was thrown last; none once rows were asked for again. */
+  #thrown: CorruptionError | undefined;
+  #mayHoldStale = false;
+  readonly #findings: Finding[] = [];
 
   constructor(input: ScanInput) {
     this.#input = input;
     this.#left = input.limit;
     if (input.range === undefined || input.limit === 0) this.#ended = true;
+  }
+
+  /** The damage that this scan has met, at most 1,000 pieces. */
+  get findings(): readonly Finding[] {
+    return this.#findings;
   }
 
   [Symbol.asyncIterator](): this {
@@ -82,15 +104,23 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
       try {
         if (this.#fillNow(ROWS_PER_FILL)) return this.next();
       } catch (error) {
-        return this.#exclusive(() => this.#input.onError(error));
+        return this.#exclusive(async () => {
+          await this.#meet(error);
+          await this.#fill(ROWS_PER_FILL);
+          return this.#take();
+        });
       }
       if (this.#ended) return Promise.resolve(DONE);
     }
     return this.#exclusive(async () => {
       if (this.#at === this.#buffer.length) await this.#fill(ROWS_PER_FILL);
       else this.#check();
-      return this.#at < this.#buffer.length ? { value: this.#buffer[this.#at++], done: false } : DONE;
+      return this.#take();
     });
+  }
+
+  #take(): Result {
+    return this.#at < this.#buffer.length ? { value: this.#buffer[this.#at++], done: false } : DONE;
   }
 
   /** Up to `count` rows in one promise; fewer only at the end, none when it was reached. */
@@ -112,7 +142,7 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
           await this.#fill(Math.min(count - out.length, 1024));
         } catch (error) {
           if (out.length === 0) throw error;
-          this.#heldError = error;
+          this.#held = { error, isJudged: true };
           return out;
         }
         if (this.#buffer.length === 0) return out;
@@ -124,6 +154,32 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
       out.push(this.#buffer[this.#at++]);
     }
     return out;
+  }
+
+  /**
+   * After a `CorruptionError`: the next rows are those that other tables hold in the damaged stretch, marked `possiblyStale`
+   * unless they are newer than all that is missing. Without this call the scan goes on behind it. A key whose merge operands
+   * lie around the damage is an error of its own. No request.
+   *
+   * Rejects with `InvalidArgumentError` if the last call met no damage, or the policy is `strict`, and with the damage if the
+   * `onCorruption` function says so.
+   */
+  resume(how: 'include'): Promise<void> {
+    return this.#exclusive(async () => {
+      this.#input.assertServing();
+      if (how !== 'include') throw badResume(`resume needs 'include', not ${String(how)}.`);
+      if (this.#input.isStrict)
+        throw badResume('resume: with corruptionPolicy strict no row is given that may be stale.');
+      const thrown = this.#thrown;
+      if (thrown === undefined || !this.#open().canInclude) {
+        throw badResume('resume: the last call did not end at damage that has rows around it.');
+      }
+      const { findings } = thrown;
+      if (this.#input.watch.met({ operation: 'scan', findings, outcome: 'possibly-stale' })) throw thrown;
+      this.#thrown = undefined;
+      this.#open().include();
+      this.#mayHoldStale = true;
+    });
   }
 
   /** Goes on at `key`: forward at the first row at or above it, reverse at the last row at or below it. Never back. */
@@ -167,7 +223,7 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
     this.#buffer = [];
     this.#at = 0;
     this.#rows = undefined;
-    this.#heldError = undefined;
+    this.#held = undefined;
     return Promise.resolve();
   }
 
@@ -198,36 +254,59 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
 
   /** Fills the buffer from memory; true if there is a row now. */
   #fillNow(limit: number): boolean {
-    if (this.#ended || this.#heldError !== undefined) return false;
+    if (this.#ended || this.#held !== undefined) return false;
+    this.#thrown = undefined;
     this.#check();
     if (this.#rows === undefined && this.#unordered().length > 0) return false;
     return this.#fillBuffer(limit) !== 'blocked' && this.#buffer.length > 0;
   }
 
   async #fill(limit: number): Promise<void> {
-    try {
-      if (this.#heldError !== undefined) {
-        const error = this.#heldError;
-        this.#heldError = undefined;
-        throw error;
-      }
-      if (this.#ended) {
-        this.#buffer = [];
-        this.#at = 0;
+    const held = this.#held;
+    this.#held = undefined;
+    if (held?.isJudged) this.#throw(held.error);
+    if (held !== undefined) await this.#meet(held.error);
+    for (;;) {
+      try {
+        await this.#tryFill(limit);
         return;
+      } catch (error) {
+        await this.#meet(error);
       }
+    }
+  }
+
+  /** Rejects with the error to show, unless it is damage that this scan leaves out. */
+  async #meet(error: unknown): Promise<void> {
+    const shown = await this.#input.onError(error);
+    if (!isCorruption(shown)) throw shown;
+    const { findings } = shown;
+    for (const finding of findings) if (this.#findings.length < MAX_FINDINGS_PER_ERROR) this.#findings.push(finding);
+    const outcome = this.#input.skipDamage ? 'skipped' : 'error';
+    if (this.#input.watch.met({ operation: 'scan', findings, outcome })) this.#throw(shown);
+  }
+
+  #throw(error: unknown): never {
+    this.#thrown = isCorruption(error) ? error : undefined;
+    throw error;
+  }
+
+  async #tryFill(limit: number): Promise<void> {
+    this.#thrown = undefined;
+    if (this.#ended) {
+      this.#buffer = [];
+      this.#at = 0;
+      return;
+    }
+    this.#check();
+    for (const m of this.#rows === undefined ? this.#unordered() : []) {
+      await runSliced(this.#input.clock, () => m.prepareOrderStep());
+    }
+    while (this.#fillBuffer(limit) === 'blocked') {
+      if (this.#buffer.length > 0) return;
+      await this.#open().load();
       this.#check();
-      for (const m of this.#rows === undefined ? this.#unordered() : []) {
-        await runSliced(this.#input.clock, () => m.prepareOrderStep());
-      }
-      while (this.#fillBuffer(limit) === 'blocked') {
-        if (this.#buffer.length > 0) return;
-        await this.#open().load();
-        this.#check();
-        if (this.#ended) return;
-      }
-    } catch (error) {
-      await this.#input.onError(error);
+      if (this.#ended) return;
     }
   }
 
@@ -240,12 +319,13 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
       result = this.#open().fill(rows, Math.min(limit, this.#left));
     } catch (error) {
       if (rows.length === 0 || !isCorruption(error)) throw error;
-      this.#heldError = error;
+      this.#held = { error, isJudged: false };
       result = 'more';
     }
     if (rows.length > this.#left) rows.length = this.#left;
     this.#left -= rows.length;
     if (result === 'done' || this.#left === 0) this.#ended = true;
+    if (this.#mayHoldStale) this.#input.watch.staleRows(rows.filter((row) => row.possiblyStale).length);
     return rows.length > 0 && result === 'blocked' ? 'more' : result;
   }
 
@@ -260,10 +340,16 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
     const range = this.#input.range as KeyRange;
     const sources: RowCursor[] = view.memtables.map((m) => m.cursor({ reverse, maxSeq }));
     const limitKey = reverse ? range.gte : range.lt;
+    const useProbable = !this.#input.isStrict;
     for (const handles of sourcesInRange(view.tree, range.gte, range.lt)) {
-      sources.push(new TableCursor(handles, { reverse, ...(limitKey !== undefined && { limitKey }) }));
+      sources.push(new TableCursor(handles, { reverse, useProbable, ...(limitKey !== undefined && { limitKey }) }));
     }
+    if (view.tree.lost.length > 0) sources.push(new LostCursor(view.tree.lost, reverse, maxSeq));
     this.#rows = new VisibleRows(new MergeCursor(sources, reverse), { range, reverse, maxSeq, nowMs, mergeOperator });
     return this.#rows;
   }
+}
+
+function badResume(message: string): InvalidArgumentError {
+  return new InvalidArgumentError('BAD_ARGUMENT', message);
 }

@@ -22,16 +22,12 @@ export class Snapshot {
     this.#seq = seq;
     this.#release = options.release;
     this.#reads = new Reads({
-      clock: source.clock,
-      hideExpired: source.hideExpired,
-      mergeOperator: source.mergeOperator,
-      view: () => source.view(),
+      ...source,
       maxSeq: (remoteOnly) => Math.min(seq, source.maxSeq(remoteOnly)),
       assertServing: () => {
         if (this.#closed) throw new ClosedError('CLOSED', 'The snapshot is closed.');
         source.assertServing();
       },
-      renewView: (error) => source.renewView(error),
     });
   }
 

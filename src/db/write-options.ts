@@ -1,5 +1,6 @@
 /** Options of single calls, checked: an unknown name is a fault, because a misspelt option would silently do nothing. */
 import { InvalidArgumentError } from '../common/errors.ts';
+import type { CorruptionPolicy } from './corruption-watch.ts';
 
 export interface TtlOptions {
   /** Time to live in ms from the write; whole, at least 1. Infinity: for ever, also where the database has a default. */
@@ -18,6 +19,8 @@ export interface WriteOptions extends TtlOptions {
 export interface ReadOptions {
   /** `remote`: only what is durable. Default `memory`: everything written. */
   durabilityFilter?: 'memory' | 'remote';
+  /** Where damage may hide a newer version of what was found: answer, flagged, or reject. Default: the database's. */
+  corruptionPolicy?: CorruptionPolicy;
   signal?: AbortSignal;
 }
 
@@ -27,7 +30,7 @@ export interface FlushOptions {
 }
 
 const WRITE_NAMES = new Set(['awaitDurable', 'ttlMs', 'expireAtMs', 'signal']);
-const READ_NAMES = new Set(['durabilityFilter', 'signal']);
+const READ_NAMES = new Set(['durabilityFilter', 'corruptionPolicy', 'signal']);
 
 export function checkWriteOptions(o: WriteOptions): void {
   checkNames(o, WRITE_NAMES);
@@ -46,6 +49,10 @@ export function checkReadOptions(o: ReadOptions): void {
 export function checkReadValues(o: ReadOptions): void {
   if (o.durabilityFilter !== undefined && o.durabilityFilter !== 'memory' && o.durabilityFilter !== 'remote') {
     throw bad(`durabilityFilter must be 'memory' or 'remote'`);
+  }
+  const { corruptionPolicy } = o;
+  if (corruptionPolicy !== undefined && corruptionPolicy !== 'available' && corruptionPolicy !== 'strict') {
+    throw bad(`corruptionPolicy must be 'available' or 'strict'`);
   }
   if (o.signal !== undefined) checkSignal(o.signal);
 }

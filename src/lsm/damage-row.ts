@@ -2,7 +2,7 @@
  * How a cursor shows a stretch it cannot read: as one row that stands before (reverse: behind) everything inside the
  * stretch, so that a merge reaches it exactly where the damage begins in key order.
  */
-import type { CorruptionError } from '../common/errors.ts';
+import type { Gap } from './damaged-block.ts';
 
 /** Flag bit no stored row has: this row stands for a damaged stretch; the cursor's `damage` tells about it. */
 export const FLAG_DAMAGED = 0x100;
@@ -11,5 +11,5 @@ export const FLAG_DAMAGED = 0x100;
 export const DAMAGE_SEQ = Number.POSITIVE_INFINITY;
 
 export interface MayBeDamaged {
-  damage: CorruptionError | undefined;
+  damage: Gap | undefined;
 }

@@ -6,17 +6,21 @@
  *
  * Reading over damage: a key that is found in a source above all damage is simply returned; one that is found below is
  * returned and flagged; one that is not found, is deleted, or needs merge operands from behind damage is an error, because
- * the damaged stretch may hold the truth.
+ * the damaged stretch may hold the truth. Damage counts only where it may hold a version newer than what was found, and one
+ * that the read may see.
  */
-import { CorruptionError, type Finding, isCorruption } from '../common/errors.ts';
-import { type FoundRow, findInBlock } from '../format/block-cursor.ts';
+import { CorruptionError, isCorruption } from '../common/errors.ts';
+import { Block } from '../format/block.ts';
+import { ABSENT, FOUND, type FoundRow, findInBlock, UNDECIDED } from '../format/block-cursor.ts';
 import { FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../format/row-flags.ts';
 import { sipHash13, sipHigh, sipLow } from '../format/siphash.ts';
+import { concerns, Gap, gapsAt } from './damaged-block.ts';
 import type { Memtable } from './memtable.ts';
 import { foldOperands, type MergeOperator } from './merge-operator.ts';
 import { copyOut } from './result-slab.ts';
 import type { TableHandle } from './table-handle.ts';
 import { mayHold } from './table-handle.ts';
+import type { TableMeta } from './table-reader.ts';
 import { firstInRun, type TreeTables, type TreeView, treeOf } from './tree-view.ts';
 
 export interface ReadView {
@@ -30,6 +34,8 @@ export interface LookupOptions {
   /** Asked only where a row has an expiry; undefined: expired rows are shown. */
   now: (() => number) | undefined;
   mergeOperator: MergeOperator | undefined;
+  /** Whether rows of probable healings may answer, flagged. */
+  useProbable: boolean;
 }
 
 export interface FoundValue {
@@ -37,16 +43,13 @@ export interface FoundValue {
   seq: number;
   createTs: number;
   expireTs: number;
-  /** A newer version may lie in a damaged stretch. */
-  possiblyStale: boolean;
-  findings: readonly Finding[];
+  /** A newer version may lie in a damaged stretch, which this tells. */
+  damage: CorruptionError | undefined;
 }
 
 /** The answer needs a fetch or a merge: call `lookup`. */
 export const NOT_NOW = Symbol('not now');
 
-const FOUND = 1;
-const ABSENT = 0;
 /** Scratch for the synchronous path, which never interleaves. */
 const scratch: FoundRow = newFoundRow();
 
@@ -70,6 +73,7 @@ export function lookupNow(
   options: LookupOptions,
 ): Uint8Array | undefined | typeof NOT_NOW {
   const { maxSeq } = options;
+  if (view.tree.lost.length > 0 && gapsAt(view.tree.lost, key, maxSeq).length > 0) return NOT_NOW;
   for (const m of view.memtables) {
     const id = m.find(key, maxSeq);
     if (id < 0) continue;
@@ -148,12 +152,13 @@ interface Version {
 /** The whole lookup, fetching what is needed. Rejects with `CorruptionError` where damage may hide the answer. */
 export async function lookup(view: ReadView, key: Uint8Array, options: LookupOptions): Promise<FoundValue | undefined> {
   const gathered: Version[] = [];
-  const damages: CorruptionError[] = [];
+  const gaps: Gap[] = [];
   const nowMs = options.now?.();
   const decided =
     gatherFromMemory(view, key, options.maxSeq, gathered) ||
-    (await gatherFromTables(view, key, options, gathered, damages));
-  return conclude(key, gathered, damages, nowMs, options.mergeOperator, decided);
+    (await gatherFromTables(view, key, options, gathered, gaps));
+  for (const gap of gapsAt(view.tree.lost, key, options.maxSeq)) gaps.push(gap);
+  return conclude(key, gathered, gaps, nowMs, options.mergeOperator, decided);
 }
 
 /** Adds versions newest first; true once a value or tombstone ended the search. */
@@ -179,7 +184,7 @@ async function gatherFromTables(
   key: Uint8Array,
   options: LookupOptions,
   gathered: Version[],
-  damages: CorruptionError[],
+  gaps: Gap[],
 ): Promise<boolean> {
   const tree = treeOf(view.tree, key);
   const handles: TableHandle[] = tree.l0.filter((h) => mayHold(h, key));
@@ -187,7 +192,7 @@ async function gatherFromTables(
     for (let i = firstInRun(run, key); i < run.length && mayHold(run[i], key); i++) handles.push(run[i]);
   }
   for (const handle of handles) {
-    if (await gatherFromTable(handle, key, options.maxSeq, gathered, damages)) return true;
+    if (await gatherFromTable(handle, key, options, gathered, gaps)) return true;
   }
   return false;
 }
@@ -195,75 +200,94 @@ async function gatherFromTables(
 async function gatherFromTable(
   handle: TableHandle,
   key: Uint8Array,
-  maxSeq: number,
+  options: LookupOptions,
   gathered: Version[],
-  damages: CorruptionError[],
+  gaps: Gap[],
 ): Promise<boolean> {
   const { reader } = handle;
-  const meta = await orDamage(reader.loadMeta(), damages);
-  if (meta === undefined) return false;
+  let meta: TableMeta;
+  try {
+    meta = await reader.loadMeta();
+  } catch (error) {
+    if (!isCorruption(error)) throw error;
+    gaps.push(reader.gap(error));
+    return false;
+  }
   sipHash13(key, 0, key.length);
   if (meta.filter !== undefined && !meta.filter.mayContain(sipLow, sipHigh)) return false;
   const { index } = meta;
-  let below = maxSeq;
+  const search: BlockSearch = { key, below: options.maxSeq, gathered };
   for (let b = index.findStart(key); b < index.blockCount; b++) {
     if (index.compareFirstKey(b, key) > 0) return false;
-    const block = await orDamage(reader.loadBlock(b, meta), damages);
-    if (block === undefined) continue;
-    const found = newFoundRow();
-    let r = findInBlock(block, key, below, found);
-    while (r === FOUND) {
-      gathered.push({
-        flags: found.flags,
-        value: copyOut(found.bytes, found.valueStart, found.valueLength),
-        seq: found.seq,
-        createTs: found.createTs,
-        expireTs: found.expireTs,
-      });
-      if ((found.flags & FLAG_MERGE) === 0) return true;
-      below = found.seq - 1;
-      r = findInBlock(block, key, below, found);
+    const loaded = await reader.loadBlock(b, meta);
+    const parts = loaded instanceof Block ? [loaded] : loaded.parts;
+    for (const part of parts) {
+      let block: Block | undefined;
+      if (part instanceof Gap) {
+        if (!concerns(part, key, options.maxSeq)) continue;
+        gaps.push(part);
+        block = options.useProbable ? part.probable : undefined;
+      } else block = part;
+      const r = block === undefined ? UNDECIDED : gatherFromBlock(block, search);
+      if (r !== UNDECIDED) return r === FOUND;
     }
-    if (r === ABSENT) return false;
   }
   return false;
 }
 
-/** The result, or undefined with the damage noted. Other failures reject. */
-async function orDamage<T>(promise: Promise<T>, damages: CorruptionError[]): Promise<T | undefined> {
-  try {
-    return await promise;
-  } catch (error) {
-    if (!isCorruption(error)) throw error;
-    damages.push(error);
-    return undefined;
+interface BlockSearch {
+  key: Uint8Array;
+  /** Highest sequence number that is still of interest. */
+  below: number;
+  gathered: Version[];
+}
+
+/** FOUND: a value or tombstone ended the search. ABSENT: a greater key was met. UNDECIDED: the block ended first. */
+function gatherFromBlock(block: Block, search: BlockSearch): number {
+  const found = newFoundRow();
+  for (;;) {
+    const r = findInBlock(block, search.key, search.below, found);
+    if (r !== FOUND) return r;
+    search.gathered.push({
+      flags: found.flags,
+      value: copyOut(found.bytes, found.valueStart, found.valueLength),
+      seq: found.seq,
+      createTs: found.createTs,
+      expireTs: found.expireTs,
+    });
+    if ((found.flags & FLAG_MERGE) === 0) return FOUND;
+    search.below = found.seq - 1;
   }
 }
 
+/** @param gaps those above the last version gathered, and losses wherever they lie */
 function conclude(
   key: Uint8Array,
   gathered: readonly Version[],
-  damages: readonly CorruptionError[],
+  gaps: readonly Gap[],
   nowMs: number | undefined,
   operator: MergeOperator | undefined,
   decided: boolean,
 ): FoundValue | undefined {
   const live = (v: Version) => nowMs === undefined || (v.flags & FLAG_EXPIRE) === 0 || v.expireTs > nowMs;
+  const oldestSeq = decided ? gathered[gathered.length - 1].seq : -1;
+  const above = gaps.filter((gap) => gap.seqs.max > oldestSeq);
   const newest = gathered[0];
-  const isPlainValue = newest !== undefined && (newest.flags & (FLAG_MERGE | FLAG_TOMBSTONE)) === 0;
-  if (damages.length > 0 && !(isPlainValue && decided && live(newest))) throw mergeDamage(key, damages);
+  const isPlainValue = newest !== undefined && (newest.flags & (FLAG_MERGE | FLAG_TOMBSTONE)) === 0 && live(newest);
+  if (above.length > 0 && !isPlainValue) {
+    // What lies below the damage is told where it is one version: a fold around a hole never existed.
+    const stale = newest !== undefined && (newest.flags & FLAG_MERGE) === 0 ? { seq: BigInt(newest.seq) } : undefined;
+    throw damageOf(above, stale);
+  }
   if (newest === undefined) return undefined;
-  const findings = damages.flatMap((d) => d.findings);
-  const possiblyStale = damages.length > 0;
   if ((newest.flags & FLAG_MERGE) === 0) {
-    if (!isPlainValue || !live(newest)) return undefined;
+    if (!isPlainValue) return undefined;
     return {
       value: newest.value,
       seq: newest.seq,
       createTs: newest.createTs,
       expireTs: newest.expireTs,
-      possiblyStale,
-      findings,
+      damage: above.length === 0 ? undefined : damageOf(above),
     };
   }
   return foldGathered(key, gathered.filter(live), operator);
@@ -289,16 +313,15 @@ function foldGathered(
     seq: Math.max(...parts.map((v) => v.seq)),
     createTs: Math.max(...parts.map((v) => v.createTs)),
     expireTs: expiries.length === 0 ? NO_TS : Math.min(...expiries),
-    possiblyStale: false,
-    findings: [],
+    damage: undefined,
   };
 }
 
-function mergeDamage(_key: Uint8Array, damages: readonly CorruptionError[]): CorruptionError {
-  if (damages.length === 1) return damages[0];
+function damageOf(gaps: readonly Gap[], possiblyStale?: CorruptionError['possiblyStale']): CorruptionError {
+  const errors = gaps.map((gap) => gap.error);
   return new CorruptionError(
-    damages.map((d) => d.message).join('; '),
-    damages.flatMap((d) => d.findings),
-    { details: { ...damages[0].details } },
+    errors.map((e) => e.message).join('; '),
+    errors.flatMap((e) => e.findings),
+    { details: { ...errors[0].details }, ...(possiblyStale !== undefined && { possiblyStale }) },
   );
 }

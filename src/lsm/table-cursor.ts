@@ -7,25 +7,24 @@
  * A known end of the scan limits what is fetched. The cursor holds its stretch itself, so a full cache cannot take it away.
  *
  * Invariants: after a move `status` is ROW, END or BLOCKED; BLOCKED has moved nothing: after `load()` the same call is made
- * again. Rows outside of a view's visible range do not exist. A block or table that cannot be read is shown as one damage
- * row (damage-row.ts), and the next move goes on behind it.
+ * again. Rows outside of a view's visible range do not exist. Each gap in what can be read is shown as one damage row
+ * (damage-row.ts), and the next move goes on behind it: with the rows a probable healing has for it, if these are wanted.
  */
 import { compareBytes, EMPTY_BYTES, keySuccessor } from '../common/bytes.ts';
-import { CorruptionError, isCorruption } from '../common/errors.ts';
-import type { Block } from '../format/block.ts';
+import { isCorruption } from '../common/errors.ts';
+import { Block } from '../format/block.ts';
 import { BlockCursor } from '../format/block-cursor.ts';
 import { NO_TS } from '../format/row-flags.ts';
 import { blockEnd } from '../format/table-layout.ts';
 import { DAMAGE_SEQ, FLAG_DAMAGED, type MayBeDamaged } from './damage-row.ts';
+import { Gap } from './damaged-block.ts';
 import { BLOCKED, END, ROW, type RowCursor } from './row-cursor.ts';
 import { compareToLast, endBound, startBound, startsBefore, type TableHandle } from './table-handle.ts';
-import type { TableMeta } from './table-reader.ts';
+import type { LoadedBlock, TableMeta } from './table-reader.ts';
 
 const FIRST_STRETCH_BYTES = 16 * 1024;
 const MAX_STRETCH_BYTES = 1024 * 1024;
 const PREFETCH_FROM_BYTES = 64 * 1024;
-
-type LoadedBlock = Block | CorruptionError;
 
 interface Stretch {
   from: number;
@@ -37,6 +36,8 @@ export interface TableCursorOptions {
   reverse: boolean;
   /** Forward: no row at or above it is wanted; reverse: none below it. Only limits what is fetched. */
   limitKey?: Uint8Array;
+  /** Whether rows of probable healings are shown behind the damage row of their gap. */
+  useProbable?: boolean;
 }
 
 export class TableCursor implements RowCursor, MayBeDamaged {
@@ -52,18 +53,24 @@ export class TableCursor implements RowCursor, MayBeDamaged {
   flags = 0;
   createTs: number = NO_TS;
   expireTs: number = NO_TS;
-  damage: CorruptionError | undefined;
+  damage: Gap | undefined;
 
   readonly #handles: readonly TableHandle[];
   readonly #reverse: boolean;
   readonly #limitKey: Uint8Array | undefined;
+  readonly #useProbable: boolean;
   readonly #rows = new BlockCursor();
   #table = 0;
   #block = 0;
+  /** The current block, and which of its parts is current; a whole block is its own only part. */
+  #parts: readonly (Block | Gap)[] = [];
+  #part = 0;
+  /** Whether the current table is one gap. */
+  #isTableGap = false;
   /** What must be fetched before the last call can succeed. */
   #wanted: { table: number; block: number } | undefined;
   /** Metadata of the current table, or why it cannot be had. */
-  #meta: TableMeta | CorruptionError | undefined;
+  #meta: TableMeta | Gap | undefined;
   #metaOf = -1;
   #stretch: Stretch | undefined;
   #stretchOf = -1;
@@ -76,6 +83,7 @@ export class TableCursor implements RowCursor, MayBeDamaged {
     this.#handles = handles;
     this.#reverse = options.reverse;
     this.#limitKey = options.limitKey;
+    this.#useProbable = options.useProbable ?? false;
   }
 
   seek(key: Uint8Array | undefined): number {
@@ -116,23 +124,34 @@ export class TableCursor implements RowCursor, MayBeDamaged {
     if (start.kind !== 'unbounded' && (target === undefined || compareBytes(target, start.key) < 0)) target = start.key;
     const meta = this.#metaFor(t);
     if (meta === undefined) return this.#needBlock(t, -1);
-    if (meta instanceof CorruptionError) return this.#showDamage(t, meta, handle.reader.keyRange().gte);
+    if (meta instanceof Gap) return this.#showTableGap(t, meta);
     const first = target === undefined ? 0 : meta.index.findStart(target);
     for (let b = first; b < meta.index.blockCount; b++) {
       const block = this.#blockFor(t, b);
       if (block === undefined) return this.#needBlock(t, b);
       this.#table = t;
-      this.#block = b;
-      if (block instanceof CorruptionError) {
-        return this.#showDamage(t, block, handle.reader.blockKeyRange(b, meta).gte);
-      }
-      this.#rows.attach(block);
-      if (target === undefined ? this.#rows.first() : this.#rows.seek(target)) {
-        if (start.kind === 'excluded' && target === start.key && !this.#skipEqual(start.key)) continue;
-        return this.#arrive();
+      this.#setBlock(b, block);
+      for (let p = 0; p < this.#parts.length; p++) {
+        this.#part = p;
+        const part = this.#parts[p];
+        if (part instanceof Gap) {
+          if (target !== undefined && compareBytes(part.keys.lte, target) < 0) continue;
+          return this.#showDamage(part);
+        }
+        this.#rows.attach(part);
+        if (target === undefined ? this.#rows.first() : this.#rows.seek(target)) {
+          if (start.kind === 'excluded' && target === start.key && !this.#skipEqual(start.key)) continue;
+          return this.#arrive();
+        }
       }
     }
     return END;
+  }
+
+  #setBlock(b: number, block: LoadedBlock): void {
+    this.#block = b;
+    this.#isTableGap = false;
+    this.#parts = block instanceof Block ? [block] : block.parts;
   }
 
   /** Leaves rows whose key is `key` behind, inside this block; false if the block ended. */
@@ -144,24 +163,34 @@ export class TableCursor implements RowCursor, MayBeDamaged {
 
   #stepForward(): number {
     if (this.#rows.next()) return this.#arrive();
-    return this.#nextBlockForward();
+    return this.#nextPartForward();
+  }
+
+  #nextPartForward(): number {
+    if (this.#part + 1 === this.#parts.length) return this.#nextBlockForward();
+    this.#part++;
+    return this.#enterPartForward();
+  }
+
+  #enterPartForward(): number {
+    const part = this.#parts[this.#part];
+    if (part instanceof Gap) return this.#showDamage(part);
+    this.#rows.attach(part);
+    return this.#rows.first() ? this.#arrive() : this.#nextPartForward();
   }
 
   #nextBlockForward(): number {
     const t = this.#table;
     const meta = this.#metaFor(t);
     if (meta === undefined) return this.#needBlock(t, -1);
-    if (!(meta instanceof CorruptionError) && this.#block + 1 < meta.index.blockCount) {
+    if (!(meta instanceof Gap) && this.#block + 1 < meta.index.blockCount) {
       const b = this.#block + 1;
       const block = this.#blockFor(t, b);
       if (block === undefined) return this.#needBlock(t, b);
-      this.#block = b;
-      if (block instanceof CorruptionError) {
-        return this.#showDamage(t, block, this.#handles[t].reader.blockKeyRange(b, meta).gte);
-      }
-      this.#rows.attach(block);
+      this.#setBlock(b, block);
+      this.#part = 0;
       this.#prefetch(t, b, meta);
-      return this.#rows.first() ? this.#arrive() : this.#nextBlockForward();
+      return this.#enterPartForward();
     }
     return this.#nextTableForward();
   }
@@ -197,42 +226,57 @@ export class TableCursor implements RowCursor, MayBeDamaged {
     }
     const meta = this.#metaFor(t);
     if (meta === undefined) return this.#needBlock(t, -1);
-    if (meta instanceof CorruptionError) return this.#showDamage(t, meta, handle.reader.keyRange().lte);
+    if (meta instanceof Gap) return this.#showTableGap(t, meta);
     const last = target === undefined ? meta.index.blockCount - 1 : meta.index.findStart(target);
     for (let b = last; b >= 0; b--) {
       const block = this.#blockFor(t, b);
       if (block === undefined) return this.#needBlock(t, b);
       this.#table = t;
-      this.#block = b;
-      if (block instanceof CorruptionError) {
-        return this.#showDamage(t, block, handle.reader.blockKeyRange(b, meta).lte);
+      this.#setBlock(b, block);
+      for (let p = this.#parts.length - 1; p >= 0; p--) {
+        this.#part = p;
+        const part = this.#parts[p];
+        if (part instanceof Gap) {
+          if (target !== undefined && compareBytes(part.keys.gte, target) >= 0) continue;
+          return this.#showDamage(part);
+        }
+        this.#rows.attach(part);
+        if (target === undefined ? this.#rows.last() : this.#rows.seekBefore(target)) return this.#arrive();
       }
-      this.#rows.attach(block);
-      if (target === undefined ? this.#rows.last() : this.#rows.seekBefore(target)) return this.#arrive();
     }
     return END;
   }
 
   #stepReverse(): number {
     if (this.#rows.prev()) return this.#arrive();
-    return this.#nextBlockReverse();
+    return this.#nextPartReverse();
+  }
+
+  #nextPartReverse(): number {
+    if (this.#part === 0) return this.#nextBlockReverse();
+    this.#part--;
+    return this.#enterPartReverse();
+  }
+
+  #enterPartReverse(): number {
+    const part = this.#parts[this.#part];
+    if (part instanceof Gap) return this.#showDamage(part);
+    this.#rows.attach(part);
+    return this.#rows.last() ? this.#arrive() : this.#nextPartReverse();
   }
 
   #nextBlockReverse(): number {
     const t = this.#table;
     const meta = this.#metaFor(t);
     if (meta === undefined) return this.#needBlock(t, -1);
-    if (!(meta instanceof CorruptionError) && this.#block > 0) {
+    if (!(meta instanceof Gap) && this.#block > 0) {
       const b = this.#block - 1;
       const block = this.#blockFor(t, b);
       if (block === undefined) return this.#needBlock(t, b);
-      this.#block = b;
-      if (block instanceof CorruptionError) {
-        return this.#showDamage(t, block, this.#handles[t].reader.blockKeyRange(b, meta).lte);
-      }
-      this.#rows.attach(block);
+      this.#setBlock(b, block);
+      this.#part = this.#parts.length - 1;
       this.#prefetch(t, b, meta);
-      return this.#rows.last() ? this.#arrive() : this.#nextBlockReverse();
+      return this.#enterPartReverse();
     }
     return this.#nextTableReverse();
   }
@@ -288,13 +332,23 @@ export class TableCursor implements RowCursor, MayBeDamaged {
     return BLOCKED;
   }
 
-  #showDamage(table: number, error: CorruptionError, key: Uint8Array): number {
-    this.#table = table;
+  #showTableGap(t: number, gap: Gap): number {
+    this.#table = t;
+    this.#isTableGap = true;
+    return this.#showDamage(gap);
+  }
+
+  #showDamage(gap: Gap): number {
+    const key = this.#reverse ? gap.keys.lte : gap.keys.gte;
     this.#atDamage = true;
-    this.damage = error;
+    this.damage = gap;
     this.keyBuf = key;
     this.keyStart = 0;
     this.keyLength = key.length;
+    if (this.#handles[this.#table].view.visibleRange !== undefined && this.#isPastView()) {
+      this.#atDamage = false;
+      return this.#reverse ? this.#nextTableReverse() : this.#nextTableForward();
+    }
     this.valueLength = 0;
     this.seq = this.#reverse ? -1 : DAMAGE_SEQ;
     this.flags = FLAG_DAMAGED;
@@ -305,19 +359,27 @@ export class TableCursor implements RowCursor, MayBeDamaged {
   }
 
   #passDamage(): number {
-    const wholeTable = this.#metaFor(this.#table) instanceof CorruptionError;
-    const status = this.#reverse
-      ? wholeTable
-        ? this.#nextTableReverse()
-        : this.#nextBlockReverse()
-      : wholeTable
-        ? this.#nextTableForward()
-        : this.#nextBlockForward();
-    if (status !== BLOCKED && this.flags !== FLAG_DAMAGED) this.#atDamage = false;
+    this.#atDamage = false;
+    const status = this.#behind(this.damage as Gap);
+    // Nothing has moved: the same call comes again.
+    if (status === BLOCKED) this.#atDamage = true;
     return status;
   }
 
-  #metaFor(table: number): TableMeta | CorruptionError | undefined {
+  #behind({ probable }: Gap): number {
+    if (this.#reverse) {
+      if (this.#isTableGap) return this.#nextTableReverse();
+      if (probable === undefined || !this.#useProbable) return this.#nextPartReverse();
+      this.#rows.attach(probable);
+      return this.#rows.last() ? this.#arrive() : this.#nextPartReverse();
+    }
+    if (this.#isTableGap) return this.#nextTableForward();
+    if (probable === undefined || !this.#useProbable) return this.#nextPartForward();
+    this.#rows.attach(probable);
+    return this.#rows.first() ? this.#arrive() : this.#nextPartForward();
+  }
+
+  #metaFor(table: number): TableMeta | Gap | undefined {
     if (this.#metaOf === table) return this.#meta;
     const meta = this.#handles[table].reader.meta;
     if (meta === undefined) return undefined;
@@ -330,10 +392,7 @@ export class TableCursor implements RowCursor, MayBeDamaged {
   #blockFor(table: number, b: number): LoadedBlock | undefined {
     const s = this.#stretch;
     if (s !== undefined && this.#stretchOf === table && b >= s.from && b <= s.to) return s.blocks[b - s.from];
-    const reader = this.#handles[table].reader;
-    const cached = reader.blocks[b];
-    if (cached !== undefined) reader.touched[b + 1] = 1;
-    return cached;
+    return this.#handles[table].reader.blockNow(b, this.#meta as TableMeta);
   }
 
   /** Fetches what the last BLOCKED call needs. Damage is kept for the next call; other failures reject. */
@@ -346,12 +405,12 @@ export class TableCursor implements RowCursor, MayBeDamaged {
         this.#meta = await reader.loadMeta();
       } catch (error) {
         if (!isCorruption(error)) throw error;
-        this.#meta = error;
+        this.#meta = reader.gap(error);
       }
       this.#metaOf = wanted.table;
     }
     const meta = this.#meta;
-    if (wanted.block < 0 || meta === undefined || meta instanceof CorruptionError) return;
+    if (wanted.block < 0 || meta === undefined || meta instanceof Gap) return;
     const ahead = this.#ahead;
     this.#ahead = undefined;
     if (ahead !== undefined && ahead.table === wanted.table && wanted.block >= ahead.from && wanted.block <= ahead.to) {

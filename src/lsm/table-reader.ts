@@ -5,9 +5,9 @@
  * brings filter, index, stats, seal, info block and footer together, and with it the proof that the object is the one that
  * was named. A point read of a cold table costs two requests, of a warm one none.
  *
- * Invariants: a block enters memory only after its checksum held and its structure was walked once; damage to filter, stats
- * or seal never makes rows unreadable (it is reported through `onFinding`); `blocks[i]` and slot `i + 1` of the cache
- * describe the same block, slot 0 is the metadata.
+ * Invariants: a block stays in memory only if its checksum held, or its row checks prove it mended, and its structure was
+ * walked; damage behind the blocks never makes rows unreadable (it is reported through `onFinding`); `blocks[i]` and slot `i + 1` of the cache
+ * describe the same block, slot 0 is the metadata. Of a damaged block what is proven is given, and the rest is named.
  */
 import { copyBytes, EMPTY_BYTES } from '../common/bytes.ts';
 import {
@@ -15,34 +15,30 @@ import {
   damage,
   type Finding,
   type FindingObject,
-  IncompatibleError,
   isCorruption,
+  locate,
   locateFindings,
   makeFinding,
 } from '../common/errors.ts';
-import { ulidFromBytes } from '../common/ulid.ts';
 import { type Block, decodeBlock, MAX_BLOCK_BYTES } from '../format/block.ts';
+import { type BlockProof, blockProof } from '../format/block-healing.ts';
 import { type BlockCodec, loadCodec } from '../format/codecs.ts';
-import { type BloomFilter, decodeFilter } from '../format/filter.ts';
-import { decodeUnit, unframeUnit } from '../format/framing.ts';
-import { decodeIndex, type TableIndex } from '../format/index-block.ts';
-import { decodeInfo } from '../format/info-block.ts';
+import type { BloomFilter } from '../format/filter.ts';
+import { decodeUnit } from '../format/framing.ts';
+import type { TableIndex } from '../format/index-block.ts';
 import type { TableRef } from '../format/manifest-types.ts';
-import { decodeSeal, type Seal } from '../format/seal.ts';
-import { decodeStats, type TableStats } from '../format/stats-block.ts';
-import { isSameTable, type TableInfo } from '../format/table-info.ts';
-import {
-  blockEnd,
-  checkIndexLayout,
-  checkLayout,
-  decodeFooter,
-  FOOTER_BYTES,
-  type Footer,
-  sealRange,
-} from '../format/table-layout.ts';
+import type { Seal } from '../format/seal.ts';
+import type { TableStats } from '../format/stats-block.ts';
+import type { TableInfo } from '../format/table-info.ts';
+import { blockEnd, dataEnd } from '../format/table-layout.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import type { BlockCache, CacheOwner } from './block-cache.ts';
-import { readVerified } from './verified-read.ts';
+import { advised, recoverBlock } from './block-recovery.ts';
+import { ANY_SEQ, DamagedBlock, Gap, type SeqSpan } from './damaged-block.ts';
+import { type RebuiltIndex, rebuildIndex } from './index-rebuild.ts';
+import { tableHint } from './table-hint.ts';
+import { decodeTail, refuseOther } from './table-tail.ts';
+import { originOf, readVerified } from './verified-read.ts';
 
 export { MAX_BLOCK_BYTES };
 
@@ -52,10 +48,14 @@ const OPEN_END = 2 ** 40;
 const REREAD_AT_ONCE: readonly number[] = [0];
 const NO_WAIT = (): Promise<void> => Promise.resolve();
 
+export type LoadedBlock = Block | DamagedBlock;
+
 export interface TableMeta {
   /** From the object itself where that is intact, else the manifest's copy. */
   info: TableInfo;
   index: TableIndex;
+  /** False for an index that was made again and could not tell all blocks apart: then no block is kept under its number. */
+  isLayoutCertain: boolean;
   filter: BloomFilter | undefined;
   stats: TableStats | undefined;
   seal: Seal | undefined;
@@ -80,7 +80,8 @@ export class TableReader implements CacheOwner {
   meta: TableMeta | undefined;
   blocks: (Block | undefined)[] = [];
   #metaLoading: Promise<TableMeta> | undefined;
-  readonly #loading = new Map<number, Promise<Block>>();
+  /** By offset in the object. */
+  readonly #loading = new Map<number, Promise<LoadedBlock>>();
   #size: number | undefined;
   #sealed = false;
 
@@ -118,24 +119,45 @@ export class TableReader implements CacheOwner {
   async #fetchMeta(): Promise<TableMeta> {
     const codec = await loadCodec(this.ref.info.codec);
     const base = this.ref.info.filterOffset;
-    const meta = await readVerified({
+    const options = { ref: this.ref, codec, maxBytes: MAX_BLOCK_BYTES };
+    const tail = await readVerified({
       read: async () => {
         const got = await this.#store.get(this.path, { range: { offset: base, length: OPEN_END } });
         if (got === undefined) return undefined;
         this.#size = got.size;
         return got.bytes;
       },
-      decode: (bytes) => this.#decodeTail(bytes, base, codec),
+      decode: (bytes) => {
+        const tail = decodeTail(bytes, base, this.#size as number, options);
+        if (tail.damages.length > 0) throw tail.damages[0];
+        return tail;
+      },
+      recover: (bytes, error, reads) => {
+        // Another table in this place has nothing for us; anything else takes away a help, never a row.
+        if (error.code === 'IDENTITY_MISMATCH') return undefined;
+        const tail = decodeTail(bytes, base, this.#size as number, options);
+        this.#sealed = tail.seal !== undefined;
+        for (const damage of tail.damages) this.#tell(damage, reads);
+        return tail;
+      },
       missing: () => this.#missing(),
       location: { object: this.#object(), during: 'get', affects: { keys: this.keyRange() } },
       store: this.#store.name,
       rereads: REREAD_AT_ONCE,
       wait: NO_WAIT,
     });
+    this.#sealed = tail.seal !== undefined;
+    const { info, filter, stats, seal } = tail;
+    const rebuilt = tail.index === undefined ? await this.#rebuildIndex(codec, seal) : undefined;
+    const index = tail.index ?? (rebuilt as RebuiltIndex).index;
+    const isLayoutCertain = rebuilt?.isCertain ?? true;
+    const { indexLength, filterLength } = this.ref.info;
+    const memoryBytes = 512 + indexLength * 2 + filterLength + (stats?.blocks?.length ?? 0) * 48;
+    const meta = { info, index, isLayoutCertain, filter, stats, seal, codec, memoryBytes };
     if (this.disposed) return meta;
     this.meta = meta;
     const slots = meta.index.blockCount + 1;
-    if (this.touched.length !== slots) {
+    if (this.touched.length !== slots || !isLayoutCertain) {
       this.touched = new Uint8Array(slots);
       this.blocks = new Array<Block | undefined>(meta.index.blockCount).fill(undefined);
     }
@@ -143,141 +165,97 @@ export class TableReader implements CacheOwner {
     return meta;
   }
 
-  /** Everything behind the data blocks. `base` is where `tail` begins in the object. */
-  #decodeTail(tail: Uint8Array, base: number, codec: BlockCodec): TableMeta {
-    const named = this.ref.info;
-    const size = base + tail.length;
-    const needed = Math.max(named.indexOffset + named.indexLength, named.statsOffset + named.statsLength);
-    if (size < needed + FOOTER_BYTES) {
-      throw damage('TRUNCATED', { unit: 'object', offset: size, length: 0 }, 'the table is cut short', {
-        expected: `at least ${needed + FOOTER_BYTES} bytes`,
-        found: `${size} bytes`,
-      });
+  /** Reads all data blocks, twice if some are bad: an answer that came damaged must not make a good block look bad. */
+  async #rebuildIndex(codec: BlockCodec, seal: Seal | undefined): Promise<RebuiltIndex> {
+    const options = { ref: this.ref, codec, rows: seal?.rows, maxBytes: MAX_BLOCK_BYTES };
+    const length = dataEnd(this.ref.info);
+    let best: RebuiltIndex | undefined;
+    for (let attempt = 0; attempt < 2 && best?.badBlocks !== 0; attempt++) {
+      const data = await this.#readRange(0, length);
+      if (data === undefined) throw this.#missing();
+      if (data.length < length) this.#refuseOther(data, codec);
+      const rebuilt = rebuildIndex(data, options);
+      if (best === undefined || rebuilt.badBlocks < best.badBlocks) best = rebuilt;
     }
-    const section = (offset: number, length: number) => tail.subarray(offset - base, offset - base + length);
-    const { info, seal } = this.#checkIdentity(tail, base, size);
-    const index = at(named.indexOffset, () =>
-      decodeUnit(section(named.indexOffset, named.indexLength), codec, 'index', MAX_BLOCK_BYTES, decodeIndex),
-    );
-    checkIndexLayout(named, index);
-    const filter =
-      named.filterLength === 0
-        ? undefined
-        : this.#optional(named.filterOffset, () =>
-            decodeUnit(section(named.filterOffset, named.filterLength), codec, 'filter', MAX_BLOCK_BYTES, (payload) =>
-              decodeFilter(payload, info.filterForm),
-            ),
-          );
-    const stats =
-      named.statsLength === 0
-        ? undefined
-        : this.#optional(named.statsOffset, () =>
-            decodeUnit(section(named.statsOffset, named.statsLength), codec, 'stats', MAX_BLOCK_BYTES, decodeStats),
-          );
-    const memoryBytes = 512 + named.indexLength * 2 + named.filterLength + (stats?.blocks?.length ?? 0) * 48;
-    return { info, index, filter, stats, seal, codec, memoryBytes };
+    return best as RebuiltIndex;
   }
 
-  /** Compares the object's own info block and seal with what the manifest names. */
-  #checkIdentity(tail: Uint8Array, base: number, size: number): { info: TableInfo; seal: Seal | undefined } {
-    const named = this.ref.info;
-    const own = this.#optional(0, () => {
-      const footer = footerOfKnownVersion(tail, size);
-      const start = footer.infoOffset - base;
-      if (start < 0) {
-        const place = { unit: 'footer', offset: size - FOOTER_BYTES, length: 8 } as const;
-        throw damage('MALFORMED', place, 'the info block lies among the data');
-      }
-      const info = at(footer.infoOffset, () =>
-        decodeInfo(unframeInfo(tail.subarray(start, tail.length - FOOTER_BYTES))),
-      );
-      checkLayout(info, footer.infoOffset, size);
-      return { info, infoOffset: footer.infoOffset };
-    });
-    if (own === undefined) return { info: named, seal: undefined };
-    if (!isSameTable(own.info, named)) {
-      throw damage(
-        'IDENTITY_MISMATCH',
-        { unit: 'info', offset: own.infoOffset, length: 0 },
-        'this is not the table the manifest names',
-      );
-    }
-    const range = sealRange(own.info, own.infoOffset);
-    if (range.start === range.end) return { info: own.info, seal: undefined };
-    const seal = this.#optional(base, () => decodeSeal(tail, range.start - base, range.end - base, ['table']));
-    this.#sealed = seal !== undefined;
-    const objectId = seal?.identity.objectId;
-    if (objectId !== undefined && ulidFromBytes(objectId) !== this.ref.id) {
-      throw damage(
-        'IDENTITY_MISMATCH',
-        { unit: 'seal', offset: range.start, length: range.end - range.start },
-        'this is another table',
-        {
-          expected: this.ref.id,
-          found: ulidFromBytes(objectId),
-        },
-      );
-    }
-    return { info: own.info, seal };
-  }
-
-  /** Damage here takes away a help or a proof, not rows: it is reported, and `undefined` stands for the part. */
-  #optional<T>(offset: number, decode: () => T): T | undefined {
+  /** An object that ends among the data: what was read is all of it. */
+  #refuseOther(whole: Uint8Array, codec: BlockCodec): void {
     try {
-      return decode();
+      refuseOther(whole, whole.length, { ref: this.ref, codec, maxBytes: MAX_BLOCK_BYTES });
     } catch (error) {
       if (!isCorruption(error)) throw error;
-      const location = { object: this.#object(), during: 'get' as const, offset };
-      for (const f of locateFindings(error, location)) {
-        this.#context.onFinding({ ...f, severity: 'warning', remedy: 'rebuilds' });
-      }
-      return undefined;
+      throw locate(error, { object: this.#object(), during: 'get', affects: { keys: this.keyRange() } });
     }
   }
 
-  /** One block; one GET if it is not in memory. `meta` must be loaded. */
-  loadBlock(i: number, meta: TableMeta): Promise<Block> {
-    const cached = this.blocks[i];
-    if (cached !== undefined) {
-      this.touched[i + 1] = 1;
-      return Promise.resolve(cached);
+  /** Damage that takes away a help or a proof, not rows. */
+  #tell(error: CorruptionError, reads: Finding['reads']): void {
+    const located = locateFindings(error, { object: this.#object(), during: 'get', reads });
+    for (const f of located) {
+      const hint = tableHint(this.ref.id, 'rebuilds');
+      this.#context.onFinding({ ...f, severity: 'warning', remedy: 'rebuilds', origin: originOf(reads), hint });
     }
-    const running = this.#loading.get(i);
-    if (running !== undefined) return running;
+  }
+
+  /** Block `i` if it is in memory. */
+  blockNow(i: number, meta: TableMeta): Block | undefined {
+    const cached = meta.isLayoutCertain ? this.blocks[i] : undefined;
+    if (cached !== undefined) this.touched[i + 1] = 1;
+    return cached;
+  }
+
+  /**
+   * One block, or what is left of it; one GET if it is not in memory, and one more if it is damaged. `meta` must be loaded.
+   * Rejects with what the store says only.
+   */
+  loadBlock(i: number, meta: TableMeta): Promise<LoadedBlock> {
+    const cached = this.blockNow(i, meta);
+    if (cached !== undefined) return Promise.resolve(cached);
     const offset = meta.index.offset(i);
+    const running = this.#loading.get(offset);
+    if (running !== undefined) return running;
     const length = blockEnd(this.ref.info, meta.index, i) - offset;
-    const promise = this.#fetchBlock(i, meta, () => this.#readRange(offset, length)).finally(() => {
-      this.#loading.delete(i);
+    return this.#start(
+      offset,
+      this.#fetchBlock(i, meta, () => this.#readRange(offset, length)),
+    );
+  }
+
+  #start(offset: number, fetch: Promise<LoadedBlock>): Promise<LoadedBlock> {
+    const promise = fetch.finally(() => {
+      this.#loading.delete(offset);
     });
-    this.#loading.set(i, promise);
+    this.#loading.set(offset, promise);
     return promise;
   }
 
   /**
-   * The blocks `from` to `to` (inclusive) with one GET for each stretch that is not in memory. Results are the blocks or,
-   * for a damaged one, its error: one bad block does not take its neighbours with it.
+   * The blocks `from` to `to` (inclusive) with one GET for each stretch that is not in memory. One bad block does not take its
+   * neighbours with it.
    */
-  async loadRange(from: number, to: number, meta: TableMeta): Promise<(Block | CorruptionError)[]> {
-    const out = new Array<Promise<Block>>(to - from + 1);
+  async loadRange(from: number, to: number, meta: TableMeta): Promise<LoadedBlock[]> {
+    const out = new Array<Promise<LoadedBlock>>(to - from + 1);
+    const isHere = (i: number) => this.blockNow(i, meta) !== undefined || this.#loading.has(meta.index.offset(i));
     for (let i = from; i <= to; i++) {
-      if (this.blocks[i] !== undefined || this.#loading.has(i)) {
+      if (isHere(i)) {
         out[i - from] = this.loadBlock(i, meta);
         continue;
       }
       let end = i;
-      while (end < to && this.blocks[end + 1] === undefined && !this.#loading.has(end + 1)) end++;
+      while (end < to && !isHere(end + 1)) end++;
       this.#loadStretch(i, end, meta, out, from);
       i = end;
     }
     const settled = await Promise.allSettled(out);
     return settled.map((s) => {
       if (s.status === 'fulfilled') return s.value;
-      if (isCorruption(s.reason)) return s.reason;
       throw s.reason;
     });
   }
 
-  #loadStretch(first: number, last: number, meta: TableMeta, out: Promise<Block>[], from: number): void {
+  #loadStretch(first: number, last: number, meta: TableMeta, out: Promise<LoadedBlock>[], from: number): void {
     const base = meta.index.offset(first);
     const length = blockEnd(this.ref.info, meta.index, last) - base;
     const shared = this.#readRange(base, length);
@@ -294,11 +272,8 @@ export class TableReader implements CacheOwner {
         // A copy, so that a cached block does not keep the whole stretch alive.
         return copyBytes(bytes.subarray(start, Math.min(start + blockLength, bytes.length)));
       };
-      const promise = this.#fetchBlock(i, meta, read).finally(() => {
-        this.#loading.delete(i);
-      });
+      const promise = this.#start(offset, this.#fetchBlock(i, meta, read));
       promise.catch(() => undefined);
-      this.#loading.set(i, promise);
       out[i - from] = promise;
     }
   }
@@ -310,43 +285,57 @@ export class TableReader implements CacheOwner {
     return got.bytes;
   }
 
-  async #fetchBlock(i: number, meta: TableMeta, read: () => Promise<Uint8Array | undefined>): Promise<Block> {
+  async #fetchBlock(i: number, meta: TableMeta, read: () => Promise<Uint8Array | undefined>): Promise<LoadedBlock> {
     const offset = meta.index.offset(i);
     const length = blockEnd(this.ref.info, meta.index, i) - offset;
-    const block = await readVerified({
-      read,
-      decode: (stored) => {
-        if (stored.length < length) {
-          throw damage(
-            'TRUNCATED',
-            { unit: 'block', index: i, offset: 0, length },
-            'the object ends inside this block',
-            {
-              expected: `${length} bytes`,
-              found: `${stored.length} bytes`,
+    const keys = this.blockKeyRange(i, meta);
+    const seqs = seqsOf(meta);
+    let block: LoadedBlock;
+    try {
+      block = await readVerified<LoadedBlock>({
+        read,
+        decode: (stored) => this.#decodeBlock(stored, length, i, meta),
+        recover: (stored, error) =>
+          recoverBlock(stored, error, {
+            tableId: this.ref.id,
+            codec: meta.codec,
+            formatVersion: this.ref.formatVersion,
+            maxBytes: MAX_BLOCK_BYTES,
+            proof: proofOf(meta, i, length),
+            keys,
+            seqs,
+            onHealed: (findings) => {
+              for (const f of findings) this.#context.onFinding(f);
             },
-          );
-        }
-        return decodeUnit(stored, meta.codec, 'block', MAX_BLOCK_BYTES, (payload) =>
-          decodeBlock(payload, this.ref.formatVersion),
-        );
-      },
-      missing: () => this.#missing(),
-      location: {
-        object: this.#object(),
-        during: 'get',
-        offset,
-        index: i,
-        affects: { keys: this.blockKeyRange(i, meta) },
-      },
-      store: this.#store.name,
-      rereads: REREAD_AT_ONCE,
-      wait: NO_WAIT,
-    });
-    if (this.disposed || this.blocks.length !== meta.index.blockCount) return block;
+          }),
+        missing: () => this.#missing(),
+        location: { object: this.#object(), during: 'get', offset, index: i, affects: { keys } },
+        store: this.#store.name,
+        rereads: REREAD_AT_ONCE,
+        wait: NO_WAIT,
+      });
+    } catch (error) {
+      if (!isCorruption(error)) throw error;
+      return new DamagedBlock([new Gap(keys, seqs, error)]);
+    }
+    if (block instanceof DamagedBlock) return block;
+    if (this.disposed || !meta.isLayoutCertain || this.blocks.length !== meta.index.blockCount) return block;
     this.blocks[i] = block;
     this.#context.cache.insert(this, i + 1, block.bytes.length + 200);
     return block;
+  }
+
+  #decodeBlock(stored: Uint8Array, length: number, i: number, meta: TableMeta): Block {
+    if (stored.length < length) {
+      const place = { unit: 'block', index: i, offset: 0, length } as const;
+      throw damage('TRUNCATED', place, 'the object ends inside this block', {
+        expected: `${length} bytes`,
+        found: `${stored.length} bytes`,
+      });
+    }
+    return decodeUnit(stored, meta.codec, 'block', MAX_BLOCK_BYTES, (payload) =>
+      decodeBlock(payload, this.ref.formatVersion),
+    );
   }
 
   #object(): FindingObject {
@@ -359,6 +348,11 @@ export class TableReader implements CacheOwner {
     };
   }
 
+  /** The whole table as one gap, for a table of which not even the blocks can be found. */
+  gap(error: CorruptionError): Gap {
+    return new Gap(this.keyRange(), ANY_SEQ, advised(error, 'none', this.ref.id));
+  }
+
   #missing(): CorruptionError {
     const finding = makeFinding({
       code: 'MISSING_OBJECT',
@@ -366,6 +360,8 @@ export class TableReader implements CacheOwner {
       at: { unit: 'object', offset: 0, length: 0 },
       affects: { keys: this.keyRange() },
       during: 'get',
+      remedy: 'none',
+      hint: tableHint(this.ref.id, 'none'),
     });
     return new CorruptionError(
       `${this.#store.name}: ${this.path}: the table is missing although the manifest names it`,
@@ -394,29 +390,15 @@ export class TableReader implements CacheOwner {
 /** Stands for "no upper end known": greater than any key that text or tools produce. */
 const MAX_KEY = new Uint8Array(32).fill(0xff);
 
-/** Gives the findings of a nested unit their absolute offsets. */
-function at<T>(offset: number, decode: () => T): T {
-  try {
-    return decode();
-  } catch (error) {
-    if (!isCorruption(error)) throw error;
-    const findings = error.findings.map((f) => ({ ...f, at: { ...f.at, offset: f.at.offset + offset } }));
-    throw new CorruptionError(error.message, findings);
-  }
+/** Sequence numbers of all rows, by the seal. */
+function seqsOf(meta: TableMeta): SeqSpan {
+  const lineage = meta.seal?.lineage;
+  return lineage === undefined ? ANY_SEQ : { min: lineage.minSeq, max: lineage.maxSeq };
 }
 
-/** The manifest says which version a table has, so an unknown one in the footer is damage. */
-function footerOfKnownVersion(tail: Uint8Array, size: number): Footer {
-  try {
-    return decodeFooter(tail.subarray(tail.length - FOOTER_BYTES), size);
-  } catch (error) {
-    if (!(error instanceof IncompatibleError)) throw error;
-    throw damage('MALFORMED', { unit: 'footer', offset: size - 2, length: 2 }, error.message);
-  }
+/** What the seal says about block `i`, if it means the same stretch of the object. */
+function proofOf(meta: TableMeta, i: number, length: number): BlockProof | undefined {
+  const rows = meta.seal?.rows;
+  const proof = rows === undefined ? undefined : blockProof(rows, i);
+  return proof?.storedBytes === length ? proof : undefined;
 }
-
-function unframeInfo(stored: Uint8Array): Uint8Array {
-  return unframeUnit(stored, NO_CODEC, 'info', MAX_BLOCK_BYTES);
-}
-
-const NO_CODEC: BlockCodec = { name: 'none', compress: (b) => b, decompress: (b) => b };

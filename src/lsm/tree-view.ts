@@ -11,6 +11,8 @@ import type { Manifest, TableView, Tree } from '../format/manifest-types.ts';
 import { tablePath } from '../format/object-names.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import type { BlockCache } from './block-cache.ts';
+import { DamageRegister } from './damage-register.ts';
+import type { Gap } from './damaged-block.ts';
 import { compareToLast, type TableHandle } from './table-handle.ts';
 import { TableReader } from './table-reader.ts';
 
@@ -24,7 +26,11 @@ export interface TreeTables {
 export interface TreeView {
   /** The root tree first. */
   readonly trees: readonly TreeTables[];
+  /** Losses that repairs left behind. */
+  readonly lost: readonly Gap[];
 }
+
+export const EMPTY_TREE: TreeView = { trees: [], lost: [] };
 
 export interface TableStoreOptions {
   /** Sees the database root. */
@@ -36,11 +42,16 @@ export interface TableStoreOptions {
 }
 
 export class TableStore {
+  /** Damage to the tables in use. */
+  readonly damage = new DamageRegister();
   readonly #options: TableStoreOptions;
   #readers = new Map<Ulid, TableReader>();
+  readonly #lost: readonly Gap[] = [];
 
   constructor(options: TableStoreOptions) {
-    this.#options = options;
+    const { onFinding } = options;
+    // Each piece of damage is told once, however often it is met.
+    this.#options = { ...options, onFinding: (f) => void (this.damage.note(f) && onFinding(f)) };
   }
 
   /** The view of a manifest. Readers of tables that it no longer names are dropped. */
@@ -62,7 +73,8 @@ export class TableStore {
     const trees = [tables(manifest, undefined), ...(manifest.segments ?? []).map((s) => tables(s, s.prefix))];
     for (const [id, reader] of this.#readers) if (!next.has(id)) reader.dispose();
     this.#readers = next;
-    return { trees };
+    this.damage.keepOnly(new Set([...next.values()].map((reader) => reader.path)));
+    return { trees, lost: this.#lost };
   }
 
   #open(view: TableView, externalPath: string | undefined): TableReader {

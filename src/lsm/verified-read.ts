@@ -17,6 +17,8 @@ export interface VerifiedRead<T> {
   read(): Promise<Uint8Array | undefined>;
   /** Throws a codec's `CorruptionError` on bad bytes. */
   decode(bytes: Uint8Array): T;
+  /** Makes the best of bytes that stayed bad; undefined: nothing, then the error counts. */
+  recover?(bytes: Uint8Array, error: CorruptionError, reads: Finding['reads']): T | undefined;
   /** The error for an absent object. */
   missing(): CorruptionError;
   location: Location;
@@ -46,9 +48,18 @@ export async function readVerified<T>(job: VerifiedRead<T>): Promise<T> {
         continue;
       }
       if (!isCorruption(error)) throw error;
-      throw withReads(error, job, { attempts: attempt + 1, identical, pastCaches: true });
+      const reads = { attempts: attempt + 1, identical, pastCaches: true };
+      const located = withReads(error, job, reads);
+      const recovered = job.recover?.(bytes, located, reads);
+      if (recovered === undefined) throw located;
+      return recovered;
     }
   }
+}
+
+/** Bytes that were the same more than once are what is stored. */
+export function originOf(reads: Finding['reads']): Finding['origin'] {
+  return reads.identical && reads.attempts > 1 ? 'at-rest' : 'unknown';
 }
 
 function withReads(
@@ -59,7 +70,7 @@ function withReads(
   const { location, store } = job;
   const findings = locateFindings(error, { ...location, reads }).map((f) => ({
     ...f,
-    origin: reads.identical && reads.attempts > 1 ? ('at-rest' as const) : f.origin,
+    origin: originOf(reads),
   }));
   const message = `${store}: ${location.object.path}: ${error.message}`;
   return new CorruptionError(message, findings, { details: { ...error.details, store, path: location.object.path } });

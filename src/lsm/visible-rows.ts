@@ -6,12 +6,14 @@
  * one promise per batch. Rows are copied once, into memory that belongs to the caller.
  *
  * Invariants: rows come in strictly ascending (reverse: descending) key order; no row is made from versions around a
- * damaged stretch; the reader goes on behind a damaged stretch only after its error was handed out.
+ * damaged stretch; the reader goes on behind a damaged stretch only after its error was handed out, or goes into it if asked
+ * to: then its rows are flagged, unless they are newer than all that may be missing.
  */
-import { compareSlice, EMPTY_BYTES, keySuccessor } from '../common/bytes.ts';
+import { compareBytes, compareSlice, EMPTY_BYTES, keySuccessor } from '../common/bytes.ts';
 import { CorruptionError } from '../common/errors.ts';
 import { FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
 import { FLAG_DAMAGED, type MayBeDamaged } from './damage-row.ts';
+import { concerns, Gap } from './damaged-block.ts';
 import type { MergeCursor } from './merge-cursor.ts';
 import { foldOperands, type MergeOperator } from './merge-operator.ts';
 import { copyOutOf } from './result-slab.ts';
@@ -21,6 +23,8 @@ export interface ScanRow {
   key: Uint8Array;
   value: Uint8Array;
   seq: bigint;
+  /** A newer version, or a deletion, may lie in a damaged stretch. Absent on all other rows. */
+  possiblyStale?: true;
 }
 
 /** Half-open range of keys: from `gte` (undefined: the first) up to, not including, `lt` (undefined: the last). */
@@ -64,6 +68,10 @@ export class VisibleRows {
   #mustSeek = true;
   #mustMove = false;
   #done = false;
+  /** The stretch whose error was thrown last, and where a seek finds what lies in it. */
+  #thrown: { gap: Gap; seekTo: Uint8Array | undefined } | undefined;
+  /** Stretches that rows are wanted from all the same. */
+  #included: Gap[] = [];
 
   constructor(merge: MergeCursor, options: VisibleRowsOptions) {
     this.#merge = merge;
@@ -73,8 +81,27 @@ export class VisibleRows {
 
   /** Goes on at `key`: forward at the first row at or above it, reverse at the last row at or below it. */
   seek(key: Uint8Array): void {
+    this.#thrown = undefined;
+    this.#restart(this.#options.reverse ? keySuccessor(key) : key);
+  }
+
+  /** Whether an error was thrown last that `include` can go into. */
+  get canInclude(): boolean {
+    return this.#thrown !== undefined;
+  }
+
+  /** Goes back into the stretch whose error was thrown last, for what other sources hold of it. */
+  include(): void {
+    const thrown = this.#thrown;
+    if (thrown === undefined) return;
+    this.#thrown = undefined;
+    this.#included.push(thrown.gap);
+    this.#restart(thrown.seekTo);
+  }
+
+  #restart(seekTo: Uint8Array | undefined): void {
     this.#merge.reset();
-    this.#seekTo = this.#options.reverse ? keySuccessor(key) : key;
+    this.#seekTo = seekTo;
     this.#mustSeek = true;
     this.#mustMove = false;
     this.#hasKey = false;
@@ -90,6 +117,17 @@ export class VisibleRows {
   /** Adds rows to `out` until it has `limit`. Throws `CorruptionError` at a damaged stretch; the next call goes on behind it. */
   fill(out: ScanRow[], limit: number): FillResult {
     if (this.#done) return 'done';
+    this.#thrown = undefined;
+    if (this.#included.length === 0) return this.#fill(out, limit);
+    const from = out.length;
+    try {
+      return this.#fill(out, limit);
+    } finally {
+      for (let i = from; i < out.length; i++) if (this.#mayBeStale(out[i])) out[i].possiblyStale = true;
+    }
+  }
+
+  #fill(out: ScanRow[], limit: number): FillResult {
     if (this.#mustSeek) {
       if (this.#merge.seek(this.#seekTo) === BLOCKED) return 'blocked';
       this.#mustSeek = false;
@@ -115,15 +153,19 @@ export class VisibleRows {
       const row = merge.row;
       if (this.#hasKey && compareSlice(row.keyBuf, row.keyStart, row.keyLength, this.#key) === 0) {
         // A stretch that begins with the key at hand: it may hold more versions of it, and surely other keys.
-        if ((row.flags & FLAG_DAMAGED) !== 0) this.#throwDamage(row);
-        if (this.#versions.length > 0 && row.seq <= maxSeq) this.#gatherOlder(row, out);
+        if ((row.flags & FLAG_DAMAGED) !== 0) this.#meetDamage(row);
+        else if (this.#versions.length > 0 && row.seq <= maxSeq) this.#gatherOlder(row, out);
         if (!this.#advance()) return 'blocked';
         continue;
       }
       if (this.#versions.length > 0) this.#emitFolded(out);
       if (end !== undefined && compareSlice(row.keyBuf, row.keyStart, row.keyLength, end) >= 0)
         return this.#finish(out);
-      if ((row.flags & FLAG_DAMAGED) !== 0) this.#throwDamage(row);
+      if ((row.flags & FLAG_DAMAGED) !== 0) {
+        this.#meetDamage(row);
+        if (!this.#advance()) return 'blocked';
+        continue;
+      }
       if (row.seq > maxSeq) {
         if (!this.#advance()) return 'blocked';
         continue;
@@ -166,6 +208,7 @@ export class VisibleRows {
   #emitFolded(out: ScanRow[]): void {
     const versions = this.#versions;
     this.#versions = [];
+    this.#checkFold(versions);
     const row = foldVersions(this.#options, this.#key, versions);
     if (row !== undefined) out.push(row);
   }
@@ -184,11 +227,11 @@ export class VisibleRows {
           this.#hasKey = false;
           return this.#finish(out);
         }
-        if ((row.flags & FLAG_DAMAGED) !== 0) this.#throwDamage(row);
+        if ((row.flags & FLAG_DAMAGED) !== 0) this.#meetDamage(row);
         this.#key = copyOutOf(row.rowView, row.keyBuf, row.keyStart, row.keyLength);
         this.#hasKey = true;
-      } else if ((row.flags & FLAG_DAMAGED) !== 0) this.#throwDamage(row);
-      if (row.seq <= maxSeq) {
+      } else if ((row.flags & FLAG_DAMAGED) !== 0) this.#meetDamage(row);
+      if ((row.flags & FLAG_DAMAGED) === 0 && row.seq <= maxSeq) {
         if ((row.flags & FLAG_MERGE) === 0) this.#versions = [];
         this.#versions.push(this.#version(row));
       }
@@ -202,6 +245,7 @@ export class VisibleRows {
     if (this.#versions.length === 0) return;
     const versions = this.#versions.reverse();
     this.#versions = [];
+    this.#checkFold(versions);
     const row = foldVersions(this.#options, this.#key, versions);
     if (row !== undefined) out.push(row);
   }
@@ -229,25 +273,49 @@ export class VisibleRows {
     return nowMs !== undefined && (row.flags & FLAG_EXPIRE) !== 0 && row.expireTs <= nowMs;
   }
 
+  #mayBeStale(row: ScanRow): boolean {
+    return this.#included.some((gap) => concerns(gap, row.key, this.#options.maxSeq) && gap.seqs.max > Number(row.seq));
+  }
+
+  /** Operands are never folded over a stretch that may hold an operand or a value between them: then the key is damage. */
+  #checkFold(versions: readonly Version[]): void {
+    if (this.#included.length === 0 || versions.every((v) => (v.flags & FLAG_MERGE) === 0)) return;
+    const last = versions[versions.length - 1];
+    const oldest = (last.flags & FLAG_MERGE) === 0 ? last.seq : -1;
+    const key = this.#key;
+    const around = this.#included.find((gap) => concerns(gap, key, this.#options.maxSeq) && gap.seqs.max > oldest);
+    if (around !== undefined) this.#throwDamage(new Gap({ gte: key, lte: key }, around.seqs, around.error), false);
+  }
+
+  #meetDamage(row: RowCursor): void {
+    const gap = (row as unknown as MayBeDamaged).damage as Gap;
+    if (gap.seqs.min > this.#options.maxSeq || this.#included.some((other) => other.equals(gap))) return;
+    this.#throwDamage(gap, true);
+  }
+
   /** Hands the damage out, and makes the next call go on behind it. */
-  #throwDamage(row: RowCursor): never {
-    const error = (row as unknown as MayBeDamaged).damage as CorruptionError;
-    const keys = error.findings[0]?.affects.keys;
-    const reverse = this.#options.reverse;
-    const edge = keys === undefined ? undefined : reverse ? keys.gte : keys.lte;
-    this.#merge.reset();
-    this.#versions = [];
-    this.#hasKey = false;
-    if (edge === undefined || (reverse && edge.length === 0)) this.#done = true;
-    else {
-      this.#seekTo = reverse ? edge : keySuccessor(edge);
-      this.#mustSeek = true;
-    }
+  #throwDamage(gap: Gap, canInclude: boolean): never {
+    const { reverse } = this.#options;
+    const edge = reverse ? gap.keys.gte : gap.keys.lte;
+    const thrown = { gap, seekTo: this.#placeBefore(gap) };
+    this.#restart(reverse ? edge : keySuccessor(edge));
+    if (reverse && edge.length === 0) this.#done = true;
+    if (canInclude) this.#thrown = thrown;
     throw new CorruptionError(
-      error.message,
-      error.findings.map((f) => ({ ...f, during: 'scan' as const })),
-      { details: { ...error.details }, ...(edge !== undefined && { resumeAfter: edge }) },
+      gap.error.message,
+      gap.error.findings.map((f) => ({ ...f, during: 'scan' as const })),
+      { details: { ...gap.error.details }, resumeAfter: edge },
     );
+  }
+
+  /** Where a seek goes on that leaves out nothing but what was handed out. */
+  #placeBefore(gap: Gap): Uint8Array | undefined {
+    if (!this.#hasKey) return this.#seekTo;
+    const isPending = this.#versions.length > 0;
+    if (!this.#options.reverse) return isPending ? this.#key : keySuccessor(this.#key);
+    // In reverse a key is handed out when the next one is met; the damage may be met as its own oldest version.
+    const isOwn = isPending || compareBytes(gap.keys.lte, this.#key) === 0;
+    return isOwn ? keySuccessor(this.#key) : this.#key;
   }
 }
 

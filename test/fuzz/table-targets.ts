@@ -14,6 +14,7 @@ import { checkStarts } from '../../src/format/seal-records.ts';
 import { decodeStats, StatsBuilder, type TableStats } from '../../src/format/stats-block.ts';
 import { checkLayout, decodeFooter, encodeFooter, FOOTER_BYTES, sealRange } from '../../src/format/table-layout.ts';
 import { BlockCache } from '../../src/lsm/block-cache.ts';
+import { DamagedBlock, Gap } from '../../src/lsm/damaged-block.ts';
 import { MAX_BLOCK_BYTES, TableReader } from '../../src/lsm/table-reader.ts';
 import { readWalObject } from '../../src/lsm/wal-object.ts';
 import type { ObjectStore } from '../../src/store/object-store.ts';
@@ -254,9 +255,13 @@ export async function tableTarget(parts: readonly TableParts[], seeds: SeedObjec
       const meta = await reader.loadMeta();
       if (meta.index.blockCount === 0) return undefined;
       const loaded = await reader.loadRange(0, meta.index.blockCount - 1, meta);
-      for (const block of loaded) if (!(block instanceof Error)) useRows(block);
+      for (const block of loaded) {
+        for (const part of block instanceof DamagedBlock ? block.parts : [block])
+          if (!(part instanceof Gap)) useRows(part);
+      }
       reader.dispose();
-      return loaded.find((block) => block instanceof Error)?.code;
+      const gaps = loaded.flatMap((block) => (block instanceof DamagedBlock ? block.parts : []));
+      return gaps.find((part) => part instanceof Gap)?.error.code;
     },
   };
 }

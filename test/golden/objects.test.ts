@@ -142,7 +142,7 @@ async function expectTable(bytes: Uint8Array, expected: ExpectedObject): Promise
   const meta = await reader.loadMeta();
   expectMeta(meta, expected);
   const blocks: Block[] = [];
-  for (let i = 0; i < meta.index.blockCount; i++) blocks.push(await reader.loadBlock(i, meta));
+  for (let i = 0; i < meta.index.blockCount; i++) blocks.push((await reader.loadBlock(i, meta)) as Block);
   expectRows(blocks, expected);
   expect(findings).toEqual([]);
 }

@@ -143,8 +143,8 @@ export class World {
     return (await this.connect(options)).db;
   }
 
-  async openReader(options: ReaderOptions = {}): Promise<DbReader> {
-    return this.run(openReader({ store: this.line(), path: '' }, { ...this.#environment(), ...options }));
+  async openReader(options: ReaderOptions = {}, line = this.line()): Promise<DbReader> {
+    return this.run(openReader({ store: line, path: '' }, { ...this.#environment(), ...options }));
   }
 
   /** Opens, writes one durable row per key under its own PUT, and dies. Values are the keys' own names. */

@@ -1,0 +1,89 @@
+/**
+ * What a database does about the damage its reads meet: counts it, keeps a list of it, and asks the `onCorruption` function.
+ *
+ * The function sees every read that damage has changed, and can turn a flagged answer into an error; it cannot hide one.
+ */
+import type { Finding } from '../common/errors.ts';
+import type { Logger } from '../common/logger.ts';
+import type { DamageRegister } from '../lsm/damage-register.ts';
+
+/**
+ * What a read does where damage may hide a newer version of what it found: `available` answers with what it found, flagged,
+ * `strict` rejects. Both reject where nothing was found.
+ */
+export type CorruptionPolicy = 'available' | 'strict';
+
+/** A read that met damage which may hold its answer. */
+export interface MetCorruption {
+  operation: 'get' | 'scan';
+  /** The key of a get. */
+  key?: Uint8Array;
+  findings: readonly Finding[];
+  /**
+   * `error`: the call rejects. `possibly-stale`: it answers with what lies outside of the damage. `skipped`: the scan leaves a
+   * stretch out, as it was told to.
+   */
+  outcome: 'error' | 'possibly-stale' | 'skipped';
+}
+
+/** Returns 'error' to have the read reject; anything else changes nothing. */
+export type CorruptionListener = (met: MetCorruption) => unknown;
+
+/** Reads since the opening, by what damage did to them. */
+export interface CorruptionCounts {
+  /** Values and rows that were given although a newer version may be lost (metric `corruption.possibly_stale`). */
+  possiblyStale: number;
+  /** Calls that were rejected because of damage. */
+  errors: number;
+  /** Stretches that scans left out. */
+  skipped: number;
+}
+
+/** What is known to be damaged. */
+export interface CorruptionReport {
+  /** Damage that reads have met, to tables in use; at most 1,000 pieces. Warnings took no row away. */
+  findings: Finding[];
+  counts: CorruptionCounts;
+}
+
+export class CorruptionWatch {
+  readonly #register: DamageRegister;
+  readonly #listener: CorruptionListener | undefined;
+  readonly #logger: Logger;
+  readonly #counts: CorruptionCounts = { possiblyStale: 0, errors: 0, skipped: 0 };
+
+  constructor(register: DamageRegister, listener: CorruptionListener | undefined, logger: Logger) {
+    this.#register = register;
+    this.#listener = listener;
+    this.#logger = logger;
+  }
+
+  /** Notes a read that met damage; true if it must reject. */
+  met(met: MetCorruption): boolean {
+    for (const finding of met.findings) this.#register.note(finding);
+    const answer = this.#ask(met);
+    const mustFail = met.outcome === 'error' || answer === 'error';
+    if (mustFail) this.#counts.errors++;
+    else if (met.outcome === 'skipped') this.#counts.skipped++;
+    else if (met.operation === 'get') this.#counts.possiblyStale++;
+    return mustFail;
+  }
+
+  /** Counts flagged rows of a scan. */
+  staleRows(count: number): void {
+    this.#counts.possiblyStale += count;
+  }
+
+  #ask(met: MetCorruption): unknown {
+    try {
+      return this.#listener?.(met);
+    } catch (error) {
+      this.#logger.error('the onCorruption function threw', { outcome: met.outcome, error: String(error) });
+      return undefined;
+    }
+  }
+
+  report(): CorruptionReport {
+    return { findings: this.#register.findings, counts: { ...this.#counts } };
+  }
+}
