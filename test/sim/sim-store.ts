@@ -58,6 +58,7 @@ export class SimStore {
   /** Requests that wait for the nth call of somebody else before they are applied. */
   #held: { afterCalls: number; apply: () => void }[] = [];
   #paths: string[] = [];
+  readonly #lastPlace = new Map<string, number>();
   #versions = 0;
 
   constructor(world: World, faults: Faults, options: StoreOptions) {
@@ -159,12 +160,20 @@ export class SimStore {
     const perform = () => this.read(path, options?.range);
     return this.#send(process, 'get', path, false, perform, (fault, found) => {
       if (found === undefined || found.bytes.length === 0) return found;
-      if (fault === 'short-body')
-        return { ...found, bytes: found.bytes.subarray(0, this.world.between(0, found.bytes.length - 1)) };
-      const bit = this.world.between(0, found.bytes.length * 8 - 1);
+      const { length } = found.bytes;
+      if (fault === 'short-body') return { ...found, bytes: found.bytes.subarray(0, this.#place(path, length)) };
+      const bit = this.#place(path, length * 8);
       found.bytes[bit >> 3] ^= 1 << (bit & 7);
       return found;
     });
+  }
+
+  /** Drawn below `bound`, and not the same twice in a row for one path. */
+  #place(path: string, bound: number): number {
+    const drawn = this.world.between(0, bound - 1);
+    const place = drawn === this.#lastPlace.get(path) ? (drawn + 1) % bound : drawn;
+    this.#lastPlace.set(path, place);
+    return place;
   }
 
   #put(process: Process, path: string, given: Uint8Array, options: PutOptions): Promise<PutOutcome> {
