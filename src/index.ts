@@ -48,6 +48,7 @@ export type { Snapshot } from './db/snapshot.ts';
 export { WriteBatch } from './db/write-batch.ts';
 export type { FlushOptions, ReadOptions, TtlOptions, WriteOptions } from './db/write-options.ts';
 export { BlockCache, type BlockCacheOptions } from './lsm/block-cache.ts';
+export type { LedgerEntry } from './lsm/damage-ledger.ts';
 export type { MergeOperator } from './lsm/merge-operator.ts';
 export type { ScanRow } from './lsm/visible-rows.ts';
 export { open, openReader } from './open.ts';

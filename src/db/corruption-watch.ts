@@ -5,6 +5,7 @@
  */
 import type { Finding } from '../common/errors.ts';
 import type { Logger } from '../common/logger.ts';
+import type { LedgerEntry } from '../lsm/damage-ledger.ts';
 import type { DamageRegister } from '../lsm/damage-register.ts';
 
 /**
@@ -44,6 +45,8 @@ export interface CorruptionReport {
   /** Damage that reads have met, to tables in use; at most 1,000 pieces. Warnings took no row away. */
   findings: Finding[];
   counts: CorruptionCounts;
+  /** Losses that repairs left behind and nobody has acknowledged; in ranges of known keys they count as damage. */
+  lost: LedgerEntry[];
 }
 
 export class CorruptionWatch {
@@ -83,7 +86,7 @@ export class CorruptionWatch {
     }
   }
 
-  report(): CorruptionReport {
+  report(): Omit<CorruptionReport, 'lost'> {
     return { findings: this.#register.findings, counts: { ...this.#counts } };
   }
 }

@@ -213,10 +213,15 @@ export class Db {
     await Promise.all(waiting);
   }
 
+  /** The damage that reads of this handle have met, and what it did to them. No request. */
+  corruptions(): CorruptionReport {
+    return { ...this.#source.watch.report(), lost: this.#p.tableStore.lost };
+  }
+
   /** For the tools of this package. */
   [TOOL_ACCESS](): ToolAccess {
     this.#assertServing();
-    const { stores, state, manifests } = this.#p;
+    const { stores, state, manifests, tableStore } = this.#p;
     const { clock, random, owner } = state.options;
     return {
       stores,
@@ -229,14 +234,12 @@ export class Db {
       flush: () => this.#flushTables(),
       commit: async (change, options) => {
         await manifests.commit(change, options);
+        if (await tableStore.loadLedger(manifests.current)) {
+          state.refreshView(tableStore.view(manifests.current.manifest));
+        }
         return manifests.current;
       },
     };
-  }
-
-  /** The damage that reads of this handle have met, and what it did to them. No request. */
-  corruptions(): CorruptionReport {
-    return this.#source.watch.report();
   }
 
   /** Requests and bytes since the database was opened, in all and by role of the object. */

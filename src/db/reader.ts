@@ -144,7 +144,7 @@ export class DbReader {
 
   /** The damage that reads of this handle have met, and what it did to them. No request. */
   corruptions(): CorruptionReport {
-    return this.#watch.report();
+    return { ...this.#watch.report(), lost: this.#tableStore.lost };
   }
 
   requestCounts(): RequestCountsByRole {
@@ -202,6 +202,7 @@ async function build(
   tableStore: TableStore,
 ): Promise<State> {
   const { manifest, id } = found.newest;
+  await tableStore.loadLedger(found.newest);
   const memtable = new Memtable();
   let lastSeq = manifest.lastL0Seq;
   for (let walId = wal.from; walId <= lastWalId; walId++) {

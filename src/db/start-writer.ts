@@ -28,6 +28,7 @@ export async function startWriter(
   const { random } = options;
   const codec = await loadCodec(options.compressionCodec);
   const { manifest } = claimed;
+  await tableStore.loadLedger(claimed);
   const tick = Number(manifest.lastL0ClockTick);
   const state = new WriteState(
     options,

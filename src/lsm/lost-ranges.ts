@@ -6,10 +6,51 @@
  * keys (of the write-ahead log) changes no read, because it would change every one.
  */
 import { compareBytes, EMPTY_BYTES } from '../common/bytes.ts';
+import { CorruptionError, makeFinding } from '../common/errors.ts';
 import { NO_TS } from '../format/row-flags.ts';
+import type { LedgerEntry } from './damage-ledger.ts';
 import { DAMAGE_SEQ, FLAG_DAMAGED, type MayBeDamaged } from './damage-row.ts';
-import type { Gap } from './damaged-block.ts';
+import { ANY_SEQ, Gap, type SeqSpan } from './damaged-block.ts';
 import { END, ROW, type RowCursor } from './row-cursor.ts';
+
+/**
+ * The open losses of a ledger as gaps.
+ * @param inUse paths of the tables that the manifest names: a loss is written down before its table is replaced, and until
+ *   then the table speaks for itself
+ */
+export function gapsOfLedger(entries: readonly LedgerEntry[], inUse: ReadonlySet<string>): Gap[] {
+  const gaps: Gap[] = [];
+  for (const entry of entries) {
+    if (entry.state !== 'open' || inUse.has(entry.object)) continue;
+    for (const keys of entry.keys) gaps.push(new Gap(keys, seqsOf(entry), lossOf(entry)));
+  }
+  return gaps;
+}
+
+function seqsOf({ seqs }: LedgerEntry): SeqSpan {
+  if (seqs.length === 0) return ANY_SEQ;
+  return {
+    min: Math.min(...seqs.map((s) => Number(s.min))),
+    max: Math.max(...seqs.map((s) => Number(s.max))),
+  };
+}
+
+function lossOf({ id, object: path, repairId }: LedgerEntry): CorruptionError {
+  const finding = makeFinding({
+    code: 'LOST_DATA',
+    object: { role: path.startsWith('wal/') ? 'wal' : 'table', path, id: path, sealed: false },
+    at: { unit: 'object', offset: 0, length: 0 },
+    remedy: 'none',
+    origin: 'at-rest',
+    hint: {
+      summary: `Repair ${repairId} could not save all rows of ${path}. Acknowledge the loss, or restore the object from a backup, and such reads answer again.`,
+      commands: [`shaledb damage list LOCATION`, `shaledb damage ack LOCATION ${id} --note TEXT`],
+      docs: 'docs/troubleshooting.md',
+      lossIfRepaired: 'none',
+    },
+  });
+  return new CorruptionError(`rows of ${path} were lost (damage ledger, ${id})`, [{ ...finding, id }]);
+}
 
 /** Shows each loss as one damage row (damage-row.ts). */
 export class LostCursor implements RowCursor, MayBeDamaged {

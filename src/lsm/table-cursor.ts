@@ -78,6 +78,8 @@ export class TableCursor implements RowCursor, MayBeDamaged {
   #ahead: { table: number; from: number; to: number; blocks: Promise<LoadedBlock[]> } | undefined;
   /** True while a damage row is shown. */
   #atDamage = false;
+  /** Rows that a probable healing has before (reverse: behind) this key are not wanted. */
+  #gapTarget: Uint8Array | undefined;
 
   constructor(handles: readonly TableHandle[], options: TableCursorOptions) {
     this.#handles = handles;
@@ -136,7 +138,7 @@ export class TableCursor implements RowCursor, MayBeDamaged {
         const part = this.#parts[p];
         if (part instanceof Gap) {
           if (target !== undefined && compareBytes(part.keys.lte, target) < 0) continue;
-          return this.#showDamage(part);
+          return this.#showDamage(part, target);
         }
         this.#rows.attach(part);
         if (target === undefined ? this.#rows.first() : this.#rows.seek(target)) {
@@ -238,7 +240,7 @@ export class TableCursor implements RowCursor, MayBeDamaged {
         const part = this.#parts[p];
         if (part instanceof Gap) {
           if (target !== undefined && compareBytes(part.keys.gte, target) >= 0) continue;
-          return this.#showDamage(part);
+          return this.#showDamage(part, target);
         }
         this.#rows.attach(part);
         if (target === undefined ? this.#rows.last() : this.#rows.seekBefore(target)) return this.#arrive();
@@ -338,7 +340,9 @@ export class TableCursor implements RowCursor, MayBeDamaged {
     return this.#showDamage(gap);
   }
 
-  #showDamage(gap: Gap): number {
+  /** @param target where a seek into the gap was headed */
+  #showDamage(gap: Gap, target?: Uint8Array): number {
+    this.#gapTarget = target;
     const key = this.#reverse ? gap.keys.lte : gap.keys.gte;
     this.#atDamage = true;
     this.damage = gap;
@@ -367,16 +371,19 @@ export class TableCursor implements RowCursor, MayBeDamaged {
   }
 
   #behind({ probable }: Gap): number {
+    const target = this.#gapTarget;
     if (this.#reverse) {
       if (this.#isTableGap) return this.#nextTableReverse();
       if (probable === undefined || !this.#useProbable) return this.#nextPartReverse();
       this.#rows.attach(probable);
-      return this.#rows.last() ? this.#arrive() : this.#nextPartReverse();
+      const isThere = target === undefined ? this.#rows.last() : this.#rows.seekBefore(target);
+      return isThere ? this.#arrive() : this.#nextPartReverse();
     }
     if (this.#isTableGap) return this.#nextTableForward();
     if (probable === undefined || !this.#useProbable) return this.#nextPartForward();
     this.#rows.attach(probable);
-    return this.#rows.first() ? this.#arrive() : this.#nextPartForward();
+    const isThere = target === undefined ? this.#rows.first() : this.#rows.seek(target);
+    return isThere ? this.#arrive() : this.#nextPartForward();
   }
 
   #metaFor(table: number): TableMeta | Gap | undefined {

@@ -11,8 +11,11 @@ import type { Manifest, TableView, Tree } from '../format/manifest-types.ts';
 import { tablePath } from '../format/object-names.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import type { BlockCache } from './block-cache.ts';
+import { type Ledger, type LedgerEntry, readLedger } from './damage-ledger.ts';
 import { DamageRegister } from './damage-register.ts';
 import type { Gap } from './damaged-block.ts';
+import { gapsOfLedger } from './lost-ranges.ts';
+import type { LoadedManifest } from './manifest-store.ts';
 import { compareToLast, type TableHandle } from './table-handle.ts';
 import { TableReader } from './table-reader.ts';
 
@@ -46,12 +49,29 @@ export class TableStore {
   readonly damage = new DamageRegister();
   readonly #options: TableStoreOptions;
   #readers = new Map<Ulid, TableReader>();
-  readonly #lost: readonly Gap[] = [];
+  #ledger: Ledger | undefined;
 
   constructor(options: TableStoreOptions) {
     const { onFinding } = options;
     // Each piece of damage is told once, however often it is met.
     this.#options = { ...options, onFinding: (f) => void (this.damage.note(f) && onFinding(f)) };
+  }
+
+  /** Losses that nobody has acknowledged or made good. */
+  get lost(): LedgerEntry[] {
+    return (this.#ledger?.entries ?? []).filter((entry) => entry.state === 'open');
+  }
+
+  /**
+   * Reads the ledger of losses for the views to come, unless the manifest names the version that is known, or none. True if
+   * it was read: one LIST and one GET. Of a manifest without seal nobody knows.
+   */
+  async loadLedger(manifest: LoadedManifest): Promise<boolean> {
+    const version = manifest.seal === undefined ? undefined : (manifest.seal.manifest?.ledgerVersion ?? 0);
+    if (version === (this.#ledger?.version ?? 0)) return false;
+    this.#ledger = await readLedger(this.#options.store);
+    for (const error of this.#ledger.damage) for (const f of error.findings) this.#options.onFinding(f);
+    return true;
   }
 
   /** The view of a manifest. Readers of tables that it no longer names are dropped. */
@@ -73,8 +93,9 @@ export class TableStore {
     const trees = [tables(manifest, undefined), ...(manifest.segments ?? []).map((s) => tables(s, s.prefix))];
     for (const [id, reader] of this.#readers) if (!next.has(id)) reader.dispose();
     this.#readers = next;
-    this.damage.keepOnly(new Set([...next.values()].map((reader) => reader.path)));
-    return { trees, lost: this.#lost };
+    const inUse = new Set([...next.values()].map((reader) => reader.path));
+    this.damage.keepOnly(inUse);
+    return { trees, lost: gapsOfLedger(this.#ledger?.entries ?? [], inUse) };
   }
 
   #open(view: TableView, externalPath: string | undefined): TableReader {

@@ -48,7 +48,7 @@ export interface Claim {
   previous: LoadedManifest;
   greatestSeq: number | undefined;
   /** Set if the claim itself is the repair. */
-  repair?: { record: RepairRecord; ledgerVersion: number };
+  repair?: RepairRecord;
   /** Epochs that were seen elsewhere; the new ones exceed them. */
   seenEpochs?: { writer: number; compactor: number };
 }
@@ -95,10 +95,7 @@ export async function ownDatabase(
       },
       previous: claim.previous,
       witness,
-      ...(claim.repair !== undefined && {
-        repair: claim.repair.record,
-        ledgerVersion: claim.repair.ledgerVersion,
-      }),
+      ...(claim.repair !== undefined && { repair: claim.repair }),
     },
     fenceForm: showsNewer && canSettleEmptyPuts ? 'zero-bytes' : 'table',
     log,

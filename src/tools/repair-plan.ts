@@ -14,6 +14,7 @@ import type { Author } from '../lsm/author.ts';
 import type { LedgerEntry } from '../lsm/damage-ledger.ts';
 import type { LoadedManifest } from '../lsm/manifest-store.ts';
 import type { Fence } from '../lsm/takeover.ts';
+import type { Claim } from './own-database.ts';
 import type { RepairReport } from './reports.ts';
 import type { ToolTarget } from './target.ts';
 
@@ -79,6 +80,10 @@ export interface RepairPlan extends PlannedReport {
   dropped: readonly Ulid[];
   /** The greatest sequence number known of, for the fence; `last_l0_seq` if absent. */
   greatestSeq?: number;
+  /** Whatever else must be the same for the plan to be the same. */
+  facts?: string;
+  /** Set if the manifest that claims the database is itself the repair: `manifestRepair`. */
+  takeover?: Omit<Claim, 'greatestSeq' | 'repair'>;
   /**
    * The manifest that makes the repair count, made of the newest one (epochs are claimed already); undefined if it no longer
    * applies. Pure: called again on top of whatever is newest when another manifest comes first.
@@ -135,7 +140,7 @@ export function repairIdText(bytes: Uint8Array): string {
 
 /** `p-` and 24 hexadecimal digits: of everything that the plan would do. */
 export function planHash(identity: RepairIdentity, plan: RepairPlan): string {
-  const { outcome, before, rows, batches, lostKeys, lostSeqs, shadowed, losses, tables, dropped } = plan;
+  const { outcome, before, rows, batches, lostKeys, lostSeqs, shadowed, losses, tables, dropped, facts } = plan;
   const findings = before.map((f: Finding) => f.id);
   const written = tables.map((t) => [t.replaces, t.summary]);
   const text = canonical([
@@ -150,6 +155,7 @@ export function planHash(identity: RepairIdentity, plan: RepairPlan): string {
     losses,
     written,
     dropped,
+    facts,
   ]);
   return `p-${createHash('sha256').update(text).digest('hex').slice(0, 24)}`;
 }

@@ -22,7 +22,7 @@ import { type CommitOptions, type ManifestChange, ManifestLog } from '../lsm/man
 import { type LoadedManifest, listManifestIds, loadManifest } from '../lsm/manifest-store.ts';
 import { type Fence, unanswered } from '../lsm/takeover.ts';
 import type { ToolAccess } from '../lsm/tool-access.ts';
-import { assertRewritable, readDatabase } from './database-state.ts';
+import { assertRewritable, lookAround, readDatabase } from './database-state.ts';
 import { claimCompactor, ownDatabase, toolAuthor } from './own-database.ts';
 import { plannedEvidence, putIntoQuarantine } from './quarantine.ts';
 import { type Attempt, listRepairs, readAttempt, readReport, writeAttempt, writeReport } from './repair-files.ts';
@@ -63,24 +63,38 @@ interface Named {
  * newest, `IncompatibleError`, `UnavailableError` (the store; run it again).
  */
 export function runRepair(target: ToolTarget, task: RepairTask): Promise<RepairReport> {
-  return new RepairRun(target, task).run();
+  return new RepairRun(target, task).run((view) => task.plan(view));
+}
+
+/**
+ * The same for a repair of manifests: there is no good newest one to begin with, and the one that claims the database is the
+ * repair.
+ */
+export function runManifestRepair(
+  target: ToolTarget,
+  task: Omit<RepairTask, 'plan'>,
+  plan: () => Promise<RepairPlan>,
+): Promise<RepairReport> {
+  return new RepairRun(target, task).runOnManifests(plan);
 }
 
 class RepairRun {
   readonly #target: ToolTarget;
-  readonly #task: RepairTask;
+  readonly #task: Omit<RepairTask, 'plan'>;
   readonly #guard: EpochGuard;
 
-  constructor(target: ToolTarget, task: RepairTask) {
+  constructor(target: ToolTarget, task: Omit<RepairTask, 'plan'>) {
     this.#target = target;
     this.#task = task;
     this.#guard = new EpochGuard(target.clock, target.stores.latestStoreTimeMs);
   }
 
-  async run(): Promise<RepairReport> {
+  async run(makePlan: RepairTask['plan']): Promise<RepairReport> {
     const { openDb } = this.#target;
     const manifest = openDb === undefined ? (await readDatabase(this.#target, this.#guard)).newest : openDb.manifest();
-    const first = await this.#plan(manifest, undefined);
+    const look = async (m: LoadedManifest, fence: Fence | undefined) =>
+      this.#named(await makePlan({ target: this.#target, manifest: m, fence }));
+    const first = await look(manifest, undefined);
     if (first.plan.outcome === 'unrecoverable') return this.#report(first);
     if (isNothingToDo(first.plan)) return (await this.#finishedBefore(manifest)) ?? this.#report(first);
     const { apply = false } = this.#task;
@@ -93,7 +107,7 @@ class RepairRun {
     await putIntoQuarantine(this.#target, first.identity.text, first.plan.damaged);
     let attempt = await this.#begin(first, manifest);
     const held = openDb === undefined ? await this.#own(first) : await this.#hold(openDb);
-    const second = await this.#plan(held.manifest(), held.fence);
+    const second = await look(held.manifest(), held.fence);
     if (isNothingToDo(second.plan)) return this.#report(second);
     if (second.hash !== first.hash) {
       this.#assertReviewed(second);
@@ -103,8 +117,41 @@ class RepairRun {
     return this.#carryOut(second, attempt, held);
   }
 
-  async #plan(manifest: LoadedManifest, fence: Fence | undefined): Promise<Named> {
-    const plan = await this.#task.plan({ target: this.#target, manifest, fence });
+  async runOnManifests(makePlan: () => Promise<RepairPlan>): Promise<RepairReport> {
+    const target = this.#target;
+    const { openDb } = target;
+    let hasLooked = this.#task.ifLiveWriter === 'fence';
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      const named = this.#named(await makePlan());
+      const { takeover, nextSteps } = named.plan;
+      if (named.plan.outcome === 'clean') {
+        const newest = openDb?.manifest() ?? (await readDatabase(target, this.#guard)).newest;
+        return (await this.#finishedBefore(newest)) ?? this.#report(named);
+      }
+      if (takeover === undefined) return this.#report(named);
+      if ((this.#task.apply ?? false) === false) return this.#report(named, [...this.#applyHint(named), ...nextSteps]);
+      this.#assertReviewed(named);
+      assertRewritable(target, takeover.previous);
+      if (!hasLooked && openDb === undefined)
+        await assertNobodyWrites(target, this.#task.liveCheckMs ?? DEFAULT_LIVE_CHECK_MS);
+      hasLooked = true;
+      await putIntoQuarantine(target, named.identity.text, named.plan.damaged);
+      const attempt = await this.#begin(named, takeover.previous);
+      const repair = repairRecord(named, attempt);
+      // What the handle remembers is the newest manifest, whatever lies in the store.
+      if (openDb !== undefined)
+        return this.#finish(named, attempt, (await openDb.commit((m) => ({ ...m }), { repair })).id);
+      const owned = await ownDatabase(target, this.#guard, await lookAround(target, this.#guard), {
+        ...takeover,
+        greatestSeq: named.plan.greatestSeq,
+        repair,
+      });
+      if (owned !== undefined) return this.#finish(named, attempt, owned.claimed.id);
+    }
+    throw tooManyOthers(target);
+  }
+
+  #named(plan: RepairPlan): Named {
     const identity = repairIdentity(this.#task, plan);
     return { plan, identity, hash: planHash(identity, plan) };
   }
@@ -207,7 +254,7 @@ class RepairRun {
   // ---- changing
 
   async #carryOut(named: Named, attempt: Attempt, held: Held): Promise<RepairReport> {
-    const { plan, identity } = named;
+    const { plan } = named;
     const record = repairRecord(named, attempt);
     const tables = await this.#makeTables(plan, attempt, held, record);
     const ledgerVersion = plan.losses.length === 0 ? undefined : await this.#recordLosses(named, attempt);
@@ -223,13 +270,12 @@ class RepairRun {
       ...(ledgerVersion !== undefined && { ledgerVersion }),
     });
     if (!isWanted) return { ...this.#report(named), outcome: 'obsolete' };
-    const report: RepairReport = {
-      ...attempt.report,
-      ...this.#costs(),
-      repairId: identity.text,
-      applied: true,
-      manifestId: BigInt(committed.id),
-    };
+    return this.#finish(named, attempt, committed.id);
+  }
+
+  async #finish({ identity }: Named, attempt: Attempt, manifestId: number): Promise<RepairReport> {
+    const done = { repairId: identity.text, applied: true, manifestId: BigInt(manifestId) };
+    const report: RepairReport = { ...attempt.report, ...this.#costs(), ...done };
     await writeReport(this.#target, attempt.number, report);
     return report;
   }

@@ -34,7 +34,7 @@ async function layoutOf(world: World, ref: TableRef): Promise<Layout> {
   const path = tablePath(ref.id);
   const bytes = await world.bytes(path);
   const { info } = ref;
-  const codec = await loadCodec('none');
+  const codec = await loadCodec(info.codec);
   const stored = bytes.subarray(info.indexOffset, info.indexOffset + info.indexLength);
   const index = decodeIndex(unframeUnit(stored, codec, 'index', 1 << 20));
   const blocks = Array.from({ length: index.blockCount }, (_, i) => {

@@ -1,0 +1,199 @@
+/**
+ * Repairs a database whose newest manifest is damaged or missing, by writing a new one above everything that exists or is
+ * witnessed. Damaged manifests stay where they are, missing ids stay missing: a checkpoint on a lost one must fail rather than
+ * show other data.
+ *
+ * Strategies, in this order: `heal` (a sealed manifest, up to four bytes, proven by its checks), `previous` (the newest good
+ * one; the log behind it is whole, so replaying it brings back everything), `roll-forward` (as before, and tables of lost
+ * manifests stand for the part of the log that was collected), and last the one bit by which an unsealed manifest fits again.
+ */
+import { createHash } from 'node:crypto';
+import { type Finding, InvalidArgumentError, locateFindings, makeFinding } from '../common/errors.ts';
+import { encodeManifest } from '../format/manifest-codec.ts';
+import type { Manifest } from '../format/manifest-types.ts';
+import { manifestPath, tablePath } from '../format/object-names.ts';
+import { EpochGuard } from '../lsm/epoch-guard.ts';
+import { type LoadedManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
+import type { ToolAccess } from '../lsm/tool-access.ts';
+import { manifestHint } from './database-state.ts';
+import { type BadManifest, type ManifestSurvey, surveyManifests } from './manifest-survey.ts';
+import { damagedObject, type RepairOptions, type RepairPlan } from './repair-plan.ts';
+import { runManifestRepair } from './repair-run.ts';
+import type { RepairReport } from './reports.ts';
+import { isWhole, rollForward, stillOpen } from './roll-forward.ts';
+import { type Target, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
+
+const STRATEGIES = ['auto', 'heal', 'previous', 'roll-forward'] as const;
+export type ManifestStrategy = (typeof STRATEGIES)[number];
+
+export interface ManifestRepairOptions extends RepairOptions, ToolOptions {
+  /** Default `auto`: the first one that loses nothing. */
+  strategy?: ManifestStrategy;
+}
+
+/**
+ * Makes the newest manifest good again, or without `apply` says how. All processes that use the database must be stopped:
+ * they remember manifests. Nothing that was acknowledged is lost, or nothing is done: then the outcome is `unrecoverable` and
+ * `nextSteps` lists what is missing.
+ *
+ * Requests: LISTs of manifests, log and tables; one GET for each manifest down to the first good one, for each log object
+ * behind its replay point and for each table newer than it; with `apply` about 20 more and two for each damaged manifest.
+ *
+ * Rejects with `ConflictError` (`LIVE_WRITER`, `PLAN_CHANGED`), `InvalidArgumentError`, `IncompatibleError`, `FencedError`,
+ * `UnavailableError`.
+ */
+export async function manifestRepair(target: Target, options: ManifestRepairOptions = {}): Promise<RepairReport> {
+  const { strategy = 'auto' } = options;
+  if (!STRATEGIES.includes(strategy)) {
+    throw new InvalidArgumentError(
+      'BAD_OPTION',
+      `manifestRepair: strategy must be one of ${STRATEGIES.join(', ')}, not ${JSON.stringify(strategy)}.`,
+    );
+  }
+  return withTarget(target, options, (opened) =>
+    runManifestRepair(
+      opened,
+      { ...options, tool: 'manifestRepair', settings: { strategy }, isAboutOneObject: false },
+      async () => {
+        const guard = new EpochGuard(opened.clock, opened.stores.latestStoreTimeMs);
+        return planFor(opened, await surveyManifests(opened, guard, { heal: strategy !== 'previous' }), strategy);
+      },
+    ),
+  );
+}
+
+/** What the new manifest will say, and why. */
+interface Proposal {
+  manifest: Manifest;
+  outcome: 'healed' | 'reconstructed';
+  steps: string[];
+}
+
+function planFor(target: ToolTarget, survey: ManifestSurvey, strategy: ManifestStrategy): RepairPlan {
+  const { base, bad } = survey;
+  const before = bad.flatMap((b) => findingsOf(target, survey, b));
+  const common = {
+    before,
+    rows: { recovered: 0, probable: 0, suspect: 0, lost: 0, lostExact: true },
+    lostKeys: [],
+    lostSeqs: [],
+    shadowed: 0,
+    damaged: bad
+      .map((b) => damagedObject(manifestPath(b.id), 'main', b.bytes))
+      .sort((a, b) => (a.path < b.path ? -1 : 1)),
+    losses: [],
+    tables: [],
+    dropped: [],
+    edit: () => undefined,
+  };
+  if (base === undefined) {
+    const step = 'No manifest is good. Restore one from a backup or from an older version of the bucket.';
+    return { ...common, outcome: 'unrecoverable', nextSteps: [step] };
+  }
+  if (bad.length === 0) {
+    const doubts = unnamedRows(survey, base);
+    const hint = manifestHint(target);
+    return {
+      ...common,
+      before: doubts.map((d) =>
+        makeFinding({ ...d, code: 'ROLLED_BACK', severity: 'warning', during: 'repair', hint }),
+      ),
+      outcome: 'clean',
+      nextSteps: doubts.length === 0 ? [] : [TABLES_WITHOUT_MANIFEST],
+    };
+  }
+  const proposal = target.openDb === undefined ? propose(survey, base, strategy) : fromMemory(target.openDb);
+  if (Array.isArray(proposal)) return { ...common, outcome: 'unrecoverable', nextSteps: proposal };
+  const { manifest, outcome, steps } = proposal;
+  return {
+    ...common,
+    outcome,
+    nextSteps: [...steps, ...damagedLogSteps(target, survey, manifest)],
+    facts: createHash('sha256').update(encodeManifest(manifest)).digest('hex'),
+    takeover: { manifest, id: survey.highestId + 1, previous: base, seenEpochs: survey.epochs },
+  };
+}
+
+const TABLES_WITHOUT_MANIFEST =
+  'Tables hold rows that neither the manifest nor the log knows: a writer died before it named them, or the manifests that named them are gone. Keep them out of the collector until you know.';
+
+/** Without a log nothing but its tables witnesses a lost manifest. */
+function unnamedRows({ orphans, log }: ManifestSurvey, { manifest }: LoadedManifest) {
+  const known = [...log.objects.values()].reduce((seq, o) => Math.max(seq, o.maxSeq), manifest.lastL0Seq);
+  return orphans
+    .filter(({ maxSeq }) => maxSeq !== undefined && maxSeq > known)
+    .map(({ id, size, tail, maxSeq }) => ({
+      object: { role: 'table' as const, path: tablePath(id), id, sealed: tail?.seal !== undefined, size },
+      at: { unit: 'object' as const, offset: 0, length: size },
+      expected: `a manifest that names it, or sequence numbers up to ${known}`,
+      found: `sequence numbers up to ${maxSeq}`,
+    }));
+}
+
+/** An open database knows its newest manifest. */
+function fromMemory(openDb: ToolAccess): Proposal {
+  const { id, manifest } = openDb.manifest();
+  return { manifest, outcome: 'healed', steps: [`Manifest ${id} is written again from the memory of this process.`] };
+}
+
+/** The strategy that loses nothing, or why there is none. */
+function propose(survey: ManifestSurvey, base: LoadedManifest, strategy: ManifestStrategy): Proposal | string[] {
+  const { healed, highestId } = survey;
+  if (healed !== undefined && base.id === highestId && strategy !== 'roll-forward') {
+    return {
+      manifest: base.manifest,
+      outcome: 'healed',
+      steps: [`Manifest ${base.id} is mended: ${healed.changes} byte${healed.changes === 1 ? '' : 's'} of it changed.`],
+    };
+  }
+  if (strategy === 'heal') return [`Manifest ${highestId} cannot be mended by its checks; try the strategy auto.`];
+  const lostSince = `What happened since manifest ${base.id} apart from writes is gone: compactions are done again, checkpoints made since no longer exist.`;
+  const open = stillOpen(survey, base.manifest, []);
+  if (open.length === 0 && strategy !== 'roll-forward') {
+    const { from, end } = survey.log;
+    const replay = end < from ? 'the log behind it is empty' : `the log behind it, ${from} to ${end}, is whole`;
+    return {
+      manifest: base.manifest,
+      outcome: 'reconstructed',
+      steps: [
+        `The database goes on from manifest ${base.id}; ${replay}, and nothing that was acknowledged is lost.`,
+        lostSince,
+      ],
+    };
+  }
+  if (strategy === 'previous') return [`Going on from manifest ${base.id} could lose rows:`, ...open];
+  const rolled = rollForward(survey, base.manifest);
+  if (rolled.open.length > 0) return [`Going on from manifest ${base.id} could lose rows:`, ...rolled.open];
+  return {
+    manifest: rolled.manifest,
+    outcome: 'reconstructed',
+    steps: [
+      `The database goes on from manifest ${base.id} and from tables that newer manifests named: ${rolled.adopted.map((t) => t.id).join(', ')}.`,
+      lostSince,
+    ],
+  };
+}
+
+function damagedLogSteps(target: ToolTarget, { log }: ManifestSurvey, manifest: Manifest): string[] {
+  if (isWhole(log, manifest.replayAfterWalId, log.end)) return [];
+  return [`Objects of the log are damaged, too; afterwards: shaledb wal repair ${target.label}`];
+}
+
+function findingsOf(target: ToolTarget, survey: ManifestSurvey, { id, bytes, error }: BadManifest): Finding[] {
+  const hint = manifestHint(target);
+  const isHealed = survey.healed !== undefined && survey.base?.id === id;
+  const remedy = isHealed ? ('heals' as const) : survey.base === undefined ? ('none' as const) : ('rebuilds' as const);
+  if (error === undefined) {
+    const missing = makeFinding({
+      code: 'MISSING_OBJECT',
+      object: manifestFindingObject(id),
+      at: { unit: 'object', offset: 0, length: 0 },
+      remedy,
+      during: 'repair',
+      hint,
+    });
+    return [missing];
+  }
+  const object = { ...error.findings[0].object, size: bytes?.length ?? 0 };
+  return locateFindings(error, { object, during: 'repair' }).map((f) => ({ ...f, origin: 'at-rest', remedy, hint }));
+}

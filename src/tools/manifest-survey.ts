@@ -1,0 +1,278 @@
+/**
+ * What is left of the manifests, and what the rest of the database knows about those that are not: the newest one that can be
+ * used, every newer one that is damaged or missing, the log behind it, and the tables that nothing names.
+ *
+ * Ids and epochs of lost manifests are witnessed by the seals of the log and of tables; a manifest written above the highest
+ * of them is the newest for everybody.
+ */
+import { mapLimit } from '../common/async.ts';
+import { equalBytes } from '../common/bytes.ts';
+import { sleep } from '../common/clock.ts';
+import { type CorruptionError, damage, isCorruption, locate } from '../common/errors.ts';
+import type { Ulid } from '../common/ulid.ts';
+import { manifestPath, parseWalPath, tablePath, WAL_PREFIX, walPath } from '../format/object-names.ts';
+import { healManifest } from '../format/section-healing.ts';
+import type { EpochGuard } from '../lsm/epoch-guard.ts';
+import { crossCheckManifest } from '../lsm/manifest-evidence.ts';
+import { type LoadedManifest, loadManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
+import { youngerThanTables } from '../lsm/wal-check.ts';
+import { readWalObject, type WalReadResult } from '../lsm/wal-object.ts';
+import { lookAround, type Surroundings } from './database-state.ts';
+import { listTables, ownTables, readTableTail, type StoredTable, type TableTail } from './orphan-tables.ts';
+import type { ToolTarget } from './target.ts';
+
+const PARALLEL_GETS = 16;
+const REREADS_MS: readonly number[] = [100, 1000];
+/** Manifests looked at, from the newest back, until one can be used. */
+const MANIFESTS_LOOKED_AT = 100;
+
+/** A manifest object that cannot be used as it is stored. */
+export interface BadManifest {
+  id: number;
+  /** Undefined: the object is missing. */
+  bytes: Uint8Array | undefined;
+  error: CorruptionError | undefined;
+}
+
+export interface LoggedObject {
+  id: number;
+  isSound: boolean;
+  rows: number;
+  minSeq: number;
+  maxSeq: number;
+  /** Of its seal; 0 without one. */
+  epoch: number;
+}
+
+export interface LogSurvey {
+  /** First id that is not in tables. */
+  from: number;
+  /** Last id that exists or that the manifest knows of. */
+  end: number;
+  /** What exists, by id. */
+  objects: ReadonlyMap<number, LoggedObject>;
+}
+
+export interface OrphanTable extends StoredTable {
+  tail: TableTail | undefined;
+  /** Its greatest sequence number: as its seal says, else of its rows; undefined if it cannot be read. */
+  maxSeq: number | undefined;
+}
+
+export interface ManifestSurvey {
+  around: Surroundings;
+  /** The newest manifest that can be used. */
+  base: LoadedManifest | undefined;
+  /** How `base` was mended, if it was. */
+  healed: { changes: number; trust: 'proven' | 'probable' } | undefined;
+  /** Newer than `base`, and `base` itself if it was mended; newest first. */
+  bad: BadManifest[];
+  /** The highest manifest id that exists or is witnessed. */
+  highestId: number;
+  /** The highest epochs seen. */
+  epochs: { writer: number; compactor: number };
+  log: LogSurvey;
+  tables: ReadonlyMap<Ulid, StoredTable>;
+  /** Newer than every L0 table of `base`. */
+  orphans: OrphanTable[];
+}
+
+export interface SurveyOptions {
+  /** Try to mend damaged manifests. */
+  heal: boolean;
+}
+
+/** Reads only: the manifests down to the first usable one, all of the log behind it, the tails of unnamed tables. */
+export async function surveyManifests(
+  target: ToolTarget,
+  guard: EpochGuard,
+  { heal }: SurveyOptions,
+): Promise<ManifestSurvey> {
+  const around = await lookAround(target, guard);
+  const ids = await withUnlisted(target, around.manifestIds);
+  const bad: BadManifest[] = [];
+  for (const id of ids.reverse().slice(0, MANIFESTS_LOOKED_AT)) {
+    const sight = await look(target, around, id);
+    if (sight.error !== undefined || sight.loaded === undefined) bad.push(sight);
+    const healed =
+      heal && sight.loaded === undefined && sight.bytes !== undefined ? mended(id, sight.bytes) : undefined;
+    const base = sight.loaded ?? healed?.loaded;
+    if (base === undefined) continue;
+    const read = await readLog(target, base);
+    if (base.seal === undefined && read.hidden !== undefined) {
+      bad.push({ id, bytes: sight.bytes, error: read.hidden });
+      continue;
+    }
+    return complete(target, around, { base, healed, bad, read });
+  }
+  const newest = ids[0] ?? 0;
+  const log = { from: 1, end: 0, objects: new Map() };
+  const nothing = { base: undefined, healed: undefined, epochs: { writer: 0, compactor: 0 }, orphans: [] };
+  return { ...nothing, around, bad, highestId: newest, log, tables: new Map() };
+}
+
+/** A list may lag. */
+async function withUnlisted({ stores }: ToolTarget, listed: readonly number[]): Promise<number[]> {
+  const ids = [...listed];
+  if (ids.length === 0) return ids;
+  for (let id = ids[ids.length - 1] + 1; (await stores.main.head(manifestPath(id))) !== undefined; id++) ids.push(id);
+  return ids;
+}
+
+interface Sight extends BadManifest {
+  loaded: LoadedManifest | undefined;
+}
+
+/** A damaged one is looked at three times. */
+async function look(target: ToolTarget, around: Surroundings, id: number): Promise<Sight> {
+  for (let attempt = 0; ; attempt++) {
+    const got = await target.stores.main.get(manifestPath(id));
+    if (got === undefined) return { id, bytes: undefined, error: undefined, loaded: undefined };
+    try {
+      const loaded = loadManifest(id, got.bytes);
+      if (loaded.seal === undefined) {
+        const { broken } = await crossCheckManifest(target.stores, loaded, around.boundary.value);
+        if (broken.length > 0) throw inconsistent(loaded, broken.join('; '));
+      }
+      return { id, bytes: got.bytes, error: undefined, loaded };
+    } catch (error) {
+      if (!isCorruption(error)) throw error;
+      if (attempt === REREADS_MS.length) return { id, bytes: got.bytes, error, loaded: undefined };
+    }
+    await sleep(target.clock, REREADS_MS[attempt], target.signal);
+  }
+}
+
+function inconsistent({ id, sizeBytes }: LoadedManifest, because: string): CorruptionError {
+  const object = manifestFindingObject(id, { size: sizeBytes });
+  const error = damage('MANIFEST_INCONSISTENT', { unit: 'object', offset: 0, length: sizeBytes }, because);
+  return locate(error, { object, during: 'repair' });
+}
+
+function mended(id: number, bytes: Uint8Array) {
+  const healed = healManifest(bytes);
+  if (healed === undefined) return undefined;
+  try {
+    return { loaded: loadManifest(id, healed.stored), changes: healed.changes.length, trust: healed.trust };
+  } catch (error) {
+    if (!isCorruption(error)) throw error;
+    return undefined;
+  }
+}
+
+// ---- the log
+
+interface ReadLog extends LogSurvey {
+  /** Set if a row is younger than the tables that should hold it: then the manifest is damaged. */
+  hidden: CorruptionError | undefined;
+  witnessedId: number;
+  writerEpoch: number;
+}
+
+/** Every object behind the replay point of `base`; their rows are not kept. */
+async function readLog({ stores }: ToolTarget, base: LoadedManifest): Promise<ReadLog> {
+  const { manifest, seal } = base;
+  const after = manifest.replayAfterWalId;
+  const ids: number[] = [];
+  for await (const { path } of stores.wal.list(WAL_PREFIX, { startAfter: walPath(after) })) {
+    const id = parseWalPath(path);
+    if (id !== undefined && id > after) ids.push(id);
+  }
+  const objects = new Map<number, LoggedObject>();
+  const log = {
+    from: after + 1,
+    end: ids.reduce((a, b) => Math.max(a, b), Math.max(after, manifest.walIdLastSeen, seal?.manifest?.walTail.id ?? 0)),
+    objects,
+    hidden: undefined as CorruptionError | undefined,
+    witnessedId: 0,
+    writerEpoch: manifest.writerEpoch,
+  };
+  await mapLimit(ids, PARALLEL_GETS, async (id) => {
+    const got = await stores.wal.get(walPath(id));
+    if (got === undefined) return;
+    const result = await readWalObject(id, got.bytes);
+    objects.set(id, summary(result));
+    const row = youngerThanTables([result], manifest);
+    if (row !== undefined) {
+      log.hidden ??= inconsistent(base, `row ${row.seq} of WAL object ${id} is younger than any row of a table`);
+    }
+    const identity = result.seal?.identity;
+    if (identity === undefined || (seal !== undefined && !equalBytes(identity.databaseId, seal.identity.databaseId)))
+      return;
+    log.witnessedId = Math.max(log.witnessedId, identity.newestManifestId);
+    log.writerEpoch = Math.max(log.writerEpoch, identity.epoch);
+  });
+  return log;
+}
+
+function summary({ id, object, seal, seqs }: WalReadResult): LoggedObject {
+  return {
+    id,
+    isSound: object !== undefined,
+    rows: object?.rowCount ?? 0,
+    minSeq: object?.minSeq ?? seqs?.min ?? 0,
+    maxSeq: object?.maxSeq ?? seqs?.max ?? 0,
+    epoch: seal?.identity.epoch ?? 0,
+  };
+}
+
+// ---- what is around
+
+/** A sealed table is known by its tail; the rows of an unsealed one are read. */
+async function readOrphan({ stores }: ToolTarget, table: StoredTable): Promise<OrphanTable> {
+  const tail = await readTableTail(stores.main, table);
+  if (tail?.seal !== undefined) return { ...table, tail, maxSeq: tail.seal.lineage?.maxSeq };
+  const got = await stores.main.get(tablePath(table.id));
+  const read = got && (await readWalObject(0, got.bytes));
+  return { ...table, tail, maxSeq: read?.object?.maxSeq };
+}
+
+interface Found {
+  base: LoadedManifest;
+  healed: ManifestSurvey['healed'];
+  bad: BadManifest[];
+  read: ReadLog;
+}
+
+async function complete(
+  target: ToolTarget,
+  around: Surroundings,
+  { base, healed, bad, read }: Found,
+): Promise<ManifestSurvey> {
+  const { manifest } = base;
+  const tables = await listTables(target.stores.main);
+  const newestL0 = manifest.l0.reduce<string>(
+    (a, v) => (v.table.id > a ? v.table.id : a),
+    manifest.lastCompacted ?? '',
+  );
+  const named = new Set(ownTables(manifest).map((t) => t.id));
+  const unnamed = [...tables.values()].filter((t) => t.id > newestL0 && !named.has(t.id));
+  const orphans = await mapLimit(unnamed, PARALLEL_GETS, (table) => readOrphan(target, table));
+  const seals = orphans.flatMap(({ tail }) => tail?.seal ?? []);
+  const ofUs = seals.filter(
+    (s) => base.seal === undefined || equalBytes(s.identity.databaseId, base.seal.identity.databaseId),
+  );
+  const highestId = Math.max(
+    base.id,
+    around.boundary.value,
+    read.witnessedId,
+    ...bad.map((b) => b.id),
+    ...manifest.checkpoints.map((c) => c.manifestId),
+    ...ofUs.map((s) => s.identity.newestManifestId),
+  );
+  const writer = Math.max(
+    read.writerEpoch,
+    ...ofUs.filter((s) => s.lineage?.level === 'l0').map((s) => s.identity.epoch),
+  );
+  const compactor = Math.max(
+    manifest.compactorEpoch,
+    ...ofUs.filter((s) => s.lineage?.level === 'run').map((s) => s.identity.epoch),
+  );
+  const log = { from: read.from, end: read.end, objects: read.objects };
+  const seen = new Set(bad.map((b) => b.id));
+  const missing: BadManifest[] = [];
+  for (let id = highestId; id > base.id; id--)
+    if (!seen.has(id)) missing.push({ id, bytes: undefined, error: undefined });
+  const all = [...bad, ...missing].sort((a, b) => b.id - a.id);
+  return { around, base, healed, bad: all, highestId, epochs: { writer, compactor }, log, tables, orphans };
+}

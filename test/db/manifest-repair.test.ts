@@ -1,0 +1,263 @@
+/** Damaged and missing manifests: after the repair everything that was acknowledged is there, or nothing was changed. */
+import { beforeAll, describe, expect, it } from 'vitest';
+import { concatBytes } from '../../src/common/bytes.ts';
+import { isCorruption } from '../../src/common/errors.ts';
+import { SeededRandom } from '../../src/common/random.ts';
+import { manifestPath, walPath } from '../../src/format/object-names.ts';
+import { listManifestIds, loadManifest } from '../../src/lsm/manifest-store.ts';
+import { type ManifestRepairOptions, manifestRepair } from '../../src/tools/manifest-repair.ts';
+import type { ToolOptions } from '../../src/tools/target.ts';
+import { type Line, rejection, rowsOf, World, worldOfFixture } from '../support/database.ts';
+import { digests, expectCrashesConverge, expectDryRun, expectUnchanged, toolOptions } from '../support/tool-laws.ts';
+
+const repair =
+  (options: ManifestRepairOptions = {}) =>
+  (line: Line, tool: ToolOptions) =>
+    manifestRepair({ store: line, path: '' }, { ...tool, ...options });
+
+const APPLY = { apply: true };
+const APPEND = {
+  merge: (_key: Uint8Array, existing: Uint8Array | undefined, operand: Uint8Array) =>
+    concatBytes(existing ?? new Uint8Array(0), operand),
+};
+
+function repaired(world: World, options: ManifestRepairOptions = APPLY) {
+  return world.run(repair(options)(world.line(), toolOptions(world)));
+}
+
+/** Three lives: tables, rows in the log, a crash, a clean close, another crash. */
+async function ourDatabase(): Promise<World> {
+  const world = new World();
+  const lives = ['first', 'second', 'third'];
+  for (const [i, name] of lives.entries()) {
+    const { db, line } = await world.connect();
+    for (let n = 0; n < 6; n++) {
+      await world.run(db.put(`${name}-${n}`, `value ${n}`));
+      await world.run(db.put('counter', `${name} ${n}`));
+      if (n % 3 === 2) await world.run(db.flush({ type: 'memtable' }));
+    }
+    await world.run(db.put(`${name}-last`, 'in the log'));
+    if (i === 1) await world.run(db.close());
+    else line.cut();
+  }
+  return world;
+}
+
+const KINDS = ['missing', 'empty', 'cut', 'overwritten', 'one byte'] as const;
+
+async function harm(world: World, id: number, kind: (typeof KINDS)[number]): Promise<void> {
+  const path = manifestPath(id);
+  const bytes = await world.bytes(path);
+  const random = new SeededRandom(id);
+  if (kind === 'missing') await world.remove(path);
+  else if (kind === 'empty') await world.replace(path, new Uint8Array(0));
+  else if (kind === 'cut') await world.replace(path, bytes.subarray(0, bytes.length >> 1));
+  else {
+    const length = kind === 'one byte' ? 1 : 40;
+    const at = random.nextUint32() % (bytes.length - length);
+    for (let i = 0; i < length; i++) bytes[at + i] ^= 1 + (random.nextUint32() % 255);
+    await world.replace(path, bytes);
+  }
+}
+
+/** The rows of a database that opens, be it after a repair. */
+async function rowsAfterRepair(world: World): Promise<string[]> {
+  const copy = await world.copy();
+  try {
+    return await rowsOf(copy, await copy.open());
+  } catch (error) {
+    if (!isCorruption(error)) throw error;
+  }
+  const before = await digests(world);
+  const report = await repaired(world);
+  expect(report).toMatchObject({ applied: true, rows: { lost: 0 } });
+  await expectUnchanged(world, before);
+  expect(report.outcome).toMatch(/^(healed|reconstructed)$/);
+  return rowsOf(world, await world.open());
+}
+
+describe('a database of ours', () => {
+  let world: World;
+  let rows: string[];
+  let ids: number[];
+  beforeAll(async () => {
+    world = await ourDatabase();
+    rows = await rowsOf(world, await world.openReader());
+    ids = await listManifestIds(world.memory);
+    expect(ids.length).toBeGreaterThan(8);
+  });
+
+  it.each(KINDS)('loses nothing when any one manifest is %s', async (kind) => {
+    for (const id of ids) {
+      const copy = await world.copy();
+      await harm(copy, id, kind);
+      expect(await rowsAfterRepair(copy), `manifest ${id}`).toEqual(rows);
+    }
+  });
+
+  it.each(KINDS)('loses nothing when the newest two manifests, or more, are %s', async (kind) => {
+    for (let lost = 2; lost < ids.length; lost++) {
+      const copy = await world.copy();
+      for (const id of ids.slice(-lost)) await harm(copy, id, kind);
+      expect(await rowsAfterRepair(copy), `the newest ${lost} manifests`).toEqual(rows);
+    }
+  });
+
+  it('tells in a dry run what it would do', async () => {
+    const copy = await world.copy();
+    await harm(copy, ids.at(-1)!, 'overwritten');
+    const report = await expectDryRun(copy, repair());
+    expect(report).toMatchObject({ outcome: 'reconstructed', evidence: [{ from: manifestPath(ids.at(-1)!) }] });
+    expect(report.before[0]).toMatchObject({ object: { role: 'manifest' }, remedy: 'rebuilds' });
+    expect(report.before[0].hint.commands[1]).toBe('shaledb manifest repair LOCATION');
+  });
+
+  it.each(['overwritten', 'missing', 'one byte'] as const)('can be cut off at any request (%s)', async (kind) => {
+    const copy = await world.copy();
+    await harm(copy, ids.at(-1)!, kind);
+    const total = await expectCrashesConverge(copy, repair(APPLY), async (w) => rowsOf(w, await w.openReader()));
+    expect(total).toBeGreaterThan(15);
+  });
+
+  it('mends a changed byte of the newest manifest and writes it under a new id', async () => {
+    const copy = await world.copy();
+    const newest = ids.at(-1)!;
+    const good = loadManifest(newest, await copy.bytes(manifestPath(newest)));
+    await harm(copy, newest, 'one byte');
+    const report = await repaired(copy);
+    expect(report).toMatchObject({ outcome: 'healed', manifestId: BigInt(newest + 1) });
+    const now = loadManifest(newest + 1, await copy.bytes(manifestPath(newest + 1)));
+    expect(now.manifest.l0).toEqual(good.manifest.l0);
+    expect(now.manifest.writerEpoch).toBeGreaterThan(good.manifest.writerEpoch);
+    expect(now.seal).toMatchObject({
+      manifest: { isRepair: true, previousManifestId: newest },
+      owner: { hostPid: 'tool:1' },
+    });
+  });
+
+  it('does nothing to a good database, and gives the report of a repair that was done', async () => {
+    expect(await repaired(await world.copy())).toMatchObject({ outcome: 'clean', applied: false });
+    const copy = await world.copy();
+    await harm(copy, ids.at(-1)!, 'cut');
+    const done = await repaired(copy);
+    const again = await repaired(copy);
+    expect(again).toEqual({ ...done, alreadyDone: true, requests: again.requests, tookMs: again.tookMs });
+  });
+
+  it('refuses to go on from an older manifest if the log behind it has a hole', async () => {
+    const copy = await world.copy();
+    await harm(copy, ids.at(-1)!, 'overwritten');
+    const { manifest } = loadManifest(ids.at(-2)!, await copy.bytes(manifestPath(ids.at(-2)!)));
+    await copy.remove(walPath(manifest.replayAfterWalId + 1), (await copy.paths('compacted/')).at(-1)!);
+    const before = await copy.versions();
+    const report = await repaired(copy);
+    expect(report).toMatchObject({ outcome: 'unrecoverable', applied: false });
+    expect(report.nextSteps.join('\n')).toContain('the log has no object');
+    expect(await copy.versions()).toEqual(before);
+  });
+
+  it('writes the manifest of an open handle again, which goes on', async () => {
+    const copy = await world.copy();
+    const db = await copy.open();
+    await harm(copy, ids.at(-1)! + 1, 'overwritten');
+    const report = await copy.run(manifestRepair(db, { ...toolOptions(copy), ...APPLY }));
+    expect(report).toMatchObject({ applied: true, outcome: 'healed', manifestId: BigInt(ids.at(-1)! + 2) });
+    await copy.run(db.put('after', 'repair'));
+    expect(await rowsOf(copy, await copy.openReader())).toEqual([...rows, 'after=repair'].sort());
+  });
+
+  it('is refused beside a writer that writes', async () => {
+    const copy = await world.copy();
+    const db = await copy.open();
+    await harm(copy, ids.at(-1)! + 1, 'overwritten');
+    const timer = () => new Promise<void>((resolve) => copy.clock.setTimer(300, resolve));
+    const writing = (async () => {
+      for (let i = 0; i < 15; i++) await db.put(`k${i}`, 'v').then(timer, timer);
+    })();
+    expect(await rejection(repaired(copy))).toMatchObject({ name: 'ConflictError', code: 'LIVE_WRITER' });
+    await copy.run(writing);
+    expect(await repaired(copy)).toMatchObject({ applied: true });
+    expect(await rejection(copy.run(db.put('too', 'late')))).toMatchObject({ name: 'FencedError', owner: 'tool:1' });
+  });
+});
+
+describe('a table that only a lost manifest named', () => {
+  /** The newest manifest is lost, and so is the log that its table stands for. */
+  async function collected(): Promise<{ world: World; rows: string[] }> {
+    const world = new World();
+    const { db, line } = await world.connect();
+    await world.run(db.put('a', 'in the first table'));
+    await world.run(db.flush({ type: 'memtable' }));
+    await world.run(db.put('b', 'in the second table'));
+    await world.run(db.put('c', 'in the second table'));
+    await world.run(db.flush({ type: 'memtable' }));
+    await world.run(db.put('d', 'in the log'));
+    line.cut();
+    const rows = await rowsOf(world, await world.openReader());
+    const newest = (await listManifestIds(world.memory)).at(-1)!;
+    const { manifest } = loadManifest(newest, await world.bytes(manifestPath(newest)));
+    for (let id = 1; id <= manifest.replayAfterWalId; id++) await world.remove(walPath(id));
+    await harm(world, newest, 'overwritten');
+    return { world, rows };
+  }
+
+  it('is adopted where the log was collected', async () => {
+    const { world, rows } = await collected();
+    expect(await repaired(world, { apply: true, strategy: 'previous' })).toMatchObject({ outcome: 'unrecoverable' });
+    const report = await repaired(world);
+    expect(report).toMatchObject({ outcome: 'reconstructed', applied: true });
+    expect(await rowsOf(world, await world.open())).toEqual(rows);
+  });
+
+  it('is not adopted if it may be a fenced writer’s', async () => {
+    const { world } = await collected();
+    // Another table over the same sequence numbers: one of the two was never durable.
+    const paths = await world.paths('compacted/');
+    await world.replace(paths.at(-1)!.replace(/.{3}\.sst$/, 'ZZZ.sst'), await world.bytes(paths.at(-1)!));
+    const before = await world.versions();
+    const report = await repaired(world);
+    expect(report).toMatchObject({ outcome: 'unrecoverable', applied: false });
+    expect(await world.versions()).toEqual(before);
+  });
+});
+
+describe.each([
+  'l0-and-wal',
+  'tiny',
+  'wal-only-crash',
+  'two-writers',
+  'compacted',
+  'versions-merge-ttl',
+  'wal-disabled',
+  'reader-checkpoint',
+])('SlateDB’s database %s', (name) => {
+  it.each(['missing', 'empty', 'cut', 'overwritten'] as const)(
+    'loses nothing when its newest manifests are %s',
+    async (kind) => {
+      const whole = await worldOfFixture(`slatedb-0.12.1/${name}`);
+      const rows = await rowsOf(whole, await whole.openReader({ mergeOperator: APPEND }));
+      const ids = await listManifestIds(whole.memory);
+      for (let lost = 1; lost < Math.min(4, ids.length); lost++) {
+        const world = await whole.copy();
+        for (const id of ids.slice(-lost)) await harm(world, id, kind);
+        const before = await world.versions();
+        const report = await repaired(world);
+        if (report.outcome === 'unrecoverable') {
+          // The tables of more than one manifest are gone with it, and no log stands for them: nothing is done.
+          expect({ before: await world.versions(), lost: lost > 1 }).toEqual({ before, lost: true });
+          continue;
+        }
+        if (report.before.some((f) => f.code === 'ROLLED_BACK')) {
+          // No log, and no witness: the tables that nothing names are told.
+          expect({ name, outcome: report.outcome }).toEqual({ name: 'wal-disabled', outcome: 'clean' });
+          continue;
+        }
+        // Nothing but a witness tells that a manifest is missing; SlateDB writes none.
+        if (kind === 'missing') expect(report.outcome).toMatch(/^(clean|reconstructed)$/);
+        else expect(report).toMatchObject({ applied: true, outcome: 'reconstructed' });
+        const got = await rowsOf(world, await world.open({ mergeOperator: APPEND }));
+        expect(got, `the newest ${lost} manifests, ${report.outcome}`).toEqual(rows);
+      }
+    },
+  );
+});
