@@ -2,6 +2,8 @@
  * Opening by location: the composition root, the only file that knows every role.
  */
 import { hostname } from 'node:os';
+import { deferred, ignoreRejection } from './common/async.ts';
+import { WalCorruptionError } from './common/errors.ts';
 import type { Db } from './db/db.ts';
 import { openForWriting } from './db/open-writer.ts';
 import {
@@ -12,11 +14,13 @@ import {
   resolveReaderOptions,
 } from './db/options.ts';
 import { DbReader } from './db/reader.ts';
+import { type Recovered, recoveringDb } from './db/recovering-db.ts';
 import { closeOnSignals } from './db/signals.ts';
 import { startWriter } from './db/start-writer.ts';
-import { databaseStores } from './lsm/database-stores.ts';
+import { type DatabaseStores, databaseStores } from './lsm/database-stores.ts';
+import type { RepairReport } from './lsm/repair-report.ts';
 import { TableStore } from './lsm/tree-view.ts';
-import { type Location, resolveLocation } from './store/location.ts';
+import { type Location, type Place, resolveLocation } from './store/location.ts';
 
 /**
  * Opens a database for writing, and creates it if there is none. Verifies the whole log before it changes anything, takes
@@ -31,21 +35,126 @@ import { type Location, resolveLocation } from './store/location.ts';
 export async function open(location: Location, options?: OpenOptions): Promise<Db> {
   const resolved = resolveOptions(options, `${hostname()}:${process.pid}`);
   const place = await resolveLocation(location);
-  const stores = databaseStores(place.location, resolved);
-  const tableStore = makeTableStore(stores, resolved);
-  try {
-    const opened = await openForWriting(stores, resolved, tableStore);
-    let stopSignals: () => void = () => undefined;
-    const db = await startWriter(stores, resolved, opened, tableStore, () => {
-      stopSignals();
-      place.dispose();
+  const opening = new Opening(place, resolved);
+  return resolved.walAutoRecovery ? opening.recover() : opening.start();
+}
+
+/** One opening for writing, which may repair the log on its way. */
+class Opening {
+  readonly #place: Place;
+  readonly #o: ResolvedOptions;
+  readonly #stores: DatabaseStores;
+  readonly #tableStore: TableStore;
+  #stopSignals: () => void = () => undefined;
+
+  constructor(place: Place, options: ResolvedOptions) {
+    this.#place = place;
+    this.#o = options;
+    this.#stores = databaseStores(place.location, options);
+    this.#tableStore = makeTableStore(this.#stores, options);
+  }
+
+  async start(): Promise<Db> {
+    try {
+      const db = await this.#open();
+      this.#serve(db);
+      return db;
+    } catch (error) {
+      this.#giveUp();
+      throw error;
+    }
+  }
+
+  /** Resolves as soon as a database was found; its handle lets calls wait for the rest. */
+  async recover(): Promise<Db> {
+    const found = deferred<void>();
+    const recovery = this.#recovered(() => found.resolve()).catch((error) => {
+      this.#giveUp();
+      throw error;
     });
-    if (resolved.handleSignals) stopSignals = closeOnSignals(db, resolved.logger);
+    const db = recoveringDb(recovery, this.#stores, this.#o.clock, this.#o.timeoutMs);
+    await Promise.race([found.promise, recovery]);
+    this.#serve(db);
     return db;
-  } catch (error) {
-    tableStore.dispose();
-    place.dispose();
-    throw error;
+  }
+
+  async #recovered(onFound: () => void): Promise<Recovered> {
+    try {
+      return { db: await this.#open(onFound), report: undefined };
+    } catch (error) {
+      if (!(error instanceof WalCorruptionError)) throw error;
+      this.#o.logger.warn('the log is damaged and will be repaired (option walAutoRecovery)', { error: error.message });
+    }
+    const report = await this.#repairLog();
+    return { db: await this.#open(), report };
+  }
+
+  async #repairLog(): Promise<RepairReport> {
+    const { clock, random, logger, owner, timeoutMs, maxLoss, onEvent } = this.#o;
+    // Loaded only where it is needed: most openings never do.
+    const { walRepair } = await import('./tools/wal-repair.ts');
+    const report = await walRepair(this.#place.location, {
+      clock,
+      random,
+      logger,
+      owner,
+      timeoutMs,
+      apply: true,
+      ...(maxLoss !== undefined && { maxLoss }),
+    });
+    const { repairId, rows, lostSeqs } = report;
+    logger.warn('the log was repaired', { repairId, outcome: report.outcome, rows, lostSeqs: lostSeqs.map(String) });
+    const { recovered: recoveredRows, lost: lostRows, lostExact } = rows;
+    onEvent({ type: 'recovery', repairId, recoveredRows, lostRows, lostExact });
+    return report;
+  }
+
+  async #open(onFound?: () => void): Promise<Db> {
+    const opened = await openForWriting(this.#stores, this.#o, this.#tableStore, onFound);
+    const db = await startWriter(this.#stores, this.#o, opened, this.#tableStore, () => {
+      this.#stopSignals();
+      this.#place.dispose();
+    });
+    if (this.#o.verifyOnOpen !== 'off') ignoreRejection(this.#verify(this.#o.verifyOnOpen));
+    return db;
+  }
+
+  #serve(db: Db): void {
+    if (this.#o.handleSignals) this.#stopSignals = closeOnSignals(db, this.#o.logger);
+  }
+
+  #giveUp(): void {
+    this.#stopSignals();
+    this.#tableStore.dispose();
+    this.#place.dispose();
+  }
+
+  /** Looks at the tables while the database serves already. */
+  async #verify(level: 'refs' | 'tails'): Promise<void> {
+    const { clock, random, logger, owner, timeoutMs, onEvent } = this.#o;
+    try {
+      const { sstCheck } = await import('./tools/sst-check.ts');
+      for await (const finding of sstCheck(this.#place.location, {
+        clock,
+        random,
+        logger,
+        owner,
+        timeoutMs,
+        level,
+        scope: 'live',
+      })) {
+        if (finding.severity === 'error') {
+          logger.error('a table is damaged', {
+            code: finding.code,
+            path: finding.object.path,
+            hint: finding.hint.summary,
+          });
+        }
+        onEvent({ type: 'finding', finding });
+      }
+    } catch (error) {
+      logger.warn('the tables could not be checked (option verifyOnOpen)', { error: String(error) });
+    }
   }
 }
 

@@ -50,6 +50,7 @@ export const ERROR_CODES = {
   DEADLINE: 'The call did not finish before its deadline.',
   LIVE_WRITER: 'A process seems to write to the database; a repair beside it could lose what is only in its memory.',
   PLAN_CHANGED: 'What a repair would do is no longer what was reviewed.',
+  RECOVERING: 'The log of the database is being recovered, and the call did not wait long enough for its end.',
   VIEW_EXPIRED: 'The view reads objects that were collected meanwhile.',
   FORMAT_TOO_NEW: 'The data has a form that only a newer program knows.',
   SEGMENTS_UNSUPPORTED: 'The database is segmented; it can be read, not written.',

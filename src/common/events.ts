@@ -8,6 +8,8 @@ import type { Logger } from './logger.ts';
 export type DbEvent =
   /** A replay that takes long, about once a second: first all WAL objects are read and verified, then their rows are applied. */
   | { type: 'replay'; phase: 'read' | 'apply'; objects: number; of: number }
+  /** `walAutoRecovery` had to repair the log; `db.ready()` has the report. */
+  | { type: 'recovery'; repairId: string; recoveredRows: number; lostRows: number; lostExact: boolean }
   /** Damage, or a sign of it, that takes away no row that was asked for; with `allowPrefix` also that of the log. */
   | { type: 'finding'; finding: Finding };
 

@@ -17,6 +17,7 @@ import {
 import type { Manifest } from '../format/manifest-types.ts';
 import type { DatabaseStores } from '../lsm/database-stores.ts';
 import type { ManifestLog } from '../lsm/manifest-log.ts';
+import type { RepairReport } from '../lsm/repair-report.ts';
 import { TOOL_ACCESS, type ToolAccess } from '../lsm/tool-access.ts';
 import type { TableStore } from '../lsm/tree-view.ts';
 import type { RequestCountsByRole } from '../store/metered-store.ts';
@@ -91,6 +92,14 @@ export class Db {
 
   get store(): { readonly name: string } {
     return { name: this.#p.stores.main.name };
+  }
+
+  /**
+   * Resolves when the database serves: at once, but with the option `walAutoRecovery` only after the log was replayed. With the
+   * report if the log had to be repaired for that, else undefined. Rejects with the reason if it cannot serve.
+   */
+  ready(): Promise<RepairReport | undefined> {
+    return Promise.resolve(undefined);
   }
 
   /**

@@ -66,12 +66,14 @@ export interface OpenedForWriting {
 const MAX_ROUNDS = 100;
 const CREATOR = 'shaledb 0.1.0';
 
+/** `onFound` is called when a database was found that can be written, before its log is looked at. */
 export function openForWriting(
   stores: DatabaseStores,
   options: ResolvedOptions,
   tableStore: TableStore,
+  onFound: () => void = () => undefined,
 ): Promise<OpenedForWriting> {
-  return new Opening(stores, options, tableStore).run();
+  return new Opening(stores, options, tableStore).run(onFound);
 }
 
 class Opening {
@@ -94,10 +96,11 @@ class Opening {
     this.#firstStamp = this.#guard.stamp();
   }
 
-  async run(): Promise<OpenedForWriting> {
+  async run(onFound: () => void): Promise<OpenedForWriting> {
     for (let round = 0; round < MAX_ROUNDS; round++) {
       const found = await this.#discover();
       this.#assertWritable(found);
+      onFound();
       await this.#wal.load(found.newest);
       const verdict = this.#wal.verdict(found.newest);
       if (verdict !== undefined) {

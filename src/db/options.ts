@@ -10,6 +10,7 @@ import { type Random, SYSTEM_RANDOM } from '../common/random.ts';
 import { CODECS, type Codec } from '../format/table-info.ts';
 import { BlockCache } from '../lsm/block-cache.ts';
 import type { MergeOperator } from '../lsm/merge-operator.ts';
+import type { MaxLoss } from '../lsm/repair-report.ts';
 import type { CorruptionListener, CorruptionPolicy } from './corruption-watch.ts';
 
 const KIB = 1024;
@@ -61,6 +62,12 @@ export interface OpenOptions {
   compatibility?: Compatibility;
   /** Undo damage of the log that its seals prove to be undoable, in memory, and go on; each is an event. Default false: any damage refuses the open. */
   healOnOpen?: boolean;
+  /** Repair a damaged log by itself (`walRepair`, mode recover): `open` resolves before, reads and writes wait for the end, `db.ready()` has the report. Default false. */
+  walAutoRecovery?: boolean;
+  /** Most that `walAutoRecovery` may lose; beyond it `ready()` rejects with `WalCorruptionError` and nothing is changed. Default: no limit. */
+  maxLoss?: MaxLoss;
+  /** Look after the opening whether every table is there (`refs`: three LISTs) and says of itself what the manifest says (`tails`: one GET for each as well); findings are events. Default: off, the opening then costs no request more. */
+  verifyOnOpen?: 'off' | 'refs' | 'tails';
   /** Refuse to open a database whose greatest sequence number is lower (`RollbackError`): one that the caller has seen. Default: any is taken. */
   expectAtLeast?: bigint;
   /** How long `close` may take, ms; default 10,000. */
@@ -107,11 +114,11 @@ export interface ReaderOptions
   allowPrefix?: boolean;
 }
 
-type Components = 'mergeOperator' | 'cache' | 'defaultTtlMs' | 'owner' | 'expectAtLeast' | 'onCorruption';
+type Components = 'mergeOperator' | 'cache' | 'defaultTtlMs' | 'owner' | 'onCorruption' | 'expectAtLeast' | 'maxLoss';
 
 /** All options with a value each. */
 export type ResolvedOptions = Required<Omit<OpenOptions, Components>> &
-  Pick<OpenOptions, 'mergeOperator' | 'defaultTtlMs' | 'expectAtLeast' | 'onCorruption'> & {
+  Pick<OpenOptions, 'mergeOperator' | 'defaultTtlMs' | 'onCorruption' | 'expectAtLeast' | 'maxLoss'> & {
     cache: BlockCache;
     ownsCache: boolean;
     owner: string;
@@ -142,6 +149,16 @@ function methods(...names: string[]): Check {
 
 const callable: Check = (v) => (typeof v === 'function' ? undefined : 'must be a function');
 
+/** An object whose members, of these names, are whole numbers of at least 0. */
+function limits(...names: string[]): Check {
+  const isLimit = ([name, n]: [string, unknown]) =>
+    names.includes(name) && Number.isSafeInteger(n) && (n as number) >= 0;
+  return (v) =>
+    typeof v === 'object' && v !== null && Object.entries(v).every(isLimit)
+      ? undefined
+      : `must be an object with ${names.join(' or ')}, whole numbers of at least 0`;
+}
+
 const MAX_MS = 0x7fffffff;
 const MAX_BYTES = 2 ** 40;
 
@@ -167,6 +184,9 @@ const CHECKS: Record<string, Check> = {
   manifestPollIntervalMs: whole(10, 60_000),
   compatibility: oneOf(['auto', 'slatedb-0.12', 'slatedb-0.17']),
   healOnOpen: bool,
+  walAutoRecovery: bool,
+  maxLoss: limits('rows', 'walObjects'),
+  verifyOnOpen: oneOf(['off', 'refs', 'tails']),
   expectAtLeast: (v) => (typeof v === 'bigint' && v >= 0n ? undefined : 'must be a bigint of at least 0n'),
   closeTimeoutMs: whole(1, MAX_MS),
   handleSignals: bool,
@@ -274,6 +294,9 @@ function complete(
     manifestPollIntervalMs: o.manifestPollIntervalMs ?? 1000,
     compatibility: o.compatibility ?? 'auto',
     healOnOpen: o.healOnOpen ?? false,
+    walAutoRecovery: o.walAutoRecovery ?? false,
+    maxLoss: o.maxLoss,
+    verifyOnOpen: o.verifyOnOpen ?? 'off',
     expectAtLeast: o.expectAtLeast,
     closeTimeoutMs: o.closeTimeoutMs ?? 10_000,
     handleSignals: o.handleSignals ?? false,

@@ -9,8 +9,9 @@ import type { Manifest } from '../format/manifest-types.ts';
 import type { Seal } from '../format/seal.ts';
 import type { TableInfo } from '../format/table-info.ts';
 import type { KeyRange, LedgerEntry, SeqRange } from '../lsm/damage-ledger.ts';
+import type { Evidence, RepairOutcome, RepairReport } from '../lsm/repair-report.ts';
 
-export type { KeyRange, LedgerEntry, SeqRange };
+export type { Evidence, KeyRange, LedgerEntry, RepairOutcome, RepairReport, SeqRange };
 
 /**
  * How far a row may be trusted. `good`: its block's checksum holds. `verified`: its row check holds although the block's
@@ -23,56 +24,6 @@ export type Acceptance = 'verified' | 'probable' | 'suspect';
 
 /** Clean: nothing found but notes. Degraded: warnings only. Corrupt: damage that can take rows away. */
 export type Verdict = 'clean' | 'degraded' | 'corrupt';
-
-export type RepairOutcome = 'clean' | 'healed' | 'reconstructed' | 'salvaged' | 'unrecoverable' | 'obsolete';
-
-/** A copy made before anything was changed. */
-export interface Evidence {
-  from: string;
-  to: string;
-  sha256: string;
-  bytes: number;
-}
-
-/** What a repair did or, without `apply`, would do. */
-export interface RepairReport {
-  schemaVersion: 1;
-  tool: 'walRepair' | 'sstRepair' | 'manifestRepair' | 'quarantineRestore';
-  /** `r-` and 24 hexadecimal digits: the same damage and options always have the same id. */
-  repairId: string;
-  /** Of the plan; `apply: { planHash }` does exactly this plan or nothing. */
-  planHash: string;
-  /** Whether the database is changed, by this call or an earlier one. */
-  applied: boolean;
-  /** An earlier call had finished this repair; this is its report. */
-  alreadyDone: boolean;
-  outcome: RepairOutcome;
-  before: Finding[];
-  rows: {
-    expected?: number;
-    recovered: number;
-    probable: number;
-    suspect: number;
-    lost: number;
-    /** Whether `lost` is known and not a bound. */
-    lostExact: boolean;
-  };
-  batches?: { intact: number; dropped: number; undecided: number };
-  lostKeys: KeyRange[];
-  lostSeqs: SeqRange[];
-  /** Keys of lost ranges for which an older version would show through. */
-  shadowed: number;
-  evidence: Evidence[];
-  /** Paths of what was (or would be) written, the manifest excepted. */
-  newObjects: string[];
-  manifestId?: bigint;
-  ledgerIds: string[];
-  suspectFile?: string;
-  /** Commands and advice, most important first. */
-  nextSteps: string[];
-  requests: number;
-  tookMs: number;
-}
 
 export type WalObjectState = 'ok' | 'fence' | 'damaged' | 'missing' | 'obsolete' | 'foreign' | 'ambiguous-empty';
 

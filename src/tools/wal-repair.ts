@@ -10,6 +10,7 @@ import type { Manifest, TableView } from '../format/manifest-types.ts';
 import { NO_TICK } from '../format/manifest-types.ts';
 import { walPath } from '../format/object-names.ts';
 import type { LoadedManifest } from '../lsm/manifest-store.ts';
+import type { MaxLoss, RepairOutcome, RepairReport } from '../lsm/repair-report.ts';
 import type { Acceptance } from '../lsm/wal-batches.ts';
 import { greatestKnownSeq, inPlace, misplacedIds, pieceOf } from '../lsm/wal-log.ts';
 import { type LogLoss, type LogPiece, weighLog } from '../lsm/wal-loss.ts';
@@ -22,17 +23,10 @@ import {
   type RepairView,
 } from './repair-plan.ts';
 import { runRepair } from './repair-run.ts';
-import type { RepairOutcome, RepairReport } from './reports.ts';
+
 import { type Target, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
 import { damagedIds, listLog, replayRange, type Survey, surveyLog } from './wal-survey.ts';
 import { type LogSource, planTables, sourceOf } from './wal-tables.ts';
-
-export interface MaxLoss {
-  /** Rows that may be lost; where their number is only bounded, the bound counts. */
-  rows?: number;
-  /** WAL objects of which rows may be lost. */
-  walObjects?: number;
-}
 
 export interface WalRepairOptions extends RepairOptions, ToolOptions {
   /** `recover` (default): every batch that is whole, also behind the damage. `truncate`: those before the first loss only. */

@@ -1,0 +1,203 @@
+/**
+ * A handle that exists before its database serves: every read and write waits until the log was replayed, and repaired where
+ * that is needed, or until its own deadline.
+ *
+ * Invariants: calls reach the database in the order in which they were made; if the recovery fails every call rejects with its
+ * error; once the database serves, nothing but one call lies between.
+ */
+import { ignoreRejection } from '../common/async.ts';
+import { copyBytes } from '../common/bytes.ts';
+import { type Clock, sleep } from '../common/clock.ts';
+import { UnavailableError } from '../common/errors.ts';
+import type { DatabaseStores } from '../lsm/database-stores.ts';
+import type { RepairReport } from '../lsm/repair-report.ts';
+import { TOOL_ACCESS } from '../lsm/tool-access.ts';
+import type { Db } from './db.ts';
+import type { ScanIterator } from './scan-iterator.ts';
+import { WriteBatch } from './write-batch.ts';
+
+/** What a recovery ends with: the database, and the report if anything was repaired. */
+export interface Recovered {
+  db: Db;
+  report: RepairReport | undefined;
+}
+
+/** The handle of a database that `recovery` makes ready. Calls wait at most `timeoutMs`. */
+export function recoveringDb(
+  recovery: Promise<Recovered>,
+  stores: DatabaseStores,
+  clock: Clock,
+  timeoutMs: number,
+): Db {
+  ignoreRejection(recovery);
+  // All that is public of a `Db`; the compiler checks that nothing is missing.
+  return new RecoveringDb(recovery, stores, clock, timeoutMs) as unknown as Db;
+}
+
+class RecoveringDb implements Pick<Db, keyof Db> {
+  readonly #recovery: Promise<Recovered>;
+  readonly #stores: DatabaseStores;
+  readonly #clock: Clock;
+  readonly #timeoutMs: number;
+  #db: Db | undefined;
+
+  constructor(recovery: Promise<Recovered>, stores: DatabaseStores, clock: Clock, timeoutMs: number) {
+    this.#recovery = recovery;
+    this.#stores = stores;
+    this.#clock = clock;
+    this.#timeoutMs = timeoutMs;
+    ignoreRejection(
+      recovery.then(({ db }) => {
+        this.#db = db;
+      }),
+    );
+  }
+
+  get path(): string {
+    return this.#stores.path;
+  }
+
+  get store(): { readonly name: string } {
+    return { name: this.#stores.main.name };
+  }
+
+  ready(): Promise<RepairReport | undefined> {
+    return this.#recovery.then(({ report }) => report);
+  }
+
+  readonly put: Db['put'] = (...args) => this.#call(args, (db, a) => db.put(...a));
+  readonly delete: Db['delete'] = (...args) => this.#call(args, (db, a) => db.delete(...a));
+  readonly merge: Db['merge'] = (...args) => this.#call(args, (db, a) => db.merge(...a));
+  readonly write: Db['write'] = (...args) => this.#call(args, (db, a) => db.write(...a));
+  readonly get: Db['get'] = (...args) => this.#call(args, (db, a) => db.get(...a));
+  readonly getMany: Db['getMany'] = (...args) => this.#call(args, (db, a) => db.getMany(...a));
+  readonly has: Db['has'] = (...args) => this.#call(args, (db, a) => db.has(...a));
+  readonly getWithMeta: Db['getWithMeta'] = (...args) => this.#call(args, (db, a) => db.getWithMeta(...a));
+  readonly estimateSize: Db['estimateSize'] = (...args) => this.#call(args, (db, a) => db.estimateSize(...a));
+  readonly flush: Db['flush'] = (...args) => this.#call(args, (db, a) => db.flush(...a));
+
+  readonly scan: Db['scan'] = (...args) =>
+    this.#db === undefined
+      ? (new LateScan(this.#call(args, (db, a) => Promise.resolve(db.scan(...a)))) as unknown as ScanIterator)
+      : this.#db.scan(...args);
+
+  snapshot(): ReturnType<Db['snapshot']> {
+    return this.#served().snapshot();
+  }
+
+  corruptions(): ReturnType<Db['corruptions']> {
+    return this.#served().corruptions();
+  }
+
+  [TOOL_ACCESS](): ReturnType<Db[typeof TOOL_ACCESS]> {
+    return this.#served()[TOOL_ACCESS]();
+  }
+
+  noteWrite(): void {
+    this.#db?.noteWrite();
+  }
+
+  requestCounts(): ReturnType<Db['requestCounts']> {
+    return this.#stores.counts();
+  }
+
+  /** Ends the recovery's database, once it is there: what a recovery has begun it ends. */
+  close(): Promise<void> {
+    return this.#recovery.then(
+      ({ db }) => db.close(),
+      () => undefined,
+    );
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #served(): Db {
+    if (this.#db === undefined) throw this.#recovering('wait for ready() first');
+    return this.#db;
+  }
+
+  /** Arguments belong to the caller again when the call returns. */
+  #call<A extends unknown[], T>(args: A, call: (db: Db, args: A) => Promise<T>): Promise<T> {
+    if (this.#db !== undefined) return call(this.#db, args);
+    const own = args.map(copied) as A;
+    return this.#wait().then((db) => call(db, own));
+  }
+
+  async #wait(): Promise<Db> {
+    const timer = new AbortController();
+    const late = sleep(this.#clock, this.#timeoutMs, timer.signal).then(() => {
+      throw this.#recovering(`it was not ready within ${this.#timeoutMs} ms (option timeoutMs)`);
+    });
+    ignoreRejection(late);
+    try {
+      return (await Promise.race([this.#recovery, late])).db;
+    } finally {
+      timer.abort();
+    }
+  }
+
+  #recovering(what: string): UnavailableError {
+    return new UnavailableError('RECOVERING', `${this.#stores.main.name}: the log is being recovered; ${what}.`, {
+      outcome: 'not-applied',
+    });
+  }
+}
+
+function copied(argument: unknown): unknown {
+  if (argument instanceof Uint8Array) return copyBytes(argument);
+  if (argument instanceof WriteBatch) return argument.copy();
+  return Array.isArray(argument) ? argument.map(copied) : argument;
+}
+
+/** A scan that begins when the database serves; its view is taken then. */
+class LateScan implements Pick<ScanIterator, keyof ScanIterator> {
+  readonly #scan: Promise<ScanIterator>;
+  #begun: ScanIterator | undefined;
+
+  constructor(scan: Promise<ScanIterator>) {
+    this.#scan = scan;
+    ignoreRejection(
+      scan.then((s) => {
+        this.#begun = s;
+      }),
+    );
+  }
+
+  get findings(): ScanIterator['findings'] {
+    return this.#begun?.findings ?? [];
+  }
+
+  [Symbol.asyncIterator](): ScanIterator {
+    return this as unknown as ScanIterator;
+  }
+
+  next(): ReturnType<ScanIterator['next']> {
+    return this.#scan.then((s) => s.next());
+  }
+
+  nextBatch(count: number): ReturnType<ScanIterator['nextBatch']> {
+    return this.#scan.then((s) => s.nextBatch(count));
+  }
+
+  seek(...args: Parameters<ScanIterator['seek']>): Promise<void> {
+    return this.#scan.then((s) => s.seek(...args));
+  }
+
+  resume(...args: Parameters<ScanIterator['resume']>): ReturnType<ScanIterator['resume']> {
+    return this.#scan.then((s) => s.resume(...args));
+  }
+
+  close(): Promise<void> {
+    return this.#scan.then((s) => s.close());
+  }
+
+  return(): ReturnType<ScanIterator['return']> {
+    return this.#scan.then((s) => s.return());
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
