@@ -141,7 +141,8 @@ export function misplacedIds(findings: readonly Finding[]): Set<number> {
   const ids = new Set<number>();
   for (const f of findings) {
     const id = parseWalPath(f.object.path);
-    if (id !== undefined && (f.code === 'OUT_OF_ORDER' || f.code === 'CHAIN_BREAK')) ids.add(id);
+    const isEmptied = f.code === 'TRUNCATED' && f.severity === 'error' && f.object.size === 0;
+    if (id !== undefined && (f.code === 'OUT_OF_ORDER' || f.code === 'CHAIN_BREAK' || isEmptied)) ids.add(id);
   }
   return ids;
 }

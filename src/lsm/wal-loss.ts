@@ -65,10 +65,10 @@ export function weighLog(pieces: readonly LogPiece[], options: LossOptions): Log
   return scale.finish();
 }
 
-/** Misplaced objects go where their sequence numbers belong; all others stay. */
+/** Misplaced objects go where their sequence numbers belong; those without rows stay, for what they stand for is lost there. */
 function ordered(pieces: readonly LogPiece[]): LogPiece[] {
   if (!pieces.some((p) => p.isMisplaced)) return [...pieces];
-  const places = pieces.map((_, i) => i).filter((i) => pieces[i].sound !== undefined);
+  const places = pieces.map((_, i) => i).filter((i) => (pieces[i].sound?.rows ?? 0) > 0);
   const bySeq = places.map((i) => pieces[i]).sort((a, b) => (a.sound?.min ?? 0) - (b.sound?.min ?? 0));
   const result = [...pieces];
   for (let n = 0; n < places.length; n++) result[places[n]] = bySeq[n];

@@ -113,10 +113,11 @@ export class Faults {
   pick(op: Op, path: string, nowMs: number): FaultKind | undefined {
     if (!this.enabled) return undefined;
     const kind = this.#draw(op, nowMs);
-    // What the probe of a new store concludes from lists that lie and the like is another matter.
-    if (kind !== 'flip' && path.startsWith('shale/probe/')) return undefined;
+    // What the probe of a new store concludes from lists that lie and the like is another matter; it looks twice.
+    const isProbe = path.startsWith('shale/probe/');
+    if (kind !== 'flip' && isProbe) return undefined;
     const place = `${op} ${path}`;
-    const most = kind === undefined ? 0 : IN_A_ROW[kind];
+    const most = kind === undefined ? 0 : isProbe ? 1 : IN_A_ROW[kind];
     const before = this.#inARow.get(place) ?? 0;
     if (kind === undefined || (most !== undefined && before >= most)) {
       this.#inARow.delete(place);

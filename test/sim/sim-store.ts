@@ -98,6 +98,17 @@ export class SimStore {
     }
   }
 
+  /** Damage at rest, by nobody's request: other bytes, or no object. Nobody is told. */
+  damage(path: string, bytes: Uint8Array | undefined): void {
+    const object = this.objects.get(path) as SimObject;
+    if (bytes !== undefined) {
+      this.objects.set(path, { ...object, bytes });
+      return;
+    }
+    this.objects.delete(path);
+    this.#paths.splice(this.#firstAtOrAfter(path), 1);
+  }
+
   read(path: string, range?: ByteRange): GetResult | undefined {
     const object = this.objects.get(path);
     if (object === undefined) return undefined;
@@ -147,7 +158,8 @@ export class SimStore {
   connect(process: Process): ObjectStore {
     return {
       name: NAME,
-      ...(this.options.isKnown && { conformance: 'known' as const }),
+      // Stores that are known keep metadata.
+      ...(this.options.isKnown && this.options.keepsMetadata && { conformance: 'known' as const }),
       get: (path, options) => this.#get(process, path, options),
       head: (path) => this.#send(process, 'head', path, false, () => this.head(path)),
       put: (path, bytes, options) => this.#put(process, path, bytes, options),
