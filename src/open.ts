@@ -35,9 +35,21 @@ import { type Location, type Place, resolveLocation } from './store/location.ts'
 export async function open(location: Location, options?: OpenOptions): Promise<Db> {
   const resolved = resolveOptions(options, `${hostname()}:${process.pid}`);
   const place = await resolveLocation(location);
-  const opening = new Opening(place, resolved);
+  const tools = resolved.walAutoRecovery || resolved.verifyOnOpen !== 'off' ? await loadTools() : undefined;
+  const opening = new Opening(place, resolved, tools);
   return resolved.walAutoRecovery ? opening.recover() : opening.start();
 }
+
+/** Loaded only where it is needed, and then before anything else: most openings never do. */
+async function loadTools() {
+  const [{ walRepair }, { sstCheck }] = await Promise.all([
+    import('./tools/wal-repair.ts'),
+    import('./tools/sst-check.ts'),
+  ]);
+  return { walRepair, sstCheck };
+}
+
+type Tools = Awaited<ReturnType<typeof loadTools>>;
 
 /** One opening for writing, which may repair the log on its way. */
 class Opening {
@@ -45,10 +57,12 @@ class Opening {
   readonly #o: ResolvedOptions;
   readonly #stores: DatabaseStores;
   readonly #tableStore: TableStore;
+  readonly #tools: Tools | undefined;
   #stopSignals: () => void = () => undefined;
 
-  constructor(place: Place, options: ResolvedOptions) {
+  constructor(place: Place, options: ResolvedOptions, tools: Tools | undefined) {
     this.#place = place;
+    this.#tools = tools;
     this.#o = options;
     this.#stores = databaseStores(place.location, options);
     this.#tableStore = makeTableStore(this.#stores, options);
@@ -91,8 +105,7 @@ class Opening {
 
   async #repairLog(): Promise<RepairReport> {
     const { clock, random, logger, owner, timeoutMs, maxLoss, onEvent } = this.#o;
-    // Loaded only where it is needed: most openings never do.
-    const { walRepair } = await import('./tools/wal-repair.ts');
+    const { walRepair } = this.#tools as Tools;
     const report = await walRepair(this.#place.location, {
       clock,
       random,
@@ -133,7 +146,7 @@ class Opening {
   async #verify(level: 'refs' | 'tails'): Promise<void> {
     const { clock, random, logger, owner, timeoutMs, onEvent } = this.#o;
     try {
-      const { sstCheck } = await import('./tools/sst-check.ts');
+      const { sstCheck } = this.#tools as Tools;
       for await (const finding of sstCheck(this.#place.location, {
         clock,
         random,

@@ -16,8 +16,8 @@ const MAX_HEADER_BYTES = 15;
 /** Sequence number and flags. */
 const FIXED_TAIL_BYTES = 9;
 const MAX_SEQ_HIGH = 0x1fffff;
-/** What an attempt costs besides hashing, in bytes hashed: reading rows, 10 ns each. */
-const ATTEMPT_WORK = 64;
+/** What an attempt costs besides hashing, in bytes hashed: reading rows, some 10 ns each. */
+const ATTEMPT_WORK = 512;
 
 /** Reads single rows; the fields describe the row that was read last. */
 export class RowReader {
@@ -30,6 +30,8 @@ export class RowReader {
   flags = 0;
   /** Where the times begin. */
   timesStart = 0;
+  /** Whether the row's lengths were legal as far as its key; then `shared`, `suffixStart` and `unshared` are set. */
+  hasKey = false;
   /** After a failure: damage that made the row illegal begins before this place. */
   suspectEnd = 0;
   #varint = 0;
@@ -37,6 +39,7 @@ export class RowReader {
   /** Position behind the row at `start`, or -1 if no legal row ends at or before `end`. `keyLength`: of the row before. */
   read(b: Uint8Array, start: number, end: number, keyLength: number): number {
     this.suspectEnd = Math.min(end, start + MAX_HEADER_BYTES);
+    this.hasKey = false;
     let p = this.#readVarint(b, start, end);
     const shared = this.#varint;
     if (p < 0 || shared > keyLength) return -1;
@@ -45,7 +48,11 @@ export class RowReader {
     if (p < 0 || shared + unshared === 0 || shared + unshared > MAX_KEY_BYTES) return -1;
     p = this.#readVarint(b, p, end);
     const valueLength = this.#varint;
-    if (p < 0) return -1;
+    if (p < 0 || p + unshared > end) return -1;
+    this.hasKey = true;
+    this.shared = shared;
+    this.suffixStart = p;
+    this.unshared = unshared;
     const tail = p + unshared + valueLength;
     if (tail + FIXED_TAIL_BYTES > end) return -1;
     this.suspectEnd = tail + FIXED_TAIL_BYTES;
@@ -56,9 +63,6 @@ export class RowReader {
     const times = tail + FIXED_TAIL_BYTES;
     const next = times + (flags & FLAG_EXPIRE ? 8 : 0) + (flags & FLAG_CREATE ? 8 : 0);
     if (next > end) return -1;
-    this.shared = shared;
-    this.suffixStart = p;
-    this.unshared = unshared;
     this.valueStart = p + unshared;
     this.valueLength = valueLength;
     this.seq =
@@ -91,10 +95,6 @@ export class RunningKey {
   bytes = new Uint8Array(256);
   view = viewOf(this.bytes);
   length = 0;
-
-  clear(): void {
-    this.length = 0;
-  }
 
   set(key: Uint8Array): void {
     this.#reserve(key.length);
@@ -137,11 +137,14 @@ export class CheckWalk {
   readonly row = new RowReader();
   /** Bytes hashed so far, with something for every attempt: what bounds the work. */
   work = 0;
-  /** After `verify`: where the rows of the check, as they stand, end; damage that spoils the check begins before it. */
+  /** After `verify`: damage that spoils the check begins before it. */
   suspectEnd = 0;
   /** Sequence number of the row in front of the check that comes next; -1 if that row is not known. */
   lastSeq = -1;
   readonly #view: DataView;
+  /** Of the first of the rows that were read last. */
+  #shared = 0;
+  #firstSeq = 0;
 
   constructor(bytes: Uint8Array, end: number, proof: BlockProof) {
     this.bytes = bytes;
@@ -167,41 +170,44 @@ export class CheckWalk {
 
   /** Position behind the rows of `check`, which begin at `at`, or -1 if it does not hold. Leaves `key` as it is. */
   verify(check: number, at: number): number {
-    const { row, key, bytes, end } = this;
+    const next = this.readRows(at, this.rowsOf(check), this.restartOf(check) >= 0 ? 0 : this.key.length);
+    if (next < 0 || this.hash(at, next) !== this.proof.checks[check]) return -1;
+    return this.#fitsSeq(check) ? next : -1;
+  }
+
+  /** Position behind so many rows at `at`, or -1 if not all are legal. `keyLength`: of the row in front of them. */
+  readRows(at: number, rows: number, keyLength: number): number {
+    const { row, bytes, end } = this;
     this.work += ATTEMPT_WORK;
-    let keyLength = this.restartOf(check) >= 0 ? 0 : key.length;
-    let shared = 0;
-    let firstSeq = 0;
     let p = at;
-    for (let i = 0, n = this.rowsOf(check); i < n; i++) {
+    for (let i = 0; i < rows; i++) {
       p = row.read(bytes, p, end, keyLength);
-      if (p < 0) {
-        this.suspectEnd = row.suspectEnd;
-        return -1;
-      }
+      if (p < 0) break;
       if (i === 0) {
-        shared = row.shared;
-        firstSeq = row.seq;
+        this.#shared = row.shared;
+        this.#firstSeq = row.seq;
       }
       keyLength = row.shared + row.unshared;
     }
-    this.suspectEnd = p;
-    const holds = this.hash(at, p, key, shared) === this.proof.checks[check] && this.fitsSeq(check, firstSeq);
-    return holds ? p : -1;
+    this.suspectEnd = row.suspectEnd;
+    return p;
   }
 
-  /** Whether the first row of `check` may have this sequence number. */
-  fitsSeq(check: number, seq: number): boolean {
+  /** Hash of the rows `[start, end)` that were just read, with the prefix that the first of them shares with `key`. */
+  hash(start: number, end: number): number {
+    const shared = this.#shared;
+    this.work += end - start + shared;
+    const seed = shared === 0 ? 0 : xxHash32View(this.key.view, 0, shared, 0);
+    return xxHash32View(this.#view, start, end, seed);
+  }
+
+  /** Whether the first row that was just read may be that of `check` by its sequence number. */
+  #fitsSeq(check: number): boolean {
     const { firstSeqs, continuations } = this.proof;
+    const seq = this.#firstSeq;
     if (firstSeqs !== undefined && firstSeqs[check] !== seq) return false;
     if (continuations === undefined || check === 0 || this.lastSeq < 0) return true;
     return (continuations[check] === 1) === (seq === this.lastSeq);
-  }
-
-  /** Hash of the rows `[start, end)`, the first of which shares a prefix with `key`. */
-  hash(start: number, end: number, key: RunningKey, shared: number): number {
-    this.work += end - start + shared;
-    return xxHash32View(this.#view, start, end, shared === 0 ? 0 : xxHash32View(key.view, 0, shared, 0));
   }
 
   /** Takes `key` over the rows of a check that was verified at `at`. */

@@ -43,6 +43,8 @@ export interface SuspectRow extends RowContent {
 
 /** Work of one block at most, in bytes hashed, per started MiB: about 50 ms. */
 const WORK_PER_MIB = 2 ** 28;
+/** What looking at a place costs where no row can be, in bytes hashed. */
+const PLACE_WORK = 64;
 
 /**
  * Rows that are verified by a check of the seal, by ordinal. Key and value are copies. Empty for compressed blocks, blocks
@@ -124,15 +126,14 @@ class Salvage {
     while (check < walk.checkCount && walk.work <= this.#workLimit) {
       const restart = walk.restartOf(check);
       const listed = restart < 0 ? -1 : this.#listed(restart);
-      if (restart >= 0) walk.key.clear();
       if (placed && this.#take(check, this.#low)) check++;
       else if (listed >= this.#low && this.#take(check, listed)) {
         check++;
         placed = true;
       } else {
-        const found = this.#search(check, listed);
+        const { found, end } = this.#search(check, listed);
         placed = found !== undefined;
-        check = found === undefined ? this.#nextGroup(check) : found + 1;
+        check = found === undefined ? end : found + 1;
       }
     }
     return this.#spans;
@@ -164,15 +165,17 @@ class Salvage {
   }
 
   /**
-   * Looks for the rows of this check or a later one of its restart group and takes the first that holds; returns which.
-   * The prefix that a first row shares comes from the last verified key, or from the rows between as they stand.
+   * Looks for the rows of this check or a later one, up to the next restart row that is listed, and takes the first that
+   * holds. The prefix that a first row shares comes from the last verified key, or from the rows between as they stand.
+   * `end`: the check with which to go on if none is found.
    */
-  #search(check: number, listed: number): number | undefined {
+  #search(check: number, listed: number): { found?: number; end: number } {
     const walk = this.#walk;
-    const end = Math.min(this.#nextGroup(check), walk.checkCount);
-    const nextListed = end < walk.checkCount ? this.#listed(walk.restartOf(end)) : -1;
     const from = Math.max(this.#low, listed);
-    const to = nextListed > from ? nextListed : walk.end;
+    let end = this.#nextGroup(check);
+    while (end < walk.checkCount && this.#listed(walk.restartOf(end)) <= from) end = this.#nextGroup(end);
+    end = Math.min(end, walk.checkCount);
+    const to = end < walk.checkCount ? this.#listed(walk.restartOf(end)) : walk.end;
     const verified = new RunningKey();
     verified.copyFrom(walk.key);
     // Whatever is found, the row in front of it is not the last one that was verified.
@@ -180,20 +183,32 @@ class Salvage {
     const between = new UnverifiedRows(this.#payload, from, walk.end, walk.key);
     const row = new RowReader();
     for (let at = from; at < to && walk.work <= this.#workLimit; at++) {
-      walk.work += 8;
+      walk.work += PLACE_WORK;
       // Most places are sorted out by their first row, and keys are only compared where there is one.
       if (row.read(this.#payload, at, walk.end, Number.POSITIVE_INFINITY) < 0) continue;
       for (const key of row.shared === 0 ? [verified] : [verified, between.keyBefore(at)]) {
         walk.key.copyFrom(key);
-        for (let candidate = check; candidate < end; candidate++) {
-          if (walk.verify(candidate, at) < 0) continue;
-          if (walk.restartOf(candidate) >= 0) walk.key.clear();
-          this.#take(candidate, at);
-          return candidate;
-        }
+        const found = this.#checkAt(at, check, end);
+        if (found !== undefined) return { found, end };
       }
     }
     walk.key.copyFrom(verified);
+    return { end };
+  }
+
+  /** Takes the rows at a place if one of these checks holds there; returns which. */
+  #checkAt(at: number, from: number, to: number): number | undefined {
+    const walk = this.#walk;
+    const { checks } = this.#proof;
+    // The last check of a block may cover fewer rows.
+    for (const rows of new Set([walk.rowsOf(from), walk.rowsOf(to - 1)])) {
+      const end = walk.readRows(at, rows, walk.key.length);
+      if (end < 0) continue;
+      const hash = walk.hash(at, end);
+      for (let check = from; check < to; check++) {
+        if (checks[check] === hash && walk.rowsOf(check) === rows && this.#take(check, at)) return check;
+      }
+    }
     return undefined;
   }
 }
@@ -213,12 +228,12 @@ class UnverifiedRows {
     this.#key.copyFrom(key);
   }
 
-  /** Key of the last row that ends at or before `at`; places must ascend. */
+  /** Key of the last row that begins before `at`; places must ascend. */
   keyBefore(at: number): RunningKey {
     while (this.#at >= 0 && this.#at < at) {
       const next = this.#row.read(this.#payload, this.#at, this.#end, this.#key.length);
-      if (next > at) break;
-      if (next >= 0) this.#key.take(this.#payload, this.#row);
+      // The key may be right although the rest is not.
+      if (this.#row.hasKey) this.#key.take(this.#payload, this.#row);
       this.#at = next;
     }
     return this.#key;

@@ -63,6 +63,8 @@ export function pieceOf(
 ): LogPiece {
   const nothing: LogPiece = { id, sound: undefined, parts: undefined, held: undefined, isMisplaced };
   const object = result?.object ?? salvaged?.object;
+  // Not a fence, as the findings say: what it was is gone.
+  if (object?.kind === 'empty' && isMisplaced) return { ...nothing, parts: [{ gap: true, minSeq: undefined }] };
   if (object !== undefined) return { ...nothing, sound: soundRows(object, floorSeq) };
   if (salvaged === undefined) return nothing;
   if (salvaged.kind === 'fence') return { ...nothing, sound: { min: 0, max: 0, rows: 0, batches: 0 } };
@@ -136,16 +138,17 @@ export function greatestKnownSeq(newest: LoadedManifest, objects: Iterable<LogOb
   return seq;
 }
 
-/** Ids that stand where others belong, or may. */
+/** Ids of objects that are readable, but not what was written there, or may not be. */
 export function misplacedIds(findings: readonly Finding[]): Set<number> {
   const ids = new Set<number>();
   for (const f of findings) {
     const id = parseWalPath(f.object.path);
-    const isEmptied = f.code === 'TRUNCATED' && f.severity === 'error' && f.object.size === 0;
-    if (id !== undefined && (f.code === 'OUT_OF_ORDER' || f.code === 'CHAIN_BREAK' || isEmptied)) ids.add(id);
+    if (id !== undefined && MISPLACED.includes(f.code) && f.severity === 'error') ids.add(id);
   }
   return ids;
 }
+
+const MISPLACED: readonly Finding['code'][] = ['OUT_OF_ORDER', 'CHAIN_BREAK', 'TRUNCATED'];
 
 const DOCS = 'docs/troubleshooting.md';
 

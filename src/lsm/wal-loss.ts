@@ -104,7 +104,8 @@ class Scale {
     if (sound !== undefined) {
       if (isMisplaced) this.#open(false, undefined);
       if (sound.rows > 0) this.#range(sound, sound.rows, sound.batches);
-      if (isMisplaced) this.#open(false, undefined);
+      // Without rows: an object that was emptied, and no fence. It held a row at least.
+      if (isMisplaced) this.#open(sound.rows === 0, undefined);
     } else if (parts?.some((p) => !isGap(p)) === true) {
       for (const part of parts) {
         if (isGap(part)) this.#open(true, part.minSeq);

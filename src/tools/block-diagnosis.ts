@@ -1,5 +1,4 @@
 /** What may have happened to a block that cannot be read, in words: the first step of finding out who damages objects. */
-import { compareBytes, describeBytes } from '../common/bytes.ts';
 import type { Healed } from '../format/block-healing.ts';
 import { crc32 } from '../format/checksum.ts';
 import { loadCodec } from '../format/codecs.ts';
@@ -41,12 +40,6 @@ export async function diagnoseBlock(bytes: Uint8Array, tail: TableTail, place: U
     return `a run of ${zeros.length} zeros from offset ${place.start + zeros.start} of the object`;
   }
   return 'damage wider than can be mended';
-}
-
-/** A block that reads well, but has keys that do not belong here. */
-export function describeStranger(first: Uint8Array, last: Uint8Array, lowest: Uint8Array, highest: Uint8Array): string {
-  if (compareBytes(first, lowest) >= 0 && compareBytes(last, highest) <= 0) return '';
-  return `another block lies here: its keys are ${describeBytes(first)} to ${describeBytes(last)}`;
 }
 
 function describeCut(size: number, left: number, place: UnitPlace): string {

@@ -16,6 +16,7 @@ import { EpochGuard } from '../lsm/epoch-guard.ts';
 import { type LoadedManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
 import type { ToolAccess } from '../lsm/tool-access.ts';
 import { manifestHint } from './database-state.ts';
+import { flipThatFits } from './manifest-flip.ts';
 import { type BadManifest, type ManifestSurvey, surveyManifests } from './manifest-survey.ts';
 import { damagedObject, type RepairOptions, type RepairPlan } from './repair-plan.ts';
 import { runManifestRepair } from './repair-run.ts';
@@ -56,7 +57,12 @@ export async function manifestRepair(target: Target, options: ManifestRepairOpti
       { ...options, tool: 'manifestRepair', settings: { strategy }, isAboutOneObject: false },
       async () => {
         const guard = new EpochGuard(opened.clock, opened.stores.latestStoreTimeMs);
-        return planFor(opened, await surveyManifests(opened, guard, { heal: strategy !== 'previous' }), strategy);
+        const survey = await surveyManifests(opened, guard, { heal: strategy !== 'previous' });
+        const plan = planFor(opened, survey, strategy);
+        if (plan.outcome !== 'unrecoverable' || (strategy !== 'auto' && strategy !== 'heal')) return plan;
+        const flipped = await flipThatFits(opened, survey);
+        if (flipped === undefined) return plan;
+        return planFor(opened, { ...survey, base: flipped, healed: { changes: 1, trust: 'probable' } }, strategy);
       },
     ),
   );
@@ -143,7 +149,11 @@ function propose(survey: ManifestSurvey, base: LoadedManifest, strategy: Manifes
     return {
       manifest: base.manifest,
       outcome: 'healed',
-      steps: [`Manifest ${base.id} is mended: ${healed.changes} byte${healed.changes === 1 ? '' : 's'} of it changed.`],
+      steps: [
+        healed.trust === 'proven'
+          ? `Manifest ${base.id} is mended: ${healed.changes} byte${healed.changes === 1 ? '' : 's'} of it changed; its checks prove it.`
+          : `Manifest ${base.id} is mended: with one bit of it changed, and no other one, it fits the manifest before it, the tables and the log.`,
+      ],
     };
   }
   if (strategy === 'heal') return [`Manifest ${highestId} cannot be mended by its checks; try the strategy auto.`];
@@ -195,5 +205,11 @@ function findingsOf(target: ToolTarget, survey: ManifestSurvey, { id, bytes, err
     return [missing];
   }
   const object = { ...error.findings[0].object, size: bytes?.length ?? 0 };
-  return locateFindings(error, { object, during: 'repair' }).map((f) => ({ ...f, origin: 'at-rest', remedy, hint }));
+  const reads = { attempts: 3, identical: true, pastCaches: true };
+  return locateFindings(error, { object, during: 'repair', reads }).map((f) => ({
+    ...f,
+    origin: 'at-rest',
+    remedy,
+    hint,
+  }));
 }

@@ -8,8 +8,10 @@
 import { mapLimit } from '../common/async.ts';
 import { equalBytes } from '../common/bytes.ts';
 import { sleep } from '../common/clock.ts';
-import { type CorruptionError, damage, isCorruption, locate } from '../common/errors.ts';
-import type { Ulid } from '../common/ulid.ts';
+import { type CorruptionError, damage, IncompatibleError, isCorruption, locate } from '../common/errors.ts';
+import { type Ulid, ulidToBytes } from '../common/ulid.ts';
+import { encodeInfo } from '../format/info-block.ts';
+import type { TableRef } from '../format/manifest-types.ts';
 import { manifestPath, parseWalPath, tablePath, WAL_PREFIX, walPath } from '../format/object-names.ts';
 import { healManifest } from '../format/section-healing.ts';
 import type { EpochGuard } from '../lsm/epoch-guard.ts';
@@ -32,6 +34,8 @@ export interface BadManifest {
   /** Undefined: the object is missing. */
   bytes: Uint8Array | undefined;
   error: CorruptionError | undefined;
+  /** Set if it may be of a newer form rather than damaged. */
+  incompatible?: IncompatibleError;
 }
 
 export interface LoggedObject {
@@ -99,11 +103,14 @@ export async function surveyManifests(
     const base = sight.loaded ?? healed?.loaded;
     if (base === undefined) continue;
     const read = await readLog(target, base);
-    if (base.seal === undefined && read.hidden !== undefined) {
-      bad.push({ id, bytes: sight.bytes, error: read.hidden });
+    const tables = await listTables(target.stores.main);
+    const wrong =
+      base.seal === undefined ? (read.hidden ?? (await contradictedByTables(target, base, tables))) : undefined;
+    if (wrong !== undefined) {
+      bad.push({ id, bytes: sight.bytes, error: wrong });
       continue;
     }
-    return complete(target, around, { base, healed, bad, read });
+    return complete(target, around, { base, healed, bad, read, tables });
   }
   const newest = ids[0] ?? 0;
   const log = { from: 1, end: 0, objects: new Map() };
@@ -136,11 +143,25 @@ async function look(target: ToolTarget, around: Surroundings, id: number): Promi
       }
       return { id, bytes: got.bytes, error: undefined, loaded };
     } catch (error) {
-      if (!isCorruption(error)) throw error;
-      if (attempt === REREADS_MS.length) return { id, bytes: got.bytes, error, loaded: undefined };
+      if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
+      if (attempt === REREADS_MS.length)
+        return { id, bytes: got.bytes, loaded: undefined, ...asDamage(id, got, error) };
     }
     await sleep(target.clock, REREADS_MS[attempt], target.signal);
   }
+}
+
+/** A header version that no program ever writes is damage; any other unknown form may be a newer one's. */
+function asDamage(
+  id: number,
+  { bytes }: { bytes: Uint8Array },
+  error: CorruptionError | IncompatibleError,
+): Pick<BadManifest, 'error' | 'incompatible'> {
+  if (isCorruption(error)) return { error };
+  const at = { unit: 'header' as const, offset: 0, length: 2 };
+  const object = manifestFindingObject(id, { size: bytes.length });
+  const damaged = locate(damage('MALFORMED', at, error.message), { object, during: 'repair' });
+  return bytes[0] === 0 ? { error: damaged, incompatible: error } : { error: damaged };
 }
 
 function inconsistent({ id, sizeBytes }: LoadedManifest, because: string): CorruptionError {
@@ -216,6 +237,45 @@ function summary({ id, object, seal, seqs }: WalReadResult): LoggedObject {
   };
 }
 
+// ---- what the tables say of a manifest without a seal
+
+/** A table says something else of itself, or is missing while one whose name is one bit away belongs to nobody. */
+async function contradictedByTables(
+  { stores }: ToolTarget,
+  base: LoadedManifest,
+  tables: ReadonlyMap<Ulid, StoredTable>,
+): Promise<CorruptionError | undefined> {
+  const refs = ownTables(base.manifest);
+  const named = new Set(refs.map((ref) => ref.id));
+  const wrong = await mapLimit(refs, PARALLEL_GETS, async (ref) => {
+    const stored = tables.get(ref.id);
+    if (stored === undefined) {
+      const other = [...tables.keys()].find((id) => !named.has(id) && isOneBitAway(id, ref.id));
+      return other && `it names table ${ref.id}, which does not exist, and not ${other}, which differs in one bit`;
+    }
+    const tail = await readTableTail(stores.main, stored);
+    return tail === undefined || saysTheSame(tail.ref, ref)
+      ? undefined
+      : `what it says of table ${ref.id} is not what the table says`;
+  });
+  const first = wrong.find((w) => w !== undefined);
+  return first === undefined ? undefined : inconsistent(base, first);
+}
+
+function isOneBitAway(a: Ulid, b: Ulid): boolean {
+  const x = ulidToBytes(a);
+  const y = ulidToBytes(b);
+  let bits = 0;
+  for (let i = 0; i < x.length; i++) for (let d = x[i] ^ y[i]; d > 0; d >>= 1) bits += d & 1;
+  return bits === 1;
+}
+
+/** The form of the filter apart: SlateDB 0.12.1 calls every filter legacy. */
+export function saysTheSame(stored: TableRef, named: TableRef): boolean {
+  const plain = ({ info }: TableRef) => encodeInfo({ ...info, filterForm: 'legacy' });
+  return stored.formatVersion === named.formatVersion && equalBytes(plain(stored), plain(named));
+}
+
 // ---- what is around
 
 /** A sealed table is known by its tail; the rows of an unsealed one are read. */
@@ -232,15 +292,15 @@ interface Found {
   healed: ManifestSurvey['healed'];
   bad: BadManifest[];
   read: ReadLog;
+  tables: Map<Ulid, StoredTable>;
 }
 
 async function complete(
   target: ToolTarget,
   around: Surroundings,
-  { base, healed, bad, read }: Found,
+  { base, healed, bad, read, tables }: Found,
 ): Promise<ManifestSurvey> {
   const { manifest } = base;
-  const tables = await listTables(target.stores.main);
   const newestL0 = manifest.l0.reduce<string>(
     (a, v) => (v.table.id > a ? v.table.id : a),
     manifest.lastCompacted ?? '',

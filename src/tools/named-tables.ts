@@ -5,10 +5,11 @@
  * below it says which tables there should be. Costs one LIST of `manifest/` and one GET per manifest in scope.
  */
 import { equalBytes, toHex } from '../common/bytes.ts';
+import { abortError } from '../common/clock.ts';
 import { type Finding, type Hint, IncompatibleError, isCorruption, makeFinding } from '../common/errors.ts';
 import type { Ulid } from '../common/ulid.ts';
 import type { Manifest, TableRef, Tree } from '../format/manifest-types.ts';
-import { manifestPath, tablePath } from '../format/object-names.ts';
+import { manifestPath, parseManifestPath, tablePath } from '../format/object-names.ts';
 import type { DatabaseStores } from '../lsm/database-stores.ts';
 import { contradictions, doubts } from '../lsm/manifest-cross-check.ts';
 import { type LoadedManifest, listManifestIds, loadManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
@@ -65,7 +66,7 @@ export async function readPicture(
   };
   const wanted = [...ids].reverse();
   for (const id of wanted) {
-    signal?.throwIfAborted();
+    stopIfAborted(signal);
     const needed = scope === 'all' || picture.newest === undefined || isPinned(picture.newest.manifest, id, scope);
     if (!needed) continue;
     const sight = await look(stores.main, id, picture, during);
@@ -78,12 +79,33 @@ export async function readPicture(
   }
   checkPins(picture, during);
   checkSequence(picture, during);
+  picture.findings = picture.findings.map((finding) => weighed(finding, picture));
   for (const { loaded } of picture.manifests) if (loaded !== undefined) addTables(picture.tables, stores, loaded);
   return picture;
 }
 
+/** Whether the newest manifest or one that its checkpoints pin names the table. */
+export function isNeeded({ newest }: Picture, named: NamedTable | undefined): boolean {
+  if (named === undefined || newest === undefined) return named !== undefined;
+  return named.manifestIds.some((id) => id === newest.id || isPinned(newest.manifest, id, 'checkpoints'));
+}
+
+/** Rejects with `AbortError` once the signal is given. */
+export function stopIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw abortError(signal);
+}
+
 function isPinned(newest: Manifest, id: number, scope: Scope): boolean {
   return scope === 'checkpoints' && newest.checkpoints.some((c) => c.manifestId === id);
+}
+
+/** Damage of a manifest that is not in use takes no row away; if a repair was written above it, it is answered, too. */
+function weighed(finding: Finding, { ids, manifests, newest }: Picture): Finding {
+  const id = parseManifestPath(finding.object.path);
+  if (id === undefined || id === ids[ids.length - 1]) return finding;
+  if (newest?.manifest.checkpoints.some((c) => c.manifestId === id)) return finding;
+  const isAnswered = manifests.some((m) => m.id > id && m.loaded?.seal?.manifest?.isRepair === true);
+  return { ...finding, severity: isAnswered || finding.severity === 'note' ? 'note' : 'warning' };
 }
 
 /** Nothing is called damaged before it was read twice. Undefined: it was collected meanwhile. */

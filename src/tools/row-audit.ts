@@ -52,8 +52,10 @@ export function countChecks(block: Block, proof: BlockProof): { good: number; ba
     const { flags } = rows;
     end = rows.valueStart + rows.valueLength + SEQ_TAIL_BYTES;
     end += (flags & FLAG_EXPIRE ? 8 : 0) + (flags & FLAG_CREATE ? 8 : 0);
+    if (++inCheck < proof.rowsPerCheck) continue;
+    // The next check may begin with a row that shares a prefix with this one.
     previousKey = copyBytes(rows.key.subarray(0, rows.keyLength));
-    if (++inCheck === proof.rowsPerCheck) close();
+    close();
   }
   if (inCheck > 0) close();
   result.bad += Math.max(0, proof.checks.length - check);

@@ -6,7 +6,7 @@
  * completeness, and each source says whether it can vouch for it. Older versions than the table kept do no harm: they lie
  * below the newest one.
  */
-import { compareBytes } from '../common/bytes.ts';
+import { compareBytes, EMPTY_BYTES } from '../common/bytes.ts';
 import { IncompatibleError, isCorruption } from '../common/errors.ts';
 import type { Ulid } from '../common/ulid.ts';
 import { decodeCompactions } from '../format/compactions-codec.ts';
@@ -19,7 +19,7 @@ import {
   WAL_PREFIX,
   walPath,
 } from '../format/object-names.ts';
-import { FLAG_MERGE } from '../format/row-flags.ts';
+import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../format/row-flags.ts';
 import type { DatabaseStores } from '../lsm/database-stores.ts';
 import { type LoadedManifest, listManifestIds, readManifest } from '../lsm/manifest-store.ts';
 import type { KnownTable, TableTail } from '../lsm/table-anatomy.ts';
@@ -102,11 +102,7 @@ export class LogRows {
    * Rows of the range that are in no other table, from an unbroken stretch of the log. Complete if that stretch covers all
    * sequence numbers the table may have.
    */
-  async candidates(
-    place: TreePlace,
-    seqs: { min: number; max: number } | undefined,
-    keys: KeyRange,
-  ): Promise<Candidates> {
+  async candidates(place: TreePlace, seqs: TableFacts | undefined, keys: KeyRange): Promise<Candidates> {
     this.#objects ??= this.#read();
     const whole = await this.#objects;
     if (whole.length === 0) return NONE;
@@ -126,7 +122,8 @@ export class LogRows {
       .filter((row) => row.seq > (newest.get(keyText(row.key)) ?? 0) && !taken.has(versionText(row)));
     const min = Math.min(...whole.map((o) => o.minSeq));
     const isComplete = min <= (seqs?.min ?? 1) || whole[0].id === 1;
-    return { rows: sortedRows(rows), isComplete };
+    const flushedMs = seqs?.maxCreateTs ?? Number(this.#manifest.lastL0ClockTick);
+    return { rows: sortedRows(rows.flatMap((row) => asFlushed(row, flushedMs))), isComplete };
   }
 
   /**
@@ -169,6 +166,21 @@ export class LogRows {
     }
     return { id, minSeq, rows };
   }
+}
+
+/** What the seal says of the rows of a table. */
+interface TableFacts {
+  min: number;
+  max: number;
+  maxCreateTs: number;
+}
+
+/** A row as a flush at this time keeps it: what had expired becomes a tombstone, an expired operand is left out. */
+function asFlushed(row: LooseRow, flushedMs: number): LooseRow[] {
+  const { flags, expireTs } = row;
+  if ((flags & FLAG_EXPIRE) === 0 || expireTs > flushedMs) return [row];
+  if ((flags & FLAG_MERGE) !== 0) return [];
+  return [{ ...row, value: EMPTY_BYTES, flags: FLAG_TOMBSTONE | (flags & FLAG_CREATE), expireTs: NO_TS }];
 }
 
 interface LogObject {

@@ -11,7 +11,7 @@ import { parseTablePath, parseWalPath, TABLE_PREFIX, tablePath, WAL_PREFIX, walP
 import { dataEnd } from '../format/table-layout.ts';
 import { type KnownTable, missingTable } from '../lsm/table-anatomy.ts';
 import { missingWalFinding } from '../lsm/wal-object.ts';
-import { type NamedTable, type Picture, readPicture, type Scope } from './named-tables.ts';
+import { isNeeded, type NamedTable, type Picture, readPicture, type Scope, stopIfAborted } from './named-tables.ts';
 import type { CheckSummary, Verdict } from './reports.ts';
 import { checkTable, type TableLevel } from './table-check.ts';
 import { openTarget, type Target, type ToolOptions, type ToolTarget } from './target.ts';
@@ -139,18 +139,23 @@ async function* checkTables(target: ToolTarget, o: SstCheckOptions, summary: Che
   const pace = makePace(target, o.bytesPerSecond);
   const sources: SourceSeqs = new Map();
   for (let i = 0; i < left.length; i += concurrency) {
-    signal?.throwIfAborted();
+    stopIfAborted(signal);
     const batch = left.slice(i, i + concurrency);
     const results = await Promise.all(
       batch.map((job) => new TableVisit(target, picture, scope, level, summary, pace).visit(job.id, job.named, listed)),
     );
     for (const [k, { findings, seqs }] of results.entries()) {
       if (seqs !== undefined) sources.set(batch[k].id, seqs);
-      yield* findings;
+      yield* isNeeded(picture, batch[k].named) ? findings : findings.map(asNote);
     }
     summary.cursor = batch[batch.length - 1].id;
   }
   if (level === 'cross' && o.resumeFrom === undefined) yield* sourcesOutOfOrder(picture, sources);
+}
+
+/** What no manifest in use names takes no row away: an old object that was replaced, or one that never came into use. */
+function asNote(finding: Finding): Finding {
+  return { ...finding, severity: 'note' };
 }
 
 async function hasTables({ stores }: ToolTarget): Promise<boolean> {

@@ -16,6 +16,7 @@ import {
   type TableTail,
 } from '../lsm/table-anatomy.ts';
 import type { ObjectStore } from '../store/object-store.ts';
+import { stopIfAborted } from './named-tables.ts';
 import { RowAudit, type RowLimits } from './row-audit.ts';
 import { blockFinding, type ExaminedBlock, examineBlock, keysOf } from './table-blocks.ts';
 
@@ -74,7 +75,7 @@ async function readTail(job: TableCheckJob, from: number): Promise<TableTail | u
 }
 
 async function read(job: TableCheckJob, offset: number, length: number): Promise<Uint8Array | undefined> {
-  job.signal?.throwIfAborted();
+  stopIfAborted(job.signal);
   const got = await job.store.get(job.known.path, { range: { offset, length } });
   await job.pace(got?.bytes.length ?? 0);
   return got?.bytes;

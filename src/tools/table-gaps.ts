@@ -191,7 +191,8 @@ export class GapFiller {
     const ranges = all.map((g) => g.keys);
     this.#log ??= new LogRows(target.stores, manifest.manifest, ranges);
     const lineage = tail === undefined || tail.isForeign ? undefined : tail.seal?.lineage;
-    const seqs = lineage === undefined ? undefined : { min: lineage.minSeq, max: lineage.maxSeq };
+    const { minSeq: min = 0, maxSeq: max = 0, maxCreateTs = 0 } = lineage ?? {};
+    const seqs = lineage === undefined ? undefined : { min, max, maxCreateTs };
     return this.#log.candidates(place, seqs, gap.keys);
   }
 

@@ -184,8 +184,11 @@ async function look(
   const sources: LogSource[] = [];
   for (const object of inPlace(survey.objects, survey.from, newest.seal?.identity.databaseId)) {
     const known = object.readFrom === object.id ? seen.get(object.id) : undefined;
-    const piece = known?.piece ?? pieceOf(object, false, floorSeq, settings.accept);
-    pieces.push({ ...piece, isMisplaced: misplaced.has(object.id) });
+    const isMisplaced = misplaced.has(object.id);
+    const isEmptied = isMisplaced && object.result?.object?.kind === 'empty';
+    const piece =
+      isEmptied || known === undefined ? pieceOf(object, isMisplaced, floorSeq, settings.accept) : known.piece;
+    pieces.push({ ...piece, isMisplaced });
     const source = known === undefined ? sourceOf(object, object.readFrom, piece, choice) : known.source;
     if (source !== undefined) sources.push(source);
   }

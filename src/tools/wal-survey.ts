@@ -92,9 +92,8 @@ export async function surveyLog(
     return withoutRows(read);
   });
   const results = objects.map((o) => o.result);
-  const settled = withoutToolFences(results);
-  const context = newest === undefined ? NO_CONTEXT : await logContext(target, newest);
-  const found = checkLog(from, settled, context);
+  const { context, fenceIds } = await judging(target, newest);
+  const found = checkLog(from, withoutToolFences(results, fenceIds), context);
   const rolledBack = newest === undefined ? undefined : missingManifests(newest, results, from);
   const refusal = undecodable(objects) ?? rolledBack ?? hidden;
   const findings = found.map((f) => advised(f, objects[(parseWalPath(f.object.path) ?? 0) - from]?.salvaged));
@@ -110,24 +109,34 @@ function withoutRows(read: LogObject): LogObject {
   return { ...read, result: { ...read.result, object: bare } };
 }
 
-/** The log without the fences that repairs put at its end. */
-function withoutToolFences<T extends LogObject['result']>(results: readonly T[]): T[] {
+/** The log without the fences that repairs which were cut off put at its end. */
+function withoutToolFences(
+  results: readonly LogObject['result'][],
+  fenceIds: ReadonlySet<number>,
+): LogObject['result'][] {
   let length = results.length;
-  while (length > 0 && isToolFence(results[length - 1])) length--;
+  for (; length > 0; length--) {
+    const object = results[length - 1]?.object;
+    const isEmptyFence = object?.kind === 'empty' && fenceIds.has(object.id);
+    const isTableFence = object?.kind === 'fence' && object.seal?.identity.role === 'tool';
+    if (!isEmptyFence && !isTableFence) break;
+  }
   return results.slice(0, length);
 }
 
-function isToolFence(result: LogObject['result']): boolean {
-  return result?.object?.kind === 'fence' && result.object.seal?.identity.role === 'tool';
+interface Judging {
+  context: LogContext;
+  /** Where repairs that were cut off put, or meant to put, their fences. */
+  fenceIds: Set<number>;
 }
 
-/** Without a manifest nothing tells whether an empty last object is a fence. */
-const NO_CONTEXT: LogContext = { lastL0Seq: 0, writerEpoch: Number.POSITIVE_INFINITY, witness: undefined };
-
-/** What the newest manifest says that is not a mere claim of a repair. */
-async function logContext(target: ToolTarget, newest: LoadedManifest): Promise<LogContext> {
+/** What the log is judged by: what the newest manifest says that is not a mere claim of a repair. */
+async function judging(target: ToolTarget, newest: LoadedManifest | undefined): Promise<Judging> {
+  const fenceIds = new Set<number>();
+  if (newest === undefined) return { context: NO_CONTEXT, fenceIds };
   let writers = newest;
   for (let i = 0; i < MAX_CLAIMS && isToolClaim(writers.seal); i++) {
+    fenceIds.add(writers.manifest.walIdLastSeen + 1);
     const previous = await readManifest(target.stores.main, writers.id - 1).catch((error: unknown) => {
       if (!isCorruption(error)) throw error;
       return undefined;
@@ -136,12 +145,13 @@ async function logContext(target: ToolTarget, newest: LoadedManifest): Promise<L
     writers = previous;
   }
   const tail = newest.seal?.manifest?.walTail;
-  return {
-    lastL0Seq: newest.manifest.lastL0Seq,
-    writerEpoch: writers.manifest.writerEpoch,
-    witness: tail === undefined || tail.id === 0 ? undefined : tail,
-  };
+  const witness = tail === undefined || tail.id === 0 ? undefined : tail;
+  const { writerEpoch } = writers.manifest;
+  return { context: { lastL0Seq: newest.manifest.lastL0Seq, writerEpoch, witness }, fenceIds };
 }
+
+/** Without a manifest nothing tells whether an empty last object is a fence. */
+const NO_CONTEXT: LogContext = { lastL0Seq: 0, writerEpoch: Number.POSITIVE_INFINITY, witness: undefined };
 
 /** Ids about which something is wrong, ascending. */
 export function damagedIds(findings: readonly Finding[]): number[] {

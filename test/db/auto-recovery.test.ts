@@ -157,9 +157,9 @@ describe('walAutoRecovery', () => {
     await flip(world, 4, 2, 20);
     const db = await world.open({ walAutoRecovery: true });
     const ready = rejection(db.ready());
-    // Its log grows while we look.
+    // Its log grows while we look: behind both readings of the damaged object, 1.1 s each.
     const timer = world.clock.setTimer(
-      2000,
+      4000,
       () =>
         void world.memory.put(walPath(7), new Uint8Array(0), { condition: 'any', putId: '01ARZ3NDEKTSV4RRFFQ69G5FAV' }),
     );

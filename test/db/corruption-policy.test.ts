@@ -6,6 +6,8 @@ import type { Db } from '../../src/db/db.ts';
 import type { OpenOptions, ReaderOptions } from '../../src/db/options.ts';
 import type { DbReader } from '../../src/db/reader.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
+import { decodeManifest, encodeManifest } from '../../src/format/manifest-codec.ts';
+import { manifestPath } from '../../src/format/object-names.ts';
 import {
   contentOf,
   flip,
@@ -433,6 +435,41 @@ describe('a scan', () => {
     expect(await rejection(world.run(reader.scan({ onCorruption: 'include' as 'skip' }).next()))).toMatchObject({
       code: 'BAD_ARGUMENT',
     });
+  });
+});
+
+describe('a table that was collected', () => {
+  /** What a compaction leaves, whose result the older table stands for: the newest table is in no manifest, and deleted. */
+  async function collectNewest(world: World): Promise<void> {
+    const [newest] = await tablesOf(world);
+    const path = (await world.paths('manifest/')).pop()!;
+    const { manifest } = decodeManifest(await world.bytes(path));
+    const runs = [{ id: 1, views: manifest.l0.slice(1) }];
+    const next = { ...manifest, l0: [], runs, lastCompacted: newest.ref.id };
+    await world.replace(manifestPath(Number(path.slice(9, 29)) + 1), encodeManifest(next));
+    await world.remove(newest.path);
+  }
+
+  it('is looked for in the newest manifest before any answer: the writer reads again, a reader has expired', async () => {
+    const world = new World();
+    const db = await world.open(OPTIONS);
+    for (const value of ['old', 'new']) {
+      await world.run(db.put('key', value));
+      await world.run(db.flush({ type: 'memtable' }));
+    }
+    const reader = await world.openReader(READING);
+    await collectNewest(world);
+    // An older value lies below, but the view it belongs to is gone.
+    expect(await rejection(world.run(reader.get('key')))).toMatchObject({ code: 'VIEW_EXPIRED', retryable: true });
+    expect(await rejection(world.run(reader.scan().next()))).toMatchObject({ code: 'VIEW_EXPIRED' });
+    expect(await rejection(world.run(reader.scan({ onCorruption: 'skip' }).next()))).toMatchObject({
+      code: 'VIEW_EXPIRED',
+    });
+    await world.run(reader.refresh());
+    expect(await world.run(reader.getWithMeta('key'))).toMatchObject({ possiblyStale: false });
+    expect(await world.run(db.getWithMeta('key'))).toMatchObject({ possiblyStale: false });
+    expect(text(await world.run(db.get('key')))).toBe('old');
+    expect(db.corruptions()).toEqual({ findings: [], lost: [], counts: { possiblyStale: 0, errors: 0, skipped: 0 } });
   });
 });
 

@@ -177,6 +177,18 @@ describe('a repair', () => {
     expect(told).toMatchObject({ name: 'FencedError', owner: 'tool:1' });
   });
 
+  it('beside another repair of the same is done once, and both are told', async () => {
+    const copy = await world.copy();
+    const both = [1, 2].map(() => call({ apply: true })(copy.line(), toolOptions(copy)));
+    const ended = await copy.run(Promise.allSettled(both));
+    const reports = ended.flatMap((e) => (e.status === 'fulfilled' ? [e.value] : []));
+    expect(reports.filter((r) => r.applied && !r.alreadyDone).length).toBe(1);
+    for (const e of ended) if (e.status === 'rejected') expect(e.reason).toMatchObject({ kind: /fenced|conflict/ });
+    const again = await copy.run(call({ apply: true })(copy.line(), toolOptions(copy)));
+    expect(again).toMatchObject({ applied: true, alreadyDone: true, outcome: 'reconstructed' });
+    expect(await rowsOf(copy, await copy.open())).toEqual(rows);
+  });
+
   it('through an open database fences nobody but a compactor', async () => {
     const copy = await world.copy();
     const db = await copy.open();

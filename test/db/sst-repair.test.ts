@@ -6,7 +6,7 @@ import { readLedger } from '../../src/lsm/damage-ledger.ts';
 import type { RepairReport } from '../../src/tools/reports.ts';
 import { sstInspect } from '../../src/tools/sst-inspect.ts';
 import { type SstRepairOptions, sstRepair } from '../../src/tools/sst-repair.ts';
-import { rejection, rowsOf, type World } from '../support/database.ts';
+import { rejection, rowsOf, text, World } from '../support/database.ts';
 import {
   contentOf,
   damageAt,
@@ -116,6 +116,25 @@ describe('a damaged block', () => {
     }
     const expected = numbers(0, 100).map((i) => `${keyOf(i)}=${contentOf(i, i % 2 === 0 ? 'v1' : 'v0')}`);
     expect(await rowsAfter(world)).toEqual(expected);
+  });
+
+  it('does not bring back from the log what had expired when the table was written', async () => {
+    const world = new World();
+    const { db, line } = await world.connect(TABLE_OPTIONS);
+    await world.run(db.put('gone', 'x'.repeat(50), { ttlMs: 10 }));
+    await world.run(db.put('here', 'y'.repeat(50)));
+    world.clock.jumpWallMs(60_000);
+    await world.run(db.put('later', 'z'.repeat(50)));
+    await world.run(db.flush({ type: 'memtable' }));
+    line.cut();
+    const [{ ref, path }] = await tablesOf(world);
+    await world.remove(path);
+    expect(await repair(world, ref.id, { apply: true })).toMatchObject({ outcome: 'reconstructed' });
+    const [made] = await tablesOf(world);
+    const { rows } = await world.run(sstInspect({ store: world.memory, path: '' }, made.ref.id, { rows: true }));
+    const ops: string[] = [];
+    for await (const { key, op } of rows!) ops.push(`${op} ${text(key)}`);
+    expect(ops).toEqual(['delete gone', 'put here', 'put later']);
   });
 
   it('gives the rows under checks that hold; the others stand in the ledger', async () => {

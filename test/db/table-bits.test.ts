@@ -12,7 +12,7 @@ import type { ValueWithMeta } from '../../src/db/reads.ts';
 import { keyOf, type Layout, range, tablesOf, unseal } from '../support/damaged-tables.ts';
 import { text, World } from '../support/database.ts';
 
-const STEP = Number(process.env['SHALEDB_BIT_STEP'] ?? 101);
+const STEP = Number(process.env['SHALEDB_BIT_STEP'] ?? 211);
 const mergeOperator = {
   merge: (_: Uint8Array, a: Uint8Array | undefined, b: Uint8Array) => Buffer.concat([a ?? Buffer.alloc(0), b]),
 };

@@ -8,6 +8,14 @@ import type { RepairReport, WalObjectReport } from '../../src/tools/reports.ts';
 import { type WalInspectOptions, walInspect } from '../../src/tools/wal-inspect.ts';
 import { type WalRepairOptions, walRepair } from '../../src/tools/wal-repair.ts';
 import { rejection, rowsOf, text, World, worldOfFixture } from '../support/database.ts';
+import {
+  digests,
+  expectCrashesConverge,
+  expectDryRun,
+  expectUnchanged,
+  type ToolCall,
+  toolOptions,
+} from '../support/tool-laws.ts';
 
 const names = (n: number) => Array.from({ length: n }, (_, i) => `key-${String(i).padStart(3, '0')}`);
 const rows = (keys: readonly string[]) => keys.map((k) => `${k}=value of ${k}`);
@@ -45,18 +53,6 @@ async function burst(world: World, id: number, at: number, length: number): Prom
 
 async function cut(world: World, id: number, length: number): Promise<void> {
   await world.replace(walPath(id), (await world.bytes(walPath(id))).slice(0, length));
-}
-
-async function digests(world: World): Promise<Map<string, string>> {
-  const all = new Map<string, string>();
-  for (const path of await world.paths()) all.set(path, Buffer.from(await world.bytes(path)).toString('base64'));
-  return all;
-}
-
-/** What was there before is there unchanged. */
-async function expectUnchanged(world: World, before: ReadonlyMap<string, string>): Promise<void> {
-  const after = await digests(world);
-  for (const [path, bytes] of before) expect([path, after.get(path) === bytes]).toEqual([path, true]);
 }
 
 describe('a log that a writer of ours left', () => {
@@ -148,7 +144,8 @@ describe('a log that a writer of ours left', () => {
     await world.replace(walPath(id), new Uint8Array(0));
     expect(await rejection(world.open())).toBeInstanceOf(WalCorruptionError);
     const done = await repair(world, { apply: true });
-    expect(done.rows.recovered).toBe(4);
+    expect(done).toMatchObject({ outcome: 'salvaged', rows: { recovered: 4, lost: 1 } });
+    expect(done.lostSeqs).toEqual([{ min: BigInt(id - 1), max: BigInt(id - 1) }]);
     expect(await rowsOf(world, await world.open())).toEqual(rows(names(5).filter((_, i) => i !== id - 2)));
   });
 
@@ -279,5 +276,82 @@ describe('inspecting', () => {
     const newest = (await world.paths('manifest/')).at(-1)!;
     await world.replace(newest, (await world.bytes(newest)).slice(0, 40));
     expect((await inspect(world)).map((r) => r.state)).toEqual(['fence', 'ok', 'ok', 'ok']);
+  });
+});
+
+describe('every repair of the log', () => {
+  const calls =
+    (apply: boolean, options: WalRepairOptions = {}): ToolCall =>
+    (line, tool) =>
+      walRepair({ store: line, path: '' }, { ...tool, liveCheckMs: 0, ...options, ...(apply && { apply: true }) });
+
+  const damages: [string, (world: World) => Promise<void>, WalRepairOptions][] = [
+    ['a burst', (w) => burst(w, 3, 2, 20), {}],
+    ['a hole', (w) => w.remove(walPath(3)), {}],
+    ['an emptied end', (w) => w.replace(walPath(4), new Uint8Array(0)), {}],
+    ['a burst, truncating', (w) => burst(w, 3, 2, 20), { mode: 'truncate' }],
+  ];
+
+  it.each(damages)('of %s plans without changing anything', async (_, damage, options) => {
+    const world = await sealedLog(4);
+    await damage(world);
+    await expectDryRun(world, calls(false, options));
+  });
+
+  it.each(damages)(
+    'of %s, cut off at any request and run again, ends where it would have',
+    async (_, damage, options) => {
+      const world = await sealedLog(4);
+      await damage(world);
+      const judge = async (w: World) => {
+        const db = await w.open();
+        const ledger = await w.run(readLedger(w.memory));
+        return [await rowsOf(w, db), ledger.entries.map((e) => [e.object, e.seqs, e.state])];
+      };
+      expect(await expectCrashesConverge(world, calls(true, options), judge)).toBeGreaterThan(20);
+    },
+  );
+
+  it('of a database that SlateDB left converges', async () => {
+    const world = await worldOfFixture('slatedb-0.12.1/wal-only-crash');
+    await burst(world, 3, 10, 6);
+    await expectDryRun(world, calls(false));
+    await expectCrashesConverge(world, calls(true), async (w) => rowsOf(w, await w.open()));
+  });
+
+  it('opens for nobody between its claim and its end without the damage being seen', async () => {
+    const world = await sealedLog(4);
+    await world.replace(walPath(4), new Uint8Array(0));
+    const rehearsal = await world.copy();
+    const counted = rehearsal.line();
+    await rehearsal.run(calls(true)(counted, toolOptions(rehearsal)));
+    const requests = counted.take();
+    const claim = requests.findIndex((r) => r.startsWith('put manifest/'));
+    const last = requests.length - 1 - [...requests].reverse().findIndex((r) => r.startsWith('put manifest/'));
+    expect(claim).toBeLessThan(last);
+    for (let n = claim + 1; n <= last; n++) {
+      const copy = await world.copy();
+      const line = copy.line();
+      line.cutAt(n, 'after');
+      calls(true)(line, toolOptions(copy)).catch(() => undefined);
+      while (!line.isCut) await copy.clock.advance(500);
+      expect(await rejection(copy.open()), requests[n - 1]).toBeInstanceOf(WalCorruptionError);
+    }
+  });
+});
+
+describe('a database that is open', () => {
+  it('mends its log by flushing, and loses nothing', async () => {
+    const world = new World();
+    const { db } = await world.connect();
+    for (const key of names(5)) await world.run(db.put(key, `value of ${key}`));
+    await burst(world, 3, 2, 20);
+    const { clock } = world;
+    expect(await world.run(walRepair(db, { clock }))).toMatchObject({ applied: false, rows: { lost: 0 } });
+    expect(await world.run(walRepair(db, { clock, apply: true }))).toMatchObject({ applied: true, rows: { lost: 0 } });
+    expect(await world.run(walRepair(db, { clock }))).toMatchObject({ outcome: 'clean' });
+    await world.run(db.put('more', 'value of more'));
+    await world.run(db.close());
+    expect(await rowsOf(world, await world.open())).toEqual(rows([...names(5), 'more']));
   });
 });

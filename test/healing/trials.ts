@@ -3,7 +3,7 @@
  * written. A wrong answer throws with the numbers that repeat it; everything else is counted.
  */
 import { equalBytes } from '../../src/common/bytes.ts';
-import { nextInt, type Random, SeededRandom } from '../../src/common/random.ts';
+import { nextInt, type Random } from '../../src/common/random.ts';
 import { type BlockBounds, type BlockForm, healBlock } from '../../src/format/block-healing.ts';
 import type { BlockCodec } from '../../src/format/codecs.ts';
 import { salvageBlock } from '../../src/format/salvage.ts';
@@ -65,6 +65,10 @@ export interface SalvageTally {
   wrong: number;
 }
 
+export function newSalvageTally(): SalvageTally {
+  return { blocks: 0, rows: 0, recovered: 0, wrong: 0 };
+}
+
 /** Salvages one damaged block and compares every row that is called verified with the one of that ordinal. */
 export function trySalvage(block: SampleBlock, damaged: Uint8Array, codec: BlockCodec, tally: SalvageTally): void {
   const rows = salvageBlock(damaged.subarray(0, damaged.length - 4), { ...formOf(codec), proof: block.proof });
@@ -88,8 +92,4 @@ export function isSameRow(a: SampleRow, b: SampleRow | undefined): boolean {
     a.createTs === b.createTs &&
     a.expireTs === b.expireTs
   );
-}
-
-export function randomOf(seed: number): SeededRandom {
-  return new SeededRandom(seed);
 }

@@ -15,7 +15,7 @@ import type { OpenOptions } from '../../src/db/options.ts';
 import type { DbReader } from '../../src/db/reader.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
 import { loadCodec } from '../../src/format/codecs.ts';
-import { parseTablePath, parseWalPath, walPath } from '../../src/format/object-names.ts';
+import { manifestPath, parseTablePath, parseWalPath, walPath } from '../../src/format/object-names.ts';
 import { CODECS } from '../../src/format/table-info.ts';
 import { open, openReader } from '../../src/open.ts';
 import { manifestRepair } from '../../src/tools/manifest-repair.ts';
@@ -119,6 +119,8 @@ export class DamageRun {
     // What dead processes had sent has arrived by then.
     await this.world.sleep(2 * LATE_MS);
     this.#damage();
+    // Nothing older tells of the newest manifest, and without a log nothing else tells of its tables (rfcs/0004).
+    if (this.#options.walEnabled === false && this.#isNewestManifestGone()) return this.#reached('out of reach');
     if (this.#draw.chance(0.3)) await this.#readAsReader();
     for (let repairs = 0; ; repairs++) {
       const before = this.#objects();
@@ -208,6 +210,11 @@ export class DamageRun {
       this.#faults.count(`${damage.kind} of ${damage.path.slice(0, damage.path.indexOf('/'))}`);
       wanted--;
     }
+  }
+
+  #isNewestManifestGone(): boolean {
+    const newest = manifestPath(this.#auditor.newest?.id ?? 0);
+    return this.#damages.some(({ kind, path }) => kind === 'delete' && path === newest);
   }
 
   #objects(): Map<string, SimObject> {

@@ -1,0 +1,49 @@
+/** The ledger, for operators: what is lost and not yet acknowledged, and acknowledging it. */
+import { InvalidArgumentError } from '../common/errors.ts';
+import { appendLedger, type LedgerEntry, readLedger } from '../lsm/damage-ledger.ts';
+import { type Target, type ToolOptions, withTarget } from './target.ts';
+
+/** All entries, oldest first, also those that are acknowledged or restored. A LIST and a GET. */
+export async function damageList(target: Target, options: ToolOptions = {}): Promise<LedgerEntry[]> {
+  return withTarget(target, options, async ({ stores, logger }) => {
+    const { entries, damage } = await readLedger(stores.main);
+    for (const error of damage) {
+      logger.warn('a version of the ledger is damaged; an older one is shown', { error: error.message });
+    }
+    return [...entries];
+  });
+}
+
+/**
+ * Ends an entry: its loss no longer makes reads fail and no longer counts as open. Durable when it resolves. The note says who
+ * decided it and why. Rejects with `InvalidArgumentError` if the ledger has no such entry. Two LISTs, a GET and a PUT.
+ */
+export async function damageAcknowledge(
+  target: Target,
+  id: string,
+  note: string,
+  options: ToolOptions = {},
+): Promise<void> {
+  if (typeof note !== 'string' || note.trim() === '') {
+    throw new InvalidArgumentError('BAD_ARGUMENT', 'damageAcknowledge needs a note that says who decided it and why.');
+  }
+  await withTarget(target, options, async (opened) => {
+    await appendLedger(
+      opened.stores.main,
+      (entries) => {
+        if (!entries.some((e) => e.id === id)) throw unknownEntry(opened.where, id, entries);
+        if (entries.every((e) => e.id !== id || (e.state !== 'open' && e.note === note))) return undefined;
+        const end = (e: LedgerEntry): LedgerEntry =>
+          e.state === 'open' ? { ...e, state: 'acknowledged', note } : { ...e, note };
+        return entries.map((e) => (e.id === id ? end(e) : e));
+      },
+      opened,
+    );
+  });
+}
+
+function unknownEntry(where: string, id: string, entries: readonly LedgerEntry[]): InvalidArgumentError {
+  const open = entries.filter((e) => e.state === 'open').map((e) => e.id);
+  const known = open.length === 0 ? 'it has no open entry' : `open are ${open.slice(0, 10).join(', ')}`;
+  return new InvalidArgumentError('BAD_ARGUMENT', `${where}: the ledger has no entry ${JSON.stringify(id)}; ${known}.`);
+}

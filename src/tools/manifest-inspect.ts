@@ -1,0 +1,224 @@
+/**
+ * One manifest in detail: what it says, how far that is proven, how it continues the one before it.
+ */
+import { equalBytes } from '../common/bytes.ts';
+import {
+  type CorruptionError,
+  damage,
+  type Finding,
+  type FindingInput,
+  IncompatibleError,
+  isCorruption,
+  locateFindings,
+  makeFinding,
+} from '../common/errors.ts';
+import { decodeManifest, encodeManifest } from '../format/manifest-codec.ts';
+import type { Manifest, Tree } from '../format/manifest-types.ts';
+import { manifestPath } from '../format/object-names.ts';
+import { decodeManifestSeal, findManifestSeal, objectDigest, type Seal } from '../format/seal.ts';
+import { healManifest } from '../format/section-healing.ts';
+import { EpochGuard } from '../lsm/epoch-guard.ts';
+import { crossCheckManifest } from '../lsm/manifest-evidence.ts';
+import { type LoadedManifest, listManifestIds, loadManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
+import { lookAround, manifestHint } from './database-state.ts';
+import type { ManifestReport, SealReport } from './reports.ts';
+import { type Target, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
+
+/**
+ * Looks at manifest `id`, or at the newest. Resolves whatever is wrong with it; a missing one has no size and a finding.
+ * Six to a dozen requests, no mutating one. Rejects with `InvalidArgumentError` where no database is, `UnavailableError`.
+ */
+export async function manifestInspect(
+  target: Target,
+  id?: bigint | number,
+  options: ToolOptions = {},
+): Promise<ManifestReport> {
+  return withTarget(target, options, async (opened) => {
+    const guard = new EpochGuard(opened.clock, opened.stores.latestStoreTimeMs);
+    const around = await lookAround(opened, guard);
+    const chosen = id === undefined ? (around.manifestIds.at(-1) ?? around.boundary.value + 1) : Number(id);
+    return new Inspection(opened, chosen, around.boundary.value).run();
+  });
+}
+
+class Inspection {
+  readonly #target: ToolTarget;
+  readonly #id: number;
+  readonly #boundary: number;
+  readonly #findings: Finding[] = [];
+
+  constructor(target: ToolTarget, id: number, boundary: number) {
+    this.#target = target;
+    this.#id = id;
+    this.#boundary = boundary;
+  }
+
+  async run(): Promise<ManifestReport> {
+    const id = this.#id;
+    const base = { schemaVersion: 1 as const, id: BigInt(id), path: manifestPath(id) };
+    const got = await this.#target.stores.main.get(manifestPath(id));
+    if (got === undefined) {
+      this.#add({ code: 'MISSING_OBJECT', at: { unit: 'object', offset: 0, length: 0 } }, 0, false);
+      const unknown = { chain: 'unknown' as const, canonical: false, changes: [] };
+      return { ...base, size: 0, sealed: false, ...unknown, findings: this.#findings };
+    }
+    const { bytes } = got;
+    const { manifest, bodyBytes } = this.#decode(bytes);
+    const seal = sealReport(bytes, bodyBytes);
+    const loaded = this.#load(bytes);
+    const previous = await this.#previous(seal.seal);
+    const chain = loaded === undefined ? 'unknown' : await this.#chain(loaded, previous);
+    return {
+      ...base,
+      size: bytes.length,
+      sealed: seal.state !== 'none',
+      ...(manifest !== undefined && { manifest }),
+      seal,
+      chain,
+      canonical: manifest !== undefined && equalBytes(encodeManifest(manifest), bytes.subarray(0, bodyBytes)),
+      changes: manifest === undefined || previous === undefined ? [] : changesBetween(previous.manifest, manifest),
+      findings: this.#findings,
+    };
+  }
+
+  /** What can be decoded, also of a damaged one. */
+  #decode(bytes: Uint8Array): { manifest: Manifest | undefined; bodyBytes: number } {
+    try {
+      return decodeManifest(bytes);
+    } catch (error) {
+      if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
+      return { manifest: undefined, bodyBytes: findManifestSeal(bytes)?.start ?? bytes.length };
+    }
+  }
+
+  #load(bytes: Uint8Array): LoadedManifest | undefined {
+    try {
+      return loadManifest(this.#id, bytes);
+    } catch (error) {
+      if (isCorruption(error)) this.#addDamage(error, bytes);
+      else if (error instanceof IncompatibleError) {
+        const at = { unit: 'header' as const, offset: 0, length: 2 };
+        this.#add({ code: 'MALFORMED', at, severity: 'warning', found: error.message }, bytes.length, false);
+      } else throw error;
+      return undefined;
+    }
+  }
+
+  #addDamage(error: CorruptionError, bytes: Uint8Array): void {
+    const healed = healManifest(bytes);
+    const remedy = healed === undefined ? 'none' : healed.trust === 'proven' ? 'heals' : 'heals-probably';
+    const object = { ...error.findings[0].object, size: bytes.length };
+    for (const f of locateFindings(error, { object, during: 'check' })) {
+      this.#findings.push({ ...f, remedy, hint: manifestHint(this.#target) });
+    }
+  }
+
+  #add(input: Omit<FindingInput, 'object' | 'during' | 'hint'>, size: number, sealed: boolean): void {
+    const object = manifestFindingObject(this.#id, { size, sealed });
+    this.#findings.push(makeFinding({ ...input, object, during: 'check', hint: manifestHint(this.#target) }));
+  }
+
+  /** The one that the seal names, else the one with the next lower id. */
+  async #previous(seal: Seal | undefined): Promise<(LoadedManifest & { bytes: Uint8Array }) | undefined> {
+    const { main } = this.#target.stores;
+    const named = seal?.manifest?.previousManifestId;
+    const id = named ?? (await listManifestIds(main)).filter((x) => x < this.#id).at(-1) ?? 0;
+    const got = id === 0 ? undefined : await main.get(manifestPath(id));
+    if (got === undefined) return undefined;
+    try {
+      return { ...loadManifest(id, got.bytes), bytes: got.bytes };
+    } catch (error) {
+      if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
+      return undefined;
+    }
+  }
+
+  /** Unknown where the one before was collected or is damaged itself, and where there is no seal. */
+  async #chain(
+    loaded: LoadedManifest,
+    previous: { id: number; bytes: Uint8Array } | undefined,
+  ): Promise<ManifestReport['chain']> {
+    const record = loaded.seal?.manifest;
+    if (record === undefined) {
+      await this.#crossCheck(loaded);
+      return 'unknown';
+    }
+    if (record.previousManifestId === 0) return 'ok';
+    if (previous === undefined) return 'unknown';
+    if (equalBytes(objectDigest(previous.bytes), record.previousDigest)) return 'ok';
+    const at = { unit: 'seal' as const, offset: 0, length: loaded.sizeBytes };
+    const expected = `the manifest ${previous.id} that its author saw`;
+    this.#add({ code: 'CHAIN_BREAK', at, expected, found: 'another one', origin: 'replaced' }, loaded.sizeBytes, true);
+    return 'broken';
+  }
+
+  /** A manifest of SlateDB has no checksum: what it continues speaks for it. */
+  async #crossCheck(loaded: LoadedManifest): Promise<void> {
+    const { broken, doubts, isDoubtNew } = await crossCheckManifest(this.#target.stores, loaded, this.#boundary);
+    const at = { unit: 'object' as const, offset: 0, length: loaded.sizeBytes };
+    if (broken.length > 0) {
+      const error = damage('MANIFEST_INCONSISTENT', at, broken.join('; '));
+      this.#findings.push({
+        ...locateFindings(error, {
+          object: manifestFindingObject(loaded.id, { size: loaded.sizeBytes }),
+          during: 'check',
+        })[0],
+        found: broken.join('; '),
+        hint: manifestHint(this.#target),
+      });
+    }
+    if (doubts.length === 0) return;
+    const severity = isDoubtNew ? 'warning' : 'note';
+    this.#add({ code: 'MANIFEST_INCONSISTENT', at, severity, found: doubts.join('; ') }, loaded.sizeBytes, false);
+  }
+}
+
+function sealReport(bytes: Uint8Array, bodyBytes: number): SealReport {
+  const offset = bodyBytes;
+  const length = bytes.length - bodyBytes;
+  try {
+    const seal = decodeManifestSeal(bytes, bodyBytes, 'manifest');
+    return seal === undefined ? { offset, length: 0, state: 'none' } : { offset, length, state: 'ok', seal };
+  } catch (error) {
+    if (!isCorruption(error)) throw error;
+    return { offset, length, state: 'bad' };
+  }
+}
+
+// ---- what changed
+
+/** In words, most important first. */
+function changesBetween(before: Manifest, now: Manifest): string[] {
+  const changes: string[] = [];
+  const numbers = [
+    ['writerEpoch', 'writer epoch'],
+    ['compactorEpoch', 'compactor epoch'],
+    ['replayAfterWalId', 'replay point'],
+    ['walIdLastSeen', 'last WAL id seen'],
+    ['lastL0Seq', 'last sequence number in tables'],
+    ['lastL0ClockTick', 'last clock tick in tables'],
+    ['recentSnapshotMinSeq', 'least sequence number of snapshots'],
+    ['headerVersion', 'header version'],
+    ['initialized', 'initialized'],
+  ] as const;
+  for (const [field, name] of numbers) {
+    if (before[field] !== now[field]) changes.push(`${name}: ${before[field]} → ${now[field]}`);
+  }
+  compare(changes, 'L0 table', l0Of(before), l0Of(now));
+  compare(changes, 'table of runs', runTablesOf(before), runTablesOf(now));
+  compare(changes, 'run', runsOf(before), runsOf(now));
+  compare(changes, 'checkpoint', checkpointsOf(before), checkpointsOf(now));
+  return changes;
+}
+
+function compare(changes: string[], what: string, before: readonly string[], now: readonly string[]): void {
+  for (const x of now) if (!before.includes(x)) changes.push(`${what} ${x} added`);
+  for (const x of before) if (!now.includes(x)) changes.push(`${what} ${x} removed`);
+}
+
+const treesOf = (m: Manifest): Tree[] => [m, ...(m.segments ?? [])];
+const l0Of = (m: Manifest) => treesOf(m).flatMap((tree) => tree.l0.map((v) => v.table.id as string));
+const runsOf = (m: Manifest) => treesOf(m).flatMap((tree) => tree.runs.map((run) => String(run.id)));
+const runTablesOf = (m: Manifest) =>
+  treesOf(m).flatMap((tree) => tree.runs.flatMap((run) => run.views.map((v) => v.table.id as string)));
+const checkpointsOf = (m: Manifest) => m.checkpoints.map((c) => `${c.id} on manifest ${c.manifestId}`);

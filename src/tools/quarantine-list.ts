@@ -1,0 +1,147 @@
+/** Quarantine, for operators: what is kept of damaged objects, and putting a copy back where its original is gone. */
+import { ConflictError, InvalidArgumentError } from '../common/errors.ts';
+import { makeUlid } from '../common/ulid.ts';
+import { roleOfPath } from '../format/object-names.ts';
+import { readLedger } from '../lsm/damage-ledger.ts';
+import { unanswered } from '../lsm/takeover.ts';
+import { QUARANTINE_PREFIX } from './quarantine.ts';
+import {
+  damagedObject,
+  planHash,
+  type RepairOptions,
+  type RepairPlan,
+  repairIdentity,
+  sha256Hex,
+} from './repair-plan.ts';
+import type { Evidence, QuarantineEntry, RepairReport } from './reports.ts';
+import { type Target, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
+
+const COPY = /^shale\/quarantine\/(r-[0-9a-f]{24})\/(.+)$/;
+const REPAIR_ID = /^r-[0-9a-f]{24}$/;
+
+/** Every copy, by repair. Two LISTs and a GET. */
+export async function quarantineList(target: Target, options: ToolOptions = {}): Promise<QuarantineEntry[]> {
+  return withTarget(target, options, (opened) => listCopies(opened, QUARANTINE_PREFIX));
+}
+
+async function listCopies({ stores }: ToolTarget, prefix: string): Promise<QuarantineEntry[]> {
+  const { entries } = await readLedger(stores.main);
+  const open = entries.filter((e) => e.state === 'open');
+  const copies: QuarantineEntry[] = [];
+  for await (const { path, size, lastModifiedMs } of stores.main.list(prefix)) {
+    const [, repairId, from] = COPY.exec(path) ?? [];
+    if (repairId === undefined) continue;
+    const neededBy = open.filter((e) => e.repairId === repairId && e.object === from).map((e) => e.id);
+    copies.push({ repairId, from, to: path, bytes: size, storedAtMs: lastModifiedMs, neededBy });
+  }
+  return copies;
+}
+
+export interface QuarantineRestoreOptions extends ToolOptions, Pick<RepairOptions, 'apply'> {}
+
+/**
+ * Puts the copies of one repair back where their originals are gone, byte for byte: for looking at them with other tools, or
+ * before another repair. An original that is there is never overwritten, and no manifest changes: what the database reads
+ * stays what it is. Without `apply` it says what it would do.
+ *
+ * Rejects with `InvalidArgumentError` if nothing is kept of this repair, with `ConflictError` (`PLAN_CHANGED`),
+ * `UnavailableError`. Two requests for each copy, with `apply` three.
+ */
+export async function quarantineRestore(
+  target: Target,
+  repairId: string,
+  options: QuarantineRestoreOptions = {},
+): Promise<RepairReport> {
+  if (!REPAIR_ID.test(repairId)) {
+    throw new InvalidArgumentError(
+      'BAD_ARGUMENT',
+      `${JSON.stringify(repairId)} is no repair id, such as r-0123456789abcdef01234567.`,
+    );
+  }
+  return withTarget(target, options, async (opened) => {
+    const copies = await listCopies(opened, `${QUARANTINE_PREFIX}${repairId}/`);
+    if (copies.length === 0) {
+      throw new InvalidArgumentError(
+        'BAD_ARGUMENT',
+        `${opened.where}: no copy is kept of repair ${repairId}. List them: shaledb quarantine list ${opened.label}`,
+      );
+    }
+    return restore(opened, repairId, copies, options.apply ?? false);
+  });
+}
+
+async function restore(
+  target: ToolTarget,
+  repairId: string,
+  copies: readonly QuarantineEntry[],
+  apply: boolean | { planHash: string },
+): Promise<RepairReport> {
+  const { main } = target.stores;
+  const gone: QuarantineEntry[] = [];
+  const evidence: Evidence[] = [];
+  for (const copy of copies) {
+    if ((await storeOf(target, copy.from).head(copy.from)) !== undefined) continue;
+    const got = await main.get(copy.to);
+    if (got === undefined) continue;
+    gone.push(copy);
+    evidence.push({ from: copy.to, to: copy.from, sha256: sha256Hex(got.bytes), bytes: got.bytes.length });
+  }
+  const plan: RepairPlan = {
+    outcome: gone.length === 0 ? 'clean' : 'reconstructed',
+    before: [],
+    rows: { recovered: 0, probable: 0, suspect: 0, lost: 0, lostExact: true },
+    lostKeys: [],
+    lostSeqs: [],
+    shadowed: 0,
+    nextSteps: [],
+    damaged: evidence.map((e) => ({ ...damagedObject(e.from, 'main', undefined), sha256: e.sha256, bytes: e.bytes })),
+    losses: [],
+    tables: [],
+    dropped: [],
+    edit: () => undefined,
+  };
+  const hash = planHash(repairIdentity({ tool: 'quarantineRestore', settings: { repairId } }, plan), plan);
+  if (typeof apply === 'object' && apply.planHash !== hash) {
+    throw new ConflictError(
+      'PLAN_CHANGED',
+      `${target.where}: the plan is now ${hash}, not ${apply.planHash}, which was reviewed.`,
+    );
+  }
+  if (apply !== false) for (const e of evidence) await putBack(target, e);
+  const { outcome, before, rows, lostKeys, lostSeqs, shadowed } = plan;
+  return {
+    schemaVersion: 1,
+    tool: 'quarantineRestore',
+    repairId,
+    planHash: hash,
+    applied: apply !== false && gone.length > 0,
+    alreadyDone: gone.length === 0,
+    outcome,
+    before,
+    rows,
+    lostKeys,
+    lostSeqs,
+    shadowed,
+    evidence,
+    newObjects: evidence.map((e) => e.to),
+    ledgerIds: [],
+    nextSteps: gone.length === 0 ? ['Every original is where it was; nothing is to be put back.'] : [],
+    requests: target.requests(),
+    tookMs: target.tookMs(),
+  };
+}
+
+async function putBack(target: ToolTarget, { from, to, sha256 }: Evidence): Promise<void> {
+  const { stores, clock, random, where } = target;
+  const got = await stores.main.get(from);
+  if (got === undefined || sha256Hex(got.bytes) !== sha256) {
+    throw new ConflictError('PLAN_CHANGED', `${where}: the copy ${from} changed meanwhile; run it again.`);
+  }
+  const putId = makeUlid(clock.nowMs(), random);
+  const answer = await storeOf(target, to).put(to, got.bytes, { condition: 'if-absent', putId });
+  if (answer.outcome === 'unknown') throw unanswered(where, to, answer.cause);
+}
+
+function storeOf({ stores }: ToolTarget, path: string) {
+  return roleOfPath(path) === 'wal' ? stores.wal : stores.main;
+}

@@ -1,0 +1,170 @@
+/**
+ * The check of everything that is neither manifest, table nor log: identity, ledger, what repairs wrote down, copies in
+ * quarantine, compactions files, boundary files. No row depends on any of them, so their damage is a warning; what is missing
+ * is one where something else says that it should be there.
+ */
+import { equalBytes } from '../common/bytes.ts';
+import {
+  damage,
+  type Finding,
+  type FindingObject,
+  IncompatibleError,
+  isCorruption,
+  locateFindings,
+  makeFinding,
+  type ObjectRole,
+} from '../common/errors.ts';
+import { decodeBoundary } from '../format/boundary.ts';
+import { decodeCompactions, isCanonicalCompactions } from '../format/compactions-codec.ts';
+import { BOUNDARY_PREFIX, COMPACTIONS_PREFIX, IDENTITY_PATH, SIDECAR_PREFIX } from '../format/object-names.ts';
+import { decodeManifestSeal } from '../format/seal.ts';
+import { decodeIdentity, decodeSidecar } from '../format/sidecar.ts';
+import { decodeLedger, LEDGER_PREFIX, ledgerPath } from '../lsm/damage-ledger.ts';
+import type { LoadedManifest } from '../lsm/manifest-store.ts';
+import { stopIfAborted } from './named-tables.ts';
+import { QUARANTINE_PREFIX } from './quarantine.ts';
+import { sha256Hex } from './repair-plan.ts';
+import type { ToolTarget } from './target.ts';
+
+const DOCS = 'docs/troubleshooting.md';
+const REPAIR_FILE = /^shale\/repairs\/(r-[0-9a-f]{24})\/(plan|report)-[1-9][0-9]{0,8}$/;
+/** What a probe of the store found: plain JSON, asked for again where it does not fit. */
+const PROFILE_PATH = 'shale/store-profile';
+const WHOLE = { unit: 'object' as const, offset: 0, length: 0 };
+
+/** Findings about all such objects. One LIST of each of three prefixes, and a GET of each object. */
+export async function checkSidecars(target: ToolTarget, newest: LoadedManifest | undefined): Promise<Finding[]> {
+  const check = new SidecarCheck(target);
+  const { main } = target.stores;
+  for (const prefix of [SIDECAR_PREFIX, COMPACTIONS_PREFIX, BOUNDARY_PREFIX]) {
+    for await (const { path } of main.list(prefix)) await check.look(path);
+  }
+  check.compareWith(newest);
+  return check.findings;
+}
+
+class SidecarCheck {
+  readonly findings: Finding[] = [];
+  readonly #target: ToolTarget;
+  readonly #seen = new Set<string>();
+  /** SHA-256 of copies, by path. */
+  readonly #copies = new Map<string, string>();
+  /** What reports of repairs say of them. */
+  readonly #evidence = new Map<string, string>();
+  #databaseId: Uint8Array | undefined;
+
+  constructor(target: ToolTarget) {
+    this.#target = target;
+  }
+
+  async look(path: string): Promise<void> {
+    stopIfAborted(this.#target.signal);
+    const { main } = this.#target.stores;
+    this.#seen.add(path);
+    for (let isLast = false; ; isLast = true) {
+      const got = await main.get(path);
+      if (got === undefined) return;
+      try {
+        this.#decode(path, got.bytes);
+        return;
+      } catch (error) {
+        const wrong =
+          error instanceof IncompatibleError
+            ? damage('MALFORMED', { ...WHOLE, length: got.size }, error.message)
+            : error;
+        if (!isCorruption(wrong)) throw error;
+        if (!isLast) continue;
+        const object = { ...objectOf(path), size: got.size };
+        const reads = { attempts: 2, identical: true, pastCaches: true };
+        for (const f of locateFindings(wrong, { object, during: 'check', reads })) this.#add(f, wrong.message);
+        return;
+      }
+    }
+  }
+
+  #decode(path: string, bytes: Uint8Array): void {
+    if (path.startsWith(BOUNDARY_PREFIX)) decodeBoundary(bytes);
+    else if (path.startsWith(COMPACTIONS_PREFIX)) decodeJobs(bytes);
+    else if (path === IDENTITY_PATH) this.#databaseId = decodeIdentity(bytes).databaseId;
+    else if (path.startsWith(LEDGER_PREFIX)) decodeLedger(bytes);
+    else if (path.startsWith(QUARANTINE_PREFIX)) this.#copies.set(path, sha256Hex(bytes));
+    else if (path === PROFILE_PATH) parseProfile(bytes);
+    else this.#decodeRepairFile(path, bytes);
+  }
+
+  #decodeRepairFile(path: string, bytes: Uint8Array): void {
+    const kind = REPAIR_FILE.exec(path)?.[2];
+    if (kind === undefined) return;
+    const { value } = decodeSidecar(bytes, `repair-${kind}`);
+    const { evidence, report } = (value ?? {}) as { evidence?: unknown; report?: { evidence?: unknown } };
+    const list = evidence ?? report?.evidence;
+    if (!Array.isArray(list)) return;
+    for (const { to, sha256 } of list as { to?: unknown; sha256?: unknown }[]) {
+      if (typeof to === 'string' && typeof sha256 === 'string') this.#evidence.set(to, sha256);
+    }
+  }
+
+  /** What is missing, and what does not fit together. */
+  compareWith(newest: LoadedManifest | undefined): void {
+    const record = newest?.seal?.identity;
+    const isKnown = this.#databaseId !== undefined || this.#seen.has(IDENTITY_PATH);
+    if (record !== undefined && !isKnown) this.#missing(IDENTITY_PATH, 'the identity of the database');
+    if (record !== undefined && this.#databaseId !== undefined && !equalBytes(record.databaseId, this.#databaseId)) {
+      const f = makeFinding({ code: 'IDENTITY_MISMATCH', object: objectOf(IDENTITY_PATH), at: WHOLE, during: 'check' });
+      this.#add(f, 'The identity is not that of the newest manifest.');
+    }
+    const version = newest?.seal?.manifest?.ledgerVersion ?? 0;
+    if (version > 0 && !this.#seen.has(ledgerPath(version))) {
+      this.#missing(ledgerPath(version), 'the list of losses that the newest manifest names');
+    }
+    for (const [path, expected] of this.#evidence) {
+      const found = this.#copies.get(path);
+      if (found === undefined || found === expected) continue;
+      const more = { expected: `sha256:${expected}`, found: `sha256:${found}` };
+      const f = makeFinding({ code: 'BAD_CHECKSUM', object: objectOf(path), at: WHOLE, during: 'check', ...more });
+      this.#add(f, 'A copy in quarantine is no longer what was copied.');
+    }
+  }
+
+  #missing(path: string, what: string): void {
+    const f = makeFinding({
+      code: 'MISSING_OBJECT',
+      object: objectOf(path),
+      at: WHOLE,
+      expected: what,
+      during: 'check',
+    });
+    this.#add(f, `${path} is gone: ${what}.`);
+  }
+
+  #add(finding: Finding, summary: string): void {
+    const hint = { summary, commands: ['shaledb doctor LOCATION'], docs: DOCS, lossIfRepaired: 'none' as const };
+    this.findings.push({ ...finding, severity: 'warning', hint });
+  }
+}
+
+function objectOf(path: string): FindingObject {
+  const role: ObjectRole = path.startsWith(BOUNDARY_PREFIX)
+    ? 'boundary'
+    : path.startsWith(COMPACTIONS_PREFIX)
+      ? 'compactions'
+      : 'sidecar';
+  return { role, path, id: path.replace(/^.*\//, ''), sealed: false };
+}
+
+function parseProfile(bytes: Uint8Array): void {
+  try {
+    JSON.parse(new TextDecoder().decode(bytes));
+  } catch (error) {
+    throw damage('MALFORMED', { ...WHOLE, length: bytes.length }, `the profile of the store is not JSON: ${error}`);
+  }
+}
+
+/** A file without a seal has no checksum: what was changed may show in its form. */
+function decodeJobs(bytes: Uint8Array): void {
+  const { compactions, bodyBytes } = decodeCompactions(bytes);
+  const seal = decodeManifestSeal(bytes, bodyBytes, 'compactions');
+  if (seal !== undefined || compactions.hasUnknownFields || isCanonicalCompactions(bytes)) return;
+  const at = { unit: 'object' as const, offset: 0, length: bytes.length };
+  throw damage('MALFORMED', at, 'the compactions file is not encoded as known versions of SlateDB do');
+}

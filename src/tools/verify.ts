@@ -1,0 +1,130 @@
+/**
+ * `verify`: every check there is, with one verdict and what to do next.
+ *
+ * Manifests, tables and what holds between them, the log, the ledger, and all the small objects beside them; every object of
+ * the database is read whole. Writes nothing, except that `probe` writes and deletes objects of its own under `shale/probe/`.
+ */
+import type { Finding } from '../common/errors.ts';
+import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
+import { readLedger } from '../lsm/damage-ledger.ts';
+import { type LoadedManifest, listManifestIds } from '../lsm/manifest-store.ts';
+import { missingManifests } from '../lsm/wal-errors.ts';
+import { readWalObject, type WalReadResult } from '../lsm/wal-object.ts';
+import { probeStore } from '../store/store-probe.ts';
+import { manifestInspect } from './manifest-inspect.ts';
+import { readPicture } from './named-tables.ts';
+import type { VerifyReport } from './reports.ts';
+import { checkSidecars } from './sidecar-check.ts';
+import { type CheckLevel, sstCheck, verdictOf } from './sst-check.ts';
+import { type Target, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
+import { walInspect } from './wal-inspect.ts';
+
+/** Newest objects of the log that are asked which manifests they know. */
+const WITNESSES = 3;
+
+export interface VerifyOptions extends ToolOptions {
+  /** How deep tables are looked into; default `cross`. Manifests, the log and the rest are always read whole. */
+  level?: CheckLevel;
+  /** Also asks the store whether it keeps the promises that the protocol needs: about 60 requests that write. Default false. */
+  probe?: boolean;
+}
+
+/**
+ * Checks all of a database. Resolves however damaged it is; rejects with `InvalidArgumentError` where no database is, with
+ * `IncompatibleError` for a newer form, and with errors of the store. Costs what `sstCheck` with scope `all` and `walInspect`
+ * cost, and a GET for each other object.
+ */
+export async function verify(t: Target, o: VerifyOptions = {}): Promise<VerifyReport> {
+  return withTarget(t, o, (target) => verifyTarget(t, target, o));
+}
+
+async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Promise<VerifyReport> {
+  const { level = 'cross', probe = false, ...common } = o;
+  // First, so that what it says of how the newest manifest can be mended is what is kept.
+  const findings: Finding[] = [...(await newestManifestFindings(t, target, common))];
+  const check = sstCheck(t, { ...common, level, scope: 'all' });
+  for await (const finding of check) findings.push(finding);
+  const sst = await check.summary();
+  const picture = await readPicture(target.stores, 'all', 'check', target.signal);
+  const wal: VerifyReport['wal'] = { objects: 0, damaged: 0, missing: 0, rows: 0 };
+  let requests = sst.requests;
+  for await (const report of walInspect(t, common)) {
+    wal.objects++;
+    if (report.state === 'missing') wal.missing++;
+    else if (report.findings.some((f) => f.severity === 'error')) wal.damaged++;
+    wal.rows += report.rows.total ?? report.rows.verified;
+    // Rows of the others are in tables already; a repaired log leaves damaged objects there.
+    const isNeeded = report.neededForRecovery;
+    findings.push(...report.findings.map((f) => (isNeeded ? f : { ...f, severity: 'note' as const })));
+    requests++;
+  }
+  findings.push(...(await checkWitnesses(target, picture.newest)));
+  findings.push(...(await checkSidecars(target, picture.newest)));
+  const ledger = (await readLedger(target.stores.main)).entries.filter((e) => e.state === 'open');
+  const all = distinct(findings);
+  const newest = picture.ids[picture.ids.length - 1];
+  const worst = verdictOf(all);
+  return {
+    schemaVersion: 1,
+    verdict: worst === 'clean' && ledger.length > 0 ? 'degraded' : worst,
+    findings: all,
+    sst,
+    wal,
+    manifests: {
+      ...(newest !== undefined && { newest: BigInt(newest) }),
+      checked: picture.manifests.length,
+      ...(picture.newest !== undefined && { newestGood: BigInt(picture.newest.id) }),
+    },
+    ledger,
+    store: probe ? await probed(target) : { suitable: 'not-probed', problems: [] },
+    nextSteps: nextSteps(all, ledger.length),
+    requests: requests + target.requests(),
+    tookMs: target.tookMs(),
+  };
+}
+
+/** None where no manifest is left: the check of the tables says so. */
+async function newestManifestFindings(t: Target, { stores }: ToolTarget, common: ToolOptions): Promise<Finding[]> {
+  if ((await listManifestIds(stores.main)).length === 0) return [];
+  return (await manifestInspect(t, undefined, common)).findings;
+}
+
+/** Objects of the log that are newer than the newest manifest know of later ones if those are gone. */
+async function checkWitnesses({ stores }: ToolTarget, newest: LoadedManifest | undefined): Promise<Finding[]> {
+  if (newest === undefined) return [];
+  const ids: number[] = [];
+  for await (const { path } of stores.wal.list(WAL_PREFIX)) {
+    const id = parseWalPath(path);
+    if (id !== undefined) ids.push(id);
+  }
+  const last = ids.sort((a, b) => a - b).slice(-WITNESSES);
+  const results: WalReadResult[] = [];
+  for (const id of last) {
+    const got = await stores.wal.get(walPath(id));
+    if (got !== undefined) results.push(await readWalObject(id, got.bytes));
+  }
+  const error = missingManifests(newest, results, last[0] ?? 0);
+  return error === undefined ? [] : error.findings.map((f) => ({ ...f, during: 'check' as const }));
+}
+
+async function probed({ stores, clock, random, signal }: ToolTarget): Promise<VerifyReport['store']> {
+  const profile = await probeStore(stores.main, { clock, random, ...(signal !== undefined && { signal }) });
+  return { suitable: profile.conditionalCreate && profile.problems.length === 0, problems: profile.problems };
+}
+
+/** Two checks may find the same thing. */
+function distinct(findings: readonly Finding[]): Finding[] {
+  const byId = new Map<string, Finding>();
+  for (const finding of findings) if (!byId.has(finding.id)) byId.set(finding.id, finding);
+  return [...byId.values()];
+}
+
+const RANK = { error: 0, warning: 1, note: 2 } as const;
+
+/** The commands of all findings, each once, those of the worst first. */
+function nextSteps(findings: readonly Finding[], openLosses: number): string[] {
+  const sorted = [...findings].sort((a, b) => RANK[a.severity] - RANK[b.severity]);
+  const commands = sorted.filter((f) => f.severity !== 'note').flatMap((f) => f.hint.commands);
+  if (openLosses > 0) commands.push('shaledb damage list LOCATION');
+  return [...new Set(commands)].filter((command) => command !== 'shaledb doctor LOCATION');
+}

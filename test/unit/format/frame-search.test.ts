@@ -1,0 +1,89 @@
+/** Units found by their checksums alone, forward and backward, around damage, and in bounded time in bytes made to deceive. */
+import { describe, expect, it } from 'vitest';
+import { SeededRandom } from '../../../src/common/random.ts';
+import { NO_CODEC } from '../../../src/format/codecs.ts';
+import { type UnitPlace, unitEnds, unitStarts, walkUnits } from '../../../src/format/frame-search.ts';
+import { frameUnit } from '../../../src/format/framing.ts';
+
+const random = new SeededRandom(7);
+
+function randomBytes(length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  random.fill(bytes);
+  return bytes;
+}
+
+/** Units of these lengths back to back. */
+function unitsOf(lengths: readonly number[]): { bytes: Uint8Array; places: UnitPlace[] } {
+  const places: UnitPlace[] = [];
+  const parts: Uint8Array[] = [];
+  let start = 0;
+  for (const length of lengths) {
+    const unit = frameUnit(randomBytes(length), NO_CODEC);
+    parts.push(unit);
+    places.push({ start, end: start + unit.length });
+    start += unit.length;
+  }
+  return { bytes: new Uint8Array(Buffer.concat(parts)), places };
+}
+
+const always = () => true;
+
+describe('a unit', () => {
+  it('is found by where it begins, and by where it ends', () => {
+    const { bytes, places } = unitsOf([100, 1, 4000]);
+    for (const { start, end } of places) {
+      expect([...unitEnds(bytes, start, bytes.length)]).toContain(end);
+      expect([...unitStarts(bytes, end, 0)]).toContain(start);
+    }
+  });
+
+  it('is not found where its bytes were changed, or where there is no room for one', () => {
+    const { bytes } = unitsOf([500]);
+    bytes[250] ^= 1;
+    expect([...unitEnds(bytes, 0, bytes.length)]).toEqual([]);
+    expect([...unitStarts(bytes, bytes.length, 0)]).toEqual([]);
+    expect([...unitEnds(bytes, bytes.length - 3, bytes.length)]).toEqual([]);
+    expect([...unitStarts(bytes, 4, 0)]).toEqual([]);
+    expect([...unitStarts(bytes, bytes.length + 10, 0)]).toEqual([]);
+  });
+});
+
+describe('a walk', () => {
+  it('finds all units of a sound stretch from the front', () => {
+    const { bytes, places } = unitsOf([300, 20, 5000, 77]);
+    expect(walkUnits(bytes, 0, bytes.length, always)).toEqual({ before: places, unknown: undefined, after: [] });
+  });
+
+  it.each([0, 1, 3])('finds those on both sides of damaged unit %i', (bad) => {
+    const { bytes, places } = unitsOf([300, 20, 5000, 77]);
+    bytes[places[bad].start + 2] ^= 0x80;
+    const found = walkUnits(bytes, 0, bytes.length, always);
+    expect(found).toEqual({ before: places.slice(0, bad), unknown: places[bad], after: places.slice(bad + 1) });
+  });
+
+  it('takes nothing from the end of what was cut', () => {
+    const { bytes, places } = unitsOf([300, 400, 500]);
+    const cut = bytes.subarray(0, places[2].start + 100);
+    const found = walkUnits(cut, 0, cut.length, always, true);
+    expect(found).toEqual({
+      before: places.slice(0, 2),
+      unknown: { start: places[2].start, end: cut.length },
+      after: [],
+    });
+  });
+
+  it('leaves what does not decode, and asks only a few times', () => {
+    // A unit of no bytes, again and again: every fourth position ends one.
+    const empty = frameUnit(new Uint8Array(0), NO_CODEC);
+    const bytes = new Uint8Array(4 * 10_000);
+    for (let i = 0; i < bytes.length; i += 4) bytes.set(empty, i);
+    let asked = 0;
+    const found = walkUnits(bytes, 0, bytes.length, () => {
+      asked++;
+      return false;
+    });
+    expect(found.before).toEqual([]);
+    expect(asked).toBeLessThan(50);
+  });
+});
