@@ -4,7 +4,7 @@ import { Coverage } from './coverage.ts';
 import { DamageRun } from './damage.ts';
 import { FAILED_DAMAGE_SEEDS } from './failing-seeds.ts';
 
-const RUNS = 250;
+const RUNS = 200;
 /** Outcomes that so many runs must have met, or they tested nothing. */
 const MUST_REACH = [
   'get flagged',

@@ -48,6 +48,13 @@ interface Opened {
   process: Process;
 }
 
+/** Loading a codec or a tool takes real time, for which the world does not wait. */
+const LOADED = Promise.all([
+  ...CODECS.map((codec) => loadCodec(codec).catch(() => undefined)),
+  import('../../src/tools/sst-check.ts'),
+  import('../../src/tools/wal-repair.ts'),
+]);
+
 type Tool = (process: Process) => Promise<RepairReport>;
 
 export class DamageRun {
@@ -97,8 +104,7 @@ export class DamageRun {
   }
 
   async run(): Promise<RunResult> {
-    // Loading a codec takes real time, which the world does not wait for.
-    await Promise.all(CODECS.map((codec) => loadCodec(codec).catch(() => undefined)));
+    await LOADED;
     await this.world.drive(this.#play());
     const { world } = this;
     return {
@@ -119,8 +125,7 @@ export class DamageRun {
     // What dead processes had sent has arrived by then.
     await this.world.sleep(2 * LATE_MS);
     this.#damage();
-    // Nothing older tells of the newest manifest, and without a log nothing else tells of its tables (rfcs/0004).
-    if (this.#options.walEnabled === false && this.#isNewestManifestGone()) return this.#reached('out of reach');
+    if (this.#isOutOfReach()) return this.#reached('out of reach');
     if (this.#draw.chance(0.3)) await this.#readAsReader();
     for (let repairs = 0; ; repairs++) {
       const before = this.#objects();
@@ -212,9 +217,16 @@ export class DamageRun {
     }
   }
 
-  #isNewestManifestGone(): boolean {
+  /**
+   * What no object left can tell of (rfcs/0004): the end of the log, and without a log the newest manifest, are gone.
+   */
+  #isOutOfReach(): boolean {
     const newest = manifestPath(this.#auditor.newest?.id ?? 0);
-    return this.#damages.some(({ kind, path }) => kind === 'delete' && path === newest);
+    const lastWal = walPath(Math.max(0, ...this.#auditor.wal.keys()));
+    const { walEnabled } = this.#options;
+    return this.#damages.some(
+      ({ kind, path }) => kind === 'delete' && (path === lastWal || (walEnabled === false && path === newest)),
+    );
   }
 
   #objects(): Map<string, SimObject> {
