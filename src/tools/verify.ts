@@ -109,7 +109,8 @@ async function checkWitnesses({ stores }: ToolTarget, newest: LoadedManifest | u
 
 async function probed({ stores, clock, random, signal }: ToolTarget): Promise<VerifyReport['store']> {
   const profile = await probeStore(stores.main, { clock, random, ...(signal !== undefined && { signal }) });
-  return { suitable: profile.conditionalCreate && profile.problems.length === 0, problems: profile.problems };
+  // The same rule as for opening; other problems cost speed or comfort.
+  return { suitable: profile.conditionalCreate, problems: profile.problems };
 }
 
 /** Two checks may find the same thing. */

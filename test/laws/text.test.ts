@@ -9,7 +9,8 @@ import { parseSource, readSources, type SourceFile, walk } from '../support/sour
 const ROOT = join(import.meta.dirname, '..', '..');
 const ERRORS = 'common/errors.ts';
 
-const startsWithComment = (text: string) => /^\s*(\/\*|\/\/)/.test(text);
+/** The first line of a program may say who runs it. */
+const startsWithComment = (text: string) => /^(#!.*\n)?\s*(\/\*|\/\/)/.test(text);
 
 /** Codes of `ERROR_CODES` that no string of the source names, besides the table itself. */
 function unusedCodes(files: SourceFile[]): string[] {
@@ -94,6 +95,8 @@ describe('the text laws see', () => {
   it('a file without a header', () => {
     expect(startsWithComment("import { a } from './a.ts';\n// late\n")).toBe(false);
     expect(startsWithComment('/** What this is. */\n')).toBe(true);
+    expect(startsWithComment('#!/usr/bin/env node\n/** What this is. */\n')).toBe(true);
+    expect(startsWithComment('#!/usr/bin/env node\nrun();\n')).toBe(false);
   });
   it('a code that only the table and a comment name', () => {
     const table = parseSource(ERRORS, "export const ERROR_CODES = { LOST: 'a', KEPT: 'b' } as const;");

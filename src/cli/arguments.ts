@@ -1,0 +1,172 @@
+/**
+ * Words of the command line to values, checked against what the command declares. Everything wrong is a `UsageError` that
+ * names the word, what is allowed, and the nearest name that exists.
+ */
+import { parseArgs } from 'node:util';
+
+/** Exit code 2; the message is for the person at the keyboard. */
+export class UsageError extends Error {}
+
+interface OptionFacts {
+  /** One line for help. */
+  says: string;
+  /** Whether the command cannot do without it. */
+  required?: boolean;
+}
+export type OptionSpec = OptionFacts &
+  (
+    | { kind: 'flag' }
+    | { kind: 'text'; value: string }
+    /** A whole number from 0, as number. */
+    | { kind: 'count'; value: string }
+    /** A whole number from 0, as bigint. */
+    | { kind: 'id'; value: string }
+    | { kind: 'choice'; choices: readonly string[] }
+    /** Words between commas. */
+    | { kind: 'list'; value: string }
+  );
+
+export interface OperandSpec {
+  name: string;
+  says: string;
+  optional?: boolean;
+  /** A whole number from 0, as bigint; else text. */
+  kind?: 'id';
+}
+
+type Value = string | number | bigint | string[] | true;
+
+/** The values of one call, by the names of operands and options. */
+export class Arguments {
+  readonly #values: ReadonlyMap<string, Value>;
+
+  constructor(values: ReadonlyMap<string, Value>) {
+    this.#values = values;
+  }
+
+  has(name: string): boolean {
+    return this.#values.has(name);
+  }
+  /** Of an operand that may not be absent, or of an option that was found by `has`. */
+  text(name: string): string {
+    return this.#values.get(name) as string;
+  }
+  id(name: string): bigint | undefined {
+    return this.#values.get(name) as bigint | undefined;
+  }
+  /** Members of a function's options from the options of the command line that were given: member -> option. */
+  members<T extends object>(names: { readonly [K in keyof T]?: string }): Partial<T> {
+    const given = Object.entries<string | undefined>(names).filter(([, option]) => this.#values.has(option!));
+    return Object.fromEntries(given.map(([member, option]) => [member, this.#values.get(option!)])) as Partial<T>;
+  }
+}
+
+export function parseArguments(
+  words: readonly string[],
+  operands: readonly OperandSpec[],
+  options: Readonly<Record<string, OptionSpec>>,
+): Arguments {
+  const values = new Map<string, Value>();
+  const { tokens } = parseArgs({
+    args: [...words],
+    options: Object.fromEntries(
+      Object.entries(options).map(([name, o]) => [name, { type: o.kind === 'flag' ? 'boolean' : 'string' } as const]),
+    ),
+    strict: false,
+    allowPositionals: true,
+    tokens: true,
+  });
+  const given: string[] = [];
+  for (const token of tokens) {
+    if (token.kind === 'positional') given.push(token.value);
+    if (token.kind !== 'option') continue;
+    const spec = Object.hasOwn(options, token.name) ? options[token.name] : undefined;
+    if (spec === undefined)
+      throw unknownName(
+        'option',
+        token.rawName,
+        Object.keys(options).map((n) => `--${n}`),
+      );
+    values.set(token.name, valueFor(token.rawName, spec, token.value));
+  }
+  takeOperands(given, operands, values);
+  const missing = Object.entries(options).find(([name, o]) => o.required === true && !values.has(name));
+  if (missing !== undefined) throw new UsageError(`--${missing[0]} is missing: ${missing[1].says}`);
+  return new Arguments(values);
+}
+
+function takeOperands(given: readonly string[], operands: readonly OperandSpec[], values: Map<string, Value>): void {
+  operands.forEach((o, i) => {
+    const word = given[i] ?? '';
+    if (word !== '') values.set(o.name, o.kind === 'id' ? wholeNumber(o.name, word) : word);
+    else if (o.optional !== true) throw new UsageError(`${o.name} is missing: ${o.says}`);
+  });
+  const surplus = given[operands.length];
+  if (surplus !== undefined) throw new UsageError(`${JSON.stringify(surplus)} is one word too many.`);
+}
+
+function valueFor(raw: string, spec: OptionSpec, value: string | undefined): Value {
+  if (spec.kind === 'flag') {
+    if (value !== undefined) throw new UsageError(`${raw} takes no value.`);
+    return true;
+  }
+  if (value === undefined || value === '') throw new UsageError(`${raw} needs a value: ${spec.says}`);
+  switch (spec.kind) {
+    case 'text':
+      return value;
+    case 'list':
+      return value.split(',').filter((w) => w !== '');
+    case 'choice':
+      if (spec.choices.includes(value)) return value;
+      throw new UsageError(
+        `${raw} is one of ${spec.choices.join(', ')}, not ${JSON.stringify(value)}${hintOf(value, spec.choices)}`,
+      );
+    case 'id':
+      return wholeNumber(raw, value);
+    case 'count': {
+      const n = wholeNumber(raw, value);
+      if (n > BigInt(Number.MAX_SAFE_INTEGER)) throw new UsageError(`${raw} is too large: ${value}.`);
+      return Number(n);
+    }
+  }
+}
+
+function wholeNumber(raw: string, value: string): bigint {
+  if (!/^\d{1,20}$/.test(value)) throw new UsageError(`${raw} must be a whole number, not ${JSON.stringify(value)}.`);
+  const n = BigInt(value);
+  if (n >= 2n ** 64n) throw new UsageError(`${raw} is too large: ${value}.`);
+  return n;
+}
+
+export function unknownName(what: string, name: string, known: readonly string[]): UsageError {
+  return new UsageError(`Unknown ${what} ${JSON.stringify(name)}${hintOf(name, known)}`);
+}
+
+function hintOf(name: string, known: readonly string[]): string {
+  const near = nearest(name, known);
+  return near === undefined ? '.' : `; did you mean ${near}?`;
+}
+
+/** The known name with the fewest changed letters, if it is not a different word altogether. */
+export function nearest(name: string, known: readonly string[]): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.max(2, Math.ceil(name.length / 3)) + 1;
+  for (const candidate of known) {
+    const distance = candidate.startsWith(name) && name.length > 2 ? 1 : editDistance(name, candidate);
+    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
+  }
+  return best;
+}
+
+/** Letters to add, drop or change (Levenshtein). */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
+    }
+    row = next;
+  }
+  return row[b.length];
+}

@@ -1,0 +1,82 @@
+/** The shape of a command, the options that all have, and what one call is given. */
+import type { ToolOptions } from '../admin.ts';
+import type { Arguments, OperandSpec, OptionSpec } from './arguments.ts';
+import type { ExitCode } from './exit-codes.ts';
+import type { Printer } from './printer.ts';
+import type { Tools } from './tools.ts';
+
+export type OptionSpecs = Readonly<Record<string, OptionSpec>>;
+
+export interface Example {
+  /** What stands behind `shaledb`, as one would type it. */
+  line: string;
+  says: string;
+}
+
+export interface Command {
+  /** The words that name it. */
+  name: readonly string[];
+  /** One line. */
+  summary: string;
+  /** What it does, what it changes, what it costs. */
+  about: readonly string[];
+  operands: readonly OperandSpec[];
+  options: OptionSpecs;
+  examples: readonly Example[];
+  /** Whether the command can change the database. */
+  repairs?: boolean;
+  run(call: Call): Promise<ExitCode>;
+}
+
+export interface Call {
+  args: Arguments;
+  printer: Printer;
+  tools: Tools;
+  /** Options that every tool takes. */
+  common: ToolOptions;
+  /** The command as it was typed, without `--apply` and `--plan`, for advice to run it again. */
+  again: string;
+  readFile(path: string): Promise<Uint8Array>;
+}
+
+export const LOCATION: OperandSpec = {
+  name: 'LOCATION',
+  says: 'the database: file:///directory, or s3://bucket/path?endpoint=http://host:9000&forcePathStyle=true&region=...',
+};
+
+export const COMMON_OPTIONS: OptionSpecs = {
+  json: { kind: 'flag', says: 'plain data with a schemaVersion: one document, or one line for each item of a stream' },
+  'redact-keys': { kind: 'flag', says: 'lengths instead of keys and values, in text and JSON' },
+  quiet: { kind: 'flag', says: 'no progress on standard error' },
+  'timeout-ms': {
+    kind: 'count',
+    value: 'MS',
+    says: 'how long one request to the store may take with all its retries; default 60000',
+  },
+  help: { kind: 'flag', says: 'this text' },
+};
+
+export const APPLY_OPTIONS: OptionSpecs = {
+  apply: { kind: 'flag', says: 'change the database; without it a plan is shown and nothing is written' },
+  plan: { kind: 'text', value: 'HASH', says: 'with --apply: do exactly the plan with this hash, or nothing' },
+};
+
+export const REPAIR_OPTIONS: OptionSpecs = {
+  ...APPLY_OPTIONS,
+  'if-live-writer': {
+    kind: 'choice',
+    choices: ['refuse', 'fence'],
+    says: 'with signs of a live writer: refuse (default), or take the database over from it',
+  },
+  'live-check-ms': {
+    kind: 'count',
+    value: 'MS',
+    says: 'how long to look for a live writer before anything is changed; default 5000, 0 does not look',
+  },
+};
+
+export const ACCEPT: OptionSpec = {
+  kind: 'choice',
+  choices: ['verified', 'probable', 'suspect'],
+  says: 'which rows may be put back: proven ones, likely ones too, or all that parse',
+};

@@ -1,0 +1,38 @@
+/** All commands, in the order in which help lists them. */
+import { UsageError, unknownName } from './arguments.ts';
+import type { Command } from './command.ts';
+import { DOCTOR, PROBE } from './doctor-commands.ts';
+import { DAMAGE_ACK, DAMAGE_LIST, QUARANTINE_LIST, QUARANTINE_RESTORE } from './ledger-commands.ts';
+import { MANIFEST_INSPECT, MANIFEST_REPAIR } from './manifest-commands.ts';
+import { SST_CHECK, SST_INSPECT, SST_REPAIR } from './sst-commands.ts';
+import { WAL_INSPECT, WAL_REPAIR } from './wal-commands.ts';
+
+export const COMMANDS: readonly Command[] = [
+  DOCTOR,
+  WAL_INSPECT,
+  WAL_REPAIR,
+  SST_CHECK,
+  SST_INSPECT,
+  SST_REPAIR,
+  MANIFEST_INSPECT,
+  MANIFEST_REPAIR,
+  DAMAGE_LIST,
+  DAMAGE_ACK,
+  QUARANTINE_LIST,
+  QUARANTINE_RESTORE,
+  PROBE,
+];
+
+/** The command that the first words name, and the words behind its name. Throws `UsageError`. */
+export function findCommand(words: readonly string[]): { command: Command; rest: string[] } {
+  const [first = '', second] = words;
+  const ofGroup = COMMANDS.filter((c) => c.name[0] === first);
+  const found = ofGroup.find((c) => c.name.length === 1 || c.name[1] === second);
+  if (found !== undefined) return { command: found, rest: words.slice(found.name.length) };
+  if (ofGroup.length === 0) throw unknownName('command', first, [...new Set(COMMANDS.map((c) => c.name[0]))]);
+  const verbs = ofGroup.map((c) => c.name[1]);
+  if (second === undefined || second.startsWith('-')) {
+    throw new UsageError(`${first} needs one more word: ${verbs.join(', ')}.`);
+  }
+  throw unknownName(`command of ${first}`, second, verbs);
+}

@@ -1,0 +1,84 @@
+/** Exit codes: what a script may conclude. They never change their meaning. */
+
+import type { RepairReport, Verdict } from '../admin.ts';
+import {
+  type DbError,
+  type Finding,
+  IncompatibleError,
+  InvalidArgumentError,
+  isCorruption,
+  isDbError,
+  isRetryable,
+} from '../index.ts';
+
+export const EXIT = {
+  /** Clean, or nothing to do. */
+  clean: 0,
+  /** Damage was found, by an inspection, a check or a dry run. */
+  damage: 1,
+  /** The command line, the location, the credentials or the configuration is wrong; nothing was changed. */
+  usage: 2,
+  /** Repaired, nothing lost. */
+  repaired: 3,
+  /** Repaired; what is lost stands in the ledger. */
+  repairedWithLoss: 4,
+  /** Not repaired: consent is needed, or nothing can be done. */
+  notRepaired: 5,
+  /** Somebody else is at work, or the plan no longer fits. */
+  conflict: 6,
+  /** The store cannot be used now; try again. */
+  unavailable: 7,
+  internal: 70,
+  interrupted: 130,
+} as const;
+
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
+
+/** What each code means, in one line, for help and documentation. */
+export const EXIT_MEANINGS: readonly (readonly [ExitCode, string])[] = [
+  [EXIT.clean, 'clean, or nothing to do'],
+  [EXIT.damage, 'damage found (inspect, check, dry run)'],
+  [EXIT.usage, 'wrong command line, location, credentials or configuration'],
+  [EXIT.repaired, 'repaired, nothing lost'],
+  [EXIT.repairedWithLoss, 'repaired, loss recorded in the ledger'],
+  [EXIT.notRepaired, 'not repaired: consent needed, or unrecoverable'],
+  [EXIT.conflict, 'conflict: live writer, fenced, plan changed, obsolete'],
+  [EXIT.unavailable, 'store unavailable, try again'],
+  [EXIT.internal, 'internal error: a bug to report'],
+  [EXIT.interrupted, 'interrupted'],
+];
+
+/** Of findings: a note is not damage. */
+export function exitOfFindings(findings: readonly Pick<Finding, 'severity'>[]): ExitCode {
+  return findings.some((f) => f.severity !== 'note') ? EXIT.damage : EXIT.clean;
+}
+
+export function exitOfVerdict(verdict: Verdict): ExitCode {
+  return verdict === 'clean' ? EXIT.clean : EXIT.damage;
+}
+
+/** @param wanted whether the caller asked for the change and not for the plan */
+export function exitOfRepair(report: RepairReport, wanted: boolean): ExitCode {
+  if (report.outcome === 'obsolete') return EXIT.conflict;
+  if (report.applied) {
+    if (report.outcome === 'clean') return EXIT.clean;
+    return report.rows.lost === 0 && report.ledgerIds.length === 0 ? EXIT.repaired : EXIT.repairedWithLoss;
+  }
+  if (report.outcome === 'clean') return EXIT.clean;
+  return wanted ? EXIT.notRepaired : EXIT.damage;
+}
+
+/** @param repairs whether the command that failed was to change something */
+export function exitOfError(error: unknown, repairs: boolean): ExitCode {
+  if (!isDbError(error)) return EXIT.internal;
+  const cause = error.kind === 'closed' && isDbError(error.cause) ? error.cause : error;
+  return exitOfKind(cause, repairs);
+}
+
+function exitOfKind(error: DbError, repairs: boolean): ExitCode {
+  if (isCorruption(error)) return repairs ? EXIT.notRepaired : EXIT.damage;
+  if (error instanceof InvalidArgumentError || error instanceof IncompatibleError) return EXIT.usage;
+  if (error.kind === 'conflict' || error.kind === 'fenced') return EXIT.conflict;
+  if (error.kind === 'aborted') return EXIT.interrupted;
+  return isRetryable(error) ? EXIT.unavailable : EXIT.internal;
+}

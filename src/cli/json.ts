@@ -1,0 +1,49 @@
+/**
+ * The plain form of reports for `--json`: the same as that of `errorToJson`, so that findings look alike wherever they come
+ * from. A bigint is `{ "$bigint": "42" }`, bytes are `{ "$bytes": "<base64url>" }` or, redacted, `{ "$redacted": <length> }`.
+ *
+ * Every document, and every line of a stream, has `schemaVersion` and `type`.
+ */
+import { type DbError, errorToJson } from '../index.ts';
+
+export const SCHEMA_VERSION = 1;
+
+export type DocumentType =
+  | 'wal-object'
+  | 'wal-row'
+  | 'finding'
+  | 'summary'
+  | 'table'
+  | 'table-row'
+  | 'manifest'
+  | 'repair'
+  | 'verify'
+  | 'damage-list'
+  | 'damage-ack'
+  | 'quarantine-list'
+  | 'probe'
+  | 'error';
+
+export function document(type: DocumentType, value: object, redactKeys: boolean): string {
+  return JSON.stringify({ schemaVersion: SCHEMA_VERSION, type, ...(plain(value, redactKeys) as object) });
+}
+
+export function errorDocument(error: DbError, redactKeys: boolean): string {
+  return JSON.stringify({ schemaVersion: SCHEMA_VERSION, type: 'error', error: errorToJson(error, { redactKeys }) });
+}
+
+/** Rows of a report come as lines of their own: whatever is iterated asynchronously is left out. */
+function plain(value: unknown, redactKeys: boolean): unknown {
+  if (typeof value === 'bigint') return { $bigint: value.toString() };
+  if (value instanceof Uint8Array) {
+    return redactKeys ? { $redacted: value.length } : { $bytes: Buffer.from(value).toString('base64url') };
+  }
+  if (Array.isArray(value)) return value.map((v) => plain(v, redactKeys));
+  if (ArrayBuffer.isView(value)) return Array.from(value as Uint32Array | Float64Array);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([, v]) => v !== undefined && !(typeof v === 'object' && v !== null && Symbol.asyncIterator in v))
+      .map(([k, v]) => [k, plain(v, redactKeys)]),
+  );
+}

@@ -1,0 +1,195 @@
+/**
+ * Pictures in one line of characters: where damage lies in a file, in a log and in the key space.
+ *
+ * Each character stands for an equal share of what is shown and tells the worst in it, so no damage is too small to be seen.
+ * The characters are the same with and without colour.
+ */
+
+import type { KeyRange, SstReport, WalObjectReport, WalObjectState } from '../admin.ts';
+import type { Finding } from '../index.ts';
+import type { Paint, Style } from './paint.ts';
+import { keyText, number, type View, visible } from './words.ts';
+
+export const MAP_MARGIN = 8;
+const WIDEST_MAP = 96;
+
+interface Cell {
+  char: string;
+  /** The greater one wins where several things share a cell. */
+  rank: number;
+  style: Style;
+}
+
+const NOTHING: Cell = { char: '.', rank: 0, style: 'dim' };
+const GOOD: Cell = { char: '=', rank: 1, style: 'green' };
+const SECTION_RANK = 2;
+const DOUBT: Cell = { char: '?', rank: 8, style: 'yellow' };
+const BAD: Cell = { char: 'X', rank: 9, style: 'red' };
+
+export function mapWidth(view: View): number {
+  return Math.max(16, Math.min(view.columns - MAP_MARGIN, WIDEST_MAP));
+}
+
+/** Neighbours of one style share its codes. */
+function strip(paint: Paint, cells: readonly Cell[]): string {
+  let text = '';
+  for (let i = 0; i < cells.length; ) {
+    let end = i;
+    let run = '';
+    while (end < cells.length && cells[end].style === cells[i].style) run += cells[end++].char;
+    text += paint(cells[i].style, run);
+    i = end;
+  }
+  return text;
+}
+
+/** Puts the cell wherever [from, to) of `total` reaches, at least once, unless something worse is there. */
+function mark(cells: Cell[], from: number, to: number, total: number, cell: Cell): void {
+  if (total <= 0 || cells.length === 0) return;
+  const at = (position: number) => Math.floor((position / total) * cells.length);
+  const first = Math.min(Math.max(at(from), 0), cells.length - 1);
+  const last = Math.min(Math.max(Math.ceil((to / total) * cells.length) - 1, first), cells.length - 1);
+  for (let i = first; i <= last; i++) if (cell.rank > cells[i].rank) cells[i] = cell;
+}
+
+// ---- a file
+
+interface Section {
+  name: string;
+  letter: string;
+  offset: number;
+  length: number;
+}
+
+const FOOTER_BYTES = 10;
+
+function sectionsOf(report: SstReport): Section[] {
+  const { info, seal } = report;
+  const sections: Section[] = [];
+  const add = (name: string, letter: string, offset: number, length: number) => {
+    if (length > 0) sections.push({ name, letter, offset, length });
+  };
+  if (info !== undefined) {
+    add('filter', 'f', info.filterOffset, info.filterLength);
+    add('index', 'i', info.indexOffset, info.indexLength);
+    add('stats', 's', info.statsOffset, info.statsLength);
+  }
+  if (seal !== undefined && seal.state !== 'none') add('seal', 'S', seal.offset, seal.length);
+  const end = Math.max(0, ...sections.map((s) => s.offset + s.length), ...report.blocks.map(blockEnd));
+  const infoEnd = Math.max(end, report.size - FOOTER_BYTES);
+  if (info !== undefined) add('info', 'n', end, infoEnd - end);
+  if (report.size > infoEnd) add('footer', 'F', infoEnd, report.size - infoEnd);
+  return sections;
+}
+
+const blockEnd = (b: { offset: number; storedBytes: number }) => b.offset + b.storedBytes;
+
+/** The object from its first to its last byte, and what the letters mean. */
+export function fileMap(report: SstReport, view: View): string[] {
+  const width = mapWidth(view);
+  const cells: Cell[] = Array.from({ length: width }, () => NOTHING);
+  const put = (offset: number, length: number, cell: Cell) => mark(cells, offset, offset + length, report.size, cell);
+  for (const block of report.blocks) put(block.offset, block.storedBytes, block.crc === 'ok' ? GOOD : BAD);
+  const sections = sectionsOf(report);
+  for (const s of sections) put(s.offset, s.length, { char: s.letter, rank: SECTION_RANK, style: 'cyan' });
+  for (const { at, severity } of report.findings) {
+    if (severity !== 'note') put(at.offset, at.length, severity === 'error' ? BAD : DOUBT);
+  }
+  const end = number(report.size);
+  const legend = ['= data', ...sections.map((s) => `${s.letter} ${s.name}`), 'X damaged', '? doubtful', '. unknown'];
+  return [
+    `${view.paint('dim', 'file  ')}  ${strip(view.paint, cells)}`,
+    `${' '.repeat(MAP_MARGIN)}${view.paint('dim', `0${end.padStart(width - 1)}`)}`,
+    `${' '.repeat(MAP_MARGIN)}${view.paint('dim', legend.join(', '))}`,
+  ];
+}
+
+// ---- the log
+
+const WAL_CELLS: Record<WalObjectState, Cell> = {
+  ok: GOOD,
+  fence: { char: '|', rank: SECTION_RANK, style: 'cyan' },
+  obsolete: { char: 'o', rank: 1, style: 'dim' },
+  'ambiguous-empty': { ...DOUBT, char: '?' },
+  foreign: { ...DOUBT, rank: 7, char: '~' },
+  missing: { ...BAD, char: '_' },
+  damaged: BAD,
+};
+
+/** One character for each object of the log; several share one where the line is too short. */
+export function logMap(objects: readonly Pick<WalObjectReport, 'id' | 'state'>[], view: View): string[] {
+  if (objects.length === 0) return [];
+  const width = Math.min(mapWidth(view), objects.length);
+  const cells: Cell[] = Array.from({ length: width }, () => NOTHING);
+  objects.forEach((o, i) => {
+    mark(cells, i, i + 1, objects.length, WAL_CELLS[o.state]);
+  });
+  const first = number(objects[0].id);
+  const last = number(objects[objects.length - 1].id);
+  const ends = objects.length === 1 ? first : `${first} to ${last}`;
+  const legend = '= good, | fence, X damaged, _ missing, ? empty, ~ foreign, o obsolete';
+  return [
+    `${view.paint('dim', 'log   ')}  ${strip(view.paint, cells)}`,
+    `${' '.repeat(MAP_MARGIN)}${view.paint('dim', `ids ${ends}; ${legend}`)}`,
+  ];
+}
+
+// ---- the key space
+
+export interface KeyLine {
+  label: string;
+  extent: KeyRange;
+  damaged: readonly KeyRange[];
+}
+
+const POSITION_BYTES = 6;
+
+/** Where keys lie between two others, as numbers: the common prefix dropped, then the next six bytes. */
+function scale({ gte, lte }: KeyRange): (key: Uint8Array) => number {
+  let skip = 0;
+  while (skip < gte.length && skip < lte.length && gte[skip] === lte[skip]) skip++;
+  const read = (key: Uint8Array) => {
+    let n = 0;
+    for (let i = skip; i < skip + POSITION_BYTES; i++) n = n * 256 + (key[i] ?? 0);
+    return n;
+  };
+  const low = read(gte);
+  const high = read(lte);
+  return (key) => {
+    if (Buffer.compare(key, gte) <= 0) return 0;
+    if (Buffer.compare(key, lte) >= 0) return 1;
+    return high === low ? 0 : Math.min(Math.max((read(key) - low) / (high - low), 0), 1);
+  };
+}
+
+/** The keys from the least to the greatest, one line for each table. */
+export function keyMap(lines: readonly KeyLine[], view: View): string[] {
+  if (lines.length === 0) return [];
+  const keys = lines.flatMap((l) => [l.extent.gte, l.extent.lte]).sort(Buffer.compare);
+  const space = { gte: keys[0], lte: keys[keys.length - 1] };
+  const position = scale(space);
+  const margin = Math.max(MAP_MARGIN, ...lines.map((l) => l.label.length + 2));
+  const width = Math.max(16, Math.min(view.columns - margin, WIDEST_MAP));
+  const extentCell: Cell = { char: '-', rank: 1, style: 'green' };
+  const outside: Cell = { char: ' ', rank: 0, style: 'dim' };
+  const strips = lines.map(({ label, extent, damaged }) => {
+    const cells: Cell[] = Array.from({ length: width }, () => outside);
+    mark(cells, position(extent.gte), position(extent.lte), 1, extentCell);
+    for (const range of damaged) mark(cells, position(range.gte), position(range.lte), 1, BAD);
+    return `${view.paint('dim', label.padEnd(margin))}${strip(view.paint, cells).trimEnd()}`;
+  });
+  const low = keyText(space.gte, view.redactKeys);
+  const high = keyText(space.lte, view.redactKeys);
+  const gap = Math.max(4, width - low.length - high.length);
+  return [`${' '.repeat(margin)}${view.paint('dim', low + ' '.repeat(gap) + high)}`, ...strips];
+}
+
+/** The ranges of keys that findings name, for `keyMap`. */
+export function damagedRanges(findings: readonly Finding[]): KeyRange[] {
+  return findings.flatMap((f) => (f.severity !== 'note' && f.affects.keys !== undefined ? [f.affects.keys] : []));
+}
+
+/** A label of a table that fits in front of a strip. */
+export function shortId(id: string): string {
+  return visible(id.length > 10 ? `..${id.slice(-8)}` : id);
+}

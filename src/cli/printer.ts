@@ -1,0 +1,97 @@
+/**
+ * Where a command puts what it has to say: data to standard output, as text or JSON, progress to standard error.
+ *
+ * Always holds: a reader that goes away (`| head`) is no failure; whatever is written afterwards is dropped and `isClosed`
+ * tells streams to stop.
+ */
+import type { DbError } from '../index.ts';
+import { type DocumentType, document, errorDocument } from './json.ts';
+import { paintFor } from './paint.ts';
+import { type View, visible } from './words.ts';
+
+/** An output of the process. */
+export interface Output {
+  write(text: string): void;
+  isTerminal: boolean;
+  /** Characters of a line, where that is known. */
+  columns: number | undefined;
+  /** Whether nobody reads it any more. */
+  isClosed(): boolean;
+}
+
+export interface PrinterOptions {
+  out: Output;
+  err: Output;
+  env: Readonly<Record<string, string | undefined>>;
+  json: boolean;
+  redactKeys: boolean;
+  quiet: boolean;
+  location: string;
+  running: string;
+}
+
+const COLUMNS_IF_UNKNOWN = 100;
+const CLEAR_LINE = `\r${String.fromCharCode(27)}[K`;
+
+export class Printer {
+  readonly view: View;
+  readonly json: boolean;
+  readonly #o: PrinterOptions;
+  #progressShown = false;
+
+  constructor(options: PrinterOptions) {
+    this.#o = options;
+    this.json = options.json;
+    this.view = {
+      paint: paintFor(options.env, options.out.isTerminal),
+      columns: options.out.columns ?? COLUMNS_IF_UNKNOWN,
+      redactKeys: options.redactKeys,
+      location: options.location,
+      running: options.running,
+    };
+  }
+
+  get isClosed(): boolean {
+    return this.#o.out.isClosed();
+  }
+
+  lines(lines: readonly string[]): void {
+    this.#clearProgress();
+    this.#o.out.write(lines.map((l) => `${l}\n`).join(''));
+  }
+
+  document(type: DocumentType, value: object): void {
+    this.lines([document(type, value, this.view.redactKeys)]);
+  }
+
+  /** The report as a document, or in words. */
+  report(type: DocumentType, value: object, words: () => readonly string[]): void {
+    if (this.json) this.document(type, value);
+    else this.lines(words());
+  }
+
+  /** What is under way; on a terminal one line that is overwritten, elsewhere nothing. */
+  progress(text: string): void {
+    if (this.#o.quiet || !this.#o.err.isTerminal) return;
+    this.#o.err.write(`${CLEAR_LINE}${visible(text)}`);
+    this.#progressShown = true;
+  }
+
+  /** What went wrong: for people on standard error, and as a document on standard output if JSON is wanted. */
+  failure(lines: readonly string[], error?: DbError): void {
+    this.#clearProgress();
+    this.#o.err.write(lines.map((l) => `${l}\n`).join(''));
+    if (this.json && error !== undefined) this.lines([errorDocument(error, this.view.redactKeys)]);
+  }
+
+  /** For what is written to standard error, which may be a terminal when standard output is none. */
+  get errView(): View {
+    return { ...this.view, paint: paintFor(this.#o.env, this.#o.err.isTerminal) };
+  }
+
+  #clearProgress(): void {
+    if (!this.#progressShown) return;
+    this.#o.err.write(CLEAR_LINE);
+    this.#progressShown = false;
+  }
+}

@@ -1,0 +1,26 @@
+/** What all repairs have in common: plan or apply, report, exit code. */
+import type { RepairReport, ToolOptions, WalRepairOptions } from '../admin.ts';
+import { UsageError } from './arguments.ts';
+import type { Call } from './command.ts';
+import { type ExitCode, exitOfRepair } from './exit-codes.ts';
+import { repairText } from './repair-text.ts';
+
+/** What all repairs take. */
+type CommonOptions = Pick<WalRepairOptions, 'apply' | 'ifLiveWriter' | 'liveCheckMs' | keyof ToolOptions>;
+
+export async function runRepair(
+  call: Call,
+  repair: (common: CommonOptions) => Promise<RepairReport>,
+): Promise<ExitCode> {
+  const { args, printer, again } = call;
+  const wanted = args.has('apply');
+  if (args.has('plan') && !wanted) throw new UsageError('--plan needs --apply: alone it would do nothing.');
+  printer.progress(wanted ? 'repairing; interrupt at any time and run the same command again' : 'making a plan');
+  const report = await repair({
+    ...call.common,
+    apply: args.has('plan') ? { planHash: args.text('plan') } : wanted,
+    ...args.members<CommonOptions>({ ifLiveWriter: 'if-live-writer', liveCheckMs: 'live-check-ms' }),
+  });
+  printer.report('repair', report, () => repairText(report, printer.view, wanted, again));
+  return exitOfRepair(report, wanted);
+}

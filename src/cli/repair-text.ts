@@ -1,0 +1,118 @@
+/** What a repair did or would do, in words. */
+import type { RepairOutcome, RepairReport } from '../admin.ts';
+import { findingsText } from './finding-text.ts';
+import type { Style } from './paint.ts';
+import {
+  commandText,
+  count,
+  duration,
+  facts,
+  keyRangeText,
+  number,
+  seqRangeText,
+  size,
+  table,
+  type View,
+  visible,
+  wrap,
+} from './words.ts';
+
+const MOST_RANGES = 20;
+
+const OUTCOMES: Record<RepairOutcome, readonly [Style, string]> = {
+  clean: ['green', 'clean: nothing to repair'],
+  healed: ['green', 'healed: the damage is undone exactly, nothing is lost'],
+  reconstructed: ['green', 'reconstructed: all rows are there again'],
+  salvaged: ['yellow', 'salvaged: what can be proven is kept, the rest is lost'],
+  unrecoverable: ['red', 'unrecoverable: it cannot be done, or not without a consent that is named below'],
+  obsolete: ['yellow', 'obsolete: the database does not use this object any more'],
+};
+
+function headline(report: RepairReport, wanted: boolean): readonly [Style, string] {
+  if (report.alreadyDone) return ['green', 'This repair was done before; this is its report.'];
+  if (report.applied) return ['green', 'Repaired.'];
+  if (report.outcome === 'clean') return ['green', 'Nothing was changed.'];
+  if (wanted) return ['red', 'Not repaired. Nothing was changed.'];
+  return ['cyan', 'Dry run: nothing was changed.'];
+}
+
+function rowsText({ rows }: RepairReport): string {
+  const of = rows.expected === undefined ? '' : ` of ${number(rows.expected)}`;
+  const parts = [`${number(rows.recovered)}${of} recovered`];
+  if (rows.probable > 0) parts.push(`${number(rows.probable)} probably right`);
+  if (rows.suspect > 0) parts.push(`${number(rows.suspect)} suspect`);
+  parts.push(`${number(rows.lost)} lost${rows.lostExact || rows.lost === 0 ? '' : ' (not known exactly)'}`);
+  return parts.join(', ');
+}
+
+function batchesText({ batches }: RepairReport): string | undefined {
+  if (batches === undefined) return undefined;
+  return `${number(batches.intact)} whole, ${number(batches.dropped)} dropped, ${number(batches.undecided)} undecided`;
+}
+
+function ranges(title: string, texts: readonly string[]): string[] {
+  if (texts.length === 0) return [];
+  const more = texts.length - MOST_RANGES;
+  const shown = texts.slice(0, MOST_RANGES).map((t) => `  ${t}`);
+  return ['', title, ...shown, ...(more > 0 ? [`  ... and ${number(more)} more`] : [])];
+}
+
+/**
+ * @param wanted whether the change was asked for and not the plan
+ * @param again the command that was run, without `--apply` and `--plan`
+ */
+export function repairText(report: RepairReport, view: View, wanted: boolean, again: string): string[] {
+  const { paint } = view;
+  const [headStyle, head] = headline(report, wanted);
+  const [outcomeStyle, outcome] = OUTCOMES[report.outcome];
+  const done = report.applied ? '' : 'would be ';
+  const { shadowed, ledgerIds } = report;
+  return [
+    paint('bold', paint(headStyle, head)),
+    '',
+    ...facts(paint, [
+      ['outcome', paint(outcomeStyle, outcome)],
+      ['rows', rowsText(report)],
+      ['batches', batchesText(report)],
+      ['shadowed', shadowed > 0 ? `${count(shadowed, 'key')} of lost ranges would show an older value` : undefined],
+      ['manifest', report.manifestId === undefined ? undefined : number(report.manifestId)],
+      ['ledger', ledgerIds.length > 0 ? `${ledgerIds.map(visible).join(', ')} ${done}recorded` : undefined],
+      ['suspects', report.suspectFile === undefined ? undefined : visible(report.suspectFile)],
+      ['repair', visible(report.repairId)],
+      ['cost', `${count(report.requests, 'request')}, ${duration(report.tookMs)}`],
+    ]),
+    ...ranges(
+      'Lost keys',
+      report.lostKeys.map((r) => keyRangeText(r, view.redactKeys)),
+    ),
+    ...ranges('Lost sequence numbers', report.lostSeqs.map(seqRangeText)),
+    ...evidenceText(report, view, done),
+    ...ranges(`Objects ${done}written`, report.newObjects.map(visible)),
+    ...findingsText(report.before, view, 'without-next'),
+    ...nextText(report, view, wanted, again),
+  ];
+}
+
+function evidenceText(report: RepairReport, view: View, done: string): string[] {
+  if (report.evidence.length === 0) return [];
+  const rows = report.evidence.map((e) => [visible(e.from), size(e.bytes), visible(e.to)]);
+  return [
+    '',
+    `Copies ${done}made first`,
+    ...table(view.paint, ['original', '>size', 'copy'], rows).map((l) => `  ${l}`),
+  ];
+}
+
+function nextText(report: RepairReport, view: View, wanted: boolean, again: string): string[] {
+  const { paint } = view;
+  const isPlan = !report.applied && !wanted && !['clean', 'obsolete', 'unrecoverable'].includes(report.outcome);
+  // How to apply is said below, with the whole command.
+  const steps = report.nextSteps.filter((s) => !s.includes('--plan')).map((s) => commandText(s, view));
+  const lines = steps.flatMap((s) =>
+    s.startsWith('shaledb ') ? [`  ${paint('cyan', s)}`] : wrap(s, view.columns - 2).map((l) => `  ${l}`),
+  );
+  return [
+    ...(lines.length > 0 ? ['', isPlan ? paint('yellow', 'What to know first') : 'Next', ...lines] : []),
+    ...(isPlan ? ['', 'To do exactly this', `  ${paint('cyan', `${again} --apply --plan ${report.planHash}`)}`] : []),
+  ];
+}

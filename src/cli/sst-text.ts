@@ -1,0 +1,133 @@
+/** A table in words and pictures. */
+import type { BlockReport, CheckSummary, SstReport, SstRow } from '../admin.ts';
+import { findingCounts, findingsText } from './finding-text.ts';
+import { damagedRanges, fileMap, keyMap, shortId } from './maps.ts';
+import { count, duration, facts, keyText, number, size, table, type View, visible } from './words.ts';
+
+/** @param all every block, not only those that are damaged */
+export function sstText(report: SstReport, view: View, all: boolean): string[] {
+  const { paint } = view;
+  const bad = report.blocks.filter((b) => b.crc === 'bad');
+  const shown = report.blocks.map((b, i) => [b, i] as const).filter(([b]) => all || b.crc === 'bad');
+  const heads = ['>block', '>offset', '>stored', '>raw', '>rows', 'first key', 'last key', 'checksum', 'diagnosis'];
+  return [
+    paint('bold', visible(report.path ?? report.id ?? 'bytes')),
+    '',
+    ...facts(paint, aboutTable(report, view)),
+    '',
+    ...fileMap(report, view),
+    ...keysText(report, view),
+    ...(shown.length > 0
+      ? [
+          '',
+          ...table(
+            paint,
+            heads,
+            shown.map(([b, i]) => blockRow(b, i, view)),
+          ),
+        ]
+      : []),
+    ...shown.flatMap(([b, i]) => hexText(b, i)),
+    ...findingsText(report.findings, view),
+    '',
+    `${count(report.blocks.length, 'block')}, ${number(bad.length)} damaged. ${capital(findingCounts(report.findings))}.`,
+  ];
+}
+
+function aboutTable(report: SstReport, view: View): [string, string | undefined][] {
+  const { info, seal, filter, blocks } = report;
+  const rows = blocks.every((b) => b.rows !== undefined) ? blocks.reduce((n, b) => n + b.rows!, 0) : undefined;
+  const key = (k: Uint8Array | undefined) => (k === undefined ? undefined : keyText(k, view.redactKeys));
+  const identity = seal?.seal?.identity;
+  return [
+    ['size', size(report.size)],
+    ['rows', rows === undefined ? undefined : number(rows)],
+    ['first key', key(info?.firstEntry)],
+    ['last key', key(info?.lastEntry)],
+    ['codec', info?.codec],
+    ['filter', filterText(filter)],
+    ['seal', sealText(report)],
+    ['written by', identity === undefined ? undefined : `${identity.role}, epoch ${number(identity.epoch)}`],
+    [
+      'manifest',
+      report.infoEqualsManifest === false ? view.paint('yellow', 'says something else about it') : undefined,
+    ],
+  ];
+}
+
+function filterText(filter: SstReport['filter']): string | undefined {
+  if (filter === undefined) return undefined;
+  const rate = `${(filter.estimatedFalsePositives * 100).toFixed(2)} % false positives expected`;
+  return `${visible(filter.kind)}, ${count(filter.bits, 'bit')}, ${count(filter.probes, 'probe')}, ${rate}`;
+}
+
+function sealText({ seal }: SstReport): string {
+  if (seal === undefined || seal.state === 'none') return 'none: rows and identity cannot be proven';
+  return seal.state === 'ok'
+    ? `good, ${count(seal.length, 'byte')}`
+    : 'damaged: proofs are gone, rows are not concerned';
+}
+
+function keysText(report: SstReport, view: View): string[] {
+  const { firstEntry, lastEntry } = report.info ?? {};
+  const damaged = damagedRanges(report.findings);
+  if (firstEntry === undefined || lastEntry === undefined) return [];
+  return ['', ...keyMap([{ label: 'keys', extent: { gte: firstEntry, lte: lastEntry }, damaged }], view)];
+}
+
+function blockRow(b: BlockReport, index: number, view: View): string[] {
+  const key = (k: Uint8Array | undefined) => (k === undefined ? '' : keyText(k, view.redactKeys));
+  const checks = b.checks === undefined || b.checks.bad === 0 ? '' : `, ${count(b.checks.bad, 'row check')} too`;
+  return [
+    number(index),
+    number(b.offset),
+    number(b.storedBytes),
+    b.rawBytes === undefined ? '' : number(b.rawBytes),
+    b.rows === undefined ? '' : number(b.rows),
+    key(b.firstKey),
+    key(b.lastKey),
+    b.crc === 'ok' ? view.paint('green', 'good') : view.paint('red', `bad${checks}`),
+    b.diagnosis === undefined ? '' : visible(b.diagnosis),
+  ];
+}
+
+const HEX_DIGITS_PER_LINE = 64;
+
+function hexText({ hex, offset }: BlockReport, index: number): string[] {
+  if (hex === undefined) return [];
+  const lines = hex.match(new RegExp(`.{1,${HEX_DIGITS_PER_LINE}}`, 'g')) ?? [];
+  const at = (i: number) => number(offset + (i * HEX_DIGITS_PER_LINE) / 2).padStart(12);
+  return ['', `bytes of block ${number(index)}`, ...lines.map((l, i) => `${at(i)}  ${l}`)];
+}
+
+export function sstRowText(row: SstRow, view: View): string {
+  const trust = row.trust === 'good' ? '' : `  ${view.paint('yellow', row.trust)}`;
+  const place = `${number(row.block)}:${number(row.ordinal)}`.padStart(10);
+  return `${place}  ${number(row.seq).padStart(12)}  ${row.op.padEnd(6)}  ${keyText(row.key, view.redactKeys)}${trust}`;
+}
+
+export function checkSummaryText(summary: CheckSummary, view: View): string[] {
+  const { paint } = view;
+  const style = summary.verdict === 'clean' ? 'green' : summary.verdict === 'degraded' ? 'yellow' : 'red';
+  const codes = Object.entries(summary.findings).map(([code, n]) => `${visible(code)} ${number(n)}`);
+  const { shadowedKeys } = summary;
+  return [
+    paint('bold', paint(style, capital(summary.verdict))),
+    ...facts(paint, [
+      ['objects', `${number(summary.objects)}, ${number(summary.sealed)} of them sealed`],
+      ['findings', codes.length === 0 ? undefined : codes.join(', ')],
+      ['shadowed', shadowedKeys ? `${count(shadowedKeys, 'key')} under damage have an older value below` : undefined],
+      ['cost', `${count(summary.requests, 'request')}, ${size(summary.bytesRead)}, ${duration(summary.tookMs)}`],
+      ['go on with', summary.cursor === undefined ? undefined : `--resume-from ${visible(summary.cursor)}`],
+    ]),
+  ];
+}
+
+export function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/** A label of a table in a picture. */
+export function tableLabel(level: string, id: string): string {
+  return `${level} ${shortId(id)}`;
+}

@@ -1,0 +1,137 @@
+/** All checks with one verdict, what a store can do, and the lists of known losses and of kept evidence. */
+
+import type { LedgerEntry, QuarantineEntry, VerifyReport } from '../admin.ts';
+import type { StoreProfile } from '../index.ts';
+import { findingsText } from './finding-text.ts';
+import type { Paint } from './paint.ts';
+import {
+  commandText,
+  count,
+  duration,
+  facts,
+  keyRangeText,
+  number,
+  seqRangeText,
+  size,
+  table,
+  type View,
+  visible,
+} from './words.ts';
+
+export const VERDICTS: Record<VerifyReport['verdict'], readonly ['green' | 'yellow' | 'red', string]> = {
+  clean: ['green', 'Clean: no damage found.'],
+  degraded: ['yellow', 'Degraded: nothing that is read is damaged, but see the warnings.'],
+  corrupt: ['red', 'Corrupt: damage that can take rows away.'],
+};
+
+/** @param map the picture of the key space, made from the newest manifest; may be empty */
+export function verifyText(report: VerifyReport, view: View, map: readonly string[]): string[] {
+  const { paint } = view;
+  const { sst, wal, manifests, store, ledger } = report;
+  const [style, verdict] = VERDICTS[report.verdict];
+  const newest = manifests.newest === undefined ? 'none' : `newest ${number(manifests.newest)}`;
+  const good = manifests.newestGood === manifests.newest ? '' : `, newest good ${number(manifests.newestGood ?? 0n)}`;
+  const logFaults =
+    wal.damaged + wal.missing === 0 ? '' : `, ${number(wal.damaged)} damaged, ${number(wal.missing)} missing`;
+  const open = ledger.filter((e) => e.state === 'open').length;
+  return [
+    paint('bold', paint(style, verdict)),
+    '',
+    ...facts(paint, [
+      ['manifests', `${number(manifests.checked)} checked, ${newest}${good}`],
+      ['log', `${count(wal.objects, 'object')}, ${count(wal.rows, 'row')}${logFaults}`],
+      ['tables', `${number(sst.objects)}, ${number(sst.sealed)} of them sealed, ${size(sst.bytesRead)} read`],
+      ['ledger', open === 0 ? 'no open losses' : paint('yellow', `${count(open, 'open loss', 'open losses')}`)],
+      ['store', storeText(store, paint)],
+      ['cost', `${count(report.requests, 'request')}, ${duration(report.tookMs)}`],
+    ]),
+    ...store.problems.map((p) => `  ${paint('yellow', visible(p))}`),
+    ...map,
+    ...findingsText(report.findings, view),
+    ...(report.nextSteps.length === 0
+      ? []
+      : ['', 'Next', ...report.nextSteps.map((s) => `  ${paint('cyan', commandText(s, view))}`)]),
+  ];
+}
+
+function storeText(store: VerifyReport['store'], paint: Paint): string {
+  if (store.suitable === 'not-probed') return 'not probed (--probe does)';
+  return store.suitable ? 'suitable' : paint('red', 'not suitable for writing');
+}
+
+const PROFILE_WORDS: readonly (readonly [keyof StoreProfile, string])[] = [
+  ['conditionalCreate', 'creates only what is absent'],
+  ['readAfterWrite', 'reads what was just written'],
+  ['listAfterWrite', 'lists what was just written'],
+  ['listAfterDelete', 'does not list what was just deleted'],
+  ['rangedReads', 'reads parts of objects'],
+  ['suffixReads', 'reads ends of objects'],
+  ['metadata', 'keeps metadata'],
+  ['storeTime', 'tells the time'],
+];
+
+export function probeText(profile: StoreProfile, view: View): string[] {
+  const { paint } = view;
+  const line = (holds: boolean, words: string, style: 'red' | 'yellow') =>
+    `${paint(holds ? 'green' : style, holds ? 'yes' : 'no ')}  ${words}`;
+  const hasIfMatch = profile.ifMatch === 'supported' || profile.ifMatch === 'unquoted';
+  // The same rule as for opening.
+  const verdict = profile.conditionalCreate
+    ? paint('green', 'This store is suitable.')
+    : paint('red', 'This store is not suitable for writing.');
+  return [
+    paint('bold', verdict),
+    '',
+    ...PROFILE_WORDS.map(([name, words]) =>
+      line(profile[name] === true, words, name === 'conditionalCreate' ? 'red' : 'yellow'),
+    ),
+    line(hasIfMatch, `replaces only a version that is named (If-Match: ${profile.ifMatch})`, 'yellow'),
+    ...profile.problems.map((p) => `     ${paint('yellow', visible(p))}`),
+  ];
+}
+
+export function ledgerText(entries: readonly LedgerEntry[], view: View): string[] {
+  if (entries.length === 0) return ['No losses are recorded.'];
+  const { paint } = view;
+  const lines = entries.flatMap((e) => {
+    const style = e.state === 'open' ? 'yellow' : 'green';
+    const rows = e.rows === undefined ? undefined : `${count(e.rows, 'row')}${e.exact ? '' : ' (not known exactly)'}`;
+    const lost = [...e.keys.map((k) => keyRangeText(k, view.redactKeys)), ...e.seqs.map(seqRangeText)];
+    const next =
+      e.state === 'open'
+        ? commandText(`shaledb damage ack LOCATION ${e.id} --note "why it is known and accepted"`, view)
+        : undefined;
+    return [
+      '',
+      `${paint(style, e.state)} ${paint('bold', visible(e.id))} ${visible(e.object)}`,
+      ...facts(paint, [
+        ['when', visible(e.at)],
+        ['level', e.level],
+        ['rows', rows],
+        ['lost', lost.length === 0 ? undefined : lost.join('; ')],
+        ['repair', visible(e.repairId)],
+        ['note', e.note === undefined ? undefined : visible(e.note)],
+        ['next', next === undefined ? undefined : paint('cyan', next)],
+      ]).map((l) => `  ${l}`),
+    ];
+  });
+  const open = entries.filter((e) => e.state === 'open').length;
+  return [`${count(entries.length, 'recorded loss', 'recorded losses')}, ${number(open)} open.`, ...lines];
+}
+
+export function quarantineText(entries: readonly QuarantineEntry[], view: View): string[] {
+  if (entries.length === 0) return ['Nothing is in quarantine.'];
+  const total = entries.reduce((n, e) => n + e.bytes, 0);
+  const rows = entries.map((e) => [
+    visible(e.repairId),
+    new Intl.DateTimeFormat('sv-SE', { dateStyle: 'short', timeStyle: 'medium', timeZone: 'UTC' }).format(e.storedAtMs),
+    size(e.bytes),
+    visible(e.from),
+    e.neededBy.map(visible).join(', '),
+  ]);
+  return [
+    ...table(view.paint, ['repair', 'stored (UTC)', '>size', 'original', 'needed by'], rows),
+    '',
+    `${count(entries.length, 'copy', 'copies')}, ${size(total)}.`,
+  ];
+}

@@ -1,0 +1,140 @@
+/**
+ * How values look to people: keys, numbers, sizes, times, tables of columns.
+ *
+ * Always holds: whatever comes from storage is shown without control characters, because a key or a path must not be able to
+ * move the cursor or to hide a line of the terminal of whoever looks for damage.
+ */
+import type { KeyRange, SeqRange } from '../admin.ts';
+import { type Paint, widthOf } from './paint.ts';
+
+/** What every rendering needs to know. */
+export interface View {
+  paint: Paint;
+  /** Characters of a line of the output. */
+  columns: number;
+  redactKeys: boolean;
+  /** The location as it was given, for commands to run next. */
+  location: string;
+  /** The command that runs, as it would be typed: it is not what to run next. */
+  running?: string;
+}
+
+const LONGEST_KEY_SHOWN = 60;
+const CONTROL = /[\p{C}\p{Zl}\p{Zp}]/gu;
+/** Without quotes nothing else than the key could be meant. */
+const UNAMBIGUOUS = /^[^\s"'\\]+$/u;
+
+/** Text with control characters made visible. */
+export function visible(text: string): string {
+  return text.replace(CONTROL, (c) => `\\u{${c.codePointAt(0)!.toString(16)}}`);
+}
+
+/** A key as text where it is printable UTF-8, else as hex; long ones are cut and say so. */
+export function keyText(key: Uint8Array, redact = false): string {
+  if (redact) return `<${key.length} bytes>`;
+  const text = printable(key);
+  if (text === undefined) return cut(`0x${Buffer.from(key).toString('hex')}`, key.length);
+  const plain = UNAMBIGUOUS.test(text) && !text.startsWith('0x');
+  return cut(plain ? text : JSON.stringify(text), key.length);
+}
+
+function printable(key: Uint8Array): string | undefined {
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(key);
+    return visible(text) === text ? text : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function cut(text: string, bytes: number): string {
+  const characters = [...text];
+  if (characters.length <= LONGEST_KEY_SHOWN) return text;
+  return `${characters.slice(0, LONGEST_KEY_SHOWN).join('')}... (${number(bytes)} bytes)`;
+}
+
+export function keyRangeText({ gte, lte }: KeyRange, redact = false): string {
+  const from = keyText(gte, redact);
+  const to = keyText(lte, redact);
+  return Buffer.compare(gte, lte) === 0 ? `key ${from}` : `keys ${from} to ${to}`;
+}
+
+export function seqRangeText({ min, max }: SeqRange): string {
+  return min === max ? `seq ${number(min)}` : `seqs ${number(min)} to ${number(max)}`;
+}
+
+/** With commas between thousands. */
+export function number(value: number | bigint): string {
+  return value.toString().replace(/\B(?=(\d{3})+$)/g, ',');
+}
+
+/** `1 row`, `2 rows`. */
+export function count(value: number | bigint, noun: string, plural = `${noun}s`): string {
+  return `${number(value)} ${BigInt(value) === 1n ? noun : plural}`;
+}
+
+export function size(bytes: number): string {
+  if (bytes < 10_000) return `${number(bytes)} B`;
+  const units = ['KiB', 'MiB', 'GiB', 'TiB'];
+  let value = bytes / 1024;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${value.toFixed(1)} ${units[unit]}`;
+}
+
+export function duration(ms: number): string {
+  return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
+}
+
+/** Columns side by side, two spaces apart; a column whose head begins with `>` is flush right. */
+export function table(paint: Paint, heads: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const right = heads.map((h) => h.startsWith('>'));
+  const titles = heads.map((h) => h.replace(/^>/, ''));
+  const widths = titles.map((t, i) => Math.max(widthOf(t), ...rows.map((r) => widthOf(r[i] ?? ''))));
+  const line = (cells: readonly string[], style?: (cell: string) => string) =>
+    widths
+      .map((w, i) => {
+        const cell = cells[i] ?? '';
+        const gap = ' '.repeat(w - widthOf(cell));
+        const shown = style === undefined ? cell : style(cell);
+        return right[i] ? gap + shown : shown + gap;
+      })
+      .join('  ')
+      .trimEnd();
+  return [line(titles, (t) => paint('dim', t)), ...rows.map((r) => line(r))];
+}
+
+/** `name  value` lines with the values in one column; entries without a value are left out. */
+export function facts(paint: Paint, entries: readonly (readonly [string, string | undefined])[]): string[] {
+  const shown = entries.filter((e): e is [string, string] => e[1] !== undefined);
+  const width = Math.max(0, ...shown.map(([name]) => name.length));
+  return shown.map(([name, value]) => `${paint('dim', name.padEnd(width))}  ${value}`);
+}
+
+/** Lines of at most so many characters, broken between words; a longer word gets a line of its own. */
+export function wrap(text: string, columns: number): string[] {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > columns) {
+      lines.push(line);
+      line = word;
+    } else line = line === '' ? word : `${line} ${word}`;
+  }
+  return [...lines, line];
+}
+
+const SAFE_WORD = /^[\w@%+=:,./-]+$/;
+
+/** A word as a shell takes it. */
+export function shellWord(word: string): string {
+  return SAFE_WORD.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+/** A command of a hint with the placeholder LOCATION filled in. */
+export function commandText(command: string, view: Pick<View, 'location'>): string {
+  return visible(command.replace(/\bLOCATION\b/g, () => shellWord(view.location)));
+}

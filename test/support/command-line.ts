@@ -1,0 +1,59 @@
+/** The command line without a process: tools that a test gives, and what was written. */
+import type { ExitCode } from '../../src/cli/exit-codes.ts';
+import { runCommandLine } from '../../src/cli/run.ts';
+import type { Tools } from '../../src/cli/tools.ts';
+
+export interface Ran {
+  code: ExitCode;
+  out: string;
+  err: string;
+}
+
+export interface RunOptions {
+  tools?: Partial<Tools>;
+  env?: Record<string, string>;
+  isTerminal?: boolean;
+  /** Nobody reads standard output any more once it has got so many writes. */
+  closedAfter?: number;
+  files?: Record<string, Uint8Array>;
+}
+
+/** Every tool that the test does not give fails the call. */
+export function toolsWith(given: Partial<Tools>): Tools {
+  return new Proxy(given, {
+    get: (tools, name) => {
+      const tool = tools[name as keyof Tools];
+      if (tool === undefined) throw new Error(`the command called ${String(name)}`);
+      return tool;
+    },
+  }) as Tools;
+}
+
+export async function runWith(words: readonly string[], options: RunOptions = {}): Promise<Ran> {
+  const written = { out: [] as string[], err: [] as string[] };
+  const isTerminal = options.isTerminal ?? false;
+  const output = (to: string[], closedAfter: number) => ({
+    write: (text: string) => void to.push(text),
+    isTerminal,
+    columns: 80,
+    isClosed: () => to.length >= closedAfter,
+  });
+  const code = await runCommandLine(words, {
+    out: output(written.out, options.closedAfter ?? Number.POSITIVE_INFINITY),
+    err: output(written.err, Number.POSITIVE_INFINITY),
+    env: options.env ?? {},
+    tools: toolsWith(options.tools ?? {}),
+    version: '0.1.0',
+    readFile: async (path) => {
+      const bytes = options.files?.[path];
+      if (bytes === undefined) throw new Error(`no file ${path}`);
+      return bytes;
+    },
+  });
+  return { code, out: written.out.join(''), err: written.err.join('') };
+}
+
+/** What is iterated, with the other members of a stream's report. */
+export async function* stream<T>(items: readonly T[]): AsyncGenerator<T> {
+  yield* items;
+}

@@ -1,0 +1,41 @@
+/** docs/troubleshooting.md and docs/tools.md show what the program prints today. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { renderTroubleshooting, shownOutputs } from '../../../scripts/make-troubleshooting.mjs';
+import { renderTools } from '../../../scripts/tools-doc.mjs';
+import { SCENES } from '../../../scripts/troubleshooting-scenes.mjs';
+import { ERROR_CODES } from '../../../src/common/errors.ts';
+
+const read = (page: string) => readFileSync(join(import.meta.dirname, '..', '..', '..', page), 'utf8');
+
+/** Codes whose output cannot be made on every machine, with the reason. */
+const NOT_SHOWN: Record<string, string> = {
+  CODEC_MISSING: 'depends on the packages that are installed',
+  INVARIANT: 'a bug, which nobody can provoke',
+  VIEW_EXPIRED: 'needs a collector that deletes tables under a reader',
+};
+
+describe('the troubleshooting page', () => {
+  const page = read('docs/troubleshooting.md');
+  const readme = read('README.md');
+  it('shows what comes out today: node scripts/run-typescript.mjs scripts/make-troubleshooting.mjs', async () => {
+    expect(await renderTroubleshooting(page)).toBe(page);
+    expect(await renderTroubleshooting(readme)).toBe(readme);
+  });
+  it('shows every error code', () => {
+    const shown = new Set(shownOutputs(page));
+    expect(Object.keys(ERROR_CODES).filter((code) => !shown.has(code) && NOT_SHOWN[code] === undefined)).toEqual([]);
+  });
+  it('shows everything that is played', () => {
+    expect([...shownOutputs(page), ...shownOutputs(readme)].sort()).toEqual(Object.keys(SCENES).sort());
+  });
+  it('names a scene that exists', async () => {
+    await expect(renderTroubleshooting('<!-- output:nothing -->\n<!-- /output -->')).rejects.toThrow('nothing');
+  });
+});
+
+it('the page of the tools lists commands and exit codes as they are: node scripts/run-typescript.mjs scripts/tools-doc.mjs', () => {
+  const page = read('docs/tools.md');
+  expect(renderTools(page)).toBe(page);
+});

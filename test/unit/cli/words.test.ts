@@ -1,0 +1,102 @@
+import { describe, expect, it } from 'vitest';
+import { COLOUR, PLAIN, paintFor, widthOf } from '../../../src/cli/paint.ts';
+import {
+  commandText,
+  duration,
+  keyRangeText,
+  keyText,
+  number,
+  seqRangeText,
+  shellWord,
+  size,
+  table,
+  visible,
+} from '../../../src/cli/words.ts';
+import { key } from '../../support/report-samples.ts';
+
+const ESCAPE = String.fromCharCode(27);
+
+describe('a key', () => {
+  it.each([
+    ['key/0001', 'key/0001'],
+    ['Grüße', 'Grüße'],
+    ['two words', '"two words"'],
+    ['say "x"', '"say \\"x\\""'],
+    ['', '""'],
+    ['0x00', '"0x00"'],
+  ])('%j is shown as %s', (text, shown) => {
+    expect(keyText(key(text))).toBe(shown);
+  });
+  it('that is not printable is shown as hex', () => {
+    expect(keyText(Uint8Array.of(0, 255, 16))).toBe('0x00ff10');
+    expect(keyText(key(`a${ESCAPE}[2J`))).toBe('0x611b5b324a');
+    expect(keyText(key('a\u202eb'))).toBe('0x61e280ae62');
+  });
+  it('that is long is cut and says so', () => {
+    expect(keyText(key('a'.repeat(2000)))).toBe(`${'a'.repeat(60)}... (2,000 bytes)`);
+  });
+  it('is never shown where it is to be redacted', () => {
+    expect(keyText(key('secret'), true)).toBe('<6 bytes>');
+    expect(keyRangeText({ gte: key('a'), lte: key('bcd') }, true)).toBe('keys <1 bytes> to <3 bytes>');
+  });
+  it('alone is no range', () => {
+    expect(keyRangeText({ gte: key('a'), lte: key('a') })).toBe('key a');
+  });
+});
+
+describe('text', () => {
+  it('from storage cannot steer the terminal', () => {
+    expect(visible(`x${ESCAPE}[31m\r\n`)).toBe('x\\u{1b}[31m\\u{d}\\u{a}');
+  });
+  it('has numbers, sizes and times that can be read', () => {
+    expect([number(1234567), number(12n), number(0)]).toEqual(['1,234,567', '12', '0']);
+    expect([size(9_999), size(10_240), size(5 * 1024 ** 3)]).toEqual(['9,999 B', '10.0 KiB', '5.0 GiB']);
+    expect([duration(12.4), duration(2_150)]).toEqual(['12 ms', '2.1 s']);
+    expect(seqRangeText({ min: 1000n, max: 1001n })).toBe('seqs 1,000 to 1,001');
+  });
+  it('stands in columns, whatever its colour', () => {
+    const lines = table(
+      COLOUR,
+      ['name', '>size'],
+      [
+        ['a', COLOUR('red', '12')],
+        ['long', '3'],
+      ],
+    );
+    expect(lines.map((l) => l.replaceAll(new RegExp(`${ESCAPE}\\[\\d+m`, 'g'), ''))).toEqual([
+      'name  size',
+      'a       12',
+      'long     3',
+    ]);
+  });
+});
+
+describe('a command to run next', () => {
+  it('names the location as a shell takes it', () => {
+    const location = "s3://b/db?endpoint=http://h:9000&x='y'";
+    expect(commandText('shaledb doctor LOCATION', { location })).toBe(
+      `shaledb doctor 's3://b/db?endpoint=http://h:9000&x='\\''y'\\'''`,
+    );
+    expect(shellWord('file:///var/lib/db')).toBe('file:///var/lib/db');
+    expect(shellWord('')).toBe("''");
+  });
+  it('takes the location as it is, without patterns', () => {
+    expect(commandText('x LOCATION', { location: 'file:///$&' })).toBe("x 'file:///$&'");
+  });
+});
+
+describe('colour', () => {
+  it('is left out for files, for NO_COLOR and for dumb terminals, and can be forced', () => {
+    expect(paintFor({}, true)).toBe(COLOUR);
+    expect(paintFor({}, false)).toBe(PLAIN);
+    expect(paintFor({ NO_COLOR: '1' }, true)).toBe(PLAIN);
+    expect(paintFor({ NO_COLOR: '' }, true)).toBe(COLOUR);
+    expect(paintFor({ TERM: 'dumb' }, true)).toBe(PLAIN);
+    expect(paintFor({ FORCE_COLOR: '1' }, false)).toBe(COLOUR);
+    expect(paintFor({ FORCE_COLOR: '1', NO_COLOR: '1' }, true)).toBe(PLAIN);
+    expect(paintFor({ FORCE_COLOR: '0' }, true)).toBe(PLAIN);
+  });
+  it('takes no room', () => {
+    expect(widthOf(COLOUR('bold', COLOUR('red', 'abc')))).toBe(3);
+  });
+});
