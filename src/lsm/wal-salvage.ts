@@ -105,13 +105,11 @@ export async function salvageWalObject(id: number, bytes: Uint8Array, strict: Wa
   const isForeign =
     seal !== undefined && (seal.kind === 'table' || !equalBytes(seal.identity.objectId, numberObjectId(id)));
   const layout = await findBlocks(bytes, strict, seal);
-  if (layout === undefined) {
-    if (seal?.kind !== 'fence') return result;
-    return withObject({ ...result, kind: 'fence', isComplete: true }, bytes, found);
-  }
-  const blocks = layout.places.map((place, i) => readBlock(bytes, place, layout, seal, i));
-  const kind = isForeign ? 'foreign' : layout.places.length === 0 ? 'fence' : 'rows';
-  const read: SalvagedWal = { ...result, kind, blocks, isComplete: layout.isComplete };
+  if (layout === undefined && seal?.kind !== 'fence') return { ...result, kind: isForeign ? 'foreign' : 'unreadable' };
+  const places = layout?.places ?? [];
+  const blocks = layout === undefined ? [] : places.map((place, i) => readBlock(bytes, place, layout, seal, i));
+  const kind = isForeign ? 'foreign' : places.length === 0 ? 'fence' : 'rows';
+  const read: SalvagedWal = { ...result, kind, blocks, isComplete: layout?.isComplete ?? true };
   if (!isForeign) return withObject(read, bytes, found);
   const home = seal.kind === 'table' ? undefined : idOf(seal);
   return home === undefined
