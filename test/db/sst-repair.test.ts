@@ -302,7 +302,7 @@ describe('a repair', () => {
     const line = whole.line();
     const expected = await repair(whole, id, { apply: true }, line);
     const requests = line.requests.length;
-    const rows = await rowsAfter(whole);
+    const rows = await keysInTable(whole);
     expect(requests).toBeGreaterThan(20);
     for (let n = 1; n <= requests; n++) {
       for (const where of ['before', 'after'] as const) {
@@ -317,11 +317,20 @@ describe('a repair', () => {
         expect(report, at).toMatchObject({ applied: true, repairId: expected.repairId, planHash: expected.planHash });
         expect({ ...report.rows, keys: report.lostKeys }, at).toEqual({ ...expected.rows, keys: expected.lostKeys });
         expect((await copy.run(readLedger(copy.memory))).entries.length, at).toBe(1);
-        expect(await rowsAfter(copy), at).toEqual(rows);
+        expect(await keysInTable(copy), at).toEqual(rows);
       }
     }
   });
 });
+
+/** Of the only table. A scan would stop at the range in the ledger. */
+async function keysInTable(world: World): Promise<string[]> {
+  const [{ ref }] = await tablesOf(world);
+  const { rows } = await world.run(sstInspect({ store: world.memory, path: '' }, ref.id, { rows: true }));
+  const keys: string[] = [];
+  for await (const { key } of rows!) keys.push(text(key)!);
+  return keys;
+}
 
 async function isCut(line: { isCut: boolean }, world: World): Promise<void> {
   while (!line.isCut) await world.clock.yieldToLoop();
