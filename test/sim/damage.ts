@@ -154,7 +154,7 @@ export class DamageRun {
 
   async #build(): Promise<void> {
     const draw = this.#draw;
-    for (let session = 1 + draw.int(3); session > 0; session--) {
+    for (let lives = 1 + draw.int(3); lives > 0; lives--) {
       const process = this.#machine.start();
       const db = await this.#openOn(process);
       for (let steps = 1 + draw.int(8); steps > 0; steps--) {

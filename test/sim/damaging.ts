@@ -10,7 +10,7 @@ type DamageKind = (typeof DAMAGE_KINDS)[number];
 
 /** Where damage is drawn: a prefix and how often. */
 const PLACES = ['compacted/', 'compacted/', 'compacted/', 'wal/', 'wal/', 'wal/', 'manifest/', 'shale/'] as const;
-export type Place = (typeof PLACES)[number];
+
 /** Manifests before the newest so many serve nobody any more. */
 const NEWEST_MANIFESTS = 3;
 
