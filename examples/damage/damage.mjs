@@ -1,5 +1,5 @@
-// What happens when stored bytes go bad: one bit is flipped in the log of a database in a local directory, then one in a
-// table. Nothing is repaired here (that needs tools of later versions); see docs/troubleshooting.md.
+// What happens when stored bytes go bad: one bit is flipped in the log of a database in a local directory, then one in a table,
+// then most of a block of that table is overwritten. Nothing is repaired here; examples/repair and docs/tools.md do that.
 //
 //   npm run build && node examples/damage/damage.mjs
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -61,6 +61,14 @@ try {
 
   console.log('--- one bit of a table');
   await flip('compacted', 5000);
+  const healed = await open(location);
+  console.log(`get key/0200: ${text(await healed.get('key/0200'))}, undone while reading`);
+  await healed.close();
+
+  console.log('--- most of a block of a table');
+  const table = join(directory, 'compacted', (await readdir(join(directory, 'compacted'))).sort().at(-1));
+  const bytes = await readFile(table);
+  await writeFile(table, bytes.fill(0xff, 4500, 8000));
   const reopened = await open(location);
   console.log(`get key/0000: ${text(await reopened.get('key/0000'))}`);
   const bad = await reopened.get('key/0200').catch((e) => e);

@@ -1,12 +1,18 @@
 /** The ledger, for operators: what is lost and not yet acknowledged, and acknowledging it. */
 import { InvalidArgumentError } from '../common/errors.ts';
 import { appendLedger, type LedgerEntry, readLedger } from '../lsm/damage-ledger.ts';
+import { assertRemains } from './database-state.ts';
 import { type Target, type ToolOptions, withTarget } from './target.ts';
 
-/** All entries, oldest first, also those that are acknowledged or restored. A LIST and a GET. */
+/**
+ * All entries, oldest first, also those that are acknowledged or restored. Rejects with `InvalidArgumentError` where no
+ * database is. A LIST and a GET, a few LISTs more if there is no entry.
+ */
 export async function damageList(target: Target, options: ToolOptions = {}): Promise<LedgerEntry[]> {
-  return withTarget(target, options, async ({ stores, logger }) => {
+  return withTarget(target, options, async (opened) => {
+    const { stores, logger } = opened;
     const { entries, damage } = await readLedger(stores.main);
+    if (entries.length === 0) await assertRemains(opened);
     for (const error of damage) {
       logger.warn('a version of the ledger is damaged; an older one is shown', { error: error.message });
     }
@@ -28,6 +34,7 @@ export async function damageAcknowledge(
     throw new InvalidArgumentError('BAD_ARGUMENT', 'damageAcknowledge needs a note that says who decided it and why.');
   }
   await withTarget(target, options, async (opened) => {
+    await assertRemains(opened);
     await appendLedger(
       opened.stores.main,
       (entries) => {

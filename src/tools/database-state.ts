@@ -22,6 +22,7 @@ import {
   MANIFEST_PREFIX,
   manifestPath,
   parseCompactionsPath,
+  SIDECAR_PREFIX,
   TABLE_PREFIX,
   WAL_PREFIX,
 } from '../format/object-names.ts';
@@ -162,9 +163,22 @@ async function assertDatabase(target: ToolTarget, around: Surroundings): Promise
     around.newestCompactionsId !== undefined ||
     (await hasAny(stores.wal, WAL_PREFIX)) ||
     (await hasAny(stores.main, TABLE_PREFIX));
-  if (hasSign) return;
-  const isEmpty = !(await hasAny(stores.main, ''));
-  throw new InvalidArgumentError(
+  if (!hasSign) throw await notADatabase(target);
+}
+
+/**
+ * Throws `NOT_A_DATABASE` where nothing lies that a database could have left. For tools to which "none found" is an answer:
+ * at a mistyped location it would be a wrong one. One to four LISTs.
+ */
+export async function assertRemains(target: ToolTarget): Promise<void> {
+  const { main, wal } = target.stores;
+  for (const prefix of [MANIFEST_PREFIX, SIDECAR_PREFIX, TABLE_PREFIX]) if (await hasAny(main, prefix)) return;
+  if (!(await hasAny(wal, WAL_PREFIX))) throw await notADatabase(target);
+}
+
+async function notADatabase(target: ToolTarget): Promise<InvalidArgumentError> {
+  const isEmpty = !(await hasAny(target.stores.main, ''));
+  return new InvalidArgumentError(
     'NOT_A_DATABASE',
     isEmpty
       ? `${target.where}: nothing is here. Check the location: bucket, path and, for a directory, the three slashes of file:///.`

@@ -4,6 +4,7 @@ import { makeUlid } from '../common/ulid.ts';
 import { roleOfPath } from '../format/object-names.ts';
 import { readLedger } from '../lsm/damage-ledger.ts';
 import { unanswered } from '../lsm/takeover.ts';
+import { assertRemains } from './database-state.ts';
 import { QUARANTINE_PREFIX } from './quarantine.ts';
 import {
   damagedObject,
@@ -19,9 +20,13 @@ import { type Target, type ToolOptions, type ToolTarget, withTarget } from './ta
 const COPY = /^shale\/quarantine\/(r-[0-9a-f]{24})\/(.+)$/;
 const REPAIR_ID = /^r-[0-9a-f]{24}$/;
 
-/** Every copy, by repair. Two LISTs and a GET. */
+/** Every copy, by repair. Rejects with `InvalidArgumentError` where no database is. Two LISTs and a GET, mostly. */
 export async function quarantineList(target: Target, options: ToolOptions = {}): Promise<QuarantineEntry[]> {
-  return withTarget(target, options, (opened) => listCopies(opened, QUARANTINE_PREFIX));
+  return withTarget(target, options, async (opened) => {
+    const copies = await listCopies(opened, QUARANTINE_PREFIX);
+    if (copies.length === 0) await assertRemains(opened);
+    return copies;
+  });
 }
 
 async function listCopies({ stores }: ToolTarget, prefix: string): Promise<QuarantineEntry[]> {

@@ -253,7 +253,6 @@ describe('places that are not what they should be', () => {
     ['damage', 'list', location],
     ['damage', 'ack', location, 'f-0123456789abcdef', '--note', 'x'],
     ['quarantine', 'list', location],
-    ['quarantine', 'restore', location, 'r-0123456789abcdef01234567', '--apply'],
   ];
   async function refuses(words: string[], code: number, message: string): Promise<void> {
     const before = contents(directory);
