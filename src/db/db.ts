@@ -11,6 +11,7 @@ import {
   type CorruptionError,
   FencedError,
   InvalidArgumentError,
+  isDbError,
   UnavailableError,
 } from '../common/errors.ts';
 import type { Manifest } from '../format/manifest-types.ts';
@@ -37,7 +38,7 @@ import {
   type ReadOptions,
   type WriteOptions,
 } from './write-options.ts';
-import type { WriteState } from './write-state.ts';
+import { endedWaiter, type WriteState } from './write-state.ts';
 import type { Writer } from './writer.ts';
 
 export interface DbParts {
@@ -110,7 +111,7 @@ export class Db {
    */
   put(key: Bytes, value: Bytes, options?: WriteOptions): Promise<WriteResult> {
     try {
-      this.#assertServing();
+      this.#assertWriting();
       if (options !== undefined) checkWriteOptions(options);
       return this.#p.writer.put(toKey(key), toValue(value), options);
     } catch (error) {
@@ -121,7 +122,7 @@ export class Db {
   /** Deletes a key, whether it exists or not. Like `put` in everything else. */
   delete(key: Bytes, options?: Omit<WriteOptions, 'ttlMs' | 'expireAtMs'>): Promise<WriteResult> {
     try {
-      this.#assertServing();
+      this.#assertWriting();
       if (options !== undefined) checkWriteOptions(options);
       return this.#p.writer.delete(toKey(key), options);
     } catch (error) {
@@ -132,7 +133,7 @@ export class Db {
   /** Adds a merge operand; `IncompatibleError` (`MERGE_OPERATOR_MISSING`) without the option `mergeOperator`. Like `put` in everything else. */
   merge(key: Bytes, operand: Bytes, options?: WriteOptions): Promise<WriteResult> {
     try {
-      this.#assertServing();
+      this.#assertWriting();
       if (options !== undefined) checkWriteOptions(options);
       return this.#p.writer.merge(toKey(key), toValue(operand), options);
     } catch (error) {
@@ -143,7 +144,7 @@ export class Db {
   /** Applies a batch whole or not at all, under one sequence number. The batch can be used again afterwards. */
   write(batch: WriteBatch, options?: WriteOptions): Promise<WriteResult> {
     try {
-      this.#assertServing();
+      this.#assertWriting();
       if (!(batch instanceof WriteBatch)) throw new InvalidArgumentError('BAD_ARGUMENT', 'write needs a WriteBatch.');
       if (options !== undefined) checkWriteOptions(options);
       return this.#p.writer.write(batch, options);
@@ -202,7 +203,7 @@ export class Db {
 
   /** Resolves when all writes so far are durable: in the log, or with `memtable` in tables that the manifest names. */
   async flush(options: FlushOptions = {}): Promise<void> {
-    this.#assertServing();
+    this.#assertWriting();
     checkFlushOptions(options);
     const { state, wal } = this.#p;
     if ((options.type ?? 'wal') === 'wal' && wal !== undefined) {
@@ -318,6 +319,10 @@ export class Db {
     ignoreRejection(deadline);
     try {
       await Promise.race([work, deadline]);
+    } catch (error) {
+      const { ended } = this.#p.state;
+      const isSilent = ended !== undefined && isDbError(error) && error.outcome === undefined;
+      throw isSilent ? endedWaiter(ended, 'unknown') : error;
     } finally {
       timer.abort();
     }
@@ -327,6 +332,15 @@ export class Db {
     const { state } = this.#p;
     if (state.ended !== undefined) throw state.ended;
     if (this.#closing !== undefined) throw new ClosedError('CLOSED', `${state.where}: the database is being closed.`);
+  }
+
+  /** Like `#assertServing`, for calls whose failure must say what became of them. */
+  #assertWriting(): void {
+    try {
+      this.#assertServing();
+    } catch (error) {
+      throw endedWaiter(error as FencedError | ClosedError, 'not-applied');
+    }
   }
 
   /** Looks for manifests of others while this database writes: a takeover is sure to be seen only because of this. */

@@ -43,8 +43,8 @@ import {
   loadManifest,
   manifestFindingObject,
   readBoundary,
-  readTwice,
 } from '../lsm/manifest-store.ts';
+import { readTwice } from '../lsm/verified-read.ts';
 import { type GetResult, type ObjectStore, PUT_ID_METADATA } from '../store/object-store.ts';
 import type { ResolvedOptions } from './options.ts';
 
@@ -104,14 +104,11 @@ export async function lookAround(stores: DatabaseStores, guard: EpochGuard, want
 }
 
 function readIdentity(store: ObjectStore): Promise<StoredIdentity | undefined> {
-  return readTwice(
-    () => store.get(IDENTITY_PATH),
-    (got) => ({
-      value: decodeLocated(got),
-      bytes: got.bytes,
-      keepsMetadata: got.metadata[PUT_ID_METADATA] !== undefined,
-    }),
-  );
+  return readTwice(store, IDENTITY_PATH, (got) => ({
+    value: decodeLocated(got),
+    bytes: got.bytes,
+    keepsMetadata: got.metadata[PUT_ID_METADATA] !== undefined,
+  }));
 }
 
 function orDamage(error: unknown): CorruptionError {

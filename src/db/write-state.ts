@@ -152,11 +152,14 @@ export class WriteState {
     if (this.ended === undefined) this.#end(new ClosedError('CLOSED', `${this.where}: the database is closed.`));
   }
 
+  /** Why everything stopped, for one who waits for `seq`. */
+  endedFor(seq: number): DbError {
+    return endedWaiter(this.ended as DbError, seq > this.sentSeq ? 'not-applied' : 'unknown');
+  }
+
   #end(error: DbError): void {
     this.ended = error;
-    this.waiters.fail(Number.POSITIVE_INFINITY, (seq) =>
-      endedWaiter(error, seq > this.sentSeq ? 'not-applied' : 'unknown'),
-    );
+    this.waiters.fail(Number.POSITIVE_INFINITY, (seq) => this.endedFor(seq));
     const listeners = this.#endListeners;
     this.#endListeners = [];
     for (const listener of listeners) listener(error);

@@ -235,6 +235,8 @@ export class Writer {
     const state = this.#state;
     if (!(o?.awaitDurable ?? state.options.awaitDurable)) return Promise.resolve({ seq: BigInt(seq) });
     if (seq <= state.durableSeq) return Promise.resolve({ seq: BigInt(seq) });
+    // Admitted, and everything stopped before this waiter was there to be told.
+    if (state.ended !== undefined) return Promise.reject(state.endedFor(seq));
     return state.waiters.add(seq, o?.signal);
   }
 

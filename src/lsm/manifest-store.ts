@@ -38,6 +38,7 @@ import { numberObjectId, type RepairRecord } from '../format/seal-records.ts';
 import type { GetResult, ObjectStore } from '../store/object-store.ts';
 import type { Author } from './author.ts';
 import { brokenRules } from './manifest-rules.ts';
+import { readTwice } from './verified-read.ts';
 
 export interface LoadedManifest {
   id: number;
@@ -115,26 +116,7 @@ function brokenSeal(bytes: Uint8Array): unknown {
 
 /** Reads a manifest again, at once, before it is called damaged; undefined if it is gone. */
 export async function readManifest(store: ObjectStore, id: number): Promise<LoadedManifest | undefined> {
-  return readTwice(
-    () => store.get(manifestPath(id)),
-    (got) => loadManifest(id, got.bytes),
-  );
-}
-
-/** Decodes what `read` gives, and looks a second time if that fails. */
-export async function readTwice<T>(
-  read: () => Promise<GetResult | undefined>,
-  decode: (got: GetResult) => T,
-): Promise<T | undefined> {
-  for (let isLast = false; ; isLast = true) {
-    const got = await read();
-    if (got === undefined) return undefined;
-    try {
-      return decode(got);
-    } catch (error) {
-      if (isLast || !(isCorruption(error) || error instanceof IncompatibleError)) throw error;
-    }
-  }
+  return readTwice(store, manifestPath(id), (got) => loadManifest(id, got.bytes));
 }
 
 function checkIdentity(id: number, seal: Seal, start: number, end: number): void {
@@ -211,7 +193,7 @@ function brokenFinding(id: number) {
 
 /** The highest manifest id a collector may have deleted; 0 where there is no boundary file. */
 export async function readBoundary(store: ObjectStore): Promise<{ exists: boolean; value: number }> {
-  const value = await readTwice(() => store.get(MANIFEST_BOUNDARY_PATH), decodeStoredBoundary);
+  const value = await readTwice(store, MANIFEST_BOUNDARY_PATH, decodeStoredBoundary);
   return { exists: value !== undefined, value: value ?? 0 };
 }
 

@@ -38,7 +38,7 @@ import { ANY_SEQ, DamagedBlock, Gap, type SeqSpan } from './damaged-block.ts';
 import { type RebuiltIndex, rebuildIndex } from './index-rebuild.ts';
 import { tableHint } from './table-hint.ts';
 import { decodeTail, refuseOther } from './table-tail.ts';
-import { originOf, readVerified } from './verified-read.ts';
+import { readVerified } from './verified-read.ts';
 
 export { MAX_BLOCK_BYTES };
 
@@ -195,7 +195,7 @@ export class TableReader implements CacheOwner {
     const located = locateFindings(error, { object: this.#object(), during: 'get', reads });
     for (const f of located) {
       const hint = tableHint(this.ref.id, 'rebuilds');
-      this.#context.onFinding({ ...f, severity: 'warning', remedy: 'rebuilds', origin: originOf(reads), hint });
+      this.#context.onFinding({ ...f, severity: 'warning', remedy: 'rebuilds', origin: 'at-rest', hint });
     }
   }
 

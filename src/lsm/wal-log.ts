@@ -10,6 +10,7 @@ import { BlockCursor } from '../format/block-cursor.ts';
 import { parseWalPath, walPath } from '../format/object-names.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import type { LoadedManifest } from './manifest-store.ts';
+import { Looks } from './verified-read.ts';
 import { type Acceptance, batchesOf, isGap } from './wal-batches.ts';
 import type { LogPiece } from './wal-loss.ts';
 import { readWalObject, type WalObject, type WalReadResult } from './wal-object.ts';
@@ -29,34 +30,28 @@ export interface LogObject {
 /** Waits before a damaged object is looked at the second and third time, ms. */
 export const REREADS_MS: readonly number[] = [100, 1000];
 
-/** One object, looked at up to three times if it is damaged, and then what is left of it. One GET for each look. */
+/** One object, looked at three times or more if it is damaged, and then what is left of it. One GET for each look. */
 export async function readLogObject(store: ObjectStore, clock: Clock, id: number): Promise<LogObject> {
-  let first: Uint8Array | undefined;
-  let identical = true;
-  for (let attempt = 0; ; attempt++) {
+  const looks = new Looks(REREADS_MS);
+  for (;;) {
     const got = await store.get(walPath(id));
     if (got === undefined) return { id, result: undefined, salvaged: undefined, bytes: undefined };
     const { bytes } = got;
-    first ??= bytes;
-    identical &&= first === bytes || equalBytes(first, bytes);
     const result = await readWalObject(id, bytes);
     if (result.object !== undefined) return { id, result, salvaged: undefined, bytes: undefined };
-    if (attempt < REREADS_MS.length) {
-      await sleep(clock, REREADS_MS[attempt]);
+    looks.add(bytes);
+    const waitMs = looks.nextWaitMs;
+    if (waitMs !== undefined) {
+      await sleep(clock, waitMs);
       continue;
     }
-    const reads = { attempts: attempt + 1, identical, pastCaches: true };
+    const reads = looks.reads(store.name, walPath(id));
     return { id, result: withReads(result, reads), salvaged: await salvageWalObject(id, bytes, result), bytes };
   }
 }
 
 function withReads(result: WalReadResult, reads: Finding['reads']): WalReadResult {
-  const findings = result.findings.map((f) => ({
-    ...f,
-    origin: reads.identical ? ('at-rest' as const) : f.origin,
-    reads,
-  }));
-  return { ...result, findings };
+  return { ...result, findings: result.findings.map((f) => ({ ...f, origin: 'at-rest', reads })) };
 }
 
 /** What an object brings to the log. Rows at or below `floorSeq` are in tables and count for nothing. */

@@ -65,7 +65,7 @@ export function weighLog(pieces: readonly LogPiece[], options: LossOptions): Log
   return scale.finish();
 }
 
-/** Misplaced objects go where their sequence numbers belong; all others stay. */
+/** Misplaced objects go where their sequence numbers belong; those without rows stay, for what they stand for is lost there. */
 function ordered(pieces: readonly LogPiece[]): LogPiece[] {
   if (!pieces.some((p) => p.isMisplaced)) return [...pieces];
   const places = pieces.map((_, i) => i).filter((i) => (pieces[i].sound?.rows ?? 0) > 0);
@@ -104,7 +104,8 @@ class Scale {
     if (sound !== undefined) {
       if (isMisplaced) this.#open(false, undefined);
       if (sound.rows > 0) this.#range(sound, sound.rows, sound.batches);
-      if (isMisplaced) this.#open(false, undefined);
+      // Without rows: an object that was emptied, and no fence. It held a row at least.
+      if (isMisplaced) this.#open(sound.rows === 0, undefined);
     } else if (parts?.some((p) => !isGap(p)) === true) {
       for (const part of parts) {
         if (isGap(part)) this.#open(true, part.minSeq);

@@ -35,8 +35,8 @@ import {
   loadManifest,
   manifestFindingObject,
   readBoundary,
-  readTwice,
 } from '../lsm/manifest-store.ts';
+import { readTwice } from '../lsm/verified-read.ts';
 import { type GetResult, type ObjectStore, PUT_ID_METADATA } from '../store/object-store.ts';
 import type { ToolTarget } from './target.ts';
 
@@ -222,7 +222,7 @@ type FoundIdentity = Pick<Surroundings, 'identity' | 'identityDamage' | 'keepsMe
 
 async function readIdentity(store: ObjectStore): Promise<FoundIdentity> {
   try {
-    const found = await readTwice(() => store.get(IDENTITY_PATH), decodeStoredIdentity);
+    const found = await readTwice(store, IDENTITY_PATH, decodeStoredIdentity);
     return found ?? { identity: undefined, identityDamage: undefined, keepsMetadata: false };
   } catch (error) {
     if (!isCorruption(error)) throw error;

@@ -23,7 +23,8 @@ import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../
 import type { DatabaseStores } from '../lsm/database-stores.ts';
 import { type LoadedManifest, listManifestIds, readManifest } from '../lsm/manifest-store.ts';
 import type { KnownTable, TableTail } from '../lsm/table-anatomy.ts';
-import { readWalObject } from '../lsm/wal-object.ts';
+import { checkLog } from '../lsm/wal-check.ts';
+import { readWalObject, type WalObject, type WalReadResult } from '../lsm/wal-object.ts';
 import type { KeyRange } from './reports.ts';
 import { inRange, looseRows, rowsInRange } from './table-range.ts';
 import { type LooseRow, sortedRows } from './table-rebuild.ts';
@@ -103,8 +104,7 @@ export class LogRows {
    */
   async candidates(place: TreePlace, seqs: TableFacts | undefined, keys: KeyRange): Promise<Candidates> {
     this.#objects ??= this.#read();
-    const objects = await this.#objects;
-    const whole = objects.filter((o) => o.isUnbroken);
+    const whole = await this.#objects;
     if (whole.length === 0) return NONE;
     const newer = await rowsOfOthers(this.#stores, place.newer, keys);
     const older = await rowsOfOthers(this.#stores, place.older, keys);
@@ -126,39 +126,45 @@ export class LogRows {
     return { rows: sortedRows(rows.flatMap((row) => asFlushed(row, flushedMs))), isComplete };
   }
 
-  /** The objects whose rows are in tables. One that is missing or damaged breaks the log: what lies before it is not used. */
+  /**
+   * The objects whose rows are in tables. One that is missing, damaged or at odds with its neighbours breaks the log, and so
+   * does an empty one that may have held rows: what lies before it is not used.
+   */
   async #read(): Promise<LogObject[]> {
     const { wal } = this.#stores;
     const end = this.#manifest.replayAfterWalId;
-    const ids: number[] = [];
+    const ids = new Set<number>();
     for await (const { path } of wal.list(WAL_PREFIX)) {
       const id = parseWalPath(path);
-      if (id !== undefined && id <= end) ids.push(id);
+      if (id !== undefined && id <= end + 1) ids.add(id);
     }
-    const objects: LogObject[] = [];
-    let expected = end;
-    let isUnbroken = true;
-    for (const id of ids.sort((a, b) => b - a)) {
-      isUnbroken &&= id === expected;
-      expected = id - 1;
-      if (!isUnbroken) break;
-      const object = await this.#readObject(id);
-      if (object === undefined) break;
-      objects.unshift(object);
+    // The one behind them vouches for the last.
+    const behind = ids.has(end + 1) ? await this.#readObject(end + 1) : undefined;
+    const results: WalReadResult[] = behind?.object === undefined ? [] : [behind];
+    for (let id = end; ids.has(id); id--) {
+      const result = await this.#readObject(id);
+      if (result?.object === undefined) break;
+      results.unshift(result);
     }
-    return objects.filter((o) => o.minSeq > 0);
+    const { lastL0Seq, writerEpoch } = this.#manifest;
+    const findings = checkLog(results[0]?.id ?? 1, results, { lastL0Seq, writerEpoch, witness: undefined });
+    const brokenAt = Math.max(0, ...findings.map((f) => parseWalPath(f.object.path) ?? end));
+    return results.flatMap(({ id, object }) =>
+      object === undefined || id > end || id <= brokenAt || object.minSeq === 0 ? [] : [this.#rowsOf(id, object)],
+    );
   }
 
-  async #readObject(id: number): Promise<LogObject | undefined> {
+  async #readObject(id: number): Promise<WalReadResult | undefined> {
     const got = await this.#stores.wal.get(walPath(id));
-    if (got === undefined) return undefined;
-    const { object } = await readWalObject(id, got.bytes);
-    if (object === undefined) return undefined;
+    return got === undefined ? undefined : readWalObject(id, got.bytes);
+  }
+
+  #rowsOf(id: number, { minSeq, blocks }: WalObject): LogObject {
     const rows: LooseRow[] = [];
-    for (const block of object.blocks) {
+    for (const block of blocks) {
       for (const row of looseRows(block)) if (this.#ranges.some((keys) => inRange(row.key, keys))) rows.push(row);
     }
-    return { id, minSeq: object.minSeq, rows, isUnbroken: true };
+    return { id, minSeq, rows };
   }
 }
 
@@ -179,10 +185,8 @@ function asFlushed(row: LooseRow, flushedMs: number): LooseRow[] {
 
 interface LogObject {
   id: number;
-  /** 0 for fences. */
   minSeq: number;
   rows: LooseRow[];
-  isUnbroken: boolean;
 }
 
 function keyText(key: Uint8Array): string {

@@ -252,12 +252,14 @@ class TablePlan {
     const { lostKeys, lostRows, isExact } = result;
     const isAccepted = this.#choices.onLoss === 'accept';
     const lineage = found.tail?.isForeign === false ? found.tail.seal?.lineage : undefined;
+    const { lastL0Seq } = this.#view.manifest.manifest;
     return {
       id: findingOf(found, result).id,
       object: found.path,
       level: found.place.level,
       keys: lostKeys,
-      seqs: lineage === undefined ? [] : [{ min: BigInt(lineage.minSeq), max: BigInt(lineage.maxSeq) }],
+      // Without a bound whatever is written from now on would count as perhaps older than what was lost.
+      seqs: [{ min: BigInt(lineage?.minSeq ?? 0), max: BigInt(lineage?.maxSeq ?? lastL0Seq) }],
       rows: lostRows,
       exact: isExact,
       state: isAccepted ? 'acknowledged' : 'open',

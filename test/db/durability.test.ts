@@ -690,9 +690,37 @@ describe('a failure in the background', () => {
     // Somebody overwrote the newest manifest with nonsense of a higher id: nothing may be written on top of it.
     await world.replace('manifest/00000000000000000003.manifest', new Uint8Array(40).fill(1));
     const flush = await rejection(world.run(db.flush({ type: 'memtable' })));
-    expect(['corruption', 'incompatible', 'closed']).toContain(flush.kind);
+    expect(flush).toMatchObject({ name: 'ClosedError', code: 'FAILED', outcome: 'unknown' });
     const later = (await rejection(world.run(db.put('k', 'v2')))) as DbError;
-    expect(later).toMatchObject({ name: 'ClosedError', code: 'FAILED' });
+    expect(later).toMatchObject({ name: 'ClosedError', code: 'FAILED', outcome: 'not-applied' });
     expect((later.cause as DbError).kind).toMatch(/corruption|incompatible/);
+  });
+
+  it('leaves no write or flush without an outcome: those under way are unknown, those after it not applied', async () => {
+    const world = new World();
+    const options: OpenOptions = { walEnabled: false, flushIntervalMs: 10_000 };
+    const db = await world.open(options);
+    const waiting = rejection(db.put('k', 'v'));
+    await world.replace('manifest/00000000000000000003.manifest', new Uint8Array(40).fill(1));
+    await rejection(world.run(db.flush({ type: 'memtable' })));
+    expect(await waiting).toMatchObject({ name: 'ClosedError', code: 'FAILED', outcome: 'unknown' });
+    const batch = new WriteBatch().put('k', 'v2');
+    for (const call of [
+      db.put('k', 'v2'),
+      db.delete('k'),
+      db.write(batch),
+      db.flush(),
+      db.flush({ type: 'memtable' }),
+    ]) {
+      expect(await rejection(call)).toMatchObject({ code: 'FAILED', outcome: 'not-applied' });
+    }
+  });
+
+  it('or a close tells later writes that they were not applied', async () => {
+    const world = new World();
+    const db = await world.open();
+    await world.run(db.close());
+    expect(await rejection(db.put('k', 'v'))).toMatchObject({ code: 'CLOSED', outcome: 'not-applied' });
+    expect(await rejection(db.flush())).toMatchObject({ code: 'CLOSED', outcome: 'not-applied' });
   });
 });

@@ -63,6 +63,21 @@ describe('a log that a writer of ours left', () => {
     expect(await world.versions()).toEqual(before);
   });
 
+  it.each([3, 6])(
+    'with object %d emptied says that its row is lost, and uses its number for nothing else',
+    async (id) => {
+      const world = await sealedLog(6);
+      await cut(world, id, 0);
+      const report = await repair(world, { apply: true });
+      const seq = BigInt(id - 1);
+      expect(report).toMatchObject({ outcome: 'salvaged', rows: { lost: 1 }, lostSeqs: [{ min: seq, max: seq }] });
+      expect(report.ledgerIds).toHaveLength(1);
+      const db = await world.open();
+      expect(await rowsOf(world, db)).toEqual(rows(names(5).filter((_, i) => i !== id - 2)));
+      expect((await world.run(db.put('new', 'value'))).seq).toBe(6n);
+    },
+  );
+
   it('with an object cut to ten bytes loses that object and nothing else', async () => {
     const world = await sealedLog(6);
     await cut(world, 4, 10);

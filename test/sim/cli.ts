@@ -1,5 +1,5 @@
 /**
- * The simulator as a program: `npm run sim -- [--mode random|exhaustive|writers|chaos] [--runs N] [--from SEED]`; with
+ * The simulator as a program: `npm run sim -- [--mode random|exhaustive|writers|chaos|damage] [--runs N] [--from SEED]`; with
  * `--seed N` one run is replayed with its trace, with `--script FILE` a shrunk one. `npm run soak -- --minutes M` goes on with
  * new seeds for that long; `npm run sim:nightly` makes the large figures.
  *
@@ -9,6 +9,7 @@
 import { readFileSync } from 'node:fs';
 import { type ChaosFigures, ChaosRun } from './chaos.ts';
 import { Coverage } from './coverage.ts';
+import { DamageRun } from './damage.ts';
 import { EXHAUSTIVE_SCRIPTS, exhaustiveScript, runExhaustively } from './exhaustive.ts';
 import type { CrashPoint } from './machine.ts';
 import { makeScript, type Script } from './script.ts';
@@ -26,14 +27,15 @@ const SEEDED = {
   random: (seed: number, keepTrace?: boolean): Run => new SingleRun(makeScript(seed), keepTrace),
   writers: (seed: number, keepTrace?: boolean): Run => new WritersRun(seed, keepTrace),
   chaos: (seed: number, keepTrace?: boolean): Run => new ChaosRun(seed, keepTrace),
+  damage: (seed: number, keepTrace?: boolean): Run => new DamageRun(seed, keepTrace),
 };
 type SeededMode = keyof typeof SEEDED;
-const MODES = ['random', 'exhaustive', 'writers', 'chaos'] as const;
+const MODES = ['random', 'exhaustive', 'writers', 'chaos', 'damage'] as const;
 type Mode = (typeof MODES)[number];
 
-const DEFAULT_RUNS: Record<SeededMode, number> = { random: 3000, writers: 1000, chaos: 10 };
+const DEFAULT_RUNS: Record<SeededMode, number> = { random: 3000, writers: 1000, chaos: 10, damage: 1000 };
 const NIGHTLY_CYCLES = 1_000_000;
-const NIGHTLY_RUNS = { writers: 100_000, chaos: 200 };
+const NIGHTLY_RUNS = { writers: 100_000, chaos: 200, damage: 100_000 };
 const MAX_FAILURES = 5;
 /** From the end of an outage to the first success. */
 const RECOVERY_MS = 2000;

@@ -2,8 +2,8 @@
  * What goes wrong between a process and the store, by chance from a seed. Rates are per call; storms are stretches of time in
  * which every call suffers. What fired is counted, because a fault that never fires tests nothing.
  *
- * Two limits keep the faults within what the engine promises to survive: bytes are not flipped or cut twice in a row at one
- * path (a second look must help), and lists lie only once in a row for one prefix.
+ * Two limits keep the faults within what the engine promises to survive: of one path not more than three reads in a row are
+ * bad, and no two of them alike (alike means damaged at rest); and lists lie only once in a row for one prefix.
  */
 import { nextFloat, nextInt, type Random } from '../../src/common/random.ts';
 
@@ -54,8 +54,14 @@ const OPS: Record<FaultKind, readonly Op[]> = {
   'list-unordered': ['list'],
 };
 
-/** Faults after which the second look must be a true one. */
-const NOT_TWICE: ReadonlySet<FaultKind> = new Set(['short-body', 'flip', 'list-stale', 'list-empty', 'list-unordered']);
+/** Faults after which a further look must be a true one: how many in a row there may be. */
+const IN_A_ROW: Partial<Record<FaultKind, number>> = {
+  'short-body': 3,
+  flip: 3,
+  'list-stale': 1,
+  'list-empty': 1,
+  'list-unordered': 1,
+};
 
 /** `outage`: nothing can be reached. `black-hole`: nothing is answered. */
 export type StormKind = 'outage' | 'black-hole' | 'storm-5xx' | 'storm-throttle';
@@ -78,7 +84,7 @@ export class Faults {
   lies = 0;
   readonly #random: Random;
   #storm: { kind: StormKind; untilMs: number } | undefined;
-  readonly #lastAt = new Map<string, FaultKind>();
+  readonly #inARow = new Map<string, number>();
 
   constructor(random: Random, rates: FaultRates = {}) {
     this.#random = random;
@@ -107,14 +113,17 @@ export class Faults {
   pick(op: Op, path: string, nowMs: number): FaultKind | undefined {
     if (!this.enabled) return undefined;
     const kind = this.#draw(op, nowMs);
-    // What the probe of a new store concludes from lists that lie and the like is another matter.
-    if (kind !== 'flip' && path.startsWith('shale/probe/')) return undefined;
+    // What the probe of a new store concludes from lists that lie and the like is another matter; it looks twice.
+    const isProbe = path.startsWith('shale/probe/');
+    if (kind !== 'flip' && isProbe) return undefined;
     const place = `${op} ${path}`;
-    if (kind === undefined || (NOT_TWICE.has(kind) && this.#lastAt.has(place))) {
-      this.#lastAt.delete(place);
+    const most = kind === undefined ? 0 : isProbe ? 1 : IN_A_ROW[kind];
+    const before = this.#inARow.get(place) ?? 0;
+    if (kind === undefined || (most !== undefined && before >= most)) {
+      this.#inARow.delete(place);
       return undefined;
     }
-    if (NOT_TWICE.has(kind)) this.#lastAt.set(place, kind);
+    if (most !== undefined) this.#inARow.set(place, before + 1);
     if (kind === 'list-empty' || kind === 'list-stale') this.lies++;
     this.count(kind);
     return kind;

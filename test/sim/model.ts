@@ -13,6 +13,9 @@ export interface RowOp {
   ttlMs?: number;
 }
 
+/** Versions of one key that may be gone, of which all combinations are tried. */
+const MAX_UNSURE = 10;
+
 interface Version {
   seq: number;
   kind: RowOp['kind'];
@@ -88,6 +91,33 @@ export class Model {
     }
     const now = fold(versions, end, nowMs);
     return isUnsure ? unsureFolds(versions, end, nowMs, latestMs) : [now];
+  }
+
+  /** Commits that are gone for good: what they wrote counts no more. Sequence numbers stay what they are. */
+  lose(isLost: (seq: number) => boolean): void {
+    for (const [key, versions] of this.#keys) {
+      const kept = versions.filter((v) => !isLost(v.seq));
+      this.#keys.set(key, kept);
+    }
+  }
+
+  /** Values of `key` that are right if any of the commits that `mayBeGone` are gone; for runs without times to live. */
+  readUnsure(key: string, mayBeGone: (seq: number) => boolean): Set<string | undefined> {
+    const versions = this.#keys.get(key) ?? [];
+    const unsure = versions.filter((v) => mayBeGone(v.seq)).slice(-MAX_UNSURE);
+    const values = new Set<string | undefined>();
+    for (let mask = 0; mask < 1 << unsure.length; mask++) {
+      const gone = new Set(unsure.filter((_, bit) => (mask & (1 << bit)) !== 0));
+      const kept = versions.filter((v) => !gone.has(v));
+      values.add(fold(kept, kept.length, 0));
+    }
+    return values;
+  }
+
+  /** Every value that `key` ever had, for what may be stale. */
+  history(key: string): Set<string | undefined> {
+    const versions = this.#keys.get(key) ?? [];
+    return new Set(versions.map((_, i) => fold(versions, i + 1, 0)));
   }
 
   /** All rows at the end, for runs without times to live. */

@@ -58,6 +58,7 @@ export class SimStore {
   /** Requests that wait for the nth call of somebody else before they are applied. */
   #held: { afterCalls: number; apply: () => void }[] = [];
   #paths: string[] = [];
+  readonly #lastPlace = new Map<string, number>();
   #versions = 0;
 
   constructor(world: World, faults: Faults, options: StoreOptions) {
@@ -95,6 +96,17 @@ export class SimStore {
       this.#paths.splice(this.#firstAtOrAfter(path), 1);
       this.onDeleted?.(path);
     }
+  }
+
+  /** Damage at rest, by nobody's request: other bytes, or no object. Nobody is told. */
+  damage(path: string, bytes: Uint8Array | undefined): void {
+    const object = this.objects.get(path) as SimObject;
+    if (bytes !== undefined) {
+      this.objects.set(path, { ...object, bytes });
+      return;
+    }
+    this.objects.delete(path);
+    this.#paths.splice(this.#firstAtOrAfter(path), 1);
   }
 
   read(path: string, range?: ByteRange): GetResult | undefined {
@@ -146,7 +158,8 @@ export class SimStore {
   connect(process: Process): ObjectStore {
     return {
       name: NAME,
-      ...(this.options.isKnown && { conformance: 'known' as const }),
+      // Stores that are known keep metadata.
+      ...(this.options.isKnown && this.options.keepsMetadata && { conformance: 'known' as const }),
       get: (path, options) => this.#get(process, path, options),
       head: (path) => this.#send(process, 'head', path, false, () => this.head(path)),
       put: (path, bytes, options) => this.#put(process, path, bytes, options),
@@ -159,12 +172,20 @@ export class SimStore {
     const perform = () => this.read(path, options?.range);
     return this.#send(process, 'get', path, false, perform, (fault, found) => {
       if (found === undefined || found.bytes.length === 0) return found;
-      if (fault === 'short-body')
-        return { ...found, bytes: found.bytes.subarray(0, this.world.between(0, found.bytes.length - 1)) };
-      const bit = this.world.between(0, found.bytes.length * 8 - 1);
+      const { length } = found.bytes;
+      if (fault === 'short-body') return { ...found, bytes: found.bytes.subarray(0, this.#place(path, length)) };
+      const bit = this.#place(path, length * 8);
       found.bytes[bit >> 3] ^= 1 << (bit & 7);
       return found;
     });
+  }
+
+  /** Drawn below `bound`, and not the same twice in a row for one path. */
+  #place(path: string, bound: number): number {
+    const drawn = this.world.between(0, bound - 1);
+    const place = drawn === this.#lastPlace.get(path) ? (drawn + 1) % bound : drawn;
+    this.#lastPlace.set(path, place);
+    return place;
   }
 
   #put(process: Process, path: string, given: Uint8Array, options: PutOptions): Promise<PutOutcome> {
