@@ -219,6 +219,28 @@ describe('a table that only a lost manifest named', () => {
     expect(report).toMatchObject({ outcome: 'unrecoverable', applied: false });
     expect(await world.versions()).toEqual(before);
   });
+
+  it.each([
+    ['emptied', 0],
+    ['cut', 100],
+  ])('keeps it from that if it is %s, in a database without a log, too', async (_, bytesLeft) => {
+    const world = new World();
+    const { db, line } = await world.connect({ walEnabled: false });
+    for (const value of ['old', 'new']) {
+      await world.run(db.put('key', value));
+      await world.run(db.flush({ type: 'memtable' }));
+    }
+    line.cut();
+    const newest = (await listManifestIds(world.memory)).at(-1)!;
+    await harm(world, newest, 'empty');
+    const table = (await world.paths('compacted/')).at(-1)!;
+    await world.replace(table, (await world.bytes(table)).subarray(0, bytesLeft));
+    const before = await world.versions();
+    const report = await repaired(world);
+    expect(report).toMatchObject({ outcome: 'unrecoverable', applied: false });
+    expect(report.nextSteps.join('\n')).toContain('cannot be read');
+    expect(await world.versions()).toEqual(before);
+  });
 });
 
 describe.each([
