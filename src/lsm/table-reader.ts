@@ -165,22 +165,26 @@ export class TableReader implements CacheOwner {
     return meta;
   }
 
-  /** Reads all data blocks, twice if some are bad: an answer that came damaged must not make a good block look bad. */
+  /**
+   * Reads all data blocks, twice if some are bad: an answer that came damaged must not make a good block look bad. Without a
+   * seal the whole object, whose end may say that it is another table.
+   */
   async #rebuildIndex(codec: BlockCodec, seal: Seal | undefined): Promise<RebuiltIndex> {
     const options = { ref: this.ref, codec, rows: seal?.rows, maxBytes: MAX_BLOCK_BYTES };
     const length = dataEnd(this.ref.info);
     let best: RebuiltIndex | undefined;
     for (let attempt = 0; attempt < 2 && best?.badBlocks !== 0; attempt++) {
-      const data = await this.#readRange(0, length);
-      if (data === undefined) throw this.#missing();
-      if (data.length < length) this.#refuseOther(data, codec);
+      const whole = await this.#readRange(0, seal === undefined ? Math.max(length, this.#size ?? 0) : length);
+      if (whole === undefined) throw this.#missing();
+      if (whole.length === this.#size) this.#refuseOther(whole, codec);
+      const data = whole.subarray(0, length);
       const rebuilt = rebuildIndex(data, options);
       if (best === undefined || rebuilt.badBlocks < best.badBlocks) best = rebuilt;
     }
     return best as RebuiltIndex;
   }
 
-  /** An object that ends among the data: what was read is all of it. */
+  /** What was read is all of the object. Its end may lie before where this table's does: then the tail did not show whose it is. */
   #refuseOther(whole: Uint8Array, codec: BlockCodec): void {
     try {
       refuseOther(whole, whole.length, { ref: this.ref, codec, maxBytes: MAX_BLOCK_BYTES });

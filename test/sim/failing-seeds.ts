@@ -17,4 +17,5 @@ export const FAILED_DAMAGE_SEEDS: readonly [seed: number, wasWrong: string][] = 
   [147, 'the same with the last object of the log'],
   [200418, 'a repair of manifests took an emptied table for one without rows and went on from before it, losing them'],
   [200750, 'a flipped bit in the version of the identity was taken for a newer program’s'],
+  [303112, 'a table in the place of another that ended just behind where its rows should was read as if it were that one'],
 ];
