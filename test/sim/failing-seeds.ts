@@ -15,4 +15,6 @@ export const FAILED_DAMAGE_SEEDS: readonly [seed: number, wasWrong: string][] = 
   [22, 'what was written after a table was lost whole counted as perhaps older than the loss, for ever'],
   [54, 'a repair of the log took an emptied object for a fence and lost its rows without a word'],
   [147, 'the same with the last object of the log'],
+  [200418, 'a repair of manifests took an emptied table for one without rows and went on from before it, losing them'],
+  [200750, 'a flipped bit in the version of the identity was taken for a newer program’s'],
 ];
