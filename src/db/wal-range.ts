@@ -223,6 +223,7 @@ export class WalRange {
     const findings = checkLog(this.#from, results, {
       lastL0Seq: newest.manifest.lastL0Seq,
       writerEpoch: writersEpoch(newest),
+      databaseId: newest.seal?.identity.databaseId,
       witness: tail === undefined || tail.id === 0 ? undefined : tail,
     });
     const errors = findings.filter((f) => f.severity === 'error');

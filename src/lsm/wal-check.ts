@@ -8,7 +8,7 @@ import { BlockCursor } from '../format/block-cursor.ts';
 import type { Manifest } from '../format/manifest-types.ts';
 import type { Seal } from '../format/seal.ts';
 import type { LoadedManifest } from './manifest-store.ts';
-import { missingWalFinding, type WalObject, type WalReadResult, walFindingObject } from './wal-object.ts';
+import { missingWalFinding, sealedWalId, type WalObject, type WalReadResult, walFindingObject } from './wal-object.ts';
 
 const WHOLE = { unit: 'object' as const, offset: 0, length: 0 };
 
@@ -17,6 +17,8 @@ export interface LogContext {
   lastL0Seq: number;
   /** Highest epoch that a writer has claimed. */
   writerEpoch: number;
+  /** Whose seals count, if that is known. */
+  databaseId: Uint8Array | undefined;
   /** Digest and id of the newest object the manifest vouches for, if it does. */
   witness: { id: number; lastSeq: number; digest: Uint8Array } | undefined;
 }
@@ -58,7 +60,7 @@ export function checkLog(
     if (object.rowCount > 0) lastRows = object;
     previous = object;
   }
-  findings.push(...checkEmpty(results, context));
+  findings.push(...checkEmpty(from, results, context));
   return findings;
 }
 
@@ -126,11 +128,12 @@ function checkWitness(object: WalObject, { witness }: LogContext): Finding[] {
 /**
  * A zero-byte object is a fence of SlateDB 0.14 and later, or what is left of an object. A sealed successor's chain settles
  * it (checkChain), unless a repair put it there before it had repaired anything. Else each such fence needs an epoch of its
- * own between those of its neighbours: where there are too few, at least one of the empty objects held rows. Between objects
- * without seals nothing tells.
+ * own between those of the nearest objects whose epochs are known: where there are too few, at least one of the empty objects
+ * held rows. Between objects without seals nothing tells.
  */
-function checkEmpty(results: readonly (WalReadResult | undefined)[], context: LogContext): Finding[] {
+function checkEmpty(from: number, results: readonly (WalReadResult | undefined)[], context: LogContext): Finding[] {
   const findings: Finding[] = [];
+  const known = knownEpochs(results, context);
   for (let i = 0; i < results.length; ) {
     if (results[i]?.object?.kind !== 'empty') {
       i++;
@@ -139,23 +142,52 @@ function checkEmpty(results: readonly (WalReadResult | undefined)[], context: Lo
     const start = i;
     while (results[i]?.object?.kind === 'empty') i++;
     const run = results.slice(start, i).flatMap((r) => r?.object ?? []);
-    const before = results[start - 1]?.object?.seal;
-    const after = results[i]?.object?.seal;
-    const isLast = i === results.length;
+    const after = results[i]?.object;
     const isVouchedFor =
-      after?.wal !== undefined && after.wal.predecessorKind !== 'unknown' && after.identity.role !== 'tool';
+      after?.seal?.wal !== undefined &&
+      after.seal.wal.predecessorKind !== 'unknown' &&
+      after.seal.identity.role !== 'tool';
     if (isVouchedFor && run.length === 1) continue;
-    if (before === undefined) {
-      if (!isVouchedFor) findings.push(...run.map((o) => emptied(o, 'note')));
-      continue;
-    }
-    const lastEpoch = isLast ? context.writerEpoch : after?.identity.epoch;
-    if (lastEpoch === undefined) continue;
+    const before = last(known.filter((k) => k.id < from + start));
+    const behind = known.find((k) => k.id >= from + i);
+    // An object without a seal beside them may have any epoch.
+    const isBounded = ![results[start - 1]?.object, after].some((o) => o !== undefined && o.seal === undefined);
     // A fence behind them needs an epoch, too; a writer's rows have that of its fence.
-    const epochs = lastEpoch - before.identity.epoch - (!isLast && after?.kind === 'fence' ? 1 : 0);
-    if (run.length > epochs) findings.push(...run.map((o) => emptied(o, 'error')));
+    const lastEpoch = behind === undefined ? context.writerEpoch : behind.epoch - (behind.isFence ? 1 : 0);
+    if (before !== undefined && isBounded && run.length > lastEpoch - before.epoch) {
+      findings.push(...run.map((o) => emptied(o, 'error')));
+    } else if (before?.id !== from + start - 1 && !isVouchedFor) findings.push(...run.map((o) => emptied(o, 'note')));
   }
   return findings;
+}
+
+interface KnownEpoch {
+  id: number;
+  epoch: number;
+  isFence: boolean;
+}
+
+/** What seals tell of the epochs of the log, ascending by id: also those of damaged objects, and of objects in wrong places. */
+function knownEpochs(
+  results: readonly (WalReadResult | undefined)[],
+  { databaseId }: LogContext,
+): readonly KnownEpoch[] {
+  const known = new Map<number, KnownEpoch>();
+  for (const result of results) {
+    const seal = result?.seal;
+    if (result === undefined || seal === undefined) continue;
+    const { identity, kind } = seal;
+    const isOurs = databaseId === undefined || equalBytes(identity.databaseId, databaseId);
+    const id = result.object === undefined ? sealedWalId(seal) : result.id;
+    // What is sound in its place may be a clone's, whose parent sealed it.
+    if (id === undefined || (result.object === undefined && !isOurs)) continue;
+    known.set(id, { id, epoch: identity.epoch, isFence: kind === 'fence' });
+  }
+  return [...known.values()].sort((a, b) => a.id - b.id);
+}
+
+function last<T>(items: readonly T[]): T | undefined {
+  return items[items.length - 1];
 }
 
 function emptied(object: WalObject, severity: 'error' | 'note'): Finding {

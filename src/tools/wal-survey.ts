@@ -147,11 +147,17 @@ async function judging(target: ToolTarget, newest: LoadedManifest | undefined): 
   const tail = newest.seal?.manifest?.walTail;
   const witness = tail === undefined || tail.id === 0 ? undefined : tail;
   const { writerEpoch } = writers.manifest;
-  return { context: { lastL0Seq: newest.manifest.lastL0Seq, writerEpoch, witness }, fenceIds };
+  const databaseId = newest.seal?.identity.databaseId;
+  return { context: { lastL0Seq: newest.manifest.lastL0Seq, writerEpoch, databaseId, witness }, fenceIds };
 }
 
 /** Without a manifest nothing tells whether an empty last object is a fence. */
-const NO_CONTEXT: LogContext = { lastL0Seq: 0, writerEpoch: Number.POSITIVE_INFINITY, witness: undefined };
+const NO_CONTEXT: LogContext = {
+  lastL0Seq: 0,
+  writerEpoch: Number.POSITIVE_INFINITY,
+  databaseId: undefined,
+  witness: undefined,
+};
 
 /** Ids about which something is wrong, ascending. */
 export function damagedIds(findings: readonly Finding[]): number[] {

@@ -164,6 +164,23 @@ describe('a log that a writer of ours left', () => {
     expect(await rowsOf(world, await world.open())).toEqual(rows(names(5).filter((_, i) => i !== id - 2)));
   });
 
+  it('with its last object emptied and those before it exchanged does not take it for a fence', async () => {
+    const world = await sealedLog(3);
+    const [fence, row] = [await world.bytes(walPath(1)), await world.bytes(walPath(2))];
+    await world.replace(walPath(1), row);
+    await world.replace(walPath(2), fence);
+    await cut(world, 3, 0);
+    const done = await repair(world, { apply: true });
+    expect(done).toMatchObject({
+      outcome: 'salvaged',
+      rows: { recovered: 1, lost: 1, lostExact: false },
+      lostSeqs: [{ min: 2n, max: 2n }],
+    });
+    const db = await world.open();
+    expect(await rowsOf(world, db)).toEqual(rows(names(1)));
+    expect((await world.run(db.put('new', 'value'))).seq).toBe(3n);
+  });
+
   it('refuses to lose more than maxLoss', async () => {
     const world = await sealedLog(6);
     await cut(world, 4, 10);
