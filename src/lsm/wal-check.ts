@@ -7,7 +7,6 @@ import { type Finding, makeFinding } from '../common/errors.ts';
 import { BlockCursor } from '../format/block-cursor.ts';
 import type { Manifest } from '../format/manifest-types.ts';
 import type { Seal } from '../format/seal.ts';
-import type { LoadedManifest } from './manifest-store.ts';
 import { missingWalFinding, sealedWalId, type WalObject, type WalReadResult, walFindingObject } from './wal-object.ts';
 
 const WHOLE = { unit: 'object' as const, offset: 0, length: 0 };
@@ -21,6 +20,8 @@ export interface LogContext {
   databaseId: Uint8Array | undefined;
   /** Digest and id of the newest object the manifest vouches for, if it does. */
   witness: { id: number; lastSeq: number; digest: Uint8Array } | undefined;
+  /** An object that a writer's manifest after its claim names: it is of that epoch, whose fence lies there or before it. */
+  settled: { id: number; epoch: number } | undefined;
 }
 
 /**
@@ -134,13 +135,14 @@ function checkWitness(object: WalObject, { witness }: LogContext): Finding[] {
 function checkEmpty(from: number, results: readonly (WalReadResult | undefined)[], context: LogContext): Finding[] {
   const findings: Finding[] = [];
   const known = knownEpochs(results, context);
+  const isDoubtful = (i: number) => results[i]?.object?.kind === 'empty' && !known.some(({ id }) => id === from + i);
   for (let i = 0; i < results.length; ) {
-    if (results[i]?.object?.kind !== 'empty') {
+    if (!isDoubtful(i)) {
       i++;
       continue;
     }
     const start = i;
-    while (results[i]?.object?.kind === 'empty') i++;
+    while (isDoubtful(i)) i++;
     const run = results.slice(start, i).flatMap((r) => r?.object ?? []);
     const after = results[i]?.object;
     const isVouchedFor =
@@ -167,12 +169,13 @@ interface KnownEpoch {
   isFence: boolean;
 }
 
-/** What seals tell of the epochs of the log, ascending by id: also those of damaged objects, and of objects in wrong places. */
+/** What seals tell of the epochs of the log and of what lies right before it, ascending by id: also those of damaged objects, and of objects in wrong places. */
 function knownEpochs(
   results: readonly (WalReadResult | undefined)[],
-  { databaseId }: LogContext,
+  { databaseId, settled }: LogContext,
 ): readonly KnownEpoch[] {
   const known = new Map<number, KnownEpoch>();
+  if (settled !== undefined) known.set(settled.id, { ...settled, isFence: false });
   for (const result of results) {
     const seal = result?.seal;
     if (result === undefined || seal === undefined) continue;
@@ -224,11 +227,6 @@ export function youngerThanTables(
     }
   }
   return undefined;
-}
-
-/** The epoch that writers have claimed: that of a repair which was cut off has no fence, or one that says whose it is. */
-export function writersEpoch({ manifest, seal }: LoadedManifest): number {
-  return manifest.writerEpoch - (isToolClaim(seal) ? 1 : 0);
 }
 
 /** Whether a manifest only claims a database for a repair that did not end. */
