@@ -129,13 +129,15 @@ function checkWitness(object: WalObject, { witness }: LogContext): Finding[] {
 /**
  * A zero-byte object is a fence of SlateDB 0.14 and later, or what is left of an object. A sealed successor's chain settles
  * it (checkChain), unless a repair put it there before it had repaired anything. Else each such fence needs an epoch of its
- * own between those of the nearest objects whose epochs are known: where there are too few, at least one of the empty objects
- * held rows. Between objects without seals nothing tells.
+ * own between those of the nearest objects whose epochs are known: where there are too few, at least one of the empty objects,
+ * or of what is missing before them, held rows. Beside missing objects the worst is believed; between sound objects without
+ * seals nothing tells.
  */
 function checkEmpty(from: number, results: readonly (WalReadResult | undefined)[], context: LogContext): Finding[] {
   const findings: Finding[] = [];
   const known = knownEpochs(results, context);
-  const isDoubtful = (i: number) => results[i]?.object?.kind === 'empty' && !known.some(({ id }) => id === from + i);
+  const isKnown = (i: number) => known.some(({ id }) => id === from + i);
+  const isDoubtful = (i: number) => results[i]?.object?.kind === 'empty' && !isKnown(i);
   for (let i = 0; i < results.length; ) {
     if (!isDoubtful(i)) {
       i++;
@@ -150,13 +152,17 @@ function checkEmpty(from: number, results: readonly (WalReadResult | undefined)[
       after.seal.wal.predecessorKind !== 'unknown' &&
       after.seal.identity.role !== 'tool';
     if (isVouchedFor && run.length === 1) continue;
-    const before = last(known.filter((k) => k.id < from + start));
+    // What is missing or unreadable right before them was a fence with an epoch of its own, or held rows.
+    let first = start;
+    while (first > 0 && results[first - 1]?.object === undefined && !isKnown(first - 1)) first--;
+    const before = last(known.filter((k) => k.id < from + first));
     const behind = known.find((k) => k.id >= from + i);
     // An object without a seal beside them may have any epoch.
-    const isBounded = ![results[start - 1]?.object, after].some((o) => o !== undefined && o.seal === undefined);
+    const isBounded = ![results[first - 1]?.object, after].some((o) => o !== undefined && o.seal === undefined);
     // A fence behind them needs an epoch, too; a writer's rows have that of its fence.
     const lastEpoch = behind === undefined ? context.writerEpoch : behind.epoch - (behind.isFence ? 1 : 0);
-    if (before !== undefined && isBounded && run.length > lastEpoch - before.epoch) {
+    const isLoss = before === undefined ? first < start : isBounded && i - first > lastEpoch - before.epoch;
+    if (isLoss) {
       findings.push(...run.map((o) => emptied(o, 'error')));
     } else if (before?.id !== from + start - 1 && !isVouchedFor) findings.push(...run.map((o) => emptied(o, 'note')));
   }

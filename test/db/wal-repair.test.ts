@@ -198,6 +198,31 @@ describe('a log that a writer of ours left', () => {
     },
   );
 
+  it('with its last object emptied and those before it gone never says that nothing is lost', async () => {
+    const world = await sealedLog(2);
+    await world.remove(walPath(1));
+    await cut(world, 2, 0);
+    expect((await rejection(world.open())).message).toMatch(/others may be lost/);
+    const done = await repair(world, { apply: true });
+    expect(done).toMatchObject({
+      outcome: 'salvaged',
+      rows: { recovered: 0, lost: 1, lostExact: false },
+      lostSeqs: [{ min: 1n, max: 1n }],
+    });
+    expect(done.ledgerIds).toHaveLength(1);
+    const db = await world.open();
+    expect((await world.run(db.put('new', 'value'))).seq).toBe(2n);
+  });
+
+  it('of which a fence is gone says that nothing proves it whole', async () => {
+    const world = await sealedLog(3);
+    await world.remove(walPath(1));
+    expect((await rejection(world.open())).message).toMatch(/2 rows can be kept, others may be lost/);
+    const planned = await repair(world);
+    expect(planned).toMatchObject({ outcome: 'salvaged', rows: { recovered: 2, lost: 0, lostExact: false } });
+    expect(planned.nextSteps.join(' ')).toMatch(/nothing proves/);
+  });
+
   it('with nothing but zero-byte fences behind its tables is opened', async () => {
     const options: OpenOptions = { compatibility: 'slatedb-0.17' };
     const world = await flushedLog(4, options);
