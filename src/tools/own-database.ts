@@ -21,6 +21,7 @@ import { appendManifestSeal } from '../format/seal.ts';
 import { numberObjectId, type RepairRecord } from '../format/seal-records.ts';
 import { encodeIdentity } from '../format/sidecar.ts';
 import { Author } from '../lsm/author.ts';
+import { readLedger } from '../lsm/damage-ledger.ts';
 import type { EpochGuard } from '../lsm/epoch-guard.ts';
 import { type LoadedManifest, loadManifest, NO_WITNESS } from '../lsm/manifest-store.ts';
 import { type Fence, type LogTail, takeOver, unanswered } from '../lsm/takeover.ts';
@@ -67,6 +68,8 @@ export async function ownDatabase(
   const log = await readLogTail(target, claim);
   const compactions = await readCompactions(target, state.newestCompactionsId);
   const witness = claim.previous.seal?.manifest?.walTail ?? NO_WITNESS;
+  // The manifest before may be SlateDB's, which names none, or older than the last loss that was written down.
+  const ledgerVersion = (await readLedger(stores.main)).version;
   const compactorEpoch =
     Math.max(
       claim.manifest.compactorEpoch,
@@ -95,6 +98,7 @@ export async function ownDatabase(
       },
       previous: claim.previous,
       witness,
+      ledgerVersion,
       ...(claim.repair !== undefined && { repair: claim.repair }),
     },
     fenceForm: showsNewer && canSettleEmptyPuts ? 'zero-bytes' : 'table',

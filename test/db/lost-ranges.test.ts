@@ -7,8 +7,10 @@ import { manifestPath, tablePath } from '../../src/format/object-names.ts';
 import { appendLedger, type LedgerEntry } from '../../src/lsm/damage-ledger.ts';
 import { listManifestIds, loadManifest } from '../../src/lsm/manifest-store.ts';
 import { TOOL_ACCESS } from '../../src/lsm/tool-access.ts';
+import { manifestRepair } from '../../src/tools/manifest-repair.ts';
 import { tablesOf } from '../support/damaged-tables.ts';
 import { rejection, text, World } from '../support/database.ts';
+import { toolOptions } from '../support/tool-laws.ts';
 
 const utf8 = (s: string) => new TextEncoder().encode(s);
 
@@ -139,4 +141,19 @@ it('stays a loss after SlateDB has written a manifest, which names no ledger', a
     if (opening === 1) await world.run(next.flush({ type: 'memtable' }));
     line.cut();
   }
+});
+
+it('stays a loss after a repair that goes back to a manifest from before it', async () => {
+  const { world, db } = await withRows();
+  await record(world, db, ENTRY);
+  await world.run(db.close());
+  for (const id of (await listManifestIds(world.memory)).slice(3)) {
+    const { seal } = loadManifest(id, await world.bytes(manifestPath(id)));
+    if ((seal?.manifest?.ledgerVersion ?? 0) > 0) await world.replace(manifestPath(id), new Uint8Array(0));
+  }
+  const place = { store: world.line(), path: '' };
+  const report = await world.run(manifestRepair(place, { ...toolOptions(world), apply: true }));
+  expect(report).toMatchObject({ applied: true });
+  const next = await world.open();
+  expect(next.corruptions().lost).toEqual([ENTRY]);
 });

@@ -184,9 +184,8 @@ class Judge {
       return;
     }
     const { verdict, findings } = report.value;
-    // Damage of what nothing refers to any more is a note and leaves the verdict clean.
     const isNamed = findings.some((f) => this.#isNamed(f.object.path));
-    this.result.isSeen = isNamed || verdict !== 'clean';
+    this.result.isSeen = verdict !== 'clean';
     if (!this.result.isSeen) this.#note('unseen', 'verify: clean');
     else if (!isNamed)
       this.#fault('misnamed', `verify: ${[...new Set(findings.map((f) => f.object.path))].join(', ')}`);
