@@ -41,7 +41,7 @@ function rowsText({ rows }: RepairReport): string {
   const parts = [`${number(rows.recovered)}${of} recovered`];
   if (rows.probable > 0) parts.push(`${number(rows.probable)} probably right`);
   if (rows.suspect > 0) parts.push(`${number(rows.suspect)} suspect`);
-  parts.push(`${number(rows.lost)} lost${rows.lostExact || rows.lost === 0 ? '' : ' (not known exactly)'}`);
+  parts.push(`${number(rows.lost)} lost${rows.lostExact ? '' : ' (not known exactly)'}`);
   return parts.join(', ');
 }
 

@@ -92,7 +92,7 @@ class Opening {
     this.#o = options;
     this.#tableStore = tableStore;
     this.#guard = new EpochGuard(options.clock, stores.latestStoreTimeMs);
-    this.#wal = new WalRange(stores.wal, options);
+    this.#wal = new WalRange(stores, options);
     this.#firstStamp = this.#guard.stamp();
   }
 

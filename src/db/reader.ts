@@ -178,7 +178,7 @@ async function loadState(stores: DatabaseStores, options: ResolvedOptions, table
     }
     const found = await findNewest(stores, place, options, async () => undefined);
     assertUsable(stores, found);
-    const wal = new WalRange(stores.wal, options);
+    const wal = new WalRange(stores, options);
     await wal.load(found.newest);
     const verdict = wal.verdict(found.newest);
     if (verdict !== undefined) {

@@ -3,14 +3,15 @@
  *
  * Round trips 3 and 4 of an opening: one LIST from the replay point; then one GET for each object, many at a time, beside a
  * HEAD of the next three ids (a list may lag, and probing alone would stop at a hole). Objects are kept in memory up to a
- * limit; those beyond it are read again when their rows are applied.
+ * limit; those beyond it are read again when their rows are applied. Where a repair was cut off, one GET more for its claim.
  */
 import { mapLimit } from '../common/async.ts';
 import type { CorruptionError, IncompatibleError } from '../common/errors.ts';
 import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
+import type { DatabaseStores } from '../lsm/database-stores.ts';
 import type { LoadedManifest } from '../lsm/manifest-store.ts';
 import { tooNew } from '../lsm/manifest-store.ts';
-import { checkLog, writersEpoch, youngerThanTables } from '../lsm/wal-check.ts';
+import { checkLog, youngerThanTables } from '../lsm/wal-check.ts';
 import {
   isMissingTail,
   manyMissing,
@@ -21,6 +22,7 @@ import {
   tailLost,
   walDamage,
 } from '../lsm/wal-errors.ts';
+import { type Judging, judgingBy, readJudging, withoutEmptyFences } from '../lsm/wal-judging.ts';
 import { type LogObject, readLogObject } from '../lsm/wal-log.ts';
 import type { WalDigest, WalObject, WalReadResult } from '../lsm/wal-object.ts';
 import type { SalvagedWal } from '../lsm/wal-salvage.ts';
@@ -36,6 +38,7 @@ const MAX_MISSING = 10_000;
 
 export class WalRange {
   readonly #store: ObjectStore;
+  readonly #main: ObjectStore;
   readonly #options: ResolvedOptions;
   readonly #results = new Map<number, WalReadResult>();
   readonly #digests = new Map<number, WalDigest>();
@@ -49,9 +52,11 @@ export class WalRange {
   /** Why nothing was read at all. */
   #senseless: CorruptionError | undefined;
   #newest: LoadedManifest | undefined;
+  #judging: Judging | undefined;
 
-  constructor(store: ObjectStore, options: ResolvedOptions) {
-    this.#store = store;
+  constructor({ wal, main }: Pick<DatabaseStores, 'wal' | 'main'>, options: ResolvedOptions) {
+    this.#store = wal;
+    this.#main = main;
     this.#options = options;
   }
 
@@ -91,7 +96,11 @@ export class WalRange {
     const { manifest } = newest;
     this.#from = manifest.replayAfterWalId + 1;
     this.#newest = newest;
-    const listed = await this.#list(manifest.replayAfterWalId);
+    const [listed, judging] = await Promise.all([
+      this.#list(manifest.replayAfterWalId),
+      readJudging(this.#main, newest),
+    ]);
+    this.#judging = judging;
     const witnessed = Math.max(manifest.walIdLastSeen, newest.seal?.manifest?.walTail.id ?? 0);
     let lastListed = manifest.replayAfterWalId;
     for (const id of listed.keys()) lastListed = Math.max(lastListed, id);
@@ -219,12 +228,8 @@ export class WalRange {
       const row = youngerThanTables(results, newest.manifest);
       if (row !== undefined) return rowWouldBeHidden(newest, row);
     }
-    const tail = newest.seal?.manifest?.walTail;
-    const findings = checkLog(this.#from, results, {
-      lastL0Seq: newest.manifest.lastL0Seq,
-      writerEpoch: writersEpoch(newest),
-      witness: tail === undefined || tail.id === 0 ? undefined : tail,
-    });
+    const judging = newest === this.#newest && this.#judging !== undefined ? this.#judging : judgingBy(newest);
+    const findings = checkLog(this.#from, withoutEmptyFences(results, judging), judging.context);
     const errors = findings.filter((f) => f.severity === 'error');
     for (const f of findings) {
       if (f.severity === 'error') continue;

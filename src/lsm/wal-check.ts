@@ -7,8 +7,7 @@ import { type Finding, makeFinding } from '../common/errors.ts';
 import { BlockCursor } from '../format/block-cursor.ts';
 import type { Manifest } from '../format/manifest-types.ts';
 import type { Seal } from '../format/seal.ts';
-import type { LoadedManifest } from './manifest-store.ts';
-import { missingWalFinding, type WalObject, type WalReadResult, walFindingObject } from './wal-object.ts';
+import { missingWalFinding, sealedWalId, type WalObject, type WalReadResult, walFindingObject } from './wal-object.ts';
 
 const WHOLE = { unit: 'object' as const, offset: 0, length: 0 };
 
@@ -17,8 +16,12 @@ export interface LogContext {
   lastL0Seq: number;
   /** Highest epoch that a writer has claimed. */
   writerEpoch: number;
+  /** Whose seals count, if that is known. */
+  databaseId: Uint8Array | undefined;
   /** Digest and id of the newest object the manifest vouches for, if it does. */
   witness: { id: number; lastSeq: number; digest: Uint8Array } | undefined;
+  /** An object that a writer's manifest after its claim names: it is of that epoch, whose fence lies there or before it. */
+  settled: { id: number; epoch: number } | undefined;
 }
 
 /**
@@ -58,7 +61,7 @@ export function checkLog(
     if (object.rowCount > 0) lastRows = object;
     previous = object;
   }
-  findings.push(...checkEmpty(results, context));
+  findings.push(...checkEmpty(from, results, context));
   return findings;
 }
 
@@ -126,36 +129,74 @@ function checkWitness(object: WalObject, { witness }: LogContext): Finding[] {
 /**
  * A zero-byte object is a fence of SlateDB 0.14 and later, or what is left of an object. A sealed successor's chain settles
  * it (checkChain), unless a repair put it there before it had repaired anything. Else each such fence needs an epoch of its
- * own between those of its neighbours: where there are too few, at least one of the empty objects held rows. Between objects
- * without seals nothing tells.
+ * own between those of the nearest objects whose epochs are known: where there are too few, at least one of the empty objects,
+ * or of what is missing before them, held rows. Beside missing objects the worst is believed; between sound objects without
+ * seals nothing tells.
  */
-function checkEmpty(results: readonly (WalReadResult | undefined)[], context: LogContext): Finding[] {
+function checkEmpty(from: number, results: readonly (WalReadResult | undefined)[], context: LogContext): Finding[] {
   const findings: Finding[] = [];
+  const known = knownEpochs(results, context);
+  const isKnown = (i: number) => known.some(({ id }) => id === from + i);
+  const isDoubtful = (i: number) => results[i]?.object?.kind === 'empty' && !isKnown(i);
   for (let i = 0; i < results.length; ) {
-    if (results[i]?.object?.kind !== 'empty') {
+    if (!isDoubtful(i)) {
       i++;
       continue;
     }
     const start = i;
-    while (results[i]?.object?.kind === 'empty') i++;
+    while (isDoubtful(i)) i++;
     const run = results.slice(start, i).flatMap((r) => r?.object ?? []);
-    const before = results[start - 1]?.object?.seal;
-    const after = results[i]?.object?.seal;
-    const isLast = i === results.length;
+    const after = results[i]?.object;
     const isVouchedFor =
-      after?.wal !== undefined && after.wal.predecessorKind !== 'unknown' && after.identity.role !== 'tool';
+      after?.seal?.wal !== undefined &&
+      after.seal.wal.predecessorKind !== 'unknown' &&
+      after.seal.identity.role !== 'tool';
     if (isVouchedFor && run.length === 1) continue;
-    if (before === undefined) {
-      if (!isVouchedFor) findings.push(...run.map((o) => emptied(o, 'note')));
-      continue;
-    }
-    const lastEpoch = isLast ? context.writerEpoch : after?.identity.epoch;
-    if (lastEpoch === undefined) continue;
+    // What is missing or unreadable right before them was a fence with an epoch of its own, or held rows.
+    let first = start;
+    while (first > 0 && results[first - 1]?.object === undefined && !isKnown(first - 1)) first--;
+    const before = last(known.filter((k) => k.id < from + first));
+    const behind = known.find((k) => k.id >= from + i);
+    // An object without a seal beside them may have any epoch.
+    const isBounded = ![results[first - 1]?.object, after].some((o) => o !== undefined && o.seal === undefined);
     // A fence behind them needs an epoch, too; a writer's rows have that of its fence.
-    const epochs = lastEpoch - before.identity.epoch - (!isLast && after?.kind === 'fence' ? 1 : 0);
-    if (run.length > epochs) findings.push(...run.map((o) => emptied(o, 'error')));
+    const lastEpoch = behind === undefined ? context.writerEpoch : behind.epoch - (behind.isFence ? 1 : 0);
+    const isLoss = before === undefined ? first < start : isBounded && i - first > lastEpoch - before.epoch;
+    if (isLoss) {
+      findings.push(...run.map((o) => emptied(o, 'error')));
+    } else if (before?.id !== from + start - 1 && !isVouchedFor) findings.push(...run.map((o) => emptied(o, 'note')));
   }
   return findings;
+}
+
+interface KnownEpoch {
+  id: number;
+  epoch: number;
+  isFence: boolean;
+}
+
+/** What seals tell of the epochs of the log and of what lies right before it, ascending by id: also those of damaged objects, and of objects in wrong places. */
+function knownEpochs(
+  results: readonly (WalReadResult | undefined)[],
+  { databaseId, settled }: LogContext,
+): readonly KnownEpoch[] {
+  const known = new Map<number, KnownEpoch>();
+  if (settled !== undefined) known.set(settled.id, { ...settled, isFence: false });
+  for (const result of results) {
+    const seal = result?.seal;
+    if (result === undefined || seal === undefined) continue;
+    const { identity, kind } = seal;
+    const isOurs = databaseId === undefined || equalBytes(identity.databaseId, databaseId);
+    const id = result.object === undefined ? sealedWalId(seal) : result.id;
+    // What is sound in its place may be a clone's, whose parent sealed it.
+    if (id === undefined || (result.object === undefined && !isOurs)) continue;
+    known.set(id, { id, epoch: identity.epoch, isFence: kind === 'fence' });
+  }
+  return [...known.values()].sort((a, b) => a.id - b.id);
+}
+
+function last<T>(items: readonly T[]): T | undefined {
+  return items[items.length - 1];
 }
 
 function emptied(object: WalObject, severity: 'error' | 'note'): Finding {
@@ -192,11 +233,6 @@ export function youngerThanTables(
     }
   }
   return undefined;
-}
-
-/** The epoch that writers have claimed: that of a repair which was cut off has no fence, or one that says whose it is. */
-export function writersEpoch({ manifest, seal }: LoadedManifest): number {
-  return manifest.writerEpoch - (isToolClaim(seal) ? 1 : 0);
 }
 
 /** Whether a manifest only claims a database for a repair that did not end. */

@@ -176,10 +176,11 @@ export function walDamage(
     return advised(f, objects[id - from]?.salvaged);
   });
   const loss = lossOf(newest, from, findings, objects);
-  const lost = loss.lostExact ? `${loss.lostRows} are lost` : 'others may be lost';
+  const known = loss.lostRows === 0 ? 'none is lost' : `${loss.lostRows} are lost`;
+  const lost = loss.lostExact ? known : 'others may be lost';
   const [first] = findings;
   return new WalCorruptionError(
-    `The log is damaged: ${findings.length} finding${findings.length === 1 ? '' : 's'} in WAL objects ${from} to ${end}, first ${first === undefined ? 'an object that changed while it was read' : `${first.code} in ${first.object.path}`}. ${loss.keptRows.total} rows can be kept, ${loss.lostRows === 0 ? 'none is lost' : lost}. Nothing was changed.`,
+    `The log is damaged: ${findings.length} finding${findings.length === 1 ? '' : 's'} in WAL objects ${from} to ${end}, first ${first === undefined ? 'an object that changed while it was read' : `${first.code} in ${first.object.path}`}. ${loss.keptRows.total} rows can be kept, ${lost}. Nothing was changed.`,
     findings,
     {
       replayAfter: BigInt(from - 1),

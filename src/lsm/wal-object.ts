@@ -210,6 +210,13 @@ function checkVersion(bytes: Uint8Array, seal: Seal): void {
   });
 }
 
+/** The id of the WAL object that a seal was written for; undefined for other objects. */
+export function sealedWalId({ kind, identity: { objectId } }: Seal): number | undefined {
+  if (kind !== 'wal' && kind !== 'fence') return undefined;
+  const id = Number(new DataView(objectId.buffer, objectId.byteOffset, 16).getBigUint64(8));
+  return Number.isSafeInteger(id) && equalBytes(objectId, numberObjectId(id)) ? id : undefined;
+}
+
 function checkIdentity(id: number, seal: Seal, range: { start: number; end: number }): void {
   const { objectId } = seal.identity;
   if (equalBytes(objectId, numberObjectId(id)) && (seal.kind === 'wal' || seal.kind === 'fence')) return;

@@ -34,7 +34,7 @@ import {
 } from '../format/table-layout.ts';
 import { findUnitEnd } from '../format/unit-walk.ts';
 import { MAX_BLOCK_BYTES } from './table-reader.ts';
-import { mendedObject, type WalObject, type WalReadResult } from './wal-object.ts';
+import { mendedObject, sealedWalId, type WalObject, type WalReadResult } from './wal-object.ts';
 
 /**
  * `good`: its checksum holds. `healed`: mended, and proven by the seal. `probable`: mended on the word of its checksum alone.
@@ -111,15 +111,10 @@ export async function salvageWalObject(id: number, bytes: Uint8Array, strict: Wa
   const kind = isForeign ? 'foreign' : places.length === 0 ? 'fence' : 'rows';
   const read: SalvagedWal = { ...result, kind, blocks, isComplete: layout?.isComplete ?? true };
   if (!isForeign) return withObject(read, bytes, found);
-  const home = seal.kind === 'table' ? undefined : idOf(seal);
+  const home = sealedWalId(seal);
   return home === undefined
     ? read
     : { ...read, home: { id: home, object: withObject({ ...read, id: home }, bytes, found).object } };
-}
-
-function idOf({ identity: { objectId } }: Seal): number | undefined {
-  const id = Number(new DataView(objectId.buffer, objectId.byteOffset, 16).getBigUint64(8));
-  return Number.isSafeInteger(id) && equalBytes(objectId, numberObjectId(id)) ? id : undefined;
 }
 
 /** What lies under a wrong name, as if it lay under its own; undefined if it is not the log's. */

@@ -147,7 +147,8 @@ export class LogRows {
       results.unshift(result);
     }
     const { lastL0Seq, writerEpoch } = this.#manifest;
-    const findings = checkLog(results[0]?.id ?? 1, results, { lastL0Seq, writerEpoch, witness: undefined });
+    const context = { lastL0Seq, writerEpoch, databaseId: undefined, witness: undefined, settled: undefined };
+    const findings = checkLog(results[0]?.id ?? 1, results, context);
     const brokenAt = Math.max(0, ...findings.map((f) => parseWalPath(f.object.path) ?? end));
     return results.flatMap(({ id, object }) =>
       object === undefined || id > end || id <= brokenAt || object.minSeq === 0 ? [] : [this.#rowsOf(id, object)],

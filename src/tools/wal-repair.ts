@@ -196,7 +196,7 @@ async function look(
 }
 
 function outcomeOf({ objects }: Survey, loss: LogLoss): RepairOutcome {
-  if (loss.lostRows > 0) return 'salvaged';
+  if (loss.lostRows > 0 || !loss.lostExact) return 'salvaged';
   const isMended = objects.every(({ salvaged }) => salvaged === undefined || salvaged.object !== undefined);
   return isMended ? 'healed' : 'reconstructed';
 }
@@ -243,6 +243,8 @@ function nextSteps(loss: LogLoss, damaged: readonly number[]): string[] {
       'shaledb damage list LOCATION shows the loss until it is acknowledged: shaledb damage ack LOCATION ID',
     );
   }
+  if (loss.lostRows === 0 && !loss.lostExact)
+    steps.push('No row is known to be lost, but nothing proves that none is: compare with what you have elsewhere.');
   if (loss.batches.undecided > 0) {
     steps.push(
       `${loss.batches.undecided} batches may be incomplete. They are dropped unless onPartialBatch is keep-verified-rows.`,

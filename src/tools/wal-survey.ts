@@ -1,17 +1,15 @@
 /**
  * The log as the tools see it: every object read once and verified, one after the other, so that a log of any size fits into
  * memory; what is wrong with it, and what each object brings.
- *
- * What a repair that was cut off has left behind, its claims and its fences, is looked through: it must not make damage that
- * is judged by the end of the log or by the epoch look settled.
  */
 import { mapLimit } from '../common/async.ts';
 import { abortError } from '../common/clock.ts';
-import { type Finding, isCorruption } from '../common/errors.ts';
+import type { Finding } from '../common/errors.ts';
 import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
-import { type LoadedManifest, readManifest } from '../lsm/manifest-store.ts';
-import { checkLog, isToolClaim, type LogContext, youngerThanTables } from '../lsm/wal-check.ts';
+import type { LoadedManifest } from '../lsm/manifest-store.ts';
+import { checkLog, type LogContext, youngerThanTables } from '../lsm/wal-check.ts';
 import { manyMissing, missingManifests, rowWouldBeHidden } from '../lsm/wal-errors.ts';
+import { readJudging } from '../lsm/wal-judging.ts';
 import { advised, type LogObject, readLogObject, undecodable } from '../lsm/wal-log.ts';
 import type { WalObject } from '../lsm/wal-object.ts';
 import type { ToolTarget } from './target.ts';
@@ -20,8 +18,6 @@ const PARALLEL_GETS = 16;
 const HEADS_PAST_END = 3;
 /** With more ids missing than this, numbers in the manifest or in names are wrong; they are not asked for one by one. */
 const MAX_MISSING = 10_000;
-/** Claims of repairs that were cut off, one after the other, that are looked through. */
-const MAX_CLAIMS = 100;
 
 export interface LogRange {
   from: number;
@@ -92,7 +88,8 @@ export async function surveyLog(
     return withoutRows(read);
   });
   const results = objects.map((o) => o.result);
-  const { context, fenceIds } = await judging(target, newest);
+  const { context, fenceIds } =
+    newest === undefined ? { context: NO_CONTEXT, fenceIds: NO_IDS } : await readJudging(target.stores.main, newest);
   const found = checkLog(from, withoutToolFences(results, fenceIds), context);
   const rolledBack = newest === undefined ? undefined : missingManifests(newest, results, from);
   const refusal = undecodable(objects) ?? rolledBack ?? hidden;
@@ -124,34 +121,16 @@ function withoutToolFences(
   return results.slice(0, length);
 }
 
-interface Judging {
-  context: LogContext;
-  /** Where repairs that were cut off put, or meant to put, their fences. */
-  fenceIds: Set<number>;
-}
-
-/** What the log is judged by: what the newest manifest says that is not a mere claim of a repair. */
-async function judging(target: ToolTarget, newest: LoadedManifest | undefined): Promise<Judging> {
-  const fenceIds = new Set<number>();
-  if (newest === undefined) return { context: NO_CONTEXT, fenceIds };
-  let writers = newest;
-  for (let i = 0; i < MAX_CLAIMS && isToolClaim(writers.seal); i++) {
-    fenceIds.add(writers.manifest.walIdLastSeen + 1);
-    const previous = await readManifest(target.stores.main, writers.id - 1).catch((error: unknown) => {
-      if (!isCorruption(error)) throw error;
-      return undefined;
-    });
-    if (previous === undefined) break;
-    writers = previous;
-  }
-  const tail = newest.seal?.manifest?.walTail;
-  const witness = tail === undefined || tail.id === 0 ? undefined : tail;
-  const { writerEpoch } = writers.manifest;
-  return { context: { lastL0Seq: newest.manifest.lastL0Seq, writerEpoch, witness }, fenceIds };
-}
-
 /** Without a manifest nothing tells whether an empty last object is a fence. */
-const NO_CONTEXT: LogContext = { lastL0Seq: 0, writerEpoch: Number.POSITIVE_INFINITY, witness: undefined };
+const NO_CONTEXT: LogContext = {
+  lastL0Seq: 0,
+  writerEpoch: Number.POSITIVE_INFINITY,
+  databaseId: undefined,
+  witness: undefined,
+  settled: undefined,
+};
+
+const NO_IDS: ReadonlySet<number> = new Set();
 
 /** Ids about which something is wrong, ascending. */
 export function damagedIds(findings: readonly Finding[]): number[] {

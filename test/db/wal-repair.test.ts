@@ -1,6 +1,7 @@
 /** Repairing a damaged log: nothing changes without `apply`, what can be had is kept whole, and what is lost is written down. */
 import { beforeAll, describe, expect, it } from 'vitest';
 import { WalCorruptionError } from '../../src/common/errors.ts';
+import type { OpenOptions } from '../../src/db/options.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
 import { walPath } from '../../src/format/object-names.ts';
 import { readLedger } from '../../src/lsm/damage-ledger.ts';
@@ -25,6 +26,19 @@ const QUIET = { debug() {}, info() {}, warn() {}, error() {} };
 async function sealedLog(objects: number): Promise<World> {
   const world = new World();
   await world.writeAndCrash(names(objects - 1));
+  return world;
+}
+
+/** The same with all but the last row in a table: one object lies behind the replay point. */
+async function flushedLog(objects: number, options: OpenOptions = {}): Promise<World> {
+  const world = new World();
+  const { db, line } = await world.connect(options);
+  const keys = names(objects - 1);
+  for (const key of keys) {
+    if (key === keys.at(-1)) await world.run(db.flush({ type: 'memtable' }));
+    await world.run(db.put(key, `value of ${key}`));
+  }
+  line.cut();
   return world;
 }
 
@@ -162,6 +176,79 @@ describe('a log that a writer of ours left', () => {
     expect(done).toMatchObject({ outcome: 'salvaged', rows: { recovered: 4, lost: 1 } });
     expect(done.lostSeqs).toEqual([{ min: BigInt(id - 1), max: BigInt(id - 1) }]);
     expect(await rowsOf(world, await world.open())).toEqual(rows(names(5).filter((_, i) => i !== id - 2)));
+  });
+
+  it.each([{}, { compatibility: 'slatedb-0.17' }] as OpenOptions[])(
+    'with the only object behind its tables emptied is refused, and the number of the lost row is not used again: %j',
+    async (options) => {
+      const world = await flushedLog(4, options);
+      await cut(world, 4, 0);
+      const before = await world.versions();
+      expect(await rejection(world.open(options))).toMatchObject({ name: 'WalCorruptionError', code: 'TRUNCATED' });
+      expect(await rejection(world.openReader())).toBeInstanceOf(WalCorruptionError);
+      expect(await world.versions()).toEqual(before);
+      expect(await repair(world, { apply: true })).toMatchObject({
+        outcome: 'salvaged',
+        rows: { recovered: 0, lost: 1, lostExact: false },
+        lostSeqs: [{ min: 3n, max: 3n }],
+      });
+      const db = await world.open(options);
+      expect(await rowsOf(world, db)).toEqual(rows(names(2)));
+      expect((await world.run(db.put('new', 'value'))).seq).toBe(4n);
+    },
+  );
+
+  it('with its last object emptied and those before it gone never says that nothing is lost', async () => {
+    const world = await sealedLog(2);
+    await world.remove(walPath(1));
+    await cut(world, 2, 0);
+    expect((await rejection(world.open())).message).toMatch(/others may be lost/);
+    const done = await repair(world, { apply: true });
+    expect(done).toMatchObject({
+      outcome: 'salvaged',
+      rows: { recovered: 0, lost: 1, lostExact: false },
+      lostSeqs: [{ min: 1n, max: 1n }],
+    });
+    expect(done.ledgerIds).toHaveLength(1);
+    const db = await world.open();
+    expect((await world.run(db.put('new', 'value'))).seq).toBe(2n);
+  });
+
+  it('of which a fence is gone says that nothing proves it whole', async () => {
+    const world = await sealedLog(3);
+    await world.remove(walPath(1));
+    expect((await rejection(world.open())).message).toMatch(/2 rows can be kept, others may be lost/);
+    const planned = await repair(world);
+    expect(planned).toMatchObject({ outcome: 'salvaged', rows: { recovered: 2, lost: 0, lostExact: false } });
+    expect(planned.nextSteps.join(' ')).toMatch(/nothing proves/);
+  });
+
+  it('with nothing but zero-byte fences behind its tables is opened', async () => {
+    const options: OpenOptions = { compatibility: 'slatedb-0.17' };
+    const world = await flushedLog(4, options);
+    await world.run((await world.open(options)).close());
+    for (let times = 0; times < 3; times++) await world.writeAndCrash([], options);
+    const fences = (await world.paths('wal/')).slice(-3);
+    expect(await Promise.all(fences.map(async (path) => (await world.bytes(path)).length))).toEqual([0, 0, 0]);
+    expect(await repair(world)).toMatchObject({ outcome: 'clean' });
+    expect(await rowsOf(world, await world.open(options))).toEqual(rows(names(3)));
+  });
+
+  it('with its last object emptied and those before it exchanged does not take it for a fence', async () => {
+    const world = await sealedLog(3);
+    const [fence, row] = [await world.bytes(walPath(1)), await world.bytes(walPath(2))];
+    await world.replace(walPath(1), row);
+    await world.replace(walPath(2), fence);
+    await cut(world, 3, 0);
+    const done = await repair(world, { apply: true });
+    expect(done).toMatchObject({
+      outcome: 'salvaged',
+      rows: { recovered: 1, lost: 1, lostExact: false },
+      lostSeqs: [{ min: 2n, max: 2n }],
+    });
+    const db = await world.open();
+    expect(await rowsOf(world, db)).toEqual(rows(names(1)));
+    expect((await world.run(db.put('new', 'value'))).seq).toBe(3n);
   });
 
   it('refuses to lose more than maxLoss', async () => {
@@ -334,8 +421,11 @@ describe('every repair of the log', () => {
     await expectCrashesConverge(world, calls(true), async (w) => rowsOf(w, await w.open()));
   });
 
-  it('opens for nobody between its claim and its end without the damage being seen', async () => {
-    const world = await sealedLog(4);
+  it.each([
+    ['in the log', sealedLog],
+    ['in tables, but for its last,', flushedLog],
+  ])('of a log whose rows are %s opens for nobody between its claim and its end', async (_, make) => {
+    const world = await make(4);
     await world.replace(walPath(4), new Uint8Array(0));
     const rehearsal = await world.copy();
     const counted = rehearsal.line();

@@ -1,0 +1,74 @@
+/**
+ * By what the end of a log is judged: what the newest manifest says that is not the mere claim of a repair.
+ *
+ * What a repair that was cut off has left behind, its claims and its fences, is looked through: it must not make damage that
+ * is judged by the end of the log or by the epoch look settled.
+ */
+import { isCorruption } from '../common/errors.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import { type LoadedManifest, readManifest } from './manifest-store.ts';
+import { isToolClaim, type LogContext } from './wal-check.ts';
+import type { WalReadResult } from './wal-object.ts';
+
+/** Claims of repairs that were cut off, one after the other, that are looked through. */
+const MAX_CLAIMS = 100;
+
+export interface Judging {
+  context: LogContext;
+  /** Where repairs that were cut off put, or meant to put, their fences. */
+  fenceIds: ReadonlySet<number>;
+}
+
+/** One GET for each claim of a repair that was cut off; none where the newest manifest is no such claim. */
+export async function readJudging(store: ObjectStore, newest: LoadedManifest): Promise<Judging> {
+  const fenceIds = new Set<number>();
+  let writers = newest;
+  for (let i = 0; i < MAX_CLAIMS && isToolClaim(writers.seal); i++) {
+    fenceIds.add(writers.manifest.walIdLastSeen + 1);
+    const previous = await readManifest(store, writers.id - 1).catch((error: unknown) => {
+      if (!isCorruption(error)) throw error;
+      return undefined;
+    });
+    if (previous === undefined) break;
+    writers = previous;
+  }
+  return judgingBy(newest, writers, fenceIds);
+}
+
+/** `writers`: the newest manifest that is not the claim of a repair. */
+export function judgingBy(
+  newest: LoadedManifest,
+  writers: LoadedManifest = newest,
+  fenceIds: ReadonlySet<number> = new Set(),
+): Judging {
+  const tail = newest.seal?.manifest?.walTail;
+  const context = {
+    lastL0Seq: newest.manifest.lastL0Seq,
+    // The epoch of a repair's claim has no fence, or one that says whose it is.
+    writerEpoch: writers.manifest.writerEpoch - (isToolClaim(writers.seal) ? 1 : 0),
+    databaseId: newest.seal?.identity.databaseId,
+    witness: tail === undefined || tail.id === 0 ? undefined : tail,
+    settled: settledBy(writers),
+  };
+  return { context, fenceIds };
+}
+
+/** A writer's manifests after its claim name its fence or an object behind it. */
+function settledBy({ manifest, seal }: LoadedManifest): LogContext['settled'] {
+  const id = seal?.manifest?.walTail.id ?? 0;
+  if (id === 0 || seal?.identity.role !== 'writer' || seal.owner !== undefined) return undefined;
+  return { id, epoch: manifest.writerEpoch };
+}
+
+/** The log without the zero-byte fences that repairs which were cut off put at its end. */
+export function withoutEmptyFences(
+  results: readonly (WalReadResult | undefined)[],
+  { fenceIds }: Judging,
+): readonly (WalReadResult | undefined)[] {
+  let length = results.length;
+  for (; length > 0; length--) {
+    const object = results[length - 1]?.object;
+    if (object?.kind !== 'empty' || !fenceIds.has(object.id)) break;
+  }
+  return results.slice(0, length);
+}
