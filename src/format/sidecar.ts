@@ -2,6 +2,9 @@
  * Sidecars: small objects of ours below `shale/`, which SlateDB neither reads nor collects. One line
  * `shaledb/<kind> <version> <crc32 of the rest, hex> <length of the rest>`, then JSON; 64-bit numbers in the JSON are decimal
  * strings, bytes base64url.
+ *
+ * No checksum covers the version. So versions are only 1, 2, 4, 7 and 8, digits with an odd number of bits set: one changed
+ * bit never makes one of them of another, and is not taken for a newer program's.
  */
 import { fromBase64Url, toBase64Url } from '../common/bytes.ts';
 import { crcText, damage, IncompatibleError } from '../common/errors.ts';
@@ -11,11 +14,14 @@ const NEWLINE = 0x0a;
 /** More than any first line has. */
 const MAX_LINE_BYTES = 256;
 const LINE = /^shaledb\/([a-z-]+) ([0-9]{1,9}) ([0-9a-f]{8}) ([0-9]{1,15})$/;
+/** All that ever are given; a form after the last of them begins again at 1 under a kind of its own. */
+const VERSIONS = [1, 2, 4, 7, 8] as const;
+type SidecarVersion = (typeof VERSIONS)[number];
 const ENCODER = new TextEncoder();
 const STRICT_UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** The bytes of a sidecar. `value` must be plain JSON data. */
-export function encodeSidecar(kind: string, version: number, value: unknown): Uint8Array {
+export function encodeSidecar(kind: string, version: SidecarVersion, value: unknown): Uint8Array {
   const json = ENCODER.encode(JSON.stringify(value));
   const crc = crc32(json).toString(16).padStart(8, '0');
   const line = ENCODER.encode(`shaledb/${kind} ${version} ${crc} ${json.length}\n`);
@@ -27,7 +33,7 @@ export function encodeSidecar(kind: string, version: number, value: unknown): Ui
 
 /**
  * Verifies and parses a sidecar. Throws damage `BAD_MAGIC`, `TRUNCATED`, `BAD_CHECKSUM` or `MALFORMED`; `FORMAT_TOO_NEW` for a
- * version above `maxVersion`. The shape of the value is up to the caller.
+ * version that may be given above `maxVersion`. The shape of the value is up to the caller.
  */
 export function decodeSidecar(bytes: Uint8Array, kind: string, maxVersion = 1): { version: number; value: unknown } {
   const lineEnd = bytes.subarray(0, MAX_LINE_BYTES).indexOf(NEWLINE);
@@ -45,6 +51,10 @@ export function decodeSidecar(bytes: Uint8Array, kind: string, maxVersion = 1): 
   if (stored !== computed) {
     const more = { expected: crcText(stored), found: crcText(computed) };
     throw damage('BAD_CHECKSUM', at, `The sidecar ${kind} does not match its checksum`, more);
+  }
+  if (!VERSIONS.some((given) => String(given) === version)) {
+    const more = { expected: `one of ${VERSIONS.join(', ')}`, found: version };
+    throw damage('MALFORMED', at, `The sidecar ${kind} has version ${version}, which is never given`, more);
   }
   if (Number(version) > maxVersion) {
     throw new IncompatibleError('FORMAT_TOO_NEW', `The sidecar ${kind} has version ${version}`, {

@@ -22,6 +22,9 @@ import {
   MANIFEST_PREFIX,
   manifestPath,
   parseCompactionsPath,
+  parseManifestPath,
+  parseTablePath,
+  parseWalPath,
   SIDECAR_PREFIX,
   TABLE_PREFIX,
   WAL_PREFIX,
@@ -161,8 +164,8 @@ async function assertDatabase(target: ToolTarget, around: Surroundings): Promise
     around.identityDamage !== undefined ||
     around.boundary.exists ||
     around.newestCompactionsId !== undefined ||
-    (await hasAny(stores.wal, WAL_PREFIX)) ||
-    (await hasAny(stores.main, TABLE_PREFIX));
+    (await hasLog(target)) ||
+    (await hasAny(stores.main, TABLE_PREFIX, parseTablePath));
   if (!hasSign) throw await notADatabase(target);
 }
 
@@ -171,9 +174,17 @@ async function assertDatabase(target: ToolTarget, around: Surroundings): Promise
  * at a mistyped location it would be a wrong one. One to four LISTs.
  */
 export async function assertRemains(target: ToolTarget): Promise<void> {
-  const { main, wal } = target.stores;
-  for (const prefix of [MANIFEST_PREFIX, SIDECAR_PREFIX, TABLE_PREFIX]) if (await hasAny(main, prefix)) return;
-  if (!(await hasAny(wal, WAL_PREFIX))) throw await notADatabase(target);
+  const { main } = target.stores;
+  const isHere =
+    (await hasAny(main, MANIFEST_PREFIX, parseManifestPath)) ||
+    (await hasAny(main, SIDECAR_PREFIX)) ||
+    (await hasAny(main, TABLE_PREFIX, parseTablePath)) ||
+    (await hasLog(target));
+  if (!isHere) throw await notADatabase(target);
+}
+
+function hasLog({ stores }: ToolTarget): Promise<boolean> {
+  return hasAny(stores.wal, WAL_PREFIX, parseWalPath);
 }
 
 async function notADatabase(target: ToolTarget): Promise<InvalidArgumentError> {
@@ -186,8 +197,9 @@ async function notADatabase(target: ToolTarget): Promise<InvalidArgumentError> {
   );
 }
 
-async function hasAny(store: ObjectStore, prefix: string): Promise<boolean> {
-  for await (const _ of store.list(prefix)) return true;
+/** Files of other names can lie anywhere; what `parse` does not know is none of ours. */
+async function hasAny(store: ObjectStore, prefix: string, parse: (path: string) => unknown = String): Promise<boolean> {
+  for await (const { path } of store.list(prefix)) if (parse(path) !== undefined) return true;
   return false;
 }
 

@@ -35,7 +35,8 @@ export interface ManifestRepairOptions extends RepairOptions, ToolOptions {
 /**
  * Makes the newest manifest good again, or without `apply` says how. All processes that use the database must be stopped:
  * they remember manifests. Nothing that was acknowledged is lost, or nothing is done: then the outcome is `unrecoverable` and
- * `nextSteps` lists what is missing.
+ * `nextSteps` lists what is missing. Without rows in the log nothing tells of a table that is gone with the only manifest that
+ * named it: then `rows.lostExact` is false, and `nextSteps` says so.
  *
  * Requests: LISTs of manifests, log and tables; one GET for each manifest down to the first good one, for each log object
  * behind its replay point and for each table newer than it; with `apply` about 20 more and two for each damaged manifest.
@@ -113,6 +114,7 @@ function planFor(target: ToolTarget, survey: ManifestSurvey, strategy: ManifestS
   const { manifest, outcome, steps } = proposal;
   return {
     ...common,
+    rows: { ...common.rows, lostExact: !steps.includes(NO_WITNESS) },
     outcome,
     nextSteps: [...steps, ...damagedLogSteps(target, survey, manifest)],
     facts: createHash('sha256').update(encodeManifest(manifest)).digest('hex'),
@@ -142,6 +144,14 @@ function fromMemory(openDb: ToolAccess): Proposal {
   return { manifest, outcome: 'healed', steps: [`Manifest ${id} is written again from the memory of this process.`] };
 }
 
+const NO_WITNESS =
+  'That holds for writers with a log, and for every table that lies here. A table that a writer without one (walEnabled false) made since and that is gone as well leaves no trace.';
+
+/** Rows behind the replay point show that the log was in use: then it tells of every later row. */
+function isWitnessed({ log }: ManifestSurvey): boolean {
+  return [...log.objects.values()].some((o) => o.rows > 0);
+}
+
 /** The strategy that loses nothing, or why there is none. */
 function propose(survey: ManifestSurvey, base: LoadedManifest, strategy: ManifestStrategy): Proposal | string[] {
   const { healed, highestId } = survey;
@@ -167,6 +177,7 @@ function propose(survey: ManifestSurvey, base: LoadedManifest, strategy: Manifes
       outcome: 'reconstructed',
       steps: [
         `The database goes on from manifest ${base.id}; ${replay}, and nothing that was acknowledged is lost.`,
+        ...(isWitnessed(survey) ? [] : [NO_WITNESS]),
         lostSince,
       ],
     };

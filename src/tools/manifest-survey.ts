@@ -278,12 +278,15 @@ export function saysTheSame(stored: TableRef, named: TableRef): boolean {
 
 // ---- what is around
 
-/** A sealed table is known by its tail; the rows of an unsealed one are read. */
+/**
+ * A sealed table is known by its tail; the rows of an unsealed one are read. Zero bytes are a fence only in the log: nobody
+ * writes such a table, so what it held cannot be told.
+ */
 async function readOrphan({ stores }: ToolTarget, table: StoredTable): Promise<OrphanTable> {
   const tail = await readTableTail(stores.main, table);
   if (tail?.seal !== undefined) return { ...table, tail, maxSeq: tail.seal.lineage?.maxSeq };
   const got = await stores.main.get(tablePath(table.id));
-  const read = got && (await readWalObject(0, got.bytes));
+  const read = got && got.size > 0 ? await readWalObject(0, got.bytes) : undefined;
   return { ...table, tail, maxSeq: read?.object?.maxSeq };
 }
 

@@ -1,6 +1,7 @@
 /** Looking at one manifest: what it says, how far that is proven, what changed. */
 import { beforeAll, describe, expect, it } from 'vitest';
-import { manifestPath } from '../../src/format/object-names.ts';
+import { manifestPath, walPath } from '../../src/format/object-names.ts';
+import { damageList } from '../../src/tools/damage-list.ts';
 import { manifestInspect } from '../../src/tools/manifest-inspect.ts';
 import type { ManifestReport } from '../../src/tools/reports.ts';
 import { rejection, World, worldOfFixture } from '../support/database.ts';
@@ -81,11 +82,21 @@ describe('manifestInspect', () => {
       code: 'NOT_A_DATABASE',
       message: /nothing is here/,
     });
+  });
+
+  it('is refused where files lie that only have a database’s folders, as a list of losses is', async () => {
     const foreign = new World();
     await foreign.replace('readme.txt', new Uint8Array(3));
+    for (const folder of ['manifest', 'wal', 'compacted']) {
+      await foreign.replace(`${folder}/readme.md`, new Uint8Array(3));
+    }
     expect(await rejection(inspected(foreign))).toMatchObject({
       code: 'NOT_A_DATABASE',
       message: /none of a database/,
     });
+    const list = damageList({ store: foreign.line(), path: '' }, toolOptions(foreign));
+    expect(await rejection(foreign.run(list))).toMatchObject({ code: 'NOT_A_DATABASE' });
+    await foreign.replace(walPath(1), new Uint8Array(3));
+    expect(await inspected(foreign)).toMatchObject({ findings: [{ code: 'MISSING_OBJECT' }] });
   });
 });

@@ -219,6 +219,46 @@ describe('a table that only a lost manifest named', () => {
     expect(report).toMatchObject({ outcome: 'unrecoverable', applied: false });
     expect(await world.versions()).toEqual(before);
   });
+
+  /** Without a log; the newest manifest is lost. */
+  async function unlogged(): Promise<{ world: World; table: string }> {
+    const world = new World();
+    const { db, line } = await world.connect({ walEnabled: false });
+    for (const value of ['old', 'new']) {
+      await world.run(db.put('key', value));
+      await world.run(db.flush({ type: 'memtable' }));
+    }
+    line.cut();
+    await harm(world, (await listManifestIds(world.memory)).at(-1)!, 'empty');
+    return { world, table: (await world.paths('compacted/')).at(-1)! };
+  }
+
+  it.each([
+    ['emptied', 0],
+    ['cut', 100],
+  ])('keeps it from that if it is %s, in a database without a log, too', async (_, bytesLeft) => {
+    const { world, table } = await unlogged();
+    await world.replace(table, (await world.bytes(table)).subarray(0, bytesLeft));
+    const before = await world.versions();
+    const report = await repaired(world);
+    expect(report).toMatchObject({ outcome: 'unrecoverable', applied: false });
+    expect(report.nextSteps.join('\n')).toContain('cannot be read');
+    expect(await world.versions()).toEqual(before);
+  });
+
+  it('and that is gone leaves no trace without a log: no repair claims to know that there was none', async () => {
+    const { world, table } = await unlogged();
+    await world.remove(table);
+    const report = await repaired(world);
+    expect(report).toMatchObject({ outcome: 'reconstructed', rows: { lost: 0, lostExact: false } });
+    expect(report.nextSteps.join('\n')).toContain('leaves no trace');
+  });
+
+  it('is missed where there is a log', async () => {
+    const { world } = await collected();
+    await world.remove((await world.paths('compacted/')).at(-1)!);
+    expect(await repaired(world)).toMatchObject({ outcome: 'unrecoverable', applied: false });
+  });
 });
 
 describe.each([

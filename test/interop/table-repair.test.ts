@@ -10,7 +10,7 @@ import { prefixedStore } from '../../src/store/prefixed-store.ts';
 import { sstInspect } from '../../src/tools/sst-inspect.ts';
 import { type SstRepairOptions, sstRepair } from '../../src/tools/sst-repair.ts';
 import { verify } from '../../src/tools/verify.ts';
-import { describeHandovers, type SharedPlace } from '../support/handover-places.ts';
+import { describeHandoversInDirectory, type SharedPlace } from '../support/handover-places.ts';
 import type { LiveSlateDb } from '../support/live-slatedb.ts';
 
 const QUIET = { debug() {}, info() {}, warn() {}, error() {} };
@@ -19,9 +19,7 @@ const PUT_ID = '00000000000000000000000000';
 const keyOf = (i: number) => `key-${String(i).padStart(4, '0')}`;
 const contentOf = (i: number, version: number) => `v${version}-${i}-${'x'.repeat(60)}`;
 
-describeHandovers(({ version, isOnS3, makeSlate, makePlace }) => {
-  // Which store it is makes no difference to the bytes of a table.
-  if (isOnS3) return;
+describeHandoversInDirectory(({ version, makeSlate, makePlace }) => {
   const started: LiveSlateDb[] = [];
   const expected = new Map<string, string>();
   let place: SharedPlace;

@@ -13,7 +13,7 @@ import { walInspect } from '../../src/tools/wal-inspect.ts';
 import { walRepair } from '../../src/tools/wal-repair.ts';
 import { rejection } from '../support/database.ts';
 import { gathered } from '../support/golden-database.ts';
-import { describeHandovers, type SharedPlace } from '../support/handover-places.ts';
+import { describeHandoversInDirectory, type SharedPlace } from '../support/handover-places.ts';
 import type { LiveSlateDb } from '../support/live-slatedb.ts';
 
 const QUIET = { debug() {}, info() {}, warn() {}, error() {} };
@@ -57,8 +57,7 @@ const DAMAGES: Damage[] = [
   { name: 'nothing left of it', object: 4, change: () => undefined, loses: true, refuses: ['0.12.1'] },
 ];
 
-describeHandovers(({ version, isOnS3, makeSlate, makePlace }) => {
-  if (isOnS3) return;
+describeHandoversInDirectory(({ version, makeSlate, makePlace }) => {
   const started: LiveSlateDb[] = [];
   let place: SharedPlace;
   beforeEach(async () => {

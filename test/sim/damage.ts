@@ -218,15 +218,15 @@ export class DamageRun {
   }
 
   /**
-   * What no object left can tell of (rfcs/0004): the end of the log, and without a log the newest manifest, are gone.
+   * What no object left can tell of (rfcs/0004): the end of the log is gone, or without a log the newest manifest, or a table
+   * that perhaps only it named while it is damaged.
    */
   #isOutOfReach(): boolean {
     const newest = manifestPath(this.#auditor.newest?.id ?? 0);
     const lastWal = walPath(Math.max(0, ...this.#auditor.wal.keys()));
-    const { walEnabled } = this.#options;
-    return this.#damages.some(
-      ({ kind, path }) => kind === 'delete' && (path === lastWal || (walEnabled === false && path === newest)),
-    );
+    const gone = this.#damages.filter(({ kind }) => kind === 'delete').map(({ path }) => path);
+    if (gone.includes(lastWal) || this.#options.walEnabled !== false) return gone.includes(lastWal);
+    return gone.includes(newest) || (this.#suspects.has(newest) && gone.some((path) => path.startsWith('compacted/')));
   }
 
   #objects(): Map<string, SimObject> {

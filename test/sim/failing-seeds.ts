@@ -15,6 +15,8 @@ export const FAILED_DAMAGE_SEEDS: readonly [seed: number, wasWrong: string][] = 
   [22, 'what was written after a table was lost whole counted as perhaps older than the loss, for ever'],
   [54, 'a repair of the log took an emptied object for a fence and lost its rows without a word'],
   [147, 'the same with the last object of the log'],
+  [200418, 'a repair of manifests took an emptied table for one without rows and went on from before it, losing them'],
+  [200750, 'a flipped bit in the version of the identity was taken for a newer program’s'],
   [200516, 'a repair said so of the only object that was left of a log, and that no row was lost'],
   [200640, 'an opening did so where no other object lay behind the replay point'],
   [200611, 'the same where the objects before it lay in each other’s place'],

@@ -58,17 +58,23 @@ export interface HandoverPartners {
   makePlace(): Promise<SharedPlace>;
 }
 
+const OLDER = { version: '0.12.1', makeSlate: slateDb012 } as const;
+const NEWER = { version: '0.17.0', makeSlate: slateDb017 } as const;
+const DIRECTORY = { isOnS3: false, makePlace: inDirectory };
+
+/** One suite for each SlateDB, in a directory: for what a store cannot change. */
+export function describeHandoversInDirectory(body: (partners: HandoverPartners) => void): void {
+  describe('SlateDB 0.12.1 in a directory', () => body({ ...OLDER, ...DIRECTORY }));
+  describeWithSlateDb017('SlateDB 0.17.0 in a directory', () => body({ ...NEWER, ...DIRECTORY }));
+}
+
 /** One suite for each SlateDB and place: 0.12.1 and 0.17.0, a directory and S3. */
 export function describeHandovers(body: (partners: HandoverPartners) => void): void {
-  const older = { version: '0.12.1', makeSlate: slateDb012 } as const;
-  const newer = { version: '0.17.0', makeSlate: slateDb017 } as const;
-  const directory = { isOnS3: false, makePlace: inDirectory };
   const bucket = (s3: S3ForTests) => ({ isOnS3: true, makePlace: () => inBucket(s3) });
-  describe('SlateDB 0.12.1 in a directory', () => body({ ...older, ...directory }));
-  describeWithS3('SlateDB 0.12.1 on S3', (s3) => body({ ...older, ...bucket(s3) }));
-  describeWithSlateDb017('SlateDB 0.17.0 in a directory', () => body({ ...newer, ...directory }));
+  describeHandoversInDirectory(body);
+  describeWithS3('SlateDB 0.12.1 on S3', (s3) => body({ ...OLDER, ...bucket(s3) }));
   describeWithS3('SlateDB 0.17.0', (s3) => {
-    describeWithSlateDb017('on S3', () => body({ ...newer, ...bucket(s3) }));
+    describeWithSlateDb017('on S3', () => body({ ...NEWER, ...bucket(s3) }));
   });
 }
 

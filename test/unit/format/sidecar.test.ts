@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { fromHex } from '../../../src/common/bytes.ts';
+import { isCorruption } from '../../../src/common/errors.ts';
 import { crc32 } from '../../../src/format/checksum.ts';
 import { decodeIdentity, decodeSidecar, encodeIdentity, encodeSidecar } from '../../../src/format/sidecar.ts';
 import { fuzzDecoder } from '../../support/mutations.ts';
@@ -63,6 +64,31 @@ describe('sidecar', () => {
     const newer = encodeSidecar('plan', 2, {});
     expect(() => decodeSidecar(newer, 'plan')).toThrow(code('FORMAT_TOO_NEW'));
     expect(decodeSidecar(newer, 'plan', 2).version).toBe(2);
+  });
+
+  it('with any bit of its first line flipped is damage, its version included', () => {
+    for (const version of [1, 2, 4, 7, 8] as const) {
+      const good = encodeSidecar('plan', version, { key: 'value' });
+      for (let bit = 0; bit < 8 * good.indexOf(10); bit++) {
+        const flipped = good.slice();
+        flipped[bit >> 3] ^= 1 << (bit & 7);
+        let error: unknown;
+        try {
+          decodeSidecar(flipped, 'plan', version);
+        } catch (e) {
+          error = e;
+        }
+        expect(isCorruption(error), `version ${version}, bit ${bit}`).toBe(true);
+      }
+    }
+  });
+
+  it('of a version that is never given is damage', () => {
+    const good = text(encodeSidecar('plan', 1, {}));
+    for (const version of ['0', '3', '5', '6', '9', '10', '01']) {
+      const other = bytes(good.replace(' 1 ', ` ${version} `));
+      expect(() => decodeSidecar(other, 'plan')).toThrow(code('MALFORMED'));
+    }
   });
 
   it('gives a value or a typed error for 20,000 mutations', () => {
