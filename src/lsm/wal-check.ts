@@ -129,9 +129,9 @@ function checkWitness(object: WalObject, { witness }: LogContext): Finding[] {
 /**
  * A zero-byte object is a fence of SlateDB 0.14 and later, or what is left of an object. A sealed successor's chain settles
  * it (checkChain), unless a repair put it there before it had repaired anything. Else each such fence needs an epoch of its
- * own between those of the nearest objects whose epochs are known: where there are too few, at least one of the empty objects,
- * or of what is missing before them, held rows. Beside missing objects the worst is believed; between sound objects without
- * seals nothing tells.
+ * own between those of the nearest objects whose epochs are known: where there are too few, one of the empty objects or of
+ * what is missing before them held rows. Beside missing objects the worst is believed; between sound objects without seals
+ * nothing tells.
  */
 function checkEmpty(from: number, results: readonly (WalReadResult | undefined)[], context: LogContext): Finding[] {
   const findings: Finding[] = [];
@@ -141,7 +141,7 @@ function checkEmpty(from: number, results: readonly (WalReadResult | undefined)[
   const isDoubtful = (i: number) => results[i]?.object?.kind === 'empty' && !isKnown(i);
   const isUnsealed = (i: number) =>
     !isKnown(i) && results[i]?.object !== undefined && results[i].object.seal === undefined;
-  // First of what is missing, unreadable or empty before the place reached: a fence with an epoch of its own each, or a loss.
+  // Where what is missing, unreadable or empty begins: each of these was a fence with an epoch of its own, or is a loss.
   let first = 0;
   let next = 0;
   for (let i = 0; i < results.length; ) {
@@ -181,7 +181,7 @@ interface KnownEpoch {
   isFence: boolean;
 }
 
-/** Epochs that the manifest and seals tell of, ascending by id; seals of damaged and of misplaced objects count, too. */
+/** Epochs that the manifest and seals tell of, ascending by id; also seals of damaged and misplaced objects. */
 function knownEpochs(
   results: readonly (WalReadResult | undefined)[],
   { databaseId, settled }: LogContext,
