@@ -129,17 +129,24 @@ function checkWitness(object: WalObject, { witness }: LogContext): Finding[] {
 /**
  * A zero-byte object is a fence of SlateDB 0.14 and later, or what is left of an object. A sealed successor's chain settles
  * it (checkChain), unless a repair put it there before it had repaired anything. Else each such fence needs an epoch of its
- * own between those of the nearest objects whose epochs are known: where there are too few, at least one of the empty objects,
- * or of what is missing before them, held rows. Beside missing objects the worst is believed; between sound objects without
- * seals nothing tells.
+ * own between those of the nearest objects whose epochs are known: where there are too few, one of the empty objects or of
+ * what is missing before them held rows. Beside missing objects the worst is believed; between sound objects without seals
+ * nothing tells.
  */
 function checkEmpty(from: number, results: readonly (WalReadResult | undefined)[], context: LogContext): Finding[] {
   const findings: Finding[] = [];
   const known = knownEpochs(results, context);
-  const isKnown = (i: number) => known.some(({ id }) => id === from + i);
+  const knownIds = new Set(known.map((k) => k.id));
+  const isKnown = (i: number) => knownIds.has(from + i);
   const isDoubtful = (i: number) => results[i]?.object?.kind === 'empty' && !isKnown(i);
+  const isUnsealed = (i: number) =>
+    !isKnown(i) && results[i]?.object !== undefined && results[i].object.seal === undefined;
+  // Where what is missing, unreadable or empty begins: each of these was a fence with an epoch of its own, or is a loss.
+  let first = 0;
+  let next = 0;
   for (let i = 0; i < results.length; ) {
     if (!isDoubtful(i)) {
+      if (isKnown(i) || results[i]?.object !== undefined) first = i + 1;
       i++;
       continue;
     }
@@ -152,16 +159,15 @@ function checkEmpty(from: number, results: readonly (WalReadResult | undefined)[
       after.seal.wal.predecessorKind !== 'unknown' &&
       after.seal.identity.role !== 'tool';
     if (isVouchedFor && run.length === 1) continue;
-    // What is missing or unreadable right before them was a fence with an epoch of its own, or held rows.
-    let first = start;
-    while (first > 0 && results[first - 1]?.object === undefined && !isKnown(first - 1)) first--;
-    const before = last(known.filter((k) => k.id < from + first));
-    const behind = known.find((k) => k.id >= from + i);
+    while (next < known.length && known[next].id < from + first) next++;
+    const before = known[next - 1];
+    const behind = known[next];
     // An object without a seal beside them may have any epoch.
-    const isBounded = ![results[first - 1]?.object, after].some((o) => o !== undefined && o.seal === undefined);
+    const isBounded = !isUnsealed(first - 1) && !isUnsealed(i);
     // A fence behind them needs an epoch, too; a writer's rows have that of its fence.
     const lastEpoch = behind === undefined ? context.writerEpoch : behind.epoch - (behind.isFence ? 1 : 0);
-    const isLoss = before === undefined ? first < start : isBounded && i - first > lastEpoch - before.epoch;
+    const isBeside = start > 0 && results[start - 1]?.object === undefined && !isKnown(start - 1);
+    const isLoss = before === undefined ? isBeside : isBounded && i - first > lastEpoch - before.epoch;
     if (isLoss) {
       findings.push(...run.map((o) => emptied(o, 'error')));
     } else if (before?.id !== from + start - 1 && !isVouchedFor) findings.push(...run.map((o) => emptied(o, 'note')));
@@ -175,7 +181,7 @@ interface KnownEpoch {
   isFence: boolean;
 }
 
-/** What seals tell of the epochs of the log and of what lies right before it, ascending by id: also those of damaged objects, and of objects in wrong places. */
+/** Epochs that the manifest and seals tell of, ascending by id; also seals of damaged and misplaced objects. */
 function knownEpochs(
   results: readonly (WalReadResult | undefined)[],
   { databaseId, settled }: LogContext,
@@ -193,10 +199,6 @@ function knownEpochs(
     known.set(id, { id, epoch: identity.epoch, isFence: kind === 'fence' });
   }
   return [...known.values()].sort((a, b) => a.id - b.id);
-}
-
-function last<T>(items: readonly T[]): T | undefined {
-  return items[items.length - 1];
 }
 
 function emptied(object: WalObject, severity: 'error' | 'note'): Finding {
