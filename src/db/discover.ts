@@ -44,7 +44,7 @@ import {
   manifestFindingObject,
   readBoundary,
 } from '../lsm/manifest-store.ts';
-import { readTwice } from '../lsm/verified-read.ts';
+import { Looks, readTwice } from '../lsm/verified-read.ts';
 import { type GetResult, type ObjectStore, PUT_ID_METADATA } from '../store/object-store.ts';
 import type { ResolvedOptions } from './options.ts';
 
@@ -210,7 +210,7 @@ async function boundaryAbove(
   );
 }
 
-/** The manifest, looked at up to three times; undefined if a newer one exists by then. */
+/** The manifest, looked at three times, and more often while looks differ; undefined if a newer one exists by then. */
 async function loadWithRereads(
   stores: DatabaseStores,
   place: Place,
@@ -218,9 +218,10 @@ async function loadWithRereads(
   bytes: Uint8Array,
   options: ResolvedOptions,
 ): Promise<Pick<Discovery, 'newest' | 'newestBytes'> | undefined> {
+  const looks = new Looks(OPEN_REREADS_MS);
   let failure: unknown;
   let last = bytes;
-  for (let attempt = 0; ; attempt++) {
+  for (;;) {
     try {
       const newest = loadManifest(id, last);
       if (newest.seal === undefined) await crossCheck(stores, place, newest, options);
@@ -229,14 +230,17 @@ async function loadWithRereads(
       if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
       failure = error;
     }
-    if (attempt === OPEN_REREADS_MS.length) break;
-    await sleep(options.clock, OPEN_REREADS_MS[attempt]);
+    looks.add(last);
+    const waitMs = looks.nextWaitMs;
+    if (waitMs === undefined) break;
+    await sleep(options.clock, waitMs);
     const got = await stores.main.get(manifestPath(id));
     if (got === undefined) return undefined;
     last = got.bytes;
   }
   const ids = await listManifestIds(stores.main);
   if (ids.length > 0 && ids[ids.length - 1] > id) return undefined;
+  looks.reads(stores.main.name, manifestPath(id));
   throw isCorruption(failure) ? await withFallback(stores, place, id, failure) : failure;
 }
 
