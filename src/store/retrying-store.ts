@@ -58,6 +58,9 @@ export function retryingStore(store: ObjectStore, options: RetryOptions = {}): O
   return new RetryingStore(store, options);
 }
 
+/** Looks at the bytes in a place that refused a put, until two agree. */
+const MAX_PROOF_LOOKS = 6;
+
 class RetryingStore implements ObjectStore {
   readonly name: string;
   readonly conformance?: 'known';
@@ -229,13 +232,17 @@ class RetryingStore implements ObjectStore {
       const putId = head.metadata[PUT_ID_METADATA];
       if (putId !== undefined) return putId === options.putId ? ours : others;
       if (!inDoubt || bytes.length === 0 || head.size !== bytes.length) return others;
-      // Bytes that differ may have been damaged on the way; that is looked at once more, because it would end a writer.
-      for (let look = 1; look <= 2; look++) {
+      // Bytes that differ may have been damaged on the way: only what two looks agree on ends a writer.
+      let previous: Uint8Array | undefined;
+      for (let look = 1; look <= MAX_PROOF_LOOKS; look++) {
         const found = await call.run(bytes.length, (request) => this.#checkedGet(path, request.options({})));
         if (found === undefined) return others;
         if (Buffer.compare(found.bytes, bytes) === 0) return { ...ours, etag: found.etag };
+        if (previous !== undefined && Buffer.compare(found.bytes, previous) === 0) return others;
+        previous = found.bytes;
       }
-      return others;
+      const message = `${MAX_PROOF_LOOKS} reads gave other bytes each time: they are damaged on the way`;
+      return { outcome: 'unknown', cause: storeError({ cls: 'malformed-response', message, store: this.name, path }) };
     } catch (cause) {
       return { outcome: 'unknown', cause };
     }

@@ -7,6 +7,10 @@ export const FAILED_RANDOM_SEEDS: readonly [seed: number, wasWrong: string][] = 
   [747, 'two processes drew the same name for their tables after the clock had gone back: a lone writer was fenced'],
   [4506, 'a bit flipped on the way made the writer’s own object another’s: a lone writer was fenced'],
   [398, 'three looks at the newest manifest that were bad in different ways refused a reader'],
+  [
+    599,
+    'two looks at the writer’s own object that were bad in different ways made it another’s: a lone writer was fenced',
+  ],
   [1437, 'two reads that were bad in different ways were called damage at rest, and refused an opening'],
 ];
 
@@ -21,5 +25,8 @@ export const FAILED_DAMAGE_SEEDS: readonly [seed: number, wasWrong: string][] = 
   [200611, 'the same where the objects before it lay in each other’s place'],
   [200418, 'a repair of manifests took an emptied table for one without rows and went on from before it, losing them'],
   [200750, 'a flipped bit in the version of the identity was taken for a newer program’s'],
-  [303112, 'a table in the place of another that ended just behind where its rows should was read as if it were that one'],
+  [
+    303112,
+    'a table in the place of another that ended just behind where its rows should was read as if it were that one',
+  ],
 ];
