@@ -66,9 +66,13 @@ export function ledgerPath(version: number): string {
 
 /** The newest good version. One LIST and, where there is one, one GET. */
 export async function readLedger(store: ObjectStore): Promise<Ledger> {
-  const versions = await listVersions(store);
+  return readNewestOf(store, await listVersions(store));
+}
+
+/** The newest good one of these versions, which ascend. */
+async function readNewestOf(store: ObjectStore, versions: readonly number[]): Promise<Ledger> {
   const broken: CorruptionError[] = [];
-  for (const version of versions.reverse()) {
+  for (const version of [...versions].reverse()) {
     const entries = await readVersion(store, version).catch((error: unknown) => {
       if (!isCorruption(error)) throw error;
       broken.push(error);
@@ -88,11 +92,11 @@ export async function appendLedger(
   { clock, random }: { clock: Clock; random: Random },
 ): Promise<number> {
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    const [newest = 0] = (await listVersions(store)).slice(-1);
-    const ledger = await readLedger(store);
+    const versions = await listVersions(store);
+    const ledger = await readNewestOf(store, versions);
     const entries = change(ledger.entries);
     if (entries === undefined) return ledger.version;
-    const version = Math.max(newest, ledger.version) + 1;
+    const version = (versions[versions.length - 1] ?? 0) + 1;
     const bytes = encodeLedger(entries);
     decodeLedger(bytes);
     const answer = await store.put(ledgerPath(version), bytes, {

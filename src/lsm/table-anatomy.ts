@@ -83,6 +83,29 @@ export function repairHint(id: string, summary: string, lossIfRepaired: Finding[
 
 const REBUILDABLE: readonly FindingPlace['unit'][] = ['index', 'filter', 'stats', 'info', 'footer', 'seal'];
 
+/** A tail of which nothing has been read yet; `size` of the object in bytes. */
+export function unreadTail(known: KnownTable, size: number, during: Finding['during']): TableTail {
+  return {
+    size,
+    known,
+    object: { role: 'table', path: known.path, id: known.id ?? '', sealed: false, size },
+    during,
+    ownInfo: undefined,
+    infoOffset: undefined,
+    info: known.info,
+    formatVersion: known.formatVersion ?? 2,
+    isForeign: false,
+    seal: undefined,
+    sealPlace: undefined,
+    codec: NO_CODEC,
+    index: undefined,
+    filterPayload: undefined,
+    filter: undefined,
+    stats: undefined,
+    findings: [],
+  };
+}
+
 /** Collects what is wrong, each with its object, its place and what can be done. */
 class Dissection {
   readonly tail: TableTail;
@@ -92,26 +115,7 @@ class Dissection {
   constructor(bytes: Uint8Array, base: number, known: KnownTable, during: Finding['during']) {
     this.#bytes = bytes;
     this.#base = base;
-    const size = base + bytes.length;
-    this.tail = {
-      size,
-      known,
-      object: { role: 'table', path: known.path, id: known.id ?? '', sealed: false, size },
-      during,
-      ownInfo: undefined,
-      infoOffset: undefined,
-      info: known.info,
-      formatVersion: known.formatVersion ?? 2,
-      isForeign: false,
-      seal: undefined,
-      sealPlace: undefined,
-      codec: NO_CODEC,
-      index: undefined,
-      filterPayload: undefined,
-      filter: undefined,
-      stats: undefined,
-      findings: [],
-    };
+    this.tail = unreadTail(known, base + bytes.length, during);
   }
 
   section(offset: number, length: number): Uint8Array {

@@ -1,12 +1,13 @@
 /**
  * What lies at a target: the first look of every tool that needs a good manifest. Reads only.
  *
- * What is damaged is looked at three times before it is called so, the last times past every cache of ours.
+ * What is damaged is looked at three times, and more often while looks differ, before it is called so, the last times past every cache of ours.
  */
 import { sleep } from '../common/clock.ts';
 import {
   type CorruptionError,
   damage,
+  type Finding,
   type Hint,
   IncompatibleError,
   InvalidArgumentError,
@@ -39,7 +40,7 @@ import {
   manifestFindingObject,
   readBoundary,
 } from '../lsm/manifest-store.ts';
-import { readTwice } from '../lsm/verified-read.ts';
+import { Looks, readTwice } from '../lsm/verified-read.ts';
 import { type GetResult, type ObjectStore, PUT_ID_METADATA } from '../store/object-store.ts';
 import type { ToolTarget } from './target.ts';
 
@@ -97,7 +98,8 @@ async function readNewest(target: ToolTarget, around: Surroundings): Promise<Loa
   let id = around.manifestIds[around.manifestIds.length - 1];
   // A list may lag.
   while ((await main.head(manifestPath(id + 1))) !== undefined) id++;
-  for (let attempt = 0; ; attempt++) {
+  const looks = new Looks(REREADS_MS);
+  for (;;) {
     const got = await main.get(manifestPath(id));
     if (got === undefined) return readNewest(target, { ...around, manifestIds: await listManifestIds(main) });
     try {
@@ -106,9 +108,11 @@ async function readNewest(target: ToolTarget, around: Surroundings): Promise<Loa
       return loaded;
     } catch (error) {
       if (!isCorruption(error)) throw error;
-      if (attempt === REREADS_MS.length) throw newestDamaged(target, id, error);
+      looks.add(got.bytes);
+      const waitMs = looks.nextWaitMs;
+      if (waitMs === undefined) throw newestDamaged(target, id, error, looks.reads(main.name, manifestPath(id)));
+      await sleep(target.clock, waitMs, target.signal);
     }
-    await sleep(target.clock, REREADS_MS[attempt], target.signal);
   }
 }
 
@@ -130,9 +134,13 @@ export function manifestHint(target: Pick<ToolTarget, 'label'>): Hint {
   };
 }
 
-function newestDamaged(target: ToolTarget, id: number, error: CorruptionError): ManifestCorruptionError {
+function newestDamaged(
+  target: ToolTarget,
+  id: number,
+  error: CorruptionError,
+  reads: Finding['reads'],
+): ManifestCorruptionError {
   const hint = manifestHint(target);
-  const reads = { attempts: REREADS_MS.length + 1, identical: true, pastCaches: true };
   const findings = locateFindings(error, { object: error.findings[0].object, during: 'check', reads });
   return new ManifestCorruptionError(
     `${target.where}: the newest manifest, ${manifestPath(id)}, is damaged. Repair it first: ${hint.commands[1]}`,

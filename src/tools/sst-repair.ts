@@ -12,11 +12,10 @@
 import { compareBytes } from '../common/bytes.ts';
 import { type Finding, InvalidArgumentError } from '../common/errors.ts';
 import type { Ulid } from '../common/ulid.ts';
-import { NO_CODEC } from '../format/codecs.ts';
 import type { Manifest, TableRef, TableView, Tree } from '../format/manifest-types.ts';
 import type { LineageRecord } from '../format/seal-records.ts';
 import type { TableInfo } from '../format/table-info.ts';
-import { missingTable, type TableTail } from '../lsm/table-anatomy.ts';
+import { missingTable, type TableTail, unreadTail } from '../lsm/table-anatomy.ts';
 import {
   damagedObject,
   type Loss,
@@ -337,25 +336,7 @@ function expectedRows({ tail, blocks }: Found): number | undefined {
 function emptyTail({ ref, path, id }: Found): TableTail {
   const known = { id, path, info: ref.info, formatVersion: ref.formatVersion };
   const object = { role: 'table' as const, path, id, sealed: false };
-  return {
-    size: ref.info.indexOffset,
-    known,
-    object,
-    during: 'repair',
-    ownInfo: undefined,
-    infoOffset: undefined,
-    info: ref.info,
-    formatVersion: 2,
-    isForeign: false,
-    seal: undefined,
-    sealPlace: undefined,
-    codec: NO_CODEC,
-    index: undefined,
-    filterPayload: undefined,
-    filter: undefined,
-    stats: undefined,
-    findings: [],
-  };
+  return { ...unreadTail(known, ref.info.indexOffset, 'repair'), object, formatVersion: 2 };
 }
 
 /** That of the old table; the builder fills in what depends on the rows. */

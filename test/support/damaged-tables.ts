@@ -7,10 +7,10 @@ import { unframeUnit } from '../../src/format/framing.ts';
 import { decodeIndex } from '../../src/format/index-block.ts';
 import { decodeManifest } from '../../src/format/manifest-codec.ts';
 import type { TableRef } from '../../src/format/manifest-types.ts';
-import { tablePath } from '../../src/format/object-names.ts';
-import { blockEnd, decodeFooter, FOOTER_BYTES, sealRange } from '../../src/format/table-layout.ts';
+import { blockEnd, FOOTER_BYTES } from '../../src/format/table-layout.ts';
 import type { ScanRow } from '../../src/lsm/visible-rows.ts';
 import { text, type World } from './database.ts';
+import { layoutOf } from './table-database.ts';
 
 export const keyOf = (i: number) => `key-${String(i).padStart(4, '0')}`;
 export const contentOf = (i: number, version: string) => `${version}-${i}-${'x'.repeat(40)}`;
@@ -27,11 +27,11 @@ export interface Layout {
 export async function tablesOf(world: World): Promise<Layout[]> {
   const newest = (await world.paths('manifest/')).pop()!;
   const { manifest } = decodeManifest(await world.bytes(newest));
-  return Promise.all(manifest.l0.map((view) => layoutOf(world, view.table)));
+  return Promise.all(manifest.l0.map((view) => blocksOf(world, view.table)));
 }
 
-async function layoutOf(world: World, ref: TableRef): Promise<Layout> {
-  const path = tablePath(ref.id);
+async function blocksOf(world: World, ref: TableRef): Promise<Layout> {
+  const { path, size, sections } = await layoutOf(world, ref);
   const bytes = await world.bytes(path);
   const { info } = ref;
   const codec = await loadCodec(info.codec);
@@ -41,17 +41,7 @@ async function layoutOf(world: World, ref: TableRef): Promise<Layout> {
     const offset = index.offset(i);
     return { offset, length: blockEnd(info, index, i) - offset, firstKey: text(index.firstKey(i))! };
   });
-  const { infoOffset } = decodeFooter(bytes.subarray(-FOOTER_BYTES), bytes.length);
-  const seal = sealRange(info, infoOffset);
-  const sections = {
-    filter: { offset: info.filterOffset, length: info.filterLength },
-    index: { offset: info.indexOffset, length: info.indexLength },
-    stats: { offset: info.statsOffset, length: info.statsLength },
-    seal: { offset: seal.start, length: seal.end - seal.start },
-    info: { offset: infoOffset, length: bytes.length - FOOTER_BYTES - infoOffset },
-    footer: { offset: bytes.length - FOOTER_BYTES, length: FOOTER_BYTES },
-  };
-  return { ref, path, size: bytes.length, blocks, sections };
+  return { ref, path, size, blocks, sections };
 }
 
 export async function flip(world: World, path: string, at: number): Promise<void> {
