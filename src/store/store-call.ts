@@ -35,6 +35,8 @@ export interface CallSettings {
   onRetry?: (event: RetryEvent) => void;
 }
 
+/** What is left of a wait by rounding alone must not become a wait of its own, again and again. */
+const LEAST_TIMER_MS = 1;
 /** Slowest line for which attempt limits leave room: 1 MiB per second. */
 const BYTES_PER_MS = 1024;
 /**
@@ -221,7 +223,8 @@ export class StoreCall {
         }
         if (underway.length === 0) return;
         const patientMs = underway[underway.length - 1].sentMs + patienceMs - clock.monotonicMs();
-        timer = clock.setTimer(Math.min(Math.max(outage.nextLookInMs(), patientMs), leftMs), onTimer);
+        const waitMs = Math.min(Math.max(outage.nextLookInMs(), patientMs), leftMs);
+        timer = clock.setTimer(Math.max(LEAST_TIMER_MS, waitMs), onTimer);
       };
       callerSignal?.addEventListener('abort', onAbort, { once: true });
       timer = clock.setTimer(canRepeat ? Math.min(patienceMs, limitMs) : limitMs, onTimer);

@@ -41,6 +41,8 @@ export interface ProbeOptions {
 
 const RACE_ROUNDS = 3;
 const RACE_CREATORS = 8;
+/** Times an unexpected body is read until two reads agree. */
+const MAX_LOOKS = 6;
 
 /** Costs some 60 requests and as many milliseconds as 15 round trips. Throws store errors if the store cannot be used at all. */
 export async function probeStore(store: ObjectStore, options: ProbeOptions): Promise<StoreProfile> {
@@ -57,8 +59,6 @@ class Probe {
   readonly #options: ProbeOptions;
   readonly #folder: string;
   readonly #written = new Set<string>();
-  /** Bodies that were put to each path. */
-  readonly #bodies = new Map<string, Set<string>>();
   readonly #problems: string[] = [];
 
   constructor(store: ObjectStore, options: ProbeOptions) {
@@ -90,7 +90,7 @@ class Probe {
     const { outcome } = await this.#put('created', 'first', 'if-absent');
     this.#demand(outcome === 'applied', `The create of a new object ended ${outcome}.`);
     const second = await this.#put('created', 'second', 'if-absent');
-    const body = await this.#textOf('created');
+    const body = await this.#textOf('created', 'first');
     return this.#demand(
       second.outcome === 'refused' && body === 'first',
       `A second create of the same object was not refused (${second.outcome}): If-None-Match is ignored.`,
@@ -103,7 +103,7 @@ class Probe {
       const bodies = Array.from({ length: RACE_CREATORS }, (_, i) => `creator ${i}`);
       const outcomes = await Promise.all(bodies.map((body) => this.#putOrInFlight(name, body)));
       const winners = bodies.filter((_, i) => outcomes[i] === 'applied');
-      const body = await this.#textOf(name);
+      const body = await this.#textOf(name, winners[0] ?? '');
       const oneWon = winners.length === 1 && body === winners[0];
       if (!this.#demand(oneWon, `${winners.length} of ${RACE_CREATORS} concurrent creators of one object won.`))
         return false;
@@ -134,7 +134,7 @@ class Probe {
     if (second !== 'applied') return this.#noIfMatch('unsupported', `the right ETag ended ${second}`);
     const stale = await this.#putIfMatch('matched', 'three', form === 'unquoted' ? unquoted : first.etag);
     const missing = await this.#putIfMatch('never-there', 'x', first.etag);
-    const body = await this.#textOf('matched');
+    const body = await this.#textOf('matched', 'two');
     if (stale === 'refused' && missing === 'refused' && body === 'two') return form;
     return this.#noIfMatch('ignored', `a stale ETag ended ${stale}, one of a missing object ${missing}`);
   }
@@ -171,17 +171,25 @@ class Probe {
     };
   }
 
-  /**
-   * Whether a read gives these bytes. Others may have been damaged on the way, so they are read once more; that nothing is
-   * there is an answer.
-   */
   async #gives(wanted: Uint8Array, read: () => Promise<Uint8Array | undefined>): Promise<boolean> {
-    for (let look = 1; look <= 2; look++) {
+    const found = await this.#look(wanted, read);
+    return found !== undefined && Buffer.compare(found, wanted) === 0;
+  }
+
+  /**
+   * What a read gives. Other bytes than those wanted may have been damaged on the way, and may by chance be what another put
+   * wrote: only what two looks agree on is the store's word. That nothing is there is an answer.
+   */
+  async #look(wanted: Uint8Array, read: () => Promise<Uint8Array | undefined>): Promise<Uint8Array | undefined> {
+    let previous: Uint8Array | undefined;
+    for (let look = 1; look <= MAX_LOOKS; look++) {
       const found = await read();
-      if (found === undefined) return false;
-      if (Buffer.compare(found, wanted) === 0) return true;
+      if (found === undefined || Buffer.compare(found, wanted) === 0) return found;
+      if (previous !== undefined && Buffer.compare(found, previous) === 0) return found;
+      previous = found;
     }
-    return false;
+    const message = `${MAX_LOOKS} reads gave other bytes each time: they are damaged on the way`;
+    throw storeError({ cls: 'malformed-response', message, store: this.#store.name, path: this.#folder });
   }
 
   /** `undefined` also where the store's answer does not fit the request. */
@@ -216,7 +224,6 @@ class Probe {
   async #put(name: string, body: string, condition: PutCondition): Promise<PutOutcome> {
     const bytes = new TextEncoder().encode(body);
     const path = this.#path(name);
-    this.#bodies.set(path, (this.#bodies.get(path) ?? new Set()).add(body));
     const options = { condition, putId: this.#newId(), ...this.#signal() };
     const outcome = await this.#store.put(path, bytes, options);
     // A lost answer says nothing about the store's promises.
@@ -229,15 +236,11 @@ class Probe {
     return storeError({ cls: 'unavailable', message, store: this.#store.name, path: this.#path(name), cause });
   }
 
-  /** A body that nobody has put was damaged on the way: it is read once more. An older one is an answer. */
-  async #textOf(name: string): Promise<string | undefined> {
+  async #textOf(name: string, wanted: string): Promise<string | undefined> {
     const path = this.#path(name);
-    const read = async () => {
-      const result = await this.#store.get(path, this.#signal());
-      return result && new TextDecoder().decode(result.bytes);
-    };
-    const body = await read();
-    return body === undefined || this.#bodies.get(path)?.has(body) ? body : read();
+    const read = async () => (await this.#store.get(path, this.#signal()))?.bytes;
+    const found = await this.#look(new TextEncoder().encode(wanted), read);
+    return found && new TextDecoder().decode(found);
   }
 
   #path(name: string): string {

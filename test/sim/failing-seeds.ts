@@ -11,6 +11,10 @@ export const FAILED_RANDOM_SEEDS: readonly [seed: number, wasWrong: string][] = 
     599,
     'two looks at the writer’s own object that were bad in different ways made it another’s: a lone writer was fenced',
   ],
+  [30002582, 'the rest of a wait that rounding left made a hanging request look at its time for ever'],
+  [30006910, 'the same after the machine had been suspended'],
+  [30005756, 'two damaged reads of one object made the probe refuse a good store'],
+  [30009053, 'a damaged bit turned the winner of the probe’s race into another creator: a good store was refused'],
   [1437, 'two reads that were bad in different ways were called damage at rest, and refused an opening'],
 ];
 

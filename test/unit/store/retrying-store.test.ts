@@ -291,6 +291,24 @@ describe('retries', () => {
       expect(underway).toBe(0);
     });
 
+    it('is not waited for in steps below a millisecond, which rounding could repeat for ever', async () => {
+      const clock = new ManualClock();
+      const delays: number[] = [];
+      const setTimer = clock.setTimer.bind(clock);
+      clock.setTimer = (delayMs, fn) => {
+        delays.push(delayMs);
+        return setTimer(delayMs, fn);
+      };
+      const silent: ObjectStore = {
+        ...forwarding(new MemoryStore({ clock })),
+        get: () => new Promise(() => undefined),
+      };
+      const options = { clock, random: new SeededRandom(2), attemptTimeoutMs: 500.25, timeoutMs: 700 };
+      await rejectionOf(clock.runUntilSettled(retryingStore(silent, options).get('a')));
+      expect(delays.length).toBeGreaterThan(2);
+      expect(Math.min(...delays)).toBeGreaterThanOrEqual(1);
+    });
+
     it('costs three more requests a second at most, however many hang', async () => {
       const { run, clock, over } = setUp();
       let requests = 0;

@@ -27,6 +27,16 @@ function broken(replace: (store: MemoryStore) => Partial<ObjectStore>): ObjectSt
   };
 }
 
+function forwarding(store: ObjectStore): Omit<ObjectStore, 'name'> {
+  return {
+    get: (path, options) => store.get(path, options),
+    head: (path, options) => store.head(path, options),
+    put: (path, bytes, options) => store.put(path, bytes, options),
+    list: (prefix, options) => store.list(prefix, options),
+    delete: (paths, options) => store.delete(paths, options),
+  };
+}
+
 async function objectsOf(store: ObjectStore): Promise<string[]> {
   const found: string[] = [];
   for await (const { path } of store.list('')) found.push(path);
@@ -38,14 +48,11 @@ describe('probeStore', () => {
     const store = new MemoryStore({ clock });
     const touched: string[] = [];
     const watched = broken(() => ({
+      ...forwarding(store),
       put: (path, bytes, options) => {
         touched.push(path);
         return store.put(path, bytes, options);
       },
-      get: (path, options) => store.get(path, options),
-      head: (path, options) => store.head(path, options),
-      list: (prefix, options) => store.list(prefix, options),
-      delete: (paths, options) => store.delete(paths, options),
     }));
     const profile = await probe(watched, 'some/db/');
     expect(profile).toEqual({
@@ -180,6 +187,55 @@ describe('probeStore', () => {
       expect(await probe(flipping), `read ${nth}`).toMatchObject({ problems: [] });
       expect(flipping.fired(), `read ${nth}`).toEqual(nth <= gets ? { flip: 1 } : {});
     }
+  });
+
+  it('finds nothing wrong where two reads in a row were damaged in different ways', async () => {
+    const gets = 8;
+    for (let first = 1; first <= gets; first++) {
+      const memory = new MemoryStore({ clock });
+      let reads = 0;
+      const flipping = broken(() => ({
+        ...forwarding(memory),
+        async get(path, options) {
+          const result = await memory.get(path, options);
+          reads++;
+          if (reads === first || reads === first + 1)
+            (result as { bytes: Uint8Array }).bytes[0] ^= 1 << (reads - first);
+          return result;
+        },
+      }));
+      expect(await probe(flipping), `read ${first}`).toMatchObject({ problems: [] });
+    }
+  });
+
+  it('finds nothing wrong where one damaged bit turns the winner of a race into another creator', async () => {
+    const memory = new MemoryStore({ clock });
+    let flipped = 0;
+    const flipping = broken(() => ({
+      ...forwarding(memory),
+      async get(path, options) {
+        const result = await memory.get(path, options);
+        if (path.endsWith('/race-0') && result && flipped++ === 0) result.bytes[result.bytes.length - 1] ^= 1;
+        return result;
+      },
+    }));
+    expect(await probe(flipping)).toMatchObject({ problems: [] });
+    expect(flipped).toBeGreaterThan(1);
+  });
+
+  it('says that reads are damaged on the way where no two agree, and blames no promise of the store', async () => {
+    const memory = new MemoryStore({ clock });
+    let reads = 0;
+    const flipping = broken(() => ({
+      ...forwarding(memory),
+      async get(path, options) {
+        const result = await memory.get(path, options);
+        (result as { bytes: Uint8Array }).bytes[0] ^= 1 << (reads++ % 8);
+        return result;
+      },
+    }));
+    await expect(probe(flipping)).rejects.toMatchObject({ kind: 'unavailable', message: /damaged on the way/ });
+    expect(await objectsOf(memory)).toEqual([]);
   });
 
   it('a creator that is told of another in flight did not win', async () => {
