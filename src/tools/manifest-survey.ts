@@ -16,7 +16,7 @@ import { manifestPath, parseWalPath, tablePath, WAL_PREFIX, walPath } from '../f
 import { healManifest } from '../format/section-healing.ts';
 import type { EpochGuard } from '../lsm/epoch-guard.ts';
 import { crossCheckManifest } from '../lsm/manifest-evidence.ts';
-import { type LoadedManifest, loadManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
+import { type LoadedManifest, listManifestIds, loadManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
 import { youngerThanTables } from '../lsm/wal-check.ts';
 import { readWalObject, type WalReadResult } from '../lsm/wal-object.ts';
 import { lookAround, type Surroundings } from './database-state.ts';
@@ -93,9 +93,9 @@ export async function surveyManifests(
   { heal }: SurveyOptions,
 ): Promise<ManifestSurvey> {
   const around = await lookAround(target, guard);
-  const ids = await withUnlisted(target, around.manifestIds);
+  const ids = (await withUnlisted(target, around.manifestIds)).reverse();
   const bad: BadManifest[] = [];
-  for (const id of ids.reverse().slice(0, MANIFESTS_LOOKED_AT)) {
+  for (const id of ids.slice(0, MANIFESTS_LOOKED_AT)) {
     const sight = await look(target, around, id);
     if (sight.error !== undefined || sight.loaded === undefined) bad.push(sight);
     const healed =
@@ -110,12 +110,24 @@ export async function surveyManifests(
       bad.push({ id, bytes: sight.bytes, error: wrong });
       continue;
     }
-    return complete(target, around, { base, healed, bad, read, tables });
+    const survey = await complete(target, around, { base, healed, bad, read, tables });
+    if (await isOvertaken(target, survey, ids[0])) return surveyManifests(target, guard, { heal });
+    return survey;
   }
   const newest = ids[0] ?? 0;
   const log = { from: 1, end: 0, objects: new Map() };
   const nothing = { base: undefined, healed: undefined, epochs: { writer: 0, compactor: 0 }, orphans: [] };
   return { ...nothing, around, bad, highestId: newest, log, tables: new Map() };
+}
+
+/**
+ * Whether a live writer has added manifests since they were listed, and the log tells of them: they would be taken for missing,
+ * and a repair would go back behind them. No request unless something tells of a manifest above `newestListed`; then a LIST.
+ */
+async function isOvertaken(target: ToolTarget, { highestId }: ManifestSurvey, newestListed: number): Promise<boolean> {
+  if (highestId <= newestListed) return false;
+  const newer = await listManifestIds(target.stores.main, newestListed + 1);
+  return newer.length > 0;
 }
 
 /** A list may lag. */

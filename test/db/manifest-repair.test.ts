@@ -103,6 +103,22 @@ describe('a database of ours', () => {
     }
   });
 
+  it('does not go back behind a manifest that a live writer commits while it looks', async () => {
+    const copy = await world.copy();
+    const { db } = await copy.connect();
+    await copy.run(db.put('before', 'it looks'));
+    const damaged = (await listManifestIds(copy.memory)).at(-1)!;
+    await harm(copy, damaged, 'overwritten');
+    const repairing = repair({ ...APPLY, ifLiveWriter: 'fence' })(copy.line(), toolOptions(copy));
+    // The damaged manifest is looked at again and again, for more than a second.
+    await copy.clock.advance(50);
+    await copy.run(db.flush({ type: 'memtable' }));
+    await copy.run(db.put('after', 'the flush'));
+    expect(await copy.run(repairing)).toMatchObject({ outcome: 'clean', applied: false });
+    await copy.run(db.put('still', 'its own'));
+    expect((await listManifestIds(copy.memory)).at(-1)).toBe(damaged + 1);
+  });
+
   it('tells in a dry run what it would do', async () => {
     const copy = await world.copy();
     await harm(copy, ids.at(-1)!, 'overwritten');
