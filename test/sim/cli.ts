@@ -1,5 +1,5 @@
 /**
- * The simulator as a program: `npm run sim -- [--mode random|exhaustive|writers|chaos|damage] [--runs N] [--from SEED]`; with
+ * The simulator as a program: `npm run sim -- [--mode random|exhaustive|writers|chaos|damage|beside] [--runs N] [--from SEED]`; with
  * `--seed N` one run is replayed with its trace, with `--script FILE` a shrunk one. `npm run soak -- --minutes M` goes on with
  * new seeds for that long; `npm run sim:nightly` makes the large figures.
  *
@@ -28,14 +28,15 @@ const SEEDED = {
   writers: (seed: number, keepTrace?: boolean): Run => new WritersRun(seed, keepTrace),
   chaos: (seed: number, keepTrace?: boolean): Run => new ChaosRun(seed, keepTrace),
   damage: (seed: number, keepTrace?: boolean): Run => new DamageRun(seed, keepTrace),
+  beside: (seed: number, keepTrace?: boolean): Run => new DamageRun(seed, keepTrace, true),
 };
 type SeededMode = keyof typeof SEEDED;
-const MODES = ['random', 'exhaustive', 'writers', 'chaos', 'damage'] as const;
+const MODES = ['random', 'exhaustive', 'writers', 'chaos', 'damage', 'beside'] as const;
 type Mode = (typeof MODES)[number];
 
-const DEFAULT_RUNS: Record<SeededMode, number> = { random: 3000, writers: 1000, chaos: 10, damage: 1000 };
+const DEFAULT_RUNS: Record<SeededMode, number> = { random: 3000, writers: 1000, chaos: 10, damage: 1000, beside: 1000 };
 const NIGHTLY_CYCLES = 1_000_000;
-const NIGHTLY_RUNS = { writers: 100_000, chaos: 200, damage: 100_000 };
+const NIGHTLY_RUNS = { writers: 100_000, chaos: 200, damage: 100_000, beside: 100_000 };
 const MAX_FAILURES = 5;
 /** From the end of an outage to the first success. */
 const RECOVERY_MS = 2000;

@@ -11,11 +11,12 @@ import { type DbError, isCorruption } from '../../src/common/errors.ts';
 import type { Db } from '../../src/db/db.ts';
 import type { DbReader } from '../../src/db/reader.ts';
 import { parseWalPath, walPath } from '../../src/format/object-names.ts';
+import { decodeLedger, LEDGER_PREFIX, type LedgerEntry } from '../../src/lsm/damage-ledger.ts';
 import type { RepairReport } from '../../src/tools/reports.ts';
 import { call, text } from './calls.ts';
 import type { Damage } from './damaging.ts';
 import type { Process } from './machine.ts';
-import { Model } from './model.ts';
+import { Model, type RowOp } from './model.ts';
 import type { Draw } from './script.ts';
 import type { SimObject, SimStore } from './sim-store.ts';
 import { describe, type World } from './world.ts';
@@ -40,6 +41,7 @@ export class DamageJudge {
   readonly #states: Set<string>;
   /** Commits that a repair was not sure about, or whose writer was not told. */
   #mayBeGone: (seq: number) => boolean = () => false;
+  #unknownSeq: number | undefined;
 
   constructor(world: World, store: SimStore, draw: Draw, states: Set<string>) {
     this.#world = world;
@@ -170,15 +172,57 @@ export class DamageJudge {
       if (now === undefined || (compareBytes(now.bytes, bytes) !== 0 && path !== MADE_ANEW))
         this.fail(`${name} changed ${path}`);
     }
-    for (const { from, to, sha256 } of report.evidence) {
+    this.judgeEvidence(name, report, before);
+    if (report.applied) this.learn(report);
+  }
+
+  /** What a repair that was applied calls evidence is a true copy of what lay there. */
+  judgeEvidence(name: string, { applied, evidence }: RepairReport, originals: ReadonlyMap<string, SimObject>): void {
+    if (!applied) return;
+    for (const { from, to, sha256 } of evidence) {
       const copy = this.#store.objects.get(to)?.bytes;
-      const original = before.get(from)?.bytes;
-      if (!report.applied) continue;
+      const original = originals.get(from)?.bytes;
       if (copy === undefined || original === undefined || compareBytes(copy, original) !== 0)
         this.fail(`${name}: ${to} is no copy of ${from}`);
       else if (createHash('sha256').update(copy).digest('hex') !== sha256) this.fail(`${name}: wrong digest of ${to}`);
     }
-    if (report.applied) this.learn(report);
+  }
+
+  // ---- what was written
+
+  /** A write that was acknowledged under this number. */
+  acknowledged(seq: number, ops: readonly RowOp[]): void {
+    const { model } = this;
+    // The one in doubt was not applied, or its number would be taken.
+    if (seq === this.#unknownSeq) model.cut(seq - 1);
+    if (seq <= model.lastSeq) this.fail(`sequence number ${seq} was used twice`);
+    while (model.lastSeq < seq - 1) model.submit([], 0);
+    model.submit(ops, 0);
+    this.#unknownSeq = undefined;
+  }
+
+  /** A write of which nobody knows whether it was applied; the last one of its writer. */
+  mayHaveWritten(ops: readonly RowOp[]): void {
+    const { seq } = this.model.submit(ops, 0);
+    this.#unknownSeq = seq;
+    this.#doubt((n) => n === seq);
+  }
+
+  #doubt(mayBeGone: (seq: number) => boolean): void {
+    const before = this.#mayBeGone;
+    this.#mayBeGone = (seq) => before(seq) || mayBeGone(seq);
+  }
+
+  /** What the ledger calls lost may be gone, also where nobody saw the report of the repair that wrote it there. */
+  learnLedger(): void {
+    for (const path of this.#store.paths(LEDGER_PREFIX).reverse()) {
+      const entries = readEntries(this.#store.objects.get(path) as SimObject);
+      if (entries === undefined) continue;
+      for (const { level, seqs } of entries) {
+        if (level === 'wal') this.#doubt((n) => seqs.some(({ min, max }) => n >= Number(min) && n <= Number(max)));
+      }
+      return;
+    }
   }
 
   /** What a repair says is lost counts no more, and what it made may be named by the ledger. */
@@ -195,10 +239,7 @@ export class DamageJudge {
     }
     const isLost = (seq: number) => lostSeqs.some(({ min, max }) => seq >= Number(min) && seq <= Number(max));
     if (rows.lostExact) this.model.lose(isLost);
-    else {
-      const before = this.#mayBeGone;
-      this.#mayBeGone = (seq) => before(seq) || isLost(seq);
-    }
+    else this.#doubt(isLost);
   }
 }
 
@@ -206,4 +247,14 @@ function mayHold(keys: { gte: Uint8Array; lte: Uint8Array } | undefined, key: st
   if (keys === undefined) return true;
   const bytes = Buffer.from(key);
   return compareBytes(keys.gte, bytes) <= 0 && compareBytes(bytes, keys.lte) <= 0;
+}
+
+/** Undefined if they are damaged. */
+function readEntries({ bytes }: SimObject): LedgerEntry[] | undefined {
+  try {
+    return decodeLedger(bytes);
+  } catch (error) {
+    if (!isCorruption(error)) throw error;
+    return undefined;
+  }
 }

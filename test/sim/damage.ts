@@ -13,6 +13,7 @@ import { manifestRepair } from '../../src/tools/manifest-repair.ts';
 import type { RepairReport } from '../../src/tools/reports.ts';
 import { sstRepair } from '../../src/tools/sst-repair.ts';
 import { walRepair } from '../../src/tools/wal-repair.ts';
+import { Company } from './beside.ts';
 import { CONCAT, call } from './calls.ts';
 import { DamageDatabase, LATE_MS, LOADED } from './damage-database.ts';
 import { type DamageJudge, KEYS, keyName } from './damage-judge.ts';
@@ -39,14 +40,17 @@ export class DamageRun {
   readonly #judge: DamageJudge;
   readonly #draw: Draw;
   readonly #machine: Machine;
+  readonly #hasCompany: boolean;
   #cycles = 0;
 
-  constructor(seed: number, keepTrace = false) {
+  /** `hasCompany`: a writer lives on during the damage and the first repairs. */
+  constructor(seed: number, keepTrace = false, hasCompany = false) {
     this.world = new World(seed, keepTrace);
     this.#database = new DamageDatabase(this.world);
     this.#judge = this.#database.judge;
     this.#draw = this.#database.draw;
     this.#machine = new Machine(this.world, 'w');
+    this.#hasCompany = hasCompany;
   }
 
   async run(): Promise<RunResult> {
@@ -59,8 +63,11 @@ export class DamageRun {
     await this.#database.build(this.#machine);
     // What dead processes had sent has arrived by then.
     await this.world.sleep(2 * LATE_MS);
+    const company = this.#hasCompany ? new Company(this.#database, this.#machine) : undefined;
+    await company?.arrive();
     this.#database.damage();
     if (this.#database.isOutOfReach()) return this.#judge.reached('out of reach');
+    if (company !== undefined) this.#cycles += await company.play();
     if (this.#draw.chance(0.3)) await this.#readAsReader();
     for (let repairs = 0; ; repairs++) {
       const before = this.#judge.objects();
@@ -138,16 +145,12 @@ export class DamageRun {
     // Writes are always accepted, and make what they overwrite readable at once.
     const key = keyName(this.#draw.int(KEYS));
     const value = this.#database.nextValue();
-    const lastSeq = this.#judge.model.lastSeq;
     const done = await call(process, 'write', () => db.put(key, value));
     if (done === 'died' || 'error' in done) {
       this.#judge.fail(`a write over damage failed: ${done === 'died' ? done : describe(done.error)}`);
       return false;
     }
-    const seq = Number(done.value.seq);
-    if (seq <= lastSeq) this.#judge.fail(`sequence number ${seq} was used twice`);
-    while (this.#judge.model.lastSeq < seq - 1) this.#judge.model.submit([], 0);
-    this.#judge.model.submit([{ kind: 'put', key, value }], 0);
+    this.#judge.acknowledged(Number(done.value.seq), [{ kind: 'put', key, value }]);
     await this.#judge.readKey(process, db, key, true);
     if (this.#draw.chance(0.5)) await call(process, 'close', () => db.close());
     process.kill();

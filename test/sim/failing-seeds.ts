@@ -34,3 +34,12 @@ export const FAILED_DAMAGE_SEEDS: readonly [seed: number, wasWrong: string][] = 
     'a table in the place of another that ended just behind where its rows should was read as if it were that one',
   ],
 ];
+
+/** The same for repairs beside a writer that lives. */
+export const FAILED_BESIDE_SEEDS: readonly [seed: number, wasWrong: string][] = [
+  [
+    99,
+    'a manifest that a live writer committed during a repair of manifests was taken for missing, and the tree went back',
+  ],
+  [332, 'the same, with a newest manifest that could be healed'],
+];
