@@ -13,27 +13,21 @@ import { type Clock, isoTime } from '../common/clock.ts';
 import { ConflictError, isCorruption, UnavailableError } from '../common/errors.ts';
 import { makeUlid, type Ulid } from '../common/ulid.ts';
 import type { Manifest, TableRef } from '../format/manifest-types.ts';
-import { manifestPath, tablePath } from '../format/object-names.ts';
+import { tablePath } from '../format/object-names.ts';
 import type { RepairRecord } from '../format/seal-records.ts';
 import { Author } from '../lsm/author.ts';
 import { appendLedger } from '../lsm/damage-ledger.ts';
 import { EpochGuard } from '../lsm/epoch-guard.ts';
 import { type CommitOptions, type ManifestChange, ManifestLog } from '../lsm/manifest-log.ts';
-import { type LoadedManifest, listManifestIds, loadManifest } from '../lsm/manifest-store.ts';
+import type { LoadedManifest } from '../lsm/manifest-store.ts';
 import { type Fence, unanswered } from '../lsm/takeover.ts';
 import type { ToolAccess } from '../lsm/tool-access.ts';
-import { assertRewritable, lookAround, readDatabase } from './database-state.ts';
+import { assertRewritable, type DatabaseState, lookAround, readDatabase } from './database-state.ts';
 import { claimCompactor, ownDatabase, toolAuthor } from './own-database.ts';
 import { plannedEvidence, putIntoQuarantine } from './quarantine.ts';
-import { type Attempt, listRepairs, readAttempt, readReport, writeAttempt, writeReport } from './repair-files.ts';
-import {
-  planHash,
-  type RepairIdentity,
-  type RepairPlan,
-  type RepairTask,
-  repairIdentity,
-  repairIdText,
-} from './repair-plan.ts';
+import { type Attempt, listRepairs, readAttempt, writeAttempt, writeReport } from './repair-files.ts';
+import { RepairHistory } from './repair-history.ts';
+import { planHash, type RepairIdentity, type RepairPlan, type RepairTask, repairIdentity } from './repair-plan.ts';
 import type { RepairReport } from './reports.ts';
 import { assertNobodyWrites, DEFAULT_LIVE_CHECK_MS, IDLE_WRITER_NOTE } from './signs-of-life.ts';
 import type { ToolTarget } from './target.ts';
@@ -55,6 +49,11 @@ interface Named {
   plan: RepairPlan;
   identity: RepairIdentity;
   hash: string;
+}
+
+interface First {
+  manifest: LoadedManifest;
+  named: Named;
 }
 
 /**
@@ -82,21 +81,22 @@ class RepairRun {
   readonly #target: ToolTarget;
   readonly #task: Omit<RepairTask, 'plan'>;
   readonly #guard: EpochGuard;
+  readonly #history: RepairHistory;
 
   constructor(target: ToolTarget, task: Omit<RepairTask, 'plan'>) {
     this.#target = target;
     this.#task = task;
     this.#guard = new EpochGuard(target.clock, target.stores.latestStoreTimeMs);
+    this.#history = new RepairHistory(target, task);
   }
 
   async run(makePlan: RepairTask['plan']): Promise<RepairReport> {
     const { openDb } = this.#target;
-    const manifest = openDb === undefined ? (await readDatabase(this.#target, this.#guard)).newest : openDb.manifest();
     const look = async (m: LoadedManifest, fence: Fence | undefined) =>
       this.#named(await makePlan({ target: this.#target, manifest: m, fence }));
-    const first = await look(manifest, undefined);
+    const { manifest, named: first } = await this.#lookFirst(look);
     if (first.plan.outcome === 'unrecoverable') return this.#report(first);
-    if (isNothingToDo(first.plan)) return (await this.#finishedBefore(manifest)) ?? this.#report(first);
+    if (isNothingToDo(first.plan)) return (await this.#history.finishedBefore(manifest)) ?? this.#report(first);
     const { apply = false } = this.#task;
     if (apply === false) return this.#report(first, [...this.#applyHint(first), ...first.plan.nextSteps]);
     this.#assertReviewed(first);
@@ -108,13 +108,31 @@ class RepairRun {
     let attempt = await this.#begin(first, manifest);
     const held = openDb === undefined ? await this.#own(first) : await this.#hold(openDb);
     const second = await look(held.manifest(), held.fence);
-    if (isNothingToDo(second.plan)) return this.#report(second);
+    if (isNothingToDo(second.plan)) return (await this.#history.committed(attempt)) ?? this.#report(second);
     if (second.hash !== first.hash) {
       this.#assertReviewed(second);
       await putIntoQuarantine(this.#target, second.identity.text, second.plan.damaged);
       attempt = await this.#begin(second, manifest);
     }
     return this.#carryOut(second, attempt, held);
+  }
+
+  /** What is wrong is judged by a manifest that was still the newest afterwards: a live writer may commit while we look. */
+  async #lookFirst(look: (m: LoadedManifest, fence: undefined) => Promise<Named>): Promise<First> {
+    const { openDb } = this.#target;
+    const newest = async () => openDb?.manifest() ?? (await readDatabase(this.#target, this.#guard)).newest;
+    let manifest = await newest();
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      try {
+        return { manifest, named: await look(manifest, undefined) };
+      } catch (error) {
+        if (!isCorruption(error)) throw error;
+        const again = await newest();
+        if (again.id === manifest.id) throw error;
+        manifest = again;
+      }
+    }
+    throw tooManyOthers(this.#target);
   }
 
   async runOnManifests(makePlan: () => Promise<RepairPlan>): Promise<RepairReport> {
@@ -125,8 +143,9 @@ class RepairRun {
       const named = this.#named(await makePlan());
       const { takeover, nextSteps } = named.plan;
       if (named.plan.outcome === 'clean') {
-        const newest = openDb?.manifest() ?? (await readDatabase(target, this.#guard)).newest;
-        return (await this.#finishedBefore(newest)) ?? this.#report(named);
+        if (openDb !== undefined) return (await this.#history.finishedBefore(openDb.manifest())) ?? this.#report(named);
+        const state = await readDatabase(target, this.#guard);
+        return (await this.#history.finishedBefore(state.newest, () => this.#fenceAgain(state))) ?? this.#report(named);
       }
       if (takeover === undefined) return this.#report(named);
       if ((this.#task.apply ?? false) === false) return this.#report(named, [...this.#applyHint(named), ...nextSteps]);
@@ -251,6 +270,22 @@ class RepairRun {
     };
   }
 
+  /**
+   * For a repair of manifests that was cut off behind its manifest: perhaps there is no fence in the log yet. Nothing is done
+   * if somebody else was faster, for that one has claimed the database.
+   */
+  async #fenceAgain(state: DatabaseState): Promise<void> {
+    const { newest } = state;
+    const repair = newest.seal?.repair;
+    await ownDatabase(this.#target, this.#guard, state, {
+      manifest: newest.manifest,
+      id: newest.id + 1,
+      previous: newest,
+      greatestSeq: undefined,
+      ...(repair !== undefined && { repair }),
+    });
+  }
+
   // ---- changing
 
   async #carryOut(named: Named, attempt: Attempt, held: Held): Promise<RepairReport> {
@@ -369,51 +404,6 @@ class RepairRun {
       nextSteps,
       ...this.#costs(),
     };
-  }
-
-  /**
-   * The report of an earlier run that repaired this: the one whose manifest is the newest, or, where the settings name one
-   * object, any. A run that was cut off between its manifest and its report is completed, unless this is a dry run.
-   */
-  async #finishedBefore(newest: LoadedManifest): Promise<RepairReport | undefined> {
-    const repairs = await listRepairs(this.#target);
-    const current = newest.seal?.repair && repairIdText(newest.seal.repair.repairId);
-    for (const [repairId, { plans, reports }] of repairs) {
-      if (repairId !== current && !this.#task.isAboutOneObject) continue;
-      const attempt = await readAttempt(this.#target, repairId, plans.at(-1) ?? 0);
-      if (attempt === undefined || !this.#isOurs(attempt)) continue;
-      const stored = reports.length === 0 ? undefined : await readReport(this.#target, repairId, reports.at(-1) ?? 0);
-      if (stored !== undefined) return { ...stored, ...this.#costs(), alreadyDone: true };
-      const manifestId = await this.#committedAs(attempt);
-      if (manifestId === undefined) continue;
-      const report: RepairReport = { ...attempt.report, applied: true, manifestId: BigInt(manifestId) };
-      if (this.#task.apply !== undefined && this.#task.apply !== false) {
-        await writeReport(this.#target, attempt.number, report);
-      }
-      return { ...report, ...this.#costs(), alreadyDone: true };
-    }
-    return undefined;
-  }
-
-  #isOurs({ tool, settings }: Attempt): boolean {
-    const text = (s: RepairTask['settings']) => JSON.stringify(Object.entries(s).sort());
-    return tool === this.#task.tool && text(settings) === text(this.#task.settings);
-  }
-
-  /** The manifest that made an attempt count; undefined if none did. */
-  async #committedAs(attempt: Attempt): Promise<number | undefined> {
-    const { main } = this.#target.stores;
-    for (const id of await listManifestIds(main, attempt.baseManifestId)) {
-      const got = await main.get(manifestPath(id));
-      if (got === undefined) continue;
-      try {
-        const repair = loadManifest(id, got.bytes).seal?.repair;
-        if (repair !== undefined && repairIdText(repair.repairId) === attempt.repairId) return id;
-      } catch (error) {
-        if (!isCorruption(error)) throw error;
-      }
-    }
-    return undefined;
   }
 }
 

@@ -119,6 +119,26 @@ describe('a database of ours', () => {
     expect((await listManifestIds(copy.memory)).at(-1)).toBe(damaged + 1);
   });
 
+  it('that was cut off before its fence fences the writer when it is run again', async () => {
+    const copy = await world.copy();
+    const { db } = await copy.connect();
+    await copy.run(db.put('before', 'it is repaired'));
+    await harm(copy, (await listManifestIds(copy.memory)).at(-1)!, 'overwritten');
+    const fencing = repair({ ...APPLY, ifLiveWriter: 'fence' });
+    const undisturbed = await copy.copy();
+    const line = undisturbed.line();
+    await undisturbed.run(fencing(line, toolOptions(undisturbed)));
+    const dying = copy.line();
+    dying.cutAt(line.requests.findIndex(({ op, path }) => op === 'put' && path.startsWith('manifest/')) + 1, 'after');
+    fencing(dying, toolOptions(copy)).catch(() => undefined);
+    while (!dying.isCut) await copy.clock.advance(100);
+    const report = await copy.run(fencing(copy.line(), toolOptions(copy)));
+    expect(report).toMatchObject({ applied: true, alreadyDone: true });
+    expect(await rejection(copy.run(db.put('after', 'it was repaired')))).toMatchObject({ name: 'FencedError' });
+    const again = await copy.run(fencing(copy.line(), toolOptions(copy)));
+    expect(again).toMatchObject({ applied: true, alreadyDone: true, manifestId: report.manifestId });
+  });
+
   it('tells in a dry run what it would do', async () => {
     const copy = await world.copy();
     await harm(copy, ids.at(-1)!, 'overwritten');

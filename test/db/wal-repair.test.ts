@@ -77,6 +77,27 @@ describe('a log that a writer of ours left', () => {
     expect(await world.versions()).toEqual(before);
   });
 
+  it('is not called older than its log because a live writer commits while it is looked at', async () => {
+    const world = new World();
+    const { db } = await world.connect();
+    await world.run(db.put('early', 'in a table'));
+    const line = world.line();
+    const list = line.list.bind(line);
+    let isOvertaken = false;
+    line.list = async function* (prefix, options) {
+      if (prefix === 'wal/' && !isOvertaken) {
+        isOvertaken = true;
+        await db.flush({ type: 'memtable' });
+        await db.put('late', 'in the log');
+      }
+      yield* list(prefix, options);
+    };
+    const report = await repair(world, { apply: true, ifLiveWriter: 'fence' }, line);
+    expect(isOvertaken).toBe(true);
+    expect(report).toMatchObject({ outcome: 'clean', applied: false });
+    await world.run(db.put('still', 'its own'));
+  });
+
   it.each([3, 6])(
     'with object %d emptied says that its row is lost, and uses its number for nothing else',
     async (id) => {
