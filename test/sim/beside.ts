@@ -221,8 +221,8 @@ export class Company {
     const { onApplied } = store;
     const replaced = new Set<string>();
     let newest: LoadedManifest | undefined;
-    store.onApplied = (path, object, old) => {
-      onApplied?.(path, object, old);
+    store.onApplied = (path, object, old, by) => {
+      onApplied?.(path, object, old, by);
       const id = parseManifestPath(path);
       if (id === undefined) return;
       const loaded = loadManifest(id, object.bytes);

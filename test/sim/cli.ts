@@ -1,5 +1,5 @@
 /**
- * The simulator as a program: `npm run sim -- [--mode random|exhaustive|writers|chaos|damage|beside] [--runs N] [--from SEED]`; with
+ * The simulator as a program: `npm run sim -- [--mode random|exhaustive|writers|chaos|damage|beside|rules] [--runs N] [--from SEED]`; with
  * `--seed N` one run is replayed with its trace, with `--script FILE` a shrunk one. `npm run soak -- --minutes M` goes on with
  * new seeds for that long; `npm run sim:nightly` makes the large figures.
  *
@@ -12,6 +12,7 @@ import { Coverage } from './coverage.ts';
 import { DamageRun } from './damage.ts';
 import { EXHAUSTIVE_SCRIPTS, exhaustiveScript, runExhaustively } from './exhaustive.ts';
 import type { CrashPoint } from './machine.ts';
+import { type Disturbance, RULE_SCRIPTS, replayRuleScript, runRuleScript } from './rules.ts';
 import { makeScript, type Script } from './script.ts';
 import { shrink } from './shrink.ts';
 import { type RunResult, SingleRun } from './single.ts';
@@ -31,7 +32,7 @@ const SEEDED = {
   beside: (seed: number, keepTrace?: boolean): Run => new DamageRun(seed, keepTrace, true),
 };
 type SeededMode = keyof typeof SEEDED;
-const MODES = ['random', 'exhaustive', 'writers', 'chaos', 'damage', 'beside'] as const;
+const MODES = ['random', 'exhaustive', 'writers', 'chaos', 'damage', 'beside', 'rules'] as const;
 type Mode = (typeof MODES)[number];
 
 const DEFAULT_RUNS: Record<SeededMode, number> = { random: 3000, writers: 1000, chaos: 10, damage: 1000, beside: 1000 };
@@ -109,7 +110,16 @@ function start(options: Options): Promise<number> {
   return runModes(options);
 }
 
-function replayScript(what: Script | { script: string; crashPoints: CrashPoint[] }): Promise<number> {
+type Replay = Script | { script: string; crashPoints: CrashPoint[] } | { rules: string; disturbance: Disturbance };
+
+async function replayScript(what: Replay): Promise<number> {
+  if ('rules' in what) {
+    const { lines, failure } = await replayRuleScript(what.rules, what.disturbance, true);
+    process.stdout.write(
+      `${(lines as string[]).join('\n')}\n${failure === undefined ? 'all right' : `FAILED ${failure}`}\n`,
+    );
+    return failure === undefined ? 0 : 1;
+  }
   if ('script' in what) return show(new SingleRun(exhaustiveScript(what.script), true, what.crashPoints));
   return show(new SingleRun(what, true));
 }
@@ -129,6 +139,7 @@ async function runModes(options: Options): Promise<number> {
   for (const mode of options.modes) {
     if (suite.isOver) break;
     if (mode === 'exhaustive') await runAllExhaustively(suite);
+    else if (mode === 'rules') await runRules(suite);
     else await runSeeds(suite, mode, options);
   }
   const { user, system } = process.cpuUsage(cpuBefore);
@@ -205,6 +216,17 @@ async function runAllExhaustively(suite: Suite): Promise<void> {
     process.stdout.write(`exhaustive, ${name}: ${runs} runs, ${failures.length} failures\n`);
     for (const { crashPoints, failure } of failures.slice(0, MAX_FAILURES)) {
       suite.failed(`${name}: ${failure}\n  for --script FILE: ${JSON.stringify({ script: name, crashPoints })}`);
+    }
+  }
+}
+
+async function runRules(suite: Suite): Promise<void> {
+  for (const name of Object.keys(RULE_SCRIPTS)) {
+    const { runs, checks, failures } = await runRuleScript(name);
+    process.stdout.write(`rules, ${name}: ${runs} runs, ${failures.length} failures\n`);
+    process.stdout.write(`  ${[...checks].map(([rule, count]) => `${rule} ${count}`).join(', ')}\n`);
+    for (const { disturbance, failure } of failures.slice(0, MAX_FAILURES)) {
+      suite.failed(`${name}: ${failure}\n  for --script FILE: ${JSON.stringify({ rules: name, disturbance })}`);
     }
   }
 }

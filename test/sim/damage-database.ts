@@ -45,7 +45,8 @@ export class DamageDatabase {
   readonly #seed: number;
   #writes = 0;
 
-  constructor(world: World) {
+  /** `fixed` options take the place of drawn ones. */
+  constructor(world: World, fixed: OpenOptions = {}) {
     const { seed } = world;
     this.#seed = seed;
     this.world = world;
@@ -69,6 +70,7 @@ export class DamageDatabase {
       random: new SeededRandom(seed ^ 0x0ddba11),
       logger: SILENT_LOGGER,
       mergeOperator: CONCAT,
+      ...fixed,
     };
     this.#auditor = new Auditor(this.store, this.hasLog);
     this.judge = new DamageJudge(world, this.store, draw, this.#auditor.states);

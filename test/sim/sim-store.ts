@@ -50,9 +50,13 @@ export class SimStore {
   readonly faults: Faults;
   readonly options: StoreOptions;
   readonly objects = new Map<string, SimObject>();
-  /** Told of each PUT that was applied, in the moment it was. */
-  onApplied: ((path: string, object: SimObject, replaced: SimObject | undefined) => void) | undefined;
+  /** Told of each PUT that was applied, in the moment it was; `by` is undefined for one that no process sent. */
+  onApplied:
+    | ((path: string, object: SimObject, replaced: SimObject | undefined, by: Process | undefined) => void)
+    | undefined;
   onDeleted: ((path: string) => void) | undefined;
+  /** Told of each call as it is sent, also of one that never arrives. */
+  onSent: ((process: Process, op: Op, path: string) => void) | undefined;
   /** Calls during which a process died, by `op role fate`. */
   readonly crashes = new Map<string, number>();
   /** Requests that wait for the nth call of somebody else before they are applied. */
@@ -77,7 +81,7 @@ export class SimStore {
     return this.#paths.slice(from, to);
   }
 
-  applyPut(path: string, bytes: Uint8Array, { condition, putId }: PutOptions): PutOutcome {
+  applyPut(path: string, bytes: Uint8Array, { condition, putId }: PutOptions, by?: Process): PutOutcome {
     const old = this.objects.get(path);
     if (condition === 'if-absent' && old !== undefined) return { outcome: 'refused' };
     if (typeof condition === 'object' && old?.etag !== condition.ifMatch) return { outcome: 'refused' };
@@ -86,7 +90,7 @@ export class SimStore {
     const object = { bytes, etag, modifiedMs: this.world.wallMs, metadata };
     this.objects.set(path, object);
     if (old === undefined) this.#paths.splice(this.#firstAtOrAfter(path), 0, path);
-    this.onApplied?.(path, object, old);
+    this.onApplied?.(path, object, old, by);
     return { outcome: 'applied', attempt: 'now', etag, storeTimeMs: this.world.wallMs };
   }
 
@@ -192,7 +196,7 @@ export class SimStore {
     // What is on the wire cannot change any more, whatever the caller does with its buffer.
     const bytes = given.slice();
     const plain: PutOptions = { condition: options.condition, putId: options.putId };
-    return this.#send(process, 'put', path, true, () => this.applyPut(path, bytes, plain));
+    return this.#send(process, 'put', path, true, () => this.applyPut(path, bytes, plain, process));
   }
 
   async *#list(process: Process, prefix: string, options?: ListOptions): AsyncGenerator<ListedObject> {
@@ -224,6 +228,7 @@ export class SimStore {
     process.calls++;
     if (isWrite) process.writes.push(process.calls);
     this.#releaseHeld();
+    this.onSent?.(process, op, path);
     if (process.crashPoint?.call === process.calls) {
       this.#crash(process, op, path, isWrite, perform, process.crashPoint.fate);
       return never();
