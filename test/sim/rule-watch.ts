@@ -30,6 +30,9 @@ export const RULES = {
 } as const;
 export type Rule = keyof typeof RULES;
 
+/** An attempt is gone on with for 120 s, and takes a few itself. */
+const OLD_MS = 150_000;
+
 /** What is known of the database in the moment in which it is damaged. */
 export interface Scene {
   /** As it was before, damaged objects included. */
@@ -50,6 +53,7 @@ export class RuleWatch {
   /** What each process has sent, as `op path`. */
   readonly #sent = new Map<Process, string[]>();
   readonly #isTool: (process: Process) => boolean;
+  readonly #tableSentMs = new Map<string, number>();
   #newest: LoadedManifest;
   #edits = 0;
   #fences = 0;
@@ -94,8 +98,17 @@ export class RuleWatch {
     this.#holds('names', !this.#scene.damaged.has(path), `${path}, which is damaged or gone, was to be written`);
     const id = parseManifestPath(path) ?? parseWalPath(path);
     const greatest = greatestOf(this.#scene.pristine, path.slice(0, path.indexOf('/') + 1));
+    if (id === undefined) this.#checkAge(path);
     if (id !== undefined) this.#holds('names', path > greatest, `${path} lies below ${greatest}`);
     else this.#holds('names', path > greatestTable(this.#scene.newest.manifest), `${path} is older than a named table`);
+  }
+
+  /** A collector deletes unnamed tables: the name of one that was written long ago may be free again at any moment. */
+  #checkAge(path: string): void {
+    const { nowMs } = this.#store.world;
+    const sentMs = this.#tableSentMs.get(path) ?? nowMs;
+    this.#tableSentMs.set(path, sentMs);
+    this.#holds('names', nowMs - sentMs < OLD_MS, `${path} was first written ${nowMs - sentMs} ms ago`);
   }
 
   #checkEvidence(path: string, sent: readonly string[]): void {

@@ -6,10 +6,12 @@ import { RULE_SCRIPTS, type RuleResult, runRuleScript } from './rules.ts';
 /** Fewer would mean that a script no longer gets where it should. */
 const LEAST_RUNS = 30;
 
+const LIMIT_MS = 300_000;
+
 const results = new Map<string, RuleResult>();
 beforeAll(async () => {
   for (const name of Object.keys(RULE_SCRIPTS)) results.set(name, await runRuleScript(name));
-});
+}, LIMIT_MS);
 
 const replays = (of: (failure: string) => boolean) =>
   [...results].flatMap(([rules, { failures }]) =>
