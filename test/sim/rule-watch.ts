@@ -41,6 +41,8 @@ export interface Scene {
   damaged: ReadonlyMap<string, Uint8Array | undefined>;
   /** The newest manifest as it was. */
   newest: LoadedManifest;
+  /** Greatest that any object names. */
+  compactorEpoch: number;
   /** The repair of manifests claims the database by the very manifest that edits the tree. */
   claimIsRepair: boolean;
   losesRows: boolean;
@@ -141,9 +143,8 @@ export class RuleWatch {
   }
 
   #checkEdit({ id, manifest, seal }: LoadedManifest, process: Process): void {
-    const { newest, claimIsRepair, losesRows } = this.#scene;
-    const isClaimed =
-      manifest.writerEpoch > newest.manifest.writerEpoch && manifest.compactorEpoch > newest.manifest.compactorEpoch;
+    const { newest, compactorEpoch, claimIsRepair, losesRows } = this.#scene;
+    const isClaimed = manifest.writerEpoch > newest.manifest.writerEpoch && manifest.compactorEpoch > compactorEpoch;
     this.#holds('owner', isClaimed, `manifest ${id} edits the tree without both epochs`);
     if (!claimIsRepair) {
       const sent = this.#sent.get(process) ?? [];
@@ -153,8 +154,8 @@ export class RuleWatch {
       const compactions = this.#store.paths(COMPACTIONS_PREFIX).at(-1);
       const file = compactions && this.#store.objects.get(compactions);
       if (file) {
-        const { compactorEpoch } = decodeCompactions(file.bytes).compactions;
-        this.#holds('owner', compactorEpoch >= manifest.compactorEpoch, `${compactions} has epoch ${compactorEpoch}`);
+        const known = decodeCompactions(file.bytes).compactions.compactorEpoch;
+        this.#holds('owner', known >= manifest.compactorEpoch, `${compactions} has epoch ${known}`);
       }
     }
     this.#edits++;

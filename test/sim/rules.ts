@@ -192,7 +192,7 @@ class RuleRun {
     if (report === undefined) return;
     await this.#woken;
     if (outcome === 'unrecoverable' && this.#woken === undefined)
-      judge.expectUnchanged(before, 'a repair that refuses');
+      judge.expectUnchanged(before, 'RULE noResurrection: a repair without consent');
     if (report.applied) judge.judgeEvidence(this.#script.tool, report, judge.objects());
     const isExpected = this.#woken !== undefined || (report.outcome === outcome && report.applied === this.#isDone);
     if (!isExpected) judge.fail(`the repair ends as ${report.outcome}, applied: ${report.applied}`);
@@ -261,6 +261,7 @@ class RuleRun {
         pristine,
         damaged: new Map(damages.map(({ path }) => [path, store.objects.get(path)?.bytes])),
         newest,
+        compactorEpoch: COMPACTOR_EPOCH,
         claimIsRepair: this.#script.tool === 'manifestRepair',
         losesRows: this.#script.losesRows ?? false,
       },
