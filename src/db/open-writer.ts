@@ -92,7 +92,7 @@ class Opening {
     this.#stores = stores;
     this.#o = options;
     this.#tableStore = tableStore;
-    this.#guard = new EpochGuard(options.clock, stores.latestStoreTimeMs);
+    this.#guard = new EpochGuard(options.clock, stores.latestStoreTimesMs);
     this.#wal = new WalRange(stores, options);
   }
 

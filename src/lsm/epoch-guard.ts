@@ -16,24 +16,25 @@ import type { ListedObject, ObjectStore } from '../store/object-store.ts';
 export const FENCE_VALIDITY_MS = 60_000;
 
 /**
- * A moment by all three clocks. `storeMs`: the latest store time seen before it, or that of a LIST sent then, so its age is
- * never underestimated; undefined while nothing is known.
+ * A moment by all clocks. `storesMs`: of each store the latest time seen before it, or that of a LIST sent then, so its age is
+ * never underestimated; undefined while nothing is known. The store of the manifests comes first; one of the log alone may
+ * have a clock that differs.
  */
 export interface Stamp {
   monotonicMs: number;
   wallMs: number;
-  storeMs: number | undefined;
+  storesMs: (number | undefined)[];
 }
 
 export class EpochGuard {
   readonly #clock: Clock;
-  readonly #latestStoreTimeMs: () => number | undefined;
+  readonly #latestStoreTimesMs: () => (number | undefined)[];
   #confirmed: Stamp;
   #listed: Stamp;
 
-  constructor(clock: Clock, latestStoreTimeMs: () => number | undefined) {
+  constructor(clock: Clock, latestStoreTimesMs: () => (number | undefined)[]) {
     this.#clock = clock;
-    this.#latestStoreTimeMs = latestStoreTimeMs;
+    this.#latestStoreTimesMs = latestStoreTimesMs;
     this.#confirmed = this.stamp();
     this.#listed = this.#confirmed;
   }
@@ -43,7 +44,7 @@ export class EpochGuard {
     return {
       monotonicMs: this.#clock.monotonicMs(),
       wallMs: this.#clock.nowMs(),
-      storeMs: this.#latestStoreTimeMs(),
+      storesMs: this.#latestStoreTimesMs(),
     };
   }
 
@@ -71,18 +72,20 @@ export class EpochGuard {
     return this.ageMs(this.#confirmed) <= FENCE_VALIDITY_MS;
   }
 
-  /** Milliseconds since `since` by whichever clock says most; infinite if the store's clock is known now and was not then. */
+  /** Milliseconds since `since` by whichever clock says most; infinite if a store's clock is known now and was not then. */
   ageMs(since: Stamp): number {
     const now = this.stamp();
-    const byStore = now.storeMs === undefined ? 0 : now.storeMs - (since.storeMs ?? Number.NEGATIVE_INFINITY);
-    return Math.max(now.monotonicMs - since.monotonicMs, now.wallMs - since.wallMs, byStore);
+    const byStores = now.storesMs.map((ms, i) =>
+      ms === undefined ? 0 : ms - (since.storesMs[i] ?? Number.NEGATIVE_INFINITY),
+    );
+    return Math.max(now.monotonicMs - since.monotonicMs, now.wallMs - since.wallMs, ...byStores);
   }
 }
 
-/** Dates a LIST by the store's time in its first answer: what it shows was so at that moment. */
+/** Dates a LIST of manifests by the store's time in its first answer: what it shows was so at that moment. */
 export function dateByList(stamp: Stamp, first: ListedObject): void {
   const { storeTimeMs = 0 } = first;
-  if (storeTimeMs > (stamp.storeMs ?? 0)) stamp.storeMs = storeTimeMs;
+  if (storeTimeMs > (stamp.storesMs[0] ?? 0)) stamp.storesMs[0] = storeTimeMs;
 }
 
 /** A store whose answers' times are remembered. */

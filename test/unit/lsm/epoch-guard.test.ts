@@ -14,7 +14,7 @@ async function sleepingWriter() {
   const memory = new MemoryStore({ clock: outside });
   await memory.put(MANIFEST, new Uint8Array(1), PUT);
   const { store, latestStoreTimeMs } = timedStore(memory);
-  return { store, latestStoreTimeMs, outside, guard: new EpochGuard(machine, latestStoreTimeMs) };
+  return { store, outside, guard: new EpochGuard(machine, () => [latestStoreTimeMs()]) };
 }
 
 describe('the age of a confirmation', () => {
@@ -46,9 +46,19 @@ describe('the age of a confirmation', () => {
     const stamp = guard.stamp();
     dateByList(stamp, { path: MANIFEST, size: 1, etag: '', lastModifiedMs: 1 });
     dateByList(stamp, { path: MANIFEST, size: 1, etag: '', lastModifiedMs: 1, storeTimeMs: 0 });
-    expect(stamp.storeMs).toBeUndefined();
+    expect(stamp.storesMs).toEqual([undefined]);
     expect(guard.ageMs(stamp)).toBe(0);
     expect(guard.isValid()).toBe(true);
+  });
+
+  it('is told by each store alone: a clock of the log’s store that is behind hides nothing', async () => {
+    const times = [1_000_000, 400_000];
+    const guard = new EpochGuard(new ManualClock(), () => [...times]);
+    const stamp = guard.stamp();
+    times[1] += FENCE_VALIDITY_MS + 1;
+    expect(guard.ageMs(stamp)).toBe(FENCE_VALIDITY_MS + 1);
+    dateByList(stamp, { path: MANIFEST, size: 1, etag: '', lastModifiedMs: 1, storeTimeMs: 1_000_001 });
+    expect(guard.ageMs(stamp)).toBe(FENCE_VALIDITY_MS + 1);
   });
 
   it('of a list begins at its first answer, however long the rest takes', async () => {
