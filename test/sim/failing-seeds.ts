@@ -43,3 +43,12 @@ export const FAILED_BESIDE_SEEDS: readonly [seed: number, wasWrong: string][] = 
   ],
   [332, 'the same, with a newest manifest that could be healed'],
 ];
+
+const SLEPT = 'a writer whose clocks both stood still while it slept dated its first list by no clock of the store';
+
+/** The same for runs of several writers. */
+export const FAILED_WRITERS_SEEDS: readonly [seed: number, wasWrong: string][] = [
+  [40003077, `${SLEPT}: it acknowledged what its successor had not found`],
+  [40023282, `${SLEPT}: the same with another pause`],
+  [40033561, `${SLEPT}: a reader missed what it acknowledged`],
+];
