@@ -121,7 +121,10 @@ export function inPlace(
     if (home === undefined || id === undefined) return;
     if (databaseId !== undefined && !equalBytes(id, databaseId)) return;
     const at = placed[home.id - from];
-    const isTaken = at === undefined || at.result?.object !== undefined || at.salvaged?.object !== undefined;
+    // Zero bytes are a fence or an object that was emptied; one that says this is its place settles it.
+    const isEmpty = at?.result?.object?.kind === 'empty';
+    const isTaken =
+      at === undefined || (at.result?.object !== undefined && !isEmpty) || at.salvaged?.object !== undefined;
     if (!isTaken) placed[home.id - from] = { ...at, result: undefined, salvaged: home, readFrom: from + i };
   });
   return placed;

@@ -77,6 +77,21 @@ describe('a log that a writer of ours left', () => {
     expect(await world.versions()).toEqual(before);
   });
 
+  it('gets the rows of an object back that lie in the place of a fence of zero bytes, and the fence in theirs', async () => {
+    const world = new World();
+    for (const key of names(3)) {
+      const { db, line } = await world.connect({ compatibility: 'slatedb-0.17' });
+      await world.run(db.put(key, `value of ${key}`));
+      line.cut();
+    }
+    const moved = await world.bytes(walPath(2));
+    await world.replace(walPath(2), await world.bytes(walPath(5)));
+    await world.replace(walPath(5), moved);
+    expect((await world.bytes(walPath(2))).length).toBe(0);
+    expect(await repair(world, { apply: true })).toMatchObject({ applied: true, rows: { recovered: 3 } });
+    expect(await rowsOf(world, await world.open())).toEqual(rows(names(3)));
+  });
+
   it('is not called older than its log because a live writer commits while it is looked at', async () => {
     const world = new World();
     const { db } = await world.connect();
