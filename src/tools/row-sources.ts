@@ -110,6 +110,12 @@ export class LogRows {
     const older = await rowsOfOthers(this.#stores, place.older, keys);
     if (newer === undefined || older === undefined) return NONE;
     const taken = new Set(newer.map(versionText));
+    // Rows of a table that was given up since are in no other one either; they must not come to lie below older ones.
+    const oldest = new Map<string, number>();
+    for (const row of newer) {
+      const key = keyText(row.key);
+      oldest.set(key, Math.min(oldest.get(key) ?? row.seq, row.seq));
+    }
     const newest = new Map<string, number>();
     for (const row of older) {
       const key = keyText(row.key);
@@ -119,7 +125,8 @@ export class LogRows {
     const rows = whole
       .flatMap((o) => o.rows)
       .filter((row) => inRange(row.key, keys) && row.seq <= max && row.seq >= (seqs?.min ?? 0))
-      .filter((row) => row.seq > (newest.get(keyText(row.key)) ?? 0) && !taken.has(versionText(row)));
+      .filter((row) => row.seq > (newest.get(keyText(row.key)) ?? 0) && !taken.has(versionText(row)))
+      .filter((row) => row.seq <= (oldest.get(keyText(row.key)) ?? row.seq));
     const min = Math.min(...whole.map((o) => o.minSeq));
     const isComplete = min <= (seqs?.min ?? 1) || whole[0].id === 1;
     const flushedMs = seqs?.maxCreateTs ?? Number(this.#manifest.lastL0ClockTick);

@@ -220,6 +220,30 @@ describe('an object', () => {
     expect(await rowsAfter(world)).toEqual(expected);
   });
 
+  it('that is gone is not filled with rows of a table above it that was given up', async () => {
+    const world = await tablesWorld([numbers(0, 10), [0, 9], [5], [5]]);
+    const [newest, above, gone, oldest] = await tablesOf(world);
+    const [a, b] = [await world.bytes(newest.path), await world.bytes(oldest.path)];
+    await world.replace(newest.path, b);
+    await world.replace(oldest.path, a);
+    await world.remove(gone.path);
+    for (const { ref } of [newest, oldest])
+      expect(await repair(world, ref.id, { apply: true, acceptResurrection: true })).toMatchObject({
+        outcome: 'salvaged',
+      });
+    const report = await repair(world, gone.ref.id, { apply: true });
+    expect(report).toMatchObject({ outcome: 'reconstructed', applied: true });
+    const [first, second] = await tablesOf(world);
+    expect(first.ref.id).toBe(above.ref.id);
+    const rows = await world.run(
+      sstInspect({ store: world.memory, path: '' }, second.ref.id, { clock: world.clock, rows: true }),
+    );
+    const seqs: number[] = [];
+    for await (const row of rows.rows!) if (text(row.key) === keyOf(5)) seqs.push(Number(row.seq));
+    // Number 3 is in the table above, 4 in the one that was given up.
+    expect(seqs).toEqual([1]);
+  });
+
   it('that is gone for good leaves its entry in the ledger and none in the manifest', async () => {
     const world = await tablesWorld([numbers(0, 100)]);
     const [{ ref, path }] = await tablesOf(world);
