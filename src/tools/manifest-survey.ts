@@ -335,12 +335,15 @@ async function complete(
     ...manifest.checkpoints.map((c) => c.manifestId),
     ...ofUs.map((s) => s.identity.newestManifestId),
   );
+  // Each manifest that cannot be read may have been a claim, and an idle owner's fence of zero bytes does not say its epoch.
+  const unread = highestId - base.id;
   const writer = Math.max(
     read.writerEpoch,
+    manifest.writerEpoch + unread,
     ...ofUs.filter((s) => s.lineage?.level === 'l0').map((s) => s.identity.epoch),
   );
   const compactor = Math.max(
-    manifest.compactorEpoch,
+    manifest.compactorEpoch + unread,
     ...ofUs.filter((s) => s.lineage?.level === 'run').map((s) => s.identity.epoch),
   );
   const log = { from: read.from, end: read.end, objects: read.objects };

@@ -119,6 +119,15 @@ describe('a database of ours', () => {
     expect((await listManifestIds(copy.memory)).at(-1)).toBe(damaged + 1);
   });
 
+  it('fences the writer whose claim was the damaged manifest, also where no fence says its epoch', async () => {
+    const copy = await world.copy();
+    const { db } = await copy.connect({ compatibility: 'slatedb-0.17', walEnabled: false });
+    await harm(copy, (await listManifestIds(copy.memory)).at(-1)!, 'overwritten');
+    const report = await repaired(copy, { ...APPLY, ifLiveWriter: 'fence' });
+    expect(report).toMatchObject({ applied: true, outcome: 'reconstructed' });
+    expect(await rejection(copy.run(db.put('after', 'it was repaired')))).toMatchObject({ name: 'FencedError' });
+  });
+
   it('that was cut off before its fence fences the writer when it is run again', async () => {
     const copy = await world.copy();
     const { db } = await copy.connect();

@@ -19,7 +19,7 @@ import type { RepairReport } from '../../src/tools/reports.ts';
 import { sstRepair } from '../../src/tools/sst-repair.ts';
 import { walRepair } from '../../src/tools/wal-repair.ts';
 import { call } from './calls.ts';
-import { batchOf, type DamageDatabase, LATE_MS } from './damage-database.ts';
+import { batchOf, type DamageDatabase } from './damage-database.ts';
 import { drawFate, Machine, type Process } from './machine.ts';
 import { Draw } from './script.ts';
 import { describe } from './world.ts';
@@ -70,7 +70,8 @@ export class Company {
       judge.reached('fenced by a repair, told afterwards');
     }
     this.#writer.kill();
-    await world.sleep(2 * LATE_MS);
+    // Whoever comes next on its machine finds it awake.
+    await this.#machine.sleep(REPAIR_MS);
     judge.learnLedger();
     return this.#cycles;
   }

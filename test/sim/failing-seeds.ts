@@ -42,6 +42,7 @@ export const FAILED_BESIDE_SEEDS: readonly [seed: number, wasWrong: string][] = 
     'a manifest that a live writer committed during a repair of manifests was taken for missing, and the tree went back',
   ],
   [332, 'the same, with a newest manifest that could be healed'],
+  [60186, 'a repair of manifests took the epoch of a live writer whose claim was the damaged manifest'],
   [50291, 'rows of the log that lay where a fence of zero bytes had stood were dropped, and none was called lost'],
   [
     50784,
