@@ -180,7 +180,7 @@ async function listTables({ stores }: ToolTarget): Promise<Map<Ulid, number>> {
 }
 
 /** Objects of the log that must be there: those behind the replay point, up to the last that anything speaks of. */
-async function checkLogRefs({ stores }: ToolTarget, { newest }: Picture): Promise<Finding[]> {
+async function checkLogRefs({ stores, signal }: ToolTarget, { newest }: Picture): Promise<Finding[]> {
   if (newest === undefined) return [];
   const { replayAfterWalId, walIdLastSeen } = newest.manifest;
   const present = new Set<number>();
@@ -193,10 +193,17 @@ async function checkLogRefs({ stores }: ToolTarget, { newest }: Picture): Promis
   }
   const witness = newest.seal?.manifest?.walTail.id ?? 0;
   const end = Math.max(last, walIdLastSeen, witness);
-  const findings: Finding[] = [];
-  for (let id = replayAfterWalId + 1; id <= end; id++) {
-    if (present.has(id) || (await stores.wal.head(walPath(id))) !== undefined) continue;
-    findings.push({
+  const gone: number[] = [];
+  for (let id = replayAfterWalId + 1; id <= end && gone.length < MOST_MISSING; id++) {
+    if (!present.has(id) && (await stores.wal.head(walPath(id))) === undefined) gone.push(id);
+  }
+  if (gone.length === 0) return [];
+  // A collector may have been faster: only a manifest that was read after they were missed counts.
+  const now = await readPicture(stores, 'live', 'check', signal);
+  const after = now.newest?.manifest.replayAfterWalId ?? replayAfterWalId;
+  return gone
+    .filter((id) => id > after)
+    .map((id) => ({
       ...missingWalFinding(id),
       during: 'check',
       hint: {
@@ -205,10 +212,7 @@ async function checkLogRefs({ stores }: ToolTarget, { newest }: Picture): Promis
         docs: 'docs/troubleshooting.md',
         lossIfRepaired: 'certain',
       },
-    });
-    if (findings.length === MOST_MISSING) break;
-  }
-  return findings;
+    }));
 }
 
 /** A damaged number can claim that millions are missing. */

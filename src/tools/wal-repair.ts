@@ -9,11 +9,13 @@ import { InvalidArgumentError, WalCorruptionError } from '../common/errors.ts';
 import type { Manifest, TableView } from '../format/manifest-types.ts';
 import { NO_TICK } from '../format/manifest-types.ts';
 import { walPath } from '../format/object-names.ts';
+import { EpochGuard } from '../lsm/epoch-guard.ts';
 import type { LoadedManifest } from '../lsm/manifest-store.ts';
 import type { MaxLoss, RepairOutcome, RepairReport } from '../lsm/repair-report.ts';
 import type { Acceptance } from '../lsm/wal-batches.ts';
 import { greatestKnownSeq, inPlace, misplacedIds, pieceOf } from '../lsm/wal-log.ts';
 import { type LogLoss, type LogPiece, weighLog } from '../lsm/wal-loss.ts';
+import { readDatabase } from './database-state.ts';
 import {
   damagedObject,
   type Loss,
@@ -97,12 +99,15 @@ function assertOptions({ mode, onPartialBatch, accept, maxLoss }: WalRepairOptio
 
 // ---- the plan
 
-async function planRepair(
-  { target, manifest, fence }: RepairView,
-  settings: Settings,
-  limits: MaxLoss | undefined,
-): Promise<RepairPlan> {
+async function planRepair(view: RepairView, settings: Settings, limits: MaxLoss | undefined): Promise<RepairPlan> {
+  const { target, manifest, fence } = view;
   const { survey, pieces, sources } = await look(target, manifest, fence?.id, settings);
+  if (fence === undefined && survey.findings.some((f) => f.code === 'MISSING_OBJECT')) {
+    // A writer and a collector may have been faster: only a manifest that was read after they were missed counts.
+    const { newest } = await readDatabase(target, new EpochGuard(target.clock, target.stores.latestStoreTimeMs));
+    if (newest.manifest.replayAfterWalId > manifest.manifest.replayAfterWalId)
+      return planRepair({ ...view, manifest: newest }, settings, limits);
+  }
   if (survey.refusal !== undefined) throw survey.refusal;
   const damaged = damagedIds(survey.findings);
   const options = {
