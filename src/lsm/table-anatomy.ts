@@ -272,7 +272,7 @@ class Dissection {
         ? "the manifest's copy of the info block differs"
         : 'this is not the table the manifest names';
       this.add(damage(code, at, what), infoOffset);
-    } else if (ownInfo.filterForm !== known.info.filterForm) {
+    } else if (ownInfo.filterLength > 0 && ownInfo.filterForm !== known.info.filterForm) {
       const more = { expected: `filter form ${ownInfo.filterForm}`, found: `filter form ${known.info.filterForm}` };
       const wrong = damage('MANIFEST_INCONSISTENT', at, "the manifest mistakes the form of the table's filter", more);
       this.add(wrong, infoOffset);

@@ -186,7 +186,8 @@ describe('filters whose form the manifest has wrong', () => {
     const manifest = await newestManifest(world);
     const ids: string[] = [];
     const legacy = <T extends { table: Manifest['l0'][number]['table'] }>(view: T): T => {
-      ids.push(view.table.id);
+      // Small tables have none: then nothing is mistaken.
+      if (view.table.info.filterLength > 0) ids.push(view.table.id);
       return { ...view, table: { ...view.table, info: { ...view.table.info, filterForm: 'legacy' as const } } };
     };
     // What 0.12.1 does to each manifest it rewrites.
@@ -212,7 +213,7 @@ describe('filters whose form the manifest has wrong', () => {
       expect(report).toMatchObject({ outcome: 'healed', applied: true, newObjects: [], lostKeys: [] });
     }
     const { l0 } = await newestManifest(world);
-    expect(l0.every((view) => view.table.info.filterForm === 'composite')).toBe(true);
+    expect(l0.every(({ table }) => table.info.filterForm === 'composite' || !ids.includes(table.id))).toBe(true);
     const after = await check(world, { level: 'rows', scope: 'live' });
     expect(after.findings.filter((f) => f.severity === 'error')).toEqual([]);
     expect(await world.paths('compacted/')).toEqual(tables);
