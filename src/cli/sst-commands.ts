@@ -139,6 +139,11 @@ export const SST_REPAIR: Command = {
       says: 'refuse any loss, mark it in the ledger (default), or mark it as known and accepted',
     },
     'accept-resurrection': { kind: 'flag', says: 'older values of lost keys may show through' },
+    'filter-form': {
+      kind: 'choice',
+      choices: ['legacy'],
+      says: 'write the filter in the form that SlateDB 0.12.1 reads as well, also if nothing is damaged',
+    },
   },
   examples: [
     { line: 'sst repair file:///var/lib/db 01JC0000000000000000000000', says: 'what can be had; changes nothing' },
@@ -162,6 +167,7 @@ export const SST_REPAIR: Command = {
           accept: 'accept',
           onLoss: 'on-loss',
           acceptResurrection: 'accept-resurrection',
+          filterForm: 'filter-form',
         }),
       }),
     );

@@ -277,7 +277,7 @@ class Dissection {
       const wrong = damage('MANIFEST_INCONSISTENT', at, "the manifest mistakes the form of the table's filter", more);
       this.add(wrong, infoOffset);
       const last = tail.findings[tail.findings.length - 1];
-      const summary = `SlateDB of any version misses keys of table ${tail.object.id} by point reads until it is replaced.`;
+      const summary = `SlateDB of any version misses keys of table ${tail.object.id} by point reads. If 0.12.1 stays in use, repair it with --filter-form legacy, or it does it again.`;
       // It takes rows away from every reader but this program.
       tail.findings[tail.findings.length - 1] = {
         ...last,

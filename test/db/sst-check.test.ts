@@ -218,6 +218,28 @@ describe('filters whose form the manifest has wrong', () => {
     expect(after.findings.filter((f) => f.severity === 'error')).toEqual([]);
     expect(await world.paths('compacted/')).toEqual(tables);
   });
+
+  it.each(['mislabelled', 'rightly labelled'])('%s, are written anew in the form that all read', async (what) => {
+    const { world, ids } = await poisoned();
+    const location = { store: world.store, path: '' };
+    const options = { clock: world.clock, apply: true, liveCheckMs: 0 };
+    for (const id of ids) {
+      if (what === 'rightly labelled') await world.run(sstRepair(location, id, options));
+      const report = await world.run(sstRepair(location, id, { ...options, filterForm: 'legacy' }));
+      expect(report).toMatchObject({ outcome: 'reconstructed', applied: true, lostKeys: [], rows: { lost: 0 } });
+      expect(report.newObjects.length).toBe(1);
+    }
+    const { l0, runs } = await newestManifest(world);
+    const views = [...l0, ...runs.flatMap((run) => run.views)].filter(({ table }) => table.info.filterLength > 0);
+    expect(views.length).toBe(ids.length);
+    expect(views.every(({ table }) => table.info.filterForm === 'legacy')).toBe(true);
+    const after = await check(world, { level: 'rows', scope: 'live' });
+    expect(after.findings.filter((f) => f.severity === 'error')).toEqual([]);
+    for (const { table } of views) {
+      const again = sstRepair(location, table.id, { ...options, filterForm: 'legacy' });
+      expect(await world.run(again)).toMatchObject({ outcome: 'clean', applied: false });
+    }
+  });
 });
 
 it('counts what it found', async () => {

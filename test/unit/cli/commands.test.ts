@@ -166,11 +166,15 @@ describe('repairs', () => {
   });
   it('pass all their options on', async () => {
     const { tools, calls } = spy('sstRepair', Promise.resolve(repairReport({ outcome: 'obsolete' })));
-    const words = `sst repair ${DB} ${TABLE_ID} --sources reread,heal --accept probable --on-loss refuse --accept-resurrection --if-live-writer refuse --live-check-ms 0`;
+    const words = `sst repair ${DB} ${TABLE_ID} --sources reread,heal --accept probable --on-loss refuse --accept-resurrection --filter-form legacy --if-live-writer refuse --live-check-ms 0`;
     expect((await runWith(words.split(' '), { tools })).code).toBe(EXIT.conflict);
     const options = { apply: false, sources: ['reread', 'heal'], accept: 'probable', onLoss: 'refuse' };
     expect(calls).toEqual([
-      [DB, TABLE_ID, { ...options, acceptResurrection: true, ifLiveWriter: 'refuse', liveCheckMs: 0 }],
+      [
+        DB,
+        TABLE_ID,
+        { ...options, acceptResurrection: true, filterForm: 'legacy', ifLiveWriter: 'refuse', liveCheckMs: 0 },
+      ],
     ]);
   });
   it('of manifests and from quarantine are called alike', async () => {
