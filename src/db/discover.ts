@@ -85,7 +85,7 @@ export async function lookAround(stores: DatabaseStores, guard: EpochGuard, want
   const { main } = stores;
   const stamp = guard.stamp();
   const [manifestIds, identityOrDamage, boundary, compactions, storeProfile] = await Promise.all([
-    listManifestIds(main),
+    listManifestIds(main, undefined, stamp),
     readIdentity(main).catch(orDamage),
     readBoundary(main),
     newestCompactions(main),

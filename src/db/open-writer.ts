@@ -81,7 +81,8 @@ class Opening {
   readonly #o: ResolvedOptions;
   readonly #guard: EpochGuard;
   readonly #wal: WalRange;
-  readonly #firstStamp: Stamp;
+  /** Of the first LIST that showed manifests. */
+  #firstStamp: Stamp | undefined;
   readonly #tableStore: TableStore;
   readonly #forms = new FilterForms();
   #conditionsChecked = false;
@@ -91,9 +92,8 @@ class Opening {
     this.#stores = stores;
     this.#o = options;
     this.#tableStore = tableStore;
-    this.#guard = new EpochGuard(options.clock, stores.latestStoreTimeMs);
+    this.#guard = new EpochGuard(options.clock, stores.latestStoreTimesMs);
     this.#wal = new WalRange(stores, options);
-    this.#firstStamp = this.#guard.stamp();
   }
 
   async run(onFound: () => void): Promise<OpenedForWriting> {
@@ -121,6 +121,7 @@ class Opening {
     const wantsProfile = this.#stores.main.conformance !== 'known';
     const place = await lookAround(this.#stores, this.#guard, wantsProfile);
     if (place.manifestIds.length === 0) return this.#create(place);
+    this.#firstStamp ??= place.stamp;
     if (this.#o.errorIfExists && !this.#isCreating) {
       throw new InvalidArgumentError(
         'ALREADY_EXISTS',
@@ -266,7 +267,7 @@ class Opening {
       guard: this.#guard,
       author,
       where: this.#where(),
-      startedAt: this.#firstStamp,
+      startedAt: this.#firstStamp ?? found.stamp,
       listedAt: found.stamp,
       hasBoundary: boundary.exists,
       claim: {

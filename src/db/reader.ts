@@ -166,7 +166,7 @@ export class DbReader {
 }
 
 async function loadState(stores: DatabaseStores, options: ResolvedOptions, tableStore: TableStore): Promise<State> {
-  const guard = new EpochGuard(options.clock, stores.latestStoreTimeMs);
+  const guard = new EpochGuard(options.clock, stores.latestStoreTimesMs);
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const place = await lookAround(stores, guard, false);
     if (place.manifestIds.length === 0) {

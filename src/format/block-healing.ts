@@ -38,6 +38,8 @@ export interface BlockForm {
   formatVersion: FormatVersion;
   /** Most bytes an uncompressed block may have. */
   maxBytes: number;
+  /** Most work per started MiB of the block, in bytes hashed; `REPAIR_WORK_PER_MIB` if absent. */
+  workPerMib?: number;
 }
 
 export interface ByteChange {
@@ -63,10 +65,12 @@ const MAX_ERROR_BYTES = 4;
 const MAX_COMPRESSED_ERROR_BYTES = 3;
 
 /**
- * Work per started MiB of a block, in bytes hashed: about 50 ms. It is enough for 4 bytes in rows of 16 KiB, for 3 in rows of
- * 256 KiB. Decompressing a byte costs as much as hashing 16.
+ * Work per started MiB of a block, in bytes hashed. For a repair it is enough for 4 damaged bytes in rows of 15 KiB, for 3 in
+ * rows of 256 KiB; for a read, which holds up the event loop, for 4 in rows of 5 KiB, for 3 in rows of 90 KiB.
  */
-const WORK_PER_MIB = 2 ** 28;
+export const REPAIR_WORK_PER_MIB = 2 ** 28;
+export const READ_WORK_PER_MIB = 2 ** 25;
+/** Decompressing a byte costs as much as hashing so many. */
 const DECOMPRESSION_WORK = 16;
 
 /** Whether a decoded block agrees with what is known about it. */
@@ -115,7 +119,7 @@ export function tryDecode<T>(decode: () => T): T | undefined {
  * behind the rows; accepted only if all row checks, the form and the checksum hold; `proven`. Without: one bit, or else one
  * byte, if exactly one such change gives a block of legal form within `bounds`; `probable`.
  *
- * Bounded: work is limited to about 50 ms per started MiB of the block; damage in very large rows may then stay.
+ * Bounded by `workPerMib`: damage in very large rows may stay.
  */
 export function healBlock(
   stored: Uint8Array,
@@ -133,7 +137,9 @@ export function healBlock(
     return healByChecksum(plain, end, (bytes) => isLikely(bytes.subarray(0, end), how, bounds ?? {}));
   }
   if (!hasChecks(proof)) return undefined;
-  return how.codec.name === 'none' ? healPlain(plain, syndrome, proof) : healCompressed(plain, syndrome, how, proof);
+  return how.codec.name === 'none'
+    ? healPlain(plain, syndrome, how, proof)
+    : healCompressed(plain, syndrome, how, proof);
 }
 
 function isLikely(body: Uint8Array, how: BlockForm, bounds: BlockBounds): boolean {
@@ -182,7 +188,7 @@ function isProven(payload: Uint8Array, proof: BlockProof): boolean {
   return tryDecode(() => decodeBlock(payload, 2))?.rowCount === proof.rowCount;
 }
 
-function healPlain(stored: Uint8Array, syndrome: number, proof: BlockProof): Healed | undefined {
+function healPlain(stored: Uint8Array, syndrome: number, how: BlockForm, proof: BlockProof): Healed | undefined {
   const rowsEnd = plainRowBytes(proof);
   if (rowsEnd <= 0) return undefined;
   const end = stored.length - CRC_BYTES;
@@ -198,7 +204,7 @@ function healPlain(stored: Uint8Array, syndrome: number, proof: BlockProof): Hea
   }
   // Damage that begins before the failing check would have spoilt the one before: its first byte lies in this one.
   const errors = errorsAt(syndrome, at, walk.suspectEnd, end);
-  const limit = workLimit(stored.length);
+  const limit = workLimit(how, stored.length);
   for (let width = 1; width <= MAX_ERROR_BYTES; width++) {
     for (let i = 0; i < errors.length; i++) {
       const error = errors[i];
@@ -221,15 +227,15 @@ function healedIf(proven: boolean, stored: Uint8Array, work: Uint8Array, kind?: 
   return proven && crc === readCrc(work, end) ? describeHealed(stored, work, 'proven', kind) : undefined;
 }
 
-function workLimit(bytes: number): number {
-  return WORK_PER_MIB * Math.ceil(bytes / 2 ** 20);
+export function workLimit({ workPerMib = REPAIR_WORK_PER_MIB }: BlockForm, bytes: number): number {
+  return workPerMib * Math.ceil(bytes / 2 ** 20);
 }
 
 function healCompressed(stored: Uint8Array, syndrome: number, how: BlockForm, proof: BlockProof): Healed | undefined {
   const end = stored.length - CRC_BYTES;
   const work = copyBytes(stored);
   const body = work.subarray(0, end);
-  let left = workLimit(stored.length);
+  let left = workLimit(how, stored.length);
   const holds = (): boolean => {
     const payload = tryDecode(() => how.codec.decompress(body, how.maxBytes));
     left -= DECOMPRESSION_WORK * (payload?.length ?? body.length);

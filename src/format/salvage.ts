@@ -8,7 +8,7 @@
 import { assertThat } from '../common/assert.ts';
 import { compareBytes, copyBytes, EMPTY_BYTES } from '../common/bytes.ts';
 import { readInt64 } from './block-cursor.ts';
-import type { BlockBounds, BlockForm } from './block-healing.ts';
+import { type BlockBounds, type BlockForm, workLimit } from './block-healing.ts';
 import { type BlockProof, hasChecks, plainRowBytes, RESTART_INTERVAL } from './block-proof.ts';
 import { CheckWalk, RowReader, RunningKey } from './check-walk.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, NO_TS } from './row-flags.ts';
@@ -41,8 +41,6 @@ export interface SuspectRow extends RowContent {
   reason: string;
 }
 
-/** Work of one block at most, in bytes hashed, per started MiB: about 50 ms. */
-const WORK_PER_MIB = 2 ** 28;
 /** What looking at a place costs where no row can be, in bytes hashed. */
 const PLACE_WORK = 64;
 
@@ -96,7 +94,7 @@ function verifiedSpans(payload: Uint8Array, how: BlockForm, proof: BlockProof | 
   if (proof === undefined || how.codec.name !== 'none' || how.formatVersion !== 2 || !hasChecks(proof)) return [];
   const rowsEnd = plainRowBytes(proof);
   if (rowsEnd <= 0) return [];
-  return new Salvage(payload, rowsEnd, proof).run();
+  return new Salvage(payload, rowsEnd, proof, workLimit(how, payload.length)).run();
 }
 
 class Salvage {
@@ -109,13 +107,13 @@ class Salvage {
   /** No row that is still to be found begins before it. */
   #low = 0;
 
-  constructor(payload: Uint8Array, rowsEnd: number, proof: BlockProof) {
+  constructor(payload: Uint8Array, rowsEnd: number, proof: BlockProof, workLimitBytes: number) {
     // A plain view also when a Buffer came in: hot loops then meet one kind of object only.
     this.#payload = new Uint8Array(payload.buffer, payload.byteOffset, payload.length);
     this.#rowsEnd = rowsEnd;
     this.#proof = proof;
     this.#walk = new CheckWalk(this.#payload, Math.min(rowsEnd, payload.length), proof);
-    this.#workLimit = WORK_PER_MIB * Math.ceil(payload.length / 2 ** 20);
+    this.#workLimit = workLimitBytes;
   }
 
   run(): Span[] {

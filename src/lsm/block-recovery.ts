@@ -1,11 +1,12 @@
 /**
  * What a read can still get out of a damaged data block: the whole block where a proof mends it, else its proven rows.
  *
- * Only the copy in memory is mended; the object stays as it is until it is repaired.
+ * Only the copy in memory is mended; the object stays as it is until it is repaired. A read searches for less long than a
+ * repair does: it must not hold up the event loop.
  */
 import { CorruptionError, type Finding, IncompatibleError, isCorruption } from '../common/errors.ts';
 import { type Block, decodeBlock } from '../format/block.ts';
-import { type BlockProof, healBlock } from '../format/block-healing.ts';
+import { type BlockProof, healBlock, READ_WORK_PER_MIB } from '../format/block-healing.ts';
 import type { BlockCodec } from '../format/codecs.ts';
 import { CRC_BYTES, unframeUnit } from '../format/framing.ts';
 import { salvageBlock } from '../format/salvage.ts';
@@ -38,7 +39,7 @@ export function recoverBlock(
   options: RecoveryOptions,
 ): Block | DamagedBlock {
   const { tableId, codec, formatVersion, maxBytes, proof, keys, seqs } = options;
-  const form = { codec, formatVersion, maxBytes };
+  const form = { codec, formatVersion, maxBytes, workPerMib: READ_WORK_PER_MIB };
   const isCut = error.findings.some((f) => f.code === 'TRUNCATED');
   const bounds = {
     order: 'keys' as const,

@@ -26,7 +26,8 @@ export interface DatabaseStores {
   /** The whole store, for tables of other databases. */
   whole: ObjectStore;
   path: string;
-  latestStoreTimeMs(): number | undefined;
+  /** Latest time that the answers of `main` told, then that of `wal` if it is another store. */
+  latestStoreTimesMs(): (number | undefined)[];
   counts(): RequestCountsByRole;
 }
 
@@ -62,13 +63,9 @@ export function databaseStores(location: DatabaseLocation, options: StackOptions
     hasWalStore: walStore !== undefined,
     whole: whole.store,
     path,
-    latestStoreTimeMs: () => latest(main.latestStoreTimeMs(), wal.latestStoreTimeMs()),
+    latestStoreTimesMs: () => (wal === main ? [main] : [main, wal]).map((store) => store.latestStoreTimeMs()),
     counts: () => sumCounts(meters.map((m) => m.counts())),
   };
-}
-
-function latest(a: number | undefined, b: number | undefined): number | undefined {
-  return a === undefined || b === undefined ? (a ?? b) : Math.max(a, b);
 }
 
 const NO_COUNTS: RequestCounts = { get: 0, head: 0, put: 0, list: 0, delete: 0, bytesIn: 0, bytesOut: 0 };

@@ -6,30 +6,35 @@
  * the answer of the PUT. A confirmation is a LIST of `manifest/` that shows no newer epoch, or a WAL PUT that was answered
  * directly; it is dated by its sending, a PUT that is repeated by its first. Its age is the greatest of monotonic, wall and
  * store time: the monotonic clock stands still while a machine is suspended, the wall clock can be set back, the store's clock
- * is only seen in answers.
+ * is only seen in answers, so a PUT is dated by the answer before it and a LIST by its own. What has no such date counts as too
+ * old once the store's clock is known.
  */
 import type { Clock } from '../common/clock.ts';
-import type { ObjectStore } from '../store/object-store.ts';
+import type { ListedObject, ObjectStore } from '../store/object-store.ts';
 
 /** Must stay well below the least age (300 s by default) at which any collector deletes objects. */
 export const FENCE_VALIDITY_MS = 60_000;
 
-/** A moment by all three clocks. `storeMs`: the latest store time seen before it, so its age is never underestimated. */
+/**
+ * A moment by all clocks. `storesMs`: of each store the latest time seen before it, or that of a LIST sent then, so its age is
+ * never underestimated; undefined while nothing is known. The store of the manifests comes first; one of the log alone may
+ * have a clock that differs.
+ */
 export interface Stamp {
   monotonicMs: number;
   wallMs: number;
-  storeMs: number | undefined;
+  storesMs: (number | undefined)[];
 }
 
 export class EpochGuard {
   readonly #clock: Clock;
-  readonly #latestStoreTimeMs: () => number | undefined;
+  readonly #latestStoreTimesMs: () => (number | undefined)[];
   #confirmed: Stamp;
   #listed: Stamp;
 
-  constructor(clock: Clock, latestStoreTimeMs: () => number | undefined) {
+  constructor(clock: Clock, latestStoreTimesMs: () => (number | undefined)[]) {
     this.#clock = clock;
-    this.#latestStoreTimeMs = latestStoreTimeMs;
+    this.#latestStoreTimesMs = latestStoreTimesMs;
     this.#confirmed = this.stamp();
     this.#listed = this.#confirmed;
   }
@@ -39,7 +44,7 @@ export class EpochGuard {
     return {
       monotonicMs: this.#clock.monotonicMs(),
       wallMs: this.#clock.nowMs(),
-      storeMs: this.#latestStoreTimeMs(),
+      storesMs: this.#latestStoreTimesMs(),
     };
   }
 
@@ -67,12 +72,20 @@ export class EpochGuard {
     return this.ageMs(this.#confirmed) <= FENCE_VALIDITY_MS;
   }
 
-  /** Milliseconds since `since` by whichever clock says most. */
+  /** Milliseconds since `since` by whichever clock says most; infinite if a store's clock is known now and was not then. */
   ageMs(since: Stamp): number {
     const now = this.stamp();
-    const byStore = now.storeMs === undefined || since.storeMs === undefined ? 0 : now.storeMs - since.storeMs;
-    return Math.max(now.monotonicMs - since.monotonicMs, now.wallMs - since.wallMs, byStore);
+    const byStores = now.storesMs.map((ms, i) =>
+      ms === undefined ? 0 : ms - (since.storesMs[i] ?? Number.NEGATIVE_INFINITY),
+    );
+    return Math.max(now.monotonicMs - since.monotonicMs, now.wallMs - since.wallMs, ...byStores);
   }
+}
+
+/** Dates a LIST of manifests by the store's time in its first answer: what it shows was so at that moment. */
+export function dateByList(stamp: Stamp, first: ListedObject): void {
+  const { storeTimeMs = 0 } = first;
+  if (storeTimeMs > (stamp.storesMs[0] ?? 0)) stamp.storesMs[0] = storeTimeMs;
 }
 
 /** A store whose answers' times are remembered. */
@@ -99,7 +112,12 @@ export function timedStore(inner: ObjectStore): TimedStore {
       if (answer.outcome === 'applied') note(answer);
       return answer;
     },
-    list: (prefix, options) => inner.list(prefix, options),
+    async *list(prefix, options) {
+      for await (const object of inner.list(prefix, options)) {
+        note({ storeTimeMs: 0, ...object });
+        yield object;
+      }
+    },
     delete: (paths, options) => inner.delete(paths, options),
   };
   return { store, latestStoreTimeMs: () => latest };

@@ -198,7 +198,7 @@ export class ManifestLog {
     const { store, guard } = this.#options;
     for (;;) {
       const stamp = guard.stamp();
-      const ids = await listManifestIds(store, this.#current.id);
+      const ids = await listManifestIds(store, this.#current.id, stamp);
       const newest = ids[ids.length - 1];
       if (newest === undefined) {
         // Ours at least must be there; a list without it says nothing about others.

@@ -37,6 +37,7 @@ import {
 import { numberObjectId, type RepairRecord } from '../format/seal-records.ts';
 import type { GetResult, ObjectStore } from '../store/object-store.ts';
 import type { Author } from './author.ts';
+import { dateByList, type Stamp } from './epoch-guard.ts';
 import { brokenRules } from './manifest-rules.ts';
 import { readTwice } from './verified-read.ts';
 
@@ -58,11 +59,14 @@ export interface TailWitness {
 
 export const NO_WITNESS: TailWitness = { id: 0, lastSeq: 0, digest: new Uint8Array(16) };
 
-/** Ids listed under `manifest/`, ascending; at or above `from` if that is given. */
-export async function listManifestIds(store: ObjectStore, from?: number): Promise<number[]> {
+/** Ids listed under `manifest/`, ascending; at or above `from` if that is given. `stamp`, taken before, is dated by the answer. */
+export async function listManifestIds(store: ObjectStore, from?: number, stamp?: Stamp): Promise<number[]> {
   const startAfter = from === undefined || from <= 1 ? undefined : manifestPath(from - 1);
   const ids: number[] = [];
+  let isDated = false;
   for await (const object of store.list(MANIFEST_PREFIX, startAfter === undefined ? {} : { startAfter })) {
+    if (stamp !== undefined && !isDated) dateByList(stamp, object);
+    isDated = true;
     const id = parseManifestPath(object.path);
     if (id !== undefined) ids.push(id);
   }

@@ -35,7 +35,7 @@ function advice(remedy: Finding['remedy']): Pick<Hint, 'summary' | 'lossIfRepair
     default:
       return {
         summary:
-          'These keys cannot be read from this table; all others can. A repair loses their rows unless the log or compaction inputs still hold them.',
+          'These keys cannot be read from this table; all others can. A repair searches longer than a read; rows that it cannot mend are lost unless the log or compaction inputs still hold them.',
         lossIfRepaired: 'possible',
       };
   }

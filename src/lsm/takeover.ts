@@ -88,8 +88,11 @@ async function claimCounts(t: Takeover): Promise<boolean> {
     if (id <= value) return false;
   }
   if (t.guard.ageMs(t.listedAt) <= FENCE_VALIDITY_MS) return true;
-  const ids = await listManifestIds(t.stores.main, id);
-  return ids[ids.length - 1] === id;
+  const stamp = t.guard.stamp();
+  const ids = await listManifestIds(t.stores.main, id, stamp);
+  if (ids[ids.length - 1] !== id) return false;
+  t.guard.confirmListed(stamp);
+  return true;
 }
 
 /** Puts the fence behind the end of the log; verifies what an older writer put there meanwhile. */
@@ -133,9 +136,10 @@ async function verifyPassed(t: Takeover, to: number, claimed: LoadedManifest): P
 
 /** A takeover that took long looks at the epoch once more before it serves anything. */
 async function assertStillOwner(t: Takeover, claimed: LoadedManifest): Promise<void> {
+  t.guard.confirmListed(t.startedAt);
   if (t.guard.ageMs(t.startedAt) <= FENCE_VALIDITY_MS) return;
   const stamp = t.guard.stamp();
-  await assertOwner(t, claimed, await listManifestIds(t.stores.main, claimed.id));
+  await assertOwner(t, claimed, await listManifestIds(t.stores.main, claimed.id, stamp));
   t.guard.confirm(stamp);
 }
 

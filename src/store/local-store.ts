@@ -135,6 +135,7 @@ export class LocalStore implements ObjectStore {
         removeOlderThanMs,
       )) {
         checkSignal(this.name, prefix, options);
+        object.storeTimeMs = this.#clock.nowMs();
         yield object;
       }
     } catch (error) {

@@ -111,13 +111,14 @@ export class MemoryStore implements ObjectStore {
 
   #page(prefix: string, at: string, inclusive: boolean): ListedObject[] {
     const page: ListedObject[] = [];
+    const storeTimeMs = this.#clock.nowMs();
     let i = this.#firstAtOrAfter(at);
     if (!inclusive && this.#paths[i] === at) i++;
     for (; i < this.#paths.length && page.length < 1000; i++) {
       const path = this.#paths[i];
       if (!path.startsWith(prefix)) break;
       const { bytes, etag, modifiedMs } = this.#objects.get(path)!;
-      page.push({ path, size: bytes.length, etag, lastModifiedMs: modifiedMs });
+      page.push({ path, size: bytes.length, etag, lastModifiedMs: modifiedMs, storeTimeMs });
     }
     return page;
   }

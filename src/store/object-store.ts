@@ -82,6 +82,11 @@ export interface ListedObject {
   size: number;
   etag: string;
   lastModifiedMs: number;
+  /**
+   * The store's clock in the answer that named the object, ms since the epoch; absent or 0 where answers do not tell. By it a
+   * writer dates the list that shows that it is still the owner: without it an opening lists the manifests twice more.
+   */
+  storeTimeMs?: number;
 }
 
 export type PutOutcome =

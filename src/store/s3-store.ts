@@ -319,13 +319,15 @@ export class S3Store implements ObjectStore {
       throw this.#malformed(prefix, 'the answer to a list is empty');
     }
     const objects: ListedObject[] = [];
+    const timeMs = storeTimeMs(page);
     for (const { Key, Size, ETag, LastModified } of page.Contents ?? []) {
       if (Key === undefined || Size === undefined || !Key.startsWith(prefix)) {
         throw this.#malformed(prefix, `a list has the entry ${JSON.stringify(Key)} of ${Size} bytes`);
       }
       // Consoles make such empty objects as folders; and not every server knows StartAfter.
       if (Key.endsWith('/') || (startAfter !== undefined && comparePaths(Key, startAfter) <= 0)) continue;
-      objects.push({ path: Key, size: Size, etag: ETag ?? '', lastModifiedMs: LastModified?.getTime() ?? 0 });
+      const lastModifiedMs = LastModified?.getTime() ?? 0;
+      objects.push({ path: Key, size: Size, etag: ETag ?? '', lastModifiedMs, storeTimeMs: timeMs });
     }
     const isOrdered = objects.every((object, i) => i === 0 || comparePaths(objects[i - 1].path, object.path) < 0);
     return isOrdered ? objects : objects.sort((a, b) => comparePaths(a.path, b.path));

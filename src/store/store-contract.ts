@@ -160,6 +160,9 @@ const CHECKS: Record<string, Check> = {
     const [entry] = await listed(store, 'object');
     assert.deepEqual([entry.path, entry.size, unquoted(entry.etag)], ['object', 1234, unquoted(etag)]);
     assert(entry.lastModifiedMs > 1e12);
+    // A list that tells the time tells that of the same clock.
+    const listedAtMs = entry.storeTimeMs ?? 0;
+    if (listedAtMs !== 0 && head.storeTimeMs !== 0) assert(Math.abs(listedAtMs - head.storeTimeMs) < 60_000);
   },
 
   'a second create is refused and changes nothing': async (store) => {

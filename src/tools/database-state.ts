@@ -70,7 +70,7 @@ export async function lookAround(target: ToolTarget, guard: EpochGuard): Promise
   const { main } = target.stores;
   const stamp = guard.stamp();
   const [manifestIds, boundary, identity, newestCompactionsId] = await Promise.all([
-    listManifestIds(main),
+    listManifestIds(main, undefined, stamp),
     readBoundary(main),
     readIdentity(main),
     newestCompactions(main),

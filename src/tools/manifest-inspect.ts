@@ -34,7 +34,7 @@ export async function manifestInspect(
   options: ToolOptions = {},
 ): Promise<ManifestReport> {
   return withTarget(target, options, async (opened) => {
-    const guard = new EpochGuard(opened.clock, opened.stores.latestStoreTimeMs);
+    const guard = new EpochGuard(opened.clock, opened.stores.latestStoreTimesMs);
     const around = await lookAround(opened, guard);
     const chosen = id === undefined ? (around.manifestIds.at(-1) ?? around.boundary.value + 1) : Number(id);
     return new Inspection(opened, chosen, around.boundary.value).run();

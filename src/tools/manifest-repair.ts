@@ -57,7 +57,7 @@ export async function manifestRepair(target: Target, options: ManifestRepairOpti
       opened,
       { ...options, tool: 'manifestRepair', settings: { strategy }, isAboutOneObject: false },
       async () => {
-        const guard = new EpochGuard(opened.clock, opened.stores.latestStoreTimeMs);
+        const guard = new EpochGuard(opened.clock, opened.stores.latestStoreTimesMs);
         const survey = await surveyManifests(opened, guard, { heal: strategy !== 'previous' });
         const plan = planFor(opened, survey, strategy);
         if (plan.outcome !== 'unrecoverable' || (strategy !== 'auto' && strategy !== 'heal')) return plan;

@@ -86,7 +86,7 @@ class RepairRun {
   constructor(target: ToolTarget, task: Omit<RepairTask, 'plan'>) {
     this.#target = target;
     this.#task = task;
-    this.#guard = new EpochGuard(target.clock, target.stores.latestStoreTimeMs);
+    this.#guard = new EpochGuard(target.clock, target.stores.latestStoreTimesMs);
   }
 
   async run(makePlan: RepairTask['plan']): Promise<RepairReport> {

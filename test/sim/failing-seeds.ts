@@ -34,3 +34,12 @@ export const FAILED_DAMAGE_SEEDS: readonly [seed: number, wasWrong: string][] = 
     'a table in the place of another that ended just behind where its rows should was read as if it were that one',
   ],
 ];
+
+const SLEPT = 'a writer whose clocks both stood still while it slept dated its first list by no clock of the store';
+
+/** The same for runs of several writers. */
+export const FAILED_WRITERS_SEEDS: readonly [seed: number, wasWrong: string][] = [
+  [40003077, `${SLEPT}: it acknowledged what its successor had not found`],
+  [40023282, `${SLEPT}: the same with another pause`],
+  [40033561, `${SLEPT}: a reader missed what it acknowledged`],
+];

@@ -137,7 +137,7 @@ export class SimStore {
     for (const path of this.paths(prefix)) {
       const { bytes, etag, modifiedMs } = this.objects.get(path) as SimObject;
       if (path > startAfter && modifiedMs <= notAfterMs)
-        listed.push({ path, size: bytes.length, etag, lastModifiedMs: modifiedMs });
+        listed.push({ path, size: bytes.length, etag, lastModifiedMs: modifiedMs, storeTimeMs: this.world.wallMs });
     }
     return listed;
   }

@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { ChaosRun } from './chaos.ts';
 import { Coverage } from './coverage.ts';
+import { FAILED_WRITERS_SEEDS } from './failing-seeds.ts';
 import { WritersRun } from './writers.ts';
 
 const RUNS = 400;
@@ -18,6 +19,10 @@ describe('one to three writers with lost, late and doubled PUTs, pauses and cloc
     expect(coverage.missing(['lost-answer', 'late-put', 'double-put', 'suspend', 'stall', 'clock-jump'])).toEqual([]);
     const states = ['fenced', 'taken over', 'manifests collected', 'log collected', 'manifest in a collected id'];
     expect(states.filter((state) => !coverage.states.has(state))).toEqual([]);
+  });
+
+  it.each(FAILED_WRITERS_SEEDS)('of seed %d, where %s, are right', async (seed) => {
+    expect((await new WritersRun(seed).run()).failure, `npm run sim -- --mode writers --seed ${seed}`).toBeUndefined();
   });
 
   it('do the same every time a seed is run', async () => {

@@ -3,7 +3,13 @@ import { describe, expect, it } from 'vitest';
 import { equalBytes, toHex } from '../../../src/common/bytes.ts';
 import { nextInt, SeededRandom } from '../../../src/common/random.ts';
 import { decodeBlock } from '../../../src/format/block.ts';
-import { type BlockProof, blockFits, blockProof, healBlock } from '../../../src/format/block-healing.ts';
+import {
+  type BlockProof,
+  blockFits,
+  blockProof,
+  healBlock,
+  READ_WORK_PER_MIB,
+} from '../../../src/format/block-healing.ts';
 import { loadCodec, NO_CODEC } from '../../../src/format/codecs.ts';
 import { CRC_BYTES, frameUnit } from '../../../src/format/framing.ts';
 import { checkStarts, type RowsRecord } from '../../../src/format/seal-records.ts';
@@ -125,6 +131,25 @@ describe('a sealed block', () => {
     const wide = stored.slice();
     wide.set([1, 2, 3, 4, 5, 6, 7, 8, 9], 1000);
     expect(healBlock(wide, how)).toBeUndefined();
+  });
+
+  it('of 4 bytes in a row of 4 KiB is undone by a read, in one of 12 KiB by a repair only', () => {
+    const random = new SeededRandom(9);
+    for (const [bytes, byRead] of [
+      [4096, true],
+      [12_288, false],
+    ] as const) {
+      const value = new Uint8Array(bytes);
+      random.fill(value);
+      const rows = [sampleRow('key', 1, { value })];
+      const [{ stored, proof }] = sampleBlocks({ tableType: 'compacted', codec: NO_CODEC, rowsPerCheck: 1 }, rows);
+      // Far behind, because places are tried from the front.
+      const damaged = stored.slice();
+      for (let i = 0; i < 4; i++) damaged[bytes - 100 + i] ^= 0x81 + i;
+      const how = { ...PLAIN, maxBytes: 1 << 20, proof };
+      expect(healBlock(damaged, how)?.stored).toEqual(stored);
+      expect(healBlock(damaged, { ...how, workPerMib: READ_WORK_PER_MIB }) !== undefined).toBe(byRead);
+    }
   });
 
   it('of the worked example heals by its own seal from every single bit', () => {
