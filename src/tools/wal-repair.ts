@@ -10,7 +10,7 @@ import type { Manifest, TableView } from '../format/manifest-types.ts';
 import { NO_TICK } from '../format/manifest-types.ts';
 import { walPath } from '../format/object-names.ts';
 import { EpochGuard } from '../lsm/epoch-guard.ts';
-import type { LoadedManifest } from '../lsm/manifest-store.ts';
+import { type LoadedManifest, listManifestIds } from '../lsm/manifest-store.ts';
 import type { MaxLoss, RepairOutcome, RepairReport } from '../lsm/repair-report.ts';
 import type { Acceptance } from '../lsm/wal-batches.ts';
 import { greatestKnownSeq, inPlace, misplacedIds, pieceOf } from '../lsm/wal-log.ts';
@@ -104,9 +104,8 @@ async function planRepair(view: RepairView, settings: Settings, limits: MaxLoss 
   const { survey, pieces, sources } = await look(target, manifest, fence?.id, settings);
   if (fence === undefined && survey.findings.some((f) => f.code === 'MISSING_OBJECT')) {
     // A writer and a collector may have been faster: only a manifest that was read after they were missed counts.
-    const { newest } = await readDatabase(target, new EpochGuard(target.clock, target.stores.latestStoreTimeMs));
-    if (newest.manifest.replayAfterWalId > manifest.manifest.replayAfterWalId)
-      return planRepair({ ...view, manifest: newest }, settings, limits);
+    const newer = await newerManifest(target, manifest);
+    if (newer !== undefined) return planRepair({ ...view, manifest: newer }, settings, limits);
   }
   if (survey.refusal !== undefined) throw survey.refusal;
   const damaged = damagedIds(survey.findings);
@@ -159,6 +158,18 @@ async function planRepair(view: RepairView, settings: Settings, limits: MaxLoss 
         tables.map((t) => t.maxCreateTs()),
       ),
   };
+}
+
+/** The newest manifest, if rows were put into tables since this one. One LIST if it is the newest. */
+async function newerManifest(
+  target: ToolTarget,
+  { id, manifest }: LoadedManifest,
+): Promise<LoadedManifest | undefined> {
+  const { main } = target.stores;
+  if (((await listManifestIds(main)).at(-1) ?? 0) <= id) return undefined;
+  const guard = new EpochGuard(target.clock, target.stores.latestStoreTimesMs);
+  const { newest } = await readDatabase(target, guard);
+  return newest.manifest.replayAfterWalId > manifest.replayAfterWalId ? newest : undefined;
 }
 
 interface Look {
