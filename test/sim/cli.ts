@@ -1,5 +1,5 @@
 /**
- * The simulator as a program: `npm run sim -- [--mode random|exhaustive|writers|chaos|damage] [--runs N] [--from SEED]`; with
+ * The simulator as a program: `npm run sim -- [--mode random|crashes|exhaustive|writers|chaos|damage] [--runs N] [--from SEED]`; with
  * `--seed N` one run is replayed with its trace, with `--script FILE` a shrunk one. `npm run soak -- --minutes M` goes on with
  * new seeds for that long; `npm run sim:nightly` makes the large figures.
  *
@@ -25,16 +25,26 @@ interface Run {
 
 const SEEDED = {
   random: (seed: number, keepTrace?: boolean): Run => new SingleRun(makeScript(seed), keepTrace),
+  /** The same with a crash in every second step: as many recoveries in half the time. */
+  crashes: (seed: number, keepTrace?: boolean): Run => new SingleRun(makeScript(seed, CRASH_SHARE), keepTrace),
   writers: (seed: number, keepTrace?: boolean): Run => new WritersRun(seed, keepTrace),
   chaos: (seed: number, keepTrace?: boolean): Run => new ChaosRun(seed, keepTrace),
   damage: (seed: number, keepTrace?: boolean): Run => new DamageRun(seed, keepTrace),
 };
 type SeededMode = keyof typeof SEEDED;
-const MODES = ['random', 'exhaustive', 'writers', 'chaos', 'damage'] as const;
+const MODES = ['random', 'crashes', 'exhaustive', 'writers', 'chaos', 'damage'] as const;
 type Mode = (typeof MODES)[number];
 
-const DEFAULT_RUNS: Record<SeededMode, number> = { random: 3000, writers: 1000, chaos: 10, damage: 1000 };
-const NIGHTLY_CYCLES = 1_000_000;
+const DEFAULT_RUNS: Record<SeededMode, number> = {
+  random: 3000,
+  crashes: 1000,
+  writers: 1000,
+  chaos: 10,
+  damage: 1000,
+};
+const CRASH_SHARE = 0.5;
+/** A million in all. */
+const NIGHTLY_CYCLES = { random: 300_000, crashes: 700_000 };
 const NIGHTLY_RUNS = { writers: 100_000, chaos: 200, damage: 100_000 };
 const MAX_FAILURES = 5;
 /** From the end of an outage to the first success. */
@@ -159,8 +169,8 @@ async function runSeeds(suite: Suite, mode: SeededMode, options: Options): Promi
     suite.progress(`${mode}, seed ${seed}`);
     if (result.failure === undefined) continue;
     suite.failed(`${mode}, seed ${seed}: ${result.failure}\n  npm run sim -- --mode ${mode} --seed ${seed}`);
-    if (mode !== 'random') continue;
-    const small = await shrink(makeScript(seed));
+    if (mode !== 'random' && mode !== 'crashes') continue;
+    const small = await shrink(makeScript(seed, mode === 'crashes' ? CRASH_SHARE : 0));
     process.stdout.write(`  shrunk, for --script FILE: ${JSON.stringify(small)}\n`);
   }
   process.stdout.write(
@@ -178,7 +188,8 @@ function limitOf(mode: SeededMode, options: Options, covered: Coverage, startS: 
   if (cycles !== undefined) return () => covered.cycles >= cycles;
   if (runs !== undefined) return () => covered.runs >= runs;
   if (!isNightly) return () => covered.runs >= DEFAULT_RUNS[mode];
-  return () => (mode === 'random' ? covered.cycles >= NIGHTLY_CYCLES : covered.runs >= NIGHTLY_RUNS[mode]);
+  if (mode === 'random' || mode === 'crashes') return () => covered.cycles >= NIGHTLY_CYCLES[mode];
+  return () => covered.runs >= NIGHTLY_RUNS[mode];
 }
 
 function addFigures(sum: ChaosFigures, run: ChaosFigures): void {

@@ -54,7 +54,8 @@ export class Draw {
   }
 }
 
-export function makeScript(seed: number): Script {
+/** `crashes`: so many of its steps are crashes besides those that it would have anyway. */
+export function makeScript(seed: number, crashes = 0): Script {
   const draw = new Draw(seed);
   const options: OpenOptions = {
     memoryBytes: 8 * 1024 * 1024,
@@ -81,7 +82,10 @@ export function makeScript(seed: number): Script {
   const count = 6 + draw.int(30);
   const padded = draw.chance(0.3);
   let writes = 0;
-  for (let i = 0; i < count; i++) steps.push(drawStep(draw, () => `${seed % 1000}.${++writes}`, padded));
+  for (let i = 0; i < count; i++) {
+    const crash = crashes > 0 && draw.chance(crashes);
+    steps.push(crash ? drawCrash(draw) : drawStep(draw, () => `${seed % 1000}.${++writes}`, padded));
+  }
   return { seed, options, store, rates: drawRates(draw), steps };
 }
 
