@@ -32,6 +32,19 @@ export interface SstCheckOptions extends ToolOptions {
   bytesPerSecond?: number;
   /** The cursor of an earlier check: tables that it finished are left out. */
   resumeFrom?: string;
+  /** Called when the tables are counted, and then whenever some are finished. What it throws ends the check. */
+  onProgress?: (progress: CheckProgress) => void;
+}
+
+/** How far a check has come. */
+export interface CheckProgress {
+  part: 'tables' | 'log';
+  /** Objects finished. */
+  done: number;
+  /** Objects in all; absent where that is not known before the end. */
+  of?: number;
+  /** Since the check began. */
+  bytesRead: number;
 }
 
 export interface SstCheck extends AsyncIterable<Finding> {
@@ -140,6 +153,10 @@ async function* checkTables(target: ToolTarget, o: SstCheckOptions, summary: Che
   const pace = makePace(target, o.bytesPerSecond);
   const answered = await quarantinedPaths(target);
   const sources: SourceSeqs = new Map();
+  const bytesBefore = stores.counts().bytesIn;
+  const progress = (done: number) =>
+    o.onProgress?.({ part: 'tables', done, of: left.length, bytesRead: stores.counts().bytesIn - bytesBefore });
+  progress(0);
   for (let i = 0; i < left.length; i += concurrency) {
     stopIfAborted(signal);
     const batch = left.slice(i, i + concurrency);
@@ -151,6 +168,7 @@ async function* checkTables(target: ToolTarget, o: SstCheckOptions, summary: Che
       yield* isNeeded(picture, batch[k].named) ? findings : findings.map((f) => ofNoUse(f, answered));
     }
     summary.cursor = batch[batch.length - 1].id;
+    progress(Math.min(left.length, i + concurrency));
   }
   if (level === 'cross' && o.resumeFrom === undefined) yield* sourcesOutOfOrder(picture, sources);
 }

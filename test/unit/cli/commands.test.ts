@@ -1,6 +1,6 @@
 /** What commands pass to the tools, what they print, and with which code they end. */
 import { describe, expect, it } from 'vitest';
-import type { RepairReport } from '../../../src/admin.ts';
+import type { RepairReport, VerifyOptions } from '../../../src/admin.ts';
 import { COMMANDS } from '../../../src/cli/commands.ts';
 import { EXIT, exitOfError, exitOfRepair } from '../../../src/cli/exit-codes.ts';
 import type { Tools } from '../../../src/cli/tools.ts';
@@ -141,6 +141,17 @@ describe('wal inspect', () => {
     expect((await runWith([...words, '--quiet'], { tools, env, isTerminal: true })).err).toBe('');
     expect((await runWith(words, { tools, env })).err).toBe('');
   });
+  it('tells how far a check has come', async () => {
+    const verify = async (_target: unknown, options?: VerifyOptions) => {
+      const onProgress = options?.onProgress;
+      onProgress?.({ part: 'tables', done: 12, of: 3400, bytesRead: 5 * 1024 * 1024 });
+      onProgress?.({ part: 'log', done: 7, bytesRead: 6 * 1024 * 1024 });
+      return verifyReport();
+    };
+    const { err } = await runWith(['doctor', DB], { tools: { verify }, env: { NO_COLOR: '1' }, isTerminal: true });
+    expect(err).toContain('checking tables: 12 of 3,400, 5.0 MiB read');
+    expect(err).toContain('checking the log: 7, 6.0 MiB read');
+  });
 });
 
 describe('repairs', () => {
@@ -213,7 +224,10 @@ describe('sst', () => {
     const words = `sst check ${DB} --level rows --scope all --concurrency 4 --bytes-per-second 5 --resume-from c`;
     const { code, out } = await runWith(words.split(' '), { tools });
     expect(code).toBe(EXIT.damage);
-    expect(calls).toEqual([[DB, { level: 'rows', scope: 'all', concurrency: 4, bytesPerSecond: 5, resumeFrom: 'c' }]]);
+    const told = { onProgress: expect.any(Function) };
+    expect(calls).toEqual([
+      [DB, { ...told, level: 'rows', scope: 'all', concurrency: 4, bytesPerSecond: 5, resumeFrom: 'c' }],
+    ]);
     expect(out).toMatch(/^L0 \.\.00000000 +-+X+-+$/m);
   });
   it('check shows findings also where the manifest cannot be read', async () => {
@@ -281,7 +295,7 @@ describe('doctor and probe', () => {
   it('the level is passed on, and whether the store is to be tried', async () => {
     const { tools, calls } = spy('verify', Promise.resolve(verifyReport()));
     await runWith(['doctor', DB, '--level', 'cross', '--probe', '--json'], { tools });
-    expect(calls).toEqual([[DB, { level: 'cross', probe: true }]]);
+    expect(calls).toEqual([[DB, { onProgress: expect.any(Function), level: 'cross', probe: true }]]);
   });
   it('a store that is not suitable is damage', async () => {
     const codeOf = async (conditionalCreate: boolean) =>
