@@ -30,6 +30,7 @@ export type {
 } from './tools/reports.ts';
 export {
   type CheckLevel,
+  type CheckProgress,
   type SstCheck,
   type SstCheckOptions,
   sstCheck,

@@ -1,10 +1,11 @@
 /** `shaledb doctor` and `shaledb probe`: is the database all right, and is the store? */
-import type { VerifyOptions } from '../admin.ts';
+import type { CheckProgress, VerifyOptions } from '../admin.ts';
 import { type Command, LOCATION } from './command.ts';
 import { EXIT, exitOfVerdict } from './exit-codes.ts';
 import { newestManifestMap } from './newest-manifest-map.ts';
 import { CHECK_LEVELS } from './sst-commands.ts';
 import { probeText, verifyText } from './verify-text.ts';
+import { progressText } from './words.ts';
 
 export const DOCTOR: Command = {
   name: ['doctor'],
@@ -28,7 +29,11 @@ export const DOCTOR: Command = {
   ],
   run: async ({ args, printer, tools, common }) => {
     printer.progress('checking manifests, log and tables');
-    const options = { ...common, ...args.members<VerifyOptions>({ level: 'level', probe: 'probe' }) };
+    const options = {
+      ...common,
+      ...args.members<VerifyOptions>({ level: 'level', probe: 'probe' }),
+      onProgress: (progress: CheckProgress) => printer.progress(progressText(progress, 0)),
+    };
     const report = await tools.verify(printer.view.location, options);
     const map = printer.json ? [] : await newestManifestMap(tools, common, report.findings, printer.view);
     printer.report('verify', report, () => verifyText(report, printer.view, map));

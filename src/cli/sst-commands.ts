@@ -8,7 +8,7 @@ import { findingsText } from './finding-text.ts';
 import { newestManifestMap } from './newest-manifest-map.ts';
 import { runRepair } from './repair-call.ts';
 import { checkSummaryText, sstRowText, sstText } from './sst-text.ts';
-import { count } from './words.ts';
+import { progressText } from './words.ts';
 
 export const CHECK_LEVELS = ['refs', 'tails', 'blocks', 'rows', 'cross'] as const;
 
@@ -46,8 +46,10 @@ export const SST_CHECK: Command = {
 async function check({ args, printer, tools, common }: Call): Promise<ExitCode> {
   const { location } = printer.view;
   printer.progress('checking');
+  const findings: Finding[] = [];
   const run = tools.sstCheck(location, {
     ...common,
+    onProgress: (progress) => printer.progress(progressText(progress, findings.length)),
     ...args.members<SstCheckOptions>({
       level: 'level',
       scope: 'scope',
@@ -56,12 +58,10 @@ async function check({ args, printer, tools, common }: Call): Promise<ExitCode> 
       resumeFrom: 'resume-from',
     }),
   });
-  const findings: Finding[] = [];
   for await (const finding of run) {
     if (printer.isClosed) return EXIT.interrupted;
     findings.push(finding);
     if (printer.json) printer.document('finding', finding);
-    else printer.progress(`checking; ${count(findings.length, 'finding')} so far`);
   }
   const summary = await run.summary();
   if (printer.json) printer.document('summary', summary);
@@ -139,6 +139,11 @@ export const SST_REPAIR: Command = {
       says: 'refuse any loss, mark it in the ledger (default), or mark it as known and accepted',
     },
     'accept-resurrection': { kind: 'flag', says: 'older values of lost keys may show through' },
+    'filter-form': {
+      kind: 'choice',
+      choices: ['legacy'],
+      says: 'write the filter in the form that SlateDB 0.12.1 reads as well, also if nothing is damaged',
+    },
   },
   examples: [
     { line: 'sst repair file:///var/lib/db 01JC0000000000000000000000', says: 'what can be had; changes nothing' },
@@ -162,6 +167,7 @@ export const SST_REPAIR: Command = {
           accept: 'accept',
           onLoss: 'on-loss',
           acceptResurrection: 'accept-resurrection',
+          filterForm: 'filter-form',
         }),
       }),
     );

@@ -4,7 +4,7 @@
  * Always holds: whatever comes from storage is shown without control characters, because a key or a path must not be able to
  * move the cursor or to hide a line of the terminal of whoever looks for damage.
  */
-import type { KeyRange, SeqRange } from '../admin.ts';
+import type { CheckProgress, KeyRange, SeqRange } from '../admin.ts';
 import { type Paint, widthOf } from './paint.ts';
 
 /** What every rendering needs to know. */
@@ -83,6 +83,13 @@ export function size(bytes: number): string {
     unit++;
   }
   return `${value.toFixed(1)} ${units[unit]}`;
+}
+
+/** How far a check has come, in a line. */
+export function progressText({ part, done, of, bytesRead }: CheckProgress, findings: number): string {
+  const objects = of === undefined ? number(done) : `${number(done)} of ${number(of)}`;
+  const found = findings === 0 ? '' : `, ${count(findings, 'finding')} so far`;
+  return `checking ${part === 'tables' ? 'tables' : 'the log'}: ${objects}, ${size(bytesRead)} read${found}`;
 }
 
 export function duration(ms: number): string {

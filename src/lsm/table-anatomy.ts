@@ -272,12 +272,12 @@ class Dissection {
         ? "the manifest's copy of the info block differs"
         : 'this is not the table the manifest names';
       this.add(damage(code, at, what), infoOffset);
-    } else if (ownInfo.filterForm !== known.info.filterForm) {
+    } else if (ownInfo.filterLength > 0 && ownInfo.filterForm !== known.info.filterForm) {
       const more = { expected: `filter form ${ownInfo.filterForm}`, found: `filter form ${known.info.filterForm}` };
       const wrong = damage('MANIFEST_INCONSISTENT', at, "the manifest mistakes the form of the table's filter", more);
       this.add(wrong, infoOffset);
       const last = tail.findings[tail.findings.length - 1];
-      const summary = `SlateDB of any version misses keys of table ${tail.object.id} by point reads until it is replaced.`;
+      const summary = `SlateDB of any version misses keys of table ${tail.object.id} by point reads. If 0.12.1 stays in use, repair it with --filter-form legacy, or it does it again.`;
       // It takes rows away from every reader but this program.
       tail.findings[tail.findings.length - 1] = {
         ...last,

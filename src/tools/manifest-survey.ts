@@ -102,8 +102,9 @@ export async function surveyManifests(
       heal && sight.loaded === undefined && sight.bytes !== undefined ? mended(id, sight.bytes) : undefined;
     const base = sight.loaded ?? healed?.loaded;
     if (base === undefined) continue;
-    const read = await readLog(target, base);
+    // Tables first: what a live writer puts into a table stood in the log before, so it is not taken for a lost table.
     const tables = await listTables(target.stores.main);
+    const read = await readLog(target, base);
     const wrong =
       base.seal === undefined ? (read.hidden ?? (await contradictedByTables(target, base, tables))) : undefined;
     if (wrong !== undefined) {

@@ -32,6 +32,19 @@ export interface SstCheckOptions extends ToolOptions {
   bytesPerSecond?: number;
   /** The cursor of an earlier check: tables that it finished are left out. */
   resumeFrom?: string;
+  /** Called when the tables are counted, and then whenever some are finished. What it throws ends the check. */
+  onProgress?: (progress: CheckProgress) => void;
+}
+
+/** How far a check has come. */
+export interface CheckProgress {
+  part: 'tables' | 'log';
+  /** Objects finished. */
+  done: number;
+  /** Objects in all; absent where that is not known before the end. */
+  of?: number;
+  /** Since the check began. */
+  bytesRead: number;
 }
 
 export interface SstCheck extends AsyncIterable<Finding> {
@@ -140,6 +153,10 @@ async function* checkTables(target: ToolTarget, o: SstCheckOptions, summary: Che
   const pace = makePace(target, o.bytesPerSecond);
   const answered = await quarantinedPaths(target);
   const sources: SourceSeqs = new Map();
+  const bytesBefore = stores.counts().bytesIn;
+  const progress = (done: number) =>
+    o.onProgress?.({ part: 'tables', done, of: left.length, bytesRead: stores.counts().bytesIn - bytesBefore });
+  progress(0);
   for (let i = 0; i < left.length; i += concurrency) {
     stopIfAborted(signal);
     const batch = left.slice(i, i + concurrency);
@@ -151,6 +168,7 @@ async function* checkTables(target: ToolTarget, o: SstCheckOptions, summary: Che
       yield* isNeeded(picture, batch[k].named) ? findings : findings.map((f) => ofNoUse(f, answered));
     }
     summary.cursor = batch[batch.length - 1].id;
+    progress(Math.min(left.length, i + concurrency));
   }
   if (level === 'cross' && o.resumeFrom === undefined) yield* sourcesOutOfOrder(picture, sources);
 }
@@ -180,7 +198,7 @@ async function listTables({ stores }: ToolTarget): Promise<Map<Ulid, number>> {
 }
 
 /** Objects of the log that must be there: those behind the replay point, up to the last that anything speaks of. */
-async function checkLogRefs({ stores }: ToolTarget, { newest }: Picture): Promise<Finding[]> {
+async function checkLogRefs({ stores, signal }: ToolTarget, { newest }: Picture): Promise<Finding[]> {
   if (newest === undefined) return [];
   const { replayAfterWalId, walIdLastSeen } = newest.manifest;
   const present = new Set<number>();
@@ -193,10 +211,17 @@ async function checkLogRefs({ stores }: ToolTarget, { newest }: Picture): Promis
   }
   const witness = newest.seal?.manifest?.walTail.id ?? 0;
   const end = Math.max(last, walIdLastSeen, witness);
-  const findings: Finding[] = [];
-  for (let id = replayAfterWalId + 1; id <= end; id++) {
-    if (present.has(id) || (await stores.wal.head(walPath(id))) !== undefined) continue;
-    findings.push({
+  const gone: number[] = [];
+  for (let id = replayAfterWalId + 1; id <= end && gone.length < MOST_MISSING; id++) {
+    if (!present.has(id) && (await stores.wal.head(walPath(id))) === undefined) gone.push(id);
+  }
+  if (gone.length === 0) return [];
+  // A collector may have been faster: only a manifest that was read after they were missed counts.
+  const now = await readPicture(stores, 'live', 'check', signal);
+  const after = now.newest?.manifest.replayAfterWalId ?? replayAfterWalId;
+  return gone
+    .filter((id) => id > after)
+    .map((id) => ({
       ...missingWalFinding(id),
       during: 'check',
       hint: {
@@ -205,10 +230,7 @@ async function checkLogRefs({ stores }: ToolTarget, { newest }: Picture): Promis
         docs: 'docs/troubleshooting.md',
         lossIfRepaired: 'certain',
       },
-    });
-    if (findings.length === MOST_MISSING) break;
-  }
-  return findings;
+    }));
 }
 
 /** A damaged number can claim that millions are missing. */

@@ -50,6 +50,11 @@ export interface SstRepairOptions extends ToolOptions, RepairOptions {
   onLoss?: 'refuse' | 'mark' | 'accept';
   /** Go on although older versions of lost keys would show through. Default false. */
   acceptResurrection?: boolean;
+  /**
+   * `legacy`: the table gets its filter in the form that SlateDB 0.12.1 reads as well, also if nothing else is wrong with it.
+   * Default: the form it has.
+   */
+  filterForm?: 'legacy';
 }
 
 /**
@@ -63,7 +68,7 @@ export interface SstRepairOptions extends ToolOptions, RepairOptions {
 export async function sstRepair(t: Target, table: string, o: SstRepairOptions = {}): Promise<RepairReport> {
   const id = tableIdOf(table);
   assertOptions(o);
-  const { sources = SOURCES, accept = 'verified', onLoss = 'mark', acceptResurrection = false } = o;
+  const { sources = SOURCES, accept = 'verified', onLoss = 'mark', acceptResurrection = false, filterForm } = o;
   return withTarget(t, o, (target) =>
     runRepair(target, {
       tool: 'sstRepair',
@@ -73,9 +78,10 @@ export async function sstRepair(t: Target, table: string, o: SstRepairOptions = 
         accept,
         onLoss,
         acceptResurrection,
+        ...(filterForm !== undefined && { filterForm }),
       },
       isAboutOneObject: true,
-      plan: (view) => new TablePlan(view, id, { sources, accept, onLoss, acceptResurrection }).make(),
+      plan: (view) => new TablePlan(view, id, { sources, accept, onLoss, acceptResurrection, filterForm }).make(),
       ...(o.apply !== undefined && { apply: o.apply }),
       ...(o.ifLiveWriter !== undefined && { ifLiveWriter: o.ifLiveWriter }),
       ...(o.liveCheckMs !== undefined && { liveCheckMs: o.liveCheckMs }),
@@ -89,12 +95,13 @@ function assertOptions(o: SstRepairOptions): void {
     if (!SOURCES.includes(source))
       wrong.push(`source ${String(source)} is not offered; known are ${SOURCES.join(', ')}`);
   }
-  const choice = (name: 'accept' | 'onLoss', known: readonly string[]) => {
+  const choice = (name: 'accept' | 'onLoss' | 'filterForm', known: readonly string[]) => {
     const value = o[name];
     if (value !== undefined && !known.includes(value)) wrong.push(`${name} must be one of ${known.join(', ')}`);
   };
   choice('accept', ['verified', 'probable', 'suspect']);
   choice('onLoss', ['refuse', 'mark', 'accept']);
+  choice('filterForm', ['legacy']);
   if (wrong.length > 0) throw new InvalidArgumentError('BAD_OPTION', `Bad options of the repair: ${wrong.join('; ')}.`);
 }
 
@@ -103,6 +110,7 @@ interface Choices {
   accept: Acceptance;
   onLoss: 'refuse' | 'mark' | 'accept';
   acceptResurrection: boolean;
+  filterForm: 'legacy' | undefined;
 }
 
 /** What was found, before it is decided what to do. */
@@ -131,8 +139,10 @@ class TablePlan {
   async make(): Promise<RepairPlan> {
     const found = await this.#look();
     if (found === undefined) return nothing('obsolete', []);
-    if (found.findings.length === 0) return nothing('clean', []);
-    if (found.findings.every((f) => f.code === 'MANIFEST_INCONSISTENT')) return this.#correctManifest(found);
+    const isFormWrong = this.#choices.filterForm === 'legacy' && hasCompositeFilter(found.tail);
+    if (found.findings.length === 0 && !isFormWrong) return nothing('clean', []);
+    if (!isFormWrong && found.findings.every((f) => f.code === 'MANIFEST_INCONSISTENT'))
+      return this.#correctManifest(found);
     const gaps = gapsOf(found.blocks, found.tail, found.ref.info, this.#choices);
     if (
       gaps.length === 0 &&
@@ -284,7 +294,8 @@ class TablePlan {
   #plannedTable(found: Found, pieces: RowPiece[], rowCount: number): PlannedTable {
     const { tail } = found;
     const parts = tail ?? emptyTail(found);
-    const settings = inferSettings(parts, found.blocks, expectedRows(found) ?? rowCount);
+    const { filter, ...inferred } = inferSettings(parts, found.blocks, expectedRows(found) ?? rowCount);
+    const settings = { ...inferred, filter: { ...filter, form: this.#choices.filterForm ?? filter.form } };
     return {
       replaces: found.id,
       summary: { rows: rowCount, content: digestOf(pieces) },
@@ -321,6 +332,11 @@ function refused(plan: RepairPlan, why: string): RepairPlan {
 function refIn({ tree }: TreePlace, id: Ulid): TableRef {
   const views = [...tree.l0, ...tree.runs.flatMap((run) => run.views)];
   return views.find((view) => view.table.id === id)!.table;
+}
+
+/** SlateDB 0.12.1 takes such a filter for one of its own and misses rows, whatever a manifest says of it. */
+function hasCompositeFilter(tail: TableTail | undefined): boolean {
+  return tail?.info !== undefined && tail.info.filterLength > 0 && tail.info.filterForm === 'composite';
 }
 
 /** What the table had, as far as anything says it. */

@@ -16,7 +16,7 @@ import { readPicture } from './named-tables.ts';
 import { quarantinedPaths } from './quarantine.ts';
 import type { VerifyReport } from './reports.ts';
 import { checkSidecars } from './sidecar-check.ts';
-import { type CheckLevel, ofNoUse, sstCheck, verdictOf } from './sst-check.ts';
+import { type CheckLevel, type CheckProgress, ofNoUse, sstCheck, verdictOf } from './sst-check.ts';
 import { type Target, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
 import { walInspect } from './wal-inspect.ts';
 
@@ -28,6 +28,8 @@ export interface VerifyOptions extends ToolOptions {
   level?: CheckLevel;
   /** Also asks the store whether it keeps the promises that the protocol needs: about 60 requests that write. Default false. */
   probe?: boolean;
+  /** Called as tables, and then objects of the log, are finished. What it throws ends the check. */
+  onProgress?: (progress: CheckProgress) => void;
 }
 
 /**
@@ -40,16 +42,17 @@ export async function verify(t: Target, o: VerifyOptions = {}): Promise<VerifyRe
 }
 
 async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Promise<VerifyReport> {
-  const { level = 'cross', probe = false, ...common } = o;
+  const { level = 'cross', probe = false, onProgress, ...common } = o;
   // First, so that what it says of how the newest manifest can be mended is what is kept.
   const findings: Finding[] = [...(await newestManifestFindings(t, target, common))];
-  const check = sstCheck(t, { ...common, level, scope: 'all' });
+  const check = sstCheck(t, { ...common, level, scope: 'all', ...(onProgress !== undefined && { onProgress }) });
   for await (const finding of check) findings.push(finding);
   const sst = await check.summary();
   const picture = await readPicture(target.stores, 'all', 'check', target.signal);
   const answered = await quarantinedPaths(target);
   const wal: VerifyReport['wal'] = { objects: 0, damaged: 0, missing: 0, rows: 0 };
   let requests = sst.requests;
+  let logBytes = 0;
   for await (const report of walInspect(t, common)) {
     wal.objects++;
     if (report.state === 'missing') wal.missing++;
@@ -59,6 +62,8 @@ async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Pr
     const isNeeded = report.neededForRecovery;
     findings.push(...report.findings.map((f) => (isNeeded ? f : ofNoUse(f, answered))));
     requests++;
+    logBytes += report.size;
+    onProgress?.({ part: 'log', done: wal.objects, bytesRead: sst.bytesRead + logBytes });
   }
   findings.push(...(await checkWitnesses(target, picture.newest)));
   findings.push(...(await checkSidecars(target, picture.newest)));

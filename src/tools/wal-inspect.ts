@@ -134,7 +134,11 @@ function reportOf(
   const findings = survey.findings.filter((f) => f.object.path === walPath(id));
   const isNeeded = newest === undefined || id > newest.manifest.replayAfterWalId;
   const report = describe(id, object, findings, count);
-  if (report.state === 'missing' && !isNeeded) report.state = 'obsolete';
+  if (!isNeeded) report.findings = findings.map((f) => harmless(f));
+  if (report.state === 'missing' && !isNeeded) {
+    report.state = 'obsolete';
+    report.findings = [];
+  }
   report.chain = chainOf(survey, id, findings);
   report.neededForRecovery = isNeeded && object.result !== undefined;
   report.alsoIn = alsoIn(report, newest);

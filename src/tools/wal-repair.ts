@@ -9,11 +9,13 @@ import { InvalidArgumentError, WalCorruptionError } from '../common/errors.ts';
 import type { Manifest, TableView } from '../format/manifest-types.ts';
 import { NO_TICK } from '../format/manifest-types.ts';
 import { walPath } from '../format/object-names.ts';
-import type { LoadedManifest } from '../lsm/manifest-store.ts';
+import { EpochGuard } from '../lsm/epoch-guard.ts';
+import { type LoadedManifest, listManifestIds } from '../lsm/manifest-store.ts';
 import type { MaxLoss, RepairOutcome, RepairReport } from '../lsm/repair-report.ts';
 import type { Acceptance } from '../lsm/wal-batches.ts';
 import { greatestKnownSeq, inPlace, misplacedIds, pieceOf } from '../lsm/wal-log.ts';
 import { type LogLoss, type LogPiece, weighLog } from '../lsm/wal-loss.ts';
+import { readDatabase } from './database-state.ts';
 import {
   damagedObject,
   type Loss,
@@ -97,12 +99,14 @@ function assertOptions({ mode, onPartialBatch, accept, maxLoss }: WalRepairOptio
 
 // ---- the plan
 
-async function planRepair(
-  { target, manifest, fence }: RepairView,
-  settings: Settings,
-  limits: MaxLoss | undefined,
-): Promise<RepairPlan> {
+async function planRepair(view: RepairView, settings: Settings, limits: MaxLoss | undefined): Promise<RepairPlan> {
+  const { target, manifest, fence } = view;
   const { survey, pieces, sources } = await look(target, manifest, fence?.id, settings);
+  if (fence === undefined && survey.findings.some((f) => f.code === 'MISSING_OBJECT')) {
+    // A writer and a collector may have been faster: only a manifest that was read after they were missed counts.
+    const newer = await newerManifest(target, manifest);
+    if (newer !== undefined) return planRepair({ ...view, manifest: newer }, settings, limits);
+  }
   if (survey.refusal !== undefined) throw survey.refusal;
   const damaged = damagedIds(survey.findings);
   const options = {
@@ -154,6 +158,18 @@ async function planRepair(
         tables.map((t) => t.maxCreateTs()),
       ),
   };
+}
+
+/** The newest manifest, if rows were put into tables since this one. One LIST if it is the newest. */
+async function newerManifest(
+  target: ToolTarget,
+  { id, manifest }: LoadedManifest,
+): Promise<LoadedManifest | undefined> {
+  const { main } = target.stores;
+  if (((await listManifestIds(main)).at(-1) ?? 0) <= id) return undefined;
+  const guard = new EpochGuard(target.clock, target.stores.latestStoreTimesMs);
+  const { newest } = await readDatabase(target, guard);
+  return newest.manifest.replayAfterWalId > manifest.replayAfterWalId ? newest : undefined;
 }
 
 interface Look {

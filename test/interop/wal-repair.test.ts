@@ -9,6 +9,7 @@ import { walPath } from '../../src/format/object-names.ts';
 import { open, openReader } from '../../src/open.ts';
 import { prefixedStore } from '../../src/store/prefixed-store.ts';
 import type { WalObjectReport } from '../../src/tools/reports.ts';
+import { verify } from '../../src/tools/verify.ts';
 import { walInspect } from '../../src/tools/wal-inspect.ts';
 import { walRepair } from '../../src/tools/wal-repair.ts';
 import { rejection } from '../support/database.ts';
@@ -19,6 +20,7 @@ import type { LiveSlateDb } from '../support/live-slatedb.ts';
 const QUIET = { debug() {}, info() {}, warn() {}, error() {} };
 /** Durable puts after the last flush of the memtable, each in a WAL object of its own. */
 const LOGGED = 12;
+const IN_TABLES = 5;
 
 interface Damage {
   name: string;
@@ -28,6 +30,8 @@ interface Damage {
   loses: boolean;
   /** What SlateDB itself says of it. */
   refuses: LiveSlateDb['version'][];
+  /** How many rows of the log a SlateDB that does not refuse still shows, without a word about the others. */
+  shows?: number;
 }
 
 const DAMAGES: Damage[] = [
@@ -52,9 +56,25 @@ const DAMAGES: Damage[] = [
     loses: false,
     refuses: ['0.12.1', '0.17.0'],
   },
-  { name: 'ten bytes left of it', object: 5, change: (bytes) => bytes.slice(0, 10), loses: true, refuses: ['0.12.1'] },
-  // The fourth id behind the replay point: with it 0.17's search for the end of the log stops.
-  { name: 'nothing left of it', object: 4, change: () => undefined, loses: true, refuses: ['0.12.1'] },
+  {
+    name: 'ten bytes left of it',
+    object: 5,
+    change: (bytes) => bytes.slice(0, 10),
+    loses: true,
+    refuses: ['0.12.1'],
+    shows: LOGGED - 1,
+  },
+  // With the first, second, fourth and eighth id behind the replay point 0.17's search for the end of the log stops.
+  ...[1, 2, 4, 8].map(
+    (object): Damage => ({
+      name: `nothing left of number ${object}`,
+      object,
+      change: () => undefined,
+      loses: true,
+      refuses: ['0.12.1'],
+      shows: object - 1,
+    }),
+  ),
 ];
 
 describeHandoversInDirectory(({ version, makeSlate, makePlace }) => {
@@ -78,7 +98,7 @@ describeHandoversInDirectory(({ version, makeSlate, makePlace }) => {
   async function leaveLog(): Promise<void> {
     const slate = newSlate();
     await slate.open(place.slate, { settings: { flush_interval: '5ms' } });
-    for (let i = 0; i < 5; i++) await slate.put(`table-${i}`, `value of table-${i}`);
+    for (let i = 0; i < IN_TABLES; i++) await slate.put(`table-${i}`, `value of table-${i}`);
     await slate.flush('memtable');
     for (let i = 0; i < LOGGED; i++) await slate.put(`log-${String(i).padStart(2, '0')}`, `value of log-${i}`);
     await slate.crash();
@@ -96,7 +116,7 @@ describeHandoversInDirectory(({ version, makeSlate, makePlace }) => {
     return (await slate.scan()).map((row) => text(row.key));
   }
 
-  describe.each(DAMAGES)('an object of the log with $name', ({ object, change, loses, refuses }) => {
+  describe.each(DAMAGES)('an object of the log with $name', ({ object, change, loses, refuses, shows }) => {
     it('is found, repaired, and right in SlateDB afterwards', async () => {
       await leaveLog();
       const whole = await inspected();
@@ -105,7 +125,7 @@ describeHandoversInDirectory(({ version, makeSlate, makePlace }) => {
       expect({ state: target.state, rows: target.rows.total }).toEqual({ state: 'ok', rows: 1 });
       const gone = loses ? await keysOf(target) : [];
       const all = [
-        ...Array.from({ length: 5 }, (_, i) => `table-${i}`),
+        ...Array.from({ length: IN_TABLES }, (_, i) => `table-${i}`),
         ...(await Promise.all(logged.map(keysOf))).flat(),
       ];
       const expected = all.filter((key) => !gone.includes(key)).sort();
@@ -117,8 +137,11 @@ describeHandoversInDirectory(({ version, makeSlate, makePlace }) => {
 
       const found = await inspected();
       expect(found.filter((r) => r.state === 'damaged' || r.state === 'missing').map((r) => r.id)).toEqual([target.id]);
+      const errors = (await verify(place.ours, { logger: QUIET })).findings.filter((f) => f.severity === 'error');
+      expect(errors.map((f) => f.object.path)).toContain(path);
       expect(await rejection(open(place.ours, { logger: QUIET }))).toBeInstanceOf(WalCorruptionError);
       if (refuses.includes(version)) await expect(newSlate().open(place.slate)).rejects.toThrow();
+      else expect((await newSlate().readerScan(place.slate)).length).toBe(IN_TABLES + shows!);
 
       const done = await walRepair(place.ours, { apply: true, logger: QUIET, liveCheckMs: 0 });
       expect(done).toMatchObject({ applied: true, rows: { recovered: LOGGED - gone.length } });

@@ -109,6 +109,10 @@ export interface LiveSlateDb {
   close(): Promise<void>;
   /** Ends the child at once, as a power cut would end the process. */
   crash(): Promise<void>;
+  /** The child stands still, wherever it is, as on a stalled machine; what it is asked to do waits. */
+  pause(): void;
+  /** It goes on, without knowing that it stood still. */
+  resume(): void;
 
   // Without an open database, each in a child of its own:
   /** All rows as a `DbReader` sees them. */
@@ -187,6 +191,10 @@ class Child {
 
   kill(): void {
     this.#process.kill('SIGKILL');
+  }
+
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#process.kill(signal);
   }
 
   /** Ends the child's input and waits for its end; kills it after five seconds. */
@@ -317,6 +325,8 @@ export function liveSlateDb(start: SlateDbChildCommand): LiveSlateDb {
       dying.kill();
       await dying.exited();
     },
+    pause: () => current().signal('SIGSTOP'),
+    resume: () => current().signal('SIGCONT'),
     readerScan: (place, options = {}) =>
       inOwnChild(place, options.walPlace, async (c) => {
         return (await c.send('readerScan', { ...placeFields(place), ...openFields(options) })).rows.map(row);

@@ -1,6 +1,6 @@
 /** What commands pass to the tools, what they print, and with which code they end. */
 import { describe, expect, it } from 'vitest';
-import type { RepairReport } from '../../../src/admin.ts';
+import type { RepairReport, VerifyOptions } from '../../../src/admin.ts';
 import { COMMANDS } from '../../../src/cli/commands.ts';
 import { EXIT, exitOfError, exitOfRepair } from '../../../src/cli/exit-codes.ts';
 import type { Tools } from '../../../src/cli/tools.ts';
@@ -141,6 +141,17 @@ describe('wal inspect', () => {
     expect((await runWith([...words, '--quiet'], { tools, env, isTerminal: true })).err).toBe('');
     expect((await runWith(words, { tools, env })).err).toBe('');
   });
+  it('tells how far a check has come', async () => {
+    const verify = async (_target: unknown, options?: VerifyOptions) => {
+      const onProgress = options?.onProgress;
+      onProgress?.({ part: 'tables', done: 12, of: 3400, bytesRead: 5 * 1024 * 1024 });
+      onProgress?.({ part: 'log', done: 7, bytesRead: 6 * 1024 * 1024 });
+      return verifyReport();
+    };
+    const { err } = await runWith(['doctor', DB], { tools: { verify }, env: { NO_COLOR: '1' }, isTerminal: true });
+    expect(err).toContain('checking tables: 12 of 3,400, 5.0 MiB read');
+    expect(err).toContain('checking the log: 7, 6.0 MiB read');
+  });
 });
 
 describe('repairs', () => {
@@ -166,11 +177,15 @@ describe('repairs', () => {
   });
   it('pass all their options on', async () => {
     const { tools, calls } = spy('sstRepair', Promise.resolve(repairReport({ outcome: 'obsolete' })));
-    const words = `sst repair ${DB} ${TABLE_ID} --sources reread,heal --accept probable --on-loss refuse --accept-resurrection --if-live-writer refuse --live-check-ms 0`;
+    const words = `sst repair ${DB} ${TABLE_ID} --sources reread,heal --accept probable --on-loss refuse --accept-resurrection --filter-form legacy --if-live-writer refuse --live-check-ms 0`;
     expect((await runWith(words.split(' '), { tools })).code).toBe(EXIT.conflict);
     const options = { apply: false, sources: ['reread', 'heal'], accept: 'probable', onLoss: 'refuse' };
     expect(calls).toEqual([
-      [DB, TABLE_ID, { ...options, acceptResurrection: true, ifLiveWriter: 'refuse', liveCheckMs: 0 }],
+      [
+        DB,
+        TABLE_ID,
+        { ...options, acceptResurrection: true, filterForm: 'legacy', ifLiveWriter: 'refuse', liveCheckMs: 0 },
+      ],
     ]);
   });
   it('of manifests and from quarantine are called alike', async () => {
@@ -209,7 +224,10 @@ describe('sst', () => {
     const words = `sst check ${DB} --level rows --scope all --concurrency 4 --bytes-per-second 5 --resume-from c`;
     const { code, out } = await runWith(words.split(' '), { tools });
     expect(code).toBe(EXIT.damage);
-    expect(calls).toEqual([[DB, { level: 'rows', scope: 'all', concurrency: 4, bytesPerSecond: 5, resumeFrom: 'c' }]]);
+    const told = { onProgress: expect.any(Function) };
+    expect(calls).toEqual([
+      [DB, { ...told, level: 'rows', scope: 'all', concurrency: 4, bytesPerSecond: 5, resumeFrom: 'c' }],
+    ]);
     expect(out).toMatch(/^L0 \.\.00000000 +-+X+-+$/m);
   });
   it('check shows findings also where the manifest cannot be read', async () => {
@@ -277,7 +295,7 @@ describe('doctor and probe', () => {
   it('the level is passed on, and whether the store is to be tried', async () => {
     const { tools, calls } = spy('verify', Promise.resolve(verifyReport()));
     await runWith(['doctor', DB, '--level', 'cross', '--probe', '--json'], { tools });
-    expect(calls).toEqual([[DB, { level: 'cross', probe: true }]]);
+    expect(calls).toEqual([[DB, { onProgress: expect.any(Function), level: 'cross', probe: true }]]);
   });
   it('a store that is not suitable is damage', async () => {
     const codeOf = async (conditionalCreate: boolean) =>
