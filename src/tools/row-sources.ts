@@ -128,7 +128,9 @@ export class LogRows {
       .filter((row) => row.seq > (newest.get(keyText(row.key)) ?? 0) && !taken.has(versionText(row)))
       .filter((row) => row.seq <= (oldest.get(keyText(row.key)) ?? row.seq));
     const min = Math.min(...whole.map((o) => o.minSeq));
-    const isComplete = min <= (seqs?.min ?? 1) || whole[0].id === 1;
+    // The log ends where the tables do, unless its last object was emptied and nothing behind it tells.
+    const reachesMax = whole.some((o) => o.maxSeq >= max);
+    const isComplete = reachesMax && (min <= (seqs?.min ?? 1) || whole[0].id === 1);
     const flushedMs = seqs?.maxCreateTs ?? Number(this.#manifest.lastL0ClockTick);
     return { rows: sortedRows(rows.flatMap((row) => asFlushed(row, flushedMs))), isComplete };
   }
@@ -167,12 +169,12 @@ export class LogRows {
     return got === undefined ? undefined : readWalObject(id, got.bytes);
   }
 
-  #rowsOf(id: number, { minSeq, blocks }: WalObject): LogObject {
+  #rowsOf(id: number, { minSeq, maxSeq, blocks }: WalObject): LogObject {
     const rows: LooseRow[] = [];
     for (const block of blocks) {
       for (const row of looseRows(block)) if (this.#ranges.some((keys) => inRange(row.key, keys))) rows.push(row);
     }
-    return { id, minSeq, rows };
+    return { id, minSeq, maxSeq, rows };
   }
 }
 
@@ -194,6 +196,7 @@ function asFlushed(row: LooseRow, flushedMs: number): LooseRow[] {
 interface LogObject {
   id: number;
   minSeq: number;
+  maxSeq: number;
   rows: LooseRow[];
 }
 

@@ -220,6 +220,20 @@ describe('an object', () => {
     expect(await rowsAfter(world)).toEqual(expected);
   });
 
+  it('that is gone is not called made again from a log whose last object is emptied, with a damaged one behind it', async () => {
+    const world = await tablesWorld([[0], [1]]);
+    const { line } = await world.connect(TABLE_OPTIONS);
+    line.cut();
+    const [{ ref, path }] = await tablesOf(world);
+    await world.remove(path);
+    const [last, behind] = (await world.paths('wal/')).slice(-2);
+    await world.replace(last, new Uint8Array(0));
+    await overwrite(world, behind, 0, 20);
+    const report = await repair(world, ref.id);
+    expect(report).toMatchObject({ outcome: 'salvaged', applied: false });
+    expect(report.lostKeys).toHaveLength(1);
+  });
+
   it('that is gone is not filled with rows of a table above it that was given up', async () => {
     const world = await tablesWorld([numbers(0, 10), [0, 9], [5], [5]]);
     const [newest, above, gone, oldest] = await tablesOf(world);

@@ -43,6 +43,7 @@ export const FAILED_BESIDE_SEEDS: readonly [seed: number, wasWrong: string][] = 
   ],
   [332, 'the same, with a newest manifest that could be healed'],
   [60186, 'a repair of manifests took the epoch of a live writer whose claim was the damaged manifest'],
+  [60515, 'a table was called rebuilt from a log whose last object was emptied, with nothing readable behind it'],
   [50291, 'rows of the log that lay where a fence of zero bytes had stood were dropped, and none was called lost'],
   [
     50784,
