@@ -158,11 +158,20 @@ export class DamageJudge {
     }
   }
 
-  /** Objects of the log are told apart by their neighbours, and manifests by what they name. */
+  /**
+   * Objects of the log are told apart by their neighbours, and manifests by what they name. Of a row of empty objects that ends
+   * at a damaged one nobody can say which was a fence.
+   */
   #isBeside(path: string): boolean {
-    const id = parseWalPath(path);
     if (path.startsWith('manifest/') || path.startsWith('shale/')) return true;
-    return id !== undefined && [id - 1, id + 1].some((n) => this.suspects.has(walPath(n)));
+    const id = parseWalPath(path);
+    return id !== undefined && [-1, 1].some((step) => this.suspects.has(this.#behindEmptyOnes(id + step, step)));
+  }
+
+  #behindEmptyOnes(id: number, step: number): string {
+    const path = walPath(id);
+    const isEmpty = this.#store.objects.get(path)?.bytes.length === 0 && !this.suspects.has(path);
+    return isEmpty ? this.#behindEmptyOnes(id + step, step) : path;
   }
 
   judgeRepair(name: string, report: RepairReport, before: ReadonlyMap<string, SimObject>): void {
