@@ -382,7 +382,7 @@ describeHandoversInDirectory(({ version, makeSlate }) => {
     const { slate, ended } = await startLoad();
     await until('a compaction under way', async () => {
       if ((await db.jobs(UNDER_WAY)).length === 0) return false;
-      slate.pause();
+      await slate.pause();
       const { l0 } = (await db.newest()).manifest;
       const isOpen = (await db.jobs(UNDER_WAY)).some(({ spec }) => {
         const inputs = spec.l0ViewIds ?? [];

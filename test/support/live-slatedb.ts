@@ -11,6 +11,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { S3ForTests } from './s3-server.ts';
 
@@ -110,7 +111,7 @@ export interface LiveSlateDb {
   /** Ends the child at once, as a power cut would end the process. */
   crash(): Promise<void>;
   /** The child stands still, wherever it is, as on a stalled machine; what it is asked to do waits. */
-  pause(): void;
+  pause(): Promise<void>;
   /** It goes on, without knowing that it stood still. */
   resume(): void;
 
@@ -136,6 +137,9 @@ export interface SlateDbChildCommand {
 
 const DEFAULT_TIMEOUT_MS = 60_000;
 const COMPACT_TIMEOUT_MS = 180_000;
+/** Most looks whether a child stands still, and the time between them: two seconds in all. */
+const STOP_LOOKS = 100;
+const STOP_LOOK_MS = 20;
 const BASE64 = 'base64';
 
 interface Pending {
@@ -193,8 +197,23 @@ class Child {
     this.#process.kill('SIGKILL');
   }
 
-  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
-    this.#process.kill(signal);
+  /** Resolves when every thread stands: one that was in the file system when told to may still finish there. */
+  async stop(): Promise<void> {
+    this.#process.kill('SIGSTOP');
+    const threads = `/proc/${this.#process.pid}/task`;
+    for (let look = 0; look < STOP_LOOKS; look++) {
+      if (existsSync(threads)) {
+        const states = readdirSync(threads).map((id) => readFileSync(`${threads}/${id}/stat`, 'latin1'));
+        if (states.every((stat) => /\) T /.test(stat))) return;
+      }
+      await new Promise((resolve) => setTimeout(resolve, STOP_LOOK_MS));
+    }
+    // Where threads cannot be looked at, so much time has to do.
+    if (existsSync(threads)) throw new Error('the child does not stand still');
+  }
+
+  goOn(): void {
+    this.#process.kill('SIGCONT');
   }
 
   /** Ends the child's input and waits for its end; kills it after five seconds. */
@@ -325,8 +344,8 @@ export function liveSlateDb(start: SlateDbChildCommand): LiveSlateDb {
       dying.kill();
       await dying.exited();
     },
-    pause: () => current().signal('SIGSTOP'),
-    resume: () => current().signal('SIGCONT'),
+    pause: () => current().stop(),
+    resume: () => current().goOn(),
     readerScan: (place, options = {}) =>
       inOwnChild(place, options.walPlace, async (c) => {
         return (await c.send('readerScan', { ...placeFields(place), ...openFields(options) })).rows.map(row);
