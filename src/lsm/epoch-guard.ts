@@ -96,10 +96,9 @@ export interface TimedStore {
 
 export function timedStore(inner: ObjectStore): TimedStore {
   let latest: number | undefined;
-  const note = <T extends { storeTimeMs: number }>(answer: T | undefined): T | undefined => {
-    if (answer !== undefined && answer.storeTimeMs > 0 && (latest === undefined || answer.storeTimeMs > latest)) {
-      latest = answer.storeTimeMs;
-    }
+  const note = <T extends { storeTimeMs?: number }>(answer: T | undefined): T | undefined => {
+    const timeMs = answer?.storeTimeMs ?? 0;
+    if (timeMs > (latest ?? 0)) latest = timeMs;
     return answer;
   };
   const store: ObjectStore = {
@@ -114,7 +113,7 @@ export function timedStore(inner: ObjectStore): TimedStore {
     },
     async *list(prefix, options) {
       for await (const object of inner.list(prefix, options)) {
-        note({ storeTimeMs: 0, ...object });
+        note(object);
         yield object;
       }
     },
