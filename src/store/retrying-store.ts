@@ -18,6 +18,7 @@
 import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
 import type { DbError } from '../common/errors.ts';
 import { type Random, SYSTEM_RANDOM } from '../common/random.ts';
+import { agreedRead } from './agreed-read.ts';
 import { comparePaths, rangeBounds } from './object-path.ts';
 import {
   type CallOptions,
@@ -57,9 +58,6 @@ const MAX_COUNTED_BYTES = 512 * 1024 * 1024;
 export function retryingStore(store: ObjectStore, options: RetryOptions = {}): ObjectStore {
   return new RetryingStore(store, options);
 }
-
-/** Looks at the bytes in a place that refused a put, until two agree. */
-const MAX_PROOF_LOOKS = 6;
 
 class RetryingStore implements ObjectStore {
   readonly name: string;
@@ -232,17 +230,11 @@ class RetryingStore implements ObjectStore {
       const putId = head.metadata[PUT_ID_METADATA];
       if (putId !== undefined) return putId === options.putId ? ours : others;
       if (!inDoubt || bytes.length === 0 || head.size !== bytes.length) return others;
-      // Bytes that differ may have been damaged on the way: only what two looks agree on ends a writer.
-      let previous: Uint8Array | undefined;
-      for (let look = 1; look <= MAX_PROOF_LOOKS; look++) {
-        const found = await call.run(bytes.length, (request) => this.#checkedGet(path, request.options({})));
-        if (found === undefined) return others;
-        if (Buffer.compare(found.bytes, bytes) === 0) return { ...ours, etag: found.etag };
-        if (previous !== undefined && Buffer.compare(found.bytes, previous) === 0) return others;
-        previous = found.bytes;
-      }
-      const message = `${MAX_PROOF_LOOKS} reads gave other bytes each time: they are damaged on the way`;
-      return { outcome: 'unknown', cause: storeError({ cls: 'malformed-response', message, store: this.name, path }) };
+      const found = await agreedRead(bytes, { store: this.name, path }, () =>
+        call.run(bytes.length, (request) => this.#checkedGet(path, request.options({}))),
+      );
+      if (found === undefined || Buffer.compare(found.bytes, bytes) !== 0) return others;
+      return { ...ours, etag: found.etag };
     } catch (cause) {
       return { outcome: 'unknown', cause };
     }

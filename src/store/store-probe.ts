@@ -8,7 +8,14 @@
 import type { Clock } from '../common/clock.ts';
 import type { Random } from '../common/random.ts';
 import { makeUlid } from '../common/ulid.ts';
-import { type ObjectStore, PUT_ID_METADATA, type PutCondition, type PutOutcome } from './object-store.ts';
+import { agreedRead } from './agreed-read.ts';
+import {
+  type GetResult,
+  type ObjectStore,
+  PUT_ID_METADATA,
+  type PutCondition,
+  type PutOutcome,
+} from './object-store.ts';
 import { isTransient, storeError, storeErrorClass } from './store-error.ts';
 
 export interface StoreProfile {
@@ -41,8 +48,6 @@ export interface ProbeOptions {
 
 const RACE_ROUNDS = 3;
 const RACE_CREATORS = 8;
-/** Times an unexpected body is read until two reads agree. */
-const MAX_LOOKS = 6;
 
 /** Costs some 60 requests and as many milliseconds as 15 round trips. Throws store errors if the store cannot be used at all. */
 export async function probeStore(store: ObjectStore, options: ProbeOptions): Promise<StoreProfile> {
@@ -158,7 +163,7 @@ class Probe {
     const bytes = new Uint8Array(1000).map((_, i) => i & 255);
     const putId = this.#newId();
     await this.#store.put(path, bytes, { condition: 'any', putId, ...this.#signal() });
-    const whole = await this.#gives(bytes, async () => (await this.#store.get(path, this.#signal()))?.bytes);
+    const whole = await this.#gives(bytes, () => this.#store.get(path, this.#signal()));
     const middle = await this.#gives(bytes.subarray(100, 150), () => this.#read(path, { offset: 100, length: 50 }));
     const tail = await this.#gives(bytes.subarray(990), () => this.#read(path, { suffix: 10 }));
     const head = await this.#store.head(path, this.#signal());
@@ -171,31 +176,19 @@ class Probe {
     };
   }
 
-  async #gives(wanted: Uint8Array, read: () => Promise<Uint8Array | undefined>): Promise<boolean> {
-    const found = await this.#look(wanted, read);
-    return found !== undefined && Buffer.compare(found, wanted) === 0;
+  async #gives(wanted: Uint8Array, read: () => Promise<GetResult | undefined>): Promise<boolean> {
+    const found = await this.#agreed(wanted, read);
+    return found !== undefined && Buffer.compare(found.bytes, wanted) === 0;
   }
 
-  /**
-   * What a read gives. Other bytes than those wanted may have been damaged on the way, and may by chance be what another put
-   * wrote: only what two looks agree on is the store's word. That nothing is there is an answer.
-   */
-  async #look(wanted: Uint8Array, read: () => Promise<Uint8Array | undefined>): Promise<Uint8Array | undefined> {
-    let previous: Uint8Array | undefined;
-    for (let look = 1; look <= MAX_LOOKS; look++) {
-      const found = await read();
-      if (found === undefined || Buffer.compare(found, wanted) === 0) return found;
-      if (previous !== undefined && Buffer.compare(found, previous) === 0) return found;
-      previous = found;
-    }
-    const message = `${MAX_LOOKS} reads gave other bytes each time: they are damaged on the way`;
-    throw storeError({ cls: 'malformed-response', message, store: this.#store.name, path: this.#folder });
+  #agreed(wanted: Uint8Array, read: () => Promise<GetResult | undefined>): Promise<GetResult | undefined> {
+    return agreedRead(wanted, { store: this.#store.name, path: this.#folder }, read);
   }
 
   /** `undefined` also where the store's answer does not fit the request. */
   async #read(path: string, range: { offset: number; length: number } | { suffix: number }) {
     try {
-      return (await this.#store.get(path, { range, ...this.#signal() }))?.bytes;
+      return await this.#store.get(path, { range, ...this.#signal() });
     } catch (error) {
       if (storeErrorClass(error) === 'malformed-response' || !isTransient(error)) return undefined;
       throw error;
@@ -238,9 +231,8 @@ class Probe {
 
   async #textOf(name: string, wanted: string): Promise<string | undefined> {
     const path = this.#path(name);
-    const read = async () => (await this.#store.get(path, this.#signal()))?.bytes;
-    const found = await this.#look(new TextEncoder().encode(wanted), read);
-    return found && new TextDecoder().decode(found);
+    const found = await this.#agreed(new TextEncoder().encode(wanted), () => this.#store.get(path, this.#signal()));
+    return found && new TextDecoder().decode(found.bytes);
   }
 
   #path(name: string): string {
