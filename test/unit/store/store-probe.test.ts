@@ -37,6 +37,18 @@ function forwarding(store: ObjectStore): Omit<ObjectStore, 'name'> {
   };
 }
 
+/** A memory store whose reads pass through `spoil`, which may change their bytes. */
+function spoiled(memory: MemoryStore, spoil: (bytes: Uint8Array, path: string) => void): ObjectStore {
+  return broken(() => ({
+    ...forwarding(memory),
+    async get(path, options) {
+      const result = await memory.get(path, options);
+      if (result !== undefined) spoil(result.bytes, path);
+      return result;
+    },
+  }));
+}
+
 async function objectsOf(store: ObjectStore): Promise<string[]> {
   const found: string[] = [];
   for await (const { path } of store.list('')) found.push(path);
@@ -194,16 +206,10 @@ describe('probeStore', () => {
     for (let first = 1; first <= gets; first++) {
       const memory = new MemoryStore({ clock });
       let reads = 0;
-      const flipping = broken(() => ({
-        ...forwarding(memory),
-        async get(path, options) {
-          const result = await memory.get(path, options);
-          reads++;
-          if (reads === first || reads === first + 1)
-            (result as { bytes: Uint8Array }).bytes[0] ^= 1 << (reads - first);
-          return result;
-        },
-      }));
+      const flipping = spoiled(memory, (bytes) => {
+        reads++;
+        if (reads === first || reads === first + 1) bytes[0] ^= 1 << (reads - first);
+      });
       expect(await probe(flipping), `read ${first}`).toMatchObject({ problems: [] });
     }
   });
@@ -211,14 +217,9 @@ describe('probeStore', () => {
   it('finds nothing wrong where one damaged bit turns the winner of a race into another creator', async () => {
     const memory = new MemoryStore({ clock });
     let flipped = 0;
-    const flipping = broken(() => ({
-      ...forwarding(memory),
-      async get(path, options) {
-        const result = await memory.get(path, options);
-        if (path.endsWith('/race-0') && result && flipped++ === 0) result.bytes[result.bytes.length - 1] ^= 1;
-        return result;
-      },
-    }));
+    const flipping = spoiled(memory, (bytes, path) => {
+      if (path.endsWith('/race-0') && flipped++ === 0) bytes[bytes.length - 1] ^= 1;
+    });
     expect(await probe(flipping)).toMatchObject({ problems: [] });
     expect(flipped).toBeGreaterThan(1);
   });
@@ -226,14 +227,9 @@ describe('probeStore', () => {
   it('says that reads are damaged on the way where no two agree, and blames no promise of the store', async () => {
     const memory = new MemoryStore({ clock });
     let reads = 0;
-    const flipping = broken(() => ({
-      ...forwarding(memory),
-      async get(path, options) {
-        const result = await memory.get(path, options);
-        (result as { bytes: Uint8Array }).bytes[0] ^= 1 << (reads++ % 8);
-        return result;
-      },
-    }));
+    const flipping = spoiled(memory, (bytes) => {
+      bytes[0] ^= 1 << (reads++ % 8);
+    });
     await expect(probe(flipping)).rejects.toMatchObject({ kind: 'unavailable', message: /damaged on the way/ });
     expect(await objectsOf(memory)).toEqual([]);
   });
