@@ -96,6 +96,16 @@ class Watched {
     return loaded;
   }
 
+  /** Ids of the objects of the log behind the replay point that hold rows. */
+  async filledLog(): Promise<number[]> {
+    const ids: number[] = [];
+    for (let id = (await this.newest()).manifest.replayAfterWalId + 1; ; id++) {
+      const got = await this.root.get(walPath(id));
+      if (got === undefined) return ids;
+      if (((await readWalObject(id, got.bytes)).object?.rowCount ?? 0) > 0) ids.push(id);
+    }
+  }
+
   async compactions(): Promise<{ compactorEpoch: number; jobs: CompactionJob[] } | undefined> {
     let id: number | undefined;
     for await (const { path } of this.root.list('compactions/')) id = parseCompactionsPath(path) ?? id;
@@ -168,13 +178,7 @@ const MORE = { logger: QUIET };
 
 const DAMAGES: Record<string, Damage> = {
   'walRepair: an object of the log': async (db) => {
-    const { manifest } = await db.newest();
-    const ids: number[] = [];
-    for (let id = manifest.replayAfterWalId + 1; ; id++) {
-      const got = await db.root.get(walPath(id));
-      if (got === undefined) break;
-      if (((await readWalObject(id, got.bytes)).object?.rowCount ?? 0) > 0) ids.push(id);
-    }
+    const ids = await db.filledLog();
     expect(ids.length).toBeGreaterThan(2);
     await db.change(walPath(ids[ids.length >> 1]), (bytes) => bytes.map((b, i) => (i >= 4 && i < 14 ? b ^ 0x5a : b)));
     return (location, options) => walRepair(location, { ...MORE, ...options });
@@ -220,6 +224,12 @@ afterEach(async () => {
   for (const directory of directories.splice(0)) rmSync(directory, { recursive: true, force: true });
   await db.place.dispose();
 });
+
+/** Some rows are only in the log, one object of which is damaged between two others. */
+async function untilLogged(): Promise<void> {
+  await load.goesOn(12);
+  await until('three objects of the log', async () => (await db.filledLog()).length > 2);
+}
 
 function newSlate(make: () => LiveSlateDb): LiveSlateDb {
   const slate = make();
@@ -316,11 +326,17 @@ describeHandoversInDirectory(({ version, makeSlate }) => {
       const { l0, runs } = (await db.newest()).manifest;
       return l0.length >= 1 && l0.length <= 2 && runs.length > 0;
     });
-    await load.goesOn(12);
+    await untilLogged();
   }
 
-  /** Whatever the fenced process tries, what the repair wrote is what counts; afterwards the process is gone. */
-  async function expectToStand(slate: LiveSlateDb, { manifestId }: RepairReport): Promise<void> {
+  /**
+   * The process was told that it is fenced, or ended where a damaged manifest was read that it had listed before. Whatever it
+   * still tries, what the repair wrote is what counts; afterwards the process is gone.
+   */
+  async function expectToStand(slate: LiveSlateDb, kind: string, { manifestId }: RepairReport, ended: unknown) {
+    const isAtDamage = kind.startsWith('manifestRepair') && /manifest.*RangeOutOfBounds/.test(String(ended));
+    if (!isAtDamage) expect(ended).toMatchObject({ fenced: true });
+    const refusal = isAtDamage ? { name: 'SlateDbError' } : { fenced: true };
     const standing = await db.newest();
     expect(BigInt(standing.id)).toBe(manifestId);
     expect((await db.compactions())?.compactorEpoch).toBe(standing.manifest.compactorEpoch);
@@ -331,7 +347,7 @@ describeHandoversInDirectory(({ version, makeSlate }) => {
       () => slate.merge('merged', 'too late'),
     ];
     for (let i = 0; i < TRIES; i++) {
-      await expect(tries[i % tries.length]()).rejects.toMatchObject({ fenced: true });
+      await expect(tries[i % tries.length]()).rejects.toMatchObject(refusal);
       await new Promise((resolve) => setTimeout(resolve, 50));
       expect((await db.newest()).id).toBe(standing.id);
     }
@@ -372,8 +388,7 @@ describeHandoversInDirectory(({ version, makeSlate }) => {
 
     const report = await repair(db.place.ours, { apply: true, ifLiveWriter: 'fence' });
     expect(report.applied).toBe(true);
-    expect(await ended).toMatchObject({ fenced: true });
-    await expectToStand(slate, report);
+    await expectToStand(slate, kind, report, await ended);
     await expectEverywhere(version, report.lostSeqs);
     await expectToGoOn();
   });
@@ -388,15 +403,16 @@ describeHandoversInDirectory(({ version, makeSlate }) => {
         const inputs = spec.l0ViewIds ?? [];
         return inputs.length > 0 && inputs.every((id) => l0.some((view) => view.viewId === id));
       });
-      if (!isOpen) slate.resume();
-      return isOpen;
+      // One object of the log is damaged between two others.
+      const isReady = isOpen && (await db.filledLog()).length > 2;
+      if (!isReady) slate.resume();
+      return isReady;
     });
     const repair = await DAMAGES[kind](db);
     const report = await repair(db.place.ours, { apply: true, ifLiveWriter: 'fence' });
     expect(report.applied).toBe(true);
     slate.resume();
-    expect(await ended).toMatchObject({ fenced: true });
-    await expectToStand(slate, report);
+    await expectToStand(slate, kind, report, await ended);
     await expectEverywhere(version, report.lostSeqs);
     await expectToGoOn();
   });
@@ -472,7 +488,7 @@ describe('a live ShaleDB', () => {
     await until('three tables', async () => (await db.history()).flushed >= 3);
     load.setSize('small');
     await writer.flush({ type: 'memtable' });
-    await load.goesOn(12);
+    await untilLogged();
     const repair = await DAMAGES[kind](db);
     const { location, changed } = observed(db.place);
     const error = await rejection(repair(location, { apply: true, liveCheckMs: LIVE_CHECK_MS }));
