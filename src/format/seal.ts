@@ -44,6 +44,10 @@ export const SEAL_MAGIC = Uint8Array.of(0x89, 0x53, 0x48, 0x4c, 0x53, 0x45, 0x41
 /** How far before the end of a seal its checksum stands. */
 export const SEAL_CRC_FROM_END = SEAL_MAGIC.length + 4;
 const MIN_BODY_BYTES = 2;
+/** Tag and length. */
+const RECORD_HEADER_BYTES = 6;
+/** The hash of the body, in the payload of the manifest record. */
+const BODY_HASH_AT = 24;
 
 export type TableSealKind = 'wal' | 'fence' | 'table';
 export type ManifestSealKind = 'manifest' | 'compactions';
@@ -263,6 +267,26 @@ export function statedManifestBody(bytes: Uint8Array): { bytes: number; hash: nu
     if (!isCorruption(error)) throw error;
     return undefined;
   }
+}
+
+/**
+ * The bytes of a manifest that something besides the checksum says: its body and the hash of it, and what the form of the seal
+ * leaves no choice for. `bytes` has a seal in `range` that decodes.
+ */
+export function provenPlaces(bytes: Uint8Array, { start, end }: SealRange): SealRange[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const tail = end - TAIL_BYTES;
+  const places = [
+    { start: 0, end: start + RECORD_HEADER_BYTES },
+    { start: tail, end: tail + 4 },
+    { start: tail + 6, end: tail + 8 },
+  ];
+  for (let at = start; at < tail; at += RECORD_HEADER_BYTES + view.getUint32(at + 2)) {
+    if (view.getUint16(at) !== TAG.manifest) continue;
+    const payload = at + RECORD_HEADER_BYTES;
+    places.push({ start: at, end: payload }, { start: payload + BODY_HASH_AT, end: payload + BODY_HASH_AT + 4 });
+  }
+  return places;
 }
 
 /**

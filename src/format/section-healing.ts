@@ -13,7 +13,14 @@ import { applyError, errorsAt, errorWidth, syndromeOf } from './crc-syndrome.ts'
 import { CRC_BYTES, readCrc } from './framing.ts';
 import { decodeIndex } from './index-block.ts';
 import { decodeInfo } from './info-block.ts';
-import { decodeSeal, findManifestSeal, SEAL_CRC_FROM_END, SEAL_MAGIC, statedManifestBody } from './seal.ts';
+import {
+  decodeSeal,
+  findManifestSeal,
+  provenPlaces,
+  SEAL_CRC_FROM_END,
+  SEAL_MAGIC,
+  statedManifestBody,
+} from './seal.ts';
 import { decodeStats } from './stats-block.ts';
 
 /** `info`, `index`, `filter`, `stats`: payload and CRC-32; `seal`: of a table or WAL object, records and tail. */
@@ -84,9 +91,10 @@ function withMagic(bytes: Uint8Array): Uint8Array {
 // ---- manifests
 
 /**
- * A sealed manifest with up to four consecutive bytes changed so that the checksum of the whole and the hash of its body hold
- * (`proven`); where the body is proven already, the seal with one byte changed (`probable`). Undefined if there is no such
- * change or more than one, if nothing is wrong, or if no seal can be made out. Takes up to two seconds for large manifests.
+ * A sealed manifest with up to four consecutive bytes of its body, of the hash of it or of the frame of the seal changed so that
+ * the checksum of the whole and that hash hold (`proven`); else the seal with one byte changed (`probable`). Undefined if there
+ * is no such change or more than one, if nothing is wrong, or if no seal can be made out. Takes up to two seconds for large
+ * manifests.
  * @param bytes the whole object
  */
 export function healManifest(bytes: Uint8Array): Healed | undefined {
@@ -116,11 +124,22 @@ export function healManifest(bytes: Uint8Array): Healed | undefined {
         isCandidate = xxHash32(work, 0, body.bytes) === body.hash;
         left -= body.bytes;
       } else left -= 2 * bytes.length;
-      if (isCandidate && isWholeManifest(work)) return describeHealed(bytes, work, 'proven');
+      if (isCandidate && isWholeManifest(work) && isProvenPlace(work, p, width))
+        return describeHealed(bytes, work, 'proven');
       applyError(work, p, error);
     }
   }
-  return undefined;
+  // Of what else the seal says nothing tells but the checksum, which every place can be made to fit with four bytes.
+  const healed = healByChecksum(work, crcAt, isWholeManifest);
+  return healed && describeHealed(bytes, healed.stored, 'probable');
+}
+
+/** Whether something besides the checksum tells of each of these bytes. */
+function isProvenPlace(bytes: Uint8Array, at: number, length: number): boolean {
+  const range = findManifestSeal(bytes);
+  const places = range === undefined ? [] : provenPlaces(bytes, range);
+  for (let i = at; i < at + length; i++) if (!places.some(({ start, end }) => i >= start && i < end)) return false;
+  return true;
 }
 
 /** Whether checksum and hash of the body both hold. */
