@@ -33,9 +33,11 @@ export interface Candidates {
   rows: LooseRow[];
   /** Whether these are all rows that the table had in the range, perhaps with older versions besides. */
   isComplete: boolean;
+  /** Whether the newest version here of each key is one that the table had: no newer one is missing. */
+  isNewest: boolean;
 }
 
-const NONE: Candidates = { rows: [], isComplete: false };
+const NONE: Candidates = { rows: [], isComplete: false, isNewest: false };
 
 /** The tree that lists a table, and what is read before and after it. */
 export interface TreePlace {
@@ -131,8 +133,10 @@ export class LogRows {
     // The log ends where the tables do, unless its last object was emptied and nothing behind it tells.
     const reachesMax = whole.some((o) => o.maxSeq >= max);
     const isComplete = reachesMax && (min <= (seqs?.min ?? 1) || whole[0].id === 1);
+    // Without a seal the rows may be those of a table that was given up since.
+    const isNewest = reachesMax && seqs !== undefined;
     const flushedMs = seqs?.maxCreateTs ?? Number(this.#manifest.lastL0ClockTick);
-    return { rows: sortedRows(rows.flatMap((row) => asFlushed(row, flushedMs))), isComplete };
+    return { rows: sortedRows(rows.flatMap((row) => asFlushed(row, flushedMs))), isComplete, isNewest };
   }
 
   /**
@@ -222,7 +226,7 @@ export async function inputCandidates(stores: DatabaseStores, id: Ulid, tail: Ta
     for (const row of found?.rows ?? []) rows.push(row);
   }
   // Without one of the inputs the newest version of a key may be missing: nothing of the rest can be believed.
-  return isComplete ? { rows: sortedRows(rows), isComplete } : NONE;
+  return isComplete ? { rows: sortedRows(rows), isComplete, isNewest: false } : NONE;
 }
 
 /** Tables that the manifest before the first one with `id` named and that one does not: what the compaction consumed. */

@@ -169,23 +169,25 @@ export class GapFiller {
 
   async fill(gap: Gap, all: readonly Gap[]): Promise<GapResult> {
     const found: LooseRow[] = [];
+    let newest: LooseRow[] = [];
     for (const source of ['wal', 'inputs'] as const) {
       if (!this.#choices.sources.includes(source)) continue;
-      const { rows, isComplete } = await this.#candidates(source, gap, all);
+      const { rows, isComplete, isNewest } = await this.#candidates(source, gap, all);
       const fitting = rows.filter((row) => liesIn(gap, row));
       const exact = asMany(fitting, gap.rowCount);
       if (exact !== undefined && (isComplete || isProven(exact, gap))) return complete(gap, exact);
       if (isComplete && (gap.rowCount === undefined || fitting.length >= gap.rowCount)) return complete(gap, fitting);
+      if (isNewest) newest = newestVersions(fitting, gap);
       for (const row of fitting) found.push(row);
     }
-    return this.#salvage(gap, found);
+    return this.#salvage(gap, found, newest);
   }
 
   async #candidates(source: 'wal' | 'inputs', gap: Gap, all: readonly Gap[]): Promise<Candidates> {
     const { target, manifest } = this.#view;
     const { id, tail, place } = this.#subject;
     if (source === 'inputs') {
-      if (place.level === 'l0') return { rows: [], isComplete: false };
+      if (place.level === 'l0') return { rows: [], isComplete: false, isNewest: false };
       return inputCandidates(target.stores, id, tail, gap.keys);
     }
     const ranges = all.map((g) => g.keys);
@@ -196,8 +198,11 @@ export class GapFiller {
     return this.#log.candidates(place, seqs, gap.keys);
   }
 
-  /** What is left in the damaged blocks themselves, besides what was found elsewhere. */
-  #salvage(gap: Gap, found: readonly LooseRow[]): GapResult {
+  /**
+   * What is left in the damaged blocks themselves, besides what was found elsewhere, of which the table had `newest` for sure.
+   * The others may be versions that it had not kept: none of them stands for a row that is lost.
+   */
+  #salvage(gap: Gap, found: readonly LooseRow[], newest: readonly LooseRow[]): GapResult {
     const { sources, accept } = this.#choices;
     const canSalvage = sources.includes('salvage');
     const verified = canSalvage ? gap.blocks.map((b) => this.#verified(b)) : gap.blocks.map(() => []);
@@ -205,7 +210,8 @@ export class GapFiller {
     const putBack = accept === 'suspect' ? suspect : [];
     const inPlace = verified.flat().filter((row) => liesIn(gap, row));
     const rows = sortedRows([...inPlace.map(loose), ...found, ...putBack.map(loose)]);
-    const lostRows = Math.max(0, (gap.rowCount ?? Math.max(gap.estimatedRows, rows.length + 1)) - rows.length);
+    const had = sortedRows([...inPlace.map(loose), ...newest, ...putBack.map(loose)]).length;
+    const lostRows = Math.max(0, (gap.rowCount ?? Math.max(gap.estimatedRows, rows.length + 1)) - had);
     const isExact = gap.rowCount !== undefined && found.length === 0 && putBack.length === 0;
     const isSparse =
       gap.blocks.length === 1 && found.length === 0 && putBack.length === 0 && gap.rowCount !== undefined;
@@ -261,6 +267,11 @@ function asMany(rows: LooseRow[], count: number | undefined): LooseRow[] | undef
   if (rows.length === count) return rows;
   const newest = withoutOldVersions(rows);
   return newest.length === count ? newest : undefined;
+}
+
+/** Those of the rows that the table must have had. A key that goes on from the block before may have only older ones here. */
+function newestVersions(rows: readonly LooseRow[], { after }: Gap): LooseRow[] {
+  return withoutOldVersions(rows).filter((row) => after === undefined || compareBytes(row.key, after.key) !== 0);
 }
 
 /** Whether these are the very rows of the one block of the gap: its row checks or its checksum say so. */

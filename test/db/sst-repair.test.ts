@@ -136,6 +136,27 @@ describe('a damaged block', () => {
     expect(text(await world.run(again.get('b', { corruptionPolicy: 'strict' })))).toBe('written later');
   });
 
+  it('is not called complete because the log still has as many rows, of which the table had not kept all', async () => {
+    const world = new World();
+    const { db, line } = await world.connect(TABLE_OPTIONS);
+    for (const [key, version] of ['a1', 'x1', 'b1', 'b2', 'b3', 'c1']) {
+      await world.run(db.put(key, `${version} of ${key} ${'#'.repeat(40)}`));
+    }
+    await world.run(db.flush({ type: 'memtable' }));
+    line.cut();
+    const [{ ref, path }] = await tablesOf(world);
+    await overwrite(world, path, 0, (await blockPlace(world, ref.id, 0)).length);
+    // What lies before it in the log is no longer used: the only copy of a.
+    await world.replace('wal/00000000000000000003.sst', new Uint8Array(7));
+    const report = await repair(world, ref.id, { apply: true });
+    expect(report).toMatchObject({ outcome: 'salvaged', applied: true, rows: { lostExact: false } });
+    expect(report.lostKeys).not.toEqual([]);
+    const again = await world.open(TABLE_OPTIONS);
+    expect(await rejection(world.run(again.get('a', { corruptionPolicy: 'strict' })))).toMatchObject({
+      code: 'LOST_DATA',
+    });
+  });
+
   it('does not bring back from the log what had expired when the table was written', async () => {
     const world = new World();
     const { db, line } = await world.connect(TABLE_OPTIONS);
