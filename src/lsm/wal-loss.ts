@@ -90,8 +90,8 @@ class Scale {
   readonly #kept = { total: 0, probable: 0, suspect: 0 };
   readonly #batches = { intact: 0, dropped: 0, undecided: 0 };
   #lastSeq: number;
-  /** Something is missing before the next row: at least one row, if `isCertain`. */
-  #gap: { id: number; minSeq: number; isCertain: boolean } | undefined;
+  /** Something is missing before the next row: `objects` that may have held rows, and for certain at least `rows`. */
+  #gap: { id: number; minSeq: number; objects: number; rows: number } | undefined;
   #endsBefore: number | undefined;
 
   constructor(options: LossOptions) {
@@ -113,12 +113,17 @@ class Scale {
       }
     } else if (held !== undefined) {
       if (held.rows > 0) this.#drop(held, held.rows, held.batches);
-    } else this.#open(parts !== undefined && parts.length > 0, undefined);
+    } else {
+      const gap = this.#open(false, undefined);
+      gap.objects++;
+      if (parts !== undefined && parts.length > 0) gap.rows++;
+    }
   }
 
-  #open(isCertain: boolean, minSeq: number | undefined): void {
-    this.#gap ??= { id: this.#id, minSeq: minSeq ?? 0, isCertain: false };
-    if (isCertain) this.#gap.isCertain = true;
+  #open(isCertain: boolean, minSeq: number | undefined) {
+    this.#gap ??= { id: this.#id, minSeq: minSeq ?? 0, objects: 0, rows: 0 };
+    if (isCertain) this.#gap.rows = Math.max(this.#gap.rows, 1);
+    return this.#gap;
   }
 
   #range(seqs: NumberRange, rows: number, batches: number | undefined): void {
@@ -202,8 +207,10 @@ class Scale {
     if (gap !== undefined) {
       this.#isExact = false;
       const min = Math.max(this.#lastSeq + 1, gap.minSeq);
-      if (knownSeq >= min) this.#loseUncounted(gap.id, { min, max: knownSeq });
-      else if (gap.isCertain) this.#loseUncounted(gap.id, { min, max: min });
+      // Behind the last row nothing says how far the numbers went: each object that is gone may have had one at least.
+      const max = gap.rows === 0 ? knownSeq : Math.max(knownSeq, min + Math.max(gap.objects, 1) - 1);
+      const rows = Math.max(gap.rows, knownSeq - min + 1);
+      if (max >= min) this.#lose({ min, max }, rows, gap.id, false);
     }
     const greatestLost = this.#lost[this.#lost.length - 1]?.max ?? 0;
     return {

@@ -123,6 +123,18 @@ describe('the loss of a log', () => {
     expect(weighLog([sound(1, 1, 3), piece(2, {})], options)).toMatchObject({ lostSeqs: [], greatestSeq: 3 });
   });
 
+  it('reaches behind the end of what tells of numbers by one for each object that is gone', () => {
+    const unreadable = (id: number) => piece(id, { parts: [{ gap: true, minSeq: undefined }] });
+    expect(weighLog([sound(1, 1, 3), piece(2, {}), unreadable(3)], options)).toMatchObject({
+      lostSeqs: [{ min: 4, max: 5 }],
+      lostRows: 1,
+      lostExact: false,
+      greatestSeq: 5,
+    });
+    const three = weighLog([sound(1, 1, 3), unreadable(2), unreadable(3), unreadable(4)], { ...options, knownSeq: 4 });
+    expect(three).toMatchObject({ lostSeqs: [{ min: 4, max: 6 }], lostRows: 3, greatestSeq: 6 });
+  });
+
   it('is what the seal of an unreadable object counts', () => {
     const held = { min: 4, max: 6, rows: 12, batches: 3 };
     const loss = weighLog(
