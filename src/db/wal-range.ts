@@ -3,7 +3,8 @@
  *
  * Round trips 3 and 4 of an opening: one LIST from the replay point; then one GET for each object, many at a time, beside a
  * HEAD of the next three ids (a list may lag, and probing alone would stop at a hole). Objects are kept in memory up to a
- * limit; those beyond it are read again when their rows are applied. Where a repair was cut off, one GET more for its claim.
+ * limit; those beyond it are read again when their rows are applied. Where a repair was cut off, one GET more for its claim;
+ * where empty objects stand together, one or more for older manifests.
  */
 import { mapLimit } from '../common/async.ts';
 import type { CorruptionError, IncompatibleError } from '../common/errors.ts';
@@ -22,7 +23,7 @@ import {
   tailLost,
   walDamage,
 } from '../lsm/wal-errors.ts';
-import { type Judging, judgingBy, readJudging, withoutEmptyFences } from '../lsm/wal-judging.ts';
+import { type Judging, judgingBy, readJudging, withoutEmptyFences, withSettled } from '../lsm/wal-judging.ts';
 import { type LogObject, readLogObject } from '../lsm/wal-log.ts';
 import type { WalDigest, WalObject, WalReadResult } from '../lsm/wal-object.ts';
 import type { SalvagedWal } from '../lsm/wal-salvage.ts';
@@ -117,10 +118,11 @@ export class WalRange {
       const end = this.#end;
       const [further] = await Promise.all([this.#headsPast(end), this.#fetch(from, end, listed)]);
       // A busy writer adds objects as fast as we look; only the claim ends that, and the fence then finds what was passed.
-      if (further === end || round === MAX_ROUNDS) return;
+      if (further === end || round === MAX_ROUNDS) break;
       from = end + 1;
       this.#end = further;
     }
+    this.#judging = await withSettled(this.#main, newest, judging, this.#inOrder());
   }
 
   /** Reads ids that were passed while the fence was placed. */

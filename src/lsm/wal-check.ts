@@ -46,11 +46,11 @@ export function checkLog(
     }
     findings.push(...result.findings);
     const { object } = result;
+    if (previous !== undefined) findings.push(...checkChain(previous, object?.seal ?? ownSeal(result, context)));
     if (object === undefined) {
       previous = undefined;
       continue;
     }
-    if (previous !== undefined) findings.push(...checkChain(previous, object));
     if (lastRows !== undefined && object.rowCount > 0) findings.push(...checkOrder(lastRows, object));
     const epoch = object.seal?.identity.epoch;
     if (epoch !== undefined && epoch > 0) {
@@ -65,8 +65,15 @@ export function checkLog(
   return findings;
 }
 
-function checkChain(previous: WalObject, object: WalObject): Finding[] {
-  const record = object.seal?.wal;
+/** The seal of a damaged object, which vouches for the one before it all the same; not one that came from elsewhere. */
+function ownSeal({ id, seal }: WalReadResult, { databaseId }: LogContext): Seal | undefined {
+  if (seal === undefined || sealedWalId(seal) !== id) return undefined;
+  return databaseId === undefined || equalBytes(seal.identity.databaseId, databaseId) ? seal : undefined;
+}
+
+/** `seal`: of the object behind `previous`. */
+function checkChain(previous: WalObject, seal: Seal | undefined): Finding[] {
+  const record = seal?.wal;
   if (record === undefined || record.predecessorKind === 'unknown') return [];
   const digest = previous.digest();
   if (digest.kind === record.predecessorKind && equalBytes(digest.bytes, record.predecessorDigest)) return [];

@@ -4,7 +4,7 @@
  * What a repair that was cut off has left behind, its claims and its fences, is looked through: it must not make damage that
  * is judged by the end of the log or by the epoch look settled.
  */
-import { isCorruption } from '../common/errors.ts';
+import { IncompatibleError, isCorruption } from '../common/errors.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { type LoadedManifest, readManifest } from './manifest-store.ts';
 import { isToolClaim, type LogContext } from './wal-check.ts';
@@ -58,6 +58,39 @@ function settledBy({ manifest, seal }: LoadedManifest): LogContext['settled'] {
   const id = seal?.manifest?.walTail.id ?? 0;
   if (id === 0 || seal?.identity.role !== 'writer' || seal.owner !== undefined) return undefined;
   return { id, epoch: manifest.writerEpoch };
+}
+
+/**
+ * The same with what an older manifest of a writer says, where empty objects follow each other and the newest manifest is a
+ * mere claim: behind the object which that one names there is at most one fence for each epoch claimed since, so where
+ * there are more, one held rows. One GET for each manifest back to it; none where no two empty objects stand together.
+ */
+export async function withSettled(
+  store: ObjectStore,
+  { id: newestId }: LoadedManifest,
+  judging: Judging,
+  results: readonly (WalReadResult | undefined)[],
+): Promise<Judging> {
+  const { context } = judging;
+  const isEmpty = (r: WalReadResult | undefined) => r?.object?.kind === 'empty';
+  const isDoubtful = results.some((r, i) => i > 0 && isEmpty(r) && isEmpty(results[i - 1]));
+  if (context.settled !== undefined || !isDoubtful) return judging;
+  for (let id = newestId - 1; id >= Math.max(1, newestId - MAX_CLAIMS); id--) {
+    const older = await readUsable(store, id);
+    if (older === undefined) break;
+    const settled = older === 'damaged' ? undefined : settledBy(older);
+    if (settled !== undefined) return { ...judging, context: { ...context, settled } };
+  }
+  return judging;
+}
+
+async function readUsable(store: ObjectStore, id: number): Promise<LoadedManifest | 'damaged' | undefined> {
+  try {
+    return await readManifest(store, id);
+  } catch (error) {
+    if (isCorruption(error) || error instanceof IncompatibleError) return 'damaged';
+    throw error;
+  }
 }
 
 /** The log without the zero-byte fences that repairs which were cut off put at its end. */

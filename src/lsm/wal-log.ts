@@ -46,7 +46,10 @@ export async function readLogObject(store: ObjectStore, clock: Clock, id: number
       continue;
     }
     const reads = looks.reads(store.name, walPath(id));
-    return { id, result: withReads(result, reads), salvaged: await salvageWalObject(id, bytes, result), bytes };
+    const salvaged = await salvageWalObject(id, bytes, result);
+    // A seal that was found or mended tells of epochs and of the object before, like one that was read at once.
+    const seal = result.seal ?? salvaged.seal;
+    return { id, result: withReads({ ...result, seal }, reads), salvaged, bytes };
   }
 }
 

@@ -9,7 +9,7 @@ import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
 import type { LoadedManifest } from '../lsm/manifest-store.ts';
 import { checkLog, type LogContext, youngerThanTables } from '../lsm/wal-check.ts';
 import { manyMissing, missingManifests, rowWouldBeHidden } from '../lsm/wal-errors.ts';
-import { readJudging } from '../lsm/wal-judging.ts';
+import { type Judging, readJudging, withSettled } from '../lsm/wal-judging.ts';
 import { advised, type LogObject, readLogObject, undecodable } from '../lsm/wal-log.ts';
 import type { WalObject } from '../lsm/wal-object.ts';
 import type { ToolTarget } from './target.ts';
@@ -89,12 +89,16 @@ export async function surveyLog(
   });
   const results = objects.map((o) => o.result);
   const { context, fenceIds } =
-    newest === undefined ? { context: NO_CONTEXT, fenceIds: NO_IDS } : await readJudging(target.stores.main, newest);
+    newest === undefined ? { context: NO_CONTEXT, fenceIds: NO_IDS } : await judge(target, newest, results);
   const found = checkLog(from, withoutToolFences(results, fenceIds), context);
   const rolledBack = newest === undefined ? undefined : missingManifests(newest, results, from);
   const refusal = undecodable(objects) ?? rolledBack ?? hidden;
   const findings = found.map((f) => advised(f, objects[(parseWalPath(f.object.path) ?? 0) - from]?.salvaged));
   return { from, end, newest, objects, findings, refusal };
+}
+
+async function judge({ stores }: ToolTarget, newest: LoadedManifest, results: LogObject['result'][]): Promise<Judging> {
+  return withSettled(stores.main, newest, await readJudging(stores.main, newest), results);
 }
 
 /** Frees the rows, and the bytes that a digest would be made of. */

@@ -288,6 +288,35 @@ describe('a log that a writer of ours left', () => {
     expect((await world.run(db.put('new', 'value'))).seq).toBe(3n);
   });
 
+  it.each([
+    ['healed', 12, 2],
+    ['not healed', 12, 30],
+  ])('with an emptied object before a damaged one that is %s does not take it for a fence', async (_, at, length) => {
+    const world = new World();
+    const { db, line } = await world.connect({ compatibility: 'slatedb-0.17' });
+    for (const key of names(2)) await world.run(db.put(key, `value of ${key}`));
+    line.cut();
+    await cut(world, 2, 0);
+    await burst(world, 3, at, length);
+    const done = await repair(world, { apply: true });
+    expect(done).toMatchObject({ outcome: 'salvaged', applied: true });
+    expect(done.lostSeqs[0].min).toBe(1n);
+    expect(done.ledgerIds.length).toBeGreaterThan(0);
+  });
+
+  it('with a fence and an emptied object behind what tables hold does not take both for fences', async () => {
+    const options: OpenOptions = { compatibility: 'slatedb-0.17' };
+    const world = new World();
+    await world.run((await world.open(options)).close());
+    await world.writeAndCrash(['row'], options);
+    const last = (await world.paths('wal/')).at(-1) as string;
+    await world.replace(last, new Uint8Array(0));
+    const before = await world.versions();
+    expect(await rejection(world.open(options))).toMatchObject({ code: 'TRUNCATED' });
+    expect(await world.versions()).toEqual(before);
+    expect(await repair(world, { apply: true })).toMatchObject({ outcome: 'salvaged', lostSeqs: [{ min: 1n }] });
+  });
+
   it('refuses to lose more than maxLoss', async () => {
     const world = await sealedLog(6);
     await cut(world, 4, 10);

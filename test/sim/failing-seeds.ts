@@ -33,6 +33,12 @@ export const FAILED_DAMAGE_SEEDS: readonly [seed: number, wasWrong: string][] = 
     303112,
     'a table in the place of another that ended just behind where its rows should was read as if it were that one',
   ],
+  [500327, 'an emptied object was taken for a fence although the damaged one behind it said what had lain there'],
+  [501056, 'of two objects lost at the end of a log the repair called one row lost, and took the number of the other'],
+  [501557, 'the same where one was deleted and the other emptied'],
+  [502440, 'versions that a table had not kept, found in the log, stood for rows of it that were lost'],
+  [502852, 'four bytes in the seal of a manifest were mended wrongly, and called proven by the hash of its body'],
+  [600715, 'behind the tables an emptied object beside a fence of zero bytes was taken for another fence'],
 ];
 
 /** The same for repairs beside a writer that lives. */
