@@ -142,7 +142,7 @@ function checkWitness(object: WalObject, { witness }: LogContext): Finding[] {
  */
 function checkEmpty(from: number, results: readonly (WalReadResult | undefined)[], context: LogContext): Finding[] {
   const findings: Finding[] = [];
-  const known = knownEpochs(results, context);
+  const known = knownEpochs(from, results, context);
   const knownIds = new Set(known.map((k) => k.id));
   const isKnown = (i: number) => knownIds.has(from + i);
   const isDoubtful = (i: number) => results[i]?.object?.kind === 'empty' && !isKnown(i);
@@ -174,8 +174,9 @@ function checkEmpty(from: number, results: readonly (WalReadResult | undefined)[
     // A fence behind them needs an epoch, too; a writer's rows have that of its fence.
     const lastEpoch = behind === undefined ? context.writerEpoch : behind.epoch - (behind.isFence ? 1 : 0);
     const isBeside = start > 0 && results[start - 1]?.object === undefined && !isKnown(start - 1);
-    const isLoss = before === undefined ? isBeside : isBounded && i - first > lastEpoch - before.epoch;
-    if (isLoss) {
+    const isTooMany = before !== undefined && isBounded && i - first > lastEpoch - before.epoch;
+    // From the very beginning on, an epoch that was claimed and never fenced would make room for a loss.
+    if (isTooMany || (isBeside && (before === undefined || before.id === 0))) {
       findings.push(...run.map((o) => emptied(o, 'error')));
     } else if (before?.id !== from + start - 1 && !isVouchedFor) findings.push(...run.map((o) => emptied(o, 'note')));
   }
@@ -188,12 +189,17 @@ interface KnownEpoch {
   isFence: boolean;
 }
 
-/** Epochs that the manifest and seals tell of, ascending by id; also seals of damaged and misplaced objects. */
+/**
+ * Epochs that the manifest and seals tell of, ascending by id; also seals of damaged and misplaced objects. Before the first
+ * object of a log there was no epoch.
+ */
 function knownEpochs(
+  from: number,
   results: readonly (WalReadResult | undefined)[],
   { databaseId, settled }: LogContext,
 ): readonly KnownEpoch[] {
   const known = new Map<number, KnownEpoch>();
+  if (from === 1 && databaseId !== undefined) known.set(0, { id: 0, epoch: 0, isFence: false });
   if (settled !== undefined) known.set(settled.id, { ...settled, isFence: false });
   for (const result of results) {
     const seal = result?.seal;

@@ -116,7 +116,8 @@ class Scale {
     } else {
       const gap = this.#open(false, undefined);
       gap.objects++;
-      if (parts !== undefined && parts.length > 0) gap.rows++;
+      // Of several emptied objects some may have been fences.
+      if (parts !== undefined && parts.length > 0) gap.rows = isMisplaced ? Math.max(gap.rows, 1) : gap.rows + 1;
     }
   }
 

@@ -304,17 +304,33 @@ describe('a log that a writer of ours left', () => {
     expect(done.ledgerIds.length).toBeGreaterThan(0);
   });
 
-  it('with a fence and an emptied object behind what tables hold does not take both for fences', async () => {
+  it.each([
+    ['behind what tables hold', true],
+    ['at its very beginning', false],
+  ])('with a fence and an emptied object %s does not take both for fences', async (_, hasTables) => {
     const options: OpenOptions = { compatibility: 'slatedb-0.17' };
     const world = new World();
-    await world.run((await world.open(options)).close());
+    if (hasTables) await world.run((await world.open(options)).close());
     await world.writeAndCrash(['row'], options);
     const last = (await world.paths('wal/')).at(-1) as string;
     await world.replace(last, new Uint8Array(0));
     const before = await world.versions();
     expect(await rejection(world.open(options))).toMatchObject({ code: 'TRUNCATED' });
     expect(await world.versions()).toEqual(before);
-    expect(await repair(world, { apply: true })).toMatchObject({ outcome: 'salvaged', lostSeqs: [{ min: 1n }] });
+    expect(await repair(world, { apply: true })).toMatchObject({
+      outcome: 'salvaged',
+      rows: { lost: 1 },
+      lostSeqs: [{ min: 1n }],
+    });
+  });
+
+  it('without a row, of which every opening left a fence of zero bytes, is opened', async () => {
+    const options: OpenOptions = { compatibility: 'slatedb-0.17' };
+    const world = new World();
+    for (let times = 0; times < 4; times++) await world.writeAndCrash([], options);
+    expect(await world.paths('wal/')).toHaveLength(4);
+    expect(await repair(world)).toMatchObject({ outcome: 'clean' });
+    expect(await rowsOf(world, await world.open(options))).toEqual([]);
   });
 
   it('refuses to lose more than maxLoss', async () => {

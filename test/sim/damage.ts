@@ -174,6 +174,10 @@ export class DamageRun {
     return this.#repair(isLog ? 'walRepair' : 'manifestRepair', tool);
   }
 
+  /**
+   * A table that is gone, and that only a manifest named which is damaged itself, is none to the tool, and says so: where the
+   * manifest before was gone back to, its rows are replayed from the log. That they are there is judged by reading them.
+   */
   async #repairTables(): Promise<boolean> {
     let changed = false;
     for (const path of [...this.#judge.suspects]) {
@@ -181,8 +185,11 @@ export class DamageRun {
       if (id === undefined) continue;
       const acceptResurrection = this.#draw.chance(0.7);
       changed =
-        (await this.#repair('sstRepair', (process) =>
-          sstRepair(this.#database.target(process), id, { ...this.#toolOptions(process), acceptResurrection }),
+        (await this.#repair(
+          'sstRepair',
+          (process) =>
+            sstRepair(this.#database.target(process), id, { ...this.#toolOptions(process), acceptResurrection }),
+          (error) => error.code === 'BAD_ARGUMENT' && !this.#database.store.objects.has(path),
         )) || changed;
     }
     return changed;
@@ -194,7 +201,7 @@ export class DamageRun {
   }
 
   /** Runs a tool, killed now and then, until it ends; then once more, which must change nothing. */
-  async #repair(name: string, tool: Tool): Promise<boolean> {
+  async #repair(name: string, tool: Tool, mayReject = (_: DbError) => false): Promise<boolean> {
     const draw = this.#draw;
     const before = this.#judge.objects();
     const tools = new Machine(this.world, 't');
@@ -212,7 +219,8 @@ export class DamageRun {
       if ('error' in done) {
         const { error } = done;
         this.#judge.reached(`${name} rejects: ${error.code}`);
-        if (error.kind !== 'corruption') this.#judge.fail(`${name} rejects with ${describe(error)}`);
+        if (error.kind !== 'corruption' && !mayReject(error))
+          this.#judge.fail(`${name} rejects with ${describe(error)}`);
         return false;
       }
       await this.world.sleep(2 * LATE_MS);

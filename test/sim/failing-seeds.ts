@@ -39,6 +39,10 @@ export const FAILED_DAMAGE_SEEDS: readonly [seed: number, wasWrong: string][] = 
   [502440, 'versions that a table had not kept, found in the log, stood for rows of it that were lost'],
   [502852, 'four bytes in the seal of a manifest were mended wrongly, and called proven by the hash of its body'],
   [600715, 'behind the tables an emptied object beside a fence of zero bytes was taken for another fence'],
+  [604761, 'the same by an opening that recovers by itself'],
+  [603004, 'the same with the first two objects of a log'],
+  [602521, 'the same where the manifest before was damaged'],
+  [603258, 'a table that was gone, and that only a damaged manifest had named, was expected to be known to the repair'],
 ];
 
 /** The same for repairs beside a writer that lives. */
