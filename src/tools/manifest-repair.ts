@@ -3,9 +3,10 @@
  * witnessed. Damaged manifests stay where they are, missing ids stay missing: a checkpoint on a lost one must fail rather than
  * show other data.
  *
- * Strategies, in this order: `heal` (a sealed manifest, up to four bytes, proven by its checks), `previous` (the newest good
- * one; the log behind it is whole, so replaying it brings back everything), `roll-forward` (as before, and tables of lost
- * manifests stand for the part of the log that was collected), and last the one bit by which an unsealed manifest fits again.
+ * Strategies, in this order: `heal` (a sealed manifest, up to four bytes of its body, proven by its checks, or one of its
+ * seal), `previous` (the newest good one; the log behind it is whole, so replaying it brings back everything), `roll-forward`
+ * (as before, and tables of lost manifests stand for the part of the log that was collected), and last the one bit by which
+ * an unsealed manifest fits again.
  */
 import { createHash } from 'node:crypto';
 import { type Finding, InvalidArgumentError, locateFindings, makeFinding } from '../common/errors.ts';
@@ -162,7 +163,9 @@ function propose(survey: ManifestSurvey, base: LoadedManifest, strategy: Manifes
       steps: [
         healed.trust === 'proven'
           ? `Manifest ${base.id} is mended: ${healed.changes} byte${healed.changes === 1 ? '' : 's'} of it changed; its checks prove it.`
-          : `Manifest ${base.id} is mended: with one bit of it changed, and no other one, it fits the manifest before it, the tables and the log.`,
+          : base.seal !== undefined
+            ? `Manifest ${base.id} is mended: one byte of its seal changed, by which it fits its checksum again; its content is proven by its hash.`
+            : `Manifest ${base.id} is mended: with one bit of it changed, and no other one, it fits the manifest before it, the tables and the log.`,
       ],
     };
   }
