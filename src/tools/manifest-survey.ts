@@ -13,6 +13,7 @@ import { type Ulid, ulidToBytes } from '../common/ulid.ts';
 import { encodeInfo } from '../format/info-block.ts';
 import type { TableRef } from '../format/manifest-types.ts';
 import { manifestPath, parseWalPath, tablePath, WAL_PREFIX, walPath } from '../format/object-names.ts';
+import { decodeSeal, findManifestSeal } from '../format/seal.ts';
 import { healManifest } from '../format/section-healing.ts';
 import type { EpochGuard } from '../lsm/epoch-guard.ts';
 import { crossCheckManifest } from '../lsm/manifest-evidence.ts';
@@ -303,6 +304,22 @@ async function readOrphan({ stores }: ToolTarget, table: StoredTable): Promise<O
   return { ...table, tail, maxSeq: read?.object?.maxSeq };
 }
 
+/** Sound manifests of this database that lie under another's name: they can still tell of epochs. */
+function misplacedManifests(bad: readonly BadManifest[], { seal }: LoadedManifest): LoadedManifest[] {
+  return bad.flatMap(({ bytes }) => {
+    const range = bytes && findManifestSeal(bytes);
+    if (bytes === undefined || range === undefined || seal === undefined) return [];
+    try {
+      const { identity } = decodeSeal(bytes, range.start, range.end, ['manifest']);
+      if (!equalBytes(identity.databaseId, seal.identity.databaseId)) return [];
+      return [loadManifest(identity.newestManifestId, bytes)];
+    } catch (error) {
+      if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
+      return [];
+    }
+  });
+}
+
 interface Found {
   base: LoadedManifest;
   healed: ManifestSurvey['healed'];
@@ -328,8 +345,10 @@ async function complete(
   const ofUs = seals.filter(
     (s) => base.seal === undefined || equalBytes(s.identity.databaseId, base.seal.identity.databaseId),
   );
+  const misplaced = misplacedManifests(bad, base);
   const highestId = Math.max(
     base.id,
+    ...misplaced.map((m) => m.id),
     around.boundary.value,
     read.witnessedId,
     ...bad.map((b) => b.id),
@@ -337,14 +356,15 @@ async function complete(
     ...ofUs.map((s) => s.identity.newestManifestId),
   );
   // Each manifest that cannot be read may have been a claim, and an idle owner's fence of zero bytes does not say its epoch.
-  const unread = highestId - base.id;
+  const newestRead = misplaced.reduce((newest, m) => (m.id > newest.id ? m : newest), base);
+  const unread = highestId - newestRead.id;
   const writer = Math.max(
     read.writerEpoch,
-    manifest.writerEpoch + unread,
+    newestRead.manifest.writerEpoch + unread,
     ...ofUs.filter((s) => s.lineage?.level === 'l0').map((s) => s.identity.epoch),
   );
   const compactor = Math.max(
-    manifest.compactorEpoch + unread,
+    newestRead.manifest.compactorEpoch + unread,
     ...ofUs.filter((s) => s.lineage?.level === 'run').map((s) => s.identity.epoch),
   );
   const log = { from: read.from, end: read.end, objects: read.objects };

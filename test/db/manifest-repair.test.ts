@@ -76,6 +76,26 @@ async function rowsAfterRepair(world: World): Promise<string[]> {
   return rowsOf(world, await world.open());
 }
 
+describe('manifests in each other’s place', () => {
+  it('still tell of their epochs: an emptied object of the log is not taken for the fence of one that nobody claimed', async () => {
+    const world = new World();
+    const { db, line } = await world.connect({ compatibility: 'slatedb-0.17' });
+    for (const key of ['a', 'b']) {
+      await world.run(db.put(key, 'in a table'));
+      await world.run(db.flush({ type: 'memtable' }));
+    }
+    for (const key of ['c', 'd']) await world.run(db.put(key, 'in the log'));
+    line.cut();
+    const [previous, newest] = (await listManifestIds(world.memory)).slice(-2).map(manifestPath);
+    const moved = await world.bytes(newest);
+    await world.replace(newest, await world.bytes(previous));
+    await world.replace(previous, moved);
+    await world.replace((await world.paths('wal/')).at(-1) as string, new Uint8Array(0));
+    expect(await repaired(world)).toMatchObject({ applied: true, outcome: 'reconstructed' });
+    expect(await rejection(world.open())).toMatchObject({ code: 'TRUNCATED' });
+  });
+});
+
 describe('a database of ours', () => {
   let world: World;
   let rows: string[];

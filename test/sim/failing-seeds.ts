@@ -42,6 +42,10 @@ export const FAILED_DAMAGE_SEEDS: readonly [seed: number, wasWrong: string][] = 
   [604761, 'the same by an opening that recovers by itself'],
   [603004, 'the same with the first two objects of a log'],
   [602521, 'the same where the manifest before was damaged'],
+  [
+    702154,
+    'manifests in each other’s place counted as claims, which made an emptied object of the log look like a fence',
+  ],
   [603258, 'a table that was gone, and that only a damaged manifest had named, was expected to be known to the repair'],
 ];
 
