@@ -88,7 +88,7 @@ export async function startWriter(
     state.fail(error);
     throw error;
   }
-  wal?.startAt(state.active, state.active.rowCount);
+  wal?.startAt(state.active, state.active.end);
   db = new Db({ stores, state, writer, wal, tables, tableStore, manifests, onClosed });
   return db;
 }

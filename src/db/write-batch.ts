@@ -2,22 +2,33 @@
  * A batch of writes that is applied whole or not at all, under one sequence number.
  *
  * Operations are copied into one arena and one table of numbers as they are added, so that a batch costs no object per row.
+ * The arena is laid out like a memtable's memory (lsm/memtable-log.ts), which takes a well filled one over when the batch is
+ * applied instead of copying its rows. Therefore what was added to an arena never changes.
+ *
  * Before it is applied it is put in key order and folded to one row per key: a later put or delete of a key replaces what
  * came before, merges are combined by the merge operator (with a value that precedes them in the batch).
  */
-import { commonBytes, viewOf } from '../common/bytes.ts';
+import { commonBytes, EMPTY_BYTES, viewOf } from '../common/bytes.ts';
 import { InvalidArgumentError } from '../common/errors.ts';
 import { FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
+import { EXPECTED_KEYS } from '../lsm/memtable-index.ts';
+import { HEADER_BYTES } from '../lsm/memtable-log.ts';
 import { foldOperands, type MergeOperator, missingOperator } from '../lsm/merge-operator.ts';
 import { type Bytes, toKey, toValue } from './keys.ts';
 import { checkTtl, type TtlOptions } from './write-options.ts';
 
 const NO_VALUE = new Uint8Array(0);
 const NO_TTL: TtlOptions = {};
-const FIRST_ARENA_BYTES = 4096;
-const FIRST_OPERATIONS = 32;
+const NO_OPERATIONS = new Int32Array(0);
+const LEAST_ARENA_BYTES = 1024;
+/** An arena is given to a memtable if at most this part of it is unused. */
+const MAX_UNUSED_PART = 1 / 8;
+const LEAST_OPERATIONS = 32;
 /** The largest size that is expected of the next batch because the last one had it. */
 const MAX_EXPECTED_BYTES = 1 << 20;
+
+/** Up to this length a loop copies faster than `set`. */
+const SHORT_KEY_BYTES = 24;
 
 /** Columns of an operation in the table of numbers. */
 const KEY_START = 0;
@@ -27,20 +38,30 @@ const FLAGS = 3;
 const COLUMNS = 4;
 
 /** What the batch applied last held, rounded up: programs write batches of like size, and growing means copying. */
-let expectedBytes = FIRST_ARENA_BYTES;
-let expectedOperations = FIRST_OPERATIONS;
+let expectedBytes = 0;
+let expectedOperations = 0;
 
 /** Memory that is not zeroed: every byte is written before it is read. */
 function allocate(bytes: number): Uint8Array {
   return new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer);
 }
 
+/** Rows lie at multiples of 8 bytes. */
+function aligned(bytes: number): number {
+  // Not with bits: sizes up to 2^31 - 1 are rounded up.
+  return Math.ceil(bytes / 8) * 8;
+}
+
 export class WriteBatch {
-  #arena = allocate(FIRST_ARENA_BYTES);
-  #view = viewOf(this.#arena);
+  #arena: Uint8Array = EMPTY_BYTES;
+  #view: DataView = viewOf(EMPTY_BYTES);
   #used = 0;
-  #ops = new Int32Array(FIRST_OPERATIONS * COLUMNS);
+  #ops = NO_OPERATIONS;
   #count = 0;
+  /** Of keys and values. */
+  #bytes = 0;
+  /** A memtable holds the arena, too. */
+  #isGiven = false;
   /** Of operations that were given one. */
   #ttls: Map<number, TtlOptions> | undefined;
   #hasMerges = false;
@@ -52,7 +73,7 @@ export class WriteBatch {
 
   /** Bytes of all keys and values. */
   get byteLength(): number {
-    return this.#used;
+    return this.#bytes;
   }
 
   put(key: Bytes, value: Bytes, options?: TtlOptions): this {
@@ -71,8 +92,10 @@ export class WriteBatch {
 
   /** Forgets all operations. */
   clear(): this {
+    if (this.#isGiven) this.#replaceArena(EMPTY_BYTES);
     this.#used = 0;
     this.#count = 0;
+    this.#bytes = 0;
     this.#ttls = undefined;
     this.#hasMerges = false;
     return this;
@@ -84,12 +107,15 @@ export class WriteBatch {
       this.#ttls ??= new Map();
       this.#ttls.set(this.#count, { ...options });
     }
-    const at = this.#used;
-    const end = at + key.length + value.length;
+    const at = this.#used + HEADER_BYTES;
+    const end = aligned(at + key.length + value.length);
     if (end > this.#arena.length) this.#growArena(end);
-    this.#arena.set(key, at);
-    this.#arena.set(value, at + key.length);
+    const arena = this.#arena;
+    if (key.length > SHORT_KEY_BYTES) arena.set(key, at);
+    else for (let i = 0; i < key.length; i++) arena[at + i] = key[i];
+    arena.set(value, at + key.length);
     this.#used = end;
+    this.#bytes += key.length + value.length;
     const o = this.#count * COLUMNS;
     if (o === this.#ops.length) this.#growOps();
     this.#ops[o + KEY_START] = at;
@@ -104,14 +130,20 @@ export class WriteBatch {
     if (needed > MAX_ARENA_BYTES) {
       throw new InvalidArgumentError('BATCH_TOO_LARGE', `A batch holds at most ${MAX_ARENA_BYTES} bytes; divide it.`);
     }
-    const arena = allocate(Math.min(MAX_ARENA_BYTES, Math.max(needed, expectedBytes, this.#arena.length * 4)));
+    const bytes = Math.max(needed, LEAST_ARENA_BYTES, expectedBytes, this.#arena.length * 4);
+    const arena = allocate(Math.min(MAX_ARENA_BYTES, aligned(bytes)));
     arena.set(this.#arena.subarray(0, this.#used));
+    this.#replaceArena(arena);
+  }
+
+  #replaceArena(arena: Uint8Array): void {
     this.#arena = arena;
     this.#view = viewOf(arena);
+    this.#isGiven = false;
   }
 
   #growOps(): void {
-    const ops = new Int32Array(Math.max(expectedOperations * COLUMNS, this.#ops.length * 4));
+    const ops = new Int32Array(Math.max(LEAST_OPERATIONS, expectedOperations, this.#count * 4) * COLUMNS);
     ops.set(this.#ops);
     this.#ops = ops;
   }
@@ -119,11 +151,11 @@ export class WriteBatch {
   /** An independent copy. */
   copy(): WriteBatch {
     const copy = new WriteBatch();
-    copy.#arena = this.#arena.slice(0, this.#used);
-    copy.#view = viewOf(copy.#arena);
+    copy.#replaceArena(this.#arena.slice(0, this.#used));
     copy.#used = this.#used;
     copy.#ops = this.#ops.slice();
     copy.#count = this.#count;
+    copy.#bytes = this.#bytes;
     copy.#ttls = this.#ttls === undefined ? undefined : new Map(this.#ttls);
     copy.#hasMerges = this.#hasMerges;
     return copy;
@@ -178,14 +210,35 @@ export class WriteBatch {
     }
   }
 
-  /** Calls `row` for each row in key order, one per key: the last operation of each key. It must not touch any batch. */
-  forEachRow(row: BatchRowVisitor): void {
+  /** Whether an operation was given a time to live of its own. */
+  get hasTtls(): boolean {
+    return this.#ttls !== undefined;
+  }
+
+  /**
+   * Offers the arena to a memtable, if it is well filled and no memtable has it yet: what was added to it will not change.
+   * `take` returns a negative number if it does not want it; so does this.
+   */
+  offerArena(take: (arena: Uint8Array) => number): number {
+    const unused = this.#arena.length - this.#used;
+    if (this.#isGiven || unused > this.#arena.length * MAX_UNUSED_PART) return -1;
+    const taken = take(this.#arena);
+    this.#isGiven = taken >= 0;
+    return taken;
+  }
+
+  /**
+   * Calls `row` for each row in key order, one per key: the last operation of each key. Before that, `ahead` is told of the
+   * keys of some rows that come next, among them such as are replaced. Neither may touch any batch.
+   */
+  forEachRow(row: BatchRowVisitor, ahead?: KeysAheadVisitor): void {
     const order = this.#sorted();
     const arena = this.#arena;
     const ops = this.#ops;
     const ttls = this.#ttls;
     const n = this.#count;
     for (let i = 0; i < n; i++) {
+      if (ahead !== undefined && i % EXPECTED_KEYS === 0) this.#announce(order, i, ahead);
       const op = order[i];
       if (i + 1 < n && scratch.ties[i] !== 0 && this.#compare(op, order[i + 1]) === 0) continue;
       const o = op * COLUMNS;
@@ -197,6 +250,16 @@ export class WriteBatch {
     expectedBytes = Math.min(MAX_EXPECTED_BYTES, this.#used + (this.#used >>> 3));
     expectedOperations = Math.min(MAX_EXPECTED_BYTES >>> 6, n + (n >>> 3));
     if (n > MAX_KEPT_ROWS) scratch = new SortMemory(FIRST_SORT_ROWS);
+  }
+
+  #announce(order: Uint32Array, from: number, ahead: KeysAheadVisitor): void {
+    const count = Math.min(EXPECTED_KEYS, this.#count - from);
+    for (let i = 0; i < count; i++) {
+      const o = order[from + i] * COLUMNS;
+      aheadStarts[i] = this.#ops[o + KEY_START];
+      aheadLengths[i] = this.#ops[o + KEY_LENGTH];
+    }
+    ahead(this.#arena, aheadStarts, aheadLengths, count);
   }
 
   #flagsOf(op: number): number {
@@ -350,8 +413,11 @@ const MAX_KEPT_ROWS = 1 << 16;
 
 let scratch = new SortMemory(FIRST_SORT_ROWS);
 
+const aheadStarts = new Int32Array(EXPECTED_KEYS);
+const aheadLengths = new Int32Array(EXPECTED_KEYS);
+
 /** Offsets are 31-bit. */
-const MAX_ARENA_BYTES = 2 ** 31 - 1;
+const MAX_ARENA_BYTES = 2 ** 31 - 8;
 
 /** Receives one row: key and value as slices, flags (tombstone, merge or neither) and the expiry it was given. */
 export type BatchRowVisitor = (
@@ -364,3 +430,6 @@ export type BatchRowVisitor = (
   flags: number,
   ttl: TtlOptions | undefined,
 ) => void;
+
+/** Receives keys: `count` parts of one buffer. The arrays are used again. */
+export type KeysAheadVisitor = (keys: Uint8Array, starts: Int32Array, lengths: Int32Array, count: number) => void;

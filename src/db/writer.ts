@@ -16,7 +16,7 @@ import { missingOperator } from '../lsm/merge-operator.ts';
 import type { WriteResult } from './durability-waiters.ts';
 import type { TableFlusher } from './table-flusher.ts';
 import type { WalFlusher } from './wal-flusher.ts';
-import type { WriteBatch } from './write-batch.ts';
+import type { BatchRowVisitor, WriteBatch } from './write-batch.ts';
 import type { WriteOptions } from './write-options.ts';
 import { endedWaiter, type FrozenMemtable, type WriteState } from './write-state.ts';
 
@@ -136,7 +136,7 @@ export class Writer {
     state.frozen = [...state.frozen, frozen];
     state.active = state.newMemtable();
     state.refreshView();
-    if (isDurable) this.#wal?.startAt(state.active, 0);
+    if (isDurable) this.#wal?.startAt(state.active, state.active.end);
     else this.#wal?.rowsAdded(true);
     this.#tables.advance();
     return frozen;
@@ -164,13 +164,21 @@ export class Writer {
     const seq = state.lastSeq + 1;
     const { active } = state;
     let count = 0;
-    batch.forEachRow((keys, keyStart, keyLength, values, valueStart, valueLength, kind, ttl) => {
+    // A row that expires has a longer header than a batch leaves room for.
+    const canExpire = batch.hasTtls || this.#expiry(tick, o?.ttlMs, o?.expireAtMs) !== NO_TS;
+    const adopted = canExpire ? -1 : batch.offerArena((arena) => active.adopt(arena));
+    const add: BatchRowVisitor = (keys, keyStart, keyLength, values, valueStart, valueLength, kind, ttl) => {
+      count++;
+      if (adopted >= 0) {
+        active.addAdopted(adopted, keyStart, keyLength, valueLength, seq, kind | FLAG_CREATE, tick);
+        return;
+      }
       const given = ttl ?? o;
       const expireTs = kind === FLAG_TOMBSTONE ? NO_TS : this.#expiry(tick, given?.ttlMs, given?.expireAtMs);
       const flags = kind | FLAG_CREATE | (expireTs === NO_TS ? 0 : FLAG_EXPIRE);
       active.addSlice(keys, keyStart, keyLength, values, valueStart, valueLength, seq, flags, tick, expireTs);
-      count++;
-    });
+    };
+    batch.forEachRow(add, (...keys) => active.expectKeys(...keys));
     state.lastSeq = seq;
     this.#inserted(count, tick, o);
   }

@@ -34,7 +34,7 @@ export function chooseRowsPerCheck(averageStoredRowBytes: number): 1 | 2 | 4 | 8
 export class RowChecks {
   readonly #rowsPerCheck: number;
   readonly #withSeqs: boolean;
-  #checks = new Uint32Array(64);
+  #checks: Uint32Array;
   #firstSeqs = new Float64Array(0);
   #continuations = new Uint8Array(0);
   #count = 0;
@@ -44,12 +44,15 @@ export class RowChecks {
   #seed = 0;
   #lastSeq = -1;
 
-  constructor(rowsPerCheck: RowsPerCheck, withSeqs: boolean) {
+  /** `capacity`: checks that are expected, as growing means copying. */
+  constructor(rowsPerCheck: RowsPerCheck, withSeqs: boolean, capacity: number) {
     this.#rowsPerCheck = rowsPerCheck;
     this.#withSeqs = withSeqs;
+    const length = Math.max(64, capacity);
+    this.#checks = new Uint32Array(length);
     if (withSeqs) {
-      this.#firstSeqs = new Float64Array(64);
-      this.#continuations = new Uint8Array(64);
+      this.#firstSeqs = new Float64Array(length);
+      this.#continuations = new Uint8Array(length);
     }
   }
 
@@ -78,8 +81,11 @@ export class RowChecks {
   finish(): CollectedChecks {
     const n = this.#count;
     return {
-      checks: this.#checks.slice(0, n),
-      ...(this.#withSeqs && { firstSeqs: this.#firstSeqs.slice(0, n), continuations: this.#continuations.slice(0, n) }),
+      checks: this.#checks.subarray(0, n),
+      ...(this.#withSeqs && {
+        firstSeqs: this.#firstSeqs.subarray(0, n),
+        continuations: this.#continuations.subarray(0, n),
+      }),
     };
   }
 

@@ -49,8 +49,11 @@ export interface TableBuilderOptions {
   filter?: { form: FilterForm; bitsPerKey: number; minKeys: number };
   /** 0: no row checks. */
   rowsPerCheck: RowsPerCheck;
-  /** Expected size of the object; a good guess saves copies. */
+  /** Expected size of the object, and number of its rows if checks are made; good guesses save copies. */
   capacityBytes: number;
+  capacityRows?: number;
+  /** Used for the object if it is large enough; what is in it is overwritten. */
+  memory?: Uint8Array;
 }
 
 /** What is known about the rows of a finished table; the seal is made from it. */
@@ -153,10 +156,15 @@ export class TableBuilder {
     this.#minFilterKeys = filter === undefined ? Number.POSITIVE_INFINITY : filter.minKeys;
     if (this.#sorted && this.#minFilterKeys < Number.POSITIVE_INFINITY) this.#hashes = new KeyHashes();
     this.#rowsPerCheck = options.rowsPerCheck;
-    if (options.rowsPerCheck > 0) this.#checks = new RowChecks(options.rowsPerCheck, !this.#sorted);
+    if (options.rowsPerCheck > 0) {
+      const checks = Math.ceil((options.capacityRows ?? 0) / options.rowsPerCheck);
+      this.#checks = new RowChecks(options.rowsPerCheck, !this.#sorted, checks);
+    }
     this.#stats = this.#sorted ? new StatsBuilder() : undefined;
     this.#restarts = new Uint16Array(blockBytes >>> 5);
-    this.#out = allocate(Math.max(1024, options.capacityBytes));
+    const { capacityBytes, memory } = options;
+    this.#out =
+      memory !== undefined && memory.length >= capacityBytes ? memory : allocate(Math.max(1024, capacityBytes));
     this.#outView = viewOf(this.#out);
   }
 

@@ -14,6 +14,8 @@ const SEGMENTS = 1 << SEGMENT_BITS;
 const SEGMENT_SHIFT = 32 - SEGMENT_BITS;
 const FIRST_SLOTS = 8;
 const MAX_LOAD = 0.8;
+/** Keys whose places are asked for at once: about as many as memory answers together. */
+export const EXPECTED_KEYS = 32;
 
 export class MemtableIndex {
   memoryBytes = 0;
@@ -23,6 +25,14 @@ export class MemtableIndex {
   readonly #hashMask: number;
   readonly #segments: Int32Array[] = [];
   readonly #used = new Int32Array(SEGMENTS);
+  /** Keys that are expected: the buffer they lie in, their starts and hashes, and which of them is next. */
+  #expectedIn: Uint8Array | undefined = undefined;
+  readonly #expectedStarts = new Int32Array(EXPECTED_KEYS);
+  readonly #expectedHashes = new Int32Array(EXPECTED_KEYS);
+  #expectedCount = 0;
+  #nextExpected = 0;
+  /** Kept only so that reading ahead is not optimised away. */
+  touched = 0;
 
   /** `hashBits` below 32 keeps only the top bits of each hash: tests force collisions with it. */
   constructor(log: MemtableLog, seed: number, hashBits: number) {
@@ -36,6 +46,41 @@ export class MemtableIndex {
 
   #hash(buf: Uint8Array, start: number, length: number): number {
     return halfSipHash13(buf, start, length, this.#k0, this.#k1) & this.#hashMask;
+  }
+
+  /**
+   * Tells of up to `EXPECTED_KEYS` keys that `findOrClaim` will be called for next, in this order, and asks memory for their
+   * slots. Their bytes must not change until then.
+   */
+  expect(buf: Uint8Array, starts: Int32Array, lengths: Int32Array, count: number): void {
+    const n = Math.min(count, EXPECTED_KEYS);
+    const hashes = this.#expectedHashes;
+    for (let i = 0; i < n; i++) {
+      this.#expectedStarts[i] = starts[i];
+      hashes[i] = this.#hash(buf, starts[i], lengths[i]);
+    }
+    this.#expectedIn = buf;
+    this.#expectedCount = n;
+    this.#nextExpected = 0;
+    // A loop of its own, so short that the processor has many of these reads under way at once.
+    let touched = 0;
+    for (let i = 0; i < n; i++) {
+      const segment = this.#segments[hashes[i] >>> SEGMENT_SHIFT];
+      touched ^= segment[firstSlot(hashes[i], segment.length)];
+    }
+    this.touched = touched;
+  }
+
+  /** The hash of a key to add; of those expected, all before it are passed over. */
+  #hashOfNext(buf: Uint8Array, start: number, length: number): number {
+    if (buf === this.#expectedIn) {
+      while (this.#nextExpected < this.#expectedCount) {
+        const at = this.#nextExpected++;
+        if (this.#expectedStarts[at] === start) return this.#expectedHashes[at];
+      }
+    }
+    this.#expectedIn = undefined;
+    return this.#hash(buf, start, length);
   }
 
   /** The root of a key, or -1. Asks memory for the row's value, too. */
@@ -58,7 +103,7 @@ export class MemtableIndex {
 
   /** The root of a key; if it has none, the row at `place` becomes its root and is returned. */
   findOrClaim(buf: Uint8Array, start: number, length: number, place: number): number {
-    const hash = this.#hash(buf, start, length);
+    const hash = this.#hashOfNext(buf, start, length);
     const number = hash >>> SEGMENT_SHIFT;
     let segment = this.#segments[number];
     if (this.#used[number] >= (segment.length >> 1) * MAX_LOAD) segment = this.#grow(number);

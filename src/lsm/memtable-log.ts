@@ -11,6 +11,8 @@
  * the oldest (the key's *root*) holds the complement of the newest. The hash index and the key order hold roots only, so
  * overwriting a key changes neither of them.
  *
+ * A batch lays its rows out in the same way, with room for the headers, so that its memory can become a chunk as it is.
+ *
  * Header, in int32 words: id, link, key length (16 bits) | flags (8) | has-expiry (1), value length; then as float64: seq,
  * creation time and, only if the row expires, expiry time.
  *
@@ -27,6 +29,9 @@ export const UNIT_MASK = (1 << CHUNK_SHIFT) - 1;
 const CHUNK_BYTES = 8 << CHUNK_SHIFT;
 const MAX_CHUNKS = 1 << (31 - CHUNK_SHIFT);
 const FIRST_CHUNK_BYTES = 1 << 14;
+/** Memory below this is not worth a chunk; the number of chunks is limited, and half of it is kept for rows that are copied. */
+const MIN_ADOPTED_BYTES = 1 << 14;
+const MAX_ADOPTED_CHUNKS = MAX_CHUNKS >> 1;
 /** A row longer than this gets a chunk of its own, so that at most a quarter of a chunk is left unused. */
 const LARGE_ROW_BYTES = CHUNK_BYTES >> 2;
 
@@ -106,6 +111,24 @@ export class MemtableLog {
     return this.#nextPlace;
   }
 
+  /**
+   * Makes a chunk of memory in which rows lie already, each at a multiple of 8 bytes behind `HEADER_BYTES` for its header, and
+   * returns its number; -1 if it cannot be one. Keys and values in it must not change any more.
+   */
+  adopt(memory: Uint8Array): number {
+    const { length } = memory;
+    const fits = length >= MIN_ADOPTED_BYTES && length <= CHUNK_BYTES && length % 8 === 0;
+    if (!fits || memory.buffer.byteLength !== length || this.bytes.length >= MAX_ADOPTED_CHUNKS) return -1;
+    return this.#addChunk(memory.buffer as ArrayBuffer);
+  }
+
+  /** `reserve` for a row that lies in an adopted chunk, its key at `keyStart`. */
+  reserveAt(chunk: number, keyStart: number): number {
+    if (this.rowCount === this.#placeCapacity) this.#growPlaces();
+    this.#nextPlace = (chunk << CHUNK_SHIFT) | ((keyStart - HEADER_BYTES) >> 3);
+    return this.#nextPlace;
+  }
+
   #growPlaces(): void {
     const old = this.#placeCapacity;
     const page = old >>> PAGE_SHIFT;
@@ -128,15 +151,20 @@ export class MemtableLog {
   }
 
   #pushChunk(byteLength: number): number {
-    const chunk = this.bytes.length;
-    if (chunk === MAX_CHUNKS) throw new InternalError('Internal rule broken: a memtable outgrew its address space');
+    if (this.bytes.length === MAX_CHUNKS) {
+      throw new InternalError('Internal rule broken: a memtable outgrew its address space');
+    }
     // Not zeroed; and not kept as a `Buffer`, so that all byte accesses of the engine see one type.
-    const memory = Buffer.allocUnsafeSlow(byteLength).buffer;
+    return this.#addChunk(Buffer.allocUnsafeSlow(byteLength).buffer);
+  }
+
+  #addChunk(memory: ArrayBuffer): number {
+    const chunk = this.bytes.length;
     this.bytes.push(new Uint8Array(memory));
     this.words.push(new Int32Array(memory));
     this.doubles.push(new Float64Array(memory));
     this.views.push(new DataView(memory));
-    this.memoryBytes += byteLength;
+    this.memoryBytes += memory.byteLength;
     return chunk;
   }
 
@@ -157,13 +185,47 @@ export class MemtableLog {
     expireTs: number,
     root: number,
   ): number {
+    const id = this.rowCount;
+    const place = this.#nextPlace;
+    const chunk = place >>> CHUNK_SHIFT;
+    const start = this.#writeHeader(keyLength, valueLength, seq, flags, createTs, expireTs, root);
+    const bytes = this.bytes[chunk];
+    this.#copy(bytes, chunk, start, keyBuf, keyStart, keyLength);
+    this.#copy(bytes, chunk, start + keyLength, valueBuf, valueStart, valueLength);
+    if (chunk === this.#chunk) this.#chunkUsed = (start + keyLength + valueLength + 7) & ~7;
+    this.rowCount = id + 1;
+    return id;
+  }
+
+  /** `append` for the row for which `reserveAt` was called last: key and value are there already. It does not expire. */
+  appendInPlace(
+    keyLength: number,
+    valueLength: number,
+    seq: number,
+    flags: number,
+    createTs: number,
+    root: number,
+  ): number {
+    this.#writeHeader(keyLength, valueLength, seq, flags, createTs, NO_TS, root);
+    return this.rowCount++;
+  }
+
+  /** Header and place of the next row; returns where its key starts. */
+  #writeHeader(
+    keyLength: number,
+    valueLength: number,
+    seq: number,
+    flags: number,
+    createTs: number,
+    expireTs: number,
+    root: number,
+  ): number {
     const place = this.#nextPlace;
     const id = this.rowCount;
     const chunk = place >>> CHUNK_SHIFT;
     const unit = place & UNIT_MASK;
     const words = this.words[chunk];
     const doubles = this.doubles[chunk];
-    const bytes = this.bytes[chunk];
     const at = unit << 1;
     words[at + WORD_ID] = id;
     if (root === place) {
@@ -178,20 +240,15 @@ export class MemtableLog {
     words[at + WORD_VALUE_LENGTH] = valueLength;
     doubles[unit + DOUBLE_SEQ] = seq;
     doubles[unit + DOUBLE_CREATE] = createTs;
-    let start = (unit << 3) + HEADER_BYTES;
+    this.#places[id >>> PAGE_SHIFT][id & PAGE_MASK] = place;
+    const start = (unit << 3) + HEADER_BYTES;
     if (expireTs === NO_TS) {
       words[at + WORD_KEY] = keyLength | (flags << 16);
-    } else {
-      words[at + WORD_KEY] = keyLength | (flags << 16) | HAS_EXPIRE;
-      doubles[unit + DOUBLE_EXPIRE] = expireTs;
-      start += EXPIRE_BYTES;
+      return start;
     }
-    this.#copy(bytes, chunk, start, keyBuf, keyStart, keyLength);
-    this.#copy(bytes, chunk, start + keyLength, valueBuf, valueStart, valueLength);
-    if (chunk === this.#chunk) this.#chunkUsed = (start + keyLength + valueLength + 7) & ~7;
-    this.#places[id >>> PAGE_SHIFT][id & PAGE_MASK] = place;
-    this.rowCount = id + 1;
-    return id;
+    words[at + WORD_KEY] = keyLength | (flags << 16) | HAS_EXPIRE;
+    doubles[unit + DOUBLE_EXPIRE] = expireTs;
+    return start + EXPIRE_BYTES;
   }
 
   #copy(target: Uint8Array, chunk: number, at: number, source: Uint8Array, start: number, length: number): void {
@@ -280,6 +337,11 @@ export class MemtableLog {
     if (at + LINE_WORDS < words.length) touched ^= words[at + LINE_WORDS];
     if (at + 2 * LINE_WORDS < words.length) touched ^= words[at + 2 * LINE_WORDS];
     this.touched = touched;
+  }
+
+  /** `touch` for rows `from` up to, not including, `to`, in the order of their arrival. */
+  touchRange(from: number, to: number): void {
+    for (let id = from; id < to; id++) this.touch(this.placeOf(id));
   }
 
   /** Whether the row's key is `buf[start, start + length)`. */

@@ -44,6 +44,7 @@ export async function buildTable(
     filter: format.filter,
     rowsPerCheck: chooseRowsPerCheck(averageRow),
     capacityBytes: Math.ceil(table.dataBytes * 1.1) + table.rowCount * 12 + 4096,
+    capacityRows: table.rowCount,
   });
   const retention = new Retention(table, retainAbove, builder);
   let i = 0;

@@ -15,6 +15,17 @@ import { MemtableOrder } from './memtable-order.ts';
 
 /** Rows written per step of the flush order. */
 const STEP_ROWS = 8192;
+/** Rows whose memory is asked for at once. */
+const AHEAD_ROWS = 16;
+const MARK_BYTES = 16 * 1024;
+
+/** A place between two rows, and the bytes of keys and values before it. */
+export interface RowPosition {
+  readonly row: number;
+  readonly bytes: number;
+}
+
+export const FIRST_ROW: RowPosition = { row: 0, bytes: 0 };
 
 export interface MemtableOptions {
   /** Key of the hash index; a random number keeps users from choosing colliding keys. Any 32-bit number. */
@@ -28,6 +39,11 @@ export class Memtable {
   readonly #index: MemtableIndex;
   readonly #order: MemtableOrder;
   #dataBytes = 0;
+  /** Bytes of keys and values. */
+  #rowBytes = 0;
+  /** Ends of batches, at least `MARK_BYTES` of keys and values apart. */
+  readonly #marks: RowPosition[] = [];
+  #nextMark = MARK_BYTES;
   #firstSeq = -1;
   #lastSeq = -1;
   #maxCreateTs = NO_TS;
@@ -112,15 +128,7 @@ export class Memtable {
     const log = this.#log;
     const place = log.reserve(keyLength + valueLength, expireTs !== NO_TS);
     const root = this.#index.findOrClaim(keyBuf, keyStart, keyLength, place);
-    if (this.#firstSeq < 0) this.#firstSeq = seq;
-    this.#lastSeq = seq;
-    let bytes = keyLength + valueLength + 8;
-    if (createTs !== NO_TS) {
-      bytes += 8;
-      if (createTs > this.#maxCreateTs) this.#maxCreateTs = createTs;
-    }
-    if (expireTs !== NO_TS) bytes += 8;
-    this.#dataBytes += bytes;
+    this.#count(keyLength + valueLength, seq, createTs, expireTs);
     return log.append(
       keyBuf,
       keyStart,
@@ -134,6 +142,58 @@ export class Memtable {
       expireTs,
       root,
     );
+  }
+
+  /**
+   * Takes the memory of a batch over, in which rows lie as in this table (memtable-log.ts), and returns a number for
+   * `addAdopted`; -1 if it cannot: then the rows are to be copied with `addSlice`. Its rows must not change any more.
+   */
+  adopt(memory: Uint8Array): number {
+    return this.#frozen ? -1 : this.#log.adopt(memory);
+  }
+
+  /** `addSlice` for a row in adopted memory, its value right behind its key; it does not expire. */
+  addAdopted(
+    adopted: number,
+    keyStart: number,
+    keyLength: number,
+    valueLength: number,
+    seq: number,
+    flags: number,
+    createTs: number,
+  ): number {
+    if (this.#frozen || seq < this.#lastSeq) this.#refuse(seq);
+    checkRowBounds(keyLength, valueLength, flags);
+    const log = this.#log;
+    const place = log.reserveAt(adopted, keyStart);
+    const root = this.#index.findOrClaim(log.bytes[adopted], keyStart, keyLength, place);
+    this.#count(keyLength + valueLength, seq, createTs, NO_TS);
+    return log.appendInPlace(keyLength, valueLength, seq, flags, createTs, root);
+  }
+
+  /**
+   * Tells which keys will be added next, in this order: `count` parts of one buffer. Memory is asked for all of their places
+   * at once; one after the other each would be waited for.
+   */
+  expectKeys(buf: Uint8Array, starts: Int32Array, lengths: Int32Array, count: number): void {
+    this.#index.expect(buf, starts, lengths, count);
+  }
+
+  #count(keyAndValueBytes: number, seq: number, createTs: number, expireTs: number): void {
+    if (this.#firstSeq < 0) this.#firstSeq = seq;
+    if (this.#rowBytes >= this.#nextMark && seq !== this.#lastSeq) {
+      this.#marks.push(this.end);
+      this.#nextMark = this.#rowBytes + MARK_BYTES;
+    }
+    this.#rowBytes += keyAndValueBytes;
+    this.#lastSeq = seq;
+    let bytes = keyAndValueBytes + 8;
+    if (createTs !== NO_TS) {
+      bytes += 8;
+      if (createTs > this.#maxCreateTs) this.#maxCreateTs = createTs;
+    }
+    if (expireTs !== NO_TS) bytes += 8;
+    this.#dataBytes += bytes;
   }
 
   #refuse(seq: number): never {
@@ -213,21 +273,29 @@ export class Memtable {
     this.#log.addTo(sink, this.#placeOf(id));
   }
 
+  /** `addTo` for rows `from` up to, not including, `to`, in the order of their arrival. */
+  addRangeTo(sink: RowSink, from: number, to: number): void {
+    const log = this.#log;
+    for (let id = from; id < to; id++) {
+      if ((id - from) % AHEAD_ROWS === 0) log.touchRange(id, Math.min(to, id + AHEAD_ROWS));
+      log.addTo(sink, log.placeOf(id));
+    }
+  }
+
+  /** Where the rows so far end. */
+  get end(): RowPosition {
+    return { row: this.rowCount, bytes: this.#rowBytes };
+  }
+
   /**
    * Where a group of rows from `from` on ends: behind whole batches that reach `limitBytes` of keys, values and
-   * `rowOverheadBytes` each, or behind the last row.
+   * `rowOverheadBytes` each, not more than `MARK_BYTES` later, or behind the last row. `from` is where another one ended.
    */
-  groupFrom(from: number, limitBytes: number, rowOverheadBytes: number): { to: number; bytes: number } {
-    const log = this.#log;
-    let to = from;
-    let bytes = 0;
-    while (to < log.rowCount) {
-      const place = log.placeOf(to);
-      bytes += log.keyLengthAt(place) + log.wordAt(place, WORD_VALUE_LENGTH) + rowOverheadBytes;
-      to++;
-      if (bytes >= limitBytes && (to === log.rowCount || log.seqAt(log.placeOf(to)) !== log.seqAt(place))) break;
-    }
-    return { to, bytes };
+  groupFrom(from: RowPosition, limitBytes: number, rowOverheadBytes: number): { to: RowPosition; bytes: number } {
+    const sizeTo = (p: RowPosition) => p.bytes - from.bytes + (p.row - from.row) * rowOverheadBytes;
+    const mark = this.#marks.find((m) => m.row > from.row && sizeTo(m) >= limitBytes);
+    const to = mark ?? this.end;
+    return { to, bytes: sizeTo(to) };
   }
 
   /** No row may be added afterwards; gives back unused memory. */

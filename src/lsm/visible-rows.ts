@@ -151,7 +151,7 @@ export class VisibleRows {
     while (out.length < limit) {
       if (merge.status === END) return this.#finish(out);
       const row = merge.row;
-      if (this.#hasKey && compareSlice(row.keyBuf, row.keyStart, row.keyLength, this.#key) === 0) {
+      if (this.#hasKey && this.#isSameKey(row)) {
         // A stretch that begins with the key at hand: it may hold more versions of it, and surely other keys.
         if ((row.flags & FLAG_DAMAGED) !== 0) this.#meetDamage(row);
         else if (this.#versions.length > 0 && row.seq <= maxSeq) this.#gatherOlder(row, out);
@@ -183,6 +183,15 @@ export class VisibleRows {
       if (!this.#advance()) return 'blocked';
     }
     return 'more';
+  }
+
+  #isSameKey(row: RowCursor): boolean {
+    const key = this.#key;
+    const { keyBuf, keyStart, keyLength } = row;
+    if (keyLength !== key.length) return false;
+    // Neighbours begin alike and mostly differ in their last byte.
+    if (keyLength > 0 && keyBuf[keyStart + keyLength - 1] !== key[keyLength - 1]) return false;
+    return compareSlice(keyBuf, keyStart, keyLength, key) === 0;
   }
 
   #special(row: RowCursor, key: Uint8Array, out: ScanRow[]): void {
@@ -220,7 +229,7 @@ export class VisibleRows {
     while (out.length < limit) {
       if (merge.status === END) return this.#finish(out);
       const row = merge.row;
-      const sameKey = this.#hasKey && compareSlice(row.keyBuf, row.keyStart, row.keyLength, this.#key) === 0;
+      const sameKey = this.#hasKey && this.#isSameKey(row);
       if (!sameKey) {
         this.#emitNewest(out);
         if (start !== undefined && compareSlice(row.keyBuf, row.keyStart, row.keyLength, start) < 0) {

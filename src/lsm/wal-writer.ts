@@ -57,12 +57,13 @@ export interface WalRows {
   bytes: number;
 }
 
-/** The WAL object of some rows. Works in slices. */
+/** The WAL object of some rows, in `memory` if it is given and large enough. Works in slices. */
 export async function encodeWalObject(
   rows: WalRows,
   facts: WalObjectFacts,
   format: WalFormat,
   author: Author,
+  memory?: Uint8Array,
 ): Promise<EncodedWalObject> {
   const builder = new TableBuilder({
     tableType: 'wal',
@@ -71,12 +72,15 @@ export async function encodeWalObject(
     filter: { form: format.filterForm, bitsPerKey: 1, minKeys: 0 },
     rowsPerCheck: 1,
     capacityBytes: rows.bytes + 1024,
+    capacityRows: rows.to - rows.from,
+    ...(memory !== undefined && { memory }),
   });
   const { table, to } = rows;
   let id = rows.from;
   await runSliced(author.clock, () => {
     const end = Math.min(to, id + ROWS_PER_STEP);
-    for (; id < end; id++) table.addTo(builder, id);
+    table.addRangeTo(builder, id, end);
+    id = end;
     return id === to;
   });
   await runSliced(author.clock, () => builder.finishStep());

@@ -8,8 +8,8 @@
  * - a range that reaches past the end is cut there; one that starts at or behind the end yields no bytes;
  * - reads after a write, delete or list see it; lists are in byte order of the path;
  * - `metadata` holds what `put` stored: at least the put id under `PUT_ID_METADATA`, where the store keeps metadata at all;
- * - results belong to the caller; inputs are not kept after the promise settled, except by a put that ended `unknown`: its
- *   bytes may still be on their way and must not change any more.
+ * - results belong to the caller; inputs are not kept after the promise settled, except by a put that ended `unknown` or
+ *   `afterUnknown`: its bytes may still be on their way and must not change any more. Otherwise the caller uses the memory again.
  */
 export interface ObjectStore {
   /** For messages, e.g. `s3://bucket` or `file:///data`. Never holds credentials. */
@@ -90,8 +90,11 @@ export interface ListedObject {
 }
 
 export type PutOutcome =
-  /** `earlier`: an earlier attempt of this same put had been applied although its answer was lost. */
-  | { outcome: 'applied'; attempt: 'now' | 'earlier'; etag: string; storeTimeMs: number }
+  /**
+   * `earlier`: an earlier attempt of this same put had been applied although its answer was lost. `afterUnknown`: some attempt
+   * of this put had no answer.
+   */
+  | { outcome: 'applied'; attempt: 'now' | 'earlier'; etag: string; storeTimeMs: number; afterUnknown?: boolean }
   /** The condition does not hold. `afterUnknown`: an earlier attempt of this put had no answer. */
   | { outcome: 'refused'; afterUnknown?: boolean }
   /** Nobody said whether it was applied; it may still be. */

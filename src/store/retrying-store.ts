@@ -112,8 +112,8 @@ class RetryingStore implements ObjectStore {
           // Without a condition the first of two could be applied last, after later puts; empty bytes may prove nothing.
           options.condition !== 'any' && bytes.length > 0,
         );
-        if (answer.outcome === 'applied') return answer;
         if (call.leftUnanswered) doubt ??= { cause: undefined };
+        if (answer.outcome === 'applied') return doubt === undefined ? answer : { ...answer, afterUnknown: true };
         if (answer.outcome === 'refused') {
           if (doubt === undefined && options.proveRefusal !== true) return answer;
           return await this.#prove(call, bytes, options, doubt !== undefined);
@@ -226,7 +226,7 @@ class RetryingStore implements ObjectStore {
       const head = await call.run(0, (request) => this.#store.head(path, request.options({})));
       if (head === undefined) return others;
       const { etag, storeTimeMs } = head;
-      const ours: PutOutcome = { outcome: 'applied', attempt: 'earlier', etag, storeTimeMs };
+      const ours: PutOutcome = { outcome: 'applied', attempt: 'earlier', etag, storeTimeMs, afterUnknown: true };
       const putId = head.metadata[PUT_ID_METADATA];
       if (putId !== undefined) return putId === options.putId ? ours : others;
       if (!inDoubt || bytes.length === 0 || head.size !== bytes.length) return others;

@@ -2,8 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { compareBytes, EMPTY_BYTES } from '../../../src/common/bytes.ts';
 import { InternalError } from '../../../src/common/errors.ts';
 import { nextInt, SeededRandom } from '../../../src/common/random.ts';
+import { WriteBatch } from '../../../src/db/write-batch.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../../../src/format/row-flags.ts';
-import { Memtable } from '../../../src/lsm/memtable.ts';
+import { FIRST_ROW, Memtable } from '../../../src/lsm/memtable.ts';
 import { END, ROW } from '../../../src/lsm/row-cursor.ts';
 import { inRowOrder, type ModelRow, rowAt, rowUnder, standsOn, visibleRows, withoutId } from './memtable-model.ts';
 
@@ -132,6 +133,88 @@ describe('a memtable', () => {
     expect(rowAt(table, 0).key).toEqual(buf.slice(10, 10 + length));
     expect(rowAt(table, 0).value).toEqual(buf.slice(400, 400 + length));
     expect(table.find(buf.slice(10, 10 + length), ALL)).toBe(0);
+  });
+
+  it('holds the rows of memory that it took over as it holds copied ones, whichever were expected', () => {
+    const adopting = new Memtable();
+    const copying = new Memtable();
+    const random = new SeededRandom(11);
+    for (let seq = 1; seq <= 6; seq++) {
+      const batch = new WriteBatch();
+      for (let i = 0; i < 300; i++) {
+        const id = nextInt(random, 400);
+        if (i % 7 === 0) batch.delete(text(`key ${id}`));
+        else batch.put(text(`key ${id}`), text(`${seq} ${id}`.padEnd(100 + nextInt(random, 9), 'v')));
+      }
+      const taken = batch.offerArena((arena) => adopting.adopt(arena));
+      // The first batch knew nothing of its size; the others were given a fitting arena at once.
+      expect(taken >= 0).toBe(seq > 1);
+      batch.forEachRow(
+        (keys, keyStart, keyLength, values, valueStart, valueLength, flags) => {
+          const args = [keys, keyStart, keyLength, values, valueStart, valueLength, seq, flags] as const;
+          copying.addSlice(...args, 1000 + seq, NO_TS);
+          if (taken < 0) adopting.addSlice(...args, 1000 + seq, NO_TS);
+          else adopting.addAdopted(taken, keyStart, keyLength, valueLength, seq, flags, 1000 + seq);
+        },
+        (...keys) => {
+          if (seq !== 4) adopting.expectKeys(...keys);
+        },
+      );
+    }
+    const rows = Array.from({ length: copying.rowCount }, (_, id) => rowAt(copying, id));
+    expect(adopting.dataBytes).toBe(copying.dataBytes);
+    expect(adopting.keyCount).toBe(copying.keyCount);
+    expectAllRows(adopting, rows);
+    expect(rows.map((r) => rowAt(adopting, r.id))).toEqual(rows);
+    expect(flushOrder(adopting)).toEqual(flushOrder(copying));
+    expectAllRows(adopting, rows);
+    expect(adopting.adopt(new Uint8Array(1 << 15))).toBe(-1);
+  });
+
+  it('takes no memory over that it cannot address, that is not worth it, or that is part of another', () => {
+    const table = new Memtable();
+    expect(table.adopt(new Uint8Array(1 << 10))).toBe(-1);
+    expect(table.adopt(new Uint8Array((1 << 20) + 8))).toBe(-1);
+    expect(table.adopt(new Uint8Array((1 << 15) + 4))).toBe(-1);
+    expect(table.adopt(new Uint8Array(new ArrayBuffer(1 << 16), 8, 1 << 15))).toBe(-1);
+    const before = table.memoryBytes;
+    expect(table.adopt(new Uint8Array(1 << 20))).toBeGreaterThanOrEqual(0);
+    expect(table.memoryBytes - before).toBe(1 << 20);
+  });
+
+  it('keeps half of its chunks for rows that are copied', () => {
+    const table = new Memtable();
+    let taken = 0;
+    while (table.adopt(new Uint8Array(1 << 14)) >= 0) taken++;
+    expect(taken).toBe(1 << 13);
+    put(table, text('key'), text('value'), 1);
+    expect(rowAt(table, 0).value).toEqual(text('value'));
+  });
+
+  it('divides rows into groups of whole batches', () => {
+    const table = new Memtable();
+    const sizes: number[] = [];
+    for (let seq = 1; seq <= 200; seq++) {
+      const rows = seq % 9 === 0 ? 300 : 3;
+      for (let i = 0; i < rows; i++) put(table, text(`${seq} ${i}`), new Uint8Array(1000), seq);
+    }
+    const limit = 100_000;
+    for (let from = FIRST_ROW; from.row < table.rowCount; ) {
+      const { to, bytes } = table.groupFrom(from, limit, 40);
+      let expected = 0;
+      for (let id = from.row; id < to.row; id++) expected += table.keyLengthOf(id) + table.valueLengthOf(id) + 40;
+      expect(bytes).toBe(expected);
+      if (to.row < table.rowCount) {
+        expect(table.seqOf(to.row)).not.toBe(table.seqOf(to.row - 1));
+        expect(bytes).toBeGreaterThanOrEqual(limit);
+      }
+      sizes.push(bytes);
+      from = to;
+    }
+    // A batch of 300 rows is not divided; else a group ends soon behind the limit.
+    expect(Math.max(...sizes)).toBeLessThan(limit + 301 * 1050 + 20_000);
+    expect(sizes.length).toBeGreaterThan(20);
+    expect(table.groupFrom(table.end, limit, 40)).toEqual({ to: table.end, bytes: 0 });
   });
 
   it('finds the newest version up to a seq, and older ones from there', () => {

@@ -8,6 +8,7 @@ import { MemoryStore } from '../../../src/store/memory-store.ts';
 import type { ObjectStore, PutCondition, PutOptions, PutOutcome } from '../../../src/store/object-store.ts';
 import { type RetryEvent, type RetryOptions, retryingStore } from '../../../src/store/retrying-store.ts';
 import { storeError } from '../../../src/store/store-error.ts';
+import { forwarding } from '../../support/forwarding-store.ts';
 
 const OURS = '01ARZ3NDEKTSV4RRFFQ69G5FAV';
 const OTHERS = '01BX5ZZKBKACTAV9WEVGEMMVRZ';
@@ -40,17 +41,6 @@ function withoutMetadata(store: ObjectStore): ObjectStore {
       const result = await store.get(path, options);
       return result && { ...result, metadata: {} };
     },
-  };
-}
-
-function forwarding(store: ObjectStore): ObjectStore {
-  return {
-    name: store.name,
-    get: (path, options) => store.get(path, options),
-    head: (path, options) => store.head(path, options),
-    put: (path, bytes, options) => store.put(path, bytes, options),
-    list: (prefix, options) => store.list(prefix, options),
-    delete: (paths, options) => store.delete(paths, options),
   };
 }
 
@@ -464,10 +454,22 @@ describe('puts', () => {
         return new Promise(() => undefined);
       };
       const outcome = await run(over({ ...forwarding(memory), put }).put('wal/1', BODY, CREATE));
-      expect(outcome).toMatchObject({ outcome: 'applied', attempt: isApplied ? 'earlier' : 'now' });
+      expect(outcome).toMatchObject({
+        outcome: 'applied',
+        attempt: isApplied ? 'earlier' : 'now',
+        afterUnknown: true,
+      });
       expect(sent).toBe(2);
       expect(clock.monotonicMs()).toBeCloseTo(500, 0);
     }
+  });
+
+  it('say that bytes of theirs may be on their way only if an attempt had no answer', async () => {
+    const { put, faulty } = setUp([{ op: 'put', action: 'throttle', nth: 1 }]);
+    const answered = await put();
+    expect(faulty.fired()).toEqual({ throttle: 1 });
+    expect(answered).toMatchObject({ outcome: 'applied', attempt: 'now' });
+    expect(answered).not.toHaveProperty('afterUnknown');
   });
 
   it("sent twice that find another's object say that they are not sure", async () => {
@@ -554,7 +556,7 @@ describe('puts', () => {
 
   it('an attempt that arrives late does no harm', async () => {
     const { put, memory, faulty } = setUp([{ op: 'put', action: 'delay-apply', nth: 1, delayMs: 100_000 }]);
-    expect(await put()).toMatchObject({ outcome: 'applied', attempt: 'now' });
+    expect(await put()).toMatchObject({ outcome: 'applied', attempt: 'now', afterUnknown: true });
     const before = await memory.head('wal/1');
     await faulty.applyDelayed();
     expect(await memory.head('wal/1')).toEqual(before);
