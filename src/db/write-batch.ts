@@ -41,9 +41,35 @@ const COLUMNS = 4;
 let expectedBytes = 0;
 let expectedOperations = 0;
 
+/**
+ * Arenas from this size on are cut from slabs, whose parts one after the other become one chunk of a memtable; larger ones than
+ * a quarter of a slab are memory of their own.
+ */
+const MIN_CUT_BYTES = 1 << 14;
+const SLAB_BYTES = 1 << 20;
+const MAX_CUT_BYTES = SLAB_BYTES >> 2;
+
+let slab: Uint8Array = EMPTY_BYTES;
+let slabUsed = 0;
+
 /** Memory that is not zeroed: every byte is written before it is read. */
 function allocate(bytes: number): Uint8Array {
-  return new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer);
+  if (bytes < MIN_CUT_BYTES || bytes > MAX_CUT_BYTES) return new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer);
+  if (slabUsed + bytes > slab.length) {
+    slab = new Uint8Array(Buffer.allocUnsafeSlow(SLAB_BYTES).buffer);
+    slabUsed = 0;
+  }
+  const at = slabUsed;
+  slabUsed += bytes;
+  return new Uint8Array(slab.buffer, at, bytes);
+}
+
+/** Gives the end of the memory that was allocated last back; what is left of it is returned. */
+function shortened(memory: Uint8Array, bytes: number): Uint8Array {
+  const kept = memory.subarray(0, bytes);
+  if (memory.buffer === slab.buffer && memory.byteOffset + memory.length === slabUsed)
+    slabUsed -= memory.length - bytes;
+  return kept;
 }
 
 /** Rows lie at multiples of 8 bytes. */
@@ -222,8 +248,11 @@ export class WriteBatch {
   offerArena(take: (arena: Uint8Array) => number): number {
     const unused = this.#arena.length - this.#used;
     if (this.#isGiven || unused > this.#arena.length * MAX_UNUSED_PART) return -1;
-    const taken = take(this.#arena);
-    this.#isGiven = taken >= 0;
+    const taken = take(this.#arena.subarray(0, this.#used));
+    if (taken >= 0) {
+      this.#replaceArena(shortened(this.#arena, this.#used));
+      this.#isGiven = true;
+    }
     return taken;
   }
 

@@ -170,7 +170,7 @@ export class Writer {
     const add: BatchRowVisitor = (keys, keyStart, keyLength, values, valueStart, valueLength, kind, ttl) => {
       count++;
       if (adopted >= 0) {
-        active.addAdopted(adopted, keyStart, keyLength, valueLength, seq, kind | FLAG_CREATE, tick);
+        active.addAdopted(adopted, keys, keyStart, keyLength, valueLength, seq, kind | FLAG_CREATE, tick);
         return;
       }
       const given = ttl ?? o;

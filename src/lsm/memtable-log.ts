@@ -52,6 +52,8 @@ export const EXPIRE_TO_BYTES = 21;
 
 /** int32 words per cache line. */
 const LINE_WORDS = 16;
+/** int32 words of a header and the first 16 bytes of a key. */
+const KEY_WORDS = 12;
 
 /** Places per page of the table from ids to places. */
 const PAGE_SHIFT = 13;
@@ -95,6 +97,9 @@ export class MemtableLog {
   #chunk = -1;
   #chunkUsed = 0;
   #chunkBytes = 0;
+  /** The buffer that a part of was taken over last, and its chunk. */
+  #adoptedBuffer: ArrayBuffer | undefined = undefined;
+  #adoptedChunk = -1;
   /** Where the row reserved last goes. */
   #nextPlace = 0;
 
@@ -112,21 +117,28 @@ export class MemtableLog {
   }
 
   /**
-   * Makes a chunk of memory in which rows lie already, each at a multiple of 8 bytes behind `HEADER_BYTES` for its header, and
-   * returns its number; -1 if it cannot be one. Keys and values in it must not change any more.
+   * Takes memory over in which rows lie already, each at a multiple of 8 bytes behind `HEADER_BYTES` for its header. Keys and
+   * values in it must not change any more. Returns the place of its beginning, -1 if it cannot be addressed or is not worth it.
+   * All parts of one buffer that are taken over in turn are one chunk: the fewer there are, the more of them a cache knows.
    */
   adopt(memory: Uint8Array): number {
-    const { length } = memory;
-    const fits = length >= MIN_ADOPTED_BYTES && length <= CHUNK_BYTES && length % 8 === 0;
-    if (!fits || memory.buffer.byteLength !== length || this.bytes.length >= MAX_ADOPTED_CHUNKS) return -1;
-    return this.#addChunk(memory.buffer as ArrayBuffer);
+    const { length, byteOffset } = memory;
+    const buffer = memory.buffer as ArrayBuffer;
+    const fits = length >= MIN_ADOPTED_BYTES && buffer.byteLength <= CHUNK_BYTES;
+    if (!fits || buffer.byteLength % 8 !== 0 || byteOffset % 8 !== 0) return -1;
+    if (buffer !== this.#adoptedBuffer) {
+      if (this.bytes.length >= MAX_ADOPTED_CHUNKS) return -1;
+      this.#adoptedBuffer = buffer;
+      this.#adoptedChunk = this.#addChunk(buffer);
+    }
+    this.memoryBytes += length;
+    return (this.#adoptedChunk << CHUNK_SHIFT) | (byteOffset >> 3);
   }
 
-  /** `reserve` for a row that lies in an adopted chunk, its key at `keyStart`. */
-  reserveAt(chunk: number, keyStart: number): number {
+  /** `reserve` for a row that lies at `place` of memory that was taken over. */
+  reserveAt(place: number): void {
     if (this.rowCount === this.#placeCapacity) this.#growPlaces();
-    this.#nextPlace = (chunk << CHUNK_SHIFT) | ((keyStart - HEADER_BYTES) >> 3);
-    return this.#nextPlace;
+    this.#nextPlace = place;
   }
 
   #growPlaces(): void {
@@ -155,6 +167,7 @@ export class MemtableLog {
       throw new InternalError('Internal rule broken: a memtable outgrew its address space');
     }
     // Not zeroed; and not kept as a `Buffer`, so that all byte accesses of the engine see one type.
+    this.memoryBytes += byteLength;
     return this.#addChunk(Buffer.allocUnsafeSlow(byteLength).buffer);
   }
 
@@ -164,7 +177,6 @@ export class MemtableLog {
     this.words.push(new Int32Array(memory));
     this.doubles.push(new Float64Array(memory));
     this.views.push(new DataView(memory));
-    this.memoryBytes += memory.byteLength;
     return chunk;
   }
 
@@ -344,6 +356,19 @@ export class MemtableLog {
     for (let id = from; id < to; id++) this.touch(this.placeOf(id));
   }
 
+  /** `touchRange` for their headers and the beginnings of their keys only. */
+  touchKeys(from: number, to: number): void {
+    let touched = 0;
+    for (let id = from; id < to; id++) {
+      const place = this.placeOf(id);
+      const words = this.words[place >>> CHUNK_SHIFT];
+      const at = (place & UNIT_MASK) << 1;
+      touched ^= words[at];
+      if (at + KEY_WORDS < words.length) touched ^= words[at + KEY_WORDS];
+    }
+    this.touched = touched;
+  }
+
   /** Whether the row's key is `buf[start, start + length)`. */
   keyEquals(place: number, buf: Uint8Array, start: number, length: number): boolean {
     const chunk = place >>> CHUNK_SHIFT;
@@ -396,6 +421,7 @@ export class MemtableLog {
 
   /** Gives back what the last chunk and the last page do not use. No row may be appended afterwards. */
   trim(): void {
+    this.#adoptedBuffer = undefined;
     this.#source = EMPTY_BYTES;
     this.#sourceView = viewOf(EMPTY_BYTES);
     if (this.#chunk >= 0) {

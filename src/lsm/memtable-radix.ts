@@ -25,6 +25,8 @@ const STEP_UNITS = 8192;
 const KEY_SLICE = 2048;
 const PREFIX_SLICE = 8192;
 const KEY_BYTES_PER_UNIT = 64;
+/** Rows whose memory is asked for at once. */
+const AHEAD_ROWS = 16;
 /** Key bytes compared per slice: with long keys a slice has fewer rows. */
 const SLICE_KEY_BYTES = 1 << 18;
 const PREFIX_BYTES = 8;
@@ -138,6 +140,7 @@ export class KeySorter {
     let highBits = this.#highBits;
     let lowBits = this.#lowBits;
     for (let id = from; id < to; id++) {
+      if ((id - from) % AHEAD_ROWS === 0) log.touchKeys(id, Math.min(to, id + AHEAD_ROWS));
       const place = log.placeOf(id);
       const chunk = place >>> CHUNK_SHIFT;
       const unit = place & UNIT_MASK;

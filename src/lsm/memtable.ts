@@ -10,7 +10,7 @@ import { InternalError } from '../common/errors.ts';
 import { NO_TS } from '../format/row-flags.ts';
 import { MemtableCursor } from './memtable-cursor.ts';
 import { MemtableIndex } from './memtable-index.ts';
-import { checkRowBounds, MemtableLog, type RowSink, WORD_ID, WORD_VALUE_LENGTH } from './memtable-log.ts';
+import { checkRowBounds, HEADER_BYTES, MemtableLog, type RowSink, WORD_ID, WORD_VALUE_LENGTH } from './memtable-log.ts';
 import { MemtableOrder } from './memtable-order.ts';
 
 /** Rows written per step of the flush order. */
@@ -152,9 +152,10 @@ export class Memtable {
     return this.#frozen ? -1 : this.#log.adopt(memory);
   }
 
-  /** `addSlice` for a row in adopted memory, its value right behind its key; it does not expire. */
+  /** `addSlice` for a row in adopted memory `rows`, its value right behind its key; it does not expire. */
   addAdopted(
     adopted: number,
+    rows: Uint8Array,
     keyStart: number,
     keyLength: number,
     valueLength: number,
@@ -165,8 +166,9 @@ export class Memtable {
     if (this.#frozen || seq < this.#lastSeq) this.#refuse(seq);
     checkRowBounds(keyLength, valueLength, flags);
     const log = this.#log;
-    const place = log.reserveAt(adopted, keyStart);
-    const root = this.#index.findOrClaim(log.bytes[adopted], keyStart, keyLength, place);
+    const place = adopted + ((keyStart - HEADER_BYTES) >> 3);
+    log.reserveAt(place);
+    const root = this.#index.findOrClaim(rows, keyStart, keyLength, place);
     this.#count(keyLength + valueLength, seq, createTs, NO_TS);
     return log.appendInPlace(keyLength, valueLength, seq, flags, createTs, root);
   }

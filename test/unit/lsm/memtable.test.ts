@@ -154,7 +154,7 @@ describe('a memtable', () => {
           const args = [keys, keyStart, keyLength, values, valueStart, valueLength, seq, flags] as const;
           copying.addSlice(...args, 1000 + seq, NO_TS);
           if (taken < 0) adopting.addSlice(...args, 1000 + seq, NO_TS);
-          else adopting.addAdopted(taken, keyStart, keyLength, valueLength, seq, flags, 1000 + seq);
+          else adopting.addAdopted(taken, keys, keyStart, keyLength, valueLength, seq, flags, 1000 + seq);
         },
         (...keys) => {
           if (seq !== 4) adopting.expectKeys(...keys);
@@ -171,12 +171,13 @@ describe('a memtable', () => {
     expect(adopting.adopt(new Uint8Array(1 << 15))).toBe(-1);
   });
 
-  it('takes no memory over that it cannot address, that is not worth it, or that is part of another', () => {
+  it('takes no memory over that it cannot address or that is not worth it', () => {
     const table = new Memtable();
     expect(table.adopt(new Uint8Array(1 << 10))).toBe(-1);
     expect(table.adopt(new Uint8Array((1 << 20) + 8))).toBe(-1);
     expect(table.adopt(new Uint8Array((1 << 15) + 4))).toBe(-1);
-    expect(table.adopt(new Uint8Array(new ArrayBuffer(1 << 16), 8, 1 << 15))).toBe(-1);
+    expect(table.adopt(new Uint8Array(new ArrayBuffer(1 << 16), 4, 1 << 15))).toBe(-1);
+    expect(table.adopt(new Uint8Array(new ArrayBuffer(1 << 21), 8, 1 << 15))).toBe(-1);
     const before = table.memoryBytes;
     expect(table.adopt(new Uint8Array(1 << 20))).toBeGreaterThanOrEqual(0);
     expect(table.memoryBytes - before).toBe(1 << 20);
