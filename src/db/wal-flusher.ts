@@ -257,7 +257,9 @@ export class WalFlusher {
 
   #keepMemory({ encoded: { bytes }, mayTravel }: Slot): void {
     const memory = new Uint8Array(bytes.buffer);
-    if (!mayTravel && bytes.length >= memory.length * MIN_NEEDED_PART) this.#spare = memory;
+    // A store that never passed the contract suite may keep the array itself.
+    const isDone = this.#o.store.conformance === 'known' && !mayTravel;
+    if (isDone && bytes.length >= memory.length * MIN_NEEDED_PART) this.#spare = memory;
   }
 
   /** Puts the bound object; true once it is there and may be acknowledged. */

@@ -9,12 +9,13 @@
  * - reads after a write, delete or list see it; lists are in byte order of the path;
  * - `metadata` holds what `put` stored: at least the put id under `PUT_ID_METADATA`, where the store keeps metadata at all;
  * - results belong to the caller; inputs are not kept after the promise settled, except by a put that ended `unknown` or
- *   `afterUnknown`: its bytes may still be on their way and must not change any more. Otherwise the caller uses the memory again.
+ *   `afterUnknown`: its bytes may still be on their way and must not change any more. Otherwise the memory is used again, if `conformance`
+ *   is `known`.
  */
 export interface ObjectStore {
   /** For messages, e.g. `s3://bucket` or `file:///data`. Never holds credentials. */
   readonly name: string;
-  /** `known`: this store is known to honour conditions and needs no start-up probe. */
+  /** `known`: this store is known to fulfil the contract and needs no start-up probe. */
   readonly conformance?: 'known';
   get(path: string, options?: GetOptions): Promise<GetResult | undefined>;
   head(path: string, options?: CallOptions): Promise<ObjectHead | undefined>;
