@@ -88,6 +88,23 @@ describe('rows of a batch', () => {
     expect(rowsOf(fill(a.clear(), [['03', 'dd']]))).toEqual([['03', 'dd']]);
   });
 
+  it('keep the bytes given, though many batches share memory of which the unused ends go on', () => {
+    const rowsFor = (n: number): Row[] =>
+      Array.from({ length: 150 + (n % 3) }, (_, i) => [`${1000 + i}`, (n * 1000 + i).toString(16).padStart(240, '0')]);
+    const batches = Array.from({ length: 40 }, (_, n) => {
+      const batch = fill(new WriteBatch(), rowsFor(n));
+      rowsOf(batch);
+      if (n % 2 === 0) batch.offerArena(() => n);
+      // Behind what was given away there is another's memory.
+      if (n % 4 === 0) batch.put(Uint8Array.of(0xff, 0xff), new Uint8Array(120));
+      return batch;
+    });
+    batches.forEach((batch, n) => {
+      const more: Row[] = n % 4 === 0 ? [['ffff', '00'.repeat(120)]] : [];
+      expect(rowsOf(batch)).toEqual(expectedRows([...rowsFor(n), ...more]));
+    });
+  });
+
   it('keep the bytes given, though the caller changes them afterwards', () => {
     const batch = new WriteBatch();
     const k = Uint8Array.of(1, 2);

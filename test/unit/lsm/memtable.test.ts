@@ -183,6 +183,16 @@ describe('a memtable', () => {
     expect(table.memoryBytes - before).toBe(1 << 20);
   });
 
+  it('takes parts of one buffer over as one chunk', () => {
+    const table = new Memtable();
+    const slab = new ArrayBuffer(1 << 20);
+    const first = table.adopt(new Uint8Array(slab, 0, 1 << 15));
+    const before = table.memoryBytes;
+    const second = table.adopt(new Uint8Array(slab, 1 << 15, 1 << 16));
+    expect((second - first) * 8).toBe(1 << 15);
+    expect(table.memoryBytes - before).toBe(1 << 16);
+  });
+
   it('keeps half of its chunks for rows that are copied', () => {
     const table = new Memtable();
     let taken = 0;
