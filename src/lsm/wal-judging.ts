@@ -63,21 +63,22 @@ function settledBy({ manifest, seal }: LoadedManifest): LogContext['settled'] {
 /**
  * The same with what an older manifest of a writer says, where empty objects follow each other and the newest manifest is a
  * mere claim: behind the object which that one names there is at most one fence for each epoch claimed since, so where
- * there are more, one held rows. One GET for each manifest back to it; none where no two empty objects stand together.
+ * there are more, one held rows. One GET for each sealed manifest back to it; none where no two empty objects stand together.
  */
 export async function withSettled(
   store: ObjectStore,
-  { id: newestId }: LoadedManifest,
+  { id: newestId, seal }: LoadedManifest,
   judging: Judging,
   results: readonly (WalReadResult | undefined)[],
 ): Promise<Judging> {
   const { context } = judging;
   const isEmpty = (r: WalReadResult | undefined) => r?.object?.kind === 'empty';
   const isDoubtful = results.some((r, i) => i > 0 && isEmpty(r) && isEmpty(results[i - 1]));
-  if (context.settled !== undefined || !isDoubtful) return judging;
+  if (context.settled !== undefined || seal === undefined || !isDoubtful) return judging;
   for (let id = newestId - 1; id >= Math.max(1, newestId - MAX_CLAIMS); id--) {
     const older = await readUsable(store, id);
-    if (older === undefined) break;
+    // Without seals no manifest tells, however many are read.
+    if (older === undefined || (older !== 'damaged' && older.seal === undefined)) break;
     const settled = older === 'damaged' ? undefined : settledBy(older);
     if (settled !== undefined) return { ...judging, context: { ...context, settled } };
   }

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { WriteBatch } from '../../src/db/write-batch.ts';
+import { findManifestSeal } from '../../src/format/seal.ts';
+import type { OpenOptions } from '../../src/index.ts';
 import { latencyStore } from '../../src/store/latency-store.ts';
 import { type Opened, World } from '../support/database.ts';
 
@@ -64,6 +66,21 @@ describe('opening', () => {
     const requests = line.take();
     const logReads = requests.filter((r) => r.startsWith('get wal/'));
     expect(logReads).toEqual([1, 2, 3, 4, 5, 6].map((id) => `get wal/0000000000000000000${id}.sst`));
+  });
+
+  it('reads no older manifests where none is sealed, though fences of zero bytes stand together', async () => {
+    const options: OpenOptions = { compatibility: 'slatedb-0.17' };
+    const world = slowWorld();
+    for (let times = 0; times < 4; times++) await world.writeAndCrash([], options);
+    for (const path of await world.paths('manifest/')) {
+      const bytes = await world.bytes(path);
+      await world.replace(path, bytes.subarray(0, findManifestSeal(bytes)?.start));
+    }
+    const line = world.line();
+    await world.run(world.opening(options, line));
+    const reads = line.take().filter((r) => r.startsWith('get manifest/'));
+    // The newest, the place behind it, and for an unsealed one the one before it; not the others.
+    expect(reads).toEqual([5, 6, 4].map((id) => `get manifest/0000000000000000000${id}.manifest`));
   });
 
   it('replays 1,000 objects within a second of 20 ms round trips, one GET each', async () => {
