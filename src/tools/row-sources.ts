@@ -103,8 +103,14 @@ export class LogRows {
   /**
    * Rows of the range that are in no other table, from an unbroken stretch of the log. Complete if that stretch covers all
    * sequence numbers the table may have.
+   * @param isUnsealed the table never had a seal
    */
-  async candidates(place: TreePlace, seqs: TableFacts | undefined, keys: KeyRange): Promise<Candidates> {
+  async candidates(
+    place: TreePlace,
+    seqs: TableFacts | undefined,
+    keys: KeyRange,
+    isUnsealed: boolean,
+  ): Promise<Candidates> {
     this.#objects ??= this.#read();
     const whole = await this.#objects;
     if (whole.length === 0) return NONE;
@@ -133,8 +139,8 @@ export class LogRows {
     // The log ends where the tables do, unless its last object was emptied and nothing behind it tells.
     const reachesMax = whole.some((o) => o.maxSeq >= max);
     const isComplete = reachesMax && (min <= (seqs?.min ?? 1) || whole[0].id === 1);
-    // Without a seal the rows may be those of a table that was given up since.
-    const isNewest = reachesMax && seqs !== undefined;
+    // Where a seal is lost, and with it the bounds, the rows may be those of a table that was given up since.
+    const isNewest = reachesMax && (seqs !== undefined || isUnsealed);
     const flushedMs = seqs?.maxCreateTs ?? Number(this.#manifest.lastL0ClockTick);
     return { rows: sortedRows(rows.flatMap((row) => asFlushed(row, flushedMs))), isComplete, isNewest };
   }
@@ -149,22 +155,28 @@ export class LogRows {
     const ids = new Set<number>();
     for await (const { path } of wal.list(WAL_PREFIX)) {
       const id = parseWalPath(path);
-      if (id !== undefined && id <= end + 1) ids.add(id);
+      if (id !== undefined) ids.add(id);
     }
-    // The one behind them vouches for the last.
-    const behind = ids.has(end + 1) ? await this.#readObject(end + 1) : undefined;
-    const results: WalReadResult[] = behind?.object === undefined ? [] : [behind];
+    const { lastL0Seq, writerEpoch } = this.#manifest;
+    const results: WalReadResult[] = [];
+    // SlateDB's replay point may lie before the last rows that are in tables; the object behind them vouches for the last.
+    for (let id = end + 1; ids.has(id) && (results.at(-1)?.object?.maxSeq ?? 0) <= lastL0Seq; id++) {
+      const result = await this.#readObject(id);
+      if (result?.object === undefined) break;
+      results.push(result);
+    }
     for (let id = end; ids.has(id); id--) {
       const result = await this.#readObject(id);
       if (result?.object === undefined) break;
       results.unshift(result);
     }
-    const { lastL0Seq, writerEpoch } = this.#manifest;
     const context = { lastL0Seq, writerEpoch, databaseId: undefined, witness: undefined, settled: undefined };
     const findings = checkLog(results[0]?.id ?? 1, results, context);
     const brokenAt = Math.max(0, ...findings.map((f) => parseWalPath(f.object.path) ?? end));
     return results.flatMap(({ id, object }) =>
-      object === undefined || id > end || id <= brokenAt || object.minSeq === 0 ? [] : [this.#rowsOf(id, object)],
+      object === undefined || id <= brokenAt || object.minSeq === 0 || object.minSeq > lastL0Seq
+        ? []
+        : [this.#rowsOf(id, object)],
     );
   }
 

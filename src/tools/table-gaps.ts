@@ -195,7 +195,8 @@ export class GapFiller {
     const lineage = tail === undefined || tail.isForeign ? undefined : tail.seal?.lineage;
     const { minSeq: min = 0, maxSeq: max = 0, maxCreateTs = 0 } = lineage ?? {};
     const seqs = lineage === undefined ? undefined : { min, max, maxCreateTs };
-    return this.#log.candidates(place, seqs, gap.keys);
+    const isUnsealed = tail?.ownInfo !== undefined && !tail.isForeign && tail.sealPlace === undefined;
+    return this.#log.candidates(place, seqs, gap.keys, isUnsealed);
   }
 
   /**
