@@ -384,10 +384,12 @@ export async function findBlocks(bytes: Uint8Array, tail: TableTail): Promise<Bl
     isBlock(bytes.subarray(start, stop), tail.codec, tail.formatVersion);
   const { before, unknown, after } = walkUnits(bytes, 0, Math.min(end, bytes.length), fits, isCut);
   // Without an info block nothing says where the blocks end: what follows the last of them is the tail.
-  if (unknown === undefined || tail.info === undefined) {
+  const start = unknown?.start ?? bytes.length;
+  if (tail.info === undefined || (unknown === undefined && start >= end)) {
     return { places: [...before, ...after], from: 'walk', unknown: undefined };
   }
-  const stretch = isCut ? { start: unknown.start, end } : unknown;
+  // Where the object was cut just behind a block all that can be read is whole, and the rest is missing all the same.
+  const stretch = unknown === undefined || isCut ? { start, end } : unknown;
   return { places: [...before, stretch, ...after], from: 'walk', unknown: before.length };
 }
 

@@ -299,15 +299,21 @@ describe('an object', () => {
     expect(await rowsAfter(world)).toEqual(rowsOfVersion(numbers(0, 100), 'v1'));
   });
 
-  it('that was cut keeps the blocks before the cut', async () => {
+  it.each([
+    ['in a block', 30],
+    ['just behind a block', 0],
+  ])('that was cut %s keeps the blocks before the cut, and tells what is gone', async (_, further) => {
     const world = await tablesWorld([numbers(0, 100)]);
     const [{ ref, path }] = await tablesOf(world);
     await withoutLog(world);
     const { offset } = await blockPlace(world, ref.id, 3);
-    await world.replace(path, (await world.bytes(path)).subarray(0, offset + 30));
+    await world.replace(path, (await world.bytes(path)).subarray(0, offset + further));
     const report = await repair(world, ref.id, { apply: true });
     expect(report).toMatchObject({ outcome: 'salvaged', applied: true });
     expect(report.rows.recovered).toBeGreaterThan(20);
+    expect(report.rows.lost).toBeGreaterThan(0);
+    expect(report.lostKeys).toHaveLength(1);
+    expect(report.ledgerIds.length).toBeGreaterThan(0);
   });
 
   it('that is sound needs nothing; one that no manifest names is obsolete; another name is refused', async () => {
