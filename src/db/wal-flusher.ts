@@ -57,8 +57,6 @@ interface Slot {
   sentAt: Stamp;
   /** A PUT of it had no answer. */
   inDoubt: boolean;
-  /** Its bytes may still be on their way to the store. */
-  mayTravel: boolean;
 }
 
 export interface WalFlusherOptions {
@@ -210,7 +208,7 @@ export class WalFlusher {
       const group = this.#takeGroup();
       if (group === undefined) return;
       const encoded = await this.#encode(group);
-      slot = { id: this.#nextId, group, encoded, sentAt: this.#o.guard.stamp(), inDoubt: false, mayTravel: false };
+      slot = { id: this.#nextId, group, encoded, sentAt: this.#o.guard.stamp(), inDoubt: false };
       this.#bound = slot;
       this.#o.state.inFlightBytes += slot.encoded.bytes.length;
       if (this.#stopped.signal.aborted) return;
@@ -255,11 +253,12 @@ export class WalFlusher {
     return encodeWalObject(group, facts, format, author, memory);
   }
 
-  #keepMemory({ encoded: { bytes }, mayTravel }: Slot): void {
-    const memory = new Uint8Array(bytes.buffer);
+  /** The bytes are stored, and no attempt is left that may still send them. */
+  #keepMemory({ encoded: { bytes } }: Slot): void {
     // A store that never passed the contract suite may keep the array itself.
-    const isDone = this.#o.store.conformance === 'known' && !mayTravel;
-    if (isDone && bytes.length >= memory.length * MIN_NEEDED_PART) this.#spare = memory;
+    if (this.#o.store.conformance !== 'known') return;
+    const memory = new Uint8Array(bytes.buffer);
+    if (bytes.length >= memory.length * MIN_NEEDED_PART) this.#spare = memory;
   }
 
   /** Puts the bound object; true once it is there and may be acknowledged. */
@@ -278,11 +277,9 @@ export class WalFlusher {
         signal: this.#stopped.signal,
       });
     } catch (error) {
-      slot.mayTravel = true;
       await this.#postpone(error, slot);
       return false;
     }
-    if (answer.outcome !== 'applied' || answer.afterUnknown) slot.mayTravel = true;
     if (answer.outcome === 'refused') throw await this.#fenced(slot, answer.afterUnknown ?? false);
     if (answer.outcome === 'unknown') {
       slot.inDoubt = true;
@@ -292,6 +289,7 @@ export class WalFlusher {
     if (listing !== undefined) await this.#confirmed(listing, slot);
     while (!guard.isValid()) await this.#confirmed(manifests.refresh(), slot);
     if (answer.attempt === 'now') guard.confirm(slot.sentAt);
+    if (answer.afterUnknown !== true) this.#keepMemory(slot);
     return true;
   }
 
@@ -328,7 +326,6 @@ export class WalFlusher {
     this.#predecessor = slot.encoded.digest;
     this.#tail = { id: slot.id, lastSeq: slot.group.lastSeq, digest: slot.encoded.digest.bytes };
     state.inFlightBytes -= slot.encoded.bytes.length;
-    this.#keepMemory(slot);
     state.durableSeq = slot.group.lastSeq;
     state.waiters.release(state.durableSeq);
     while (this.#flushWaiters.length > 0 && this.#flushWaiters[0].seq <= state.durableSeq) {

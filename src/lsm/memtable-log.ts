@@ -52,6 +52,8 @@ export const EXPIRE_TO_BYTES = 21;
 
 /** int32 words per cache line. */
 const LINE_WORDS = 16;
+/** Rows whose memory is asked for at once by those who visit many. */
+export const AHEAD_ROWS = 16;
 /** int32 words of a header and the first 16 bytes of a key. */
 const KEY_WORDS = 12;
 

@@ -10,6 +10,7 @@
  */
 import type { MemtableLog } from './memtable-log.ts';
 import {
+  AHEAD_ROWS,
   CHUNK_SHIFT,
   EXPIRE_TO_BYTES,
   HAS_EXPIRE,
@@ -25,8 +26,6 @@ const STEP_UNITS = 8192;
 const KEY_SLICE = 2048;
 const PREFIX_SLICE = 8192;
 const KEY_BYTES_PER_UNIT = 64;
-/** Rows whose memory is asked for at once. */
-const AHEAD_ROWS = 16;
 /** Key bytes compared per slice: with long keys a slice has fewer rows. */
 const SLICE_KEY_BYTES = 1 << 18;
 const PREFIX_BYTES = 8;

@@ -10,13 +10,19 @@ import { InternalError } from '../common/errors.ts';
 import { NO_TS } from '../format/row-flags.ts';
 import { MemtableCursor } from './memtable-cursor.ts';
 import { MemtableIndex } from './memtable-index.ts';
-import { checkRowBounds, HEADER_BYTES, MemtableLog, type RowSink, WORD_ID, WORD_VALUE_LENGTH } from './memtable-log.ts';
+import {
+  AHEAD_ROWS,
+  checkRowBounds,
+  HEADER_BYTES,
+  MemtableLog,
+  type RowSink,
+  WORD_ID,
+  WORD_VALUE_LENGTH,
+} from './memtable-log.ts';
 import { MemtableOrder } from './memtable-order.ts';
 
 /** Rows written per step of the flush order. */
 const STEP_ROWS = 8192;
-/** Rows whose memory is asked for at once. */
-const AHEAD_ROWS = 16;
 const MARK_BYTES = 16 * 1024;
 
 /** A place between two rows, and the bytes of keys and values before it. */

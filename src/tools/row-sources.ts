@@ -37,7 +37,7 @@ export interface Candidates {
   isNewest: boolean;
 }
 
-const NONE: Candidates = { rows: [], isComplete: false, isNewest: false };
+export const NO_CANDIDATES: Candidates = { rows: [], isComplete: false, isNewest: false };
 
 /** The tree that lists a table, and what is read before and after it. */
 export interface TreePlace {
@@ -113,10 +113,10 @@ export class LogRows {
   ): Promise<Candidates> {
     this.#objects ??= this.#read();
     const whole = await this.#objects;
-    if (whole.length === 0) return NONE;
+    if (whole.length === 0) return NO_CANDIDATES;
     const newer = await rowsOfOthers(this.#stores, place.newer, keys);
     const older = await rowsOfOthers(this.#stores, place.older, keys);
-    if (newer === undefined || older === undefined) return NONE;
+    if (newer === undefined || older === undefined) return NO_CANDIDATES;
     const taken = new Set(newer.map(versionText));
     // Rows of a table that was given up since are in no other one either; they must not come to lie below older ones.
     const oldest = new Map<string, number>();
@@ -229,7 +229,7 @@ function versionText({ key, seq }: LooseRow): string {
 /** Rows of the range in the tables from which this one was made; complete if all of them are still there and good. */
 export async function inputCandidates(stores: DatabaseStores, id: Ulid, tail: TableTail | undefined, keys: KeyRange) {
   const inputs = await inputsOf(stores, id, tail);
-  if (inputs.length === 0) return NONE;
+  if (inputs.length === 0) return NO_CANDIDATES;
   const rows: LooseRow[] = [];
   let isComplete = true;
   for (const ref of inputs) {
@@ -238,7 +238,7 @@ export async function inputCandidates(stores: DatabaseStores, id: Ulid, tail: Ta
     for (const row of found?.rows ?? []) rows.push(row);
   }
   // Without one of the inputs the newest version of a key may be missing: nothing of the rest can be believed.
-  return isComplete ? { rows: sortedRows(rows), isComplete, isNewest: false } : NONE;
+  return isComplete ? { rows: sortedRows(rows), isComplete, isNewest: false } : NO_CANDIDATES;
 }
 
 /** Tables that the manifest before the first one with `id` named and that one does not: what the compaction consumed. */

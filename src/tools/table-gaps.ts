@@ -22,7 +22,14 @@ import type { TableTail } from '../lsm/table-anatomy.ts';
 import type { RepairView } from './repair-plan.ts';
 import type { Acceptance, KeyRange } from './reports.ts';
 import { countChecks } from './row-audit.ts';
-import { type Candidates, inputCandidates, LogRows, type TreePlace, withoutOldVersions } from './row-sources.ts';
+import {
+  type Candidates,
+  inputCandidates,
+  LogRows,
+  NO_CANDIDATES,
+  type TreePlace,
+  withoutOldVersions,
+} from './row-sources.ts';
 import type { ExaminedBlock } from './table-blocks.ts';
 import { compareRows, type LooseRow, sortedRows } from './table-rebuild.ts';
 
@@ -187,7 +194,7 @@ export class GapFiller {
     const { target, manifest } = this.#view;
     const { id, tail, place } = this.#subject;
     if (source === 'inputs') {
-      if (place.level === 'l0') return { rows: [], isComplete: false, isNewest: false };
+      if (place.level === 'l0') return NO_CANDIDATES;
       return inputCandidates(target.stores, id, tail, gap.keys);
     }
     const ranges = all.map((g) => g.keys);

@@ -8,21 +8,13 @@ import { decodeManifest, encodeManifest } from '../../src/format/manifest-codec.
 import { manifestPath, parseManifestPath } from '../../src/format/object-names.ts';
 import type { ObjectStore } from '../../src/store/object-store.ts';
 import { rejection, rowsOf, World } from '../support/database.ts';
+import { forwarding } from '../support/forwarding-store.ts';
 
 const LONG_MS = 3600 * 1000;
 
 /** A store with some of its methods replaced. */
 function withMethods(store: ObjectStore, methods: Partial<ObjectStore>): ObjectStore {
-  return {
-    name: store.name,
-    conformance: 'known',
-    get: (path, o) => store.get(path, o),
-    head: (path, o) => store.head(path, o),
-    list: (prefix, o) => store.list(prefix, o),
-    delete: (paths, o) => store.delete(paths, o),
-    put: (path, bytes, o) => store.put(path, bytes, o),
-    ...methods,
-  };
+  return { ...forwarding(store), conformance: 'known', ...methods };
 }
 
 /** Other roles (readers with checkpoints, a compactor) write two manifests in which nothing changes that matters here. */
