@@ -23,7 +23,14 @@ import {
   tailLost,
   walDamage,
 } from '../lsm/wal-errors.ts';
-import { type Judging, judgingBy, readJudging, withoutEmptyFences, withSettled } from '../lsm/wal-judging.ts';
+import {
+  type Judging,
+  judgingBy,
+  readJudging,
+  withoutEmptyFences,
+  withSettled,
+  withUnread,
+} from '../lsm/wal-judging.ts';
 import { type LogObject, readLogObject } from '../lsm/wal-log.ts';
 import type { WalDigest, WalObject, WalReadResult } from '../lsm/wal-object.ts';
 import type { SalvagedWal } from '../lsm/wal-salvage.ts';
@@ -122,7 +129,9 @@ export class WalRange {
       from = end + 1;
       this.#end = further;
     }
-    this.#judging = await withSettled(this.#main, newest, judging, this.#inOrder());
+    const results = this.#inOrder();
+    const settled = await withSettled(this.#main, newest, judging, results);
+    this.#judging = await withUnread(this.#main, newest, settled, results);
   }
 
   /** Reads ids that were passed while the fence was placed. */

@@ -22,6 +22,17 @@ export interface LogContext {
   witness: { id: number; lastSeq: number; digest: Uint8Array } | undefined;
   /** An object that a writer's manifest after its claim names: it is of that epoch, whose fence lies there or before it. */
   settled: { id: number; epoch: number } | undefined;
+  /**
+   * Epochs that repairs of manifests passed over because manifests they could not read may have claimed them; none was seen
+   * to be claimed.
+   */
+  unread?: readonly EpochRange[];
+}
+
+/** Both bounds included. */
+export interface EpochRange {
+  min: number;
+  max: number;
 }
 
 /**
@@ -57,7 +68,7 @@ export function checkLog(
       if (epoch < lastEpoch) findings.push(fallingEpoch(object, epoch, lastEpoch));
       lastEpoch = Math.max(lastEpoch, epoch);
     }
-    findings.push(...checkWitness(object, context));
+    findings.push(...checkWitness(object, context.witness));
     if (object.rowCount > 0) lastRows = object;
     previous = object;
   }
@@ -117,7 +128,8 @@ function fallingEpoch(object: WalObject, epoch: number, highest: number): Findin
   });
 }
 
-function checkWitness(object: WalObject, { witness }: LogContext): Finding[] {
+/** What a manifest says of the object it names. */
+export function checkWitness(object: WalObject, witness: LogContext['witness']): Finding[] {
   if (witness === undefined || witness.id !== object.id) return [];
   const digest = object.digest();
   if (equalBytes(digest.bytes, witness.digest)) return [];
@@ -137,8 +149,8 @@ function checkWitness(object: WalObject, { witness }: LogContext): Finding[] {
  * A zero-byte object is a fence of SlateDB 0.14 and later, or what is left of an object. A sealed successor's chain settles
  * it (checkChain), unless a repair put it there before it had repaired anything. Else each such fence needs an epoch of its
  * own between those of the nearest objects whose epochs are known: where there are too few, one of the empty objects or of
- * what is missing before them held rows. Beside missing objects the worst is believed; between sound objects without seals
- * nothing tells.
+ * what is missing before them held rows. An epoch that perhaps only a manifest claimed which cannot be read makes room for
+ * none. Beside missing objects the worst is believed; between sound objects without seals nothing tells.
  */
 function checkEmpty(from: number, results: readonly (WalReadResult | undefined)[], context: LogContext): Finding[] {
   const findings: Finding[] = [];
@@ -174,13 +186,20 @@ function checkEmpty(from: number, results: readonly (WalReadResult | undefined)[
     // A fence behind them needs an epoch, too; a writer's rows have that of its fence.
     const lastEpoch = behind === undefined ? context.writerEpoch : behind.epoch - (behind.isFence ? 1 : 0);
     const isBeside = start > 0 && results[start - 1]?.object === undefined && !isKnown(start - 1);
-    const isTooMany = before !== undefined && isBounded && i - first > lastEpoch - before.epoch;
+    const isTooMany =
+      before !== undefined && isBounded && i - first > claimedBetween(before.epoch, lastEpoch, context.unread);
     // From the very beginning on, an epoch that was claimed and never fenced would make room for a loss.
     if (isTooMany || (isBeside && (before === undefined || before.id === 0))) {
       findings.push(...run.map((o) => emptied(o, 'error')));
     } else if (before?.id !== from + start - 1 && !isVouchedFor) findings.push(...run.map((o) => emptied(o, 'note')));
   }
   return findings;
+}
+
+/** Epochs above `before` and up to `last` that a writer may have claimed, without those that nobody was seen to claim. */
+function claimedBetween(before: number, last: number, unread: readonly EpochRange[] = []): number {
+  const notSeen = unread.map(({ min, max }) => Math.max(0, Math.min(max, last) - Math.max(min - 1, before)));
+  return notSeen.reduce((claimed, epochs) => claimed - epochs, last - before);
 }
 
 interface KnownEpoch {

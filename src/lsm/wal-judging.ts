@@ -7,7 +7,7 @@
 import { IncompatibleError, isCorruption } from '../common/errors.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { type LoadedManifest, readManifest } from './manifest-store.ts';
-import { isToolClaim, type LogContext } from './wal-check.ts';
+import { type EpochRange, isToolClaim, type LogContext } from './wal-check.ts';
 import type { WalReadResult } from './wal-object.ts';
 
 /** Claims of repairs that were cut off, one after the other, that are looked through. */
@@ -83,6 +83,36 @@ export async function withSettled(
     if (settled !== undefined) return { ...judging, context: { ...context, settled } };
   }
   return judging;
+}
+
+/**
+ * The same with the epochs that a repair of manifests passed over, where an empty object may be the fence of such a claim or
+ * have held rows. One GET for each manifest of a repair back to that one, one for the manifest it went back to; none where no
+ * object is empty, or the newest manifest is a writer's.
+ */
+export async function withUnread(
+  store: ObjectStore,
+  newest: LoadedManifest,
+  judging: Judging,
+  results: readonly (WalReadResult | undefined)[],
+): Promise<Judging> {
+  if (!results.some((r) => r?.object?.kind === 'empty')) return judging;
+  let repair: LoadedManifest = newest;
+  for (let i = 0; i < MAX_CLAIMS && repair.seal?.identity.role === 'tool'; i++) {
+    const previousId = repair.seal.manifest?.previousManifestId ?? 0;
+    const previous = previousId === 0 ? undefined : await readUsable(store, previousId);
+    if (previous === undefined || previous === 'damaged') break;
+    if (previousId < repair.id - 1) {
+      return { ...judging, context: { ...judging.context, unread: [passedOver(previous, repair)] } };
+    }
+    repair = previous;
+  }
+  return judging;
+}
+
+/** Epochs for which a repair that went on from `previous` made room. */
+export function passedOver(previous: LoadedManifest, repair: LoadedManifest): EpochRange {
+  return { min: previous.manifest.writerEpoch + 1, max: repair.manifest.writerEpoch - 1 };
 }
 
 async function readUsable(store: ObjectStore, id: number): Promise<LoadedManifest | 'damaged' | undefined> {

@@ -6,6 +6,7 @@
  * completeness, and each source says whether it can vouch for it. Older versions than the table kept do no harm: they lie
  * below the newest one.
  */
+import { mapLimit } from '../common/async.ts';
 import { compareBytes, EMPTY_BYTES } from '../common/bytes.ts';
 import { IncompatibleError, isCorruption } from '../common/errors.ts';
 import type { Ulid } from '../common/ulid.ts';
@@ -23,11 +24,16 @@ import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../
 import type { DatabaseStores } from '../lsm/database-stores.ts';
 import { type LoadedManifest, listManifestIds, readManifest } from '../lsm/manifest-store.ts';
 import type { KnownTable, TableTail } from '../lsm/table-anatomy.ts';
-import { checkLog } from '../lsm/wal-check.ts';
+import { checkLog, checkWitness, type EpochRange } from '../lsm/wal-check.ts';
+import { passedOver } from '../lsm/wal-judging.ts';
 import { readWalObject, type WalObject, type WalReadResult } from '../lsm/wal-object.ts';
 import type { KeyRange } from './reports.ts';
 import { inRange, looseRows, rowsInRange } from './table-range.ts';
 import { type LooseRow, sortedRows } from './table-rebuild.ts';
+
+const PARALLEL_GETS = 16;
+/** Manifests that are asked what an empty object of the log was. */
+const MAX_WITNESSES = 100;
 
 export interface Candidates {
   rows: LooseRow[];
@@ -170,14 +176,33 @@ export class LogRows {
       if (result?.object === undefined) break;
       results.unshift(result);
     }
-    const context = { lastL0Seq, writerEpoch, databaseId: undefined, witness: undefined, settled: undefined };
-    const findings = checkLog(results[0]?.id ?? 1, results, context);
+    const witnesses = results.some((r) => r.object?.kind === 'empty') ? await this.#witnesses() : [];
+    const context = {
+      lastL0Seq,
+      writerEpoch,
+      databaseId: undefined,
+      witness: undefined,
+      settled: undefined,
+      unread: passedOverBy(witnesses),
+    };
+    const findings = [
+      ...checkLog(results[0]?.id ?? 1, results, context),
+      ...results.flatMap(({ object }) =>
+        object === undefined ? [] : witnesses.flatMap((m) => checkWitness(object, m.seal?.manifest?.walTail)),
+      ),
+    ];
     const brokenAt = Math.max(0, ...findings.map((f) => parseWalPath(f.object.path) ?? end));
     return results.flatMap(({ id, object }) =>
       object === undefined || id <= brokenAt || object.minSeq === 0 || object.minSeq > lastL0Seq
         ? []
         : [this.#rowsOf(id, object)],
     );
+  }
+
+  /** The newest manifests that can be read, newest first: what an empty object was is told by those that name it. */
+  async #witnesses(): Promise<LoadedManifest[]> {
+    const ids = (await listManifestIds(this.#stores.main)).reverse().slice(0, MAX_WITNESSES);
+    return (await mapLimit(ids, PARALLEL_GETS, (id) => readGood(this.#stores, id))).flatMap((m) => m ?? []);
   }
 
   async #readObject(id: number): Promise<WalReadResult | undefined> {
@@ -192,6 +217,16 @@ export class LogRows {
     }
     return { id, minSeq, maxSeq, rows };
   }
+}
+
+/** Epochs of which only manifests that cannot be read may tell. `manifests` newest first. */
+function passedOverBy(manifests: readonly LoadedManifest[]): EpochRange[] {
+  const byId = new Map(manifests.map((m) => [m.id, m]));
+  return manifests.flatMap((m) => {
+    const previousId = m.seal?.manifest?.previousManifestId ?? 0;
+    const previous = previousId < m.id - 1 ? byId.get(previousId) : undefined;
+    return previous === undefined ? [] : [passedOver(previous, m)];
+  });
 }
 
 /** What the seal says of the rows of a table. */

@@ -47,6 +47,15 @@ export const FAILED_DAMAGE_SEEDS: readonly [seed: number, wasWrong: string][] = 
     'manifests in each other’s place counted as claims, which made an emptied object of the log look like a fence',
   ],
   [938037, 'a table that was cut just behind a block was repaired as if nothing had followed'],
+  [
+    926329,
+    'an emptied object at the end of the log was taken for the fence of a claim that only an unreadable manifest could have made',
+  ],
+  [934674, 'the same, with exchanged objects and manifests besides'],
+  [
+    915504,
+    'an emptied object whose table was emptied, too, was taken for such a fence, although a manifest named what it had been',
+  ],
   [603258, 'a table that was gone, and that only a damaged manifest had named, was expected to be known to the repair'],
 ];
 
