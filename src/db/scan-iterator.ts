@@ -63,7 +63,8 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
   #at = 0;
   #left: number;
   #ended = false;
-  #calls = 0;
+  /** Rows handed out since others had their turn. */
+  #sinceTurn = 0;
   /** The call under way that had to wait; later ones queue behind it. */
   #busy: Promise<unknown> | undefined;
   /** An error met after rows that must be handed out first; `isJudged`: it is known to be shown. */
@@ -98,8 +99,8 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
           return Promise.reject(error);
         }
         const result: Result = { value: this.#buffer[this.#at++], done: false };
-        if ((++this.#calls & (ROWS_PER_TURN - 1)) !== 0) return Promise.resolve(result);
-        return this.#input.clock.yieldToLoop().then(() => result);
+        if (++this.#sinceTurn < ROWS_PER_TURN) return Promise.resolve(result);
+        return this.#turn().then(() => result);
       }
       try {
         if (this.#fillNow(ROWS_PER_FILL)) return this.next();
@@ -138,6 +139,7 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
     if (!this.#ended) this.#check();
     while (out.length < count) {
       if (this.#at === this.#buffer.length) {
+        if (this.#sinceTurn >= ROWS_PER_TURN) await this.#turn();
         try {
           await this.#fill(Math.min(count - out.length, 1024));
         } catch (error) {
@@ -146,6 +148,7 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
           return out;
         }
         if (this.#buffer.length === 0) return out;
+        this.#sinceTurn += this.#buffer.length;
         if (this.#at === 0 && out.length === 0 && this.#buffer.length === count) {
           this.#at = count;
           return this.#buffer;
@@ -237,13 +240,19 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
 
   #exclusive<T>(work: () => Promise<T>): Promise<T> {
     const run = this.#busy === undefined ? work() : this.#busy.then(work, work);
-    const done = run
-      .catch(() => undefined)
-      .then(() => {
-        if (this.#busy === done) this.#busy = undefined;
-      });
-    this.#busy = done;
+    this.#busy = run;
+    // Runs before the caller goes on: the next call finds nobody to queue behind, and needs no promises but its own.
+    const leave = () => {
+      if (this.#busy === run) this.#busy = undefined;
+    };
+    run.then(leave, leave);
     return run;
+  }
+
+  /** Rows from memory come without a wait: without this a long scan would keep everybody else from running. */
+  #turn(): Promise<void> {
+    this.#sinceTurn = 0;
+    return this.#input.clock.yieldToLoop();
   }
 
   #check(): void {

@@ -1,6 +1,6 @@
 /** What reads see: times to live, merges, snapshots, durable rows only; who owns which bytes; clocks that jump. */
 import { MessageChannel } from 'node:worker_threads';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { Db } from '../../src/db/db.ts';
 import type { OpenOptions } from '../../src/db/options.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
@@ -455,5 +455,58 @@ describe('a wall clock that jumps', () => {
       world.clock.jumpWallMs(-delta);
       expect(await rowsOf(world, await world.open())).toHaveLength(6);
     }
+  });
+});
+
+describe('a long scan lets others run every 512 rows', () => {
+  const rows = 5000;
+
+  /** A fresh handle on a table, and how often a scan of all its rows waited for others. */
+  async function coldTable() {
+    const world = new World();
+    world.store = latencyStore(world.faults, { clock: world.clock, latencyMs: 20 });
+    const db = await world.open();
+    const batch = new WriteBatch();
+    for (let i = 0; i < rows; i++) batch.put(`key-${i}`, `value-${i}`);
+    await world.run(db.write(batch));
+    await world.run(db.close());
+    const again = await world.open();
+    const turns = vi.spyOn(world.clock, 'yieldToLoop');
+    const turnsOf = async (scan: () => Promise<number>) => {
+      const before = turns.mock.calls.length;
+      expect(await world.run(scan())).toBe(rows);
+      return turns.mock.calls.length - before;
+    };
+    return { db: again, turnsOf };
+  }
+
+  it('row by row, also after it had to wait for the store', async () => {
+    const { db, turnsOf } = await coldTable();
+    const scan = async () => {
+      let count = 0;
+      for await (const _ of db.scan()) count++;
+      return count;
+    };
+    const cold = await turnsOf(scan);
+    expect(await turnsOf(scan)).toBe(Math.floor(rows / 512));
+    // The row of a call that waited for the store does not count.
+    expect(cold).toBeGreaterThanOrEqual(Math.floor(rows / 512) - 1);
+  });
+
+  it.each([100, 1000, 100_000])('in batches of %i', async (size) => {
+    const { db, turnsOf } = await coldTable();
+    const scan = async () => {
+      const all = db.scan();
+      let count = 0;
+      for (;;) {
+        const batch = await all.nextBatch(size);
+        if (batch.length === 0) return count;
+        count += batch.length;
+      }
+    };
+    // A batch is made in parts of at most 1,024 rows.
+    const least = Math.floor(rows / 1024);
+    expect(await turnsOf(scan)).toBeGreaterThanOrEqual(least);
+    expect(await turnsOf(scan)).toBeGreaterThanOrEqual(least);
   });
 });
