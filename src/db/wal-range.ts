@@ -27,9 +27,9 @@ import {
   type Judging,
   judgingBy,
   readJudging,
+  withBound,
   withoutEmptyFences,
   withSettled,
-  withUnread,
 } from '../lsm/wal-judging.ts';
 import { type LogObject, readLogObject } from '../lsm/wal-log.ts';
 import type { WalDigest, WalObject, WalReadResult } from '../lsm/wal-object.ts';
@@ -131,7 +131,7 @@ export class WalRange {
     }
     const results = this.#inOrder();
     const settled = await withSettled(this.#main, newest, judging, results);
-    this.#judging = await withUnread(this.#main, newest, settled, results);
+    this.#judging = await withBound(this.#main, newest, settled, results);
   }
 
   /** Reads ids that were passed while the fence was placed. */

@@ -22,17 +22,14 @@ export interface LogContext {
   witness: { id: number; lastSeq: number; digest: Uint8Array } | undefined;
   /** An object that a writer's manifest after its claim names: it is of that epoch, whose fence lies there or before it. */
   settled: { id: number; epoch: number } | undefined;
-  /**
-   * Epochs that repairs of manifests passed over because manifests they could not read may have claimed them; none was seen
-   * to be claimed.
-   */
-  unread?: readonly EpochRange[];
+  /** What repairs found when they claimed the database, ascending by id. */
+  bounds?: readonly EpochBound[];
 }
 
-/** Both bounds included. */
-export interface EpochRange {
-  min: number;
-  max: number;
+/** All objects up to `id` were there when no epoch above `epoch` had been claimed, as far as manifests can be read. */
+export interface EpochBound {
+  id: number;
+  epoch: number;
 }
 
 /**
@@ -149,8 +146,9 @@ export function checkWitness(object: WalObject, witness: LogContext['witness']):
  * A zero-byte object is a fence of SlateDB 0.14 and later, or what is left of an object. A sealed successor's chain settles
  * it (checkChain), unless a repair put it there before it had repaired anything. Else each such fence needs an epoch of its
  * own between those of the nearest objects whose epochs are known: where there are too few, one of the empty objects or of
- * what is missing before them held rows. An epoch that perhaps only a manifest claimed which cannot be read makes room for
- * none. Beside missing objects the worst is believed; between sound objects without seals nothing tells.
+ * what is missing before them held rows. An epoch that perhaps only a manifest claimed which cannot be read, and which a
+ * repair passed over, makes room for none. Beside missing objects the worst is believed; between sound objects without seals
+ * nothing tells.
  */
 function checkEmpty(from: number, results: readonly (WalReadResult | undefined)[], context: LogContext): Finding[] {
   const findings: Finding[] = [];
@@ -160,17 +158,20 @@ function checkEmpty(from: number, results: readonly (WalReadResult | undefined)[
   const isDoubtful = (i: number) => results[i]?.object?.kind === 'empty' && !isKnown(i);
   const isUnsealed = (i: number) =>
     !isKnown(i) && results[i]?.object !== undefined && results[i].object.seal === undefined;
+  const boundIds = new Set(context.bounds?.map((b) => b.id));
+  const isBehindBound = (i: number) => boundIds.has(from + i - 1);
   // Where what is missing, unreadable or empty begins: each of these was a fence with an epoch of its own, or is a loss.
   let first = 0;
   let next = 0;
   for (let i = 0; i < results.length; ) {
+    if (isBehindBound(i)) first = i;
     if (!isDoubtful(i)) {
       if (isKnown(i) || results[i]?.object !== undefined) first = i + 1;
       i++;
       continue;
     }
     const start = i;
-    while (isDoubtful(i)) i++;
+    while (isDoubtful(i) && (i === start || !isBehindBound(i))) i++;
     const run = results.slice(start, i).flatMap((r) => r?.object ?? []);
     const after = results[i]?.object;
     const isVouchedFor =
@@ -182,24 +183,19 @@ function checkEmpty(from: number, results: readonly (WalReadResult | undefined)[
     const before = known[next - 1];
     const behind = known[next];
     // An object without a seal beside them may have any epoch.
-    const isBounded = !isUnsealed(first - 1) && !isUnsealed(i);
+    const isBounded = !(isUnsealed(first - 1) && !isBehindBound(first)) && !(isUnsealed(i) && !isBehindBound(i));
     // A fence behind them needs an epoch, too; a writer's rows have that of its fence.
     const lastEpoch = behind === undefined ? context.writerEpoch : behind.epoch - (behind.isFence ? 1 : 0);
     const isBeside = start > 0 && results[start - 1]?.object === undefined && !isKnown(start - 1);
-    const isTooMany =
-      before !== undefined && isBounded && i - first > claimedBetween(before.epoch, lastEpoch, context.unread);
+    const isTooMany = before !== undefined && isBounded && i - first > lastEpoch - before.epoch;
     // From the very beginning on, an epoch that was claimed and never fenced would make room for a loss.
     if (isTooMany || (isBeside && (before === undefined || before.id === 0))) {
       findings.push(...run.map((o) => emptied(o, 'error')));
-    } else if (before?.id !== from + start - 1 && !isVouchedFor) findings.push(...run.map((o) => emptied(o, 'note')));
+    } else if ((before === undefined || before.id < from + start - 1) && !isVouchedFor) {
+      findings.push(...run.map((o) => emptied(o, 'note')));
+    }
   }
   return findings;
-}
-
-/** Epochs above `before` and up to `last` that a writer may have claimed, without those that nobody was seen to claim. */
-function claimedBetween(before: number, last: number, unread: readonly EpochRange[] = []): number {
-  const notSeen = unread.map(({ min, max }) => Math.max(0, Math.min(max, last) - Math.max(min - 1, before)));
-  return notSeen.reduce((claimed, epochs) => claimed - epochs, last - before);
 }
 
 interface KnownEpoch {
@@ -215,7 +211,7 @@ interface KnownEpoch {
 function knownEpochs(
   from: number,
   results: readonly (WalReadResult | undefined)[],
-  { databaseId, settled }: LogContext,
+  { databaseId, settled, bounds = [] }: LogContext,
 ): readonly KnownEpoch[] {
   const known = new Map<number, KnownEpoch>();
   if (from === 1 && databaseId !== undefined) known.set(0, { id: 0, epoch: 0, isFence: false });
@@ -230,6 +226,8 @@ function knownEpochs(
     if (id === undefined || (result.object === undefined && !isOurs)) continue;
     known.set(id, { id, epoch: identity.epoch, isFence: kind === 'fence' });
   }
+  // Between the object it ends with and the one behind it.
+  for (const { id, epoch } of bounds) known.set(id + 0.5, { id: id + 0.5, epoch, isFence: false });
   return [...known.values()].sort((a, b) => a.id - b.id);
 }
 

@@ -7,7 +7,7 @@
 import { IncompatibleError, isCorruption } from '../common/errors.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { type LoadedManifest, readManifest } from './manifest-store.ts';
-import { type EpochRange, isToolClaim, type LogContext } from './wal-check.ts';
+import { type EpochBound, isToolClaim, type LogContext } from './wal-check.ts';
 import type { WalReadResult } from './wal-object.ts';
 
 /** Claims of repairs that were cut off, one after the other, that are looked through. */
@@ -86,11 +86,11 @@ export async function withSettled(
 }
 
 /**
- * The same with the epochs that a repair of manifests passed over, where an empty object may be the fence of such a claim or
- * have held rows. One GET for each manifest of a repair back to that one, one for the manifest it went back to; none where no
- * object is empty, or the newest manifest is a writer's.
+ * The same with what the repair found that was the first since the last writer's manifest: objects that were there before it
+ * can be no fences of claims that came later, nor of claims for which it only made room because it could not read them. One
+ * GET for each manifest of a repair back to the writer's; none where no object is empty, or the newest manifest is a writer's.
  */
-export async function withUnread(
+export async function withBound(
   store: ObjectStore,
   newest: LoadedManifest,
   judging: Judging,
@@ -102,17 +102,17 @@ export async function withUnread(
     const previousId = repair.seal.manifest?.previousManifestId ?? 0;
     const previous = previousId === 0 ? undefined : await readUsable(store, previousId);
     if (previous === undefined || previous === 'damaged') break;
-    if (previousId < repair.id - 1) {
-      return { ...judging, context: { ...judging.context, unread: [passedOver(previous, repair)] } };
+    if (previous.seal?.identity.role !== 'tool') {
+      return { ...judging, context: { ...judging.context, bounds: [boundOf(previous, repair)] } };
     }
     repair = previous;
   }
   return judging;
 }
 
-/** Epochs for which a repair that went on from `previous` made room. */
-export function passedOver(previous: LoadedManifest, repair: LoadedManifest): EpochRange {
-  return { min: previous.manifest.writerEpoch + 1, max: repair.manifest.writerEpoch - 1 };
+/** What `repair` found when it went on from `previous`. */
+export function boundOf(previous: LoadedManifest, repair: LoadedManifest): EpochBound {
+  return { id: repair.manifest.walIdLastSeen, epoch: previous.manifest.writerEpoch };
 }
 
 async function readUsable(store: ObjectStore, id: number): Promise<LoadedManifest | 'damaged' | undefined> {

@@ -24,8 +24,8 @@ import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../
 import type { DatabaseStores } from '../lsm/database-stores.ts';
 import { type LoadedManifest, listManifestIds, readManifest } from '../lsm/manifest-store.ts';
 import type { KnownTable, TableTail } from '../lsm/table-anatomy.ts';
-import { checkLog, checkWitness, type EpochRange } from '../lsm/wal-check.ts';
-import { passedOver } from '../lsm/wal-judging.ts';
+import { checkLog, checkWitness, type EpochBound } from '../lsm/wal-check.ts';
+import { boundOf } from '../lsm/wal-judging.ts';
 import { readWalObject, type WalObject, type WalReadResult } from '../lsm/wal-object.ts';
 import type { KeyRange } from './reports.ts';
 import { inRange, looseRows, rowsInRange } from './table-range.ts';
@@ -183,7 +183,7 @@ export class LogRows {
       databaseId: undefined,
       witness: undefined,
       settled: undefined,
-      unread: passedOverBy(witnesses),
+      bounds: boundsOf(witnesses),
     };
     const findings = [
       ...checkLog(results[0]?.id ?? 1, results, context),
@@ -219,13 +219,13 @@ export class LogRows {
   }
 }
 
-/** Epochs of which only manifests that cannot be read may tell. `manifests` newest first. */
-function passedOverBy(manifests: readonly LoadedManifest[]): EpochRange[] {
+/** What repairs found that went on from an older manifest than the one before them. `manifests` newest first. */
+function boundsOf(manifests: readonly LoadedManifest[]): EpochBound[] {
   const byId = new Map(manifests.map((m) => [m.id, m]));
   return manifests.flatMap((m) => {
     const previousId = m.seal?.manifest?.previousManifestId ?? 0;
     const previous = previousId < m.id - 1 ? byId.get(previousId) : undefined;
-    return previous === undefined ? [] : [passedOver(previous, m)];
+    return previous === undefined ? [] : [boundOf(previous, m)];
   });
 }
 

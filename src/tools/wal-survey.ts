@@ -9,7 +9,7 @@ import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
 import type { LoadedManifest } from '../lsm/manifest-store.ts';
 import { checkLog, type LogContext, youngerThanTables } from '../lsm/wal-check.ts';
 import { manyMissing, missingManifests, rowWouldBeHidden } from '../lsm/wal-errors.ts';
-import { type Judging, readJudging, withSettled, withUnread } from '../lsm/wal-judging.ts';
+import { type Judging, readJudging, withBound, withSettled } from '../lsm/wal-judging.ts';
 import { advised, type LogObject, readLogObject, undecodable } from '../lsm/wal-log.ts';
 import type { WalObject } from '../lsm/wal-object.ts';
 import type { ToolTarget } from './target.ts';
@@ -99,7 +99,7 @@ export async function surveyLog(
 
 async function judge({ stores }: ToolTarget, newest: LoadedManifest, results: LogObject['result'][]): Promise<Judging> {
   const judging = await withSettled(stores.main, newest, await readJudging(stores.main, newest), results);
-  return withUnread(stores.main, newest, judging, results);
+  return withBound(stores.main, newest, judging, results);
 }
 
 /** Frees the rows, and the bytes that a digest would be made of. */

@@ -56,6 +56,7 @@ export const FAILED_DAMAGE_SEEDS: readonly [seed: number, wasWrong: string][] = 
     915504,
     'an emptied object whose table was emptied, too, was taken for such a fence, although a manifest named what it had been',
   ],
+  [1002750, 'the claim of a repair that was cut off before its fence made room for an emptied object'],
   [603258, 'a table that was gone, and that only a damaged manifest had named, was expected to be known to the repair'],
 ];
 
