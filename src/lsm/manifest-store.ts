@@ -35,6 +35,7 @@ import {
   type Seal,
 } from '../format/seal.ts';
 import { numberObjectId, type RepairRecord } from '../format/seal-records.ts';
+import { healManifest } from '../format/section-healing.ts';
 import type { GetResult, ObjectStore } from '../store/object-store.ts';
 import type { Author } from './author.ts';
 import { dateByList, type Stamp } from './epoch-guard.ts';
@@ -94,6 +95,35 @@ export function loadManifest(id: number, bytes: Uint8Array): LoadedManifest {
     if (!isCorruption(damaged)) throw error instanceof IncompatibleError ? tooNew(manifestPath(id), error) : error;
     const object = manifestFindingObject(id, { size: bytes.length, sealed: seal !== undefined });
     throw locate(damaged, { object, during: 'open' });
+  }
+}
+
+/** A damaged manifest as it was before up to four of its bytes changed, if its checks tell. */
+export function mendManifest(
+  id: number,
+  bytes: Uint8Array,
+): { loaded: LoadedManifest; changes: number; trust: 'proven' | 'probable' } | undefined {
+  const healed = healManifest(bytes);
+  if (healed === undefined) return undefined;
+  try {
+    return { loaded: loadManifest(id, healed.stored), changes: healed.changes.length, trust: healed.trust };
+  } catch (error) {
+    if (!isCorruption(error)) throw error;
+    return undefined;
+  }
+}
+
+/** A sound manifest of this database whose seal says that it belongs elsewhere: it can still tell of epochs. */
+export function loadMisplaced(bytes: Uint8Array, databaseId: Uint8Array): LoadedManifest | undefined {
+  const range = findManifestSeal(bytes);
+  if (range === undefined) return undefined;
+  try {
+    const { identity } = decodeSeal(bytes, range.start, range.end, ['manifest']);
+    if (!equalBytes(identity.databaseId, databaseId)) return undefined;
+    return loadManifest(identity.newestManifestId, bytes);
+  } catch (error) {
+    if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
+    return undefined;
   }
 }
 

@@ -5,8 +5,9 @@
  * is judged by the end of the log or by the epoch look settled.
  */
 import { IncompatibleError, isCorruption } from '../common/errors.ts';
+import { manifestPath } from '../format/object-names.ts';
 import type { ObjectStore } from '../store/object-store.ts';
-import { type LoadedManifest, readManifest } from './manifest-store.ts';
+import { type LoadedManifest, loadMisplaced, mendManifest, readManifest } from './manifest-store.ts';
 import { type EpochBound, isToolClaim, type LogContext } from './wal-check.ts';
 import type { WalReadResult } from './wal-object.ts';
 
@@ -88,7 +89,7 @@ export async function withSettled(
 /**
  * The same with what the repair found that was the first since the last writer's manifest: objects that were there before it
  * can be no fences of claims that came later, nor of claims for which it only made room because it could not read them. One
- * GET for each manifest of a repair back to the writer's; none where no object is empty, or the newest manifest is a writer's.
+ * GET for each manifest from the newest back to the writer's; none where no object is empty, or the newest is a writer's.
  */
 export async function withBound(
   store: ObjectStore,
@@ -100,19 +101,45 @@ export async function withBound(
   let repair: LoadedManifest = newest;
   for (let i = 0; i < MAX_CLAIMS && repair.seal?.identity.role === 'tool'; i++) {
     const previousId = repair.seal.manifest?.previousManifestId ?? 0;
-    const previous = previousId === 0 ? undefined : await readUsable(store, previousId);
-    if (previous === undefined || previous === 'damaged') break;
-    if (previous.seal?.identity.role !== 'tool') {
-      return { ...judging, context: { ...judging.context, bounds: [boundOf(previous, repair)] } };
+    const previous = previousId === 0 ? undefined : await readMended(store, previousId);
+    if (previous === undefined) break;
+    if (previous.seal?.identity.role === 'tool') {
+      repair = previous;
+      continue;
     }
-    repair = previous;
+    const passedOver = await readMisplaced(store, previousId + 1, repair);
+    const settled = judging.context.settled ?? settledBy(previous);
+    return {
+      ...judging,
+      context: { ...judging.context, settled, bounds: [boundOf([previous, ...passedOver], repair)] },
+    };
   }
   return judging;
 }
 
-/** What `repair` found when it went on from `previous`. */
-export function boundOf(previous: LoadedManifest, repair: LoadedManifest): EpochBound {
-  return { id: repair.manifest.walIdLastSeen, epoch: previous.manifest.writerEpoch };
+/** What `repair` found when it came: `before` are the manifests that it, or anybody, could read then. */
+export function boundOf(before: readonly LoadedManifest[], repair: LoadedManifest): EpochBound {
+  const epochs = before.map((m) => m.manifest.writerEpoch);
+  return { id: repair.manifest.walIdLastSeen, epoch: Math.max(...epochs) };
+}
+
+/** A manifest that a repair went on from, which may have mended it. */
+async function readMended(store: ObjectStore, id: number): Promise<LoadedManifest | undefined> {
+  const read = await readUsable(store, id);
+  if (read !== 'damaged') return read;
+  const got = await store.get(manifestPath(id));
+  return got && mendManifest(id, got.bytes)?.loaded;
+}
+
+/** What lies in each other's place between `from` and the repair that passed it over. */
+async function readMisplaced(store: ObjectStore, from: number, repair: LoadedManifest): Promise<LoadedManifest[]> {
+  const found: LoadedManifest[] = [];
+  for (let id = Math.max(from, repair.id - MAX_CLAIMS); id < repair.id; id++) {
+    const got = await store.get(manifestPath(id));
+    const misplaced = got && repair.seal && loadMisplaced(got.bytes, repair.seal.identity.databaseId);
+    if (misplaced !== undefined) found.push(misplaced);
+  }
+  return found;
 }
 
 async function readUsable(store: ObjectStore, id: number): Promise<LoadedManifest | 'damaged' | undefined> {

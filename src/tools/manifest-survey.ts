@@ -13,11 +13,16 @@ import { type Ulid, ulidToBytes } from '../common/ulid.ts';
 import { encodeInfo } from '../format/info-block.ts';
 import type { TableRef } from '../format/manifest-types.ts';
 import { manifestPath, parseWalPath, tablePath, WAL_PREFIX, walPath } from '../format/object-names.ts';
-import { decodeSeal, findManifestSeal } from '../format/seal.ts';
-import { healManifest } from '../format/section-healing.ts';
 import type { EpochGuard } from '../lsm/epoch-guard.ts';
 import { crossCheckManifest } from '../lsm/manifest-evidence.ts';
-import { type LoadedManifest, listManifestIds, loadManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
+import {
+  type LoadedManifest,
+  listManifestIds,
+  loadManifest,
+  loadMisplaced,
+  manifestFindingObject,
+  mendManifest,
+} from '../lsm/manifest-store.ts';
 import { youngerThanTables } from '../lsm/wal-check.ts';
 import { readWalObject, type WalReadResult } from '../lsm/wal-object.ts';
 import { lookAround, type Surroundings } from './database-state.ts';
@@ -100,7 +105,7 @@ export async function surveyManifests(
     const sight = await look(target, around, id);
     if (sight.error !== undefined || sight.loaded === undefined) bad.push(sight);
     const healed =
-      heal && sight.loaded === undefined && sight.bytes !== undefined ? mended(id, sight.bytes) : undefined;
+      heal && sight.loaded === undefined && sight.bytes !== undefined ? mendManifest(id, sight.bytes) : undefined;
     const base = sight.loaded ?? healed?.loaded;
     if (base === undefined) continue;
     // Tables first: what a live writer puts into a table stood in the log before, so it is not taken for a lost table.
@@ -182,17 +187,6 @@ function inconsistent({ id, sizeBytes }: LoadedManifest, because: string): Corru
   const object = manifestFindingObject(id, { size: sizeBytes });
   const error = damage('MANIFEST_INCONSISTENT', { unit: 'object', offset: 0, length: sizeBytes }, because);
   return locate(error, { object, during: 'repair' });
-}
-
-function mended(id: number, bytes: Uint8Array) {
-  const healed = healManifest(bytes);
-  if (healed === undefined) return undefined;
-  try {
-    return { loaded: loadManifest(id, healed.stored), changes: healed.changes.length, trust: healed.trust };
-  } catch (error) {
-    if (!isCorruption(error)) throw error;
-    return undefined;
-  }
 }
 
 // ---- the log
@@ -304,22 +298,6 @@ async function readOrphan({ stores }: ToolTarget, table: StoredTable): Promise<O
   return { ...table, tail, maxSeq: read?.object?.maxSeq };
 }
 
-/** Sound manifests of this database that lie under another's name: they can still tell of epochs. */
-function misplacedManifests(bad: readonly BadManifest[], { seal }: LoadedManifest): LoadedManifest[] {
-  return bad.flatMap(({ bytes }) => {
-    const range = bytes && findManifestSeal(bytes);
-    if (bytes === undefined || range === undefined || seal === undefined) return [];
-    try {
-      const { identity } = decodeSeal(bytes, range.start, range.end, ['manifest']);
-      if (!equalBytes(identity.databaseId, seal.identity.databaseId)) return [];
-      return [loadManifest(identity.newestManifestId, bytes)];
-    } catch (error) {
-      if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
-      return [];
-    }
-  });
-}
-
 interface Found {
   base: LoadedManifest;
   healed: ManifestSurvey['healed'];
@@ -345,7 +323,8 @@ async function complete(
   const ofUs = seals.filter(
     (s) => base.seal === undefined || equalBytes(s.identity.databaseId, base.seal.identity.databaseId),
   );
-  const misplaced = misplacedManifests(bad, base);
+  const databaseId = base.seal?.identity.databaseId;
+  const misplaced = bad.flatMap(({ bytes }) => (bytes && databaseId && loadMisplaced(bytes, databaseId)) ?? []);
   const highestId = Math.max(
     base.id,
     ...misplaced.map((m) => m.id),

@@ -225,7 +225,7 @@ function boundsOf(manifests: readonly LoadedManifest[]): EpochBound[] {
   return manifests.flatMap((m) => {
     const previousId = m.seal?.manifest?.previousManifestId ?? 0;
     const previous = previousId < m.id - 1 ? byId.get(previousId) : undefined;
-    return previous === undefined ? [] : [boundOf(previous, m)];
+    return previous === undefined ? [] : [boundOf([previous], m)];
   });
 }
 

@@ -160,11 +160,13 @@ export class DamageJudge {
 
   /**
    * Objects of the log are told apart by their neighbours, and manifests by what they name. Of a row of empty objects that ends
-   * at a damaged one nobody can say which was a fence.
+   * at a damaged one nobody can say which was a fence, nor of one whose claim may be in a damaged manifest.
    */
   #isBeside(path: string): boolean {
     if (path.startsWith('manifest/') || path.startsWith('shale/')) return true;
     const id = parseWalPath(path);
+    const isEmpty = id !== undefined && this.#store.objects.get(path)?.bytes.length === 0;
+    if (isEmpty && [...this.suspects].some((suspect) => suspect.startsWith('manifest/'))) return true;
     return id !== undefined && [-1, 1].some((step) => this.suspects.has(this.#behindEmptyOnes(id + step, step)));
   }
 
