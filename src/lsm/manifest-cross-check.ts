@@ -107,6 +107,18 @@ function runsText(tree: Tree): string {
 }
 
 /**
+ * Whether a manifest without a seal had one: it follows one of our writer, has the same writer epoch, and either nothing new
+ * (a close) or a new table, which nobody but that writer adds.
+ */
+export function hasLostItsSeal({ manifest, seal }: LoadedManifest, previous: LoadedManifest | undefined): boolean {
+  if (seal !== undefined || previous?.seal?.identity.role !== 'writer') return false;
+  if (manifest.writerEpoch !== previous.manifest.writerEpoch) return false;
+  const before = l0TableIds(previous.manifest);
+  if ([...l0TableIds(manifest)].some((table) => !before.has(table))) return true;
+  return equalBytes(encodeManifest(manifest), encodeManifest(previous.manifest));
+}
+
+/**
  * What a changed bit may be the reason for, as sentences, although the manifest can be used: an encoding that a newer SlateDB
  * may have chosen, and a sequence tracker, on which no row depends, that does not fit.
  */

@@ -54,7 +54,7 @@ export function checkLog(
     }
     findings.push(...result.findings);
     const { object } = result;
-    if (previous !== undefined) findings.push(...checkChain(previous, object?.seal ?? ownSeal(result, context)));
+    if (previous !== undefined) findings.push(...checkSuccessor(previous, result, context.databaseId));
     if (object === undefined) {
       previous = undefined;
       continue;
@@ -74,9 +74,18 @@ export function checkLog(
 }
 
 /** The seal of a damaged object, which vouches for the one before it all the same; not one that came from elsewhere. */
-function ownSeal({ id, seal }: WalReadResult, { databaseId }: LogContext): Seal | undefined {
+function ownSeal({ id, seal }: WalReadResult, databaseId: LogContext['databaseId']): Seal | undefined {
   if (seal === undefined || sealedWalId(seal) !== id) return undefined;
   return databaseId === undefined || equalBytes(seal.identity.databaseId, databaseId) ? seal : undefined;
+}
+
+/** What the object behind `previous` says of it, if it says anything. */
+export function checkSuccessor(
+  previous: WalObject,
+  next: WalReadResult,
+  databaseId: LogContext['databaseId'],
+): Finding[] {
+  return checkChain(previous, next.object?.seal ?? ownSeal(next, databaseId));
 }
 
 /** `seal`: of the object behind `previous`. */

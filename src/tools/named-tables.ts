@@ -11,7 +11,7 @@ import type { Ulid } from '../common/ulid.ts';
 import type { Manifest, TableRef, Tree } from '../format/manifest-types.ts';
 import { manifestPath, parseManifestPath, tablePath } from '../format/object-names.ts';
 import type { DatabaseStores } from '../lsm/database-stores.ts';
-import { contradictions, doubts } from '../lsm/manifest-cross-check.ts';
+import { contradictions, doubts, hasLostItsSeal } from '../lsm/manifest-cross-check.ts';
 import { type LoadedManifest, listManifestIds, loadManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 
@@ -169,7 +169,11 @@ function checkSequence({ manifests, findings }: Picture, during: Finding['during
     if (loaded === undefined) continue;
     const before = manifests[i + 1]?.loaded;
     const previous = before?.id === loaded.id - 1 ? before : undefined;
-    const found = (code: 'CHAIN_BREAK' | 'MANIFEST_INCONSISTENT', severity: Finding['severity'], more: object) =>
+    const found = (
+      code: 'CHAIN_BREAK' | 'MANIFEST_INCONSISTENT' | 'TRUNCATED',
+      severity: Finding['severity'],
+      more: object,
+    ) =>
       findings.push(
         makeFinding({
           code,
@@ -189,6 +193,10 @@ function checkSequence({ manifests, findings }: Picture, during: Finding['during
       }
     }
     if (loaded.seal !== undefined) continue;
+    if (hasLostItsSeal(loaded, previous)) {
+      const at = { unit: 'seal' as const, offset: loaded.sizeBytes, length: 0 };
+      found('TRUNCATED', 'warning', { at, expected: 'the seal of its writer', found: 'none' });
+    }
     const evidence = { previous: previous?.manifest, replayed: undefined };
     const broken = contradictions(loaded.id, loaded.manifest, evidence);
     if (broken.length > 0) found('MANIFEST_INCONSISTENT', i === 0 ? 'error' : 'warning', { found: broken.join('; ') });

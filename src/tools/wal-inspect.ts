@@ -10,8 +10,9 @@ import { walPath } from '../format/object-names.ts';
 import { FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
 import { type LoadedManifest, listManifestIds, readManifest } from '../lsm/manifest-store.ts';
 import { batchesOf, isGap } from '../lsm/wal-batches.ts';
+import { checkSuccessor, checkWitness } from '../lsm/wal-check.ts';
 import { advised, type LogObject, pieceOf, readLogObject } from '../lsm/wal-log.ts';
-import { readWalObject } from '../lsm/wal-object.ts';
+import { readWalObject, type WalObject } from '../lsm/wal-object.ts';
 import { rowsOfBlock, type SalvagedWal, salvageWalObject, type WalRow } from '../lsm/wal-salvage.ts';
 import type { WalEntry, WalObjectReport, WalObjectState } from './reports.ts';
 import { openTarget, type Target, type ToolOptions, type ToolTarget } from './target.ts';
@@ -88,8 +89,13 @@ async function* inspect(
   const to = Math.min(end, Number(options.to ?? end));
   const from = Math.max(Number(options.from ?? 0), Math.min(first, after + 1));
   // What lies before the replay point need not be there, so it is looked at for itself only.
+  let read: LogObject | undefined;
   for (let id = from; id <= Math.min(after, to); id++) {
-    if (listed.has(id)) yield await replayedReport(target, id, newest, options);
+    if (read === undefined && !listed.has(id)) continue;
+    const object = read ?? (await readLogObject(target.stores.wal, target.clock, id));
+    // What stands behind it says what it was.
+    read = listed.has(id + 1) ? await readLogObject(target.stores.wal, target.clock, id + 1) : undefined;
+    yield replayedReport(target, object, read, newest, options);
   }
   if (to <= after) return;
   // All of the part to be replayed is read, also for a report on some of it: the chain needs the neighbours.
@@ -149,22 +155,36 @@ function reportOf(
   return report;
 }
 
-/** An object whose rows are in tables: its damage takes nothing away. */
-async function replayedReport(
+/** An object whose rows are in tables: its damage takes nothing away. `next` is the object behind it. */
+function replayedReport(
   target: ToolTarget,
-  id: number,
+  read: LogObject,
+  next: LogObject | undefined,
   newest: LoadedManifest | undefined,
   options: WalInspectOptions,
-): Promise<WalObjectReport> {
-  const read = await readLogObject(target.stores.wal, target.clock, id);
-  const findings = (read.result?.findings ?? []).map((f) => harmless(f));
+): WalObjectReport {
+  const { id, result } = read;
+  const chain = result?.object === undefined ? [] : chainFindings(result.object, next, newest);
+  const findings = [...(result?.findings ?? []), ...chain];
   const report = describe(id, read, findings, pieceOf(read, false, 0, 'probable').sound);
+  report.findings = findings.map((f) => harmless(f));
   if (report.state === 'missing') report.state = 'obsolete';
+  const isNamed = next?.result?.object?.seal?.wal?.predecessorKind ?? 'unknown';
+  if (chain.length > 0) report.chain = 'broken';
+  else if (result?.object !== undefined && (isNamed !== 'unknown' || newest?.seal?.manifest?.walTail.id === id))
+    report.chain = 'ok';
   report.alsoIn = newest === undefined ? 'nowhere' : 'l0';
-  if (options.rows !== undefined && options.rows !== 'none' && read.result !== undefined) {
+  if (options.rows !== undefined && options.rows !== 'none' && result !== undefined) {
     report.entries = entriesOf(() => readLogObject(target.stores.wal, target.clock, id), options.rows === 'full');
   }
   return report;
+}
+
+function chainFindings(object: WalObject, next: LogObject | undefined, newest: LoadedManifest | undefined): Finding[] {
+  const seal = newest?.seal;
+  const bySuccessor = next?.result === undefined ? [] : checkSuccessor(object, next.result, seal?.identity.databaseId);
+  const byManifest = checkWitness(object, seal?.manifest?.walTail);
+  return (bySuccessor.length > 0 ? bySuccessor : byManifest).map((f) => advised(f, undefined));
 }
 
 function harmless(f: Finding): Finding {
