@@ -3,8 +3,8 @@
  * `shaledb/<kind> <version> <crc32 of the rest, hex> <length of the rest>`, then JSON; 64-bit numbers in the JSON are decimal
  * strings, bytes base64url.
  *
- * No checksum covers the version. So versions are only 1, 2, 4, 7 and 8, digits with an odd number of bits set: one changed
- * bit never makes one of them of another, and is not taken for a newer program's.
+ * The checksum of version 1 covers the JSON, that of every later version its number and then the JSON: so a changed number is
+ * not taken for a newer program's object, nor a newer one's for version 1.
  */
 import { fromBase64Url, toBase64Url } from '../common/bytes.ts';
 import { crcText, damage, IncompatibleError } from '../common/errors.ts';
@@ -14,16 +14,13 @@ const NEWLINE = 0x0a;
 /** More than any first line has. */
 const MAX_LINE_BYTES = 256;
 const LINE = /^shaledb\/([a-z-]+) ([0-9]{1,9}) ([0-9a-f]{8}) ([0-9]{1,15})$/;
-/** All that ever are given; a form after the last of them begins again at 1 under a kind of its own. */
-const VERSIONS = [1, 2, 4, 7, 8] as const;
-type SidecarVersion = (typeof VERSIONS)[number];
 const ENCODER = new TextEncoder();
 const STRICT_UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** The bytes of a sidecar. `value` must be plain JSON data. */
-export function encodeSidecar(kind: string, version: SidecarVersion, value: unknown): Uint8Array {
+export function encodeSidecar(kind: string, version: number, value: unknown): Uint8Array {
   const json = ENCODER.encode(JSON.stringify(value));
-  const crc = crc32(json).toString(16).padStart(8, '0');
+  const crc = checksumOf(String(version), json).toString(16).padStart(8, '0');
   const line = ENCODER.encode(`shaledb/${kind} ${version} ${crc} ${json.length}\n`);
   const out = new Uint8Array(line.length + json.length);
   out.set(line);
@@ -31,9 +28,13 @@ export function encodeSidecar(kind: string, version: SidecarVersion, value: unkn
   return out;
 }
 
+function checksumOf(version: string, json: Uint8Array): number {
+  return version === '1' ? crc32(json) : crc32(Buffer.concat([ENCODER.encode(version), json]));
+}
+
 /**
  * Verifies and parses a sidecar. Throws damage `BAD_MAGIC`, `TRUNCATED`, `BAD_CHECKSUM` or `MALFORMED`; `FORMAT_TOO_NEW` for a
- * version that may be given above `maxVersion`. The shape of the value is up to the caller.
+ * version above `maxVersion`. The shape of the value is up to the caller.
  */
 export function decodeSidecar(bytes: Uint8Array, kind: string, maxVersion = 1): { version: number; value: unknown } {
   const lineEnd = bytes.subarray(0, MAX_LINE_BYTES).indexOf(NEWLINE);
@@ -47,14 +48,10 @@ export function decodeSidecar(bytes: Uint8Array, kind: string, maxVersion = 1): 
     throw damage('TRUNCATED', at, `The sidecar ${kind} does not have the length it states`, more);
   }
   const stored = Number.parseInt(crcHex, 16);
-  const computed = crc32(json);
+  const computed = checksumOf(version, json);
   if (stored !== computed) {
     const more = { expected: crcText(stored), found: crcText(computed) };
     throw damage('BAD_CHECKSUM', at, `The sidecar ${kind} does not match its checksum`, more);
-  }
-  if (!VERSIONS.some((given) => String(given) === version)) {
-    const more = { expected: `one of ${VERSIONS.join(', ')}`, found: version };
-    throw damage('MALFORMED', at, `The sidecar ${kind} has version ${version}, which is never given`, more);
   }
   if (Number(version) > maxVersion) {
     throw new IncompatibleError('FORMAT_TOO_NEW', `The sidecar ${kind} has version ${version}`, {

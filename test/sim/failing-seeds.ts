@@ -59,6 +59,7 @@ export const FAILED_DAMAGE_SEEDS: readonly [seed: number, wasWrong: string][] = 
   [1002750, 'the claim of a repair that was cut off before its fence made room for an emptied object'],
   [1112845, 'a fence was called lost although the manifest that claimed its epoch lay in the place of another'],
   [1115976, 'a fence in the place of the last object of the log, behind a manifest that had been mended, was believed'],
+  [1218979, 'a changed version digit of the identity was taken for a newer form'],
   [603258, 'a table that was gone, and that only a damaged manifest had named, was expected to be known to the repair'],
 ];
 

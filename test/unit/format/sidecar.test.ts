@@ -83,11 +83,16 @@ describe('sidecar', () => {
     }
   });
 
-  it('of a version that is never given is damage', () => {
-    const good = text(encodeSidecar('plan', 1, {}));
-    for (const version of ['0', '3', '5', '6', '9', '10', '01']) {
-      const other = bytes(good.replace(' 1 ', ` ${version} `));
-      expect(() => decodeSidecar(other, 'plan')).toThrow(code('MALFORMED'));
+  it('of another version than was written is damage', () => {
+    for (const [written, isVersion] of [
+      [1, ['0', '2', '3', '9', '10', '01']],
+      [2, ['0', '1', '3', '02']],
+    ] as const) {
+      const good = text(encodeSidecar('plan', written, {}));
+      for (const version of isVersion) {
+        const other = bytes(good.replace(` ${written} `, ` ${version} `));
+        expect(() => decodeSidecar(other, 'plan', 2)).toThrow(code('BAD_CHECKSUM'));
+      }
     }
   });
 
