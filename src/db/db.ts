@@ -238,6 +238,7 @@ export class Db {
       random,
       owner,
       author: manifests.author,
+      unflushedBytes: state.unflushedBytes,
       manifest: () => manifests.current,
       refresh: () => manifests.refresh(),
       flush: () => this.#flushTables(),

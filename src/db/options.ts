@@ -255,6 +255,17 @@ function checked(options: unknown, checks: Record<string, Check>, call: string):
   return { given, faults };
 }
 
+/** Of the budget: tables on their way to the store an eighth, objects of the log two times a thirty-second. */
+export const TABLE_UPLOADS_PART = 1 / 8;
+export const WAL_OBJECT_PART = 1 / 32;
+const LEAST_CACHE_PART = 1 / 32;
+
+/** What those who write leave of the budget. */
+function cacheBytes(memoryBytes: number, maxUnflushedBytes: number): number {
+  const left = memoryBytes * (1 - TABLE_UPLOADS_PART - 2 * WAL_OBJECT_PART) - maxUnflushedBytes;
+  return Math.floor(Math.max(left, memoryBytes * LEAST_CACHE_PART));
+}
+
 /** Adds the faults of options that do not fit each other; throws if there are any faults. */
 function complete(
   o: OpenOptions,
@@ -302,8 +313,7 @@ function complete(
     handleSignals: o.handleSignals ?? false,
     mergeOperator: o.mergeOperator,
     defaultTtlMs: o.defaultTtlMs,
-    // Three eighths: what writes (a half) and uploads leave of the budget.
-    cache: o.cache ?? new BlockCache({ capacityBytes: Math.floor((memoryBytes * 3) / 8) }),
+    cache: o.cache ?? new BlockCache({ capacityBytes: cacheBytes(memoryBytes, maxUnflushedBytes) }),
     ownsCache: o.cache === undefined,
     logger,
     onEvent: safeListener(o.onEvent, logger),

@@ -18,6 +18,7 @@ import type { Author } from '../lsm/author.ts';
 import type { ManifestLog } from '../lsm/manifest-log.ts';
 import { buildTable, type TableFormat } from '../lsm/memtable-to-table.ts';
 import type { ObjectStore } from '../store/object-store.ts';
+import { TABLE_UPLOADS_PART } from './options.ts';
 import { type FrozenMemtable, isFinal, type WriteState } from './write-state.ts';
 
 const MAX_PARALLEL = 4;
@@ -101,7 +102,7 @@ export class TableFlusher {
 
   #parallel(): number {
     const { memoryBytes, l0SstSizeBytes } = this.#o.state.options;
-    return Math.max(1, Math.min(MAX_PARALLEL, Math.floor(memoryBytes / 8 / l0SstSizeBytes)));
+    return Math.max(1, Math.min(MAX_PARALLEL, Math.floor((memoryBytes * TABLE_UPLOADS_PART) / l0SstSizeBytes)));
   }
 
   #warnStall(): void {
@@ -130,15 +131,19 @@ export class TableFlusher {
     const putId = makeUlid(author.clock.nowMs(), author.random);
     // With a log all rows of the table are durable by now; without one they become so together.
     const bound = state.oldestSnapshot(frozen.table.lastSeq);
-    const built = await buildTable(frozen.table, bound, format, state.clock, (facts) =>
-      this.#seal(id, putId, frozen, facts),
-    );
-    if (built === undefined) return undefined;
-    state.inFlightBytes += built.bytes.length;
+    let held = frozen.table.dataBytes;
+    state.inFlightBytes += held;
+    let built: BuiltTable | undefined;
     try {
+      built = await buildTable(frozen.table, bound, format, state.clock, (facts) =>
+        this.#seal(id, putId, frozen, facts),
+      );
+      if (built === undefined) return undefined;
+      state.inFlightBytes += built.bytes.length - held;
+      held = built.bytes.length;
       await this.#upload(id, putId, built);
     } finally {
-      state.inFlightBytes -= built.bytes.length;
+      state.inFlightBytes -= held;
     }
     return {
       viewId: id,

@@ -22,12 +22,14 @@ import type { WalDigest } from '../lsm/wal-object.ts';
 import { readWalObject } from '../lsm/wal-object.ts';
 import { type EncodedWalObject, encodeWalObject, ROW_OVERHEAD_BYTES, type WalFormat } from '../lsm/wal-writer.ts';
 import type { ObjectStore, PutOutcome } from '../store/object-store.ts';
+import { WAL_OBJECT_PART } from './options.ts';
 import { isFinal, unsettledWrite, type WriteState } from './write-state.ts';
 
-/** Rows beyond this many bytes wait for the next object; a larger batch is not divided. More would stall the event loop. */
-const GROUP_BYTES = 4 * 1024 * 1024;
-/** Bytes of waiting rows from which a PUT starts although nobody waits for them. */
-const EAGER_BYTES = 4 * 1024 * 1024;
+/**
+ * Rows beyond this many bytes, or a part of the budget, wait for the next object; a larger batch is not divided. More would
+ * stall the event loop. From as many bytes of waiting rows on a PUT starts although nobody waits for them.
+ */
+const MAX_GROUP_BYTES = 4 * 1024 * 1024;
 /**
  * Memory of an object that was stored is used for the next one, if this part of it was needed: new memory of some MiB for each
  * object makes the garbage collector run three times as often. One lies idle at most.
@@ -78,6 +80,7 @@ export class WalFlusher {
   #nextId: number;
   #predecessor: WalDigest;
   #tail: TailWitness;
+  readonly #groupBytes: number;
   /** First entry of `#table` that no group has taken. */
   #table: Memtable;
   #entry = FIRST_ROW;
@@ -97,6 +100,7 @@ export class WalFlusher {
     this.#predecessor = options.fence.digest;
     this.#tail = { id: options.fence.id, lastSeq: options.fence.lastSeq, digest: options.fence.digest.bytes };
     this.#table = options.state.active;
+    this.#groupBytes = Math.min(MAX_GROUP_BYTES, options.state.options.memoryBytes * WAL_OBJECT_PART);
     options.state.onEnd(() => {
       this.#stopped.abort();
       this.#timer?.cancel();
@@ -123,7 +127,7 @@ export class WalFlusher {
   rowsAdded(awaited: boolean): void {
     if (awaited) this.#start();
     else if (this.#timer === undefined && !this.#running) this.#armTimer();
-    else if (!this.#running && this.#pendingBytes() >= EAGER_BYTES) this.#start();
+    else if (!this.#running && this.#pendingBytes() >= this.#groupBytes) this.#start();
   }
 
   /** Resolves when everything written so far is durable. */
@@ -147,7 +151,7 @@ export class WalFlusher {
 
   #pendingBytes(): number {
     const { active } = this.#o.state;
-    if (this.#table !== active) return EAGER_BYTES;
+    if (this.#table !== active) return this.#groupBytes;
     const rows = active.rowCount - this.#entry.row;
     return rows === 0 ? 0 : (active.dataBytes / active.rowCount) * rows;
   }
@@ -188,7 +192,7 @@ export class WalFlusher {
       !state.waiters.isEmpty ||
       this.#flushWaiters.length > 0 ||
       this.#table !== state.active ||
-      this.#pendingBytes() >= EAGER_BYTES
+      this.#pendingBytes() >= this.#groupBytes
     );
   }
 
@@ -207,10 +211,12 @@ export class WalFlusher {
     if (slot === undefined) {
       const group = this.#takeGroup();
       if (group === undefined) return;
+      const { state, guard } = this.#o;
+      state.inFlightBytes += group.bytes;
       const encoded = await this.#encode(group);
-      slot = { id: this.#nextId, group, encoded, sentAt: this.#o.guard.stamp(), inDoubt: false };
+      slot = { id: this.#nextId, group, encoded, sentAt: guard.stamp(), inDoubt: false };
       this.#bound = slot;
-      this.#o.state.inFlightBytes += slot.encoded.bytes.length;
+      state.inFlightBytes += encoded.bytes.length - group.bytes;
       if (this.#stopped.signal.aborted) return;
     }
     if (await this.#put(slot)) await this.#settled(slot);
@@ -223,7 +229,7 @@ export class WalFlusher {
     const table = this.#table;
     const from = this.#entry;
     if (from.row === table.rowCount) return undefined;
-    const { to, bytes } = table.groupFrom(from, GROUP_BYTES, ROW_OVERHEAD_BYTES);
+    const { to, bytes } = table.groupFrom(from, this.#groupBytes, ROW_OVERHEAD_BYTES);
     this.#entry = to;
     if (to.row === state.active.rowCount && table === state.active) {
       this.#timerFired = false;

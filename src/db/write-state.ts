@@ -32,6 +32,9 @@ export interface FrozenMemtable {
   trackerPairs: TrackerPair[];
 }
 
+/** Of the budget: how far the memory of a memtable can be ahead of its rows. */
+const MEMTABLE_CHUNK_PART = 1 / 64;
+
 export class WriteState {
   readonly options: ResolvedOptions;
   /** Name of the store with the path of the database, for messages. */
@@ -82,7 +85,8 @@ export class WriteState {
   }
 
   newMemtable(): Memtable {
-    return new Memtable({ hashSeed: this.#memtableSeed() });
+    const maxChunkBytes = Math.floor(this.options.memoryBytes * MEMTABLE_CHUNK_PART);
+    return new Memtable({ hashSeed: this.#memtableSeed(), maxChunkBytes });
   }
 
   /** Memory that only a flush can free, in bytes. */

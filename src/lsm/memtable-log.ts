@@ -26,15 +26,12 @@ import { NO_TS } from '../format/row-flags.ts';
 /** Places count in units of 8 bytes: the low 17 bits lie within a chunk of 1 MiB, the others number the chunk. */
 export const CHUNK_SHIFT = 17;
 export const UNIT_MASK = (1 << CHUNK_SHIFT) - 1;
-const CHUNK_BYTES = 8 << CHUNK_SHIFT;
+export const CHUNK_BYTES = 8 << CHUNK_SHIFT;
 const MAX_CHUNKS = 1 << (31 - CHUNK_SHIFT);
 const FIRST_CHUNK_BYTES = 1 << 14;
 /** Memory below this is not worth a chunk; the number of chunks is limited, and half of it is kept for rows that are copied. */
 const MIN_ADOPTED_BYTES = 1 << 14;
 const MAX_ADOPTED_CHUNKS = MAX_CHUNKS >> 1;
-/** A row longer than this gets a chunk of its own, so that at most a quarter of a chunk is left unused. */
-const LARGE_ROW_BYTES = CHUNK_BYTES >> 2;
-
 /** Words after a place's first word, `(place & UNIT_MASK) << 1`. */
 export const WORD_ID = 0;
 export const WORD_LINK = 1;
@@ -105,11 +102,21 @@ export class MemtableLog {
   /** Where the row reserved last goes. */
   #nextPlace = 0;
 
+  readonly #maxChunkBytes: number;
+  /** A row longer than this gets a chunk of its own, so that at most a quarter of a chunk is left unused. */
+  readonly #largeRowBytes: number;
+
+  /** `maxChunkBytes`: how much memory is taken at once, at most `CHUNK_BYTES`; more only for a single row. */
+  constructor(maxChunkBytes: number) {
+    this.#maxChunkBytes = Math.max(FIRST_CHUNK_BYTES, maxChunkBytes);
+    this.#largeRowBytes = this.#maxChunkBytes >> 2;
+  }
+
   /** Makes room for one more row and returns its place. All that can fail for want of memory happens here. */
   reserve(keyAndValueBytes: number, expires: boolean): number {
     if (this.rowCount === this.#placeCapacity) this.#growPlaces();
     const length = HEADER_BYTES + (expires ? EXPIRE_BYTES : 0) + keyAndValueBytes;
-    if (length > LARGE_ROW_BYTES) {
+    if (length > this.#largeRowBytes) {
       this.#nextPlace = this.#pushChunk((length + 7) & ~7) << CHUNK_SHIFT;
     } else {
       if (this.#chunkUsed + length > this.#chunkBytes) this.#nextChunk(length);
@@ -158,7 +165,7 @@ export class MemtableLog {
   }
 
   #nextChunk(length: number): void {
-    const bytes = Math.min(CHUNK_BYTES, Math.max(FIRST_CHUNK_BYTES, this.#chunkBytes * 2, (length + 7) & ~7));
+    const bytes = Math.max(FIRST_CHUNK_BYTES, Math.min(this.#chunkBytes * 2, this.#maxChunkBytes), (length + 7) & ~7);
     this.#chunk = this.#pushChunk(bytes);
     this.#chunkUsed = 0;
     this.#chunkBytes = bytes;

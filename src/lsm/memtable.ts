@@ -12,6 +12,7 @@ import { MemtableCursor } from './memtable-cursor.ts';
 import { MemtableIndex } from './memtable-index.ts';
 import {
   AHEAD_ROWS,
+  CHUNK_BYTES,
   checkRowBounds,
   HEADER_BYTES,
   MemtableLog,
@@ -38,10 +39,12 @@ export interface MemtableOptions {
   hashSeed?: number;
   /** Bits kept of each hash: 32; tests lower it to force collisions. */
   hashBits?: number;
+  /** How much memory is taken at once, at most and by default 1 MiB. */
+  maxChunkBytes?: number;
 }
 
 export class Memtable {
-  readonly #log = new MemtableLog();
+  readonly #log: MemtableLog;
   readonly #index: MemtableIndex;
   readonly #order: MemtableOrder;
   #dataBytes = 0;
@@ -64,6 +67,7 @@ export class Memtable {
   #flushPlace = -1;
 
   constructor(options: MemtableOptions = {}) {
+    this.#log = new MemtableLog(Math.min(CHUNK_BYTES, options.maxChunkBytes ?? CHUNK_BYTES));
     this.#index = new MemtableIndex(this.#log, options.hashSeed ?? 0, options.hashBits ?? 32);
     this.#order = new MemtableOrder(this.#log);
   }

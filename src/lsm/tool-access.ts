@@ -19,6 +19,8 @@ export interface ToolAccess {
   readonly random: Random;
   readonly owner: string;
   readonly author: Author;
+  /** Memory that only a flush can free: memtables, and objects on their way to the store; bytes. */
+  readonly unflushedBytes: number;
   /** The manifest in use. */
   manifest(): LoadedManifest;
   /** Lists the manifests and takes a newer one into use. */

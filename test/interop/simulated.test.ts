@@ -22,7 +22,12 @@ const utf8 = new TextDecoder();
 function judgedScript(seed: number, compatibility: Compatibility): Script {
   const script = makeScript(seed);
   for (const step of script.steps) if (step.type === 'write') for (const op of step.ops) delete op.ttlMs;
-  return { ...script, options: { ...script.options, compatibility, walEnabled: true } };
+  // Its files are handed over as one directory.
+  return {
+    ...script,
+    store: { ...script.store, hasWalStore: false },
+    options: { ...script.options, compatibility, walEnabled: true },
+  };
 }
 
 /** Runs of consecutive seeds that leave some rows. */

@@ -29,10 +29,16 @@ const GRACE_MS = 1000;
 
 export type Outcome<T> = { value: T } | { error: DbError } | 'died';
 
-export function call<T>(process: Process, kind: keyof typeof LIMITS_MS, start: () => Promise<T>): Promise<Outcome<T>> {
+/** `moreMs`: time that the options of this run allow besides. */
+export function call<T>(
+  process: Process,
+  kind: keyof typeof LIMITS_MS,
+  start: () => Promise<T>,
+  moreMs = 0,
+): Promise<Outcome<T>> {
   const { machine } = process;
   const { world } = machine;
-  const limitMs = LIMITS_MS[kind];
+  const limitMs = LIMITS_MS[kind] + moreMs;
   // A machine that is frozen does not hang: only time in which it runs counts.
   const dueMs = machine.runningMs + limitMs;
   return new Promise((resolve) => {

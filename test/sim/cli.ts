@@ -12,6 +12,7 @@ import { Coverage } from './coverage.ts';
 import { DamageRun } from './damage.ts';
 import { EXHAUSTIVE_SCRIPTS, exhaustiveScript, runExhaustively } from './exhaustive.ts';
 import type { CrashPoint } from './machine.ts';
+import { PressureRun } from './pressure.ts';
 import { type Disturbance, RULE_SCRIPTS, replayRuleScript, runRuleScript } from './rules.ts';
 import { makeScript, type Script } from './script.ts';
 import { shrink } from './shrink.ts';
@@ -30,11 +31,12 @@ const SEEDED = {
   crashes: (seed: number, keepTrace?: boolean): Run => new SingleRun(makeScript(seed, CRASH_SHARE), keepTrace),
   writers: (seed: number, keepTrace?: boolean): Run => new WritersRun(seed, keepTrace),
   chaos: (seed: number, keepTrace?: boolean): Run => new ChaosRun(seed, keepTrace),
+  pressure: (seed: number, keepTrace?: boolean): Run => new PressureRun(seed, keepTrace),
   damage: (seed: number, keepTrace?: boolean): Run => new DamageRun(seed, keepTrace),
   beside: (seed: number, keepTrace?: boolean): Run => new DamageRun(seed, keepTrace, true),
 };
 type SeededMode = keyof typeof SEEDED;
-const MODES = ['random', 'crashes', 'exhaustive', 'writers', 'chaos', 'damage', 'beside', 'rules'] as const;
+const MODES = ['random', 'crashes', 'exhaustive', 'writers', 'chaos', 'pressure', 'damage', 'beside', 'rules'] as const;
 type Mode = (typeof MODES)[number];
 
 const DEFAULT_RUNS: Record<SeededMode, number> = {
@@ -42,13 +44,14 @@ const DEFAULT_RUNS: Record<SeededMode, number> = {
   crashes: 1000,
   writers: 1000,
   chaos: 10,
+  pressure: 100,
   damage: 1000,
   beside: 1000,
 };
 const CRASH_SHARE = 0.5;
 /** A million in all. */
 const NIGHTLY_CYCLES = { random: 300_000, crashes: 700_000 };
-const NIGHTLY_RUNS = { writers: 100_000, chaos: 200, damage: 100_000, beside: 100_000 };
+const NIGHTLY_RUNS = { writers: 100_000, chaos: 200, pressure: 3000, damage: 100_000, beside: 100_000 };
 const MAX_FAILURES = 5;
 /** From the end of an outage to the first success. */
 const RECOVERY_MS = 2000;

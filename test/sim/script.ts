@@ -77,6 +77,7 @@ export function makeScript(seed: number, crashes = 0): Script {
     lateMs: draw.of([100, 5000, 3_600_000]),
     keepsMetadata: draw.chance(0.8),
     isKnown: draw.chance(0.95),
+    hasWalStore: new Draw(seed ^ 0x10c).chance(0.1),
   };
   const steps: Step[] = [];
   const count = 6 + draw.int(30);

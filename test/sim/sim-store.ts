@@ -5,6 +5,7 @@
  * The objects themselves behave as the contract says (conditions exact, lists in order); everything wrong comes from
  * `Faults`, on the way there or back. The store's clock is the true time.
  */
+import type { DatabaseLocation } from '../../src/store/location.ts';
 import {
   type ByteRange,
   type GetOptions,
@@ -37,6 +38,8 @@ export interface StoreOptions {
   keepsMetadata: boolean;
   /** Without it every new database probes the store first. */
   isKnown: boolean;
+  /** The log is reached by a line of its own, as if it lay in another store. */
+  hasWalStore?: boolean;
 }
 
 const NAME = 'sim:';
@@ -158,6 +161,16 @@ export class SimStore {
   }
 
   // ---- the line of one process
+
+  /** What a database is opened with. */
+  location(process: Process): DatabaseLocation {
+    const store = this.connect(process);
+    return {
+      store,
+      path: '',
+      ...(this.options.hasWalStore === true && { walStore: { store: this.connect(process), path: '' } }),
+    };
+  }
 
   connect(process: Process): ObjectStore {
     return {

@@ -73,6 +73,7 @@ export class SingleRun {
     this.faults = new Faults(new SeededRandom(script.seed ^ 0x5eed), script.rates);
     this.store = new SimStore(this.world, this.faults, script.store);
     this.auditor = new Auditor(this.store, script.options.walEnabled !== false);
+    if (script.store.hasWalStore === true) this.auditor.states.add('log in a store of its own');
     this.machine = new Machine(this.world, 'w');
     this.#readerMachine = new Machine(this.world, 'r');
     this.#again = [...crashPoints];
@@ -138,7 +139,7 @@ export class SingleRun {
     this.#process = process;
     const { clock } = process;
     const opened = await this.#call('open', () =>
-      open({ store: this.store.connect(process), path: '' }, { ...this.#options, clock, owner: process.name }),
+      open(this.store.location(process), { ...this.#options, clock, owner: process.name }),
     );
     // A request of a dead process has arrived meanwhile: it filled the hole, or moved the replay point behind it.
     const replayAfter = this.auditor.newest?.manifest.replayAfterWalId ?? 0;
@@ -194,7 +195,7 @@ export class SingleRun {
       const lies = this.faults.lies;
       const { clock } = process;
       const opened = await this.#call('open', () =>
-        open({ store: this.store.connect(process), path: '' }, { ...this.#options, clock, owner: process.name }),
+        open(this.store.location(process), { ...this.#options, clock, owner: process.name }),
       );
       if (opened === 'died') {
         attempt = 0;
@@ -419,7 +420,7 @@ export class SingleRun {
       'open',
       async () => {
         const known = this.#reader?.reader;
-        const location = { store: this.store.connect(process), path: '' };
+        const location = this.store.location(process);
         const reader = known ?? (await openReader(location, { ...this.#readerOptions, clock }));
         if (known !== undefined) await known.refresh();
         const nowMs = this.#readerMachine.wallMs;

@@ -3,10 +3,12 @@ import { describe, expect, it } from 'vitest';
 import { ChaosRun } from './chaos.ts';
 import { Coverage } from './coverage.ts';
 import { FAILED_WRITERS_SEEDS } from './failing-seeds.ts';
+import { PressureRun } from './pressure.ts';
 import { WritersRun } from './writers.ts';
 
 const RUNS = 400;
 const CHAOS_RUNS = 6;
+const PRESSURE_RUNS = 25;
 
 describe('one to three writers with lost, late and doubled PUTs, pauses and clock jumps', () => {
   it('lose nothing, acknowledge nothing that others miss, apply nothing twice, fence no lone writer', async () => {
@@ -29,6 +31,31 @@ describe('one to three writers with lost, late and doubled PUTs, pauses and cloc
     for (let seed = 1; seed <= 20; seed++) {
       const first = await new WritersRun(seed).run();
       expect((await new WritersRun(seed).run()).traceHash).toBe(first.traceHash);
+    }
+  });
+});
+
+describe('more writes than the store takes', () => {
+  it('stay within the budget, are refused in time, and are never applied in part or out of order', async () => {
+    const coverage = new Coverage();
+    for (let seed = 1; seed <= PRESSURE_RUNS; seed++) {
+      const result = await new PressureRun(seed).run();
+      coverage.add(result);
+      expect(result.failure, `npm run sim -- --mode pressure --seed ${seed}`).toBeUndefined();
+    }
+    const states = [
+      'OVERLOADED: not-applied',
+      'ABORTED: not-applied',
+      'more than half of the budget waits to be flushed',
+    ];
+    expect(states.filter((state) => !coverage.states.has(state))).toEqual([]);
+    expect(coverage.cycles).toBeGreaterThan(10);
+  });
+
+  it('do the same every time a seed is run', async () => {
+    for (let seed = 1; seed <= 5; seed++) {
+      const first = await new PressureRun(seed).run();
+      expect((await new PressureRun(seed).run()).traceHash).toBe(first.traceHash);
     }
   });
 });
