@@ -34,6 +34,9 @@ const REREADS_MS: readonly number[] = [100, 1000];
 /** Manifests looked at, from the newest back, until one can be used. */
 const MANIFESTS_LOOKED_AT = 100;
 
+/** Missing ones that are listed. */
+const MAX_MISSING = 1000;
+
 /** A manifest object that cannot be used as it is stored. */
 export interface BadManifest {
   id: number;
@@ -349,7 +352,8 @@ async function complete(
   const log = { from: read.from, end: read.end, objects: read.objects };
   const seen = new Set(bad.map((b) => b.id));
   const missing: BadManifest[] = [];
-  for (let id = highestId; id > base.id; id--)
+  // What a boundary file or a damaged manifest says of the highest id may be any number.
+  for (let id = highestId; id > Math.max(base.id, highestId - MAX_MISSING); id--)
     if (!seen.has(id)) missing.push({ id, bytes: undefined, error: undefined });
   const all = [...bad, ...missing].sort((a, b) => b.id - a.id);
   return { around, base, healed, bad: all, highestId, epochs: { writer, compactor }, log, tables, orphans };

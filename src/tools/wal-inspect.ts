@@ -5,8 +5,14 @@
  * told from what is missing by a manifest listed after it was missed.
  */
 import { abortError } from '../common/clock.ts';
-import { type Finding, IncompatibleError, InvalidArgumentError, isCorruption } from '../common/errors.ts';
-import { walPath } from '../format/object-names.ts';
+import {
+  type CorruptionError,
+  type Finding,
+  IncompatibleError,
+  InvalidArgumentError,
+  isCorruption,
+} from '../common/errors.ts';
+import { parseWalPath, walPath } from '../format/object-names.ts';
 import { FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
 import { type LoadedManifest, listManifestIds, readManifest } from '../lsm/manifest-store.ts';
 import { batchesOf, isGap } from '../lsm/wal-batches.ts';
@@ -16,7 +22,7 @@ import { readWalObject, type WalObject } from '../lsm/wal-object.ts';
 import { rowsOfBlock, type SalvagedWal, salvageWalObject, type WalRow } from '../lsm/wal-salvage.ts';
 import type { WalEntry, WalObjectReport, WalObjectState } from './reports.ts';
 import { openTarget, type Target, type ToolOptions, type ToolTarget } from './target.ts';
-import { listLog, replayRange, type Survey, surveyLog } from './wal-survey.ts';
+import { type LogRange, listLog, replayRange, type Survey, surveyLog } from './wal-survey.ts';
 
 export interface WalInspectOptions extends ToolOptions {
   /** First id to look at. Default: the first that exists. */
@@ -83,16 +89,20 @@ async function* inspect(
     );
   }
   const first = [...listed.keys()].reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
-  const replayed = newest === undefined ? undefined : await replayRange(target, newest, listed);
+  const replayed = newest === undefined ? undefined : await rangeOrDamage(target, newest, listed);
+  if (isCorruption(replayed)) {
+    yield* reportsOfSenseless(target, newest as LoadedManifest, listed, replayed, options);
+    return;
+  }
   const end = replayed?.end ?? Math.max(...listed.keys());
   const after = newest?.manifest.replayAfterWalId ?? first - 1;
   const to = Math.min(end, Number(options.to ?? end));
   const from = Math.max(Number(options.from ?? 0), Math.min(first, after + 1));
   // What lies before the replay point need not be there, so it is looked at for itself only.
   let read: LogObject | undefined;
-  for (let id = from; id <= Math.min(after, to); id++) {
-    if (read === undefined && !listed.has(id)) continue;
-    const object = read ?? (await readLogObject(target.stores.wal, target.clock, id));
+  const replayedIds = [...listed.keys()].filter((id) => id >= from && id <= Math.min(after, to)).sort((a, b) => a - b);
+  for (const id of replayedIds) {
+    const object = read?.id === id ? read : await readLogObject(target.stores.wal, target.clock, id);
     // What stands behind it says what it was.
     read = listed.has(id + 1) ? await readLogObject(target.stores.wal, target.clock, id + 1) : undefined;
     yield replayedReport(target, object, read, newest, options);
@@ -108,6 +118,47 @@ async function* inspect(
   if (survey.findings.some((f) => f.severity === 'error')) newest = (await newestGood(target)) ?? newest;
   for (let id = Math.max(from, survey.from); id <= to; id++) {
     yield reportOf(survey, id, counts.get(id), newest, target, options);
+  }
+}
+
+function rangeOrDamage(
+  target: ToolTarget,
+  newest: LoadedManifest,
+  listed: ReadonlyMap<number, number>,
+): Promise<LogRange | CorruptionError> {
+  return replayRange(target, newest, listed).catch((error: unknown) => {
+    if (isCorruption(error)) return error;
+    throw error;
+  });
+}
+
+/** Where the manifest asks for more objects than can be missing one by one: what is there, each for itself, and what is not. */
+async function* reportsOfSenseless(
+  target: ToolTarget,
+  newest: LoadedManifest,
+  listed: ReadonlyMap<number, number>,
+  damage: CorruptionError,
+  options: WalInspectOptions,
+): AsyncGenerator<WalObjectReport, void, undefined> {
+  const isWanted = (id: number) => id >= Number(options.from ?? 0) && id <= Number(options.to ?? Infinity);
+  const there = [...listed.keys()].sort((a, b) => a - b);
+  for (const id of there.filter(isWanted)) {
+    const read = await readLogObject(target.stores.wal, target.clock, id);
+    const findings = (read.result?.findings ?? []).map((f) => advised(f, read.salvaged));
+    const report = describe(id, read, findings, pieceOf(read, false, 0, 'probable').sound);
+    report.neededForRecovery = id > newest.manifest.replayAfterWalId && read.result !== undefined;
+    report.alsoIn = alsoIn(report, newest);
+    yield report;
+  }
+  const byId = new Map<number, Finding[]>();
+  for (const f of damage.findings) {
+    // What is said of the manifest is told at the first object that is missing behind the last.
+    const id = parseWalPath(f.object.path) ?? (there.at(-1) ?? newest.manifest.replayAfterWalId) + 1;
+    byId.set(id, [...(byId.get(id) ?? []), f]);
+  }
+  for (const [id, findings] of byId) {
+    if (isWanted(id))
+      yield describe(id, { id, result: undefined, salvaged: undefined, bytes: undefined }, findings, undefined);
   }
 }
 

@@ -1,7 +1,10 @@
 /** That no damage goes unseen: every byte, every length, every object of a small database, and none where there is none. */
 import { describe, expect, it } from 'vitest';
 import { WriteBatch } from '../../src/db/write-batch.ts';
+import { encodeManifest } from '../../src/format/manifest-codec.ts';
+import { parseManifestPath } from '../../src/format/object-names.ts';
 import { findManifestSeal } from '../../src/format/seal.ts';
+import { loadManifest } from '../../src/lsm/manifest-store.ts';
 import type { VerifyReport } from '../../src/tools/reports.ts';
 import { type VerifyOptions, verify } from '../../src/tools/verify.ts';
 import { rejection, World, worldOfFixture } from '../support/database.ts';
@@ -53,6 +56,21 @@ describe('a sound database', () => {
     const report = await check(world, {}, fixture.expected.db_path);
     expect(summary(report).filter((s) => !s.startsWith('note'))).toEqual([]);
   });
+});
+
+const unsealed = goldenFixtures().find((f) => f.expected.db_path === 'db')!;
+
+describe('numbers of an unsealed manifest that are far too large', () => {
+  it.each(['replayAfterWalId', 'walIdLastSeen', 'writerEpoch', 'lastL0Seq'] as const)(
+    '%s: the check ends',
+    async (field) => {
+      const world = await worldOfFixture(unsealed.name);
+      const newest = (await world.paths('manifest/')).at(-1)!;
+      const { manifest } = loadManifest(parseManifestPath(newest)!, await world.bytes(newest));
+      await world.replace(newest, encodeManifest({ ...manifest, walIdLastSeen: 2 ** 41, [field]: 2 ** 41 }));
+      expect((await check(world)).verdict).not.toBe('clean');
+    },
+  );
 });
 
 describe('damage of a sealed database', () => {
