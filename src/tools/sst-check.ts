@@ -10,6 +10,7 @@ import type { Ulid } from '../common/ulid.ts';
 import { parseTablePath, parseWalPath, TABLE_PREFIX, tablePath, WAL_PREFIX, walPath } from '../format/object-names.ts';
 import { dataEnd } from '../format/table-layout.ts';
 import { type KnownTable, missingTable } from '../lsm/table-anatomy.ts';
+import { tailLost } from '../lsm/wal-errors.ts';
 import { missingWalFinding } from '../lsm/wal-object.ts';
 import { isNeeded, type NamedTable, type Picture, readPicture, type Scope, stopIfAborted } from './named-tables.ts';
 import { quarantinedPaths } from './quarantine.ts';
@@ -219,18 +220,25 @@ async function checkLogRefs({ stores, signal }: ToolTarget, { newest }: Picture)
   // A collector may have been faster: only a manifest that was read after they were missed counts.
   const now = await readPicture(stores, 'live', 'check', signal);
   const after = now.newest?.manifest.replayAfterWalId ?? replayAfterWalId;
-  return gone
+  const lastThere = Math.max(last, replayAfterWalId);
+  // All that is missing lies behind all that is there: just as well what the manifest says of the end is wrong.
+  const isTail = now.newest?.id === newest.id && gone[0] > lastThere;
+  const byManifest = isTail ? tailLost(newest, lastThere, end, []).findings : [];
+  const missing = gone
     .filter((id) => id > after)
-    .map((id) => ({
-      ...missingWalFinding(id),
-      during: 'check',
-      hint: {
-        summary: `Object ${id} of the log is gone, and with it the rows that are not in tables yet.`,
-        commands: ['shaledb wal inspect LOCATION', 'shaledb wal repair LOCATION'],
-        docs: 'docs/troubleshooting.md',
-        lossIfRepaired: 'certain',
-      },
-    }));
+    .map(
+      (id): Finding => ({
+        ...missingWalFinding(id),
+        during: 'check',
+        hint: {
+          summary: `Object ${id} of the log is gone, and with it the rows that are not in tables yet.`,
+          commands: ['shaledb wal inspect LOCATION', 'shaledb wal repair LOCATION'],
+          docs: 'docs/troubleshooting.md',
+          lossIfRepaired: 'certain',
+        },
+      }),
+    );
+  return [...byManifest.map((f) => ({ ...f, during: 'check' as const })), ...missing];
 }
 
 /** A damaged number can claim that millions are missing. */
