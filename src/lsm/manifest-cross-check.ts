@@ -52,6 +52,9 @@ function notContinued(previous: Manifest, m: Manifest): string[] {
   if (m.writerEpoch > previous.writerEpoch + 1) broken.push('the writer epoch rose by more than 1');
   if (m.compactorEpoch > previous.compactorEpoch + 1) broken.push('the compactor epoch rose by more than 1');
   if (!m.initialized) broken.push('the database is no longer set up');
+  const isFirstForm = m.headerVersion === 1 && previous.headerVersion === 1;
+  if (isFirstForm && (m.walStoreUri === undefined) !== (previous.walStoreUri === undefined))
+    broken.push('the log moved to or from a store of its own');
   const before = l0TableIds(previous);
   const now = l0TableIds(m);
   if (![...now].some((table) => !before.has(table))) broken.push(...movedAlone(previous, m));
@@ -70,7 +73,10 @@ function describedOtherwise(previous: Manifest, m: Manifest): string[] {
       const then = before.get(now.id);
       if (then === undefined) return false;
       const { filterForm } = then.info;
-      return !equalBytes(encodeInfo({ ...now.info, filterForm }), encodeInfo(then.info));
+      return (
+        now.formatVersion !== then.formatVersion ||
+        !equalBytes(encodeInfo({ ...now.info, filterForm }), encodeInfo(then.info))
+      );
     })
     .map((now) => `table ${now.id} is described otherwise than in the manifest before`);
 }

@@ -176,8 +176,7 @@ describe('a manifest of SlateDB, which has no checksum', () => {
       unseen: 18,
     });
     const kinds = new Set(results.filter(isError).map((e) => e.kind));
-    // `invalid`: the bits that say that the log lies in another store.
-    expect([...kinds].sort()).toEqual(['corruption', 'incompatible', 'invalid']);
+    expect([...kinds].sort()).toEqual(['corruption', 'incompatible']);
   });
 
   /** The newest manifest changed, as damage that keeps its form would. */
