@@ -14,9 +14,9 @@ import { Auditor } from './auditor.ts';
 import { call, text } from './calls.ts';
 import { Faults } from './faults.ts';
 import { Machine, type Process } from './machine.ts';
+import { type RunResult, resultOf } from './run-result.ts';
 import { Draw } from './script.ts';
 import { SimStore } from './sim-store.ts';
-import type { RunResult } from './single.ts';
 import { describe, World } from './world.ts';
 
 const RATES = { 'error-500': 0.06, 'refused-connection': 0.04, throttle: 0.02, stall: 0.01 };
@@ -62,18 +62,7 @@ export class ChaosRun {
 
   async run(): Promise<RunResult> {
     await this.world.drive(this.#play());
-    const { world } = this;
-    return {
-      failure: world.failure?.message,
-      traceHash: world.traceHash,
-      lines: world.lines,
-      cycles: 0,
-      steps: world.steps,
-      commits: this.#writes,
-      fired: this.#faults.fired,
-      crashes: this.#store.crashes,
-      states: this.#auditor.states,
-    };
+    return resultOf(this.#auditor, 0, this.#writes);
   }
 
   async #play(): Promise<void> {

@@ -14,9 +14,10 @@ import { EXHAUSTIVE_SCRIPTS, exhaustiveScript, runExhaustively } from './exhaust
 import type { CrashPoint } from './machine.ts';
 import { PressureRun } from './pressure.ts';
 import { type Disturbance, RULE_SCRIPTS, replayRuleScript, runRuleScript } from './rules.ts';
+import type { RunResult } from './run-result.ts';
 import { makeScript, type Script } from './script.ts';
 import { shrink } from './shrink.ts';
-import { type RunResult, SingleRun } from './single.ts';
+import { SingleRun } from './single.ts';
 import type { World } from './world.ts';
 import { WritersRun } from './writers.ts';
 

@@ -19,9 +19,9 @@ import { drawDamage, inflict, touched } from './damaging.ts';
 import { Faults } from './faults.ts';
 import type { Machine, Process } from './machine.ts';
 import type { RowOp } from './model.ts';
+import { type RunResult, resultOf } from './run-result.ts';
 import { Draw } from './script.ts';
 import { SimStore } from './sim-store.ts';
-import type { RunResult } from './single.ts';
 import type { World } from './world.ts';
 
 export const LATE_MS = 100;
@@ -81,18 +81,7 @@ export class DamageDatabase {
   }
 
   result(cycles: number): RunResult {
-    const { world } = this;
-    return {
-      failure: world.failure?.message,
-      traceHash: world.traceHash,
-      lines: world.lines,
-      cycles,
-      steps: world.steps,
-      commits: this.judge.model.commits.length,
-      fired: this.#faults.fired,
-      crashes: this.store.crashes,
-      states: this.#auditor.states,
-    };
+    return resultOf(this.#auditor, cycles, this.judge.model.commits.length);
   }
 
   // ---- before anything happens to it

@@ -18,8 +18,8 @@ import { CONCAT, call } from './calls.ts';
 import { DamageDatabase, LATE_MS, LOADED } from './damage-database.ts';
 import { type DamageJudge, KEYS, keyName } from './damage-judge.ts';
 import { type Fate, Machine, type Process } from './machine.ts';
+import type { RunResult } from './run-result.ts';
 import type { Draw } from './script.ts';
-import type { RunResult } from './single.ts';
 import { describe, World } from './world.ts';
 
 /** Repairs one after the other: each can bring to light what the one before had hidden. */

@@ -17,9 +17,9 @@ import { Auditor } from './auditor.ts';
 import { call } from './calls.ts';
 import { Faults, STORM_KINDS } from './faults.ts';
 import { Machine, type Process } from './machine.ts';
+import { type RunResult, resultOf } from './run-result.ts';
 import { Draw } from './script.ts';
 import { SimStore } from './sim-store.ts';
-import type { RunResult } from './single.ts';
 import { describe, World } from './world.ts';
 
 const MEMORY_BYTES = 8 << 20;
@@ -89,18 +89,7 @@ export class PressureRun {
 
   async run(): Promise<RunResult> {
     await this.world.drive(this.#play());
-    const { world } = this;
-    return {
-      failure: world.failure?.message,
-      traceHash: world.traceHash,
-      lines: world.lines,
-      cycles: this.#cycles,
-      steps: world.steps,
-      commits: this.#writes.length,
-      fired: this.#faults.fired,
-      crashes: this.#store.crashes,
-      states: this.#auditor.states,
-    };
+    return resultOf(this.#auditor, this.#cycles, this.#writes.length);
   }
 
   #reached(state: string): void {

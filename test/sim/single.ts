@@ -22,6 +22,7 @@ import { CONCAT, call, type Outcome, text } from './calls.ts';
 import { Faults } from './faults.ts';
 import { type CrashPoint, Machine, type Process } from './machine.ts';
 import { type Commit, Model, type RowOp } from './model.ts';
+import { type RunResult, resultOf } from './run-result.ts';
 import { Draw, type Script, type Step } from './script.ts';
 import { type SimObject, SimStore } from './sim-store.ts';
 import { describe, World } from './world.ts';
@@ -29,20 +30,6 @@ import { describe, World } from './world.ts';
 const OPEN_ATTEMPTS = 4;
 /** Every so many seeds a run ends with a hole in the log. */
 const HOLES_EVERY = 4;
-
-export interface RunResult {
-  failure: string | undefined;
-  traceHash: string;
-  lines: string[] | undefined;
-  /** Crashes after which a new process served again or was crashed itself. */
-  cycles: number;
-  commits: number;
-  /** Events. */
-  steps: number;
-  fired: ReadonlyMap<string, number>;
-  crashes: ReadonlyMap<string, number>;
-  states: ReadonlySet<string>;
-}
 
 export class SingleRun {
   readonly world: World;
@@ -89,18 +76,7 @@ export class SingleRun {
   }
 
   result(): RunResult {
-    const { world, store, auditor } = this;
-    return {
-      failure: world.failure?.message,
-      traceHash: world.traceHash,
-      lines: world.lines,
-      cycles: this.cycles,
-      steps: world.steps,
-      commits: this.model.commits.length,
-      fired: this.faults.fired,
-      crashes: store.crashes,
-      states: auditor.states,
-    };
+    return resultOf(this.auditor, this.cycles, this.model.commits.length);
   }
 
   async #play(): Promise<void> {

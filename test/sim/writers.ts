@@ -20,9 +20,9 @@ import { Auditor } from './auditor.ts';
 import { CONCAT, call, text } from './calls.ts';
 import { Faults } from './faults.ts';
 import { Machine, type Process } from './machine.ts';
+import { type RunResult, resultOf } from './run-result.ts';
 import { Draw } from './script.ts';
 import { type SimObject, SimStore } from './sim-store.ts';
-import type { RunResult } from './single.ts';
 import { describe, World } from './world.ts';
 
 const RATES = { 'lost-answer': 0.2, 'late-put': 0.05, 'double-put': 0.02 };
@@ -93,18 +93,7 @@ export class WritersRun {
 
   async run(): Promise<RunResult> {
     await this.world.drive(this.#play());
-    const { world } = this;
-    return {
-      failure: world.failure?.message,
-      traceHash: world.traceHash,
-      lines: world.lines,
-      cycles: this.#deaths,
-      steps: world.steps,
-      commits: this.#commits.length,
-      fired: this.#faults.fired,
-      crashes: this.#store.crashes,
-      states: this.#auditor.states,
-    };
+    return resultOf(this.#auditor, this.#deaths, this.#commits.length);
   }
 
   async #play(): Promise<void> {
