@@ -31,7 +31,8 @@ export interface ManifestEvidence {
 /** Broken rules, as sentences; empty if nothing speaks against the manifest. */
 export function contradictions(id: number, m: Manifest, { previous, replayed }: ManifestEvidence): string[] {
   const broken: string[] = [];
-  if (m.replayAfterWalId > m.walIdLastSeen) {
+  // A flush may come between the end of an upload to the log and the note of it: then the last id seen is one behind.
+  if (m.replayAfterWalId > m.walIdLastSeen + 1) {
     broken.push(`the replay point ${m.replayAfterWalId} lies behind the last WAL id seen, ${m.walIdLastSeen}`);
   }
   if (replayed !== undefined && replayed.id <= m.replayAfterWalId && replayed.maxSeq > m.lastL0Seq) {

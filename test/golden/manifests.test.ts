@@ -54,3 +54,14 @@ describe.each(fixtures)('$name', (fixture) => {
     expect(said.filter((message) => message !== 'about the log')).toEqual([]);
   });
 });
+
+it('may be made before the writer has noted the log object at its replay point, but not two objects before', () => {
+  const { objects } = fixtures.find(({ name }) => name === 'slatedb-0.15.0/tiny')!;
+  const { bytes } = objects.find(({ path }) => path.endsWith('/manifest/00000000000000000004.manifest'))!;
+  const { manifest } = loadManifest(4, bytes);
+  const brokenWith = (walIdLastSeen: number) =>
+    contradictions(4, { ...manifest, walIdLastSeen }, { previous: undefined, replayed: undefined });
+  expect(manifest.replayAfterWalId).toBe(3);
+  expect([3, 2].flatMap(brokenWith)).toEqual([]);
+  expect(brokenWith(1)).toEqual(['the replay point 3 lies behind the last WAL id seen, 1']);
+});

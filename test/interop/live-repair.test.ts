@@ -383,7 +383,7 @@ describeHandoversInDirectory(({ version, makeSlate }) => {
     const repair = await DAMAGES[kind](db);
     const { location, changed } = observed(db.place);
     const error = await rejection(repair(location, { apply: true, liveCheckMs: LIVE_CHECK_MS }));
-    expect({ code: error.code, changed }).toEqual({ code: 'LIVE_WRITER', changed: [] });
+    expect({ code: error.code, changed }, error.message).toEqual({ code: 'LIVE_WRITER', changed: [] });
     await load.goesOn(3);
 
     const report = await repair(db.place.ours, { apply: true, ifLiveWriter: 'fence' });
@@ -492,7 +492,7 @@ describe('a live ShaleDB', () => {
     const repair = await DAMAGES[kind](db);
     const { location, changed } = observed(db.place);
     const error = await rejection(repair(location, { apply: true, liveCheckMs: LIVE_CHECK_MS }));
-    expect({ code: error.code, changed }).toEqual({ code: 'LIVE_WRITER', changed: [] });
+    expect({ code: error.code, changed }, error.message).toEqual({ code: 'LIVE_WRITER', changed: [] });
     await load.goesOn(3);
 
     const report = await repair(db.place.ours, { apply: true, ifLiveWriter: 'fence' });
