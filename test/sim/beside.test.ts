@@ -26,7 +26,7 @@ describe('repairs beside a live writer', () => {
   it('lose nothing that was acknowledged and fence it for good, also when it or they are suspended', async () => {
     const coverage = new Coverage();
     for (let seed = 1; seed <= RUNS; seed++) {
-      const result = await new DamageRun(seed, false, true).run();
+      const result = await new DamageRun(seed, false, 'beside').run();
       coverage.add(result);
       expect(result.failure, replay(seed)).toBeUndefined();
     }
@@ -34,13 +34,13 @@ describe('repairs beside a live writer', () => {
   });
 
   it.each(FAILED_BESIDE_SEEDS)('of seed %d, where %s, are judged right', async (seed) => {
-    expect((await new DamageRun(seed, false, true).run()).failure, replay(seed)).toBeUndefined();
+    expect((await new DamageRun(seed, false, 'beside').run()).failure, replay(seed)).toBeUndefined();
   });
 
   it('are the same every time a seed is run', async () => {
     for (let seed = 1000; seed < 1010; seed++) {
-      const first = await new DamageRun(seed, false, true).run();
-      expect((await new DamageRun(seed, false, true).run()).traceHash, replay(seed)).toBe(first.traceHash);
+      const first = await new DamageRun(seed, false, 'beside').run();
+      expect((await new DamageRun(seed, false, 'beside').run()).traceHash, replay(seed)).toBe(first.traceHash);
     }
   });
 });

@@ -34,10 +34,22 @@ const SEEDED = {
   chaos: (seed: number, keepTrace?: boolean): Run => new ChaosRun(seed, keepTrace),
   pressure: (seed: number, keepTrace?: boolean): Run => new PressureRun(seed, keepTrace),
   damage: (seed: number, keepTrace?: boolean): Run => new DamageRun(seed, keepTrace),
-  beside: (seed: number, keepTrace?: boolean): Run => new DamageRun(seed, keepTrace, true),
+  beside: (seed: number, keepTrace?: boolean): Run => new DamageRun(seed, keepTrace, 'beside'),
+  recovery: (seed: number, keepTrace?: boolean): Run => new DamageRun(seed, keepTrace, 'recovery'),
 };
 type SeededMode = keyof typeof SEEDED;
-const MODES = ['random', 'crashes', 'exhaustive', 'writers', 'chaos', 'pressure', 'damage', 'beside', 'rules'] as const;
+const MODES = [
+  'random',
+  'crashes',
+  'exhaustive',
+  'writers',
+  'chaos',
+  'pressure',
+  'damage',
+  'beside',
+  'recovery',
+  'rules',
+] as const;
 type Mode = (typeof MODES)[number];
 
 const DEFAULT_RUNS: Record<SeededMode, number> = {
@@ -48,11 +60,19 @@ const DEFAULT_RUNS: Record<SeededMode, number> = {
   pressure: 100,
   damage: 1000,
   beside: 1000,
+  recovery: 1000,
 };
 const CRASH_SHARE = 0.5;
 /** A million in all. */
 const NIGHTLY_CYCLES = { random: 300_000, crashes: 700_000 };
-const NIGHTLY_RUNS = { writers: 100_000, chaos: 200, pressure: 3000, damage: 100_000, beside: 100_000 };
+const NIGHTLY_RUNS = {
+  writers: 100_000,
+  chaos: 200,
+  pressure: 3000,
+  damage: 100_000,
+  beside: 100_000,
+  recovery: 100_000,
+};
 const MAX_FAILURES = 5;
 /** From the end of an outage to the first success. */
 const RECOVERY_MS = 2000;

@@ -9,7 +9,7 @@ import type { Db } from '../../src/db/db.ts';
 import type { OpenOptions } from '../../src/db/options.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
 import { loadCodec } from '../../src/format/codecs.ts';
-import { manifestPath, parseTablePath, walPath } from '../../src/format/object-names.ts';
+import { manifestPath, parseTablePath, parseWalPath, walPath } from '../../src/format/object-names.ts';
 import { CODECS } from '../../src/format/table-info.ts';
 import { open } from '../../src/open.ts';
 import { Auditor } from './auditor.ts';
@@ -133,11 +133,13 @@ export class DamageDatabase {
 
   // ---- damage
 
-  damage(): void {
+  /** Damages one to three objects; `to-replay`: of those of the log that an opening replays. */
+  damage(of: 'any' | 'to-replay' = 'any'): void {
     const { store, judge, draw } = this;
     const { newest } = this.#auditor;
     const named = new Set(newest?.manifest.l0.map((v) => v.table.id));
     const isNeeded = (path: string) => {
+      if (of === 'to-replay') return (parseWalPath(path) ?? 0) > (newest?.manifest.replayAfterWalId ?? 0);
       const table = parseTablePath(path);
       return table === undefined || named.has(table);
     };
@@ -145,7 +147,7 @@ export class DamageDatabase {
       if (replaced !== undefined && WRITTEN_ONCE.test(path)) judge.fail(`${path} was overwritten`);
     };
     store.onDeleted = (path) => judge.fail(`${path} was deleted`);
-    for (let wanted = 1 + draw.int(3), tries = 0; wanted > 0 && tries < 20; tries++) {
+    for (let left = 1 + draw.int(3), tries = 0; left > 0 && tries < 20; tries++) {
       const damage = drawDamage(draw, store, isNeeded);
       if (damage === undefined || touched(damage).some((path) => judge.suspects.has(path))) continue;
       judge.damages.push(damage);
@@ -153,7 +155,7 @@ export class DamageDatabase {
       for (const path of touched(damage)) judge.suspects.add(path);
       inflict(store, damage, draw);
       this.#faults.count(`${damage.kind} of ${damage.path.slice(0, damage.path.indexOf('/'))}`);
-      wanted--;
+      left--;
     }
   }
 

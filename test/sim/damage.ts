@@ -1,7 +1,8 @@
 /**
  * A database whose objects are damaged at rest, and what it must give all the same; then repairs, which may be cut off anywhere.
  *
- * What is right is said in `damage-judge.ts`. An opening refuses with a corruption error and changes nothing.
+ * What is right is said in `damage-judge.ts`. An opening refuses with a corruption error and changes nothing; one that recovers
+ * by itself may be cut off like any repair, and what waited for it is written once or never.
  */
 import type { DbError } from '../../src/common/errors.ts';
 import { SILENT_LOGGER } from '../../src/common/logger.ts';
@@ -25,6 +26,8 @@ import { describe, World } from './world.ts';
 /** Repairs one after the other: each can bring to light what the one before had hidden. */
 const MAX_REPAIRS = 8;
 const MAX_CRASHES = 3;
+/** An opening makes some twenty calls, a recovery with both openings up to a hundred. */
+const MAX_CRASH_CALL = 100;
 const FATES: readonly Fate[] = ['not-applied', 'applied', 'applied-later'];
 
 interface Opened {
@@ -34,23 +37,32 @@ interface Opened {
 
 type Tool = (process: Process) => Promise<RepairReport>;
 
+/**
+ * `damage`: nobody else is there. `beside`: a writer lives on during the damage and the first repairs. `recovery`: every opening
+ * recovers the log by itself.
+ */
+export type DamageMode = 'damage' | 'beside' | 'recovery';
+
 export class DamageRun {
   readonly world: World;
   readonly #database: DamageDatabase;
   readonly #judge: DamageJudge;
   readonly #draw: Draw;
   readonly #machine: Machine;
-  readonly #hasCompany: boolean;
+  readonly #mode: DamageMode;
   #cycles = 0;
+  /** Whether the last opening came after others that were cut off while they recovered. */
+  #wasCut = false;
+  /** Whether a write waited for a recovery that was cut off. */
+  #hasDoubtfulWrite = false;
 
-  /** `hasCompany`: a writer lives on during the damage and the first repairs. */
-  constructor(seed: number, keepTrace = false, hasCompany = false) {
+  constructor(seed: number, keepTrace = false, mode: DamageMode = 'damage') {
     this.world = new World(seed, keepTrace);
     this.#database = new DamageDatabase(this.world);
     this.#judge = this.#database.judge;
     this.#draw = this.#database.draw;
     this.#machine = new Machine(this.world, 'w');
-    this.#hasCompany = hasCompany;
+    this.#mode = mode;
   }
 
   async run(): Promise<RunResult> {
@@ -63,22 +75,22 @@ export class DamageRun {
     await this.#database.build(this.#machine);
     // What dead processes had sent has arrived by then.
     await this.world.sleep(2 * LATE_MS);
-    const company = this.#hasCompany ? new Company(this.#database, this.#machine) : undefined;
+    const company = this.#mode === 'beside' ? new Company(this.#database, this.#machine) : undefined;
     await company?.arrive();
-    this.#database.damage();
+    this.#database.damage(this.#mode === 'recovery' && this.#draw.chance(0.8) ? 'to-replay' : 'any');
     if (this.#database.isOutOfReach()) return this.#judge.reached('out of reach');
     if (company !== undefined) this.#cycles += await company.play();
     if (this.#draw.chance(0.3)) await this.#readAsReader();
     for (let repairs = 0; ; repairs++) {
       const before = this.#judge.objects();
-      const opened = await this.#open();
+      const opened = this.#mode === 'recovery' ? await this.#recover() : await this.#open();
       if (!isRefusal(opened)) {
         const isRight = await this.#useOpened(opened, repairs > 0);
         if (isRight || repairs === MAX_REPAIRS) return;
         if (!(await this.#repairTables())) return;
         continue;
       }
-      this.#judge.expectUnchanged(before, 'a refused opening');
+      if (!this.#wasCut) this.#judge.expectUnchanged(before, 'a refused opening');
       if (repairs === MAX_REPAIRS)
         return this.#judge.fail(`still refused after ${repairs} repairs: ${describe(opened)}`);
       if (!(await this.#repairAfter(opened))) return;
@@ -95,19 +107,73 @@ export class DamageRun {
     );
     if (opened === 'died') throw new Error('nobody killed it');
     if (isAuto) this.world.trace('-- opening with automatic recovery');
-    if ('value' in opened && isAuto) return this.#awaitRecovery(process, opened.value);
-    return 'value' in opened ? { db: opened.value, process } : this.#refused(opened.error, process);
+    if ('error' in opened) return this.#refused(opened.error, process);
+    const ready = isAuto ? await this.#awaitRecovery(process, opened.value) : undefined;
+    if (ready === 'died') throw new Error('nobody killed it');
+    return ready ?? { db: opened.value, process };
   }
 
-  async #awaitRecovery(process: Process, db: Db): Promise<Opened | DbError> {
+  /** Opens, recovering by itself, until nobody kills the process before the end. A repair may come between. */
+  async #recover(): Promise<Opened | DbError> {
+    const draw = this.#draw;
+    this.#wasCut = false;
+    for (let crashes = draw.int(MAX_CRASHES + 1); ; crashes--) {
+      const process = this.#machine.start();
+      if (crashes > 0) process.crashPoint = { call: 1 + draw.int(MAX_CRASH_CALL), fate: draw.of(FATES) };
+      const opened = await this.#recoverOnce(process);
+      process.crashPoint = undefined;
+      if (opened !== 'died') {
+        // The report of a repair whose process died is lost; what it lost is in the ledger.
+        if (this.#wasCut) this.#judge.learnLedger();
+        return opened;
+      }
+      this.#cycles++;
+      this.#wasCut = true;
+      this.#judge.reached('recovery cut off');
+      if (draw.chance(0.3)) await this.#repair('walRepair', this.#walRepair);
+    }
+  }
+
+  async #recoverOnce(process: Process): Promise<Opened | DbError | 'died'> {
+    const opened = await call(process, 'open', () => this.#database.openOn(process, { walAutoRecovery: true }));
+    if (opened === 'died') return 'died';
+    if ('error' in opened) return this.#refused(opened.error, process);
+    const db = opened.value;
+    const early = this.#draw.chance(0.5) && !this.#hasDoubtfulWrite ? this.#startWrite(process, db) : undefined;
+    const refusal = await this.#awaitRecovery(process, db);
+    await early?.end(refusal);
+    return refusal ?? (process.isAlive ? { db, process } : 'died');
+  }
+
+  /** A write that waits until the recovery has ended. `end`: looks at what came of it. */
+  #startWrite(process: Process, db: Db) {
+    const key = keyName(this.#draw.int(KEYS));
+    const ops = [{ kind: 'put' as const, key, value: this.#database.nextValue() }];
+    const writing = call(process, 'write', () => db.put(key, ops[0].value));
+    const end = async (refusal: DbError | 'died' | undefined) => {
+      const done = await writing;
+      if (done === 'died') {
+        this.#judge.mayHaveWritten(ops);
+        this.#hasDoubtfulWrite = true;
+      } else if ('value' in done) {
+        this.#judge.acknowledged(Number(done.value.seq), ops);
+        this.#judge.reached('written when recovered');
+      } else if (refusal === undefined) this.#judge.fail(`a write that waited failed: ${describe(done.error)}`);
+      else this.#judge.reached(`a write that waited rejects: ${done.error.code}`);
+    };
+    return { end };
+  }
+
+  /** Undefined once it serves. */
+  async #awaitRecovery(process: Process, db: Db): Promise<DbError | 'died' | undefined> {
     const ready = await call(process, 'open', () => db.ready());
-    if (ready === 'died') throw new Error('nobody killed it');
+    if (ready === 'died') return 'died';
     if ('error' in ready) return this.#refused(ready.error, process);
     if (ready.value !== undefined) {
       this.#judge.reached('recovered by itself');
       this.#judge.learn(ready.value);
     }
-    return { db, process };
+    return undefined;
   }
 
   #refused(error: DbError, process: Process): DbError {
@@ -167,12 +233,11 @@ export class DamageRun {
       return false;
     }
     const isLog = error.name === 'WalCorruptionError';
-    const tool: Tool = (process) =>
-      isLog
-        ? walRepair(this.#database.target(process), this.#toolOptions(process))
-        : manifestRepair(this.#database.target(process), this.#toolOptions(process));
-    return this.#repair(isLog ? 'walRepair' : 'manifestRepair', tool);
+    const mending: Tool = (process) => manifestRepair(this.#database.target(process), this.#toolOptions(process));
+    return isLog ? this.#repair('walRepair', this.#walRepair) : this.#repair('manifestRepair', mending);
   }
+
+  readonly #walRepair: Tool = (process) => walRepair(this.#database.target(process), this.#toolOptions(process));
 
   /**
    * A table that is gone, and that only a manifest named which is damaged itself, is none to the tool, and says so: where the
