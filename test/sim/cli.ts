@@ -36,6 +36,7 @@ const SEEDED = {
   damage: (seed: number, keepTrace?: boolean): Run => new DamageRun(seed, keepTrace),
   beside: (seed: number, keepTrace?: boolean): Run => new DamageRun(seed, keepTrace, 'beside'),
   recovery: (seed: number, keepTrace?: boolean): Run => new DamageRun(seed, keepTrace, 'recovery'),
+  serving: (seed: number, keepTrace?: boolean): Run => new DamageRun(seed, keepTrace, 'serving'),
 };
 type SeededMode = keyof typeof SEEDED;
 const MODES = [
@@ -48,6 +49,7 @@ const MODES = [
   'damage',
   'beside',
   'recovery',
+  'serving',
   'rules',
 ] as const;
 type Mode = (typeof MODES)[number];
@@ -61,6 +63,7 @@ const DEFAULT_RUNS: Record<SeededMode, number> = {
   damage: 1000,
   beside: 1000,
   recovery: 1000,
+  serving: 1000,
 };
 const CRASH_SHARE = 0.5;
 /** A million in all. */
@@ -72,6 +75,7 @@ const NIGHTLY_RUNS = {
   damage: 100_000,
   beside: 100_000,
   recovery: 100_000,
+  serving: 100_000,
 };
 const MAX_FAILURES = 5;
 /** From the end of an outage to the first success. */

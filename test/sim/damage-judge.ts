@@ -75,7 +75,25 @@ export class DamageJudge {
   async readAll(process: Process, source: Db | DbReader): Promise<number> {
     let met = 0;
     for (let i = 0; i <= KEYS; i++) met += (await this.readKey(process, source, keyName(i), false)) ? 1 : 0;
-    return met + (await this.#scan(process, source));
+    return met + (await this.#readMany(process, source)) + (await this.#scan(process, source));
+  }
+
+  /** All keys at once; how many of them met damage. */
+  async #readMany(process: Process, source: Db | DbReader): Promise<number> {
+    const keys = Array.from({ length: KEYS + 1 }, (_, i) => keyName(i));
+    const got = await call(process, 'read', () => source.getMany(keys, { corruptionPolicy: 'strict' }));
+    if (got === 'died') throw new Error('nobody killed it');
+    const each = 'value' in got ? got.value : resultsOf(got.error);
+    if (each?.length !== keys.length) {
+      this.fail(`getMany says nothing of each key: ${'error' in got ? describe(got.error) : got.value.length}`);
+      return 1;
+    }
+    for (const [i, result] of each.entries()) {
+      const what = `getMany, ${keys[i]}`;
+      if (result instanceof Error) this.expectDamage(result, keys[i], what);
+      else this.#expectOneOf(this.model.readUnsure(keys[i], this.#mayBeGone), result && text(result), what);
+    }
+    return each.filter((result) => result instanceof Error).length;
   }
 
   /** Whether damage was met. */
@@ -252,6 +270,11 @@ export class DamageJudge {
     if (rows.lostExact) this.model.lose(isLost);
     else this.#doubt(isLost);
   }
+}
+
+/** What an error of `getMany` says of each key. */
+function resultsOf(error: DbError): (Uint8Array | DbError | undefined)[] | undefined {
+  return (error as { results?: (Uint8Array | DbError | undefined)[] }).results;
 }
 
 function mayHold(keys: { gte: Uint8Array; lte: Uint8Array } | undefined, key: string): boolean {

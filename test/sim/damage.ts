@@ -2,7 +2,8 @@
  * A database whose objects are damaged at rest, and what it must give all the same; then repairs, which may be cut off anywhere.
  *
  * What is right is said in `damage-judge.ts`. An opening refuses with a corruption error and changes nothing; one that recovers
- * by itself may be cut off like any repair, and what waited for it is written once or never.
+ * by itself may be cut off like any repair, and what waited for it is written once or never. A writer that has the database
+ * open when it is damaged goes on: it reads like any other, and its writes and flushes succeed.
  */
 import type { DbError } from '../../src/common/errors.ts';
 import { SILENT_LOGGER } from '../../src/common/logger.ts';
@@ -15,8 +16,8 @@ import type { RepairReport } from '../../src/tools/reports.ts';
 import { sstRepair } from '../../src/tools/sst-repair.ts';
 import { walRepair } from '../../src/tools/wal-repair.ts';
 import { Company } from './beside.ts';
-import { CONCAT, call } from './calls.ts';
-import { DamageDatabase, LATE_MS, LOADED } from './damage-database.ts';
+import { CONCAT, call, type Outcome } from './calls.ts';
+import { batchOf, DamageDatabase, LATE_MS, LOADED } from './damage-database.ts';
 import { type DamageJudge, KEYS, keyName } from './damage-judge.ts';
 import { type Fate, Machine, type Process } from './machine.ts';
 import type { RunResult } from './run-result.ts';
@@ -39,9 +40,9 @@ type Tool = (process: Process) => Promise<RepairReport>;
 
 /**
  * `damage`: nobody else is there. `beside`: a writer lives on during the damage and the first repairs. `recovery`: every opening
- * recovers the log by itself.
+ * recovers the log by itself. `serving`: a writer serves when the damage comes, and while more comes.
  */
-export type DamageMode = 'damage' | 'beside' | 'recovery';
+export type DamageMode = 'damage' | 'beside' | 'recovery' | 'serving';
 
 export class DamageRun {
   readonly world: World;
@@ -77,7 +78,8 @@ export class DamageRun {
     await this.world.sleep(2 * LATE_MS);
     const company = this.#mode === 'beside' ? new Company(this.#database, this.#machine) : undefined;
     await company?.arrive();
-    this.#database.damage(this.#mode === 'recovery' && this.#draw.chance(0.8) ? 'to-replay' : 'any');
+    if (this.#mode === 'serving') await this.#serve();
+    else this.#database.damage(this.#mode === 'recovery' && this.#draw.chance(0.8) ? 'to-replay' : 'any');
     if (this.#database.isOutOfReach()) return this.#judge.reached('out of reach');
     if (company !== undefined) this.#cycles += await company.play();
     if (this.#draw.chance(0.3)) await this.#readAsReader();
@@ -95,6 +97,59 @@ export class DamageRun {
         return this.#judge.fail(`still refused after ${repairs} repairs: ${describe(opened)}`);
       if (!(await this.#repairAfter(opened))) return;
     }
+  }
+
+  // ---- serving while it is damaged
+
+  async #serve(): Promise<void> {
+    const draw = this.#draw;
+    const process = this.#machine.start();
+    const db = await this.#database.openOn(process);
+    for (let times = 1 + draw.int(2); times > 0; times--) {
+      // With reads before, some of it is cached.
+      if (draw.chance(0.5)) await this.#judge.readAll(process, db);
+      this.#database.damage();
+      for (let steps = 1 + draw.int(4); steps > 0; steps--) await this.#step(process, db);
+    }
+    if (draw.chance(0.5))
+      await this.#expectDone(
+        'close',
+        call(process, 'close', () => db.close()),
+      );
+    process.kill();
+    await this.world.sleep(2 * LATE_MS);
+  }
+
+  async #step(process: Process, db: Db): Promise<void> {
+    const { draw } = this.#database;
+    switch (draw.of(['read', 'read', 'write', 'flush'] as const)) {
+      case 'read':
+        this.#judge.reached((await this.#judge.readAll(process, db)) > 0 ? 'served over damage' : 'served');
+        return;
+      case 'flush':
+        await this.#expectDone(
+          'flush',
+          call(process, 'flush', () => db.flush({ type: 'memtable' })),
+        );
+        return;
+      case 'write': {
+        const ops = this.#database.drawOps(draw);
+        const done = await this.#expectDone(
+          'write',
+          call(process, 'write', () => db.write(batchOf(ops))),
+        );
+        if (done !== undefined) this.#judge.acknowledged(Number(done.seq), ops);
+      }
+    }
+  }
+
+  /** Nothing that a writer does stops at damage. */
+  async #expectDone<T>(what: string, calling: Promise<Outcome<T>>): Promise<T | undefined> {
+    const done = await calling;
+    if (done === 'died') throw new Error('nobody killed it');
+    if ('value' in done) return done.value;
+    this.#judge.fail(`a ${what} over damage failed: ${describe(done.error)}`);
+    return undefined;
   }
 
   // ---- opening and reading

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { Coverage } from './coverage.ts';
 import { DamageRun } from './damage.ts';
 
-const RUNS = 150;
+const RUNS = 100;
 /** Outcomes that so many runs must have met, or they tested nothing. */
 const MUST_REACH = [
   'losses in the ledger',
