@@ -42,7 +42,7 @@ import {
 } from '../lsm/manifest-store.ts';
 import { Looks, readTwice } from '../lsm/verified-read.ts';
 import { type GetResult, type ObjectStore, PUT_ID_METADATA } from '../store/object-store.ts';
-import type { ToolTarget } from './target.ts';
+import { MAX_ROUNDS, type ToolTarget, tooManyOthers } from './target.ts';
 
 const DOCS = 'docs/troubleshooting.md';
 /** Waits before a damaged object is looked at the second and third time, ms. */
@@ -85,15 +85,19 @@ export async function lookAround(target: ToolTarget, guard: EpochGuard): Promise
  * `ManifestCorruptionError` if the newest manifest is damaged or none is left, with `IncompatibleError` for a newer form.
  */
 export async function readDatabase(target: ToolTarget, guard: EpochGuard): Promise<DatabaseState> {
-  const around = await lookAround(target, guard);
-  if (around.manifestIds.length === 0) throw noManifestLeft(target);
-  const newest = await readNewest(target, around);
-  assertUsable(target, newest, around.identity);
-  return { ...around, newest };
+  for (let round = 0; round < MAX_ROUNDS; round++) {
+    const around = await lookAround(target, guard);
+    if (around.manifestIds.length === 0) throw noManifestLeft(target);
+    const newest = await readNewest(target, around);
+    if (newest === undefined) continue;
+    assertUsable(target, newest, around.identity);
+    return { ...around, newest };
+  }
+  throw tooManyOthers(target);
 }
 
-/** The newest manifest, verified. */
-async function readNewest(target: ToolTarget, around: Surroundings): Promise<LoadedManifest> {
+/** The newest manifest, verified; undefined if it was deleted after it had been listed. */
+async function readNewest(target: ToolTarget, around: Surroundings): Promise<LoadedManifest | undefined> {
   const { main } = target.stores;
   let id = around.manifestIds[around.manifestIds.length - 1];
   // A list may lag.
@@ -101,7 +105,7 @@ async function readNewest(target: ToolTarget, around: Surroundings): Promise<Loa
   const looks = new Looks(REREADS_MS);
   for (;;) {
     const got = await main.get(manifestPath(id));
-    if (got === undefined) return readNewest(target, { ...around, manifestIds: await listManifestIds(main) });
+    if (got === undefined) return undefined;
     try {
       const loaded = loadManifest(id, got.bytes);
       if (loaded.seal === undefined) await assertConsistent(target, loaded, around);

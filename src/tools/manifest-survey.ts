@@ -27,7 +27,7 @@ import { youngerThanTables } from '../lsm/wal-check.ts';
 import { readWalObject, type WalReadResult } from '../lsm/wal-object.ts';
 import { lookAround, type Surroundings } from './database-state.ts';
 import { listTables, ownTables, readTableTail, type StoredTable, type TableTail } from './orphan-tables.ts';
-import type { ToolTarget } from './target.ts';
+import { MAX_ROUNDS, type ToolTarget, tooManyOthers } from './target.ts';
 
 const PARALLEL_GETS = 16;
 const REREADS_MS: readonly number[] = [100, 1000];
@@ -80,6 +80,8 @@ export interface ManifestSurvey {
   healed: { changes: number; trust: 'proven' | 'probable' } | undefined;
   /** Newer than `base`, and `base` itself if it was mended; newest first. */
   bad: BadManifest[];
+  /** The newest manifest that there was at the beginning; 0 if there was none. */
+  newestFound: number;
   /** The highest manifest id that exists or is witnessed. */
   highestId: number;
   /** The highest epochs seen. */
@@ -95,12 +97,23 @@ export interface SurveyOptions {
   heal: boolean;
 }
 
-/** Reads only: the manifests down to the first usable one, all of the log behind it, the tails of unnamed tables. */
+/**
+ * Reads only: the manifests down to the first usable one, all of the log behind it, the tails of unnamed tables. Anew while a
+ * live writer is faster; rejects with `UnavailableError` if it always is.
+ */
 export async function surveyManifests(
   target: ToolTarget,
   guard: EpochGuard,
   { heal }: SurveyOptions,
 ): Promise<ManifestSurvey> {
+  for (let round = 0; round < MAX_ROUNDS; round++) {
+    const survey = await surveyOnce(target, guard, heal);
+    if (!(await isOvertaken(target, survey))) return survey;
+  }
+  throw tooManyOthers(target);
+}
+
+async function surveyOnce(target: ToolTarget, guard: EpochGuard, heal: boolean): Promise<ManifestSurvey> {
   const around = await lookAround(target, guard);
   const ids = (await withUnlisted(target, around.manifestIds)).reverse();
   const bad: BadManifest[] = [];
@@ -120,23 +133,21 @@ export async function surveyManifests(
       bad.push({ id, bytes: sight.bytes, error: wrong });
       continue;
     }
-    const survey = await complete(target, around, { base, healed, bad, read, tables });
-    if (await isOvertaken(target, survey, ids[0])) return surveyManifests(target, guard, { heal });
-    return survey;
+    return complete(target, around, { base, healed, bad, read, tables, newestFound: ids[0] });
   }
   const newest = ids[0] ?? 0;
   const log = { from: 1, end: 0, objects: new Map() };
   const nothing = { base: undefined, healed: undefined, epochs: { writer: 0, compactor: 0 }, orphans: [] };
-  return { ...nothing, around, bad, highestId: newest, log, tables: new Map() };
+  return { ...nothing, around, bad, newestFound: newest, highestId: newest, log, tables: new Map() };
 }
 
 /**
  * Whether a live writer has added manifests since they were listed, and the log tells of them: they would be taken for missing,
- * and a repair would go back behind them. No request unless something tells of a manifest above `newestListed`; then a LIST.
+ * and a repair would go back behind them. No request unless something tells of a manifest above those found; then a LIST.
  */
-async function isOvertaken(target: ToolTarget, { highestId }: ManifestSurvey, newestListed: number): Promise<boolean> {
-  if (highestId <= newestListed) return false;
-  const newer = await listManifestIds(target.stores.main, newestListed + 1);
+async function isOvertaken({ stores }: ToolTarget, { highestId, newestFound }: ManifestSurvey): Promise<boolean> {
+  if (highestId <= newestFound) return false;
+  const newer = await listManifestIds(stores.main, newestFound + 1);
   return newer.length > 0;
 }
 
@@ -307,12 +318,13 @@ interface Found {
   bad: BadManifest[];
   read: ReadLog;
   tables: Map<Ulid, StoredTable>;
+  newestFound: number;
 }
 
 async function complete(
   target: ToolTarget,
   around: Surroundings,
-  { base, healed, bad, read, tables }: Found,
+  { base, healed, bad, read, tables, newestFound }: Found,
 ): Promise<ManifestSurvey> {
   const { manifest } = base;
   const newestL0 = manifest.l0.reduce<string>(
@@ -356,5 +368,6 @@ async function complete(
   for (let id = highestId; id > Math.max(base.id, highestId - MAX_MISSING); id--)
     if (!seen.has(id)) missing.push({ id, bytes: undefined, error: undefined });
   const all = [...bad, ...missing].sort((a, b) => b.id - a.id);
-  return { around, base, healed, bad: all, highestId, epochs: { writer, compactor }, log, tables, orphans };
+  const epochs = { writer, compactor };
+  return { around, base, healed, bad: all, newestFound, highestId, epochs, log, tables, orphans };
 }

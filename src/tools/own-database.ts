@@ -28,13 +28,12 @@ import { type Fence, type LogTail, takeOver, unanswered } from '../lsm/takeover.
 import type { ToolAccess } from '../lsm/tool-access.ts';
 import { readWalObject, type WalDigest } from '../lsm/wal-object.ts';
 import type { Surroundings } from './database-state.ts';
-import type { ToolTarget } from './target.ts';
+import { MAX_ROUNDS, type ToolTarget } from './target.ts';
 
 const CREATOR = 'shaledb 0.1.0';
 const HEADS_PAST_END = 3;
 /** Compactions header that SlateDB writes since 0.13; 0.14 and later may be at work. */
 const NEWER_COMPACTIONS = 2;
-const MAX_ROUNDS = 20;
 
 export interface Owned {
   claimed: LoadedManifest;

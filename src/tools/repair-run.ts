@@ -30,11 +30,10 @@ import { RepairHistory } from './repair-history.ts';
 import { planHash, type RepairIdentity, type RepairPlan, type RepairTask, repairIdentity } from './repair-plan.ts';
 import type { RepairReport } from './reports.ts';
 import { assertNobodyWrites, DEFAULT_LIVE_CHECK_MS, IDLE_WRITER_NOTE } from './signs-of-life.ts';
-import type { ToolTarget } from './target.ts';
+import { MAX_ROUNDS, type ToolTarget, tooManyOthers } from './target.ts';
 
 /** An attempt younger than this is gone on with: no collector deletes tables as young as its. */
 const RESUME_MS = 120_000;
-const MAX_ROUNDS = 20;
 
 /** A database that this process may change, and how it commits. */
 interface Held {
@@ -434,8 +433,4 @@ function stoppedAt(atMs: number, clock: Clock): Clock {
     setTimer: (delayMs, fn, ref) => clock.setTimer(delayMs, fn, ref),
     yieldToLoop: () => clock.yieldToLoop(),
   };
-}
-
-function tooManyOthers(target: ToolTarget): UnavailableError {
-  return new UnavailableError('DEADLINE', `${target.where}: others were always faster; try again later.`);
 }

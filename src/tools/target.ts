@@ -6,7 +6,7 @@
  */
 import { hostname } from 'node:os';
 import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
-import { InvalidArgumentError } from '../common/errors.ts';
+import { InvalidArgumentError, UnavailableError } from '../common/errors.ts';
 import { type Logger, STDERR_LOGGER } from '../common/logger.ts';
 import { type Random, SYSTEM_RANDOM } from '../common/random.ts';
 import { type DatabaseStores, databaseStores } from '../lsm/database-stores.ts';
@@ -54,6 +54,14 @@ export interface ToolTarget {
 }
 
 const DEFAULT_TIMEOUT_MS = 60_000;
+
+/** How often a tool looks or claims anew because others were faster, before it gives way. */
+export const MAX_ROUNDS = 20;
+
+export function tooManyOthers({ where }: ToolTarget): UnavailableError {
+  const message = `${where}: the database changed ${MAX_ROUNDS} times in a row while it was looked at or taken over. Stop the processes that use it, then run this again.`;
+  return new UnavailableError('DEADLINE', message);
+}
 
 /** Rejects with `InvalidArgumentError` for a location or option that cannot be used. No request. */
 export async function openTarget(target: Target, options: ToolOptions = {}): Promise<ToolTarget> {

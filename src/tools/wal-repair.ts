@@ -26,7 +26,7 @@ import {
 } from './repair-plan.ts';
 import { runRepair } from './repair-run.ts';
 
-import { type Target, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
+import { MAX_ROUNDS, type Target, type ToolOptions, type ToolTarget, tooManyOthers, withTarget } from './target.ts';
 import { damagedIds, listLog, replayRange, type Survey, surveyLog } from './wal-survey.ts';
 import { type LogSource, planTables, sourceOf } from './wal-tables.ts';
 
@@ -99,14 +99,28 @@ function assertOptions({ mode, onPartialBatch, accept, maxLoss }: WalRepairOptio
 
 // ---- the plan
 
+/** Anew while a live writer and a collector are faster; rejects with `UnavailableError` if they always are. */
 async function planRepair(view: RepairView, settings: Settings, limits: MaxLoss | undefined): Promise<RepairPlan> {
-  const { target, manifest, fence } = view;
-  const { survey, pieces, sources } = await look(target, manifest, fence?.id, settings);
-  if (fence === undefined && survey.findings.some((f) => f.code === 'MISSING_OBJECT')) {
-    // A writer and a collector may have been faster: only a manifest that was read after they were missed counts.
-    const newer = await newerManifest(target, manifest);
-    if (newer !== undefined) return planRepair({ ...view, manifest: newer }, settings, limits);
+  const { target, fence } = view;
+  let { manifest } = view;
+  for (let round = 0; round < MAX_ROUNDS; round++) {
+    const looked = await look(target, manifest, fence?.id, settings);
+    const isMissing = looked.survey.findings.some((f) => f.code === 'MISSING_OBJECT');
+    // Only a manifest that was read after something was missed counts.
+    const newer = fence === undefined && isMissing ? await newerManifest(target, manifest) : undefined;
+    if (newer === undefined) return planOf(target, manifest, looked, settings, limits);
+    manifest = newer;
   }
+  throw tooManyOthers(target);
+}
+
+async function planOf(
+  target: ToolTarget,
+  manifest: LoadedManifest,
+  { survey, pieces, sources }: Look,
+  settings: Settings,
+  limits: MaxLoss | undefined,
+): Promise<RepairPlan> {
   if (survey.refusal !== undefined) throw survey.refusal;
   const damaged = damagedIds(survey.findings);
   const options = {

@@ -7,7 +7,7 @@ import { manifestPath, walPath } from '../../src/format/object-names.ts';
 import { listManifestIds, loadManifest } from '../../src/lsm/manifest-store.ts';
 import { type ManifestRepairOptions, manifestRepair } from '../../src/tools/manifest-repair.ts';
 import type { ToolOptions } from '../../src/tools/target.ts';
-import { type Line, rejection, rowsOf, World, worldOfFixture } from '../support/database.ts';
+import { alwaysOvertaken, type Line, rejection, rowsOf, World, worldOfFixture } from '../support/database.ts';
 import { digests, expectCrashesConverge, expectDryRun, expectUnchanged, toolOptions } from '../support/tool-laws.ts';
 
 const repair =
@@ -75,6 +75,17 @@ async function rowsAfterRepair(world: World): Promise<string[]> {
   expect(report.outcome).toMatch(/^(healed|reconstructed)$/);
   return rowsOf(world, await world.open());
 }
+
+it('a repair gives way to a writer that commits whenever it is looked at', async () => {
+  const world = new World();
+  const { db } = await world.connect();
+  await world.run(db.put('early', 'in a table'));
+  const { line, looks } = alwaysOvertaken(world, db);
+  const error = await rejection(world.run(repair(APPLY)(line, toolOptions(world))));
+  expect(error).toMatchObject({ name: 'UnavailableError', code: 'DEADLINE' });
+  expect(looks()).toBe(20);
+  await world.run(db.put('still', 'its own'));
+});
 
 describe('manifests in each other’s place', () => {
   it('still tell of their epochs: an emptied object of the log is not taken for the fence of one that nobody claimed', async () => {

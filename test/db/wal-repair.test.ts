@@ -8,7 +8,7 @@ import { readLedger } from '../../src/lsm/damage-ledger.ts';
 import type { RepairReport, WalObjectReport } from '../../src/tools/reports.ts';
 import { type WalInspectOptions, walInspect } from '../../src/tools/wal-inspect.ts';
 import { type WalRepairOptions, walRepair } from '../../src/tools/wal-repair.ts';
-import { rejection, rowsOf, text, World, worldOfFixture } from '../support/database.ts';
+import { alwaysOvertaken, rejection, rowsOf, text, World, worldOfFixture } from '../support/database.ts';
 import {
   digests,
   expectCrashesConverge,
@@ -111,6 +111,35 @@ describe('a log that a writer of ours left', () => {
     expect(isOvertaken).toBe(true);
     expect(report).toMatchObject({ outcome: 'clean', applied: false });
     await world.run(db.put('still', 'its own'));
+  });
+
+  it('gives way to a writer that commits whenever it is looked at', async () => {
+    const world = new World();
+    const { db } = await world.connect();
+    await world.run(db.put('early', 'in a table'));
+    const { line, looks } = alwaysOvertaken(world, db);
+    const error = await rejection(repair(world, { apply: true, ifLiveWriter: 'fence' }, line));
+    expect(error).toMatchObject({ name: 'UnavailableError', code: 'DEADLINE' });
+    expect(error.message).toMatch(
+      /changed 20 times in a row .* Stop the processes that use it, then run this again\.$/,
+    );
+    expect(looks()).toBe(20);
+    await world.run(db.put('still', 'its own'));
+  });
+
+  it('ends where the newest manifest is listed but never there', async () => {
+    const world = await sealedLog(4);
+    const line = world.line();
+    const get = line.get.bind(line);
+    let reads = 0;
+    line.get = async (path, options) => {
+      if (!path.startsWith('manifest/')) return get(path, options);
+      reads++;
+      return undefined;
+    };
+    const error = await rejection(repair(world, { apply: true }, line));
+    expect(error).toMatchObject({ name: 'UnavailableError', code: 'DEADLINE' });
+    expect(reads).toBe(20);
   });
 
   it.each([3, 6])(

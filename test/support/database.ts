@@ -220,6 +220,22 @@ export async function worldOfFixture(name: string, root = 'db/'): Promise<World>
   return world;
 }
 
+/** A line on which `db` flushes, and writes again, before every list of the log. `looks`: how often that was. */
+export function alwaysOvertaken(world: World, db: Pick<Db, 'put' | 'flush'>): { line: Line; looks(): number } {
+  const line = world.line();
+  const list = line.list.bind(line);
+  let looks = 0;
+  line.list = async function* (prefix, options) {
+    if (prefix === 'wal/') {
+      looks++;
+      await db.flush({ type: 'memtable' });
+      await db.put('late', `in the log ${looks}`);
+    }
+    yield* list(prefix, options);
+  };
+  return { line, looks: () => looks };
+}
+
 /** What a promise rejects with, which must be an error of this package. */
 export async function rejection(promise: Promise<unknown>): Promise<DbError> {
   const error = await promise.then(
