@@ -90,6 +90,18 @@ export function isNeeded({ newest }: Picture, named: NamedTable | undefined): bo
   return named.manifestIds.some((id) => id === newest.id || isPinned(newest.manifest, id, 'checkpoints'));
 }
 
+/** Checkpoints that alone keep the table; none if the newest manifest names it. */
+export function onlyKeptBy({ newest }: Picture, named: NamedTable | undefined): string[] {
+  if (named === undefined || newest === undefined || named.manifestIds.includes(newest.id)) return [];
+  return newest.manifest.checkpoints.filter((c) => named.manifestIds.includes(c.manifestId)).map((c) => c.id);
+}
+
+/** What can be done about such a table: a repair changes only the newest state. */
+export function checkpointAdvice(checkpoints: readonly string[]): string {
+  const those = checkpoints.length === 1 ? 'checkpoint' : 'checkpoints';
+  return `The newest state does not need this table, only ${those} ${checkpoints.join(', ')}: whoever reads there meets the damage, and no repair changes what a checkpoint keeps. Restore the object from a backup or an older version of the bucket, or let the ${those} go.`;
+}
+
 /** Rejects with `AbortError` once the signal is given. */
 export function stopIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw abortError(signal);

@@ -12,7 +12,16 @@ import { dataEnd } from '../format/table-layout.ts';
 import { type KnownTable, missingTable } from '../lsm/table-anatomy.ts';
 import { tailLost } from '../lsm/wal-errors.ts';
 import { missingWalFinding } from '../lsm/wal-object.ts';
-import { isNeeded, type NamedTable, type Picture, readPicture, type Scope, stopIfAborted } from './named-tables.ts';
+import {
+  checkpointAdvice,
+  isNeeded,
+  type NamedTable,
+  onlyKeptBy,
+  type Picture,
+  readPicture,
+  type Scope,
+  stopIfAborted,
+} from './named-tables.ts';
 import { quarantinedPaths } from './quarantine.ts';
 import type { CheckSummary, Verdict } from './reports.ts';
 import { checkTable, type TableLevel } from './table-check.ts';
@@ -166,7 +175,11 @@ async function* checkTables(target: ToolTarget, o: SstCheckOptions, summary: Che
     );
     for (const [k, { findings, seqs }] of results.entries()) {
       if (seqs !== undefined) sources.set(batch[k].id, seqs);
-      yield* isNeeded(picture, batch[k].named) ? findings : findings.map((f) => ofNoUse(f, answered));
+      const { named } = batch[k];
+      const checkpoints = onlyKeptBy(picture, named);
+      if (!isNeeded(picture, named)) yield* findings.map((f) => ofNoUse(f, answered));
+      else if (checkpoints.length > 0) yield* findings.map((f) => ofCheckpoints(f, checkpoints));
+      else yield* findings;
     }
     summary.cursor = batch[batch.length - 1].id;
     progress(Math.min(left.length, i + concurrency));
@@ -181,6 +194,11 @@ async function* checkTables(target: ToolTarget, o: SstCheckOptions, summary: Che
 export function ofNoUse(finding: Finding, answered: ReadonlySet<string>): Finding {
   if (finding.severity === 'note') return finding;
   return { ...finding, severity: answered.has(finding.object.path) ? 'note' : 'warning' };
+}
+
+function ofCheckpoints(finding: Finding, checkpoints: readonly string[]): Finding {
+  const summary = checkpointAdvice(checkpoints);
+  return { ...finding, hint: { ...finding.hint, summary, commands: [], lossIfRepaired: 'none' } };
 }
 
 async function hasTables({ stores }: ToolTarget): Promise<boolean> {

@@ -16,6 +16,7 @@ import type { Manifest, TableRef, TableView, Tree } from '../format/manifest-typ
 import type { LineageRecord } from '../format/seal-records.ts';
 import type { TableInfo } from '../format/table-info.ts';
 import { missingTable, type TableTail, unreadTail } from '../lsm/table-anatomy.ts';
+import { checkpointAdvice, onlyKeptBy } from './named-tables.ts';
 import {
   damagedObject,
   type Loss,
@@ -138,7 +139,10 @@ class TablePlan {
 
   async make(): Promise<RepairPlan> {
     const found = await this.#look();
-    if (found === undefined) return nothing('obsolete', []);
+    if ('checkpoints' in found) {
+      const nextSteps = found.checkpoints.length > 0 ? [checkpointAdvice(found.checkpoints)] : [];
+      return { ...nothing('obsolete', []), nextSteps };
+    }
     const isFormWrong = this.#choices.filterForm === 'legacy' && hasCompositeFilter(found.tail);
     if (found.findings.length === 0 && !isFormWrong) return nothing('clean', []);
     if (!isFormWrong && found.findings.every((f) => f.code === 'MANIFEST_INCONSISTENT'))
@@ -160,13 +164,13 @@ class TablePlan {
     return this.#replace(found, results);
   }
 
-  /** Undefined: the newest manifest does not name the table. */
-  async #look(): Promise<Found | undefined> {
+  /** The table, or the checkpoints that name it where the newest manifest does not. */
+  async #look(): Promise<Found | { checkpoints: string[] }> {
     const { target, manifest } = this.#view;
     const place = placeInTree(manifest.manifest, this.#id);
     // Rejects for a table that nobody knows.
-    const { known, store, bytes: first } = await findTable(target, this.#id);
-    if (place === undefined) return undefined;
+    const { picture, named, known, store, bytes: first } = await findTable(target, this.#id);
+    if (place === undefined) return { checkpoints: onlyKeptBy(picture, named) };
     if (store !== target.stores.main) {
       const message = `Table ${this.#id} belongs to another database (${known.path}); repair it there. A clone names the old object on.`;
       throw new InvalidArgumentError('BAD_ARGUMENT', message);

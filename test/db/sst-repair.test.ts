@@ -1,9 +1,14 @@
 /** Repairs of tables: what comes back of every kind of damage, what is lost and recorded, and that nothing else ever changes. */
 import { describe, expect, it } from 'vitest';
+import type { Finding } from '../../src/common/errors.ts';
 import type { OpenOptions } from '../../src/db/options.ts';
+import { encodeManifest } from '../../src/format/manifest-codec.ts';
+import { manifestPath, parseManifestPath } from '../../src/format/object-names.ts';
 import { sealRange } from '../../src/format/table-layout.ts';
 import { readLedger } from '../../src/lsm/damage-ledger.ts';
+import { type LoadedManifest, loadManifest } from '../../src/lsm/manifest-store.ts';
 import type { RepairReport } from '../../src/tools/reports.ts';
+import { sstCheck } from '../../src/tools/sst-check.ts';
 import { sstInspect } from '../../src/tools/sst-inspect.ts';
 import { type SstRepairOptions, sstRepair } from '../../src/tools/sst-repair.ts';
 import { rejection, rowsOf, text, World } from '../support/database.ts';
@@ -19,11 +24,26 @@ import {
   tablesWorld,
 } from '../support/table-database.ts';
 
+const CHECKPOINT = '01234567-89ab-4def-8123-456789abcdef';
 const NO_WAIT = { liveCheckMs: 0 } as const;
 
 function repair(world: World, id: string, options: SstRepairOptions = {}, store = world.store): Promise<RepairReport> {
   const all = { clock: world.clock, ...NO_WAIT, ...options };
   return world.run(sstRepair({ store, path: '' }, id, all));
+}
+
+async function newestOf(world: World): Promise<LoadedManifest> {
+  const path = (await world.paths('manifest/')).at(-1)!;
+  return loadManifest(parseManifestPath(path)!, await world.bytes(path));
+}
+
+async function findingsOf(world: World): Promise<Finding[]> {
+  const collect = async () => {
+    const found: Finding[] = [];
+    for await (const finding of sstCheck({ store: world.store, path: '' }, { clock: world.clock })) found.push(finding);
+    return found;
+  };
+  return world.run(collect());
 }
 
 async function rowsAfter(world: World, options: OpenOptions = {}): Promise<string[]> {
@@ -327,6 +347,26 @@ describe('an object', () => {
     expect((await rejection(repair(world, '01ARZ3NDEKTSV4RRFFQ69G5FAV'))).code).toBe('BAD_ARGUMENT');
     const sources = ['versions'] as unknown as SstRepairOptions['sources'] & object;
     expect((await rejection(repair(world, ref.id, { sources }))).code).toBe('BAD_OPTION');
+  });
+
+  it('that only a checkpoint keeps is none for a repair: checks and repairs say so, and name the checkpoint', async () => {
+    const world = await tablesWorld([numbers(0, 100)]);
+    const [{ ref, path }] = await tablesOf(world);
+    await withoutLog(world);
+    const { id, manifest } = await newestOf(world);
+    const checkpoint = { id: CHECKPOINT, manifestId: id, expireTimeS: 0, createTimeS: 1 };
+    const checkpoints = [{ ...checkpoint, writerEpoch: undefined, name: undefined }];
+    const merged = { ...manifest, checkpoints, l0: [], lastCompacted: ref.id };
+    await world.replace(manifestPath(id + 1), encodeManifest(merged));
+    await damageAt(world, path, 10);
+
+    const [hint] = (await findingsOf(world)).filter((f) => f.object.path === path).map((f) => f.hint);
+    expect(hint).toMatchObject({ commands: [], lossIfRepaired: 'none' });
+    expect(hint.summary).toMatch(
+      `The newest state does not need this table, only checkpoint ${CHECKPOINT}: whoever reads there meets the damage`,
+    );
+    const report = await repair(world, ref.id, { apply: true });
+    expect(report).toMatchObject({ outcome: 'obsolete', applied: false, nextSteps: [hint.summary] });
   });
 });
 
