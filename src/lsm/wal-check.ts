@@ -156,17 +156,23 @@ export function checkWitness(object: WalObject, witness: LogContext['witness']):
  * it (checkChain), unless a repair put it there before it had repaired anything. Else each such fence needs an epoch of its
  * own between those of the nearest objects whose epochs are known: where there are too few, one of the empty objects or of
  * what is missing before them held rows. An epoch that perhaps only a manifest claimed which cannot be read, and which a
- * repair passed over, makes room for none. Beside missing objects the worst is believed; between sound objects without seals
- * nothing tells.
+ * repair passed over, makes room for none. Beside missing objects the worst is believed. In a log without seals there are at
+ * most as many fences as epochs, the first object among them; if there are more, those that leave a gap in the sequence numbers
+ * are taken for losses. More cannot be told.
  */
 function checkEmpty(from: number, results: readonly (WalReadResult | undefined)[], context: LogContext): Finding[] {
   const findings: Finding[] = [];
-  const known = knownEpochs(from, results, context);
-  const knownIds = new Set(known.map((k) => k.id));
+  const known = knownEpochs(results, context);
+  const knownIds = new Set(known.filter((k) => !k.isAssumed).map((k) => k.id));
   const isKnown = (i: number) => knownIds.has(from + i);
-  const isDoubtful = (i: number) => results[i]?.object?.kind === 'empty' && !isKnown(i);
+  const isDoubtful = (i: number) => results[i]?.object?.kind === 'empty' && !isKnown(i) && from + i > 1;
   const isUnsealed = (i: number) =>
     !isKnown(i) && results[i]?.object !== undefined && results[i].object.seal === undefined;
+  const fencesBetween = (id: number, next: number) =>
+    results.filter((r, i) => {
+      const isFence = r?.object?.kind === 'fence' && !isKnown(i);
+      return from + i > id && from + i < next && (isFence || isDoubtful(i));
+    }).length;
   const boundIds = new Set(context.bounds?.map((b) => b.id));
   const isBehindBound = (i: number) => boundIds.has(from + i - 1);
   // Where what is missing, unreadable or empty begins: each of these was a fence with an epoch of its own, or is a loss.
@@ -191,39 +197,55 @@ function checkEmpty(from: number, results: readonly (WalReadResult | undefined)[
     while (next < known.length && known[next].id < from + first) next++;
     const before = known[next - 1];
     const behind = known[next];
-    // An object without a seal beside them may have any epoch.
+    // All fences before the first seal have epochs of their own below its, or, without any, up to the manifest's.
+    const isWhole = before?.isAssumed === true;
+    // Between seals, an object without one may have any.
     const isBounded = !(isUnsealed(first - 1) && !isBehindBound(first)) && !(isUnsealed(i) && !isBehindBound(i));
     // A fence behind them needs an epoch, too; a writer's rows have that of its fence.
     const lastEpoch = behind === undefined ? context.writerEpoch : behind.epoch - (behind.isFence ? 1 : 0);
     const isBeside = start > 0 && results[start - 1]?.object === undefined && !isKnown(start - 1);
-    const isTooMany = before !== undefined && isBounded && i - first > lastEpoch - before.epoch;
+    const fences = isWhole ? fencesBetween(before.id, behind?.id ?? Infinity) : i - first;
+    const isTooMany =
+      before !== undefined &&
+      (isWhole || isBounded) &&
+      fences > lastEpoch - before.epoch &&
+      !(isWhole && isSeamless(results, start, i));
     // From the very beginning on, an epoch that was claimed and never fenced would make room for a loss.
-    if (isTooMany || (isBeside && (before === undefined || before.id === 0))) {
+    if (isTooMany || (isBeside && (before === undefined || before.isAssumed))) {
       findings.push(...run.map((o) => emptied(o, 'error')));
-    } else if ((before === undefined || before.id < from + start - 1) && !isVouchedFor) {
+    } else if ((before === undefined || before.isAssumed || before.id < from + start - 1) && !isVouchedFor) {
       findings.push(...run.map((o) => emptied(o, 'note')));
     }
   }
   return findings;
 }
 
+/** Whether no row can have been lost between: the sequence numbers go on without a gap. */
+function isSeamless(results: readonly (WalReadResult | undefined)[], start: number, end: number): boolean {
+  const hasRows = (r: WalReadResult | undefined) => (r?.object?.rowCount ?? 0) > 0;
+  const before = results.slice(0, start).findLast(hasRows)?.object;
+  const behind = results.slice(end).find(hasRows)?.object;
+  return before !== undefined && behind !== undefined && behind.minSeq === before.maxSeq + 1;
+}
+
 interface KnownEpoch {
   id: number;
   epoch: number;
   isFence: boolean;
+  /** Of the first object, whether it is there or not; its epoch may be higher. */
+  isAssumed?: true;
 }
 
 /**
- * Epochs that the manifest and seals tell of, ascending by id; also seals of damaged and misplaced objects. Before the first
- * object of a log there was no epoch.
+ * Epochs that the manifest and seals tell of, ascending by id; also seals of damaged and misplaced objects. The first object of
+ * a log was a fence: a writer puts one before its first rows. A clone goes on from the epoch of its parent.
  */
 function knownEpochs(
-  from: number,
   results: readonly (WalReadResult | undefined)[],
   { databaseId, settled, bounds = [] }: LogContext,
 ): readonly KnownEpoch[] {
   const known = new Map<number, KnownEpoch>();
-  if (from === 1 && databaseId !== undefined) known.set(0, { id: 0, epoch: 0, isFence: false });
+  known.set(1, { id: 1, epoch: 1, isFence: true, isAssumed: true });
   if (settled !== undefined) known.set(settled.id, { ...settled, isFence: false });
   for (const result of results) {
     const seal = result?.seal;
@@ -238,6 +260,11 @@ function knownEpochs(
   // Between the object it ends with and the one behind it.
   for (const { id, epoch } of bounds) known.set(id + 0.5, { id: id + 0.5, epoch, isFence: false });
   return [...known.values()].sort((a, b) => a.id - b.id);
+}
+
+/** Whether it says that an object of zero bytes is no fence. */
+export function isEmptied({ code, severity, object }: Finding): boolean {
+  return code === 'TRUNCATED' && severity === 'error' && object.role === 'wal' && object.size === 0;
 }
 
 function emptied(object: WalObject, severity: 'error' | 'note'): Finding {

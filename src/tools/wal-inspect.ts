@@ -16,7 +16,7 @@ import { parseWalPath, walPath } from '../format/object-names.ts';
 import { FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
 import { type LoadedManifest, listManifestIds, readManifest } from '../lsm/manifest-store.ts';
 import { batchesOf, isGap } from '../lsm/wal-batches.ts';
-import { checkSuccessor, checkWitness } from '../lsm/wal-check.ts';
+import { checkSuccessor, checkWitness, isEmptied } from '../lsm/wal-check.ts';
 import { advised, type LogObject, pieceOf, readLogObject } from '../lsm/wal-log.ts';
 import { readWalObject, type WalObject } from '../lsm/wal-object.ts';
 import { rowsOfBlock, type SalvagedWal, salvageWalObject, type WalRow } from '../lsm/wal-salvage.ts';
@@ -114,8 +114,14 @@ async function* inspect(
     const { sound } = pieceOf(object, false, 0, 'probable');
     if (sound !== undefined) counts.set(id, sound);
   };
-  const survey = await surveyLog(target, newest, { from: after + 1, end }, see);
-  if (survey.findings.some((f) => f.severity === 'error')) newest = (await newestGood(target)) ?? newest;
+  let survey = await surveyLog(target, newest, { from: after + 1, end }, see);
+  if (survey.findings.some((f) => f.severity === 'error')) {
+    const now = (await newestGood(target)) ?? newest;
+    // What is empty was perhaps the fence of a writer that came meanwhile.
+    const isClaimed = (now?.manifest.writerEpoch ?? 0) > (newest?.manifest.writerEpoch ?? 0);
+    if (isClaimed && survey.findings.some(isEmptied)) survey = await surveyLog(target, now, survey, see);
+    newest = now;
+  }
   for (let id = Math.max(from, survey.from); id <= to; id++) {
     yield reportOf(survey, id, counts.get(id), newest, target, options);
   }

@@ -13,6 +13,7 @@ import { EpochGuard } from '../lsm/epoch-guard.ts';
 import { type LoadedManifest, listManifestIds } from '../lsm/manifest-store.ts';
 import type { MaxLoss, RepairOutcome, RepairReport } from '../lsm/repair-report.ts';
 import type { Acceptance } from '../lsm/wal-batches.ts';
+import { isEmptied } from '../lsm/wal-check.ts';
 import { greatestKnownSeq, inPlace, misplacedIds, pieceOf } from '../lsm/wal-log.ts';
 import { type LogLoss, type LogPiece, weighLog } from '../lsm/wal-loss.ts';
 import { readDatabase } from './database-state.ts';
@@ -105,9 +106,9 @@ async function planRepair(view: RepairView, settings: Settings, limits: MaxLoss 
   let { manifest } = view;
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const looked = await look(target, manifest, fence?.id, settings);
-    const isMissing = looked.survey.findings.some((f) => f.code === 'MISSING_OBJECT');
-    // Only a manifest that was read after something was missed counts.
-    const newer = fence === undefined && isMissing ? await newerManifest(target, manifest) : undefined;
+    // What is gone, or empty, is judged only by a manifest that was read after it was seen.
+    const isDoubtful = looked.survey.findings.some((f) => f.code === 'MISSING_OBJECT' || isEmptied(f));
+    const newer = fence === undefined && isDoubtful ? await newerManifest(target, manifest) : undefined;
     if (newer === undefined) return planOf(target, manifest, looked, settings, limits);
     manifest = newer;
   }
@@ -174,7 +175,7 @@ async function planOf(
   };
 }
 
-/** The newest manifest, if rows were put into tables since this one. One LIST if it is the newest. */
+/** The newest manifest, if rows were put into tables since this one, or an epoch was claimed. One LIST if it is the newest. */
 async function newerManifest(
   target: ToolTarget,
   { id, manifest }: LoadedManifest,
@@ -183,7 +184,8 @@ async function newerManifest(
   if (((await listManifestIds(main)).at(-1) ?? 0) <= id) return undefined;
   const guard = new EpochGuard(target.clock, target.stores.latestStoreTimesMs);
   const { newest } = await readDatabase(target, guard);
-  return newest.manifest.replayAfterWalId > manifest.replayAfterWalId ? newest : undefined;
+  const isNewer = (['replayAfterWalId', 'writerEpoch'] as const).some((f) => newest.manifest[f] > manifest[f]);
+  return isNewer ? newest : undefined;
 }
 
 interface Look {

@@ -1,12 +1,15 @@
 /** Damage in the log: found before anything is changed, listed whole, and never mistaken for anything else. */
 import { beforeAll, describe, expect, it } from 'vitest';
-import { type CorruptionError, type DbError, WalCorruptionError } from '../../src/common/errors.ts';
+import { type CorruptionError, type DbError, isCorruption, WalCorruptionError } from '../../src/common/errors.ts';
 import { SeededRandom } from '../../src/common/random.ts';
-import { walPath } from '../../src/format/object-names.ts';
+import { encodeManifest } from '../../src/format/manifest-codec.ts';
+import { manifestPath, walPath } from '../../src/format/object-names.ts';
+import { loadManifest } from '../../src/lsm/manifest-store.ts';
 import { type FaultRule, FaultyStore } from '../../src/store/faulty-store.ts';
 import type { ObjectStore } from '../../src/store/object-store.ts';
 import { storeError } from '../../src/store/store-error.ts';
 import { Line, rejection, rowsOf, text, World, worldOfFixture } from '../support/database.ts';
+import { CONCAT } from '../support/golden-database.ts';
 
 const AT_ONCE = 128;
 
@@ -320,13 +323,43 @@ describe('a log of SlateDB', () => {
     }
   });
 
-  it('with an object cut to nothing says that this may be a loss', async () => {
+  it.each([2, 3, 4])(
+    'with object %d cut to nothing is refused: its only writer fenced it with the first',
+    async (id) => {
+      const copy = await world.copy();
+      await copy.replace(walPath(id), new Uint8Array(0));
+      const error = await rejection(copy.open());
+      expect(error).toBeInstanceOf(WalCorruptionError);
+      expect(isCorruption(error) && error.findings.map((f) => [f.code, f.object.path])).toEqual([
+        ['TRUNCATED', walPath(id)],
+      ]);
+      expect(await rejection(copy.openReader())).toBeInstanceOf(WalCorruptionError);
+    },
+  );
+
+  it('with an object cut to nothing says that this may be a loss, where it may be the fence of another writer', async () => {
     const copy = await world.copy();
     await copy.replace(walPath(2), new Uint8Array(0));
+    const { manifest } = loadManifest(2, await copy.bytes(manifestPath(2)));
+    await copy.replace(manifestPath(3), encodeManifest({ ...manifest, writerEpoch: manifest.writerEpoch + 1 }));
     await copy.open();
     expect(copy.log.map((l) => l.fields)).toContainEqual(
       expect.objectContaining({ code: 'TRUNCATED', path: walPath(2) }),
     );
+  });
+
+  it('with fences for all its epochs is refused if one more object is empty', async () => {
+    const copy = await worldOfFixture('slatedb-0.17.0/crash-fences');
+    await copy.run((await copy.openReader({ mergeOperator: CONCAT })).close());
+    // Of two side by side nobody can say which was the fence.
+    const accused = { 2: [2], 3: [3, 4], 5: [4, 5], 6: [6, 7], 8: [7, 8] };
+    for (const [id, ids] of Object.entries(accused)) {
+      const damaged = await copy.copy();
+      await damaged.replace(walPath(Number(id)), new Uint8Array(0));
+      const error = await rejection(damaged.openReader({ mergeOperator: CONCAT }));
+      expect(error).toBeInstanceOf(WalCorruptionError);
+      expect(isCorruption(error) && error.findings.map((f) => f.object.path)).toEqual(ids.map(walPath));
+    }
   });
 
   it('with a hole is refused', async () => {

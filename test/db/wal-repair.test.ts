@@ -3,12 +3,14 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { WalCorruptionError } from '../../src/common/errors.ts';
 import type { OpenOptions } from '../../src/db/options.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
-import { walPath } from '../../src/format/object-names.ts';
+import { encodeManifest } from '../../src/format/manifest-codec.ts';
+import { manifestPath, walPath } from '../../src/format/object-names.ts';
 import { readLedger } from '../../src/lsm/damage-ledger.ts';
+import { loadManifest } from '../../src/lsm/manifest-store.ts';
 import type { RepairReport, WalObjectReport } from '../../src/tools/reports.ts';
 import { type WalInspectOptions, walInspect } from '../../src/tools/wal-inspect.ts';
 import { type WalRepairOptions, walRepair } from '../../src/tools/wal-repair.ts';
-import { alwaysOvertaken, rejection, rowsOf, text, World, worldOfFixture } from '../support/database.ts';
+import { alwaysOvertaken, type Line, rejection, rowsOf, text, World, worldOfFixture } from '../support/database.ts';
 import {
   digests,
   expectCrashesConverge,
@@ -47,10 +49,17 @@ function repair(world: World, options: WalRepairOptions = {}, line = world.line(
   return world.run(walRepair({ store: line, path: '' }, { clock, logger: QUIET, liveCheckMs: 0, ...options }));
 }
 
-async function inspect(world: World, options: WalInspectOptions = {}): Promise<WalObjectReport[]> {
+const inspectOn = async (world: World, line: Line) => (await inspect(world, {}, line)).map((r) => r.state);
+const planOn = async (world: World, line: Line) => [(await repair(world, {}, line)).outcome];
+
+async function inspect(
+  world: World,
+  options: WalInspectOptions = {},
+  line: Line = world.line(),
+): Promise<WalObjectReport[]> {
   const { clock } = world;
   const reports: WalObjectReport[] = [];
-  const all = walInspect({ store: world.line(), path: '' }, { clock, logger: QUIET, ...options });
+  const all = walInspect({ store: line, path: '' }, { clock, logger: QUIET, ...options });
   const collect = async () => {
     for await (const report of all) reports.push(report);
   };
@@ -112,6 +121,46 @@ describe('a log that a writer of ours left', () => {
     expect(report).toMatchObject({ outcome: 'clean', applied: false });
     await world.run(db.put('still', 'its own'));
   });
+
+  it('takes no fence of a writer that comes meanwhile for an emptied object', async () => {
+    const seen: string[][] = [];
+    for (const look of [inspectOn, planOn]) {
+      const world = await worldOfFixture('slatedb-0.12.1/wal-only-crash');
+      const line = world.line();
+      const head = line.head.bind(line);
+      line.head = async (path, options) => {
+        if (path === walPath(5) && (await world.paths('wal/')).length === 4) {
+          const { manifest } = loadManifest(2, await world.bytes(manifestPath(2)));
+          await world.replace(manifestPath(3), encodeManifest({ ...manifest, writerEpoch: 2 }));
+          await world.replace(walPath(5), new Uint8Array(0));
+        }
+        return head(path, options);
+      };
+      seen.push(await look(world, line));
+      expect(await world.paths('wal/')).toHaveLength(5);
+    }
+    expect(seen).toEqual([['fence', 'ok', 'ok', 'ok', 'ambiguous-empty'], ['clean']]);
+  });
+
+  it.each([
+    ['slatedb-0.12.1/l0-and-wal', 4, { recovered: 0 }, [{ min: 69n, max: 69n }], [4]],
+    ['slatedb-0.12.1/wal-only-crash', 3, { recovered: 6 }, [{ min: 3n, max: 6n }], [3]],
+    ['slatedb-0.17.0/crash-fences', 3, { recovered: 5 }, [{ min: 2n, max: 2n }], [3, 4]],
+    ['slatedb-0.17.0/crash-fences', 8, { recovered: 7 }, [{ min: 6n, max: 7n }], [7, 8]],
+  ])(
+    'of %s says what is lost with object %d emptied, also after it has claimed the database itself',
+    async (name, id, rows, lostSeqs, accused) => {
+      const world = await worldOfFixture(name);
+      await world.replace(walPath(id), new Uint8Array(0));
+      const report = await repair(world, { apply: true });
+      expect(report).toMatchObject({ outcome: 'salvaged', applied: true, lostSeqs });
+      expect(report.rows).toMatchObject({ ...rows, lostExact: false });
+      expect(report.before.filter((f) => f.severity === 'error').map((f) => f.object.path)).toEqual(
+        accused.map(walPath),
+      );
+      expect(report.ledgerIds).toHaveLength(1);
+    },
+  );
 
   it('gives way to a writer that commits whenever it is looked at', async () => {
     const world = new World();
