@@ -168,11 +168,11 @@ function checkEmpty(from: number, results: readonly (WalReadResult | undefined)[
   const isDoubtful = (i: number) => results[i]?.object?.kind === 'empty' && !isKnown(i) && from + i > 1;
   const isUnsealed = (i: number) =>
     !isKnown(i) && results[i]?.object !== undefined && results[i].object.seal === undefined;
-  const fencesBetween = (id: number, next: number) =>
-    results.filter((r, i) => {
-      const isFence = r?.object?.kind === 'fence' && !isKnown(i);
-      return from + i > id && from + i < next && (isFence || isDoubtful(i));
-    }).length;
+  const isFence = (i: number) => isDoubtful(i) || (results[i]?.object?.kind === 'fence' && !isKnown(i));
+  const sealedFrom = known.find((k) => !k.isAssumed)?.id ?? Infinity;
+  let unsealedFences = 0;
+  for (let i = Math.max(0, 2 - from); i < results.length && from + i < sealedFrom; i++)
+    unsealedFences += isFence(i) ? 1 : 0;
   const boundIds = new Set(context.bounds?.map((b) => b.id));
   const isBehindBound = (i: number) => boundIds.has(from + i - 1);
   // Where what is missing, unreadable or empty begins: each of these was a fence with an epoch of its own, or is a loss.
@@ -204,7 +204,7 @@ function checkEmpty(from: number, results: readonly (WalReadResult | undefined)[
     // A fence behind them needs an epoch, too; a writer's rows have that of its fence.
     const lastEpoch = behind === undefined ? context.writerEpoch : behind.epoch - (behind.isFence ? 1 : 0);
     const isBeside = start > 0 && results[start - 1]?.object === undefined && !isKnown(start - 1);
-    const fences = isWhole ? fencesBetween(before.id, behind?.id ?? Infinity) : i - first;
+    const fences = isWhole ? unsealedFences : i - first;
     const isTooMany =
       before !== undefined &&
       (isWhole || isBounded) &&
@@ -220,12 +220,16 @@ function checkEmpty(from: number, results: readonly (WalReadResult | undefined)[
   return findings;
 }
 
-/** Whether no row can have been lost between: the sequence numbers go on without a gap. */
+/** Whether no row can have been lost from `start` to before `end`: the sequence numbers go on without a gap. */
 function isSeamless(results: readonly (WalReadResult | undefined)[], start: number, end: number): boolean {
-  const hasRows = (r: WalReadResult | undefined) => (r?.object?.rowCount ?? 0) > 0;
-  const before = results.slice(0, start).findLast(hasRows)?.object;
-  const behind = results.slice(end).find(hasRows)?.object;
-  return before !== undefined && behind !== undefined && behind.minSeq === before.maxSeq + 1;
+  const rowsAt = (i: number) => (results[i]?.object?.rowCount ? results[i]?.object : undefined);
+  let before = start - 1;
+  while (before >= 0 && rowsAt(before) === undefined) before--;
+  let behind = end;
+  while (behind < results.length && rowsAt(behind) === undefined) behind++;
+  const last = rowsAt(before);
+  const next = rowsAt(behind);
+  return last !== undefined && next !== undefined && next.minSeq === last.maxSeq + 1;
 }
 
 interface KnownEpoch {
