@@ -2,8 +2,10 @@
 import { FAULT_KINDS, STORM_KINDS } from './faults.ts';
 
 export interface Covered {
+  /** Crashes after which a new process served again or was crashed itself. */
   cycles: number;
   commits: number;
+  /** Events. */
   steps: number;
   fired: ReadonlyMap<string, number>;
   crashes: ReadonlyMap<string, number>;

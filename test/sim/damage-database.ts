@@ -147,7 +147,7 @@ export class DamageDatabase {
       if (replaced !== undefined && WRITTEN_ONCE.test(path)) judge.fail(`${path} was overwritten`);
     };
     store.onDeleted = (path) => judge.fail(`${path} was deleted`);
-    for (let left = 1 + draw.int(3), tries = 0; left > 0 && tries < 20; tries++) {
+    for (let wanted = 1 + draw.int(3), tries = 0; wanted > 0 && tries < 20; tries++) {
       const damage = drawDamage(draw, store, isNeeded);
       if (damage === undefined || touched(damage).some((path) => judge.suspects.has(path))) continue;
       judge.damages.push(damage);
@@ -155,7 +155,7 @@ export class DamageDatabase {
       for (const path of touched(damage)) judge.suspects.add(path);
       inflict(store, damage, draw);
       this.#faults.count(`${damage.kind} of ${damage.path.slice(0, damage.path.indexOf('/'))}`);
-      left--;
+      wanted--;
     }
   }
 

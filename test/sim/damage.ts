@@ -121,7 +121,7 @@ export class DamageRun {
   }
 
   async #step(process: Process, db: Db): Promise<void> {
-    const { draw } = this.#database;
+    const draw = this.#draw;
     switch (draw.of(['read', 'read', 'write', 'flush'] as const)) {
       case 'read':
         this.#judge.reached((await this.#judge.readAll(process, db)) > 0 ? 'served over damage' : 'served');

@@ -1,18 +1,11 @@
 /** What a run of the simulator tells when it is over, whatever it simulated. */
 import type { Auditor } from './auditor.ts';
+import type { Covered } from './coverage.ts';
 
-export interface RunResult {
+export interface RunResult extends Covered {
   failure: string | undefined;
   traceHash: string;
   lines: string[] | undefined;
-  /** Crashes after which a new process served again or was crashed itself. */
-  cycles: number;
-  commits: number;
-  /** Events. */
-  steps: number;
-  fired: ReadonlyMap<string, number>;
-  crashes: ReadonlyMap<string, number>;
-  states: ReadonlySet<string>;
 }
 
 /** `cycles` and `commits` are the run's own; the rest its store and its auditor know. */
