@@ -29,7 +29,7 @@ const TIERED_SLOTS = 5;
 const DRAIN_SLOTS = 3;
 const WORKER_SLOTS = 2;
 const CONTEXT_SLOTS = 2;
-const SUBCOMPACTION_SLOTS = 2;
+const SUBCOMPACTION_SLOTS = 3;
 const TIERED_SPEC = 1;
 const DRAIN_SPEC = 2;
 const TIERED_CONTEXT = 1;
@@ -58,9 +58,18 @@ export interface DrainSpec {
   runs: number[] | undefined;
 }
 
+export type SubcompactionStatus = 'in-progress' | 'completed';
+const SUBCOMPACTION_STATUSES: readonly SubcompactionStatus[] = ['in-progress', 'completed'];
+
+/** A part of a job's keys with what is stored of it so far. */
 export interface Subcompaction {
   range: BytesRange;
   outputs: EmbeddedTable[] | undefined;
+  /**
+   * Written by SlateDB from 0.18 on. Completed: every row of the range is in the outputs, also where there are none; it is not
+   * run again. Releases before lose it when they rewrite the file; then the range is resumed after its last output.
+   */
+  status: SubcompactionStatus;
 }
 
 export interface CompactionJob {
@@ -92,7 +101,7 @@ export interface DecodedCompactions {
 
 /**
  * Decodes a whole compactions file; a seal may follow and is not looked at. Throws damage `TRUNCATED` or `MALFORMED`,
- * `FORMAT_TOO_NEW` for an unknown header version or kind of job.
+ * `FORMAT_TOO_NEW` for an unknown header version, kind of job or status of a part of a job.
  */
 export function decodeCompactions(bytes: Uint8Array): DecodedCompactions {
   const headerVersion = decodeHeaderVersion(bytes, 'compactions file');
@@ -210,9 +219,21 @@ function decodeSubcompactions(reader: FlatReader, vector: number): Subcompaction
   const subcompactions: Subcompaction[] = [];
   for (let i = 0; i < reader.count(vector); i++) {
     const at = reader.element(vector, i, SUBCOMPACTION_SLOTS);
-    subcompactions.push({ range: requireRange(reader, at, 0, 'range'), outputs: decodeTables(reader, at, 1) });
+    const range = requireRange(reader, at, 0, 'range');
+    const outputs = decodeTables(reader, at, 1);
+    subcompactions.push({ range, outputs, status: decodeSubcompactionStatus(reader, at) });
   }
   return subcompactions;
+}
+
+/** Unlike the status of a job, an unknown one has no number to fall back to: it decides whether a range is run again. */
+function decodeSubcompactionStatus(reader: FlatReader, at: number): SubcompactionStatus {
+  const status = reader.u8(at, 2);
+  const known = SUBCOMPACTION_STATUSES[status];
+  if (known !== undefined) return known;
+  throw new IncompatibleError('FORMAT_TOO_NEW', `Unknown status ${status} of a part of a compaction`, {
+    details: { offset: at },
+  });
 }
 
 // ---- writing
@@ -276,6 +297,7 @@ function buildContext(builder: FlatBuilder, context: NonNullable<CompactionJob['
     builder.startTable();
     builder.addRef(0, range);
     builder.addRef(1, outputs);
+    builder.addU8(2, SUBCOMPACTION_STATUSES.indexOf(sub.status));
     return builder.endTable();
   });
   const vector = subcompactions && builder.tableVector(subcompactions);

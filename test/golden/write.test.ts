@@ -134,6 +134,6 @@ describe.each(fixtures.filter(isSegmented))('$name', (fixture) => {
   });
 });
 
-it('three of the databases are segmented', () => {
-  expect(fixtures.filter(isSegmented).length).toBe(3);
+it('four of the databases are segmented', () => {
+  expect(fixtures.filter(isSegmented).length).toBe(4);
 });

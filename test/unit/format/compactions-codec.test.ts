@@ -9,7 +9,9 @@ import {
   isCanonicalCompactions,
   type TieredSpec,
 } from '../../../src/format/compactions-codec.ts';
+import { buildRange } from '../../../src/format/flat-tables.ts';
 import { FlatBuilder } from '../../../src/format/flatbuffer.ts';
+import type { Bound } from '../../../src/format/manifest-types.ts';
 import { goldenFixtures } from '../../support/golden-fixtures.ts';
 import { fuzzDecoder } from '../../support/mutations.ts';
 
@@ -21,6 +23,23 @@ function goldenFiles() {
 }
 
 const capitalized = (text: string) => text[0].toUpperCase() + text.slice(1);
+
+const expectedBound = (bound: Bound) => ({
+  type: bound.kind,
+  key: bound.kind === 'unbounded' ? null : toHex(bound.key),
+});
+
+function expectedContext({ context }: CompactionJob) {
+  if (context === undefined) return null;
+  return {
+    retention_min_seq: String(context.retentionMinSeq),
+    subcompactions: context.subcompactions!.map(({ range, status, outputs }) => ({
+      range: { start: expectedBound(range.start), end: expectedBound(range.end) },
+      status: status === 'completed' ? 'Completed' : 'InProgress',
+      output_ssts: outputs!.map((output) => output.table.id),
+    })),
+  };
+}
 
 /** The form of `expected.json`, which shows segment, destination, worker and context only for header version 2. */
 function toExpected(c: Compactions) {
@@ -46,7 +65,7 @@ function toExpected(c: Compactions) {
           ...(c.headerVersion === 2 && segment),
         },
         output_ssts: (job.outputs ?? []).map((output) => output.table.id),
-        ...(c.headerVersion === 2 && { worker: worker ?? null, ctx: job.context ?? null }),
+        ...(c.headerVersion === 2 && { worker: worker ?? null, ctx: expectedContext(job) }),
       };
     }),
   };
@@ -100,7 +119,7 @@ const output = {
 describe('compactions files of the fixtures', () => {
   it('encode to the same bytes again', () => {
     const all = goldenFiles();
-    expect(all.length).toBe(56);
+    expect(all.length).toBe(92);
     for (const { bytes } of all) {
       const { compactions, bodyBytes } = decodeCompactions(bytes);
       expect(bodyBytes).toBe(bytes.length);
@@ -153,10 +172,12 @@ describe('compactions file', () => {
             {
               range: { start: { kind: 'unbounded' }, end: { kind: 'excluded', key: Uint8Array.of(4) } },
               outputs: [output],
+              status: 'in-progress',
             },
             {
               range: { start: { kind: 'included', key: Uint8Array.of(4) }, end: { kind: 'unbounded' } },
               outputs: undefined,
+              status: 'completed',
             },
           ],
         },
@@ -195,10 +216,19 @@ describe('compactions file', () => {
     contextKind?: number;
     context?: boolean;
     drain?: number;
+    partStatus?: number;
   }) {
     const b = new FlatBuilder();
     b.startTable();
     const empty = b.endTable();
+    const range = buildRange(b, { start: { kind: 'unbounded' }, end: { kind: 'unbounded' } });
+    b.startTable();
+    b.addRef(0, range);
+    b.addU8(2, parts.partStatus ?? 0);
+    const subcompactions = b.tableVector([b.endTable()]);
+    b.startTable();
+    if (parts.partStatus !== undefined) b.addRef(0, subcompactions);
+    const context = b.endTable();
     const segment = b.byteVector(new Uint8Array(parts.drain ?? 0));
     b.startTable();
     if (parts.drain !== undefined) b.addRef(0, segment);
@@ -208,7 +238,7 @@ describe('compactions file', () => {
     b.addU8(1, parts.specKind ?? 1);
     if (parts.spec !== false) b.addRef(2, spec);
     b.addU8(6, parts.contextKind ?? 0);
-    if (parts.context) b.addRef(7, empty);
+    if (parts.context) b.addRef(7, context);
     const jobs = b.tableVector([b.endTable()]);
     b.startTable();
     b.addRef(1, jobs);
@@ -230,6 +260,14 @@ describe('compactions file', () => {
       expect(() => decodeCompactions(handmade(parts))).toThrow(code('MALFORMED'));
     }
     expect(() => decodeCompactions(handmade({ specKind: 2, drain: 1 }))).not.toThrow();
+  });
+
+  it('with an unknown status of a part of a job is of a newer program', () => {
+    const withStatus = (partStatus: number) =>
+      decodeCompactions(handmade({ contextKind: 1, context: true, partStatus })).compactions;
+    const statuses = [0, 1].map((n) => withStatus(n).jobs[0].context!.subcompactions!.map(({ status }) => status));
+    expect(statuses).toEqual([['in-progress'], ['completed']]);
+    for (const unknown of [2, 127, 128, 255]) expect(() => withStatus(unknown)).toThrow(code('FORMAT_TOO_NEW'));
   });
 
   it('notes a kind of context that is not known', () => {
