@@ -22,6 +22,8 @@ export {
   isRetryable,
   ManifestCorruptionError,
   RollbackError,
+  SEVERITY_RANK,
+  type Severity,
   UnavailableError,
   WalCorruptionError,
   type WalDamageSummary,

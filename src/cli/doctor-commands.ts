@@ -12,7 +12,7 @@ export const DOCTOR: Command = {
   summary: 'all checks with one verdict, and the commands to run next',
   about: [
     'Checks manifests, log, tables and ledger. Reads and changes nothing, unless --probe asks for the store to be tried: that writes a few small objects under shale/probe/ and deletes them again.',
-    'Clean is exit code 0. Degraded (what is read is right, but a filter, a seal or another help is damaged, or a loss is not acknowledged yet) and corrupt are 1.',
+    'Clean is exit code 0. Degraded (what is read is right, but a filter, a seal or another help is damaged, or a loss is not acknowledged yet) and corrupt are 1. Cannot tell (no such damage, but something is of a newer format or out of reach) is 8.',
   ],
   operands: [LOCATION],
   options: {

@@ -1,6 +1,6 @@
 /** Exit codes: what a script may conclude. They never change their meaning. */
 
-import type { RepairReport, Verdict } from '../admin.ts';
+import { type RepairReport, type Verdict, verdictOf } from '../admin.ts';
 import {
   type DbError,
   type Finding,
@@ -28,6 +28,8 @@ export const EXIT = {
   conflict: 6,
   /** The store cannot be used now; try again. */
   unavailable: 7,
+  /** No damage was found, but something is in a form or at a place that this program cannot read. */
+  unknown: 8,
   internal: 70,
   interrupted: 130,
 } as const;
@@ -44,16 +46,18 @@ export const EXIT_MEANINGS: readonly (readonly [ExitCode, string])[] = [
   [EXIT.notRepaired, 'not repaired: consent needed, or unrecoverable'],
   [EXIT.conflict, 'conflict: live writer, fenced, plan changed, obsolete'],
   [EXIT.unavailable, 'store unavailable, try again'],
+  [EXIT.unknown, 'cannot tell: of a newer format, or out of reach; no damage found'],
   [EXIT.internal, 'internal error: a bug to report'],
   [EXIT.interrupted, 'interrupted'],
 ];
 
 /** Of findings: a note is not damage. */
 export function exitOfFindings(findings: readonly Pick<Finding, 'severity'>[]): ExitCode {
-  return findings.some((f) => f.severity !== 'note') ? EXIT.damage : EXIT.clean;
+  return exitOfVerdict(verdictOf(findings));
 }
 
 export function exitOfVerdict(verdict: Verdict): ExitCode {
+  if (verdict === 'unknown') return EXIT.unknown;
   return verdict === 'clean' ? EXIT.clean : EXIT.damage;
 }
 
@@ -77,6 +81,7 @@ export function exitOfError(error: unknown, repairs: boolean): ExitCode {
 
 function exitOfKind(error: DbError, repairs: boolean): ExitCode {
   if (isCorruption(error)) return repairs ? EXIT.notRepaired : EXIT.damage;
+  if (error.code === 'FORMAT_TOO_NEW') return EXIT.unknown;
   if (error instanceof InvalidArgumentError || error instanceof IncompatibleError) return EXIT.usage;
   if (error.kind === 'conflict' || error.kind === 'fenced') return EXIT.conflict;
   if (error.kind === 'aborted') return EXIT.interrupted;

@@ -1,5 +1,5 @@
 /** Findings in words. Each ends with the command to run next, and what it would lose. */
-import type { Finding } from '../index.ts';
+import { type Finding, SEVERITY_RANK, type Severity } from '../index.ts';
 import type { Style } from './paint.ts';
 import {
   commandText,
@@ -16,7 +16,12 @@ import {
 /** A terminal is no place for more; `--json` has all. */
 const MOST_SHOWN = 200;
 
-export const SEVERITY_STYLE: Record<Finding['severity'], Style> = { error: 'red', warning: 'yellow', note: 'dim' };
+export const SEVERITY_STYLE: Record<Finding['severity'], Style> = {
+  error: 'red',
+  unknown: 'magenta',
+  warning: 'yellow',
+  note: 'dim',
+};
 
 const REMEDY: Record<Finding['remedy'], string | undefined> = {
   heals: 'can be undone exactly',
@@ -46,7 +51,8 @@ const ORIGIN: Record<Finding['origin'], string | undefined> = {
 /** What to run next about a finding; every command shows a plan before it changes anything. */
 export function nextCommands(finding: Finding, view: Pick<View, 'location' | 'running'>): string[] {
   const given = finding.hint.commands.map((c) => commandText(c, view)).filter((c) => c !== view.running);
-  return given.length > 0 ? given : [commandText(defaultCommand(finding), view)];
+  // What cannot be read must not be repaired.
+  return given.length > 0 || finding.severity === 'unknown' ? given : [commandText(defaultCommand(finding), view)];
 }
 
 function defaultCommand({ object: { role, id }, severity }: Finding): string {
@@ -130,16 +136,16 @@ export function findingText(finding: Finding, view: View, nextStep: NextStep = '
 
 /** All findings, the worst first, with an empty line in front of each. */
 export function findingsText(findings: readonly Finding[], view: View, nextStep?: NextStep): string[] {
-  const rank = { error: 0, warning: 1, note: 2 };
-  const sorted = [...findings].sort((a, b) => rank[a.severity] - rank[b.severity]);
+  const sorted = [...findings].sort((a, b) => SEVERITY_RANK[a.severity] - SEVERITY_RANK[b.severity]);
   const lines = sorted.slice(0, MOST_SHOWN).flatMap((f) => ['', ...findingText(f, view, nextStep)]);
   const more = sorted.length - MOST_SHOWN;
   return more > 0 ? [...lines, '', `... and ${count(more, 'finding')} more; --json lists all.`] : lines;
 }
 
-/** `2 errors, 1 warning`. */
+/** `2 errors, 1 warning, 1 unknown`. */
 export function findingCounts(findings: readonly Finding[]): string {
   const of = (severity: Finding['severity']) => findings.filter((f) => f.severity === severity).length;
-  const parts = (['error', 'warning', 'note'] as const).flatMap((s) => (of(s) > 0 ? [count(of(s), s)] : []));
+  const severities = Object.keys(SEVERITY_RANK) as Severity[];
+  const parts = severities.flatMap((s) => (of(s) > 0 ? [count(of(s), s, s === 'unknown' ? s : `${s}s`)] : []));
   return parts.length === 0 ? 'nothing found' : parts.join(', ');
 }

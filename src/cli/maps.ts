@@ -186,7 +186,9 @@ export function keyMap(lines: readonly KeyLine[], view: View): string[] {
 
 /** The ranges of keys that findings name, for `keyMap`. */
 export function damagedRanges(findings: readonly Finding[]): KeyRange[] {
-  return findings.flatMap((f) => (f.severity !== 'note' && f.affects.keys !== undefined ? [f.affects.keys] : []));
+  return findings.flatMap((f) =>
+    (f.severity === 'error' || f.severity === 'warning') && f.affects.keys !== undefined ? [f.affects.keys] : [],
+  );
 }
 
 /** A label of a table that fits in front of a strip. */

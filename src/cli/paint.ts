@@ -3,7 +3,7 @@
  * letter or a word too.
  */
 
-export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
+export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan' | 'magenta';
 export type Paint = (style: Style, text: string) => string;
 
 const ESCAPE = String.fromCharCode(27);
@@ -15,6 +15,7 @@ const CODES: Record<Style, readonly [number, number]> = {
   green: [32, 39],
   yellow: [33, 39],
   cyan: [36, 39],
+  magenta: [35, 39],
 };
 const ANY_CODE = new RegExp(`${ESCAPE}\\[\\d+m`, 'g');
 

@@ -2,6 +2,7 @@
 import type { BlockReport, CheckSummary, SstReport, SstRow } from '../admin.ts';
 import { findingCounts, findingsText } from './finding-text.ts';
 import { damagedRanges, fileMap, keyMap, shortId } from './maps.ts';
+import { VERDICTS } from './verify-text.ts';
 import { count, duration, facts, keyText, number, size, table, type View, visible } from './words.ts';
 
 /** @param all every block, not only those that are damaged */
@@ -108,11 +109,11 @@ export function sstRowText(row: SstRow, view: View): string {
 
 export function checkSummaryText(summary: CheckSummary, view: View): string[] {
   const { paint } = view;
-  const style = summary.verdict === 'clean' ? 'green' : summary.verdict === 'degraded' ? 'yellow' : 'red';
+  const [style] = VERDICTS[summary.verdict];
   const codes = Object.entries(summary.findings).map(([code, n]) => `${visible(code)} ${number(n)}`);
   const { shadowedKeys } = summary;
   return [
-    paint('bold', paint(style, capital(summary.verdict))),
+    paint('bold', paint(style, summary.verdict === 'unknown' ? 'Cannot tell' : capital(summary.verdict))),
     ...facts(paint, [
       ['objects', `${number(summary.objects)}, ${number(summary.sealed)} of them sealed`],
       ['findings', codes.length === 0 ? undefined : codes.join(', ')],

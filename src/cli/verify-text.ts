@@ -3,7 +3,7 @@
 import type { LedgerEntry, QuarantineEntry, VerifyReport } from '../admin.ts';
 import type { StoreProfile } from '../index.ts';
 import { findingsText } from './finding-text.ts';
-import type { Paint } from './paint.ts';
+import type { Paint, Style } from './paint.ts';
 import {
   commandText,
   count,
@@ -18,9 +18,13 @@ import {
   visible,
 } from './words.ts';
 
-export const VERDICTS: Record<VerifyReport['verdict'], readonly ['green' | 'yellow' | 'red', string]> = {
+export const VERDICTS: Record<VerifyReport['verdict'], readonly [Style, string]> = {
   clean: ['green', 'Clean: no damage found.'],
   degraded: ['yellow', 'Degraded: nothing that is read is damaged, but see the warnings.'],
+  unknown: [
+    'magenta',
+    'Cannot tell: no damage found, but something is in a form or at a place that this program cannot read.',
+  ],
   corrupt: ['red', 'Corrupt: damage that can take rows away.'],
 };
 

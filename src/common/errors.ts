@@ -77,7 +77,21 @@ export type FindingCode =
   | 'COUNT_MISMATCH'
   | 'MANIFEST_INCONSISTENT'
   | 'ROLLED_BACK'
-  | 'LOST_DATA';
+  | 'LOST_DATA'
+  // With severity `unknown`: no damage, and no proof that there is none.
+  | 'FORMAT_TOO_NEW'
+  | 'CODEC_MISSING'
+  | 'OUT_OF_REACH';
+
+/**
+ * `error`: damage that can take rows away. `unknown`: cannot tell, because something is in a form or at a place that this
+ * program cannot read; never damage, and nothing is repaired because of it. `warning`: damage that takes no row away. `note`:
+ * no damage.
+ */
+export type Severity = 'error' | 'unknown' | 'warning' | 'note';
+
+/** Worst first: what is listed first, and what decides a verdict. */
+export const SEVERITY_RANK: Readonly<Record<Severity, number>> = { error: 0, unknown: 1, warning: 2, note: 3 };
 
 /** What to run next, and what that would cost. */
 export interface Hint {
@@ -114,7 +128,7 @@ export interface Finding {
   /** Hash of (code, path, offset): the same damage always has the same id. */
   id: string;
   code: FindingCode;
-  severity: 'error' | 'warning' | 'note';
+  severity: Severity;
   object: FindingObject;
   at: FindingPlace;
   affects: {
@@ -440,6 +454,37 @@ export function damage(
 ): CorruptionError {
   return new CorruptionError(message, [makeFinding({ code, at, ...more })]);
 }
+
+/** Whether an error says no more than that this program cannot read something: nothing is known to be damaged. */
+export function isCannotTell(error: unknown): error is DbError {
+  if (!isDbError(error)) return false;
+  return error.kind === 'incompatible' || error.kind === 'unavailable' || error.code === 'STORE_DENIED';
+}
+
+/** The finding for an object that this program cannot read (`isCannotTell`): the reason is in `found`. */
+export function unknownFinding(
+  error: DbError,
+  location: Pick<Location, 'object' | 'during'> & { at?: FindingPlace; summary?: string },
+): Finding {
+  const { object, during, at = { unit: 'object', offset: 0, length: 0 } } = location;
+  const code = error.code === 'FORMAT_TOO_NEW' || error.code === 'CODEC_MISSING' ? error.code : 'OUT_OF_REACH';
+  return makeFinding({
+    code,
+    severity: 'unknown',
+    object,
+    at,
+    found: error.message,
+    during,
+    hint: { summary: location.summary ?? CANNOT_TELL[code], commands: [], docs: DOCS, lossIfRepaired: 'unknown' },
+  });
+}
+
+const CANNOT_TELL = {
+  FORMAT_TOO_NEW:
+    'A newer program wrote this. Use a newer version; nothing is known to be damaged, and nothing is repaired.',
+  CODEC_MISSING: 'Install the package of the codec and look again; nothing is known to be damaged.',
+  OUT_OF_REACH: 'Give access to it and look again; nothing is known to be damaged, and nothing is repaired.',
+} as const;
 
 export interface Location {
   object: FindingObject;

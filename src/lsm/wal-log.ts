@@ -160,7 +160,7 @@ const DOCS = 'docs/troubleshooting.md';
 
 /** The finding with what can be done about it: `salvaged` is what is left of its object, if that is damaged. */
 export function advised(finding: Finding, salvaged: SalvagedWal | undefined): Finding {
-  if (finding.severity === 'note') return finding;
+  if (finding.severity === 'note' || finding.severity === 'unknown') return finding;
   const { remedy, lossIfRepaired, what } = prognosis(finding, salvaged);
   const hint: Hint = {
     summary: `${what} Repairing keeps copies of what is damaged, and lists what is lost.`,

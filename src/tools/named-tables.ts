@@ -117,7 +117,8 @@ function weighed(finding: Finding, { ids, manifests, newest }: Picture): Finding
   if (id === undefined || id === ids[ids.length - 1]) return finding;
   if (newest?.manifest.checkpoints.some((c) => c.manifestId === id)) return finding;
   const isAnswered = manifests.some((m) => m.id > id && m.loaded?.seal?.manifest?.isRepair === true);
-  return { ...finding, severity: isAnswered || finding.severity === 'note' ? 'note' : 'warning' };
+  const isHarmless = isAnswered || finding.severity === 'note' || finding.severity === 'unknown';
+  return { ...finding, severity: isHarmless ? 'note' : 'warning' };
 }
 
 /** Nothing is called damaged before it was read twice. Undefined: it was collected meanwhile. */

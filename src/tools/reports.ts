@@ -4,7 +4,7 @@
  * Invariants: every report is complete whatever the damage was; ids are `bigint`, bytes are `Uint8Array`, sizes and offsets are
  * bytes from the start of the stored object, times are ms; `schemaVersion` rises only when a member changes its meaning.
  */
-import type { Finding } from '../common/errors.ts';
+import { type Finding, SEVERITY_RANK, type Severity } from '../common/errors.ts';
 import type { Manifest } from '../format/manifest-types.ts';
 import type { Seal } from '../format/seal.ts';
 import type { TableInfo } from '../format/table-info.ts';
@@ -22,8 +22,25 @@ export type Trust = 'good' | 'verified' | 'probable' | 'suspect';
 /** What a repair may put back: rows proven by a check, besides those of likely mending, besides those that merely parse. */
 export type Acceptance = 'verified' | 'probable' | 'suspect';
 
-/** Clean: nothing found but notes. Degraded: warnings only. Corrupt: damage that can take rows away. */
-export type Verdict = 'clean' | 'degraded' | 'corrupt';
+/**
+ * Clean: nothing found but notes. Degraded: warnings only. Corrupt: damage that can take rows away. Unknown: no such damage was
+ * found, but something is in a form or at a place that this program cannot read.
+ */
+export type Verdict = 'clean' | 'degraded' | 'unknown' | 'corrupt';
+
+const VERDICTS: Readonly<Record<Severity, Verdict>> = {
+  error: 'corrupt',
+  unknown: 'unknown',
+  warning: 'degraded',
+  note: 'clean',
+};
+
+/** The verdict that the worst of the findings gives. */
+export function verdictOf(findings: Iterable<Pick<Finding, 'severity'>>): Verdict {
+  let worst: Severity = 'note';
+  for (const { severity } of findings) if (SEVERITY_RANK[severity] < SEVERITY_RANK[worst]) worst = severity;
+  return VERDICTS[worst];
+}
 
 export type WalObjectState = 'ok' | 'fence' | 'damaged' | 'missing' | 'obsolete' | 'foreign' | 'ambiguous-empty';
 

@@ -23,7 +23,7 @@ import {
   stopIfAborted,
 } from './named-tables.ts';
 import { quarantinedPaths } from './quarantine.ts';
-import type { CheckSummary, Verdict } from './reports.ts';
+import { type CheckSummary, verdictOf } from './reports.ts';
 import { checkTable, type TableLevel } from './table-check.ts';
 import { openTarget, type Target, type ToolOptions, type ToolTarget } from './target.ts';
 import { type SourceSeqs, sourcesOutOfOrder } from './tree-check.ts';
@@ -73,16 +73,6 @@ const DEFAULT_CONCURRENCY = 4;
  */
 export function sstCheck(t: Target, o: SstCheckOptions = {}): SstCheck {
   return new CheckRun(t, o);
-}
-
-/** Clean without findings but notes. */
-export function verdictOf(findings: Iterable<Pick<Finding, 'severity'>>): Verdict {
-  let verdict: Verdict = 'clean';
-  for (const { severity } of findings) {
-    if (severity === 'error') return 'corrupt';
-    if (severity === 'warning') verdict = 'degraded';
-  }
-  return verdict;
 }
 
 function assertOptions(o: SstCheckOptions): void {
@@ -192,8 +182,8 @@ async function* checkTables(target: ToolTarget, o: SstCheckOptions, summary: Che
  * is what that repair replaced.
  */
 export function ofNoUse(finding: Finding, answered: ReadonlySet<string>): Finding {
-  if (finding.severity === 'note') return finding;
-  return { ...finding, severity: answered.has(finding.object.path) ? 'note' : 'warning' };
+  const isNote = finding.severity === 'note' || finding.severity === 'unknown' || answered.has(finding.object.path);
+  return { ...finding, severity: isNote ? 'note' : 'warning' };
 }
 
 function ofCheckpoints(finding: Finding, checkpoints: readonly string[]): Finding {

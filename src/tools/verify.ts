@@ -4,7 +4,7 @@
  * Manifests, tables and what holds between them, the log, the ledger, and all the small objects beside them; every object of
  * the database is read whole. Writes nothing, except that `probe` writes and deletes objects of its own under `shale/probe/`.
  */
-import type { Finding } from '../common/errors.ts';
+import { type Finding, SEVERITY_RANK } from '../common/errors.ts';
 import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
 import { readLedger } from '../lsm/damage-ledger.ts';
 import { type LoadedManifest, listManifestIds } from '../lsm/manifest-store.ts';
@@ -14,9 +14,9 @@ import { probeStore } from '../store/store-probe.ts';
 import { manifestInspect } from './manifest-inspect.ts';
 import { readPicture } from './named-tables.ts';
 import { quarantinedPaths } from './quarantine.ts';
-import type { VerifyReport } from './reports.ts';
+import { type VerifyReport, verdictOf } from './reports.ts';
 import { checkSidecars } from './sidecar-check.ts';
-import { type CheckLevel, type CheckProgress, ofNoUse, sstCheck, verdictOf } from './sst-check.ts';
+import { type CheckLevel, type CheckProgress, ofNoUse, sstCheck } from './sst-check.ts';
 import { type Target, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
 import { walInspect } from './wal-inspect.ts';
 
@@ -127,11 +127,9 @@ function distinct(findings: readonly Finding[]): Finding[] {
   return [...byId.values()];
 }
 
-const RANK = { error: 0, warning: 1, note: 2 } as const;
-
 /** The commands of all findings, each once, those of the worst first. */
 function nextSteps(findings: readonly Finding[], openLosses: number): string[] {
-  const sorted = [...findings].sort((a, b) => RANK[a.severity] - RANK[b.severity]);
+  const sorted = [...findings].sort((a, b) => SEVERITY_RANK[a.severity] - SEVERITY_RANK[b.severity]);
   const commands = sorted.filter((f) => f.severity !== 'note').flatMap((f) => f.hint.commands);
   if (openLosses > 0) commands.push('shaledb damage list LOCATION');
   return [...new Set(commands)].filter((command) => command !== 'shaledb doctor LOCATION');

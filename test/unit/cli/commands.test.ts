@@ -79,6 +79,7 @@ describe('the exit code of an error', () => {
     ['no database', new InvalidArgumentError('NOT_A_DATABASE', 'x'), 2, 2],
     ['no permission', new InvalidArgumentError('STORE_DENIED', 'x'), 2, 2],
     ['a codec that is missing', new IncompatibleError('CODEC_MISSING', 'x'), 2, 2],
+    ['a newer form', new IncompatibleError('FORMAT_TOO_NEW', 'x'), 8, 8],
     ['damage', new CorruptionError('x', [tableFinding()]), 1, 5],
     ['a live writer', new ConflictError('LIVE_WRITER', 'x'), 6, 6],
     ['a takeover', new FencedError('WRITER_FENCED', 'x'), 6, 6],
