@@ -48,6 +48,10 @@ const MIN_BODY_BYTES = 2;
 const RECORD_HEADER_BYTES = 6;
 /** The hash of the body, in the payload of the manifest record. */
 const BODY_HASH_AT = 24;
+/** Payload of the identity record, and two fields in it: of a manifest both hold its id. */
+const IDENTITY_BYTES = 80;
+const OBJECT_ID_AT = 16;
+const NEWEST_MANIFEST_ID_AT = 68;
 
 export type TableSealKind = 'wal' | 'fence' | 'table';
 export type ManifestSealKind = 'manifest' | 'compactions';
@@ -267,6 +271,24 @@ export function statedManifestBody(bytes: Uint8Array): { bytes: number; hash: nu
     if (!isCorruption(error)) throw error;
     return undefined;
   }
+}
+
+/**
+ * What a seal of a manifest that cannot be trusted as a whole may still say of the body before it, read at the places where
+ * this program writes it, whatever the frames of the records say. `undefined` if there is no room for it.
+ * @param bodyBytes where the body ends by its own form
+ */
+export function hashOfBody(
+  bytes: Uint8Array,
+  bodyBytes: number,
+): { at: number; namesId(id: number): boolean } | undefined {
+  const identity = bodyBytes + RECORD_HEADER_BYTES;
+  const at = identity + IDENTITY_BYTES + RECORD_HEADER_BYTES + BODY_HASH_AT;
+  if (at + 4 > bytes.length - TAIL_BYTES) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  // An object id of 16 bytes has a number in its low half. Two places, so that damage of a few bytes leaves one of them.
+  const ids = [view.getBigUint64(identity + OBJECT_ID_AT + 8), view.getBigUint64(identity + NEWEST_MANIFEST_ID_AT)];
+  return { at, namesId: (id) => ids.includes(BigInt(id)) };
 }
 
 /**

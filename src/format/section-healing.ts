@@ -3,7 +3,8 @@
  *
  * Sections have a checksum only, so one byte is all that is ever undone, and it is called probable; what the caller knows
  * (rebuilding, comparing with the blocks or the manifest) has to confirm it. A sealed manifest has a second, independent
- * hash of its body: there up to four bytes are undone, proven.
+ * hash of its body: there up to four bytes are undone, proven; and where the seal cannot be repaired, that hash still proves
+ * the body (`isContentProven`).
  */
 import { copyBytes, equalBytes } from '../common/bytes.ts';
 import { describeHealed, type Healed, healByChecksum, tryDecode } from './block-healing.ts';
@@ -16,6 +17,7 @@ import { decodeInfo } from './info-block.ts';
 import {
   decodeSeal,
   findManifestSeal,
+  hashOfBody,
   provenPlaces,
   SEAL_CRC_FROM_END,
   SEAL_MAGIC,
@@ -132,6 +134,36 @@ export function healManifest(bytes: Uint8Array): Healed | undefined {
   // Of what else the seal says nothing tells but the checksum, which every place can be made to fit with four bytes.
   const healed = healByChecksum(work, crcAt, isWholeManifest);
   return healed && describeHealed(bytes, healed.stored, 'probable');
+}
+
+/**
+ * Whether the body of manifest `id` is proven although nothing can be told of the rest of its seal: the hash that the seal has
+ * is that of the body, or it is with those of its bytes changed that a burst of up to four bytes, which the checksum confirms,
+ * has reached. The seal names the id, so that a manifest of another id is not taken for this one.
+ * @param bytes the whole object
+ * @param bodyBytes where the body ends by its own form
+ */
+export function isContentProven(bytes: Uint8Array, bodyBytes: number, id: number): boolean {
+  const stated = hashOfBody(bytes, bodyBytes);
+  if (stated === undefined || !stated.namesId(id)) return false;
+  const hash = new Uint8Array(4);
+  new DataView(hash.buffer).setUint32(0, xxHash32(bytes, 0, bodyBytes));
+  const changed = [0, 1, 2, 3].filter((i) => bytes[stated.at + i] !== hash[i]);
+  if (changed.length === 0) return true;
+  if (changed.length === 4) return false;
+  const crcAt = bytes.length - SEAL_CRC_FROM_END;
+  const work = copyBytes(bytes);
+  work.set(hash, stated.at);
+  // The rest of the burst: it and the changed bytes of the hash span four bytes at most.
+  const first = stated.at + changed[0];
+  const last = stated.at + changed[changed.length - 1];
+  const from = last + 1 - MAX_ERROR_BYTES;
+  const errors = errorsAt(syndromeOf(work, crcAt, readCrc(work, crcAt)), from, first + MAX_ERROR_BYTES, crcAt);
+  return errors.some((error, i) => {
+    if ((error & 0xff) === 0) return false;
+    const start = Math.min(from + i, first);
+    return Math.max(from + i + errorWidth(error), last + 1) - start <= MAX_ERROR_BYTES;
+  });
 }
 
 /** Whether something besides the checksum tells of each of these bytes. */

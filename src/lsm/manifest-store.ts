@@ -35,7 +35,7 @@ import {
   type Seal,
 } from '../format/seal.ts';
 import { numberObjectId, type RepairRecord } from '../format/seal-records.ts';
-import { healManifest } from '../format/section-healing.ts';
+import { healManifest, isContentProven } from '../format/section-healing.ts';
 import type { GetResult, ObjectStore } from '../store/object-store.ts';
 import type { Author } from './author.ts';
 import { dateByList, type Stamp } from './epoch-guard.ts';
@@ -98,19 +98,39 @@ export function loadManifest(id: number, bytes: Uint8Array): LoadedManifest {
   }
 }
 
-/** A damaged manifest as it was before up to four of its bytes changed, if its checks tell. */
-export function mendManifest(
-  id: number,
-  bytes: Uint8Array,
-): { loaded: LoadedManifest; changes: number; trust: 'proven' | 'probable' } | undefined {
-  const healed = healManifest(bytes);
-  if (healed === undefined) return undefined;
+/** What was made of a damaged manifest. */
+export interface MendedManifest {
+  loaded: LoadedManifest;
+  /** Bytes that were changed. */
+  changes: number;
+  /**
+   * `content`: the body is proven by its hash, but of the rest of its seal nothing can be told; `loaded` has no seal then,
+   * and the digest of the stored bytes.
+   */
+  trust: 'proven' | 'probable' | 'content';
+}
+
+/** A damaged manifest as it was before up to four of its bytes changed, if its checks tell; else its body, if that is proven. */
+export function mendManifest(id: number, bytes: Uint8Array): MendedManifest | undefined {
   try {
+    const healed = healManifest(bytes);
+    if (healed === undefined) return mendContent(id, bytes);
     return { loaded: loadManifest(id, healed.stored), changes: healed.changes.length, trust: healed.trust };
   } catch (error) {
-    if (!isCorruption(error)) throw error;
+    if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
     return undefined;
   }
+}
+
+function mendContent(id: number, bytes: Uint8Array): MendedManifest | undefined {
+  const { bodyBytes } = decodeManifest(bytes);
+  if (!isContentProven(bytes, bodyBytes, id)) return undefined;
+  const body = loadManifest(id, bytes.subarray(0, bodyBytes));
+  return {
+    loaded: { ...body, digest: objectDigest(bytes), sizeBytes: bytes.length },
+    changes: 0,
+    trust: 'content',
+  };
 }
 
 /** A sound manifest of this database whose seal says that it belongs elsewhere: it can still tell of epochs. */

@@ -16,10 +16,15 @@ import { decodeManifest, encodeManifest } from '../format/manifest-codec.ts';
 import type { Manifest, Tree } from '../format/manifest-types.ts';
 import { manifestPath } from '../format/object-names.ts';
 import { decodeManifestSeal, findManifestSeal, objectDigest, type Seal } from '../format/seal.ts';
-import { healManifest } from '../format/section-healing.ts';
 import { EpochGuard } from '../lsm/epoch-guard.ts';
 import { crossCheckManifest } from '../lsm/manifest-evidence.ts';
-import { type LoadedManifest, listManifestIds, loadManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
+import {
+  type LoadedManifest,
+  listManifestIds,
+  loadManifest,
+  manifestFindingObject,
+  mendManifest,
+} from '../lsm/manifest-store.ts';
 import { lookAround, manifestHint } from './database-state.ts';
 import type { ManifestReport, SealReport } from './reports.ts';
 import { type Target, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
@@ -105,8 +110,8 @@ class Inspection {
   }
 
   #addDamage(error: CorruptionError, bytes: Uint8Array): void {
-    const healed = healManifest(bytes);
-    const remedy = healed === undefined ? 'none' : healed.trust === 'proven' ? 'heals' : 'heals-probably';
+    const mended = mendManifest(this.#id, bytes);
+    const remedy = mended === undefined ? 'none' : mended.trust === 'probable' ? 'heals-probably' : 'heals';
     const object = { ...error.findings[0].object, size: bytes.length };
     for (const f of locateFindings(error, { object, during: 'check' })) {
       this.#findings.push({ ...f, remedy, hint: manifestHint(this.#target) });

@@ -3,8 +3,8 @@
  * witnessed. Damaged manifests stay where they are, missing ids stay missing: a checkpoint on a lost one must fail rather than
  * show other data.
  *
- * Strategies, in this order: `heal` (a sealed manifest, up to four bytes of its body, proven by its checks, or one of its
- * seal), `previous` (the newest good one; the log behind it is whole, so replaying it brings back everything), `roll-forward`
+ * Strategies, in this order: `heal` (a sealed manifest: up to four bytes of its body, proven by its checks, or one of its seal;
+ * or its body as it is, which the hash in its seal proves, without the rest of the seal), `previous` (the newest good one; the log behind it is whole, so replaying it brings back everything), `roll-forward`
  * (as before, and tables of lost manifests stand for the part of the log that was collected), and last the one bit by which
  * an unsealed manifest fits again.
  */
@@ -14,7 +14,7 @@ import { encodeManifest } from '../format/manifest-codec.ts';
 import type { Manifest } from '../format/manifest-types.ts';
 import { manifestPath, tablePath } from '../format/object-names.ts';
 import { EpochGuard } from '../lsm/epoch-guard.ts';
-import { type LoadedManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
+import { type LoadedManifest, type MendedManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
 import type { ToolAccess } from '../lsm/tool-access.ts';
 import { manifestHint } from './database-state.ts';
 import { flipThatFits } from './manifest-flip.ts';
@@ -160,13 +160,7 @@ function propose(survey: ManifestSurvey, base: LoadedManifest, strategy: Manifes
     return {
       manifest: base.manifest,
       outcome: 'healed',
-      steps: [
-        healed.trust === 'proven'
-          ? `Manifest ${base.id} is mended: ${healed.changes} byte${healed.changes === 1 ? '' : 's'} of it changed; its checks prove it.`
-          : base.seal !== undefined
-            ? `Manifest ${base.id} is mended: one byte of its seal changed, by which it fits its checksum again; its content is proven by its hash.`
-            : `Manifest ${base.id} is mended: with one bit of it changed, and no other one, it fits the manifest before it, the tables and the log.`,
-      ],
+      steps: [howMended(base, healed)],
     };
   }
   if (strategy === 'heal') return [`Manifest ${highestId} cannot be mended by its checks; try the strategy auto.`];
@@ -196,6 +190,20 @@ function propose(survey: ManifestSurvey, base: LoadedManifest, strategy: Manifes
       lostSince,
     ],
   };
+}
+
+function howMended(
+  { id, seal }: LoadedManifest,
+  { changes, trust }: Pick<MendedManifest, 'changes' | 'trust'>,
+): string {
+  const mended = `Manifest ${id} is repaired`;
+  if (trust === 'proven')
+    return `${mended}: ${changes} byte${changes === 1 ? '' : 's'} of it changed; its checks prove it.`;
+  if (trust === 'content')
+    return `${mended}: its content is proven by its hash. The rest of its seal is damaged and left out: who wrote it and when, and how far the log reached then. If the newest objects of the log are gone as well, nothing tells.`;
+  if (seal !== undefined)
+    return `${mended}: one byte of its seal changed, by which it fits its checksum again; its content is proven by its hash.`;
+  return `${mended}: with one bit of it changed, and no other one, it fits the manifest before it, the tables and the log.`;
 }
 
 function damagedLogSteps(target: ToolTarget, { log }: ManifestSurvey, manifest: Manifest): string[] {

@@ -20,6 +20,7 @@ import {
   listManifestIds,
   loadManifest,
   loadMisplaced,
+  type MendedManifest,
   manifestFindingObject,
   mendManifest,
 } from '../lsm/manifest-store.ts';
@@ -77,7 +78,7 @@ export interface ManifestSurvey {
   /** The newest manifest that can be used. */
   base: LoadedManifest | undefined;
   /** How `base` was mended, if it was. */
-  healed: { changes: number; trust: 'proven' | 'probable' } | undefined;
+  healed: Pick<MendedManifest, 'changes' | 'trust'> | undefined;
   /** Newer than `base`, and `base` itself if it was mended; newest first. */
   bad: BadManifest[];
   /** The newest manifest that there was at the beginning; 0 if there was none. */
@@ -127,8 +128,8 @@ async function surveyOnce(target: ToolTarget, guard: EpochGuard, heal: boolean):
     // Tables first: what a live writer puts into a table stood in the log before, so it is not taken for a lost table.
     const tables = await listTables(target.stores.main);
     const read = await readLog(target, base);
-    const wrong =
-      base.seal === undefined ? (read.hidden ?? (await contradictedByTables(target, base, tables))) : undefined;
+    const isProven = base.seal !== undefined || healed?.trust === 'content';
+    const wrong = isProven ? undefined : (read.hidden ?? (await contradictedByTables(target, base, tables)));
     if (wrong !== undefined) {
       bad.push({ id, bytes: sight.bytes, error: wrong });
       continue;

@@ -4,7 +4,8 @@ import { concatBytes } from '../../src/common/bytes.ts';
 import { type DbError, isCorruption } from '../../src/common/errors.ts';
 import { SeededRandom } from '../../src/common/random.ts';
 import { manifestPath, walPath } from '../../src/format/object-names.ts';
-import { listManifestIds, loadManifest } from '../../src/lsm/manifest-store.ts';
+import { findManifestSeal } from '../../src/format/seal.ts';
+import { listManifestIds, loadManifest, mendManifest } from '../../src/lsm/manifest-store.ts';
 import { type ManifestRepairOptions, manifestRepair } from '../../src/tools/manifest-repair.ts';
 import type { ToolOptions } from '../../src/tools/target.ts';
 import { alwaysOvertaken, type Line, rejection, rowsOf, World, worldOfFixture } from '../support/database.ts';
@@ -209,6 +210,49 @@ describe('a database of ours', () => {
       manifest: { isRepair: true, previousManifestId: newest },
       owner: { hostPid: 'tool:1' },
     });
+  });
+
+  it('keeps the content of the newest manifest whatever two to four bytes of its seal changed', async () => {
+    const newest = ids.at(-1)!;
+    const path = manifestPath(newest);
+    const bytes = await world.bytes(path);
+    const good = loadManifest(newest, bytes);
+    const { start, end } = findManifestSeal(bytes)!;
+    const random = new SeededRandom(53);
+    const trusts = new Set<string>();
+    for (let width = 2; width <= 4; width++) {
+      for (let at = start; at + width <= end; at++) {
+        const damaged = bytes.slice();
+        for (let i = 0; i < width; i++) damaged[at + i] ^= 1 + (random.nextUint32() % 255);
+        const mended = mendManifest(newest, damaged);
+        expect({ at, width, manifest: mended?.loaded.manifest }).toEqual({ at, width, manifest: good.manifest });
+        trusts.add(mended!.trust);
+      }
+    }
+    expect([...trusts].sort()).toEqual(['content', 'probable', 'proven']);
+    const copy = await world.copy();
+    const damaged = bytes.slice();
+    // The time at which it was written: nothing else tells of it.
+    for (let i = 0; i < 3; i++) damaged[start + 6 + 60 + i] ^= 0x11 * (i + 3);
+    await copy.replace(path, damaged);
+    const report = await repaired(copy);
+    expect(report).toMatchObject({ outcome: 'healed', manifestId: BigInt(newest + 1), rows: { lost: 0 } });
+    expect(report.nextSteps.join(' ')).toMatch(/content is proven by its hash/);
+    const now = loadManifest(newest + 1, await copy.bytes(manifestPath(newest + 1)));
+    const { l0, runs, checkpoints, lastL0Seq, replayAfterWalId } = good.manifest;
+    expect(now.manifest).toMatchObject({ l0, runs, checkpoints, lastL0Seq, replayAfterWalId });
+    const untouched = await world.copy();
+    expect(await rowsOf(copy, await copy.open())).toEqual(await rowsOf(untouched, await untouched.open()));
+  });
+
+  it('does not take a manifest of another id with a damaged seal for the one that belongs there', async () => {
+    const newest = ids.at(-1)!;
+    const other = await world.bytes(manifestPath(newest - 1));
+    const { start } = findManifestSeal(other)!;
+    const damaged = other.slice();
+    for (let i = 0; i < 3; i++) damaged[start + 6 + 60 + i] ^= 0x11 * (i + 3);
+    expect(mendManifest(newest - 1, damaged)?.trust).toBe('content');
+    expect(mendManifest(newest, damaged)).toBeUndefined();
   });
 
   it('does nothing to a good database, and gives the report of a repair that was done', async () => {
