@@ -3,6 +3,7 @@
  *
  * Compared by loops: below about 64 bytes a loop beats `Buffer.compare` (10-18 ns against 36-44 ns for 16-byte keys).
  */
+import { types } from 'node:util';
 
 export const EMPTY_BYTES = new Uint8Array(0);
 
@@ -107,6 +108,26 @@ export function encodeUtf8(text: string): Uint8Array | undefined {
     if (i === text.length) return out;
   }
   return text.isWellFormed() ? UTF8_ENCODER.encode(text) : undefined;
+}
+
+/** Any realm's `Uint8Array`, also a `Buffer` or another subclass; not an `ArrayBuffer`, another typed array or a `DataView`. */
+export function isBytes(value: unknown): value is Uint8Array {
+  return types.isUint8Array(value);
+}
+
+/**
+ * Whether the bytes can be read. Memory that was transferred, or that WebAssembly has replaced by growing, is gone; a view can
+ * also end up outside of a buffer that was made shorter. Both then have the length 0.
+ */
+export function isReadable(bytes: Uint8Array): boolean {
+  if (bytes.length > 0) return true;
+  try {
+    // Looks at what the length does not tell, and copies nothing.
+    EMPTY_BYTES.set(bytes);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** A key or value for messages: text if it is printable ASCII, else hex; never longer than about 80 characters. */

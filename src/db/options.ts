@@ -3,14 +3,30 @@
  * at once. All values are plain JSON-able data, apart from the components (cache, clock, listeners, logger, merge operator, random).
  */
 import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
-import { InvalidArgumentError } from '../common/errors.ts';
 import { type EventListener, safeListener } from '../common/events.ts';
 import { type Logger, STDERR_LOGGER } from '../common/logger.ts';
+import {
+  bool,
+  type ChecksOf,
+  CLOCK_CHECK,
+  callable,
+  filledText,
+  LOGGER_CHECK,
+  MAX_MS,
+  methods,
+  oneOf,
+  optionFaults,
+  RANDOM_CHECK,
+  readOptions,
+  that,
+  whole,
+  wholeBigint,
+} from '../common/option-checks.ts';
 import { type Random, SYSTEM_RANDOM } from '../common/random.ts';
 import { CODECS, type Codec } from '../format/table-info.ts';
 import { BlockCache } from '../lsm/block-cache.ts';
 import type { MergeOperator } from '../lsm/merge-operator.ts';
-import type { MaxLoss } from '../lsm/repair-report.ts';
+import { MAX_LOSS_CHECK, type MaxLoss } from '../lsm/repair-report.ts';
 import type { CorruptionListener, CorruptionPolicy } from './corruption-watch.ts';
 
 const KIB = 1024;
@@ -125,44 +141,9 @@ export type ResolvedOptions = Required<Omit<OpenOptions, Components>> &
     allowPrefix: boolean;
   };
 
-type Check = (value: unknown) => string | undefined;
-
-const bool: Check = (v) => (typeof v === 'boolean' ? undefined : 'must be true or false');
-
-function whole(min: number, max: number): Check {
-  return (v) =>
-    typeof v === 'number' && Number.isInteger(v) && v >= min && v <= max
-      ? undefined
-      : `must be a whole number from ${min} to ${max}`;
-}
-
-function oneOf(values: readonly string[]): Check {
-  return (v) => (typeof v === 'string' && values.includes(v) ? undefined : `must be one of ${values.join(', ')}`);
-}
-
-function methods(...names: string[]): Check {
-  return (v) =>
-    typeof v === 'object' && v !== null && names.every((n) => typeof (v as Record<string, unknown>)[n] === 'function')
-      ? undefined
-      : `must be an object with ${names.map((n) => `${n}()`).join(', ')}`;
-}
-
-const callable: Check = (v) => (typeof v === 'function' ? undefined : 'must be a function');
-
-/** An object whose members, of these names, are whole numbers of at least 0. */
-function limits(...names: string[]): Check {
-  const isLimit = ([name, n]: [string, unknown]) =>
-    names.includes(name) && Number.isSafeInteger(n) && (n as number) >= 0;
-  return (v) =>
-    typeof v === 'object' && v !== null && Object.entries(v).every(isLimit)
-      ? undefined
-      : `must be an object with ${names.join(' or ')}, whole numbers of at least 0`;
-}
-
-const MAX_MS = 0x7fffffff;
 const MAX_BYTES = 2 ** 40;
 
-const CHECKS: Record<string, Check> = {
+const CHECKS: ChecksOf<OpenOptions> = {
   createIfMissing: bool,
   errorIfExists: bool,
   awaitDurable: bool,
@@ -185,74 +166,48 @@ const CHECKS: Record<string, Check> = {
   compatibility: oneOf(['auto', 'slatedb-0.12', 'slatedb-0.17']),
   healOnOpen: bool,
   walAutoRecovery: bool,
-  maxLoss: limits('rows', 'walObjects'),
+  maxLoss: MAX_LOSS_CHECK,
   verifyOnOpen: oneOf(['off', 'refs', 'tails']),
-  expectAtLeast: (v) => (typeof v === 'bigint' && v >= 0n ? undefined : 'must be a bigint of at least 0n'),
+  expectAtLeast: wholeBigint,
   closeTimeoutMs: whole(1, MAX_MS),
   handleSignals: bool,
   mergeOperator: methods('merge'),
-  cache: (v) => (v instanceof BlockCache ? undefined : 'must be a BlockCache'),
-  logger: methods('debug', 'info', 'warn', 'error'),
+  cache: that('a BlockCache', (v) => v instanceof BlockCache),
+  logger: LOGGER_CHECK,
   onEvent: callable,
   corruptionPolicy: oneOf(['available', 'strict']),
   onCorruption: callable,
-  clock: methods('nowMs', 'monotonicMs', 'setTimer', 'yieldToLoop'),
-  random: methods('nextUint32', 'fill'),
-  owner: (v) => (typeof v === 'string' && v.length > 0 ? undefined : 'must be a string that is not empty'),
+  clock: CLOCK_CHECK,
+  random: RANDOM_CHECK,
+  owner: filledText,
 };
 
-const READER_OPTIONS = [
-  'memoryBytes',
-  'timeoutMs',
-  'hideExpired',
-  'mergeOperator',
-  'cache',
-  'logger',
-  'onEvent',
-  'corruptionPolicy',
-  'onCorruption',
-  'clock',
-  'random',
-];
-const READER_CHECKS: Record<string, Check> = {
-  ...Object.fromEntries(READER_OPTIONS.map((k) => [k, CHECKS[k]])),
+const READER_CHECKS: ChecksOf<ReaderOptions> = {
+  memoryBytes: CHECKS.memoryBytes,
+  timeoutMs: CHECKS.timeoutMs,
+  hideExpired: CHECKS.hideExpired,
+  mergeOperator: CHECKS.mergeOperator,
+  cache: CHECKS.cache,
+  logger: CHECKS.logger,
+  onEvent: CHECKS.onEvent,
+  corruptionPolicy: CHECKS.corruptionPolicy,
+  onCorruption: CHECKS.onCorruption,
+  clock: CHECKS.clock,
+  random: CHECKS.random,
   allowPrefix: bool,
 };
 
 /** Checks and completes the options of `open`; rejects with all faults at once. */
 export function resolveOptions(options: unknown, owner: string): ResolvedOptions {
-  const { given, faults } = checked(options, CHECKS, 'open');
+  const { given, faults } = readOptions('open', options, CHECKS);
   return complete(given as OpenOptions, owner, false, 'open', faults);
 }
 
 /** Checks and completes the options of `openReader`. */
 export function resolveReaderOptions(options: unknown): ResolvedOptions {
-  const { given, faults } = checked(options, READER_CHECKS, 'openReader');
+  const { given, faults } = readOptions('openReader', options, READER_CHECKS);
   const o = given as ReaderOptions;
   return complete(o, 'reader', o.allowPrefix ?? false, 'openReader', faults);
-}
-
-interface Checked {
-  /** The options without fault. */
-  given: object;
-  faults: string[];
-}
-
-function checked(options: unknown, checks: Record<string, Check>, call: string): Checked {
-  if (options === undefined) return { given: {}, faults: [] };
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw new InvalidArgumentError('BAD_OPTION', `${call}: the options must be an object, not ${describe(options)}.`);
-  }
-  const faults: string[] = [];
-  const given: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(options)) {
-    if (value === undefined) continue;
-    const check = Object.hasOwn(checks, name) ? checks[name] : undefined;
-    const fault = check === undefined ? `is unknown${suggestion(name, checks)}` : check(value);
-    if (fault === undefined) given[name] = value;
-    else faults.push(check === undefined ? `${name} ${fault}` : `${name} ${fault}, not ${describe(value)}`);
-  }
-  return { given, faults };
 }
 
 /** Of the budget: tables on their way to the store an eighth, objects of the log two times a thirty-second. */
@@ -324,37 +279,4 @@ function complete(
     owner: o.owner ?? owner,
     allowPrefix,
   };
-}
-
-function optionFaults(call: string, faults: string[]): InvalidArgumentError {
-  return new InvalidArgumentError('BAD_OPTION', `${call}: ${faults.join('; ')}.`, { details: { faults } });
-}
-
-function describe(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value.slice(0, 60));
-  if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint') return String(value);
-  if (value === null || value === undefined) return String(value);
-  return Array.isArray(value) ? 'an array' : `a ${typeof value}`;
-}
-
-/** The known name that an unknown one most resembles. */
-function suggestion(name: string, checks: Record<string, Check>): string {
-  const wanted = name.toLowerCase().replaceAll('_', '');
-  const close = Object.keys(checks).find((k) => {
-    const known = k.toLowerCase();
-    return known === wanted || known.startsWith(wanted) || wanted.startsWith(known) || editDistance(known, wanted) <= 2;
-  });
-  return close === undefined ? '' : ` (did you mean ${close}?)`;
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
-    }
-    row = next;
-  }
-  return row[b.length];
 }

@@ -4,6 +4,7 @@
  * Invariants: every report is complete whatever the damage was; `schemaVersion` rises only when a member changes its meaning.
  */
 import type { Finding } from '../common/errors.ts';
+import { type ChecksOf, members, that } from '../common/option-checks.ts';
 import type { KeyRange, SeqRange } from './damage-ledger.ts';
 
 /** Most that a repair may lose without being asked again. */
@@ -13,6 +14,10 @@ export interface MaxLoss {
   /** WAL objects of which rows are lost. */
   walObjects?: number;
 }
+
+const limit = that('a whole number of at least 0', (v) => Number.isSafeInteger(v) && (v as number) >= 0);
+
+export const MAX_LOSS_CHECK = members({ rows: limit, walObjects: limit } satisfies ChecksOf<MaxLoss>);
 
 export type RepairOutcome = 'clean' | 'healed' | 'reconstructed' | 'salvaged' | 'unrecoverable' | 'obsolete';
 

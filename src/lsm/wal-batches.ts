@@ -7,7 +7,8 @@
 import { type RowTrust, rowsOfBlock, type SalvagedWal, type WalBlock, type WalRow } from './wal-salvage.ts';
 
 /** What a repair may put back: proven rows, besides those of likely mending, besides those that merely parse. */
-export type Acceptance = 'verified' | 'probable' | 'suspect';
+export const ACCEPTANCES = ['verified', 'probable', 'suspect'] as const;
+export type Acceptance = (typeof ACCEPTANCES)[number];
 
 export interface WalBatch {
   seq: number;

@@ -1,15 +1,16 @@
 /** The ledger, for operators: what is lost and not yet acknowledged, and acknowledging it. */
 import { InvalidArgumentError } from '../common/errors.ts';
+import { checkedOptions, describeValue } from '../common/option-checks.ts';
 import { appendLedger, type LedgerEntry, readLedger } from '../lsm/damage-ledger.ts';
 import { assertRemains } from './database-state.ts';
-import { type Target, type ToolOptions, withTarget } from './target.ts';
+import { type Target, TOOL_CHECKS, type ToolOptions, withTarget } from './target.ts';
 
 /**
  * All entries, oldest first, also those that are acknowledged or restored. Rejects with `InvalidArgumentError` where no
  * database is. A LIST and a GET, a few LISTs more if there is no entry.
  */
 export async function damageList(target: Target, options: ToolOptions = {}): Promise<LedgerEntry[]> {
-  return withTarget(target, options, async (opened) => {
+  return withTarget(target, checkedOptions('damageList', options, TOOL_CHECKS), async (opened) => {
     const { stores, logger } = opened;
     const { entries, damage } = await readLedger(stores.main);
     if (entries.length === 0) await assertRemains(opened);
@@ -30,10 +31,17 @@ export async function damageAcknowledge(
   note: string,
   options: ToolOptions = {},
 ): Promise<void> {
+  const checked = checkedOptions('damageAcknowledge', options, TOOL_CHECKS);
+  if (typeof id !== 'string' || id === '') {
+    throw new InvalidArgumentError(
+      'BAD_ARGUMENT',
+      `damageAcknowledge needs the id of an entry, not ${describeValue(id)}; damageList shows them.`,
+    );
+  }
   if (typeof note !== 'string' || note.trim() === '') {
     throw new InvalidArgumentError('BAD_ARGUMENT', 'damageAcknowledge needs a note that says who decided it and why.');
   }
-  await withTarget(target, options, async (opened) => {
+  await withTarget(target, checked, async (opened) => {
     await assertRemains(opened);
     await appendLedger(
       opened.stores.main,

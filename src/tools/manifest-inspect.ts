@@ -8,10 +8,12 @@ import {
   type Finding,
   type FindingInput,
   IncompatibleError,
+  InvalidArgumentError,
   isCorruption,
   locateFindings,
   makeFinding,
 } from '../common/errors.ts';
+import { checkedOptions, describeValue } from '../common/option-checks.ts';
 import { decodeManifest, encodeManifest } from '../format/manifest-codec.ts';
 import type { Manifest, Tree } from '../format/manifest-types.ts';
 import { manifestPath } from '../format/object-names.ts';
@@ -27,7 +29,7 @@ import {
 } from '../lsm/manifest-store.ts';
 import { lookAround, manifestHint } from './database-state.ts';
 import type { ManifestReport, SealReport } from './reports.ts';
-import { type Target, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
+import { type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
 
 /**
  * Looks at manifest `id`, or at the newest. Resolves whatever is wrong with it; a missing one has no size and a finding.
@@ -38,12 +40,23 @@ export async function manifestInspect(
   id?: bigint | number,
   options: ToolOptions = {},
 ): Promise<ManifestReport> {
-  return withTarget(target, options, async (opened) => {
+  const checked = checkedOptions('manifestInspect', options, TOOL_CHECKS);
+  if (id !== undefined && !isManifestId(id)) {
+    throw new InvalidArgumentError(
+      'BAD_ARGUMENT',
+      `manifestInspect: the id must be a whole number of at least 0, below 2^53, not ${describeValue(id)}.`,
+    );
+  }
+  return withTarget(target, checked, async (opened) => {
     const guard = new EpochGuard(opened.clock, opened.stores.latestStoreTimesMs);
     const around = await lookAround(opened, guard);
     const chosen = id === undefined ? (around.manifestIds.at(-1) ?? around.boundary.value + 1) : Number(id);
     return new Inspection(opened, chosen, around.boundary.value).run();
   });
+}
+
+function isManifestId(id: unknown): boolean {
+  return (typeof id === 'number' || typeof id === 'bigint') && id >= 0 && Number.isSafeInteger(Number(id));
 }
 
 class Inspection {

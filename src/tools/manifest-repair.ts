@@ -9,7 +9,8 @@
  * an unsealed manifest fits again.
  */
 import { createHash } from 'node:crypto';
-import { type Finding, InvalidArgumentError, locateFindings, makeFinding } from '../common/errors.ts';
+import { type Finding, locateFindings, makeFinding } from '../common/errors.ts';
+import { type ChecksOf, checkedOptions, oneOf } from '../common/option-checks.ts';
 import { encodeManifest } from '../format/manifest-codec.ts';
 import type { Manifest } from '../format/manifest-types.ts';
 import { manifestPath, tablePath } from '../format/object-names.ts';
@@ -19,11 +20,11 @@ import type { ToolAccess } from '../lsm/tool-access.ts';
 import { manifestHint } from './database-state.ts';
 import { flipThatFits } from './manifest-flip.ts';
 import { type BadManifest, type ManifestSurvey, surveyManifests } from './manifest-survey.ts';
-import { damagedObject, type RepairOptions, type RepairPlan } from './repair-plan.ts';
+import { damagedObject, REPAIR_CHECKS, type RepairOptions, type RepairPlan } from './repair-plan.ts';
 import { runManifestRepair } from './repair-run.ts';
 import type { RepairReport } from './reports.ts';
 import { isWhole, rollForward, stillOpen } from './roll-forward.ts';
-import { type Target, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
+import { type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
 
 const STRATEGIES = ['auto', 'heal', 'previous', 'roll-forward'] as const;
 export type ManifestStrategy = (typeof STRATEGIES)[number];
@@ -32,6 +33,12 @@ export interface ManifestRepairOptions extends RepairOptions, ToolOptions {
   /** Default `auto`: the first one that loses nothing. */
   strategy?: ManifestStrategy;
 }
+
+const CHECKS: ChecksOf<ManifestRepairOptions> = {
+  ...TOOL_CHECKS,
+  ...REPAIR_CHECKS,
+  strategy: oneOf(STRATEGIES),
+};
 
 /**
  * Makes the newest manifest good again, or without `apply` says how. All processes that use the database must be stopped:
@@ -45,14 +52,9 @@ export interface ManifestRepairOptions extends RepairOptions, ToolOptions {
  * Rejects with `ConflictError` (`LIVE_WRITER`, `PLAN_CHANGED`), `InvalidArgumentError`, `IncompatibleError`, `FencedError`,
  * `UnavailableError`.
  */
-export async function manifestRepair(target: Target, options: ManifestRepairOptions = {}): Promise<RepairReport> {
+export async function manifestRepair(target: Target, given: ManifestRepairOptions = {}): Promise<RepairReport> {
+  const options = checkedOptions('manifestRepair', given, CHECKS);
   const { strategy = 'auto' } = options;
-  if (!STRATEGIES.includes(strategy)) {
-    throw new InvalidArgumentError(
-      'BAD_OPTION',
-      `manifestRepair: strategy must be one of ${STRATEGIES.join(', ')}, not ${JSON.stringify(strategy)}.`,
-    );
-  }
   return withTarget(target, options, (opened) =>
     runManifestRepair(
       opened,

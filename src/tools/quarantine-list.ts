@@ -1,5 +1,6 @@
 /** Quarantine, for operators: what is kept of damaged objects, and putting a copy back where its original is gone. */
 import { ConflictError, InvalidArgumentError } from '../common/errors.ts';
+import { type ChecksOf, checkedOptions, describeValue } from '../common/option-checks.ts';
 import { makeUlid } from '../common/ulid.ts';
 import { roleOfPath } from '../format/object-names.ts';
 import { readLedger } from '../lsm/damage-ledger.ts';
@@ -7,22 +8,24 @@ import { unanswered } from '../lsm/takeover.ts';
 import { assertRemains } from './database-state.ts';
 import { QUARANTINE_PREFIX } from './quarantine.ts';
 import {
+  assertReviewed,
   damagedObject,
   planHash,
+  REPAIR_CHECKS,
   type RepairOptions,
   type RepairPlan,
   repairIdentity,
   sha256Hex,
 } from './repair-plan.ts';
 import type { Evidence, QuarantineEntry, RepairReport } from './reports.ts';
-import { type Target, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
+import { type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
 
 const COPY = /^shale\/quarantine\/(r-[0-9a-f]{24})\/(.+)$/;
 const REPAIR_ID = /^r-[0-9a-f]{24}$/;
 
 /** Every copy, by repair. Rejects with `InvalidArgumentError` where no database is. Two LISTs and a GET, mostly. */
 export async function quarantineList(target: Target, options: ToolOptions = {}): Promise<QuarantineEntry[]> {
-  return withTarget(target, options, async (opened) => {
+  return withTarget(target, checkedOptions('quarantineList', options, TOOL_CHECKS), async (opened) => {
     const copies = await listCopies(opened, QUARANTINE_PREFIX);
     if (copies.length === 0) await assertRemains(opened);
     return copies;
@@ -44,6 +47,8 @@ async function listCopies({ stores }: ToolTarget, prefix: string): Promise<Quara
 
 export interface QuarantineRestoreOptions extends ToolOptions, Pick<RepairOptions, 'apply'> {}
 
+const CHECKS: ChecksOf<QuarantineRestoreOptions> = { ...TOOL_CHECKS, apply: REPAIR_CHECKS.apply };
+
 /**
  * Puts the copies of one repair back where their originals are gone, byte for byte: for looking at them with other tools, or
  * before another repair. An original that is there is never overwritten, and no manifest changes: what the database reads
@@ -55,12 +60,13 @@ export interface QuarantineRestoreOptions extends ToolOptions, Pick<RepairOption
 export async function quarantineRestore(
   target: Target,
   repairId: string,
-  options: QuarantineRestoreOptions = {},
+  given: QuarantineRestoreOptions = {},
 ): Promise<RepairReport> {
-  if (!REPAIR_ID.test(repairId)) {
+  const options = checkedOptions('quarantineRestore', given, CHECKS);
+  if (typeof repairId !== 'string' || !REPAIR_ID.test(repairId)) {
     throw new InvalidArgumentError(
       'BAD_ARGUMENT',
-      `${JSON.stringify(repairId)} is no repair id, such as r-0123456789abcdef01234567.`,
+      `${describeValue(repairId)} is no repair id, such as r-0123456789abcdef01234567.`,
     );
   }
   return withTarget(target, options, async (opened) => {
@@ -106,12 +112,7 @@ async function restore(
     edit: () => undefined,
   };
   const hash = planHash(repairIdentity({ tool: 'quarantineRestore', settings: { repairId } }, plan), plan);
-  if (typeof apply === 'object' && apply.planHash !== hash) {
-    throw new ConflictError(
-      'PLAN_CHANGED',
-      `${target.where}: the plan is now ${hash}, not ${apply.planHash}, which was reviewed.`,
-    );
-  }
+  assertReviewed(target.where, apply, hash);
   if (apply !== false) for (const e of evidence) await putBack(target, e);
   const { outcome, before, rows, lostKeys, lostSeqs, shadowed } = plan;
   return {

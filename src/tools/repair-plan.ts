@@ -6,7 +6,18 @@
  */
 import { createHash } from 'node:crypto';
 import { toBase64Url, toHex } from '../common/bytes.ts';
-import type { Finding } from '../common/errors.ts';
+import { ConflictError, type Finding } from '../common/errors.ts';
+import {
+  type Check,
+  type ChecksOf,
+  describeValue,
+  filledText,
+  isPlainObject,
+  MAX_MS,
+  members,
+  oneOf,
+  whole,
+} from '../common/option-checks.ts';
 import type { Ulid } from '../common/ulid.ts';
 import type { Manifest, TableRef } from '../format/manifest-types.ts';
 import type { RepairRecord } from '../format/seal-records.ts';
@@ -27,6 +38,22 @@ export interface RepairOptions {
   /** How long to watch for a live writer before anything is changed, ms; default 5,000, 0 does not look. */
   liveCheckMs?: number;
 }
+
+const PLAN_CHECK = members({ planHash: filledText }, ['planHash']);
+
+/** Whatever else is given decides nothing: a repair must not be applied by mistake. */
+const APPLY_CHECK: Check = (value, name, faults) => {
+  if (typeof value === 'boolean') return value;
+  if (isPlainObject(value)) return PLAN_CHECK(value, name, faults);
+  faults.push(`${name} must be true, false or { planHash } of the plan that was reviewed, not ${describeValue(value)}`);
+  return value;
+};
+
+export const REPAIR_CHECKS: ChecksOf<RepairOptions> = {
+  apply: APPLY_CHECK,
+  ifLiveWriter: oneOf(['refuse', 'fence']),
+  liveCheckMs: whole(0, MAX_MS),
+};
 
 /** One tool's part of a repair; `runRepair` does the rest. */
 export interface RepairTask extends RepairOptions {
@@ -158,6 +185,16 @@ export function planHash(identity: RepairIdentity, plan: RepairPlan): string {
     facts,
   ]);
   return `p-${createHash('sha256').update(text).digest('hex').slice(0, 24)}`;
+}
+
+/** `apply: { planHash }` does what was reviewed or nothing. */
+export function assertReviewed(where: string, apply: RepairOptions['apply'], hash: string): void {
+  if (typeof apply !== 'object' || apply.planHash === hash) return;
+  throw new ConflictError(
+    'PLAN_CHANGED',
+    `${where}: the plan is now ${hash}, not ${apply.planHash}, which was reviewed. Look at it again without apply.`,
+    { details: { planHash: hash, reviewed: apply.planHash } },
+  );
 }
 
 /** SHA-256 in hex, as evidence and plans name objects. */

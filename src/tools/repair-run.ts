@@ -10,7 +10,7 @@
  */
 
 import { type Clock, isoTime } from '../common/clock.ts';
-import { ConflictError, isCorruption, UnavailableError } from '../common/errors.ts';
+import { isCorruption, UnavailableError } from '../common/errors.ts';
 import { makeUlid, type Ulid } from '../common/ulid.ts';
 import type { Manifest, TableRef } from '../format/manifest-types.ts';
 import { tablePath } from '../format/object-names.ts';
@@ -27,7 +27,14 @@ import { claimCompactor, ownDatabase, toolAuthor } from './own-database.ts';
 import { plannedEvidence, putIntoQuarantine } from './quarantine.ts';
 import { type Attempt, listRepairs, readAttempt, writeAttempt, writeReport } from './repair-files.ts';
 import { RepairHistory } from './repair-history.ts';
-import { planHash, type RepairIdentity, type RepairPlan, type RepairTask, repairIdentity } from './repair-plan.ts';
+import {
+  assertReviewed,
+  planHash,
+  type RepairIdentity,
+  type RepairPlan,
+  type RepairTask,
+  repairIdentity,
+} from './repair-plan.ts';
 import type { RepairReport } from './reports.ts';
 import { assertNobodyWrites, DEFAULT_LIVE_CHECK_MS, IDLE_WRITER_NOTE } from './signs-of-life.ts';
 import { MAX_ROUNDS, type ToolTarget, tooManyOthers } from './target.ts';
@@ -174,15 +181,8 @@ class RepairRun {
     return { plan, identity, hash: planHash(identity, plan) };
   }
 
-  /** `apply: { planHash }` does what was reviewed or nothing. */
   #assertReviewed({ hash }: Named): void {
-    const { apply } = this.#task;
-    if (typeof apply !== 'object' || apply.planHash === hash) return;
-    throw new ConflictError(
-      'PLAN_CHANGED',
-      `${this.#target.where}: the plan is now ${hash}, not ${apply.planHash}, which was reviewed. Look at it again without apply.`,
-      { details: { planHash: hash, reviewed: apply.planHash } },
-    );
+    assertReviewed(this.#target.where, this.#task.apply, hash);
   }
 
   #applyHint({ hash }: Named): string[] {

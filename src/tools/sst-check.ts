@@ -6,6 +6,7 @@
  */
 import { sleep } from '../common/clock.ts';
 import { type Finding, InvalidArgumentError, makeFinding } from '../common/errors.ts';
+import { type ChecksOf, callable, checkedOptions, filledText, oneOf, whole } from '../common/option-checks.ts';
 import type { Ulid } from '../common/ulid.ts';
 import { parseTablePath, parseWalPath, TABLE_PREFIX, tablePath, WAL_PREFIX, walPath } from '../format/object-names.ts';
 import { dataEnd } from '../format/table-layout.ts';
@@ -25,7 +26,7 @@ import {
 import { quarantinedPaths } from './quarantine.ts';
 import { type CheckSummary, verdictOf } from './reports.ts';
 import { checkTable, type TableLevel } from './table-check.ts';
-import { openTarget, type Target, type ToolOptions, type ToolTarget } from './target.ts';
+import { openTarget, type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget } from './target.ts';
 import { type SourceSeqs, sourcesOutOfOrder } from './tree-check.ts';
 
 /** `cross`: also what holds between tables, and tables that no manifest names. */
@@ -66,28 +67,31 @@ const LEVELS: readonly CheckLevel[] = ['refs', 'tails', 'blocks', 'rows', 'cross
 const SCOPES: readonly Scope[] = ['live', 'checkpoints', 'all'];
 const DEFAULT_CONCURRENCY = 4;
 
+export const LEVEL_CHECK = oneOf(LEVELS);
+
+const CHECKS: ChecksOf<SstCheckOptions> = {
+  ...TOOL_CHECKS,
+  level: LEVEL_CHECK,
+  scope: oneOf(SCOPES),
+  concurrency: whole(1, 1024),
+  bytesPerSecond: whole(1, Number.MAX_SAFE_INTEGER),
+  resumeFrom: filledText,
+  onProgress: callable,
+};
+
 /**
  * Checks tables. Iterate over the findings, or await `summary()`. The iteration rejects with `InvalidArgumentError` for bad
  * options and where no database is, `AbortError`, and with errors of the store; damage is never an error here. Costs three
  * LISTs, a GET per manifest in scope, and from level `tails` on one GET per table, from `blocks` on one per 4 MiB besides.
  */
-export function sstCheck(t: Target, o: SstCheckOptions = {}): SstCheck {
-  return new CheckRun(t, o);
-}
-
-function assertOptions(o: SstCheckOptions): void {
-  const wrong: string[] = [];
-  if (o.level !== undefined && !LEVELS.includes(o.level)) wrong.push(`level must be one of ${LEVELS.join(', ')}`);
-  if (o.scope !== undefined && !SCOPES.includes(o.scope)) wrong.push(`scope must be one of ${SCOPES.join(', ')}`);
-  for (const name of ['concurrency', 'bytesPerSecond'] as const) {
-    const value = o[name];
-    if (value !== undefined && !(Number.isSafeInteger(value) && value >= 1)) wrong.push(`${name} must be 1 or more`);
-  }
-  if (wrong.length > 0) throw new InvalidArgumentError('BAD_OPTION', `Bad options of the check: ${wrong.join('; ')}.`);
+export function sstCheck(t: Target, given: SstCheckOptions = {}): SstCheck {
+  return new CheckRun(t, given);
 }
 
 class CheckRun implements SstCheck {
   readonly #findings: AsyncGenerator<Finding>;
+  /** What ended the check before its end: then nothing is known, also when it is asked again. */
+  #failure: { error: unknown } | undefined;
   readonly #summary: CheckSummary = {
     verdict: 'clean',
     objects: 0,
@@ -98,8 +102,8 @@ class CheckRun implements SstCheck {
     tookMs: 0,
   };
 
-  constructor(t: Target, o: SstCheckOptions) {
-    this.#findings = this.#run(t, o);
+  constructor(t: Target, given: SstCheckOptions) {
+    this.#findings = this.#kept(() => this.#run(t, checkedOptions('sstCheck', given, CHECKS)));
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Finding> {
@@ -108,11 +112,20 @@ class CheckRun implements SstCheck {
 
   async summary(): Promise<CheckSummary> {
     while (!(await this.#findings.next()).done);
+    if (this.#failure !== undefined) throw this.#failure.error;
     return this.#summary;
   }
 
+  async *#kept(run: () => AsyncGenerator<Finding>): AsyncGenerator<Finding> {
+    try {
+      yield* run();
+    } catch (error) {
+      this.#failure = { error };
+      throw error;
+    }
+  }
+
   async *#run(t: Target, o: SstCheckOptions): AsyncGenerator<Finding> {
-    assertOptions(o);
     const target = await openTarget(t, o);
     const bytesBefore = target.stores.counts().bytesIn;
     const summary = this.#summary;

@@ -12,6 +12,17 @@ import {
   InvalidArgumentError,
   locateFindings,
 } from '../common/errors.ts';
+import {
+  bool,
+  bytes,
+  type ChecksOf,
+  checkedOptions,
+  describeValue,
+  members,
+  oneOf,
+  readingArgument,
+  whole,
+} from '../common/option-checks.ts';
 import { isUlid, type Ulid, ulidFromBytes } from '../common/ulid.ts';
 import type { Block } from '../format/block.ts';
 import { MAX_BLOCK_BYTES } from '../format/block.ts';
@@ -20,14 +31,14 @@ import { CRC_BYTES } from '../format/framing.ts';
 import { tablePath } from '../format/object-names.ts';
 import { FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
 import { salvageBlock, suspectRows } from '../format/salvage.ts';
-import { isSameTable, type TableInfo } from '../format/table-info.ts';
+import { CODECS, isSameTable, type TableInfo } from '../format/table-info.ts';
 import { dissectTail, findBlocks, type KnownTable, missingTable, type TableTail } from '../lsm/table-anatomy.ts';
 import { describeHealed, diagnoseBlock } from './block-diagnosis.ts';
 import { readPicture } from './named-tables.ts';
 import type { BlockReport, SstReport, SstRow, Trust } from './reports.ts';
 import { countChecks, edgeKeys, RowAudit } from './row-audit.ts';
 import { blockFinding, type ExaminedBlock, examineBlock, keysOf } from './table-blocks.ts';
-import { type Target, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
+import { type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
 
 export interface SstInspectOptions extends ToolOptions {
   /** Adds the rows, those of damaged blocks with how far they can be trusted. Default false. */
@@ -39,6 +50,25 @@ export interface SstInspectOptions extends ToolOptions {
 /** What to inspect: the ULID or the path of a table, or bytes that may be one, with its info block if that is known. */
 export type Inspected = string | { bytes: Uint8Array; info?: TableInfo };
 
+const CHECKS: ChecksOf<SstInspectOptions> = { ...TOOL_CHECKS, rows: bool, hexOfBad: bool };
+
+const place = whole(0, Number.MAX_SAFE_INTEGER);
+const INFO_CHECKS: ChecksOf<TableInfo> = {
+  firstEntry: bytes,
+  lastEntry: bytes,
+  indexOffset: place,
+  indexLength: place,
+  filterOffset: place,
+  filterLength: place,
+  codec: oneOf(CODECS),
+  tableType: oneOf(['compacted', 'wal']),
+  statsOffset: place,
+  statsLength: place,
+  filterForm: oneOf(['legacy', 'composite']),
+};
+const REQUIRED_INFO = Object.keys(INFO_CHECKS).filter((name) => name !== 'firstEntry' && name !== 'lastEntry');
+const INSPECTED = members({ bytes, info: members(INFO_CHECKS, REQUIRED_INFO) }, ['bytes']);
+
 const MOST_HEX_BYTES = 65_536;
 
 /**
@@ -46,17 +76,35 @@ const MOST_HEX_BYTES = 65_536;
  * Rejects with `InvalidArgumentError` for a name that is no table's and where nothing of a database is, `IncompatibleError`
  * `CODEC_MISSING`.
  */
-export async function sstInspect(t: Target, what: Inspected, o: SstInspectOptions = {}): Promise<SstReport> {
-  if (typeof what !== 'string') {
-    const known: KnownTable = { path: '', ...(what.info !== undefined && { info: what.info }) };
-    return inspectBytes(what.bytes, known, o);
+export async function sstInspect(t: Target, what: Inspected, given: SstInspectOptions = {}): Promise<SstReport> {
+  const o = checkedOptions('sstInspect', given, CHECKS);
+  if (typeof what === 'object' && what !== null) {
+    const { bytes, info } = inspectedBytes(what);
+    return inspectBytes(bytes, { path: '', ...(info !== undefined && { info }) }, o);
   }
   const id = tableIdOf(what);
   return withTarget(t, o, (target) => inspectNamed(target, id, o));
 }
 
+/** Bytes as the caller gave them, copied. */
+function inspectedBytes(what: object): { bytes: Uint8Array; info?: TableInfo } {
+  const faults: string[] = [];
+  const own = readingArgument('sstInspect', () => INSPECTED(what, 'the table', faults));
+  if (faults.length > 0) {
+    const message = `sstInspect needs the name of a table, or { bytes, info? }: ${faults.join('; ')}.`;
+    throw new InvalidArgumentError('BAD_ARGUMENT', message);
+  }
+  return own as { bytes: Uint8Array; info?: TableInfo };
+}
+
 /** The ULID in a table's name or path. */
-export function tableIdOf(name: string): Ulid {
+export function tableIdOf(name: unknown): Ulid {
+  if (typeof name !== 'string') {
+    throw new InvalidArgumentError(
+      'BAD_ARGUMENT',
+      `A table is named by its ULID or path, not by ${describeValue(name)}.`,
+    );
+  }
   const id = name.replace(/^.*\//, '').replace(/\.sst$/, '');
   if (isUlid(id)) return id;
   const message = `${JSON.stringify(name)} is no table: a table is named by 26 digits and capital letters (its ULID).`;

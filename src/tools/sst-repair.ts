@@ -11,17 +11,20 @@
  */
 import { compareBytes } from '../common/bytes.ts';
 import { type Finding, InvalidArgumentError } from '../common/errors.ts';
+import { bool, type ChecksOf, checkedOptions, list, oneOf } from '../common/option-checks.ts';
 import type { Ulid } from '../common/ulid.ts';
 import type { Manifest, TableRef, TableView, Tree } from '../format/manifest-types.ts';
 import type { LineageRecord } from '../format/seal-records.ts';
 import type { TableInfo } from '../format/table-info.ts';
 import { missingTable, type TableTail, unreadTail } from '../lsm/table-anatomy.ts';
+import { ACCEPTANCES } from '../lsm/wal-batches.ts';
 import { checkpointAdvice, onlyKeptBy } from './named-tables.ts';
 import {
   damagedObject,
   type Loss,
   type MadeParts,
   type PlannedTable,
+  REPAIR_CHECKS,
   type RepairOptions,
   type RepairPlan,
   type RepairView,
@@ -34,7 +37,7 @@ import { examineTable, findTable, tableIdOf } from './sst-inspect.ts';
 import type { ExaminedBlock } from './table-blocks.ts';
 import { GapFiller, type GapResult, gapsOf, isTrusted } from './table-gaps.ts';
 import { buildTable, inferSettings, isBlock, type RowPiece } from './table-rebuild.ts';
-import { type Target, type ToolOptions, withTarget } from './target.ts';
+import { type Target, TOOL_CHECKS, type ToolOptions, withTarget } from './target.ts';
 
 export type SstSource = 'reread' | 'heal' | 'rebuild' | 'wal' | 'inputs' | 'salvage';
 const SOURCES: readonly SstSource[] = ['reread', 'heal', 'rebuild', 'wal', 'inputs', 'salvage'];
@@ -58,6 +61,16 @@ export interface SstRepairOptions extends ToolOptions, RepairOptions {
   filterForm?: 'legacy';
 }
 
+const CHECKS: ChecksOf<SstRepairOptions> = {
+  ...TOOL_CHECKS,
+  ...REPAIR_CHECKS,
+  sources: list('names of sources', oneOf(SOURCES)),
+  accept: oneOf(ACCEPTANCES),
+  onLoss: oneOf(['refuse', 'mark', 'accept']),
+  acceptResurrection: bool,
+  filterForm: oneOf(['legacy']),
+};
+
 /**
  * Repairs the table with this ULID or path; without `apply` nothing is changed and the report says what would be. Outcomes:
  * `clean` (nothing is wrong), `healed`, `reconstructed` (no row lost), `salvaged` (some are), `obsolete` (no manifest needs it
@@ -66,9 +79,9 @@ export interface SstRepairOptions extends ToolOptions, RepairOptions {
  * Holds the table in memory twice. Costs a GET per manifest in scope, two of the table, one per object of the log and per input
  * where a block is lost, and when applied 9 requests and 5 per new object.
  */
-export async function sstRepair(t: Target, table: string, o: SstRepairOptions = {}): Promise<RepairReport> {
+export async function sstRepair(t: Target, table: string, given: SstRepairOptions = {}): Promise<RepairReport> {
+  const o = checkedOptions('sstRepair', given, CHECKS);
   const id = tableIdOf(table);
-  assertOptions(o);
   const { sources = SOURCES, accept = 'verified', onLoss = 'mark', acceptResurrection = false, filterForm } = o;
   return withTarget(t, o, (target) =>
     runRepair(target, {
@@ -88,22 +101,6 @@ export async function sstRepair(t: Target, table: string, o: SstRepairOptions = 
       ...(o.liveCheckMs !== undefined && { liveCheckMs: o.liveCheckMs }),
     }),
   );
-}
-
-function assertOptions(o: SstRepairOptions): void {
-  const wrong: string[] = [];
-  for (const source of o.sources ?? []) {
-    if (!SOURCES.includes(source))
-      wrong.push(`source ${String(source)} is not offered; known are ${SOURCES.join(', ')}`);
-  }
-  const choice = (name: 'accept' | 'onLoss' | 'filterForm', known: readonly string[]) => {
-    const value = o[name];
-    if (value !== undefined && !known.includes(value)) wrong.push(`${name} must be one of ${known.join(', ')}`);
-  };
-  choice('accept', ['verified', 'probable', 'suspect']);
-  choice('onLoss', ['refuse', 'mark', 'accept']);
-  choice('filterForm', ['legacy']);
-  if (wrong.length > 0) throw new InvalidArgumentError('BAD_OPTION', `Bad options of the repair: ${wrong.join('; ')}.`);
 }
 
 interface Choices {

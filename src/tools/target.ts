@@ -6,8 +6,19 @@
  */
 import { hostname } from 'node:os';
 import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
-import { InvalidArgumentError, UnavailableError } from '../common/errors.ts';
+import { UnavailableError } from '../common/errors.ts';
 import { type Logger, STDERR_LOGGER } from '../common/logger.ts';
+import {
+  abortSignal,
+  type ChecksOf,
+  CLOCK_CHECK,
+  filledText,
+  LOGGER_CHECK,
+  MAX_MS,
+  RANDOM_CHECK,
+  readingArgument,
+  whole,
+} from '../common/option-checks.ts';
 import { type Random, SYSTEM_RANDOM } from '../common/random.ts';
 import { type DatabaseStores, databaseStores } from '../lsm/database-stores.ts';
 import { isToolHandle, TOOL_ACCESS, type ToolAccess, type ToolHandle } from '../lsm/tool-access.ts';
@@ -31,6 +42,15 @@ export interface ToolOptions {
   /** Who this process is in fences and manifests; default `host:pid`. */
   owner?: string;
 }
+
+export const TOOL_CHECKS: ChecksOf<ToolOptions> = {
+  timeoutMs: whole(1, MAX_MS),
+  signal: abortSignal,
+  logger: LOGGER_CHECK,
+  clock: CLOCK_CHECK,
+  random: RANDOM_CHECK,
+  owner: filledText,
+};
 
 /** A target ready for use. */
 export interface ToolTarget {
@@ -63,13 +83,10 @@ export function tooManyOthers({ where }: ToolTarget): UnavailableError {
   return new UnavailableError('DEADLINE', message);
 }
 
-/** Rejects with `InvalidArgumentError` for a location or option that cannot be used. No request. */
-export async function openTarget(target: Target, options: ToolOptions = {}): Promise<ToolTarget> {
+/** Rejects with `InvalidArgumentError` for a location that cannot be used; the options are checked by the caller. No request. */
+export async function openTarget(target: Target, options: ToolOptions): Promise<ToolTarget> {
   const { timeoutMs = DEFAULT_TIMEOUT_MS, signal, logger = STDERR_LOGGER } = options;
-  if (!Number.isInteger(timeoutMs) || timeoutMs < 1) {
-    throw new InvalidArgumentError('BAD_OPTION', `timeoutMs must be a whole number from 1, not ${String(timeoutMs)}.`);
-  }
-  const openDb = isToolHandle(target) ? target[TOOL_ACCESS]() : undefined;
+  const openDb = readingArgument('target', () => (isToolHandle(target) ? target[TOOL_ACCESS]() : undefined));
   const clock = options.clock ?? openDb?.clock ?? SYSTEM_CLOCK;
   const random = options.random ?? openDb?.random ?? SYSTEM_RANDOM;
   const owner = options.owner ?? openDb?.owner ?? `${hostname()}:${process.pid}`;
@@ -101,7 +118,7 @@ function requestCount(stores: DatabaseStores): number {
 /** Runs a tool on a target and frees the target, however the tool ends. */
 export async function withTarget<T>(
   target: Target,
-  options: ToolOptions | undefined,
+  options: ToolOptions,
   run: (target: ToolTarget) => Promise<T>,
 ): Promise<T> {
   const opened = await openTarget(target, options);

@@ -5,6 +5,7 @@
  * the database is read whole. Writes nothing, except that `probe` writes and deletes objects of its own under `shale/probe/`.
  */
 import { type Finding, SEVERITY_RANK } from '../common/errors.ts';
+import { bool, type ChecksOf, callable, checkedOptions } from '../common/option-checks.ts';
 import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
 import { readLedger } from '../lsm/damage-ledger.ts';
 import { type LoadedManifest, listManifestIds } from '../lsm/manifest-store.ts';
@@ -16,8 +17,8 @@ import { readPicture } from './named-tables.ts';
 import { quarantinedPaths } from './quarantine.ts';
 import { type VerifyReport, verdictOf } from './reports.ts';
 import { checkSidecars } from './sidecar-check.ts';
-import { type CheckLevel, type CheckProgress, ofNoUse, sstCheck } from './sst-check.ts';
-import { type Target, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
+import { type CheckLevel, type CheckProgress, LEVEL_CHECK, ofNoUse, sstCheck } from './sst-check.ts';
+import { type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
 import { walInspect } from './wal-inspect.ts';
 
 /** Newest objects of the log that are asked which manifests they know. */
@@ -32,12 +33,20 @@ export interface VerifyOptions extends ToolOptions {
   onProgress?: (progress: CheckProgress) => void;
 }
 
+const CHECKS: ChecksOf<VerifyOptions> = {
+  ...TOOL_CHECKS,
+  level: LEVEL_CHECK,
+  probe: bool,
+  onProgress: callable,
+};
+
 /**
- * Checks all of a database. Resolves however damaged it is; rejects with `InvalidArgumentError` where no database is, with
+ * Checks all of a database. Resolves however damaged it is; rejects with `InvalidArgumentError` for bad options and where no database is, with
  * `IncompatibleError` for a newer form, and with errors of the store. Costs what `sstCheck` with scope `all` and `walInspect`
  * cost, and a GET for each other object.
  */
-export async function verify(t: Target, o: VerifyOptions = {}): Promise<VerifyReport> {
+export async function verify(t: Target, given: VerifyOptions = {}): Promise<VerifyReport> {
+  const o = checkedOptions('verify', given, CHECKS);
   return withTarget(t, o, (target) => verifyTarget(t, target, o));
 }
 

@@ -12,6 +12,7 @@ import {
   InvalidArgumentError,
   isCorruption,
 } from '../common/errors.ts';
+import { bytes, type ChecksOf, checkedOptions, list, members, oneOf, that } from '../common/option-checks.ts';
 import { parseWalPath, walPath } from '../format/object-names.ts';
 import { FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
 import { type LoadedManifest, listManifestIds, readManifest } from '../lsm/manifest-store.ts';
@@ -21,7 +22,7 @@ import { advised, type LogObject, pieceOf, readLogObject } from '../lsm/wal-log.
 import { readWalObject, type WalObject } from '../lsm/wal-object.ts';
 import { rowsOfBlock, type SalvagedWal, salvageWalObject, type WalRow } from '../lsm/wal-salvage.ts';
 import type { WalEntry, WalObjectReport, WalObjectState } from './reports.ts';
-import { openTarget, type Target, type ToolOptions, type ToolTarget } from './target.ts';
+import { openTarget, type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget } from './target.ts';
 import { type LogRange, listLog, replayRange, type Survey, surveyLog } from './wal-survey.ts';
 
 export interface WalInspectOptions extends ToolOptions {
@@ -35,6 +36,19 @@ export interface WalInspectOptions extends ToolOptions {
   raw?: readonly { id: bigint; bytes: Uint8Array }[];
 }
 
+const walId = that(
+  'a bigint of at least 0n, below 2^53',
+  (v) => typeof v === 'bigint' && v >= 0n && v <= BigInt(Number.MAX_SAFE_INTEGER),
+);
+
+const CHECKS: ChecksOf<WalInspectOptions> = {
+  ...TOOL_CHECKS,
+  from: walId,
+  to: walId,
+  rows: oneOf(['none', 'keys', 'full']),
+  raw: list('{ id: bigint, bytes: Uint8Array }', members({ id: walId, bytes }, ['id', 'bytes'])),
+};
+
 /** Older manifests that are tried when the newest is damaged. */
 const MANIFESTS_TRIED = 10;
 
@@ -47,9 +61,9 @@ const MANIFESTS_TRIED = 10;
  */
 export async function* walInspect(
   target: Target | undefined,
-  options: WalInspectOptions = {},
+  given: WalInspectOptions = {},
 ): AsyncGenerator<WalObjectReport, void, undefined> {
-  assertOptions(options);
+  const options = checkedOptions('walInspect', given, CHECKS);
   if (options.raw !== undefined) {
     for (const { id, bytes } of options.raw) yield await rawReport(Number(id), bytes, options);
     return;
@@ -62,18 +76,6 @@ export async function* walInspect(
   } finally {
     opened.close();
   }
-}
-
-function assertOptions({ from, to, rows, raw }: WalInspectOptions): void {
-  const isId = (v: unknown) => typeof v === 'bigint' && v >= 0n && v <= BigInt(Number.MAX_SAFE_INTEGER);
-  const faults: string[] = [];
-  if (from !== undefined && !isId(from)) faults.push('from must be a bigint of at least 0n');
-  if (to !== undefined && !isId(to)) faults.push('to must be a bigint of at least 0n');
-  if (rows !== undefined && !['none', 'keys', 'full'].includes(rows)) faults.push('rows must be none, keys or full');
-  if (raw !== undefined && !(Array.isArray(raw) && raw.every((r) => isId(r?.id) && r.bytes instanceof Uint8Array)))
-    faults.push('raw must be an array of { id: bigint, bytes: Uint8Array }');
-  if (faults.length > 0)
-    throw new InvalidArgumentError('BAD_OPTION', `walInspect: ${faults.join('; ')}.`, { details: { faults } });
 }
 
 async function* inspect(

@@ -5,29 +5,40 @@
  * (`truncate`); then one manifest puts them in front and moves the replay point behind everything that was damaged. Nothing
  * is overwritten, no hole is filled, no sequence number is used twice, and what is lost stands in the ledger.
  */
-import { InvalidArgumentError, WalCorruptionError } from '../common/errors.ts';
+import { WalCorruptionError } from '../common/errors.ts';
+import { type ChecksOf, checkedOptions, oneOf } from '../common/option-checks.ts';
 import type { Manifest, TableView } from '../format/manifest-types.ts';
 import { NO_TICK } from '../format/manifest-types.ts';
 import { walPath } from '../format/object-names.ts';
 import { EpochGuard } from '../lsm/epoch-guard.ts';
 import { type LoadedManifest, listManifestIds } from '../lsm/manifest-store.ts';
-import type { MaxLoss, RepairOutcome, RepairReport } from '../lsm/repair-report.ts';
-import type { Acceptance } from '../lsm/wal-batches.ts';
+import { MAX_LOSS_CHECK, type MaxLoss, type RepairOutcome, type RepairReport } from '../lsm/repair-report.ts';
+import { ACCEPTANCES, type Acceptance } from '../lsm/wal-batches.ts';
 import { isEmptied } from '../lsm/wal-check.ts';
 import { greatestKnownSeq, inPlace, misplacedIds, pieceOf } from '../lsm/wal-log.ts';
 import { type LogLoss, type LogPiece, weighLog } from '../lsm/wal-loss.ts';
 import { readDatabase } from './database-state.ts';
 import {
+  assertReviewed,
   damagedObject,
   type Loss,
   type MadeParts,
+  REPAIR_CHECKS,
   type RepairOptions,
   type RepairPlan,
   type RepairView,
 } from './repair-plan.ts';
 import { runRepair } from './repair-run.ts';
 
-import { MAX_ROUNDS, type Target, type ToolOptions, type ToolTarget, tooManyOthers, withTarget } from './target.ts';
+import {
+  MAX_ROUNDS,
+  type Target,
+  TOOL_CHECKS,
+  type ToolOptions,
+  type ToolTarget,
+  tooManyOthers,
+  withTarget,
+} from './target.ts';
 import { damagedIds, listLog, replayRange, type Survey, surveyLog } from './wal-survey.ts';
 import { type LogSource, planTables, sourceOf } from './wal-tables.ts';
 
@@ -42,6 +53,15 @@ export interface WalRepairOptions extends RepairOptions, ToolOptions {
   maxLoss?: MaxLoss;
 }
 
+const CHECKS: ChecksOf<WalRepairOptions> = {
+  ...TOOL_CHECKS,
+  ...REPAIR_CHECKS,
+  mode: oneOf(['recover', 'truncate']),
+  onPartialBatch: oneOf(['drop', 'keep-verified-rows']),
+  accept: oneOf(ACCEPTANCES),
+  maxLoss: MAX_LOSS_CHECK,
+};
+
 type Settings = Required<Pick<WalRepairOptions, 'mode' | 'onPartialBatch' | 'accept'>>;
 
 /**
@@ -53,8 +73,8 @@ type Settings = Required<Pick<WalRepairOptions, 'mode' | 'onPartialBatch' | 'acc
  * be lost), `RollbackError` and `ManifestCorruptionError` (repair the manifest first), `IncompatibleError` (another form, a
  * wrong key: never repaired), `InvalidArgumentError`, `UnavailableError` (the store; run it again).
  */
-export function walRepair(target: Target, options: WalRepairOptions = {}): Promise<RepairReport> {
-  assertOptions(options);
+export async function walRepair(target: Target, given: WalRepairOptions = {}): Promise<RepairReport> {
+  const options = checkedOptions('walRepair', given, CHECKS);
   const { mode = 'recover', onPartialBatch = 'drop', accept = 'probable', maxLoss } = options;
   const settings: Settings = { mode, onPartialBatch, accept };
   return withTarget(target, options, async (opened) => {
@@ -80,22 +100,6 @@ function common({ apply, ifLiveWriter, liveCheckMs }: WalRepairOptions): RepairO
     ...(ifLiveWriter !== undefined && { ifLiveWriter }),
     ...(liveCheckMs !== undefined && { liveCheckMs }),
   };
-}
-
-function assertOptions({ mode, onPartialBatch, accept, maxLoss }: WalRepairOptions): void {
-  const faults: string[] = [];
-  const oneOf = (name: string, value: unknown, values: readonly string[]) => {
-    if (value !== undefined && !values.includes(value as string)) faults.push(`${name} must be ${values.join(' or ')}`);
-  };
-  oneOf('mode', mode, ['recover', 'truncate']);
-  oneOf('onPartialBatch', onPartialBatch, ['drop', 'keep-verified-rows']);
-  oneOf('accept', accept, ['verified', 'probable', 'suspect']);
-  for (const limit of [maxLoss?.rows, maxLoss?.walObjects]) {
-    if (limit !== undefined && !(Number.isSafeInteger(limit) && limit >= 0))
-      faults.push('the limits of maxLoss must be whole numbers of at least 0');
-  }
-  if (faults.length === 0) return;
-  throw new InvalidArgumentError('BAD_OPTION', `walRepair: ${faults.join('; ')}.`, { details: { faults } });
 }
 
 // ---- the plan
@@ -366,6 +370,7 @@ async function repairOpenDatabase(target: ToolTarget, options: WalRepairOptions)
   const task = { tool: 'walRepair' as const, settings: whole, isAboutOneObject: false, plan };
   const planned = await runRepair(target, task);
   if (!isApplied(options) || planned.outcome === 'clean') return planned;
+  assertReviewed(target.where, options.apply, planned.planHash);
   await openDb.flush();
   const { requests, tookMs } = { requests: target.requests(), tookMs: target.tookMs() };
   return {
