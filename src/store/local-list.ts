@@ -1,9 +1,11 @@
 /**
  * Lists files of a directory tree in the byte order of their paths, walking only where the prefix leads and holding one
- * directory per level in memory. Files that vanish meanwhile are left out.
+ * directory per level in memory. Left out are files that vanish in the meantime, and the store's own temporary files and locks
+ * (`local-names.ts`): of all files in the directory these are the only ones that a list may delete.
  */
 import type { Dirent, Stats } from 'node:fs';
 import { errnoOf, fileEtag, type LocalFiles } from './local-files.ts';
+import { isOwnFileName } from './local-names.ts';
 import { comparePaths } from './object-path.ts';
 import type { ListedObject } from './object-store.ts';
 
@@ -60,7 +62,7 @@ async function readFolder(walk: Walk, folder: string): Promise<string[]> {
   const paths: string[] = [];
   for (const entry of entries) {
     const path = folder + entry.name;
-    if (entry.name.includes('#')) {
+    if (isOwnFileName(entry.name)) {
       await removeIfOld(walk, path);
       continue;
     }
@@ -79,7 +81,7 @@ function isWanted({ prefix, startAfter }: Walk, path: string, isFolder: boolean)
 }
 
 async function removeIfOld(walk: Walk, path: string): Promise<void> {
-  if (walk.removeOlderThanMs === undefined || !/#\d+$/.test(path)) return;
+  if (walk.removeOlderThanMs === undefined) return;
   const stats = await statIfThere(walk, path);
   if (!stats?.isFile() || stats.mtimeMs >= walk.removeOlderThanMs) return;
   // Best effort: another process may be faster, or allowed more than we are.

@@ -1,11 +1,12 @@
 /**
- * A lock beside a file, for compare-and-swap among processes of one machine: the file `<name>#0`, created exclusively.
+ * A lock beside a file, for compare-and-swap among processes of one machine: a file of its own name, created exclusively.
  *
  * A process may die with the lock, so a lock older than `STALE_MS` is broken. A holder therefore acts only within
  * `HOLD_MS`, far less than that, and looks that the lock is still its own right before it acts.
  */
 import { type Clock, sleep } from '../common/clock.ts';
 import { errnoOf, type LocalFiles } from './local-files.ts';
+import { lockFileName } from './local-names.ts';
 
 const STALE_MS = 30_000;
 const HOLD_MS = 10_000;
@@ -26,7 +27,7 @@ export async function lockFile(
   temporaryPath: () => string,
   signal?: AbortSignal,
 ): Promise<FileLock | undefined> {
-  const path = `${target}#0`;
+  const path = lockFileName(target);
   const startMs = clock.monotonicMs();
   for (;;) {
     const inode = await createExclusively(files, path);

@@ -4,6 +4,9 @@
  * A kept file is used only while its inode has exactly one name. A deleted or replaced file has none, so it is opened anew
  * and a read never sees what was deleted before it began. Files with a second name (a writer died before it removed the
  * temporary one, or a backup links them) are never kept, because their deletion would not show.
+ *
+ * Invariant: after `close` no file is kept. Reads that are under way end, and each closes its own file; later reads open and
+ * close theirs.
  */
 import type { Stats } from 'node:fs';
 import type { Clock, Timer } from '../common/clock.ts';
@@ -28,6 +31,7 @@ export class LocalReaders {
   readonly #kept = new Map<string, OpenFile>();
   #sweep: Timer | undefined;
   #usedSinceSweep = false;
+  #isClosed = false;
 
   constructor(files: LocalFiles, clock: Clock) {
     this.#files = files;
@@ -43,7 +47,7 @@ export class LocalReaders {
   release(open: OpenFile, keep: boolean): void {
     open.users--;
     if (open.kept) return;
-    if (keep && open.stats.nlink === 1 && !this.#kept.has(open.file)) this.#keep(open);
+    if (keep && !this.#isClosed && open.stats.nlink === 1 && !this.#kept.has(open.file)) this.#keep(open);
     else if (open.users === 0) this.#files.close(open.fd);
   }
 
@@ -53,10 +57,16 @@ export class LocalReaders {
     if (open !== undefined) this.#drop(open);
   }
 
+  /** Closes what is kept, at once but for files that are being read, and keeps nothing from now on. */
   close(): void {
-    for (const open of [...this.#kept.values()]) this.#drop(open);
+    this.#isClosed = true;
+    this.#dropAll();
     this.#sweep?.cancel();
     this.#sweep = undefined;
+  }
+
+  #dropAll(): void {
+    for (const open of [...this.#kept.values()]) this.#drop(open);
   }
 
   #take(file: string): OpenFile | undefined {
@@ -99,7 +109,7 @@ export class LocalReaders {
   #closeIdle(): void {
     this.#sweep = undefined;
     if (this.#usedSinceSweep) this.#sweep = this.#clock.setTimer(IDLE_MS, () => this.#closeIdle(), false);
-    else this.close();
+    else this.#dropAll();
     this.#usedSinceSweep = false;
   }
 

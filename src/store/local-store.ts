@@ -1,10 +1,10 @@
 /**
  * Objects as files in a local directory.
  *
- * An object is written to `<name>#<digits>` beside its place, synced, and given its name by `link` (create) or `rename`
+ * An object is written to a temporary file beside its place, synced, and given its name by `link` (create) or `rename`
  * (overwrite); then the directory is synced. So an object is visible whole or not at all, a create has one winner among any
- * number of processes, and a put that was answered survives a power failure. Names with `#` are never listed; those that a
- * killed process left are removed after a day, by stores that write.
+ * number of processes, and a put that was answered survives a power failure. Temporary files have names of their own
+ * (`local-names.ts`) and are never listed; those that a killed process left are removed after a day, by stores that write.
  *
  * Needs hard links and a local file system: over a network, locks and `link` answers cannot be trusted. Files keep no
  * metadata, so the put id is not stored; a lost answer is settled by comparing bytes. Empty directories stay.
@@ -19,6 +19,7 @@ import { type Random, SYSTEM_RANDOM } from '../common/random.ts';
 import { errnoOf, fileError, fileEtag, type LocalFiles, SYSTEM_FILES } from './local-files.ts';
 import { listDirectory } from './local-list.ts';
 import { lockFile } from './local-lock.ts';
+import { isOwnFileName } from './local-names.ts';
 import { LocalReaders, type OpenFile } from './local-readers.ts';
 import { LocalWriter, type TemporaryFile } from './local-writer.ts';
 import { checkPath, checkRange, checkSignal, rangeBounds, sameEtag } from './object-path.ts';
@@ -161,7 +162,10 @@ export class LocalStore implements ObjectStore {
     for (const directory of changed) await this.#syncOrThrow(paths[0], directory);
   }
 
-  /** Closes the files that are kept open for reading. The store stays usable. */
+  /**
+   * Closes the files that are kept open for reading; reads that are under way end first. The store stays usable, but opens and
+   * closes a file for each read from then on.
+   */
   async close(): Promise<void> {
     this.#readers.close();
   }
@@ -354,9 +358,9 @@ export class LocalStore implements ObjectStore {
 
   #fileOf(path: string): string {
     checkPath(this.name, path);
-    if (!path.includes('#')) return this.#root === '/' ? `/${path}` : `${this.#root}/${path}`;
-    throw new InvalidArgumentError('BAD_ARGUMENT', `${this.name}: # is reserved in names (${JSON.stringify(path)}).`, {
-      details: { store: this.name, path },
-    });
+    if (!path.includes('#') || !path.split('/').some(isOwnFileName))
+      return this.#root === '/' ? `/${path}` : `${this.#root}/${path}`;
+    const message = `${this.name}: the name ${JSON.stringify(path)} is kept for temporary files of the store.`;
+    throw new InvalidArgumentError('BAD_ARGUMENT', message, { details: { store: this.name, path } });
   }
 }

@@ -1,14 +1,14 @@
 /**
  * Files that survive a power failure once they are visible.
  *
- * The bytes go to `<name>#<digits>` beside the target and are synced before any name of the target leads to them. A sync
- * that failed once may succeed the second time although the bytes are lost, so its file is thrown away and written anew.
+ * The bytes go to a temporary file beside the target and are synced before any name of the target leads to them. A sync that failed once may succeed the second time although the bytes are lost, so its file is thrown away and written anew.
  * Syncs of one directory are shared: whoever comes while one runs gets the next one.
  */
 import type { Stats } from 'node:fs';
 import { dirname } from 'node:path';
 import { nextInt, type Random } from '../common/random.ts';
 import { errnoOf, type LocalFiles } from './local-files.ts';
+import { temporaryFileName } from './local-names.ts';
 
 export interface TemporaryFile {
   path: string;
@@ -42,7 +42,8 @@ export class LocalWriter {
 
   /** A path beside `target` that no list shows. */
   temporaryPath(target: string): string {
-    return `${target}#${this.#random.nextUint32()}${nextInt(this.#random, 1000)}`;
+    // From 1 on: 0 is the lock.
+    return temporaryFileName(target, 1 + this.#random.nextUint32() * 1000 + nextInt(this.#random, 1000));
   }
 
   /** Writes and syncs a temporary file for `target`; its time is at least `notBeforeMs`. Leaves nothing behind on failure. */

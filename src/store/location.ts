@@ -1,5 +1,6 @@
 /** What a location names: URL forms, or a store and a path. Nothing is read and nothing connected to here. */
 import { fileURLToPath } from 'node:url';
+import { ignoreRejection } from '../common/async.ts';
 import { InvalidArgumentError } from '../common/errors.ts';
 import { LocalStore } from './local-store.ts';
 import { MemoryStore } from './memory-store.ts';
@@ -24,7 +25,7 @@ export type Location = string | URL | DatabaseLocation;
 
 export interface Place {
   location: DatabaseLocation;
-  /** Frees what was made for this location: connections. */
+  /** Frees what was made for this location: connections, open files. Reads of files that are under way end first. */
   dispose(): void;
 }
 
@@ -98,7 +99,9 @@ function fromFileUrl(url: URL): Place {
   if (url.search !== '' || url.hash !== '') throw badLocation('file: takes neither parameters nor a fragment');
   const path = decoded(url, fileURLToPath);
   assertPath(path, 'the path');
-  return { location: { store: new LocalStore('/'), path }, dispose: nothing };
+  const store = new LocalStore('/');
+  // A descriptor that was only read has nothing to lose when its close fails.
+  return { location: { store, path }, dispose: () => ignoreRejection(store.close()) };
 }
 
 /** The path of a URL; some escapes mean nothing in a path. */

@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Clock } from '../../../src/common/clock.ts';
 import { SYSTEM_CLOCK } from '../../../src/common/clock.ts';
@@ -27,6 +27,8 @@ import { retryingStore } from '../../../src/store/retrying-store.ts';
 import { storeErrorClass } from '../../../src/store/store-error.ts';
 
 const scratch = mkdtempSync(join(tmpdir(), 'shaledb-local-'));
+/** What a temporary file is called before its last digit. */
+const MARK = '#8372657669000000000000';
 const BODY = new TextEncoder().encode('some bytes');
 const CREATE: PutOptions = { condition: 'if-absent', putId: '01ARZ3NDEKTSV4RRFFQ69G5FAV' };
 const ANY: PutOptions = { ...CREATE, condition: 'any' };
@@ -45,6 +47,7 @@ afterAll(() => rmSync(scratch, { recursive: true }));
 /** A store whose file system calls are replaced or watched; `calls` names them in order. */
 function storeWith(overrides: (real: LocalFiles) => Partial<LocalFiles> = () => ({}), clock: Clock = SYSTEM_CLOCK) {
   const calls: string[] = [];
+  const names: string[] = [];
   const replaced = { ...SYSTEM_FILES, ...overrides(SYSTEM_FILES) };
   const short = (value: unknown) =>
     typeof value === 'string' ? value.replace(`${root}/`, '').replace(/#\d+/, '#n') : '';
@@ -52,6 +55,7 @@ function storeWith(overrides: (real: LocalFiles) => Partial<LocalFiles> = () => 
     Object.entries(replaced).map(([name, call]) => [
       name,
       (...args: unknown[]) => {
+        if (typeof args[0] === 'string') names.push(args[0].replace(`${root}/`, ''));
         calls.push(`${name} ${args.map(short).filter(Boolean).join(' ')}`.trim());
         return (call as (...all: unknown[]) => unknown)(...args);
       },
@@ -59,7 +63,7 @@ function storeWith(overrides: (real: LocalFiles) => Partial<LocalFiles> = () => 
   ) as unknown as LocalFiles;
   const store = new LocalStore(root, { files, clock, random: new SeededRandom(1) });
   opened.push(store);
-  return { store, calls };
+  return { store, calls, names };
 }
 
 function newStore(): LocalStore {
@@ -367,7 +371,7 @@ describe('errors', () => {
 
   it('paths that lead out, or into reserved names, are refused', async () => {
     const store = newStore();
-    for (const path of ['../a', 'a/../../b', '/etc/passwd', 'a//b', 'a\0b', 'wal/1#7', 'wal#1/x', '']) {
+    for (const path of ['../a', 'a/../../b', '/etc/passwd', 'a//b', 'a\0b', `wal/1${MARK}7`, `wal${MARK}1/x`, '']) {
       expect(await failureOf(store.get(path))).toMatchObject({ code: 'BAD_ARGUMENT' });
       expect(await failureOf(store.put(path, BODY, CREATE))).toMatchObject({ code: 'BAD_ARGUMENT' });
       expect(await failureOf(store.delete([path]))).toMatchObject({ code: 'BAD_ARGUMENT' });
@@ -409,7 +413,7 @@ describe('reading', () => {
   it('a file with a second name is not kept open, because its deletion would not show', async () => {
     const { store } = storeWith();
     await store.put('table', BODY, CREATE);
-    linkSync(join(root, 'table'), join(root, 'table#1'));
+    linkSync(join(root, 'table'), join(root, `table${MARK}1`));
     expect((await store.get('table', { range }))?.size).toBe(10);
     unlinkSync(join(root, 'table'));
     expect(await store.get('table', { range })).toBeUndefined();
@@ -452,6 +456,43 @@ describe('reading', () => {
     expect(open).toBe(0);
   });
 
+  it('a read under way ends after a close, and neither it nor a later one leaves a file open', async () => {
+    let open = 0;
+    let reading: () => void = () => undefined;
+    const begun = new Promise<void>((resolve) => {
+      reading = resolve;
+    });
+    let go: () => void = () => undefined;
+    const held = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    const { store } = storeWith((real) => ({
+      async open(...args) {
+        const fd = await real.open(...args);
+        open++;
+        return fd;
+      },
+      async read(...args) {
+        reading();
+        await held;
+        return real.read(...args);
+      },
+      close(fd) {
+        open--;
+        real.close(fd);
+      },
+    }));
+    await store.put('t', BODY, CREATE);
+    const read = store.get('t', { range });
+    await begun;
+    await store.close();
+    go();
+    expect((await read)?.bytes).toEqual(BODY.slice(2, 6));
+    expect(open).toBe(0);
+    expect((await store.get('t', { range }))?.bytes).toEqual(BODY.slice(2, 6));
+    expect(open).toBe(0);
+  });
+
   it('files unused for a while are closed', async () => {
     const timers: (() => void)[] = [];
     const clock: Clock = {
@@ -476,26 +517,70 @@ describe('reading', () => {
 });
 
 describe('lists', () => {
-  it('hide names with # and remove the leftovers of dead writers after a day', async () => {
-    mkdirSync(join(root, 'wal'), { recursive: true });
-    const day = 24 * 3600 * 1000;
-    const now = SYSTEM_CLOCK.nowMs();
-    const make = (name: string, ageMs: number) => {
-      writeFileSync(join(root, name), 'x');
-      utimesSync(join(root, name), (now - ageMs) / 1000, (now - ageMs) / 1000);
-    };
+  const day = 24 * 3600 * 1000;
+
+  function make(name: string, ageMs: number): void {
+    mkdirSync(dirname(join(root, name)), { recursive: true });
+    writeFileSync(join(root, name), 'x');
+    const changed = (SYSTEM_CLOCK.nowMs() - ageMs) / 1000;
+    utimesSync(join(root, name), changed, changed);
+  }
+
+  it('hide temporary files and remove those that dead writers left after a day', async () => {
+    const log = 'wal/00000000000000000007.sst';
+    const table = 'compacted/01JC0000000000000000000000.sst';
+    const removed = [`wal/1${MARK}7`, `wal/1${MARK}0`, `${log}#39123456781`, `${table}#3912345678123`];
+    const young = [`wal/2${MARK}7`, `${log}#39123456782`];
+    const objects = ['manifest/1', table, log, 'wal/1'].sort();
+    for (const name of objects.slice(0, -1)) if (name !== 'manifest/1') make(name, 3 * day);
     make('wal/1', 3 * day);
-    make('wal/1#77', day + 60_000);
-    make('wal/2#5', day - 60_000);
-    make('wal/3#not-digits', 3 * day);
-    const all = ['wal/1', 'wal/1#77', 'wal/2#5', 'wal/3#not-digits'];
+    for (const name of removed) make(name, day + 60_000);
+    for (const name of young) make(name, day - 60_000);
+    const before = allFiles().sort();
     const reader = newStore();
-    expect(await paths(reader, '')).toEqual(['wal/1']);
-    expect(allFiles().sort(), 'a store that only reads changes nothing').toEqual(all);
+    expect(await paths(reader, '')).toEqual(objects.filter((name) => name !== 'manifest/1'));
+    expect(allFiles().sort(), 'a store that only reads changes nothing').toEqual(before);
     const writer = newStore();
     await writer.put('manifest/1', BODY, CREATE);
-    expect(await paths(writer, 'wal/')).toEqual(['wal/1']);
-    expect(allFiles().sort()).toEqual(['manifest/1', 'wal/1', 'wal/2#5', 'wal/3#not-digits']);
+    expect(await paths(writer, '')).toEqual(objects);
+    expect(allFiles().sort()).toEqual([...objects, ...young].sort());
+  });
+
+  it('show and never delete files that others named with # and a number, which are objects like any other', async () => {
+    const log = 'wal/00000000000000000001.sst';
+    const foreign = [
+      'Song #1',
+      'a #1/b',
+      'contact#15551234567',
+      'invoice#42',
+      'manifest/old copy#1',
+      `${log}.backup#2024`,
+      `${log}#1`,
+      `${log}#2024`,
+      `${log}#12345678901234`,
+      'notes#8372657669',
+      'photo#1234567890123',
+    ].sort();
+    for (const name of foreign) make(name, 30 * day);
+    const store = newStore();
+    await store.put('x', BODY, CREATE);
+    expect(await paths(store, '')).toEqual([...foreign, 'x'].sort());
+    expect(allFiles().sort()).toEqual([...foreign, 'x'].sort());
+    for (const name of foreign) expect((await store.get(name))?.size, name).toBe(1);
+    expect((await store.put('Song #1', BODY, CREATE)).outcome).toBe('refused');
+    expect((await store.put('Song #2', BODY, CREATE)).outcome).toBe('applied');
+    await store.delete(['Song #1', 'Song #2']);
+    expect(await paths(store, 'Song')).toEqual([]);
+  });
+
+  it('and writes name temporary files so that nobody else does', async () => {
+    const { store, calls, names } = storeWith();
+    const first = await store.put('a', BODY, CREATE);
+    await store.put('a', BODY, { ...ANY, condition: { ifMatch: first.outcome === 'applied' ? first.etag : '' } });
+    const made = calls.filter((call) => /^open .*#/.test(call));
+    expect(made.length).toBe(3);
+    expect(names.filter((name) => name.includes('#')).every((name) => /^a#8372657669\d{13}$/.test(name))).toBe(true);
+    expect(allFiles()).toEqual(['a']);
   });
 
   it('walk only where the prefix leads', async () => {
@@ -579,7 +664,7 @@ describe('If-Match', () => {
     const store = newStore();
     const first = await store.put('gc/boundary', BODY, CREATE);
     const ifMatch = first.outcome === 'applied' ? first.etag : '';
-    const lock = join(root, 'gc/boundary#0');
+    const lock = join(root, `gc/boundary${MARK}0`);
     writeFileSync(lock, '');
     let ms = 0;
     const hurried: Clock = {
