@@ -9,6 +9,7 @@ import * as fs from 'node:fs';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import type { DbError } from '../common/errors.ts';
+import { refusedCall } from './refused-call.ts';
 import { type StoreErrorClass, storeError } from './store-error.ts';
 
 export interface LocalFiles {
@@ -94,11 +95,16 @@ const CLASS_OF_ERRNO: Record<string, StoreErrorClass> = {
   EFBIG: 'unsupported',
 };
 
-/** The store error of a failed file system call; whatever is not listed may pass and is `unavailable`. */
+/**
+ * The store error of a failed file system call: what the system said, or Node before it asked the system. Whatever is not
+ * known may pass and is `unavailable`.
+ */
 export function fileError(store: string, path: string, error: unknown): DbError {
   const code = errnoOf(error);
-  const cls = (code === undefined ? undefined : CLASS_OF_ERRNO[code]) ?? 'unavailable';
-  const message = error instanceof Error ? error.message : String(error);
+  const refused = refusedCall(error);
+  const cls = refused?.cls ?? (code === undefined ? undefined : CLASS_OF_ERRNO[code]) ?? 'unavailable';
+  const text = error instanceof Error ? error.message : String(error);
+  const message = refused?.remedy === undefined ? text : `${text}; ${refused.remedy}`;
   return storeError({ cls, message, store, path, ...(code === undefined ? {} : { providerCode: code }), cause: error });
 }
 

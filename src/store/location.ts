@@ -128,7 +128,7 @@ async function fromS3Url(url: URL): Promise<Place> {
   const path = decoded(url, (u) => decodeURIComponent(u.pathname));
   assertPath(path, 'the path');
   const endpoint = url.searchParams.get('endpoint') ?? undefined;
-  if (endpoint !== undefined && !/^https?:\/\/[^/]/.test(endpoint)) {
+  if (endpoint !== undefined && !(/^https?:\/\/[^/]/.test(endpoint) && URL.canParse(endpoint))) {
     throw badLocation(`endpoint must be a URL such as http://host:9000, not ${JSON.stringify(endpoint)}`);
   }
   const region = url.searchParams.get('region') ?? undefined;

@@ -10,8 +10,30 @@ export class MalformedAnswer extends Error {}
 /** What is allocated on the word of a header alone; the rest when as many bytes have come. */
 const TRUSTED_BYTES = 8 << 20;
 
-/** Reads exactly `length` bytes; anything else is an error, at the latest one chunk behind the end. */
+/** Longest body that is read to its end on no word at all: memory is taken only as bytes come. */
+const MAX_UNANNOUNCED_BYTES = 1 << 30;
+
+/** Reads exactly `length` bytes; anything else is an error, at the latest one chunk after the end. */
 export function readBody(body: Readable, length: number, signal: AbortSignal | undefined): Promise<Uint8Array> {
+  return readUpTo(body, length, length, signal);
+}
+
+/**
+ * Reads a body whose length nobody said, as proxies pass them on in chunks: to its end, but never more than was asked for. That
+ * nothing is missing follows from the transfer, whose last chunk is marked.
+ */
+export function readUnannounced(
+  body: Readable,
+  range: ByteRange | undefined,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array> {
+  const asked = range === undefined ? MAX_UNANNOUNCED_BYTES : 'suffix' in range ? range.suffix : range.length;
+  return readUpTo(body, 0, Math.min(asked, MAX_UNANNOUNCED_BYTES), signal);
+}
+
+/** Reads from `least` to `most` bytes. */
+function readUpTo(body: Readable, least: number, most: number, signal: AbortSignal | undefined): Promise<Uint8Array> {
+  const isAnnounced = least === most;
   return new Promise((resolve, reject) => {
     const onAbort = () => body.destroy();
     signal?.addEventListener('abort', onAbort, { once: true });
@@ -19,24 +41,29 @@ export function readBody(body: Readable, length: number, signal: AbortSignal | u
       body.destroy();
       reject(new MalformedAnswer(message));
     };
-    let bytes = allocated(Math.min(length, TRUSTED_BYTES)) ?? EMPTY_BYTES;
+    let bytes = allocated(Math.min(least, TRUSTED_BYTES)) ?? EMPTY_BYTES;
     let at = 0;
     body.on('data', (chunk: Uint8Array) => {
-      if (at + chunk.length > length) return fail(`the body is longer than the ${length} bytes announced`);
+      if (at + chunk.length > most) {
+        return fail(`the body is longer than the ${most} bytes ${isAnnounced ? 'announced' : 'that it may have'}`);
+      }
       if (at + chunk.length > bytes.length) {
-        const larger = grown(bytes, at, Math.min(length, 2 * bytes.length + chunk.length));
-        if (larger === undefined) return fail(`a body of ${length} bytes was announced, which no memory can hold`);
+        const larger = grown(bytes, at, Math.min(most, 2 * bytes.length + chunk.length));
+        if (larger === undefined) return fail(`a body of ${most} bytes was announced, which no memory can hold`);
         bytes = larger;
       }
       bytes.set(chunk, at);
       at += chunk.length;
     });
     body.on('error', reject);
-    body.on('end', () => (at === length ? resolve(bytes) : fail(`the body ended after ${at} of ${length} bytes`)));
+    body.on('end', () => {
+      if (at < least) return fail(`the body ended after ${at} of ${least} bytes`);
+      resolve(at === bytes.length ? bytes : bytes.slice(0, at));
+    });
     // Has no effect after one of the others.
     body.on('close', () => {
       signal?.removeEventListener('abort', onAbort);
-      fail(`the connection closed after ${at} of ${length} bytes`);
+      fail(`the connection closed after ${at} ${isAnnounced ? `of ${least} ` : ''}bytes`);
     });
   });
 }
@@ -57,25 +84,46 @@ function grown(bytes: Uint8Array, used: number, length: number): Uint8Array | un
   return larger;
 }
 
+export interface AnnouncedBody {
+  /** Bytes of the body; absent: to its end, which is then the end of the whole object. */
+  length?: number;
+  /** Bytes of the whole object; absent if only the body can say it. */
+  size?: number;
+}
+
 /**
- * The object's size, after checking that the answer holds exactly the range that was asked for.
- * `contentRange`: the header, such as `bytes 0-99/1234`; absent in an answer with the whole object.
+ * What an answer says about its body, after checking that this is exactly the range that was asked for.
+ * `length`: the header Content-Length; absent where a proxy passes the body on in chunks. `contentRange`: the header, such as
+ * `bytes 0-99/1234`; absent in an answer with the whole object.
  */
-export function checkedSize(range: ByteRange | undefined, length: unknown, contentRange: string | undefined): number {
-  if (typeof length !== 'number' || !Number.isSafeInteger(length) || length < 0) {
-    throw new MalformedAnswer('the answer has no length');
+export function announcedBody(
+  range: ByteRange | undefined,
+  length: unknown,
+  contentRange: string | undefined,
+): AnnouncedBody {
+  if (length !== undefined && !(Number.isSafeInteger(length) && (length as number) >= 0)) {
+    throw new MalformedAnswer(`the length of the answer is called ${String(length)}`);
   }
+  const announced = length as number | undefined;
   if (contentRange === undefined) {
-    const { start, end } = rangeBounds(range, length);
-    if (start === 0 && end === length) return length;
-    throw new MalformedAnswer(`the whole object of ${length} bytes came instead of a range`);
+    if (announced === undefined) {
+      // The whole object is right only if it begins where the range does and is not longer: its end shows that.
+      if (range === undefined || 'suffix' in range || range.offset === 0) return {};
+      throw new MalformedAnswer('the whole object came instead of a range');
+    }
+    const { start, end } = rangeBounds(range, announced);
+    if (start === 0 && end === announced) return { length: announced, size: announced };
+    throw new MalformedAnswer(`the whole object of ${announced} bytes came instead of a range`);
   }
   // So says MinIO for the last bytes of an empty object.
-  if (contentRange === 'bytes 0--1/0' && length === 0 && range !== undefined) return 0;
+  if (contentRange === 'bytes 0--1/0' && (announced ?? 0) === 0 && range !== undefined) return { length: 0, size: 0 };
   const parts = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(contentRange);
   if (parts === null) throw new MalformedAnswer(`the range is called ${JSON.stringify(contentRange)}`);
   const [first, last, size] = parts.slice(1).map(Number);
   const { start, end } = rangeBounds(range, size);
-  if (first === start && last === end - 1 && length === end - start) return size;
-  throw new MalformedAnswer(`the range ${contentRange} with ${length} bytes came instead of [${start}, ${end})`);
+  if (first === start && last === end - 1 && (announced ?? end - start) === end - start) {
+    return { length: end - start, size };
+  }
+  const bytes = announced === undefined ? '' : ` with ${announced} bytes`;
+  throw new MalformedAnswer(`the range ${contentRange}${bytes} came instead of [${start}, ${end})`);
 }

@@ -1,8 +1,12 @@
 /**
  * The AWS SDK, loaded on first use and set up so that one call is one request: the retry wrapper above counts on that,
  * because a repeated conditional put whose first answer was lost looks like a lost race.
+ *
+ * Every request passes `assertSendable` on its way out, and every answer `assertOfStore` on its way in.
  */
 import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
+import { assertOfStore } from './s3-answer-check.ts';
+import { assertSendable, type Identity } from './s3-request-check.ts';
 import { storeError } from './store-error.ts';
 
 export type S3Sdk = typeof import('@aws-sdk/client-s3');
@@ -13,7 +17,10 @@ export interface S3ConnectionOptions {
   endpoint?: string;
   /** From the SDK's usual chain if absent; `us-east-1` with an endpoint of one's own. */
   region?: string;
-  /** The bucket in the path instead of the host name. True with an endpoint that is not AWS, if absent. */
+  /**
+   * The bucket in the path instead of the host name. If absent: true with an endpoint that is not AWS, wherever that comes from
+   * (`endpoint`, `clientConfig`, AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, a profile).
+   */
   forcePathStyle?: boolean;
   /** From the SDK's usual chain if absent. */
   credentials?: S3ClientConfig['credentials'];
@@ -36,31 +43,76 @@ export interface S3Connection {
 
 /** Where the middleware leaves the `Date` header of an answer. */
 export const DATE_HEADER = Symbol('date header');
+/** Where it leaves whether the body comes in chunks, the last of which is marked: then its end shows that it is whole. */
+export const IS_CHUNKED = Symbol('is chunked');
 
 export async function connectS3(options: S3ConnectionOptions, store: string): Promise<S3Connection> {
   let sdk: S3Sdk;
   try {
     sdk = await import('@aws-sdk/client-s3');
   } catch (cause) {
-    const message = 'the package @aws-sdk/client-s3 cannot be loaded; is it installed?';
+    const message = `the package @aws-sdk/client-s3 cannot be loaded: ${reasonOf(cause)}`;
     throw storeError({ cls: 'unsupported', message, store, cause });
   }
-  const client = new sdk.S3Client(clientConfig(options));
+  const { endpoint } = options;
+  let client = new sdk.S3Client(clientConfig(options, endpoint === undefined || isAwsHost(hostOf(endpoint))));
+  const host = endpoint === undefined ? await configuredHost(client) : undefined;
+  if (host !== undefined && !isAwsHost(host)) {
+    client.destroy();
+    client = new sdk.S3Client(clientConfig(options, false));
+  }
   client.middlewareStack.add(
     (next) => async (args) => {
       const result = await next(args);
       const headers = (result.response as { headers?: Record<string, string> } | undefined)?.headers;
-      (result.output as { [DATE_HEADER]?: string | undefined })[DATE_HEADER] = headers?.['date'];
+      const output = result.output as { [DATE_HEADER]?: string | undefined; [IS_CHUNKED]?: boolean };
+      output[DATE_HEADER] = headers?.['date'];
+      output[IS_CHUNKED] = /\bchunked\b/i.test(headers?.['transfer-encoding'] ?? '');
       return result;
     },
-    { step: 'deserialize', name: 'shaledbDateHeader', priority: 'high' },
+    { step: 'deserialize', name: 'shaledbHeaders', priority: 'high' },
+  );
+  client.middlewareStack.add(
+    (next, context) => async (args) => {
+      assertSendable(args.request as Parameters<typeof assertSendable>[0], identityOf(context));
+      const result = await next(args);
+      assertOfStore(result.response);
+      return result;
+    },
+    { step: 'deserialize', name: 'shaledbRequestAndAnswerCheck', priority: 'low' },
   );
   return { sdk, client };
 }
 
-function clientConfig(options: S3ConnectionOptions): S3ClientConfig {
+/** Why a package cannot be loaded: in a bundle the reason is rarely that it is absent. */
+function reasonOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}
+
+/** Whose keys the request was signed with; undefined for a signer of the user's own. */
+function identityOf(context: object): Identity | undefined {
+  const auth = (context as { __smithy_context?: { selectedHttpAuthScheme?: { identity?: Identity } } })
+    .__smithy_context;
+  return auth?.selectedHttpAuthScheme?.identity;
+}
+
+/** The host of an endpoint that the options do not name: from `clientConfig`, the environment or a profile. */
+async function configuredHost(client: S3Client): Promise<string | undefined> {
+  const config = client.config as unknown as {
+    endpoint?: () => Promise<{ hostname?: string }>;
+    serviceConfiguredEndpoint?: () => Promise<string | undefined>;
+  };
+  if (config.endpoint !== undefined) return (await config.endpoint()).hostname;
+  const url = await config.serviceConfiguredEndpoint?.();
+  return url === undefined ? undefined : hostOf(url);
+}
+
+function isAwsHost(host: string): boolean {
+  return /\.amazonaws\.com(\.cn)?$/.test(host);
+}
+
+function clientConfig(options: S3ConnectionOptions, isAws: boolean): S3ClientConfig {
   const { endpoint, credentials } = options;
-  const isAws = endpoint === undefined || /\.amazonaws\.com(\.cn)?$/.test(hostOf(endpoint));
   const region = options.region ?? (isAws ? undefined : (process.env['AWS_REGION'] ?? 'us-east-1'));
   const agent = { keepAlive: true, maxSockets: options.maxSockets ?? 128 };
   return {

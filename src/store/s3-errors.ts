@@ -1,10 +1,11 @@
 /**
  * What a failed S3 request means: the one place that knows provider codes, statuses and socket errors.
  *
- * Order: the provider's code first, then the HTTP status, then the socket's code. Bodies may be missing (HEAD), HTML (a
- * proxy) or cut; then the SDK names the error `Unknown`, and the status decides. `inDoubt` says that a write may have been
- * applied; 409, 429 and 503 say that it was not.
+ * Order: what never left this process, then the provider's code, then the HTTP status, then the socket's code. Bodies may be
+ * missing (HEAD), HTML (a proxy) or cut; then the SDK names the error `Unknown`, and the status decides. `inDoubt` says that a
+ * write may have been applied; 409, 429 and 503, and whatever was not sent, say that it was not.
  */
+import { refusedCall } from './refused-call.ts';
 import type { StoreErrorClass } from './store-error.ts';
 
 /** A class of failure, or an answer that is none to those who expect it. */
@@ -17,6 +18,8 @@ export interface S3Failure {
   httpStatus?: number;
   providerCode?: string;
   retryAfterMs?: number;
+  /** What to change, where the message of the error does not say it. */
+  remedy?: string;
 }
 
 export type S3Operation = 'get' | 'head' | 'put' | 'list' | 'delete';
@@ -36,7 +39,10 @@ rule('range', 'InvalidRange');
 rule('missing', 'NoSuchBucket InvalidBucketName PermanentRedirect AuthorizationHeaderMalformed BucketRegionError');
 rule('missing', 'IllegalLocationConstraintException');
 rule('denied', 'AccessDenied AllAccessDisabled InvalidAccessKeyId SignatureDoesNotMatch InvalidSecurity InvalidToken');
-rule('denied', 'AccountProblem NotSignedUp UnauthorizedAccess InvalidObjectState CredentialsProviderError');
+rule(
+  'denied',
+  'AccountProblem NotSignedUp UnauthorizedAccess InvalidObjectState CredentialsProviderError BadCredentials',
+);
 rule('auth', 'ExpiredToken ExpiredTokenException TokenRefreshRequired RequestExpired');
 rule('throttled', 'SlowDown SlowDownRead SlowDownWrite TooManyRequests TooManyRequestsException RequestLimitExceeded');
 rule('throttled', 'BandwidthLimitExceeded RequestThrottled RequestThrottledException LimitExceededException Busy');
@@ -74,6 +80,8 @@ const STATUSES: Record<number, Rule> = {
 
 /** Errors of connections that never came about: nothing was sent. */
 const NOT_CONNECTED = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN']);
+/** A bucket before `localhost` or before an address. */
+const NEVER_A_NAME = /\.(localhost|\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3})$/;
 const CERTIFICATE = /^(ERR_TLS|ERR_SSL|CERT_|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|HOSTNAME_MISMATCH|EPROTO)/;
 
 interface S3ErrorLike {
@@ -83,14 +91,17 @@ interface S3ErrorLike {
   message?: unknown;
   $metadata?: { httpStatusCode?: unknown };
   $response?: { headers?: Record<string, unknown> };
+  hostname?: unknown;
 }
 
 /** Classifies anything that a request of the SDK, or reading its body, can throw. */
 export function classifyS3Error(error: unknown, op: S3Operation): S3Failure {
   const e = (typeof error === 'object' && error !== null ? error : {}) as S3ErrorLike;
   const httpStatus = statusOf(e);
-  const [verdict, inDoubt] = ruleOf(e, httpStatus, op);
+  const unsent = httpStatus === undefined && e.$response === undefined ? unsentRule(e) : undefined;
+  const [verdict, inDoubt] = unsent?.rule ?? ruleOf(e, httpStatus, op);
   const failure: S3Failure = { verdict, inDoubt: inDoubt !== undefined };
+  if (unsent?.remedy !== undefined) failure.remedy = unsent.remedy;
   if (httpStatus !== undefined) failure.httpStatus = httpStatus;
   const providerCode = [e.Code, e.code, e.name].find((name) => typeof name === 'string' && name !== 'Error');
   if (typeof providerCode === 'string') failure.providerCode = providerCode;
@@ -102,6 +113,27 @@ export function classifyS3Error(error: unknown, op: S3Operation): S3Failure {
 /** The class of an error in the body of a DeleteObjects answer. */
 export function classifyS3Code(code: string): S3Verdict {
   return CODES.get(code)?.[0] ?? (isThrottling(code) ? 'throttled' : 'unavailable');
+}
+
+/** Of errors without an answer: is it lasting, because the client cannot make such a request, or nobody can take it? */
+function unsentRule(e: S3ErrorLike): { rule: Rule; remedy?: string } | undefined {
+  const message = typeof e.message === 'string' ? e.message : '';
+  if (/^Region (is missing|not accepted)/.test(message)) {
+    const remedy = 'set AWS_REGION, or region in the URL or the options, to a name such as us-east-1';
+    return { rule: ['unsupported'], remedy };
+  }
+  if (e.name === 'EndpointError') {
+    return { rule: ['unsupported'], remedy: 'check bucket, region and endpoint' };
+  }
+  const isNoName = e.code === 'ENOTFOUND' || e.code === 'EAI_AGAIN';
+  if (isNoName && typeof e.hostname === 'string' && NEVER_A_NAME.test(e.hostname)) {
+    const remedy = `${e.hostname} has the bucket in the host name, which needs a name server: leave forcePathStyle out or set it to true`;
+    return { rule: ['unsupported'], remedy };
+  }
+  const refused = refusedCall(e);
+  if (refused === undefined) return undefined;
+  const { cls, remedy = 'check endpoint, region and credentials for characters that do not belong there' } = refused;
+  return { rule: [cls], remedy };
 }
 
 function ruleOf(e: S3ErrorLike, status: number | undefined, op: S3Operation): Rule {
@@ -137,7 +169,6 @@ function ruleOfSocket(e: S3ErrorLike): Rule {
   if (code === 'ECONNRESET' || code === 'EPIPE') return ['unavailable', 'in doubt'];
   if (e.name === 'TimeoutError' || code === 'ETIMEDOUT') return ['timeout', 'in doubt'];
   if (message.startsWith('Checksum mismatch')) return ['bad-digest', 'in doubt'];
-  if (message === 'Region is missing') return ['unsupported'];
   return ['unavailable', 'in doubt'];
 }
 

@@ -4,11 +4,12 @@
  * Every call is one attempt; put a `retryingStore` around it. What an answer means is decided in `s3-errors.ts`; what a
  * body holds is checked in `s3-body.ts`. Puts carry their put id as user metadata. Large objects go in parts, and the
  * condition rides on the completion; parts, unlike the completion, are repeated here, because they show nothing to anybody.
- * ETags are passed on as the server gives them.
+ * ETags are passed on as the server gives them, but without the mark of a weak one: proxies put it there, and no server takes it
+ * back in a condition.
  */
 
 import type { Readable } from 'node:stream';
-import type { GetObjectCommandOutput, ListObjectsV2CommandOutput } from '@aws-sdk/client-s3';
+import type { GetObjectCommandOutput, ListObjectsV2CommandOutput, ListPartsCommandOutput } from '@aws-sdk/client-s3';
 import { mapLimit } from '../common/async.ts';
 import { type Clock, SYSTEM_CLOCK, sleep } from '../common/clock.ts';
 import { ClosedError, type DbError, InvalidArgumentError, isDbError } from '../common/errors.ts';
@@ -25,8 +26,8 @@ import {
   type PutOptions,
   type PutOutcome,
 } from './object-store.ts';
-import { checkedSize, MalformedAnswer, readBody } from './s3-body.ts';
-import { connectS3, DATE_HEADER, type S3Connection, type S3ConnectionOptions } from './s3-client.ts';
+import { announcedBody, MalformedAnswer, readBody, readUnannounced } from './s3-body.ts';
+import { connectS3, DATE_HEADER, IS_CHUNKED, type S3Connection, type S3ConnectionOptions } from './s3-client.ts';
 import { classifyS3Code, classifyS3Error, httpDateMs, type S3Failure, type S3Operation } from './s3-errors.ts';
 import { isTransient, type StoreErrorClass, storeError } from './store-error.ts';
 
@@ -92,8 +93,8 @@ export class S3Store implements ObjectStore {
       const input = { Bucket: this.#bucket, Key: path };
       const output = await client.send(new sdk.HeadObjectCommand(input), sendOptions(options.signal));
       return {
-        size: checkedSize(undefined, output.ContentLength, undefined),
-        etag: output.ETag ?? '',
+        size: headSize(output.ContentLength),
+        etag: etagOf(output.ETag),
         lastModifiedMs: output.LastModified?.getTime() ?? 0,
         storeTimeMs: storeTimeMs(output),
         metadata: output.Metadata ?? {},
@@ -110,7 +111,6 @@ export class S3Store implements ObjectStore {
     if (bytes.length >= (this.#options.multipartThresholdBytes ?? 16 << 20)) {
       return this.#putInParts(path, bytes, options);
     }
-    const { sdk, client } = await this.#connect();
     const input = {
       Bucket: this.#bucket,
       Key: path,
@@ -121,11 +121,12 @@ export class S3Store implements ObjectStore {
     };
     let output: { ETag?: string | undefined };
     try {
+      const { sdk, client } = await this.#connect();
       output = await client.send(new sdk.PutObjectCommand(input), sendOptions(options.signal));
     } catch (error) {
       return this.#failedPut(path, error, options);
     }
-    return this.#applied(path, output, options);
+    return this.#applied(path, bytes, output, options);
   }
 
   async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ListedObject> {
@@ -168,8 +169,17 @@ export class S3Store implements ObjectStore {
 
   #connect(): Promise<S3Connection> {
     if (this.#closed) return Promise.reject(new ClosedError('CLOSED', `${this.name}: the store was closed.`));
-    this.#connection ??= connectS3(this.#options, this.name);
+    this.#connection ??= this.#newConnection();
     return this.#connection;
+  }
+
+  /** A connection that failed is not kept: what was wrong may be put right. */
+  #newConnection(): Promise<S3Connection> {
+    const connection = connectS3(this.#options, this.name);
+    connection.catch(() => {
+      if (this.#connection === connection) this.#connection = undefined;
+    });
+    return connection;
   }
 
   #check(path: string, options: CallOptions): void {
@@ -180,12 +190,25 @@ export class S3Store implements ObjectStore {
   async #readResult(output: GetObjectCommandOutput, { range, signal }: GetOptions): Promise<GetResult> {
     const body = output.Body as Readable | undefined;
     try {
-      const size = checkedSize(range, output.ContentLength, output.ContentRange);
-      const bytes = body === undefined ? new Uint8Array(0) : await readBody(body, output.ContentLength!, signal);
+      if (output.ContentEncoding !== undefined && !/^(identity|aws-chunked)$/i.test(output.ContentEncoding)) {
+        throw new MalformedAnswer(
+          `the bytes came encoded as ${output.ContentEncoding}: a proxy on the way changes them`,
+        );
+      }
+      const announced = announcedBody(range, output.ContentLength, output.ContentRange);
+      if (announced.length === undefined && (output as { [IS_CHUNKED]?: boolean })[IS_CHUNKED] !== true) {
+        throw new MalformedAnswer('the answer has no length');
+      }
+      const bytes =
+        body === undefined
+          ? new Uint8Array(0)
+          : announced.length === undefined
+            ? await readUnannounced(body, range, signal)
+            : await readBody(body, announced.length, signal);
       return {
         bytes,
-        size,
-        etag: output.ETag ?? '',
+        size: announced.size ?? bytes.length,
+        etag: etagOf(output.ETag),
         storeTimeMs: storeTimeMs(output),
         metadata: output.Metadata ?? {},
       };
@@ -206,17 +229,17 @@ export class S3Store implements ObjectStore {
   }
 
   async #putInParts(path: string, bytes: Uint8Array, options: PutOptions): Promise<PutOutcome> {
-    const { sdk, client } = await this.#connect();
     const place = { Bucket: this.#bucket, Key: path };
     let upload: { Bucket: string; Key: string; UploadId: string } | undefined;
     try {
+      const { sdk, client } = await this.#connect();
       const Metadata = { [PUT_ID_METADATA]: options.putId };
       const create = new sdk.CreateMultipartUploadCommand({ ...place, Metadata });
       const { UploadId } = await client.send(create, sendOptions(options.signal));
       if (UploadId === undefined) throw new MalformedAnswer('an upload without an id was begun');
       upload = { ...place, UploadId };
       const parts = await this.#uploadParts(upload, bytes, options);
-      const MultipartUpload = { Parts: parts };
+      const MultipartUpload = { Parts: await this.#withEtags(upload, parts, options) };
       const complete = new sdk.CompleteMultipartUploadCommand({
         ...upload,
         MultipartUpload,
@@ -227,11 +250,11 @@ export class S3Store implements ObjectStore {
         output = await client.send(complete, sendOptions(options.signal));
       } catch (error) {
         await this.#abandon(upload);
+        upload = undefined;
         return this.#failedPut(path, error, options);
       }
-      return await this.#applied(path, output, options);
+      return await this.#applied(path, bytes, output, options);
     } catch (error) {
-      if (isDbError(error)) throw error;
       // Before the completion nothing is visible, however an upload or part failed.
       if (upload !== undefined) await this.#abandon(upload);
       throw this.#error(this.#classify(error, 'put', options.signal), error, path);
@@ -252,7 +275,7 @@ export class S3Store implements ObjectStore {
       for (let attempt = 1; ; attempt++) {
         try {
           const { ETag } = await client.send(new sdk.UploadPartCommand(input), sendOptions(options.signal));
-          return { PartNumber: i + 1, ETag };
+          return { PartNumber: i + 1, ETag: etagOf(ETag) };
         } catch (error) {
           const transient = isTransient(this.#error(this.#classify(error, 'put', options.signal), error, upload.Key));
           if (!transient || attempt === PART_ATTEMPTS) throw error;
@@ -260,6 +283,34 @@ export class S3Store implements ObjectStore {
         }
       }
     });
+  }
+
+  /** The completion names each part by its ETag. Where a proxy takes them out of the answers, the list of parts has them. */
+  async #withEtags(
+    upload: { Bucket: string; Key: string; UploadId: string },
+    parts: UploadedPart[],
+    options: PutOptions,
+  ): Promise<UploadedPart[]> {
+    if (parts.every((part) => part.ETag !== '')) return parts;
+    const { sdk, client } = await this.#connect();
+    const etags = new Map<number, string>();
+    for (let marker: string | undefined = '0'; marker !== undefined; ) {
+      const page: ListPartsCommandOutput = await client.send(
+        new sdk.ListPartsCommand({ ...upload, PartNumberMarker: marker }),
+        sendOptions(options.signal),
+      );
+      for (const { PartNumber, ETag } of page.Parts ?? [])
+        if (PartNumber !== undefined) etags.set(PartNumber, etagOf(ETag));
+      const next: string | undefined = page.IsTruncated === true ? page.NextPartNumberMarker : undefined;
+      if (next !== undefined && Number(next) <= Number(marker))
+        throw new MalformedAnswer('a list of parts repeats itself');
+      marker = next;
+    }
+    const named = parts.map((part) => ({ ...part, ETag: part.ETag || (etags.get(part.PartNumber) ?? '') }));
+    if (named.every((part) => part.ETag !== '')) return named;
+    const message =
+      'answers to uploads of parts have no ETag, so large objects cannot be put together: let the proxy on the way pass that header, or set multipartThresholdBytes above the largest object';
+    throw storeError({ cls: 'unsupported', message, store: this.name, path: upload.Key });
   }
 
   async #abandon(upload: { Bucket: string; Key: string; UploadId: string }): Promise<void> {
@@ -271,20 +322,35 @@ export class S3Store implements ObjectStore {
     }
   }
 
-  async #applied(path: string, output: { ETag?: string | undefined }, options: PutOptions): Promise<PutOutcome> {
-    let etag = output.ETag ?? '';
-    let timeMs = storeTimeMs(output);
-    if (etag === '') {
-      // Some servers complete an upload without saying the ETag. The object is there whether or not we learn it.
-      const head = await this.head(path, options).catch(() => undefined);
-      etag = head?.etag ?? '';
-      timeMs = head?.storeTimeMs ?? timeMs;
+  /**
+   * Some servers, and proxies, leave the ETag of a put out. Without it a success is believed only if the object that is there is this
+   * one: an answer that says nothing may be from somebody who knows nothing of objects.
+   */
+  async #applied(
+    path: string,
+    bytes: Uint8Array,
+    output: { ETag?: string | undefined },
+    options: PutOptions,
+  ): Promise<PutOutcome> {
+    const etag = etagOf(output.ETag);
+    if (etag !== '') return { outcome: 'applied', attempt: 'now', etag, storeTimeMs: storeTimeMs(output) };
+    let head: ObjectHead | undefined;
+    try {
+      head = await this.head(path, options);
+    } catch (cause) {
+      return { outcome: 'unknown', cause };
     }
-    return { outcome: 'applied', attempt: 'now', etag, storeTimeMs: timeMs };
+    const putId = head?.metadata[PUT_ID_METADATA];
+    if (head?.size === bytes.length && (putId === undefined || putId === options.putId)) {
+      return { outcome: 'applied', attempt: 'now', etag: head.etag, storeTimeMs: head.storeTimeMs };
+    }
+    return { outcome: 'unknown', cause: this.#malformed(path, 'a put was answered without an ETag, and is not there') };
   }
 
   /** The outcome, or the error, of a request that would have made the object visible. */
   #failedPut(path: string, error: unknown, options: PutOptions): PutOutcome {
+    // No request came about: the store is closed, or the SDK cannot be loaded.
+    if (isDbError(error)) throw error;
     const failure = this.#classify(error, 'put', options.signal);
     // The version that `ifMatch` names is gone.
     const isConditional = typeof options.condition === 'object';
@@ -327,16 +393,16 @@ export class S3Store implements ObjectStore {
       // Consoles make such empty objects as folders; and not every server knows StartAfter.
       if (Key.endsWith('/') || (startAfter !== undefined && comparePaths(Key, startAfter) <= 0)) continue;
       const lastModifiedMs = LastModified?.getTime() ?? 0;
-      objects.push({ path: Key, size: Size, etag: ETag ?? '', lastModifiedMs, storeTimeMs: timeMs });
+      objects.push({ path: Key, size: Size, etag: etagOf(ETag), lastModifiedMs, storeTimeMs: timeMs });
     }
     const isOrdered = objects.every((object, i) => i === 0 || comparePaths(objects[i - 1].path, object.path) < 0);
     return isOrdered ? objects : objects.sort((a, b) => comparePaths(a.path, b.path));
   }
 
   async #deleteBatch(paths: string[], { signal }: CallOptions): Promise<void> {
-    const { sdk, client } = await this.#connect();
     const [path] = paths;
     try {
+      const { sdk, client } = await this.#connect();
       if (paths.length === 1) {
         await client.send(new sdk.DeleteObjectCommand({ Bucket: this.#bucket, Key: path }), sendOptions(signal));
         return;
@@ -365,9 +431,10 @@ export class S3Store implements ObjectStore {
 
   #error(failure: S3Failure, cause: unknown, path: string): DbError {
     if (isDbError(cause)) return cause;
-    const { verdict, inDoubt: _, ...details } = failure;
+    const { verdict, inDoubt: _, remedy, ...details } = failure;
     const cls = errorClassOf(verdict);
-    const text = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
+    const said = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
+    const text = remedy === undefined ? said : `${said}; ${remedy}`;
     const message =
       cls === 'missing' ? `the bucket ${this.#bucket} is not there, or in another region (${text})` : text;
     return storeError({ cls, message, store: this.name, path, ...details, cause });
@@ -382,6 +449,22 @@ export class S3Store implements ObjectStore {
 function errorClassOf(verdict: S3Failure['verdict']): StoreErrorClass {
   if (verdict === 'absent' || verdict === 'refused' || verdict === 'range') return 'malformed-response';
   return verdict;
+}
+
+interface UploadedPart {
+  PartNumber: number;
+  ETag: string;
+}
+
+/** Without the mark of a weak one. */
+function etagOf(etag: string | undefined): string {
+  return etag?.replace(/^W\//, '') ?? '';
+}
+
+function headSize(length: unknown): number {
+  const { size } = announcedBody(undefined, length, undefined);
+  if (size === undefined) throw new MalformedAnswer('the answer has no length');
+  return size;
 }
 
 function sendOptions(signal: AbortSignal | undefined): { abortSignal?: AbortSignal } {

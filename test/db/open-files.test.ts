@@ -8,7 +8,6 @@ import * as admin from '../../src/admin.ts';
 import { SILENT_LOGGER } from '../../src/common/logger.ts';
 import { open, openReader } from '../../src/index.ts';
 
-
 const directory = mkdtempSync(join(tmpdir(), 'shaledb-open-files-'));
 const url = String(pathToFileURL(directory));
 const QUIET = { logger: SILENT_LOGGER };
@@ -83,7 +82,7 @@ describe.runIf(process.platform === 'linux')('no file stays open', () => {
       walInspect: () => readAll(admin.walInspect(url, { ...QUIET, rows: 'full' })),
       walRepair: () => admin.walRepair(url, QUIET),
       damageList: () => admin.damageList(url, QUIET),
-      damageAcknowledge: () => admin.damageAcknowledge(url, 'f-0000000000000000', { ...QUIET, note: 'none' }),
+      damageAcknowledge: () => admin.damageAcknowledge(url, 'f-0000000000000000', 'none', QUIET),
       quarantineList: () => admin.quarantineList(url, QUIET),
       quarantineRestore: () => admin.quarantineRestore(url, 'r-000000000000000000000000', QUIET),
       probe: () => admin.probe(url, QUIET),

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { SYSTEM_FILES } from '../../../src/store/local-files.ts';
+import { fileError, SYSTEM_FILES } from '../../../src/store/local-files.ts';
 
 const scratch = mkdtempSync(join(tmpdir(), 'shaledb-files-'));
 afterAll(() => rmSync(scratch, { recursive: true }));
@@ -32,5 +32,35 @@ describe('mkdir', () => {
 
   it.runIf(process.platform === 'linux')('ends where nothing can be made although the parent exists', async () => {
     await expect(SYSTEM_FILES.mkdir('/proc/no-such-directory/below')).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+});
+
+describe('errors', () => {
+  const errorOf = (fields: object, base: Error = new Error('why')) =>
+    fileError('file:///d', 'a', Object.assign(base, fields));
+
+  it('that Node raises before it asks the system are told at once', () => {
+    const denied = errorOf({ code: 'ERR_ACCESS_DENIED', permission: 'FileSystemWrite', resource: '/d/a' });
+    expect(denied).toMatchObject({ code: 'STORE_DENIED', retryable: false });
+    expect(denied.message).toMatch(/--allow-fs-write/);
+    expect(denied.message).toContain('FileSystemWrite of /d/a');
+    for (const error of [
+      errorOf({ code: 'ERR_INVALID_ARG_VALUE' }, new TypeError('a null byte')),
+      errorOf({ code: 'ERR_OUT_OF_RANGE' }, new RangeError('out of range')),
+      errorOf({}, new TypeError('x is not a function')),
+    ]) {
+      expect(error).toMatchObject({ code: 'STORE_UNSUITABLE', retryable: false });
+    }
+  });
+
+  it('of the system that may pass, and a lack of memory, are outages', () => {
+    for (const error of [
+      errorOf({ code: 'EIO' }),
+      errorOf({ code: 'EMFILE' }),
+      errorOf({}),
+      errorOf({}, new RangeError('Array buffer allocation failed')),
+    ]) {
+      expect(error).toMatchObject({ code: 'STORE_DOWN', retryable: true });
+    }
   });
 });

@@ -7,14 +7,15 @@ interface Shape {
   message?: string;
   status?: number;
   retryAfter?: string;
+  hostname?: string;
 }
 
 /** As the SDK throws it. */
-function sdkError({ name, code, message = 'UnknownError', status, retryAfter }: Shape): Error {
+function sdkError({ name, code, message = 'UnknownError', status, retryAfter, hostname }: Shape): Error {
   const error = new Error(message);
   if (name !== undefined) error.name = name;
   const headers = retryAfter === undefined ? {} : { 'retry-after': retryAfter };
-  return Object.assign(error, code === undefined ? {} : { code }, {
+  return Object.assign(error, code === undefined ? {} : { code }, hostname === undefined ? {} : { hostname }, {
     ...(status === undefined ? {} : { $metadata: { httpStatusCode: status }, $response: { headers } }),
   });
 }
@@ -91,6 +92,22 @@ const TABLE: [string, Shape, S3Operation, string, boolean][] = [
   ['bucket in another region', { name: 'PermanentRedirect', status: 301 }, 'get', 'missing', NO],
   ['redirect of a HEAD', { name: 'Unknown', status: 301 }, 'head', 'missing', NO],
   ['no region', { message: 'Region is missing' }, 'get', 'unsupported', NO],
+  ['region with a blank', { message: 'Region not accepted: region="eu " is no host' }, 'put', 'unsupported', NO],
+  ['header with a line break', { name: 'TypeError', code: 'ERR_INVALID_CHAR' }, 'put', 'unsupported', NO],
+  ['path with a blank', { name: 'TypeError', code: 'ERR_UNESCAPED_CHARACTERS' }, 'put', 'unsupported', NO],
+  ['port out of range', { name: 'RangeError', code: 'ERR_SOCKET_BAD_PORT' }, 'put', 'unsupported', NO],
+  ['no URL', { name: 'TypeError', code: 'ERR_INVALID_URL' }, 'list', 'unsupported', NO],
+  ['a mistake of the client', { name: 'TypeError', message: 'x is not a function' }, 'put', 'unsupported', NO],
+  ['endpoint rules', { name: 'EndpointError', message: 'Invalid region' }, 'get', 'unsupported', NO],
+  ['key with a line break', { name: 'BadCredentials' }, 'put', 'denied', NO],
+  ['permission model of Node', { code: 'ERR_ACCESS_DENIED' }, 'get', 'denied', NO],
+  ['bucket before localhost', { code: 'ENOTFOUND', hostname: 'b.localhost' }, 'put', 'unsupported', NO],
+  ['bucket before an address', { code: 'EAI_AGAIN', hostname: 'b.127.0.0.1' }, 'put', 'unsupported', NO],
+  ['host of a network that is down', { code: 'ENOTFOUND', hostname: 'b.example.com' }, 'put', 'unavailable', NO],
+  ['localhost itself', { code: 'EAI_AGAIN', hostname: 'localhost' }, 'put', 'unavailable', NO],
+  ['fetch without a network', { name: 'TypeError', message: 'fetch failed' }, 'put', 'unavailable', YES],
+  ['no memory', { name: 'RangeError', message: 'Array buffer allocation failed' }, 'get', 'unavailable', YES],
+  ['an answer that the client cannot take', { name: 'TypeError', status: 200 }, 'put', 'malformed-response', YES],
   ['quota', { name: 'QuotaExceeded', status: 403 }, 'put', 'full', NO],
   ['disk full', { name: 'XMinioStorageFull', status: 507 }, 'put', 'full', NO],
   ['507', { name: 'Unknown', status: 507 }, 'put', 'full', NO],

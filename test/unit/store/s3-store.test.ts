@@ -190,6 +190,115 @@ describe('put outcomes', () => {
     expect(await store.put('a', new Uint8Array(3), CREATE)).toMatchObject({ outcome: 'applied', etag: '"late"' });
     expect(requests.map(({ method }) => method)).toEqual(['PUT', 'HEAD']);
   });
+
+  it('an answer without an ETag is believed only if the object is there', async () => {
+    const heads: Record<string, Answer> = {
+      absent: { status: 404 },
+      'another size': { status: 200, headers: { 'content-length': '4' } },
+      'another put': { status: 200, headers: { 'content-length': '3', 'x-amz-meta-slatedbputid': 'other' } },
+      failed: { status: 500 },
+    };
+    for (const [what, head] of Object.entries(heads)) {
+      const { store } = storeWith(({ method }) => (method === 'PUT' ? { status: 200 } : head));
+      expect(await store.put('a', new Uint8Array(3), CREATE), what).toMatchObject({ outcome: 'unknown' });
+    }
+  });
+
+  it('a page of a proxy is no answer to anything', async () => {
+    const page: Answer = {
+      status: 200,
+      headers: { 'content-type': 'text/html; charset=utf-8', etag: '"page"', 'content-length': '20' },
+      body: '<html>sign in</html>',
+    };
+    const { store } = storeWith(({ method }) => (method === 'HEAD' ? { ...page, body: '' } : page));
+    expect(await store.put('a', new Uint8Array(20), CREATE)).toMatchObject({
+      outcome: 'unknown',
+      cause: { code: 'STORE_DOWN', message: expect.stringContaining('HTML') },
+    });
+    const calls = [store.get('a'), store.head('a'), store.delete(['a']), store.delete(['a', 'b']), collect(store, '')];
+    for (const call of calls) expect(storeErrorClass(await failureOf(call))).toBe('malformed-response');
+    const ofAStore = storeWith(() => ({ ...page, headers: { ...page.headers, 'x-amz-request-id': '1' } }));
+    expect((await ofAStore.store.get('a'))?.size, 'an object that is HTML').toBe(20);
+  });
+
+  it('weak ETags are used as strong ones, which servers take back', async () => {
+    const { store, requests } = storeWith(({ method }) =>
+      method === 'PUT' ? { status: 200, headers: { etag: 'W/"e"' } } : bodyAnswer('x', { etag: 'W/"e"' }),
+    );
+    expect(await store.put('a', new Uint8Array(1), CREATE)).toMatchObject({ outcome: 'applied', etag: '"e"' });
+    expect((await store.get('a'))?.etag).toBe('"e"');
+    const { etag } = (await store.head('a'))!;
+    await store.put('a', new Uint8Array(1), { ...CREATE, condition: { ifMatch: etag } });
+    expect(requests.at(-1)?.headers['if-match']).toBe('"e"');
+  });
+});
+
+describe('requests that cannot be sent', () => {
+  const sent = () => ({ status: 200, headers: { etag: '"e"' } });
+  const credentials = { accessKeyId: 'key', secretAccessKey: 'secret' };
+
+  it.each([
+    ['access key id', { ...credentials, accessKeyId: 'key\n' }, /access key id .*AWS_ACCESS_KEY_ID.* a line break/],
+    ['access key id', { ...credentials, accessKeyId: 'key\r' }, /access key id .* a line break/],
+    [
+      'secret',
+      { ...credentials, secretAccessKey: 'hush-hush ' },
+      /secret access key .*AWS_SECRET_ACCESS_KEY.* white space/,
+    ],
+    ['token', { ...credentials, sessionToken: 'a\nb' }, /session token .*AWS_SESSION_TOKEN.* a line break/],
+    ['token', { ...credentials, sessionToken: 'a\u00e4b' }, /session token .* a character that is not printable ASCII/],
+  ])('%s that no key can be: denied at once, and never shown', async (_, keys, says) => {
+    const { store, requests } = storeWith(sent, { credentials: keys });
+    const { accessKeyId, secretAccessKey } = keys;
+    const calls = [store.get('a'), store.head('a'), store.put('a', new Uint8Array(1), CREATE), store.delete(['a'])];
+    for (const call of [...calls, store.put('a', new Uint8Array(16 << 20), CREATE), collect(store, '')]) {
+      const error = await failureOf(call);
+      expect(error).toMatchObject({ code: 'STORE_DENIED', retryable: false, message: expect.stringMatching(says) });
+      for (const key of [accessKeyId, secretAccessKey]) if (key.length > 3) expect(error.message).not.toContain(key);
+    }
+    expect(requests).toEqual([]);
+  });
+
+  it.each([
+    ['region with a blank', { region: 'us-east-1 ' }, /Region not accepted.*AWS_REGION/],
+    ['region with a line break', { region: 'us-east-1\n' }, /Region not accepted/],
+    ['port', { endpoint: 'http://127.0.0.1:99999' }, /Invalid URL|port/],
+    ['endpoint', { endpoint: 'http//127.0.0.1:9000' }, /Invalid URL|endpoint/],
+    ['bucket', { bucket: 'a bucket/with\nodd\u00e4', endpoint: undefined as never, region: 'us-east-1' }, /bucket/i],
+  ])('%s that cannot be: unsuitable at once', async (_, options, says) => {
+    const { store, requests } = storeWith(sent, options);
+    for (const call of [store.get('a'), store.put('a', new Uint8Array(1), CREATE), collect(store, '')]) {
+      const error = await failureOf(call);
+      expect(error).toMatchObject({ kind: 'invalid', retryable: false, message: expect.stringMatching(says) });
+    }
+    expect(requests).toEqual([]);
+  });
+
+  it('a connection that could not be made is tried again by the next call', async () => {
+    let good = false;
+    const provider = async () => (good ? credentials : Promise.reject(new Error('nothing yet')));
+    const { store } = storeWith(sent, { credentials: provider });
+    await failureOf(store.get('a'));
+    good = true;
+    expect(await store.put('a', new Uint8Array(1), CREATE)).toMatchObject({ outcome: 'applied' });
+  });
+
+  it('the bucket goes into the path for every endpoint that is not AWS, wherever it comes from', async () => {
+    const pathOf = async (options: Partial<S3StoreOptions>) => {
+      const { store, requests } = storeWith(sent, { endpoint: undefined as never, region: 'us-east-1', ...options });
+      await store.put('a', new Uint8Array(1), CREATE);
+      return `${(requests[0] as Request & { hostname: string }).hostname}${requests[0].path}`;
+    };
+    const handler = storeWith(sent);
+    await handler.store.put('a', new Uint8Array(1), CREATE);
+    for (const name of ['AWS_ENDPOINT_URL_S3', 'AWS_ENDPOINT_URL']) {
+      vi.stubEnv(name, 'http://localhost:9000');
+      expect(await pathOf({}), name).toBe('localhost/bucket/a');
+      expect(await pathOf({ forcePathStyle: false }), 'what the user says counts').toBe('bucket.localhost/a');
+      vi.unstubAllEnvs();
+    }
+    expect(await pathOf({})).toBe('bucket.s3.us-east-1.amazonaws.com/a');
+  });
 });
 
 describe('get', () => {
@@ -201,6 +310,12 @@ describe('get', () => {
     status: 206,
   });
 
+  const chunked = (body: string, contentRange?: string): Answer => ({
+    status: contentRange === undefined ? 200 : 206,
+    headers: { 'transfer-encoding': 'chunked', ...(contentRange && { 'content-range': contentRange }) },
+    body,
+  });
+
   it('accepts what fits the request', async () => {
     expect((await getWith(bodyAnswer(ten)))?.size).toBe(10);
     expect((await getWith(part('234', 'bytes 2-4/10'), { offset: 2, length: 3 }))?.size).toBe(10);
@@ -208,6 +323,27 @@ describe('get', () => {
     expect((await getWith(part('789', 'bytes 7-9/10'), { suffix: 3 }))?.bytes.length).toBe(3);
     expect((await getWith(bodyAnswer(ten), { suffix: 30 }))?.bytes.length).toBe(10);
     expect((await getWith(bodyAnswer(ten), { offset: 0, length: 10 }))?.bytes.length).toBe(10);
+  });
+
+  it('accepts bodies in chunks whose length nobody says', async () => {
+    const whole = { size: 10, bytes: Buffer.from(ten) };
+    const taken = async (answer: Answer, range?: { offset: number; length: number } | { suffix: number }) => {
+      const got = await getWith(answer, range);
+      return got && { size: got.size, bytes: Buffer.from(got.bytes) };
+    };
+    expect(await taken(chunked(ten))).toEqual(whole);
+    expect(await taken(chunked(ten), { offset: 0, length: 10 })).toEqual(whole);
+    expect(await taken(chunked(ten), { offset: 0, length: 500 })).toEqual(whole);
+    expect(await taken(chunked(ten), { suffix: 10 })).toEqual(whole);
+    expect(await taken(chunked('234', 'bytes 2-4/10'), { offset: 2, length: 3 })).toEqual({
+      size: 10,
+      bytes: Buffer.from('234'),
+    });
+    expect(await taken(chunked(''))).toEqual({ size: 0, bytes: Buffer.alloc(0) });
+    const long = Readable.from(Array.from({ length: 40 }, (_, i) => Buffer.alloc(1 << 20, i + 1)));
+    const got = await getWith({ ...chunked(''), body: long });
+    expect(got?.size).toBe(40 << 20);
+    for (let i = 0; i < 40; i++) expect(got?.bytes[(i << 20) + 77]).toBe(i + 1);
   });
 
   it('refuses answers that do not', async () => {
@@ -222,6 +358,13 @@ describe('get', () => {
       ['unknown size', part('234', 'bytes 2-4/*'), { offset: 2, length: 3 }],
       ['nonsense', part('234', 'lines 2-4/10'), { offset: 2, length: 3 }],
       ['no length', { status: 200, body: ten }, undefined],
+      ['no length, chunked, more than was asked for', chunked(ten), { offset: 0, length: 9 }],
+      ['no length, chunked, more than the suffix', chunked(ten), { suffix: 9 }],
+      ['no length, chunked, the whole object for a range', chunked(ten), { offset: 1, length: 20 }],
+      ['no length, a part that is cut', chunked('23', 'bytes 2-4/10'), { offset: 2, length: 3 }],
+      ['no length, a part that is longer', chunked('23456', 'bytes 2-4/10'), { offset: 2, length: 3 }],
+      ['compressed on the way', { ...bodyAnswer(ten, { 'content-encoding': 'gzip' }) }, undefined],
+      ['a page of a proxy', bodyAnswer('<html>sign in</html>', { 'content-type': 'text/html' }), undefined],
       ['body cut', { ...bodyAnswer('01234'), headers: { 'content-length': '10' } }, undefined],
       ['body too long', { ...bodyAnswer(`${ten}${ten}`), headers: { 'content-length': '10' } }, undefined],
       ['absurd length', { ...bodyAnswer(ten), headers: { 'content-length': '9007199254740991' } }, undefined],
@@ -375,9 +518,10 @@ describe('uploads in parts', () => {
     body: '<CompleteMultipartUploadResult><ETag>"e-3"</ETag></CompleteMultipartUploadResult>',
   };
 
-  type Step = 'create' | 'part' | 'complete' | 'abort';
+  type Step = 'create' | 'part' | 'complete' | 'abort' | 'list';
   function stepOf({ method, query }: Request): Step {
     if (method === 'POST') return 'uploads' in query ? 'create' : 'complete';
+    if (method === 'GET') return 'list';
     return method === 'DELETE' ? 'abort' : 'part';
   }
 
@@ -416,6 +560,43 @@ describe('uploads in parts', () => {
     for (const { headers } of requests) expect(headers).not.toHaveProperty('expect');
     expect(requests[4].headers['if-none-match']).toBe('*');
     expect(String(requests[4].body)).toContain('<PartNumber>3</PartNumber>');
+  });
+
+  it('weak ETags of parts are named as strong ones', async () => {
+    const { outcome, requests } = await upload({
+      part: (count) => ({ status: 200, headers: { etag: `W/"p${count}"` } }),
+    });
+    expect(outcome?.outcome).toBe('applied');
+    expect(String(requests[4].body)).toMatch(/<ETag>(&quot;|")p\d/);
+    expect(String(requests[4].body)).not.toContain('W/');
+  });
+
+  const partList = (from: number, to: number, more: boolean): Answer => ({
+    status: 200,
+    body: `<ListPartsResult><IsTruncated>${more}</IsTruncated><NextPartNumberMarker>${to}</NextPartNumberMarker>${Array.from(
+      { length: to - from + 1 },
+      (_, i) => `<Part><PartNumber>${from + i}</PartNumber><ETag>"listed${from + i}"</ETag></Part>`,
+    ).join('')}</ListPartsResult>`,
+  });
+
+  it('ETags of parts that a proxy takes away are read from the list of parts', async () => {
+    const { outcome, steps, requests } = await upload({
+      part: () => ({ status: 200 }),
+      list: (count) => (count === 1 ? partList(1, 2, true) : partList(3, 3, false)),
+    });
+    expect(outcome?.outcome).toBe('applied');
+    expect(steps).toEqual(['create', 'part', 'part', 'part', 'list', 'list', 'complete']);
+    for (const n of [1, 2, 3]) expect(String(requests[6].body)).toContain(`listed${n}`);
+  });
+
+  it('where nobody names the ETags of parts, the put is refused once with what to do', async () => {
+    for (const list of [partList(1, 2, false), partList(1, 2, true)]) {
+      const { error, steps } = await upload({ part: () => ({ status: 200 }), list: () => list });
+      expect(error?.retryable).toBe(list.body === partList(1, 2, true).body);
+      if (error?.code === 'STORE_UNSUITABLE') expect(error.message).toContain('multipartThresholdBytes');
+      expect(steps.at(-1), 'nothing is left in the bucket').toBe('abort');
+      expect(steps.filter((step) => step === 'abort').length).toBe(1);
+    }
   });
 
   it('repeat a part that failed', async () => {
