@@ -27,7 +27,7 @@ export class BadCredentials extends Error {
 const NAMES: readonly (readonly [keyof Identity, string])[] = [
   ['accessKeyId', 'the access key id (AWS_ACCESS_KEY_ID)'],
   ['secretAccessKey', 'the secret access key (AWS_SECRET_ACCESS_KEY)'],
-  ['sessionToken', 'the session token (AWS_SESSION_TOKEN)'],
+  ['sessionToken', 'the security token (AWS_SESSION_TOKEN)'],
 ];
 const NOT_OF_A_KEY = /[^\x21-\x7e]/;
 /** Looked at already: a request has the object of the one before as long as credentials do not change. */
