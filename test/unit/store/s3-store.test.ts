@@ -246,7 +246,11 @@ describe('requests that cannot be sent', () => {
       /secret access key .*AWS_SECRET_ACCESS_KEY.* white space/,
     ],
     ['token', { ...credentials, sessionToken: 'a\nb' }, /security token .*AWS_SESSION_TOKEN.* a line break/],
-    ['token', { ...credentials, sessionToken: 'a\u00e4b' }, /security token .* a character that is not printable ASCII/],
+    [
+      'token',
+      { ...credentials, sessionToken: 'a\u00e4b' },
+      /security token .* a character that is not printable ASCII/,
+    ],
   ])('%s that no key can be: denied at once, and never shown', async (_, keys, says) => {
     const { store, requests } = storeWith(sent, { credentials: keys });
     const { accessKeyId, secretAccessKey } = keys;
