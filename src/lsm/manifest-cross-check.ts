@@ -8,11 +8,11 @@
  * replay takes `wal_id_last_seen` back; a writer without a log leaves `last_l0_seq` above every row of it; views and runs are
  * renumbered when 0.12.1 rewrites a version 2.
  */
-import { equalBytes } from '../common/bytes.ts';
+import { equalBytes, toHex } from '../common/bytes.ts';
 import { IncompatibleError, isCorruption } from '../common/errors.ts';
 import { encodeInfo } from '../format/info-block.ts';
 import { encodeManifest } from '../format/manifest-codec.ts';
-import type { Manifest, TableRef, Tree } from '../format/manifest-types.ts';
+import type { Bound, Manifest, TableRef, TableView, Tree } from '../format/manifest-types.ts';
 import { objectDigest } from '../format/seal.ts';
 import { decodeTracker, encodeTracker, type SequenceTracker } from '../format/sequence-tracker.ts';
 import { fieldsGoneBack } from './manifest-rules.ts';
@@ -83,9 +83,7 @@ function describedOtherwise(previous: Manifest, m: Manifest): string[] {
 }
 
 function tablesOf(m: Manifest): TableRef[] {
-  return [m, ...(m.segments ?? [])]
-    .flatMap((tree: Tree) => [...tree.l0, ...tree.runs.flatMap((run) => run.views)])
-    .map((view) => view.table);
+  return viewsOf(m).map((view) => view.table);
 }
 
 /** Without a new table: what only a flush changes, and then never alone. */
@@ -143,6 +141,50 @@ export function doubts({ manifest, digest }: LoadedManifest, previous: LoadedMan
       found.push('its sequence tracker forgot or changed pairs');
   }
   return found;
+}
+
+/**
+ * What is legal but seldom, as sentences that say why no row depends on it. Where damage cannot be told from what a program of
+ * SlateDB may have done, this at least names the field.
+ */
+export function oddities({ manifest }: LoadedManifest, previous: LoadedManifest | undefined): string[] {
+  const found: string[] = [];
+  if (manifest.hasUnknownFields) {
+    found.push('it has fields that this program does not know; no row that this program reads depends on them');
+  }
+  const before = previous?.manifest;
+  if (before !== undefined && manifest.walIdLastSeen < before.walIdLastSeen) {
+    found.push(
+      `wal_id_last_seen went back from ${before.walIdLastSeen} to ${manifest.walIdLastSeen}, as a flush in the middle of a replay takes it; the log itself says where it ends`,
+    );
+  }
+  found.push(...oddViews(manifest, before));
+  return found;
+}
+
+/** Version 1 stores no view ids: what is read from it says nothing of them. */
+function oddViews(m: Manifest, previous: Manifest | undefined): string[] {
+  if (m.headerVersion === 1) return [];
+  const before = new Map<string, string>();
+  if (previous?.headerVersion === m.headerVersion) {
+    for (const view of viewsOf(previous)) before.set(placeOf(view), view.viewId);
+  }
+  return viewsOf(m)
+    .filter(
+      (view) =>
+        view.viewId !== (before.get(placeOf(view)) ?? (view.visibleRange === undefined ? view.table.id : view.viewId)),
+    )
+    .map((view) => `the view of table ${view.table.id} is called ${view.viewId}; rows are found by the table's name`);
+}
+
+/** A view by what it shows, whatever it is called. */
+function placeOf({ table, visibleRange }: TableView): string {
+  const bound = (b: Bound) => (b.kind === 'unbounded' ? '' : `${b.kind}:${toHex(b.key)}`);
+  return visibleRange === undefined ? table.id : `${table.id} ${bound(visibleRange.start)} ${bound(visibleRange.end)}`;
+}
+
+function viewsOf(m: Manifest): TableView[] {
+  return [m, ...(m.segments ?? [])].flatMap((tree: Tree) => [...tree.l0, ...tree.runs.flatMap((run) => run.views)]);
 }
 
 function trackerOf({ sequenceTracker }: Manifest): SequenceTracker | undefined {

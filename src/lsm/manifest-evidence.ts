@@ -6,7 +6,7 @@ import { IncompatibleError, isCorruption } from '../common/errors.ts';
 import { MANIFEST_PREFIX, parseManifestPath, walPath } from '../format/object-names.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import type { DatabaseStores } from './database-stores.ts';
-import { contradictions, doubts, type ManifestEvidence } from './manifest-cross-check.ts';
+import { contradictions, doubts, type ManifestEvidence, oddities } from './manifest-cross-check.ts';
 import { type LoadedManifest, readManifest } from './manifest-store.ts';
 import { readWalObject } from './wal-object.ts';
 
@@ -18,6 +18,8 @@ export interface CrossCheck {
   broken: string[];
   /** What a changed bit may be the reason for, as sentences; the manifest can be used. */
   doubts: string[];
+  /** What is legal but seldom, as sentences; for reports only. */
+  oddities: string[];
   /** Whether the manifest before gave no reason for doubt: a newer SlateDB may order fields in another way, but then always. */
   isDoubtNew: boolean;
 }
@@ -37,7 +39,7 @@ export async function crossCheckManifest(
   const isDamaged = broken.length > 0 && (await isOfThisHistory(stores.main, id));
   const found = doubts(loaded, previous);
   const isDoubtNew = previous !== undefined && previous.seal === undefined && doubts(previous, undefined).length === 0;
-  return { broken: isDamaged ? broken : [], doubts: found, isDoubtNew };
+  return { broken: isDamaged ? broken : [], doubts: found, oddities: oddities(loaded, previous), isDoubtNew };
 }
 
 /** What was collected, or is damaged itself, proves nothing. */

@@ -172,7 +172,11 @@ class Inspection {
 
   /** A manifest of SlateDB has no checksum: what it continues speaks for it. */
   async #crossCheck(loaded: LoadedManifest): Promise<void> {
-    const { broken, doubts, isDoubtNew } = await crossCheckManifest(this.#target.stores, loaded, this.#boundary);
+    const { broken, doubts, oddities, isDoubtNew } = await crossCheckManifest(
+      this.#target.stores,
+      loaded,
+      this.#boundary,
+    );
     const at = { unit: 'object' as const, offset: 0, length: loaded.sizeBytes };
     if (broken.length > 0) {
       const error = damage('MANIFEST_INCONSISTENT', at, broken.join('; '));
@@ -185,9 +189,10 @@ class Inspection {
         hint: manifestHint(this.#target),
       });
     }
-    if (doubts.length === 0) return;
-    const severity = isDoubtNew ? 'warning' : 'note';
-    this.#add({ code: 'MANIFEST_INCONSISTENT', at, severity, found: doubts.join('; ') }, loaded.sizeBytes, false);
+    const odd = [...doubts, ...oddities];
+    if (odd.length === 0) return;
+    const severity = isDoubtNew && doubts.length > 0 ? 'warning' : 'note';
+    this.#add({ code: 'MANIFEST_INCONSISTENT', at, severity, found: odd.join('; ') }, loaded.sizeBytes, false);
   }
 }
 

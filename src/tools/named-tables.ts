@@ -11,7 +11,7 @@ import type { Ulid } from '../common/ulid.ts';
 import type { Manifest, TableRef, Tree } from '../format/manifest-types.ts';
 import { manifestPath, parseManifestPath, tablePath } from '../format/object-names.ts';
 import type { DatabaseStores } from '../lsm/database-stores.ts';
-import { contradictions, doubts, hasLostItsSeal } from '../lsm/manifest-cross-check.ts';
+import { contradictions, doubts, hasLostItsSeal, oddities } from '../lsm/manifest-cross-check.ts';
 import { type LoadedManifest, listManifestIds, loadManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 
@@ -213,11 +213,13 @@ function checkSequence({ manifests, findings }: Picture, during: Finding['during
     const evidence = { previous: previous?.manifest, replayed: undefined };
     const broken = contradictions(loaded.id, loaded.manifest, evidence);
     if (broken.length > 0) found('MANIFEST_INCONSISTENT', i === 0 ? 'error' : 'warning', { found: broken.join('; ') });
-    const odd = doubts(loaded, previous);
+    const doubted = doubts(loaded, previous);
+    const odd = [...doubted, ...oddities(loaded, previous)];
     if (odd.length === 0) continue;
     // A newer SlateDB may order fields in another way, but then it did so before.
     const isNew = previous?.seal === undefined && previous !== undefined && doubts(previous, undefined).length === 0;
-    found('MANIFEST_INCONSISTENT', isNew ? 'warning' : 'note', { found: odd.join('; ') });
+    const severity = isNew && doubted.length > 0 ? 'warning' : 'note';
+    found('MANIFEST_INCONSISTENT', severity, { found: odd.join('; ') });
   }
 }
 
