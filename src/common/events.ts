@@ -2,6 +2,7 @@
  * What a caller can follow beside the answers it gets: option `onEvent` of `open` and `openReader`. Each event is also a line in
  * the log; none needs an answer, and none stands for an error, which is always thrown.
  */
+import { describeThrown, guarded } from './callbacks.ts';
 import type { Finding } from './errors.ts';
 import type { Logger } from './logger.ts';
 
@@ -15,14 +16,13 @@ export type DbEvent =
 
 export type EventListener = (event: DbEvent) => void;
 
-/** A listener whose exceptions go into the log: they must not end what it is told about. */
+/** A listener whose exceptions and rejections go into the log: they must not end what it is told about. */
 export function safeListener(listener: EventListener | undefined, logger: Logger): EventListener {
   if (listener === undefined) return () => undefined;
   return (event) => {
-    try {
-      listener(event);
-    } catch (error) {
-      logger.error('the onEvent function threw', { event: event.type, error: String(error) });
-    }
+    guarded(
+      () => listener(event),
+      (error) => logger.error('the onEvent function threw', { event: event.type, error: describeThrown(error) }),
+    );
   };
 }

@@ -1,3 +1,6 @@
+/** The logger that a caller may bring: its shape, the ones that are used where none is brought, and what keeps its failures away. */
+import { describeThrown, guarded } from './callbacks.ts';
+
 /** Where messages go. Any object with these methods works (pino, console); the default says warnings and errors on stderr. */
 export interface Logger {
   debug(message: string, details?: Record<string, unknown>): void;
@@ -18,5 +21,26 @@ export const STDERR_LOGGER: Logger = {
   warn: (message, details) => write('warning', message, details),
   error: (message, details) => write('error', message, details),
 };
+
+/**
+ * The caller's logger as everything here uses it: if it throws or rejects, its message is lost and nothing else. The first failure
+ * is said on stderr.
+ */
+export function safeLogger(logger: Logger): Logger {
+  let isToldOf = false;
+  const failed = (error: unknown) => {
+    if (isToldOf) return;
+    isToldOf = true;
+    // The last resort: with stderr gone, too, there is nobody left to tell.
+    guarded(
+      () => STDERR_LOGGER.error('the logger threw; its messages are lost', { error: describeThrown(error) }),
+      () => undefined,
+    );
+  };
+  const method = (level: keyof Logger) => (message: string, details?: Record<string, unknown>) => {
+    guarded(() => logger[level](message, details), failed);
+  };
+  return { debug: method('debug'), info: method('info'), warn: method('warn'), error: method('error') };
+}
 
 export const SILENT_LOGGER: Logger = { debug() {}, info() {}, warn() {}, error() {} };

@@ -3,6 +3,7 @@
  *
  * The function sees every read that damage has changed, and can turn a flagged answer into an error; it cannot hide one.
  */
+import { describeThrown, guarded } from '../common/callbacks.ts';
 import type { Finding } from '../common/errors.ts';
 import type { Logger } from '../common/logger.ts';
 import type { LedgerEntry } from '../lsm/damage-ledger.ts';
@@ -27,7 +28,7 @@ export interface MetCorruption {
   outcome: 'error' | 'possibly-stale' | 'skipped';
 }
 
-/** Returns 'error' to have the read reject; anything else changes nothing. */
+/** Returns 'error' to have the read reject; anything else changes nothing, also a promise: the read does not wait for it. */
 export type CorruptionListener = (met: MetCorruption) => unknown;
 
 /** Reads since the opening, by what damage did to them. */
@@ -78,12 +79,11 @@ export class CorruptionWatch {
   }
 
   #ask(met: MetCorruption): unknown {
-    try {
-      return this.#listener?.(met);
-    } catch (error) {
-      this.#logger.error('the onCorruption function threw', { outcome: met.outcome, error: String(error) });
-      return undefined;
-    }
+    return guarded(
+      () => this.#listener?.(met),
+      (error) =>
+        this.#logger.error('the onCorruption function threw', { outcome: met.outcome, error: describeThrown(error) }),
+    );
   }
 
   report(): Omit<CorruptionReport, 'lost'> {

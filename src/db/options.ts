@@ -4,7 +4,7 @@
  */
 import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
 import { type EventListener, safeListener } from '../common/events.ts';
-import { type Logger, STDERR_LOGGER } from '../common/logger.ts';
+import { type Logger, STDERR_LOGGER, safeLogger } from '../common/logger.ts';
 import {
   bool,
   type ChecksOf,
@@ -238,7 +238,7 @@ function complete(
   if (maxUnflushedBytes > memoryBytes)
     faults.push(`maxUnflushedBytes (${maxUnflushedBytes}) must not exceed memoryBytes (${memoryBytes})`);
   if (faults.length > 0) throw optionFaults(call, faults);
-  const logger = o.logger ?? STDERR_LOGGER;
+  const logger = safeLogger(o.logger ?? STDERR_LOGGER);
   return {
     createIfMissing: o.createIfMissing ?? true,
     errorIfExists: o.errorIfExists ?? false,

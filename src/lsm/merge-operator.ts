@@ -1,5 +1,8 @@
 /** Merge operands and how they become a value. */
-import { IncompatibleError, InvalidArgumentError, isDbError } from '../common/errors.ts';
+import { types } from 'node:util';
+import { copyBytes } from '../common/bytes.ts';
+import { guarded, isThenable } from '../common/callbacks.ts';
+import { IncompatibleError, InvalidArgumentError } from '../common/errors.ts';
 
 /**
  * Combines operands with what is there. Must be associative and accept operands without an existing value: they may be
@@ -20,21 +23,36 @@ export function foldOperands(
   operands: Uint8Array[],
 ): Uint8Array {
   if (operator === undefined) throw missingOperator();
-  try {
-    const result =
-      operator.mergeBatch !== undefined
-        ? operator.mergeBatch(key, existing, operands)
-        : operands.reduce<Uint8Array | undefined>((value, o) => operator.merge(key, value, o), existing);
-    if (!(result instanceof Uint8Array)) {
-      throw new InvalidArgumentError('BAD_ARGUMENT', 'The merge operator must return a Uint8Array.');
-    }
-    return result;
-  } catch (error) {
-    if (isDbError(error)) throw error;
-    throw new InvalidArgumentError('BAD_ARGUMENT', 'The merge operator threw an exception; see the cause.', {
-      cause: error,
-    });
+  // The key belongs to a row as well: an operator that changes it all the same harms nothing.
+  const own = copyBytes(key);
+  if (operator.mergeBatch !== undefined) {
+    return checkedResult(called(() => operator.mergeBatch?.(own, existing, operands)));
   }
+  let value = existing;
+  for (const operand of operands) value = checkedResult(called(() => operator.merge(own, value, operand)));
+  return value as Uint8Array;
+}
+
+/** Whatever an operator throws is a failure of its own, also if it looks like one of ours: it says nothing about the database. */
+function called(call: () => unknown): unknown {
+  let failure: { cause: unknown } | undefined;
+  const result = guarded(call, (cause) => {
+    failure = { cause };
+  });
+  if (failure !== undefined) {
+    throw new InvalidArgumentError(
+      'BAD_ARGUMENT',
+      'The merge operator threw an exception; see the cause.',
+      failure as { cause: unknown },
+    );
+  }
+  return result;
+}
+
+function checkedResult(result: unknown): Uint8Array {
+  if (types.isUint8Array(result)) return result;
+  const what = isThenable(result) ? ', not a promise: it must answer at once' : '';
+  throw new InvalidArgumentError('BAD_ARGUMENT', `The merge operator must return a Uint8Array${what}.`);
 }
 
 export function missingOperator(): IncompatibleError {

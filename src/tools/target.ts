@@ -7,7 +7,7 @@
 import { hostname } from 'node:os';
 import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
 import { UnavailableError } from '../common/errors.ts';
-import { type Logger, STDERR_LOGGER } from '../common/logger.ts';
+import { type Logger, STDERR_LOGGER, safeLogger } from '../common/logger.ts';
 import {
   abortSignal,
   type ChecksOf,
@@ -85,7 +85,7 @@ export function tooManyOthers({ where }: ToolTarget): UnavailableError {
 
 /** Rejects with `InvalidArgumentError` for a location that cannot be used; the options are checked by the caller. No request. */
 export async function openTarget(target: Target, options: ToolOptions): Promise<ToolTarget> {
-  const { timeoutMs = DEFAULT_TIMEOUT_MS, signal, logger = STDERR_LOGGER } = options;
+  const { timeoutMs = DEFAULT_TIMEOUT_MS, signal } = options;
   const openDb = readingArgument('target', () => (isToolHandle(target) ? target[TOOL_ACCESS]() : undefined));
   const clock = options.clock ?? openDb?.clock ?? SYSTEM_CLOCK;
   const random = options.random ?? openDb?.random ?? SYSTEM_RANDOM;
@@ -98,7 +98,7 @@ export async function openTarget(target: Target, options: ToolOptions): Promise<
     stores,
     clock,
     random,
-    logger,
+    logger: safeLogger(options.logger ?? STDERR_LOGGER),
     owner,
     signal,
     openDb,

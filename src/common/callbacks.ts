@@ -1,0 +1,32 @@
+/**
+ * Functions of the caller, called so that what goes wrong in them harms nobody else: whoever reports something goes on.
+ *
+ * One place for all of them, because a function also fails later: an async one by a promise that rejects, which would end the
+ * process as an unhandled rejection.
+ */
+
+/** What `call` gives; undefined if it throws, which `onError` is told, as of a promise that it gives and that rejects. */
+export function guarded<T>(call: () => T, onError: (error: unknown) => void): T | undefined {
+  try {
+    const answer = call();
+    if (isThenable(answer)) answer.then(undefined, onError);
+    return answer;
+  } catch (error) {
+    onError(error);
+    return undefined;
+  }
+}
+
+/** Whether a function that must answer at once has answered with a promise. */
+export function isThenable(answer: unknown): answer is PromiseLike<unknown> {
+  return typeof answer === 'object' && answer !== null && typeof (answer as { then?: unknown }).then === 'function';
+}
+
+/** Anything that was thrown, as text: it need not be an error, nor have a `toString` that works. */
+export function describeThrown(error: unknown): string {
+  try {
+    return String(error);
+  } catch {
+    return 'something that cannot be shown';
+  }
+}
