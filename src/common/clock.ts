@@ -2,7 +2,7 @@
  * Time as a parameter. All waiting and all reading of time in this package goes through a `Clock`, so that tests and the
  * simulator own it. Wall time may jump; monotonic time never falls, but stands still while a machine is suspended.
  */
-import { AbortError } from './errors.ts';
+import { abortError, onAbort } from './abort.ts';
 
 export interface Timer {
   cancel(): void;
@@ -47,24 +47,21 @@ export const SYSTEM_CLOCK: Clock = new SystemClock();
 export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal, ref = true): Promise<void> {
   if (signal?.aborted) return Promise.reject(abortError(signal));
   return new Promise((resolve, reject) => {
-    const onAbort = () => {
-      timer.cancel();
-      reject(abortError(signal!));
-    };
     const timer = clock.setTimer(
       delayMs,
       () => {
-        signal?.removeEventListener('abort', onAbort);
+        leave?.();
         resolve();
       },
       ref,
     );
-    signal?.addEventListener('abort', onAbort, { once: true });
+    const leave =
+      signal &&
+      onAbort(signal, () => {
+        timer.cancel();
+        reject(abortError(signal));
+      });
   });
-}
-
-export function abortError(signal: AbortSignal): AbortError {
-  return new AbortError('The operation was aborted by its signal.', { cause: signal.reason });
 }
 
 /** Wall time as ISO 8601 text. */

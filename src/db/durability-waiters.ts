@@ -2,7 +2,8 @@
  * Whoever waits for a write to become durable. Each waiter is told exactly once: durable, or an error that says whether the
  * write can still take effect. Waiters stand in order of sequence number, so one pass from the front releases a group.
  */
-import { abortError, type Clock, type Timer } from '../common/clock.ts';
+import { abortError, onAbort } from '../common/abort.ts';
+import type { Clock, Timer } from '../common/clock.ts';
 import { AbortError, type DbError, UnavailableError } from '../common/errors.ts';
 
 /** What a write resolves to. */
@@ -17,6 +18,8 @@ interface Waiter {
   resolve(result: WriteResult): void;
   reject(error: unknown): void;
   done: boolean;
+  /** Takes back what listens to its signal. */
+  leave: (() => void) | undefined;
 }
 
 export class DurabilityWaiters {
@@ -44,6 +47,7 @@ export class DurabilityWaiters {
         resolve,
         reject,
         done: false,
+        leave: undefined,
       };
       this.#queue.push(waiter);
       if (this.#timer === undefined) this.#arm(this.#timeoutMs);
@@ -53,17 +57,10 @@ export class DurabilityWaiters {
 
   #onAbort(waiter: Waiter, signal: AbortSignal): void {
     const abort = () => {
-      if (waiter.done) return;
-      waiter.done = true;
-      waiter.reject(
-        new AbortError('The wait was aborted; the write had been admitted and may become durable.', {
-          outcome: 'unknown',
-          cause: abortError(signal),
-        }),
-      );
+      if (settle(waiter)) waiter.reject(aborted(signal));
     };
     if (signal.aborted) abort();
-    else signal.addEventListener('abort', abort, { once: true });
+    else waiter.leave = onAbort(signal, abort);
   }
 
   /** Everything up to `seq` is durable. */
@@ -71,10 +68,7 @@ export class DurabilityWaiters {
     const queue = this.#queue;
     while (this.#head < queue.length && queue[this.#head].seq <= seq) {
       const waiter = queue[this.#head++];
-      if (!waiter.done) {
-        waiter.done = true;
-        waiter.resolve({ seq: BigInt(waiter.seq) });
-      }
+      if (settle(waiter)) waiter.resolve({ seq: BigInt(waiter.seq) });
     }
     this.#trim();
   }
@@ -84,10 +78,7 @@ export class DurabilityWaiters {
     const queue = this.#queue;
     while (this.#head < queue.length && queue[this.#head].seq <= seq) {
       const waiter = queue[this.#head++];
-      if (!waiter.done) {
-        waiter.done = true;
-        waiter.reject(errorOf(waiter.seq));
-      }
+      if (settle(waiter)) waiter.reject(errorOf(waiter.seq));
     }
     this.#trim();
   }
@@ -115,8 +106,7 @@ export class DurabilityWaiters {
     const queue = this.#queue;
     while (this.#head < queue.length && queue[this.#head].deadlineMs <= now) {
       const waiter = queue[this.#head++];
-      if (waiter.done) continue;
-      waiter.done = true;
+      if (!settle(waiter)) continue;
       waiter.reject(
         new UnavailableError(
           'WRITE_OUTCOME_UNKNOWN',
@@ -128,4 +118,19 @@ export class DurabilityWaiters {
     this.#trim();
     if (!this.isEmpty) this.#arm(Math.max(1, queue[this.#head].deadlineMs - now));
   }
+}
+
+/** False if it was told already. */
+function settle(waiter: Waiter): boolean {
+  if (waiter.done) return false;
+  waiter.done = true;
+  waiter.leave?.();
+  return true;
+}
+
+function aborted(signal: AbortSignal): AbortError {
+  return new AbortError('The wait was aborted; the write had been admitted and may become durable.', {
+    outcome: 'unknown',
+    cause: abortError(signal),
+  });
 }

@@ -3,8 +3,9 @@
  *
  * `get` is a plain function: an answer from memory costs one resolved promise and no other allocation than the value.
  */
+import { stopIfAborted } from '../common/abort.ts';
 import { mapLimit } from '../common/async.ts';
-import { abortError, type Clock } from '../common/clock.ts';
+import type { Clock } from '../common/clock.ts';
 import {
   CorruptionError,
   type Finding,
@@ -223,7 +224,7 @@ export class Reads {
   #begin(o: ReadOptions | undefined): number {
     this.#source.assertServing();
     if (o === undefined) return this.#source.maxSeq(false);
-    if (o.signal?.aborted) throw abortError(o.signal);
+    stopIfAborted(o.signal);
     return this.#source.maxSeq(o.durabilityFilter === 'remote');
   }
 
@@ -243,7 +244,7 @@ export class Reads {
     };
     for (let attempt = 0; ; attempt++) {
       const found = await this.#attempt(own, options);
-      if (o?.signal?.aborted) throw abortError(o.signal);
+      stopIfAborted(o?.signal);
       const error = found instanceof CorruptionError ? found : found?.damage;
       if (error === undefined) return found as FoundValue | undefined;
       if (attempt < MAX_RENEWALS && isMissingTable(error) && (await this.#source.renewView(error))) {

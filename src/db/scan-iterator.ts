@@ -4,12 +4,19 @@
  * Written by hand, not as an async generator: it costs half, and it can go on after an error. Rows are made 128 at a time
  * without a promise; only a fetch is waited for.
  *
- * Invariants: calls are answered in order; after a `CorruptionError` the next call goes on behind the damaged stretch, unless
- * `resume` asked for what lies in it; after `close` or the end every call says "done".
+ * Invariants:
+ * 1. Calls are answered in order; after `close` or the end every call says "done".
+ * 2. No row is handed out twice, and none at or before one that was: wherever the read-ahead ends, and wherever a seek goes.
+ * 3. `limit` counts rows handed out. What a seek passes over in the read-ahead does not count.
+ * 4. After a failure the next call goes on after it: rows that come before it are handed out first. After a `CorruptionError` that
+ *    is behind the damaged stretch, unless `resume` asked for what lies in it.
+ * 5. What comes next never depends on rows that were handed out: they belong to the caller, who may change them.
  */
+import { stopIfAborted } from '../common/abort.ts';
+import { assertThat } from '../common/assert.ts';
 import { runSliced } from '../common/async.ts';
-import { compareBytes } from '../common/bytes.ts';
-import { abortError, type Clock } from '../common/clock.ts';
+import { compareBytes, copyBytes } from '../common/bytes.ts';
+import type { Clock } from '../common/clock.ts';
 import {
   type CorruptionError,
   type Finding,
@@ -59,10 +66,21 @@ const DONE: Result = { value: undefined, done: true };
 export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
   readonly #input: ScanInput;
   #rows: VisibleRows | undefined;
+  /** Rows read ahead, at most as many as may still be handed out; those before `#at` are gone. */
   #buffer: ScanRow[] = [];
   #at = 0;
+  /** Rows of the buffer that a seek has passed over. */
+  #passed = 0;
+  /** Rows that may be handed out, those of the buffer counted. */
   #left: number;
-  #ended = false;
+  /** Nothing comes after the buffer. */
+  #isDone = false;
+  /** Key of the last row that was ever in the buffer: the rows of the source begin after it. */
+  #bufferEnd: Uint8Array | undefined;
+  /** The last row that a batch took of the buffer: the row itself belongs to the caller. */
+  #batchEnd: { at: number; key: Uint8Array } | undefined;
+  /** Where the last seek went. */
+  #sought: Uint8Array | undefined;
   /** Rows handed out since others had their turn. */
   #sinceTurn = 0;
   /** The call under way that had to wait; later ones queue behind it. */
@@ -77,7 +95,7 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
   constructor(input: ScanInput) {
     this.#input = input;
     this.#left = input.limit;
-    if (input.range === undefined || input.limit === 0) this.#ended = true;
+    if (input.range === undefined || input.limit === 0) this.#isDone = true;
   }
 
   /** The damage that this scan has met, at most 1,000 pieces. */
@@ -111,7 +129,7 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
           return this.#take();
         });
       }
-      if (this.#ended) return Promise.resolve(DONE);
+      if (this.#isDone) return Promise.resolve(DONE);
     }
     return this.#exclusive(async () => {
       if (this.#at === this.#buffer.length) await this.#fill(ROWS_PER_FILL);
@@ -136,7 +154,7 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
 
   async #batch(count: number): Promise<ScanRow[]> {
     const out: ScanRow[] = [];
-    if (!this.#ended) this.#check();
+    if (!this.#isDone) this.#check();
     while (out.length < count) {
       if (this.#at === this.#buffer.length) {
         if (this.#sinceTurn >= ROWS_PER_TURN) await this.#turn();
@@ -149,13 +167,16 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
         }
         if (this.#buffer.length === 0) return out;
         this.#sinceTurn += this.#buffer.length;
-        if (this.#at === 0 && out.length === 0 && this.#buffer.length === count) {
+        if (out.length === 0 && this.#buffer.length === count) {
+          const whole = this.#buffer;
           this.#at = count;
-          return this.#buffer;
+          this.#clearBuffer();
+          return whole;
         }
       }
       out.push(this.#buffer[this.#at++]);
     }
+    this.#batchEnd = { at: this.#at, key: copyBytes(out[out.length - 1].key) };
     return out;
   }
 
@@ -185,49 +206,78 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
     });
   }
 
-  /** Goes on at `key`: forward at the first row at or above it, reverse at the last row at or below it. Never back. */
+  /**
+   * Goes on at `key`: forward at the first row at or above it, reverse at the last row at or below it. What is passed over does not
+   * count for `limit`. A scan never goes back: rows that were handed out do not come again, so a seek to the last of them changes
+   * nothing, like one to where the last seek went. No request before the next row is asked for.
+   *
+   * Rejects with `InvalidArgumentError`, and changes nothing, if the key lies outside of the range, before the last row handed out,
+   * or before the key of the last seek (in reverse: above them).
+   */
   seek(key: Bytes): Promise<void> {
     return this.#exclusive(async () => {
       this.#input.assertServing();
       const target = new Uint8Array(toKey(key));
-      if (this.#ended && this.#at === this.#buffer.length) return;
+      if (this.#isDone && this.#at === this.#buffer.length) return;
       this.#checkSeek(target);
-      const reverse = this.#input.reverse;
-      const isBefore = (k: Uint8Array) => (reverse ? compareBytes(k, target) > 0 : compareBytes(k, target) < 0);
-      while (this.#at < this.#buffer.length && isBefore(this.#buffer[this.#at].key)) this.#at++;
-      if (this.#at < this.#buffer.length) return;
+      this.#sought = target;
+      while (this.#at < this.#buffer.length && this.#isBefore(this.#buffer[this.#at].key, target)) {
+        this.#at++;
+        this.#passed++;
+      }
+      if (this.#at < this.#buffer.length || this.#isDone) return;
+      // The source stands after the last row of the buffer: only a key beyond it is further on.
+      if (this.#bufferEnd !== undefined && !this.#isBefore(this.#bufferEnd, target)) return;
+      // An error that is passed over, or met again on the way.
+      this.#held = undefined;
       this.#open().seek(target);
-      this.#buffer = [];
-      this.#at = 0;
     });
   }
 
+  /** Whether a scan comes to `a` before it comes to `b`. */
+  #isBefore(a: Uint8Array, b: Uint8Array): boolean {
+    return this.#input.reverse ? compareBytes(a, b) > 0 : compareBytes(a, b) < 0;
+  }
+
   #checkSeek(target: Uint8Array): void {
-    const { range, reverse } = this.#input;
-    const last = this.#at > 0 ? this.#buffer[this.#at - 1].key : undefined;
+    const { range } = this.#input;
     const isOutside =
       (range?.gte !== undefined && compareBytes(target, range.gte) < 0) ||
       (range?.lt !== undefined && compareBytes(target, range.lt) >= 0);
     if (isOutside)
       throw new InvalidArgumentError('BAD_ARGUMENT', 'seek: the key lies outside of the range of the scan.');
-    if (last === undefined) return;
-    const c = compareBytes(target, last);
-    if (reverse ? c > 0 : c < 0) {
-      throw new InvalidArgumentError(
-        'BAD_ARGUMENT',
-        'seek: a scan only goes on; the key lies behind the last row returned.',
-      );
+    for (const reached of [this.#lastKey(), this.#sought]) {
+      if (reached !== undefined && this.#isBefore(target, reached)) {
+        throw new InvalidArgumentError(
+          'BAD_ARGUMENT',
+          'seek: a scan only goes on; the key lies before the last row returned or the last key sought.',
+        );
+      }
     }
+  }
+
+  /** Key of the last row handed out or passed over. One that `next` gave may have been changed by the caller: only the refusal errs then. */
+  #lastKey(): Uint8Array | undefined {
+    if (this.#at === 0) return this.#bufferEnd;
+    return this.#batchEnd?.at === this.#at ? this.#batchEnd.key : this.#buffer[this.#at - 1].key;
   }
 
   /** Ends the scan; harmless when called again. */
   close(): Promise<void> {
-    this.#ended = true;
-    this.#buffer = [];
-    this.#at = 0;
+    this.#isDone = true;
+    this.#clearBuffer();
     this.#rows = undefined;
     this.#held = undefined;
     return Promise.resolve();
+  }
+
+  /** The buffer is used up, or of no use any more. */
+  #clearBuffer(): void {
+    this.#left -= this.#at - this.#passed;
+    this.#buffer = [];
+    this.#at = 0;
+    this.#passed = 0;
+    this.#batchEnd = undefined;
   }
 
   return(): Promise<Result> {
@@ -256,14 +306,13 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
   }
 
   #check(): void {
-    const { signal } = this.#input;
     this.#input.assertServing();
-    if (signal?.aborted) throw abortError(signal);
+    stopIfAborted(this.#input.signal);
   }
 
   /** Fills the buffer from memory; true if there is a row now. */
   #fillNow(limit: number): boolean {
-    if (this.#ended || this.#held !== undefined) return false;
+    if (this.#isDone || this.#held !== undefined) return false;
     this.#thrown = undefined;
     this.#check();
     if (this.#rows === undefined && this.#unordered().length > 0) return false;
@@ -302,9 +351,8 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
 
   async #tryFill(limit: number): Promise<void> {
     this.#thrown = undefined;
-    if (this.#ended) {
-      this.#buffer = [];
-      this.#at = 0;
+    if (this.#isDone) {
+      this.#clearBuffer();
       return;
     }
     this.#check();
@@ -315,25 +363,29 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
       if (this.#buffer.length > 0) return;
       await this.#open().load();
       this.#check();
-      if (this.#ended) return;
+      if (this.#isDone) return;
     }
   }
 
   #fillBuffer(limit: number): 'more' | 'blocked' | 'done' {
-    this.#buffer = [];
-    this.#at = 0;
+    this.#clearBuffer();
+    if (this.#left === 0) {
+      this.#isDone = true;
+      return 'done';
+    }
     const rows: ScanRow[] = this.#buffer;
+    const most = Math.min(limit, this.#left);
     let result: 'more' | 'blocked' | 'done';
     try {
-      result = this.#open().fill(rows, Math.min(limit, this.#left));
+      result = this.#open().fill(rows, most);
     } catch (error) {
-      if (rows.length === 0 || !isCorruption(error)) throw error;
+      if (rows.length === 0) throw error;
       this.#held = { error, isJudged: false };
       result = 'more';
     }
-    if (rows.length > this.#left) rows.length = this.#left;
-    this.#left -= rows.length;
-    if (result === 'done' || this.#left === 0) this.#ended = true;
+    assertThat(rows.length <= most, 'no more rows are read ahead than may be handed out', { most, rows: rows.length });
+    if (rows.length > 0) this.#bufferEnd = copyBytes(rows[rows.length - 1].key);
+    if (result === 'done') this.#isDone = true;
     if (this.#mayHoldStale) this.#input.watch.staleRows(rows.filter((row) => row.possiblyStale).length);
     return rows.length > 0 && result === 'blocked' ? 'more' : result;
   }

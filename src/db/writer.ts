@@ -7,8 +7,8 @@
  * Back-pressure: while `maxUnflushedBytes` are held by memtables and uploads, writes queue in order of arrival until memory
  * is freed or `writeTimeoutMs` is over; such a write is not applied.
  */
+import { abortError, onAbort } from '../common/abort.ts';
 import { type Deferred, deferred } from '../common/async.ts';
-import { abortError, type Timer } from '../common/clock.ts';
 import { AbortError, InvalidArgumentError, UnavailableError } from '../common/errors.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../format/row-flags.ts';
 import { TrackerSampler } from '../format/sequence-tracker.ts';
@@ -33,7 +33,8 @@ interface Queued {
   bytes: number;
   apply(): void;
   admitted: Deferred<void>;
-  timer: Timer | undefined;
+  /** Takes back what would end the wait: its timer, and what listens to its signal. */
+  disarm(): void;
 }
 
 export interface WriterOptions {
@@ -64,7 +65,7 @@ export class Writer {
       const queue = this.#queue;
       this.#queue = [];
       for (const q of queue) {
-        q.timer?.cancel();
+        q.disarm();
         q.admitted.reject(endedWaiter(error, 'not-applied'));
       }
     });
@@ -252,19 +253,28 @@ export class Writer {
   #admission(bytes: number, signal: AbortSignal | undefined, apply: () => void): Promise<void> {
     const state = this.#state;
     const { writeTimeoutMs } = state.options;
-    const entry: Queued = { bytes, apply, admitted: deferred<void>(), timer: undefined };
+    const admitted = deferred<void>();
     const giveUp = (error: Error) => {
       const at = this.#queue.indexOf(entry);
       if (at < 0) return;
       this.#queue.splice(at, 1);
-      entry.timer?.cancel();
-      entry.admitted.reject(error);
+      entry.disarm();
+      admitted.reject(error);
     };
-    entry.timer = state.clock.setTimer(writeTimeoutMs, () => giveUp(overloaded(state, writeTimeoutMs)));
-    signal?.addEventListener('abort', () => giveUp(notApplied(signal)), { once: true });
+    const timer = state.clock.setTimer(writeTimeoutMs, () => giveUp(overloaded(state, writeTimeoutMs)));
+    const leave = signal && onAbort(signal, () => giveUp(notApplied(signal)));
+    const entry: Queued = {
+      bytes,
+      apply,
+      admitted,
+      disarm: () => {
+        timer.cancel();
+        leave?.();
+      },
+    };
     this.#queue.push(entry);
     if (this.#queue.length === 1) this.#waitForSpace();
-    return entry.admitted.promise;
+    return admitted.promise;
   }
 
   #waitForSpace(): void {
@@ -286,7 +296,7 @@ export class Writer {
       const isAlone = state.frozen.length === 0 && state.active.rowCount === 0;
       if (!hasRoom && !isAlone) break;
       const entry = this.#queue.shift() as Queued;
-      entry.timer?.cancel();
+      entry.disarm();
       try {
         entry.apply();
         entry.admitted.resolve();

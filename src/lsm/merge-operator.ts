@@ -1,6 +1,5 @@
 /** Merge operands and how they become a value. */
-import { types } from 'node:util';
-import { copyBytes } from '../common/bytes.ts';
+import { copyBytes, isBytes, isReadable } from '../common/bytes.ts';
 import { guarded, isThenable } from '../common/callbacks.ts';
 import { IncompatibleError, InvalidArgumentError } from '../common/errors.ts';
 
@@ -50,7 +49,7 @@ function called(call: () => unknown): unknown {
 }
 
 function checkedResult(result: unknown): Uint8Array {
-  if (types.isUint8Array(result)) return result;
+  if (isBytes(result) && isReadable(result)) return result;
   const what = isThenable(result) ? ', not a promise: it must answer at once' : '';
   throw new InvalidArgumentError('BAD_ARGUMENT', `The merge operator must return a Uint8Array${what}.`);
 }

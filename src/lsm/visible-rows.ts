@@ -9,7 +9,7 @@
  * damaged stretch; the reader goes on behind a damaged stretch only after its error was handed out, or goes into it if asked
  * to: then its rows are flagged, unless they are newer than all that may be missing.
  */
-import { compareBytes, compareSlice, EMPTY_BYTES, keySuccessor } from '../common/bytes.ts';
+import { compareBytes, compareSlice, copyBytes, EMPTY_BYTES, keySuccessor } from '../common/bytes.ts';
 import { CorruptionError } from '../common/errors.ts';
 import { FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
 import { FLAG_DAMAGED, type MayBeDamaged } from './damage-row.ts';
@@ -114,16 +114,19 @@ export class VisibleRows {
     return this.#merge.load();
   }
 
-  /** Adds rows to `out` until it has `limit`. Throws `CorruptionError` at a damaged stretch; the next call goes on behind it. */
+  /** Adds rows to `out` until it has `limit`, never more. Throws `CorruptionError` at a damaged stretch; the next call goes on behind it. */
   fill(out: ScanRow[], limit: number): FillResult {
     if (this.#done) return 'done';
     this.#thrown = undefined;
-    if (this.#included.length === 0) return this.#fill(out, limit);
     const from = out.length;
     try {
       return this.#fill(out, limit);
     } finally {
-      for (let i = from; i < out.length; i++) if (this.#mayBeStale(out[i])) out[i].possiblyStale = true;
+      // The key at hand was given away with its row, and the caller may change it.
+      if (out.length > from) this.#key = copyBytes(this.#key);
+      if (this.#included.length > 0) {
+        for (let i = from; i < out.length; i++) if (this.#mayBeStale(out[i])) out[i].possiblyStale = true;
+      }
     }
   }
 
@@ -158,7 +161,10 @@ export class VisibleRows {
         if (!this.#advance()) return 'blocked';
         continue;
       }
-      if (this.#versions.length > 0) this.#emitFolded(out);
+      if (this.#versions.length > 0) {
+        this.#emitFolded(out);
+        if (out.length === limit) return 'more';
+      }
       if (end !== undefined && compareSlice(row.keyBuf, row.keyStart, row.keyLength, end) >= 0)
         return this.#finish(out);
       if ((row.flags & FLAG_DAMAGED) !== 0) {

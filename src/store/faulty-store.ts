@@ -5,6 +5,7 @@
  * and the first that fires decides. A rule without `nth` and `probability` fires on every matching call: with a damaging
  * action that is damage at rest, with `nth` it is damage in flight.
  */
+import { onAbort } from '../common/abort.ts';
 import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
 import { type DbError, InvalidArgumentError } from '../common/errors.ts';
 import { nextFloat, type Random, SYSTEM_RANDOM } from '../common/random.ts';
@@ -287,8 +288,7 @@ export class FaultyStore implements ObjectStore {
 
   #stalled(path: string, signal: AbortSignal | undefined): Promise<never> {
     return new Promise((_, reject) => {
-      const onAbort = () => reject(cancelledError(this.name, path, signal));
-      signal?.addEventListener('abort', onAbort, { once: true });
+      if (signal !== undefined) onAbort(signal, () => reject(cancelledError(this.name, path, signal)));
     });
   }
 

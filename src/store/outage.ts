@@ -8,6 +8,7 @@
  *
  * Invariant: looks of all calls together are at least `LOOK_MS` apart.
  */
+import { onAbort } from '../common/abort.ts';
 import type { Clock } from '../common/clock.ts';
 import { nextFloat, type Random } from '../common/random.ts';
 
@@ -81,11 +82,10 @@ export class Outage {
       const end = (why: WaitEnd) => {
         timer.cancel();
         this.#waiting.delete(wake);
-        signal?.removeEventListener('abort', onAbort);
+        leave?.();
         resolve(why);
       };
       const wake = () => end('back');
-      const onAbort = () => end('aborted');
       const nextTick = (nowMs: number) => {
         const lookMs = Math.max(startMs + aloneMs - nowMs, this.#outageInMs(nowMs), this.nextLookInMs());
         return clock.setTimer(Math.min(startMs + delayMs - nowMs, lookMs), onTick);
@@ -101,7 +101,7 @@ export class Outage {
       };
       let timer = nextTick(startMs);
       this.#waiting.add(wake);
-      signal?.addEventListener('abort', onAbort, { once: true });
+      const leave = signal && onAbort(signal, () => end('aborted'));
     });
   }
 

@@ -1,5 +1,6 @@
 /** Bodies of S3 answers: never trusted to be as long as they claim, or to be the range that was asked for. */
 import type { Readable } from 'node:stream';
+import { onAbort } from '../common/abort.ts';
 import { EMPTY_BYTES } from '../common/bytes.ts';
 import { rangeBounds } from './object-path.ts';
 import type { ByteRange } from './object-store.ts';
@@ -35,8 +36,7 @@ export function readUnannounced(
 function readUpTo(body: Readable, least: number, most: number, signal: AbortSignal | undefined): Promise<Uint8Array> {
   const isAnnounced = least === most;
   return new Promise((resolve, reject) => {
-    const onAbort = () => body.destroy();
-    signal?.addEventListener('abort', onAbort, { once: true });
+    const leave = signal && onAbort(signal, () => body.destroy());
     const fail = (message: string) => {
       body.destroy();
       reject(new MalformedAnswer(message));
@@ -62,7 +62,7 @@ function readUpTo(body: Readable, least: number, most: number, signal: AbortSign
     });
     // Has no effect after one of the others.
     body.on('close', () => {
-      signal?.removeEventListener('abort', onAbort);
+      leave?.();
       fail(`the connection closed after ${at} ${isAnnounced ? `of ${least} ` : ''}bytes`);
     });
   });

@@ -8,6 +8,7 @@
  * Invariants: at most two requests of a call are under way; no attempt outlasts its limit or the deadline, even if the store
  * ignores signals and never answers; what is not waited for any more is aborted.
  */
+import { onAbort } from '../common/abort.ts';
 import type { Clock, Timer } from '../common/clock.ts';
 import { type DbError, isDbError } from '../common/errors.ts';
 import { nextFloat, type Random } from '../common/random.ts';
@@ -162,7 +163,7 @@ export class StoreCall {
       let timer: Timer;
       const finish = (reason: unknown) => {
         timer?.cancel();
-        callerSignal?.removeEventListener('abort', onAbort);
+        leave?.();
         const useless = underway;
         underway = [];
         for (const request of useless) drop(request, reason);
@@ -175,7 +176,7 @@ export class StoreCall {
         reject(error);
         finish(error);
       };
-      const onAbort = () => giveUp(cancelledError(this.#store, this.path, callerSignal));
+      let leave: (() => void) | undefined;
       /** False if nobody waits for this request's answer any more. */
       const take = (request: StoreRequest): boolean => {
         const at = underway.indexOf(request);
@@ -226,7 +227,9 @@ export class StoreCall {
         const waitMs = Math.min(Math.max(outage.nextLookInMs(), patientMs), leftMs);
         timer = clock.setTimer(Math.max(LEAST_TIMER_MS, waitMs), onTimer);
       };
-      callerSignal?.addEventListener('abort', onAbort, { once: true });
+      if (callerSignal !== undefined) {
+        leave = onAbort(callerSignal, () => giveUp(cancelledError(this.#store, this.path, callerSignal)));
+      }
       timer = clock.setTimer(canRepeat ? Math.min(patienceMs, limitMs) : limitMs, onTimer);
       sendOnce();
     });

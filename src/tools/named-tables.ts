@@ -4,8 +4,9 @@
  * Manifests are read whole and judged as an opening judges them; one that is damaged is a finding, and the newest good one
  * below it says which tables there should be. Costs one LIST of `manifest/` and one GET per manifest in scope.
  */
+
+import { stopIfAborted } from '../common/abort.ts';
 import { equalBytes, toHex } from '../common/bytes.ts';
-import { abortError } from '../common/clock.ts';
 import { type Finding, type Hint, IncompatibleError, isCorruption, makeFinding } from '../common/errors.ts';
 import type { Ulid } from '../common/ulid.ts';
 import type { Manifest, TableRef, Tree } from '../format/manifest-types.ts';
@@ -100,11 +101,6 @@ export function onlyKeptBy({ newest }: Picture, named: NamedTable | undefined): 
 export function checkpointAdvice(checkpoints: readonly string[]): string {
   const those = checkpoints.length === 1 ? 'checkpoint' : 'checkpoints';
   return `The newest state does not need this table, only ${those} ${checkpoints.join(', ')}: whoever reads there meets the damage, and no repair changes what a checkpoint keeps. Restore the object from a backup or an older version of the bucket, or let the ${those} go.`;
-}
-
-/** Rejects with `AbortError` once the signal is given. */
-export function stopIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw abortError(signal);
 }
 
 function isPinned(newest: Manifest, id: number, scope: Scope): boolean {

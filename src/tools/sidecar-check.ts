@@ -3,6 +3,7 @@
  * quarantine, compactions files, boundary files. No row depends on any of them, so their damage is a warning; what is missing
  * is one where something else says that it should be there.
  */
+import { stopIfAborted } from '../common/abort.ts';
 import { equalBytes } from '../common/bytes.ts';
 import {
   damage,
@@ -21,7 +22,6 @@ import { decodeManifestSeal } from '../format/seal.ts';
 import { decodeIdentity, decodeSidecar } from '../format/sidecar.ts';
 import { decodeLedger, LEDGER_PREFIX, ledgerPath } from '../lsm/damage-ledger.ts';
 import type { LoadedManifest } from '../lsm/manifest-store.ts';
-import { stopIfAborted } from './named-tables.ts';
 import { QUARANTINE_PREFIX } from './quarantine.ts';
 import { sha256Hex } from './repair-plan.ts';
 import type { ToolTarget } from './target.ts';

@@ -4,6 +4,7 @@
  * Writes nothing and works beside a live writer: a table that vanished is judged only against manifests that were listed after
  * its absence was seen. Findings come as they are found, damage of manifests first, then table by table in the order of ids.
  */
+import { stopIfAborted } from '../common/abort.ts';
 import { sleep } from '../common/clock.ts';
 import { type Finding, InvalidArgumentError, makeFinding } from '../common/errors.ts';
 import { type ChecksOf, callable, checkedOptions, filledText, oneOf, whole } from '../common/option-checks.ts';
@@ -21,7 +22,6 @@ import {
   type Picture,
   readPicture,
   type Scope,
-  stopIfAborted,
 } from './named-tables.ts';
 import { quarantinedPaths } from './quarantine.ts';
 import { type CheckSummary, verdictOf } from './reports.ts';

@@ -3,6 +3,7 @@
  *
  * Invariants: a finding means that the bytes were read twice and were the same; a table that vanished is the caller's to judge.
  */
+import { stopIfAborted } from '../common/abort.ts';
 import { equalBytes } from '../common/bytes.ts';
 import { type Finding, locateFindings } from '../common/errors.ts';
 import type { UnitPlace } from '../format/frame-search.ts';
@@ -16,7 +17,6 @@ import {
   type TableTail,
 } from '../lsm/table-anatomy.ts';
 import type { ObjectStore } from '../store/object-store.ts';
-import { stopIfAborted } from './named-tables.ts';
 import { RowAudit, type RowLimits } from './row-audit.ts';
 import { blockFinding, type ExaminedBlock, examineBlock, keysOf } from './table-blocks.ts';
 

@@ -4,7 +4,7 @@
  * Reads only, fences nobody, and works beside a live writer: a tail that moves is normal, and what was collected meanwhile is
  * told from what is missing by a manifest listed after it was missed.
  */
-import { abortError } from '../common/clock.ts';
+import { stopIfAborted } from '../common/abort.ts';
 import {
   type CorruptionError,
   type Finding,
@@ -174,7 +174,7 @@ async function* reportsOfSenseless(
 async function newestGood({ stores, signal }: ToolTarget): Promise<LoadedManifest | undefined> {
   const ids = await listManifestIds(stores.main);
   for (const id of ids.slice(-MANIFESTS_TRIED).reverse()) {
-    if (signal?.aborted) throw abortError(signal);
+    stopIfAborted(signal);
     try {
       const loaded = await readManifest(stores.main, id);
       if (loaded !== undefined) return loaded;

@@ -2,8 +2,9 @@
  * The log as the tools see it: every object read once and verified, one after the other, so that a log of any size fits into
  * memory; what is wrong with it, and what each object brings.
  */
+
+import { stopIfAborted } from '../common/abort.ts';
 import { mapLimit } from '../common/async.ts';
-import { abortError } from '../common/clock.ts';
 import type { Finding } from '../common/errors.ts';
 import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
 import type { LoadedManifest } from '../lsm/manifest-store.ts';
@@ -77,7 +78,7 @@ export async function surveyLog(
   let hidden: Error | undefined;
   const ids = Array.from({ length: Math.max(0, end - from + 1) }, (_, i) => from + i);
   const objects = await mapLimit(ids, PARALLEL_GETS, async (id): Promise<LogObject> => {
-    if (signal?.aborted) throw abortError(signal);
+    stopIfAborted(signal);
     const read = await readLogObject(stores.wal, clock, id);
     // A seal proves the manifest; SlateDB's have none.
     if (newest !== undefined && newest.seal === undefined) {

@@ -236,7 +236,11 @@ describe('merges', () => {
     const error = await rejection(world.run(db.get('throws')));
     expect(error).toMatchObject({ name: 'InvalidArgumentError', cause: { message: 'from the operator' } });
     expect(await rejection(world.run(db.get('wrong')))).toMatchObject({ name: 'InvalidArgumentError' });
-    expect(await rejection(world.run(db.scan().nextBatch(10)))).toMatchObject({ name: 'InvalidArgumentError' });
+    const scan = db.scan();
+    expect((await world.run(scan.nextBatch(10))).map((row) => text(row.key))).toEqual(['fine']);
+    expect(await rejection(world.run(scan.nextBatch(10)))).toMatchObject({ name: 'InvalidArgumentError' });
+    expect(await rejection(world.run(scan.nextBatch(10)))).toMatchObject({ name: 'InvalidArgumentError' });
+    expect(await world.run(scan.nextBatch(10))).toEqual([]);
     expect(text(await world.run(db.get('fine')))).toBe('v');
     await world.run(db.flush({ type: 'memtable' }));
     await world.run(db.put('more', 'v'));

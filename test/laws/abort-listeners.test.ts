@@ -1,0 +1,39 @@
+/** A listener on a caller's signal is added in one file only, which takes it back: common/abort.ts. */
+import { join } from 'node:path';
+import ts from 'typescript';
+import { describe, expect, it } from 'vitest';
+import { lineOf, parseSource, readSources, type SourceFile, walk } from '../support/source-files.ts';
+
+const SRC = join(import.meta.dirname, '..', '..', 'src');
+const OWNER = 'common/abort.ts';
+
+/** Members that make a signal hold on to something: `AbortSignal.any` does so until each of its signals is gone. */
+const HOLDS = /^(addEventListener|onabort|any)$/;
+
+function listening(file: SourceFile): string[] {
+  const faults: string[] = [];
+  walk(file.ast, (node) => {
+    if (!ts.isPropertyAccessExpression(node) || !HOLDS.test(node.name.text)) return;
+    if (node.name.text === 'any' && node.expression.getText(file.ast) !== 'AbortSignal') return;
+    faults.push(`${file.path}:${lineOf(file.ast, node)}: ${node.name.text}`);
+  });
+  return faults;
+}
+
+describe('listeners on signals', () => {
+  it('are added in common/abort.ts only', () => {
+    const files = readSources(SRC).filter((f) => f.path !== OWNER);
+    expect(files.flatMap(listening)).toEqual([]);
+  });
+
+  it.each(['signal?.addEventListener("abort", stop);', 'signal.onabort = stop;', 'const s = AbortSignal.any([a, b]);'])(
+    'the law sees: %s',
+    (text) => {
+      expect(listening(parseSource('db/x.ts', text))).toHaveLength(1);
+    },
+  );
+
+  it.each(['promises.any([a, b]);', '// signal.addEventListener', 'signal.aborted;'])('the law allows: %s', (text) => {
+    expect(listening(parseSource('db/x.ts', text))).toEqual([]);
+  });
+});
