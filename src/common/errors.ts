@@ -53,6 +53,7 @@ export const ERROR_CODES = {
   RECOVERING: 'The log of the database is being recovered, and the call did not wait long enough for its end.',
   VIEW_EXPIRED: 'The view reads objects that were collected meanwhile.',
   FORMAT_TOO_NEW: 'The data has a form that only a newer program knows.',
+  PROFILE_UNSUITABLE: 'The database has something that the form in which it would be written cannot hold.',
   SEGMENTS_UNSUPPORTED: 'The database is segmented; it can be read, not written.',
   MERGE_OPERATOR_MISSING: 'A merge operand was met and no merge operator is configured.',
   CODEC_MISSING: 'The data is compressed with a codec whose package is not installed.',

@@ -31,6 +31,11 @@ export function ulidToHalves(id: Ulid): { high: bigint; low: bigint } {
   return { high: BigInt.asUintN(64, n >> 64n), low: BigInt.asUintN(64, n) };
 }
 
+/** The milliseconds in its first 48 bits. */
+export function ulidTimeMs(id: Ulid): number {
+  return Number(ulidToHalves(id).high >> 16n);
+}
+
 /** The 16 bytes of the 128-bit number, most significant first. */
 export function ulidToBytes(id: Ulid): Uint8Array {
   const { high, low } = ulidToHalves(id);

@@ -34,6 +34,7 @@ import {
 } from '../lsm/manifest-store.ts';
 import { type Fence, takeOver, unanswered } from '../lsm/takeover.ts';
 import type { TableStore } from '../lsm/tree-view.ts';
+import { withUniqueViewIds } from '../lsm/view-ids.ts';
 import { probeStore } from '../store/store-probe.ts';
 import {
   assertUsable,
@@ -46,7 +47,7 @@ import {
 } from './discover.ts';
 import { FilterForms } from './filter-forms.ts';
 import type { ResolvedOptions } from './options.ts';
-import { chooseProfile, type WriteProfile } from './profile.ts';
+import { assertProfileHolds, chooseProfile, manifestHeader, type WriteProfile } from './profile.ts';
 import { WalRange } from './wal-range.ts';
 
 /** Everything a writer starts with. */
@@ -153,7 +154,7 @@ class Opening {
     const databaseId = new Uint8Array(16);
     this.#o.random.fill(databaseId);
     const author = this.#author(databaseId);
-    const manifest = emptyManifest(this.#o.compatibility === 'slatedb-0.17' ? 2 : 1, this.#stores.hasWalStore);
+    const manifest = emptyManifest(manifestHeader(this.#o.compatibility, undefined), this.#stores.hasWalStore);
     const sealed = sealManifest({ id: 1, manifest, previous: undefined, author, epoch: 0, witness: NO_WITNESS });
     const answer = await this.#stores.main.put(manifestPath(1), sealed.bytes, {
       condition: 'if-absent',
@@ -223,6 +224,7 @@ class Opening {
         `${this.#where()}: manifest ${id} has fields that this version does not know and would lose. Open it with a newer version, or read it with openReader.`,
       );
     }
+    assertProfileHolds(this.#o.compatibility, manifest, this.#where());
   }
 
   async #assertSuitable(found: Discovery): Promise<void> {
@@ -322,11 +324,12 @@ class Opening {
   }
 
   #claim(m: Manifest, profile: WriteProfile): Manifest {
-    const { manifestHeader } = profile;
-    const isFirst = manifestHeader === 1;
+    const isFirst = profile.manifestHeader === 1;
+    // Version 1 stored no view ids, so they are chosen here.
+    const views = isFirst || m.headerVersion !== 1 ? m : withUniqueViewIds(m, this.#o.random);
     return {
-      ...m,
-      headerVersion: manifestHeader,
+      ...views,
+      headerVersion: profile.manifestHeader,
       writerEpoch: m.writerEpoch + 1,
       walIdLastSeen: Math.max(m.walIdLastSeen, this.#wal.end),
       walStoreUri: isFirst ? (this.#stores.hasWalStore ? (m.walStoreUri ?? '') : undefined) : undefined,

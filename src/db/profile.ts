@@ -1,5 +1,8 @@
 /** Which of the legal forms are written, so that every SlateDB that uses a database can go on using it. */
+import { IncompatibleError } from '../common/errors.ts';
+import type { Manifest } from '../format/manifest-types.ts';
 import type { FilterForm } from '../format/table-info.ts';
+import { tablesWithSeveralViews } from '../lsm/view-ids.ts';
 import type { Discovery } from './discover.ts';
 import type { Compatibility } from './options.ts';
 
@@ -7,6 +10,36 @@ export interface WriteProfile {
   manifestHeader: 1 | 2;
   fence: 'table' | 'zero-bytes';
   filter: FilterForm;
+}
+
+/** The header version of the manifests to write; `found`: the newest of an existing database. */
+export function manifestHeader(compatibility: Compatibility, found: Manifest | undefined): 1 | 2 {
+  if (compatibility === 'slatedb-0.12') return 1;
+  if (compatibility === 'slatedb-0.17') return 2;
+  return found?.headerVersion ?? 1;
+}
+
+/**
+ * Rejects with `PROFILE_UNSUITABLE` where the manifests to write cannot hold what the newest one says. What version 1 does not
+ * hold, segments apart: ids of views, by which compactions tell several views of one table from each other.
+ */
+export function assertProfileHolds(compatibility: Compatibility, newest: Manifest, where: string): void {
+  if (manifestHeader(compatibility, newest) !== 1) return;
+  const tables = tablesWithSeveralViews(newest);
+  if (tables.length === 0) return;
+  const cause =
+    compatibility === 'auto'
+      ? "its manifests have version 1, which compatibility 'auto' keeps"
+      : `compatibility '${compatibility}' writes manifests of version 1`;
+  const remedy =
+    compatibility === 'auto' || newest.headerVersion === 1
+      ? "Open it with compatibility 'slatedb-0.17', which writes version 2."
+      : "Leave the option out, or open it with 'slatedb-0.17'.";
+  throw new IncompatibleError(
+    'PROFILE_UNSUITABLE',
+    `${where}: ${cause}. That version stores no view ids, but one table has several views here (${tables.slice(0, 3).join(', ')}${tables.length > 3 ? ', …' : ''}): SlateDB's next compaction would take them for one and lose the rows of the others. ${remedy} Nothing was written.`,
+    { details: { tables, compatibility, headerVersion: newest.headerVersion } },
+  );
 }
 
 /** Compactions header that SlateDB writes since 0.13. */
@@ -24,9 +57,9 @@ export function chooseProfile(
   canSettleEmptyPuts: boolean,
 ): WriteProfile {
   const newerFence = canSettleEmptyPuts ? 'zero-bytes' : 'table';
-  if (compatibility === 'slatedb-0.12') return { manifestHeader: 1, fence: 'table', filter: 'legacy' };
-  if (compatibility === 'slatedb-0.17') return { manifestHeader: 2, fence: newerFence, filter: 'composite' };
-  const header = found.newest.manifest.headerVersion;
+  const header = manifestHeader(compatibility, found.newest.manifest);
+  if (compatibility === 'slatedb-0.12') return { manifestHeader: header, fence: 'table', filter: 'legacy' };
+  if (compatibility === 'slatedb-0.17') return { manifestHeader: header, fence: newerFence, filter: 'composite' };
   const showsNewer =
     hasZeroByteFence ||
     found.boundary.exists ||

@@ -118,7 +118,7 @@ export class TableFlusher {
     const { author, manifests } = this.#o;
     const { manifest } = manifests.current;
     let after = this.#newestUlid;
-    for (const id of [manifest.lastCompacted, ...manifest.l0.map((v) => v.table.id)]) {
+    for (const id of [manifest.lastCompacted, ...manifest.l0.flatMap((v) => [v.viewId, v.table.id])]) {
       if (id !== undefined && (after === undefined || id > after)) after = id;
     }
     this.#newestUlid = makeUlid(author.clock.nowMs(), author.random, after);

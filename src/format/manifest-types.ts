@@ -21,6 +21,7 @@ export interface TableRef {
 }
 
 export interface TableView {
+  /** Not always unique: SlateDB before 0.18 lists the views of one table in a union under one id. Then their ranges are disjoint. */
   viewId: Ulid;
   table: TableRef;
   /** Keys outside of it count as absent. */
@@ -28,8 +29,12 @@ export interface TableView {
 }
 
 export interface SortedRun {
+  /** A name, not an order: releases to come may give a newer run a lower id. */
   id: number;
-  /** Ascending by key; the versions of one key may continue in the next table. */
+  /**
+   * Ascending by the keys that they show; the versions of one key may continue in the next table. One table may have several
+   * views with disjoint ranges, and there may be none at all: both while SlateDB 0.18 compacts in steps.
+   */
   views: TableView[];
 }
 
@@ -37,7 +42,7 @@ export interface SortedRun {
 export interface Tree {
   /** Newest first. */
   l0: TableView[];
-  /** Newest first, ids strictly descending. */
+  /** Newest first: the position is the order. No two have one id. */
   runs: SortedRun[];
   /** View id (version 1: table id) of the newest L0 table that compaction has consumed. */
   lastCompacted: Ulid | undefined;

@@ -3,16 +3,17 @@
  * rule means a damaged object or a bug of whoever wrote it, never something to go on from.
  */
 import { compareBytes } from '../common/bytes.ts';
-import type { Bound, BytesRange, Manifest, Tree } from '../format/manifest-types.ts';
+import type { BytesRange, Manifest, TableView, Tree } from '../format/manifest-types.ts';
+import { compareStarts, endsBefore, rangesOverlap, shownRange } from './shown-range.ts';
 
 /** Broken rules of one manifest, as sentences; empty if it is sound. */
 export function brokenRules(m: Manifest): string[] {
   const broken: string[] = [];
   checkTree(m, 'the root tree', broken);
-  checkViews(m, m, 'the root tree', broken);
+  checkViews(m, 'the root tree', broken);
   for (const [i, s] of (m.segments ?? []).entries()) {
     checkTree(s, `segment ${i}`, broken);
-    checkViews(m, s, `segment ${i}`, broken);
+    checkViews(s, `segment ${i}`, broken);
     const next = m.segments?.[i + 1];
     if (next !== undefined && compareBytes(s.prefix, next.prefix) >= 0) broken.push('segment prefixes do not ascend');
   }
@@ -25,54 +26,46 @@ export function brokenRules(m: Manifest): string[] {
   return broken;
 }
 
+/**
+ * The position of a run says how new it is, its id is only a name: ids descend in what SlateDB up to 0.18 writes, but nothing
+ * rests on it. A run may be empty. The versions of a key may end one table and begin the next one.
+ */
 function checkTree(tree: Tree, name: string, broken: string[]): void {
-  for (let i = 1; i < tree.runs.length; i++) {
-    if (tree.runs[i].id >= tree.runs[i - 1].id) broken.push(`sorted runs of ${name} do not descend`);
-  }
+  const ids = new Set<number>();
   for (const run of tree.runs) {
+    if (ids.has(run.id)) broken.push(`${name} lists run ${run.id} twice`);
+    ids.add(run.id);
     for (let i = 1; i < run.views.length; i++) {
-      const before = run.views[i - 1].table.info.lastEntry;
-      const first = run.views[i].table.info.firstEntry;
-      const isCut = run.views[i].visibleRange !== undefined || run.views[i - 1].visibleRange !== undefined;
-      if (!isCut && before !== undefined && first !== undefined && compareBytes(before, first) > 0) {
-        broken.push(`tables of run ${run.id} of ${name} overlap`);
-      }
+      if (comesAfter(run.views[i - 1], run.views[i])) broken.push(`tables of run ${run.id} of ${name} overlap`);
     }
   }
 }
 
+/** Whether keys of `before` are beyond where `next` begins. */
+function comesAfter(before: TableView, next: TableView): boolean {
+  const { end } = shownRange(before);
+  const { start } = shownRange(next);
+  if (end.kind === 'unbounded' || start.kind === 'unbounded' || endsBefore(end, start)) return false;
+  return before.table.id === next.table.id || compareBytes(end.key, start.key) > 0;
+}
+
 /**
- * No row twice. Version 1 stores no view ids: there the views of one table all carry the table's id (SlateDB 0.12.1 writes
- * this over a version 2 with several views of a table), and only their ranges tell them apart.
+ * No row twice. View ids alone do not name a view: version 1 stores none, so that the views of one table all carry the table's
+ * id, and SlateDB before 0.18 lists the views of a table in a union under one id. Only their ranges tell them apart.
  */
-function checkViews(m: Manifest, tree: Tree, name: string, broken: string[]): void {
-  const ranges = new Map<string, (BytesRange | undefined)[]>();
+function checkViews(tree: Tree, name: string, broken: string[]): void {
+  const ranges = new Map<string, BytesRange[]>();
   for (const view of [...tree.l0, ...tree.runs.flatMap((r) => r.views)]) {
     const others = ranges.get(view.viewId);
-    if (others === undefined) ranges.set(view.viewId, [view.visibleRange]);
-    else others.push(view.visibleRange);
+    if (others === undefined) ranges.set(view.viewId, [shownRange(view)]);
+    else others.push(shownRange(view));
   }
-  for (const [id, list] of ranges) {
-    if (list.length > 1 && (m.headerVersion > 1 || !areDisjoint(list))) broken.push(`${name} lists view ${id} twice`);
-  }
+  for (const [id, list] of ranges) if (!areDisjoint(list)) broken.push(`${name} lists view ${id} twice`);
 }
 
-function areDisjoint(ranges: readonly (BytesRange | undefined)[]): boolean {
-  const sorted = ranges.filter((r) => r !== undefined).sort((a, b) => compareStarts(a.start, b.start));
-  if (sorted.length < ranges.length) return false;
-  return sorted.every((range, i) => i === 0 || endsBefore(sorted[i - 1].end, range.start));
-}
-
-function compareStarts(a: Bound, b: Bound): number {
-  if (a.kind === 'unbounded' || b.kind === 'unbounded')
-    return Number(b.kind === 'unbounded') - Number(a.kind === 'unbounded');
-  return compareBytes(a.key, b.key);
-}
-
-function endsBefore(end: Bound, start: Bound): boolean {
-  if (end.kind === 'unbounded' || start.kind === 'unbounded') return false;
-  const c = compareBytes(end.key, start.key);
-  return c < 0 || (c === 0 && (end.kind === 'excluded' || start.kind === 'excluded'));
+function areDisjoint(ranges: BytesRange[]): boolean {
+  ranges.sort((a, b) => compareStarts(a.start, b.start));
+  return ranges.every((range, i) => i === 0 || !rangesOverlap(ranges[i - 1], range));
 }
 
 /** Fields that never go back. */

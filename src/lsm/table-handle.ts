@@ -1,6 +1,7 @@
 /** A table as one tree sees it: its reader and the range of keys that this view shows. */
 import { compareBytes } from '../common/bytes.ts';
 import type { Bound, TableView } from '../format/manifest-types.ts';
+import { showsKey } from './shown-range.ts';
 import type { TableReader } from './table-reader.ts';
 
 export interface TableHandle {
@@ -18,25 +19,12 @@ export function endBound(handle: TableHandle): Bound {
   return handle.view.visibleRange?.end ?? UNBOUNDED;
 }
 
-function isBelow(key: Uint8Array, start: Bound): boolean {
-  if (start.kind === 'unbounded') return false;
-  const c = compareBytes(key, start.key);
-  return c < 0 || (c === 0 && start.kind === 'excluded');
-}
-
-function isAbove(key: Uint8Array, end: Bound): boolean {
-  if (end.kind === 'unbounded') return false;
-  const c = compareBytes(key, end.key);
-  return c > 0 || (c === 0 && end.kind === 'excluded');
-}
-
 /** Whether the table can hold rows of `key` that this view shows. */
 export function mayHold(handle: TableHandle, key: Uint8Array): boolean {
   const { firstEntry, lastEntry } = handle.view.table.info;
   if (firstEntry !== undefined && compareBytes(key, firstEntry) < 0) return false;
   if (lastEntry !== undefined && compareBytes(key, lastEntry) > 0) return false;
-  const range = handle.view.visibleRange;
-  return range === undefined || !(isBelow(key, range.start) || isAbove(key, range.end));
+  return showsKey(handle.view, key);
 }
 
 /** -1: every key of the view is less than `key`; otherwise 0 or greater. */

@@ -417,13 +417,14 @@ function repairRecord({ plan, identity }: Named, attempt: Attempt): RepairRecord
   return { repairId: identity.bytes, pairs: [...replaced, ...plan.dropped.map((from) => ({ from, to: undefined }))] };
 }
 
-/** After which new tables are named: a collector takes the old. */
+/** After which new tables are named: a collector takes the old, by the times of tables, views and the compactor's marker. */
 function newestTable(m: Manifest): Ulid | undefined {
   const trees = [m, ...(m.segments ?? [])];
   const views = trees.flatMap((tree) => [...tree.l0, ...tree.runs.flatMap((run) => run.views)]);
-  return views
-    .map((view) => view.table.id)
-    .reduce<Ulid | undefined>((a, b) => (a === undefined || b > a ? b : a), undefined);
+  return [...trees.map((tree) => tree.lastCompacted), ...views.flatMap((view) => [view.viewId, view.table.id])].reduce(
+    (a, b) => (a === undefined || (b !== undefined && b > a) ? b : a),
+    undefined,
+  );
 }
 
 function stoppedAt(atMs: number, clock: Clock): Clock {

@@ -430,7 +430,10 @@ function withView(
   const changed = <T extends Tree>(tree: T): T => ({
     ...tree,
     l0: views(tree.l0),
-    runs: tree.runs.map((run) => ({ ...run, views: views(run.views) })).filter((run) => run.views.length > 0),
+    // A run that was empty before stays: a compaction that is under way names it.
+    runs: tree.runs
+      .map((run) => ({ ...run, views: views(run.views) }))
+      .filter((run, i) => run.views.length > 0 || tree.runs[i].views.length === 0),
   });
   const { segments } = newest;
   return { ...changed(newest), segments: segments?.map(changed) };

@@ -26,7 +26,7 @@ describe('object names', () => {
 
   it('of every fixture object are read and built back', () => {
     for (const fixture of goldenFixtures()) {
-      const roots = ['db/', 'parent/', 'c1/', 'c2/', 'main/db/', 'wal/db/'];
+      const roots = ['db/', 'parent/', 'c1/', 'c2/', 'union/', 'main/db/', 'wal/db/'];
       for (const { path } of fixture.objects) {
         const name = path.slice(roots.find((root) => path.startsWith(root))!.length);
         const role = roleOfPath(name);
