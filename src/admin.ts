@@ -1,11 +1,11 @@
 /** The admin entry: what operators and their scripts need besides the database. Named re-exports only. */
-export type { MaxLoss } from './lsm/repair-report.ts';
+export type { Consent, MaxLoss } from './lsm/repair-report.ts';
 export { damageAcknowledge, damageList } from './tools/damage-list.ts';
 export { manifestInspect } from './tools/manifest-inspect.ts';
 export { type ManifestRepairOptions, type ManifestStrategy, manifestRepair } from './tools/manifest-repair.ts';
 export { probe } from './tools/probe.ts';
 export { type QuarantineRestoreOptions, quarantineList, quarantineRestore } from './tools/quarantine-list.ts';
-export type { RepairOptions } from './tools/repair-plan.ts';
+export type { LossOptions, RepairOptions } from './tools/repair-plan.ts';
 export {
   type Acceptance,
   type BlockReport,

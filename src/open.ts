@@ -4,6 +4,7 @@
 import { hostname } from 'node:os';
 import { deferred, ignoreRejection } from './common/async.ts';
 import { WalCorruptionError } from './common/errors.ts';
+import { rangeText, tellFinding } from './common/events.ts';
 import type { Db } from './db/db.ts';
 import { openForWriting } from './db/open-writer.ts';
 import {
@@ -18,7 +19,7 @@ import { type Recovered, recoveringDb } from './db/recovering-db.ts';
 import { closeOnSignals } from './db/signals.ts';
 import { startWriter } from './db/start-writer.ts';
 import { type DatabaseStores, databaseStores } from './lsm/database-stores.ts';
-import type { RepairReport } from './lsm/repair-report.ts';
+import { lostRowsText, type RepairReport } from './lsm/repair-report.ts';
 import { TableStore } from './lsm/tree-view.ts';
 import { type Location, type Place, resolveLocation } from './store/location.ts';
 
@@ -98,13 +99,17 @@ class Opening {
     } catch (error) {
       if (!(error instanceof WalCorruptionError)) throw error;
       this.#o.logger.warn('the log is damaged and will be repaired (option walAutoRecovery)', { error: error.message });
+      for (const finding of error.findings) tellFinding(this.#o, 'damage in the log', finding);
+      const more = error.total - error.findings.length;
+      if (more > 0) this.#o.logger.error('more damage in the log', { findings: more });
     }
     const report = await this.#repairLog();
     return { db: await this.#open(), report };
   }
 
+  /** The option is the consent to what is lost, within `maxLoss`. */
   async #repairLog(): Promise<RepairReport> {
-    const { clock, random, logger, owner, timeoutMs, maxLoss, onEvent } = this.#o;
+    const { clock, random, logger, owner, timeoutMs, maxLoss } = this.#o;
     const { walRepair } = this.#tools as Tools;
     const report = await walRepair(this.#place.location, {
       clock,
@@ -113,13 +118,34 @@ class Opening {
       owner,
       timeoutMs,
       apply: true,
+      acceptLoss: true,
       ...(maxLoss !== undefined && { maxLoss }),
+    }).catch((error: unknown) => {
+      logger.error('the log was not repaired (option walAutoRecovery)', { error: String(error) });
+      throw error;
     });
-    const { repairId, rows, lostSeqs } = report;
-    logger.warn('the log was repaired', { repairId, outcome: report.outcome, rows, lostSeqs: lostSeqs.map(String) });
-    const { recovered: recoveredRows, lost: lostRows, lostExact } = rows;
-    onEvent({ type: 'recovery', repairId, recoveredRows, lostRows, lostExact });
+    this.#tellRepair(report);
     return report;
+  }
+
+  /** A line for the repair, for each object that it copied first, and for each range of numbers that is lost. */
+  #tellRepair({ repairId, outcome, applied, rows, batches, lostSeqs, evidence, ledgerIds, newObjects }: RepairReport) {
+    const { logger, onEvent } = this.#o;
+    const { recovered: recoveredRows, lost: lostRows, lostAtMost, lostExact } = rows;
+    logger.warn(applied ? 'the log was repaired' : 'the log needed no repair any more', {
+      repairId,
+      outcome,
+      recoveredRows,
+      lostRows: lostRowsText(rows),
+      ...(batches !== undefined && { droppedBatches: batches.dropped, undecidedBatches: batches.undecided }),
+      newTables: newObjects.join(', '),
+      ledgerEntries: ledgerIds.join(', '),
+    });
+    for (const { from, to } of evidence)
+      logger.warn('a damaged object was replaced', { repairId, path: from, copy: to });
+    for (const seqs of lostSeqs) logger.error('rows of the log are lost', { repairId, seqs: rangeText(seqs) });
+    const atMost = lostAtMost === undefined ? {} : { lostRowsAtMost: lostAtMost };
+    onEvent({ type: 'recovery', repairId, recoveredRows, lostRows, ...atMost, lostExact });
   }
 
   async #open(onFound?: () => void): Promise<Db> {
@@ -144,7 +170,7 @@ class Opening {
 
   /** Looks at the tables while the database serves already. */
   async #verify(level: 'refs' | 'tails'): Promise<void> {
-    const { clock, random, logger, owner, timeoutMs, onEvent } = this.#o;
+    const { clock, random, logger, owner, timeoutMs } = this.#o;
     try {
       const { sstCheck } = this.#tools as Tools;
       for await (const finding of sstCheck(this.#place.location, {
@@ -156,14 +182,7 @@ class Opening {
         level,
         scope: 'live',
       })) {
-        if (finding.severity === 'error') {
-          logger.error('a table is damaged', {
-            code: finding.code,
-            path: finding.object.path,
-            hint: finding.hint.summary,
-          });
-        }
-        onEvent({ type: 'finding', finding });
+        tellFinding(this.#o, 'found after the opening (option verifyOnOpen)', finding);
       }
     } catch (error) {
       logger.warn('the tables could not be checked (option verifyOnOpen)', { error: String(error) });
@@ -191,9 +210,6 @@ function makeTableStore(stores: ReturnType<typeof databaseStores>, options: Reso
     store: stores.main,
     wholeStore: stores.whole,
     cache: options.cache,
-    onFinding: (f) => {
-      options.logger.warn('damage that takes away no row', { code: f.code, path: f.object.path, unit: f.at.unit });
-      options.onEvent({ type: 'finding', finding: f });
-    },
+    onFinding: (f) => tellFinding(options, 'damage that takes away no row', f),
   });
 }

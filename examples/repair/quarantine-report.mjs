@@ -11,13 +11,13 @@ const isTrial = process.argv[2] === undefined;
 
 await withLocation(async (location) => {
   // A damaged database of its own is repaired first, so that there is something to report.
-  if (isTrial) await walRepair(location, { apply: true, liveCheckMs: 0 });
+  if (isTrial) await walRepair(location, { apply: true, acceptLoss: true, liveCheckMs: 0 });
 
   const losses = await damageList(location);
   const open = new Set(losses.filter((l) => l.state === 'open').map((l) => l.id));
   console.log(`known losses: ${losses.length}, open: ${open.size}`);
   for (const { id, object, rows, exact, at, state } of losses) {
-    console.log(`  ${id} ${state}: ${exact ? '' : 'up to '}${rows ?? 'unknown'} rows of ${object}, recorded ${at}`);
+    console.log(`  ${id} ${state}: ${exact ? '' : 'at least '}${rows ?? 'unknown'} rows of ${object}, recorded ${at}`);
   }
 
   const copies = await quarantineList(location);

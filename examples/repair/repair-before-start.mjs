@@ -22,7 +22,7 @@ async function repair(location) {
     );
   }
   if (code === EXIT.notRepaired)
-    console.log('not repaired: more rows would be lost than allowed. A person has to look.');
+    console.log('not repaired: more rows could be lost than allowed. A person has to look.');
   if (code === EXIT.conflict) console.log('not repaired: another process uses the database');
   return code;
 }

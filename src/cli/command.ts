@@ -75,6 +75,19 @@ export const REPAIR_OPTIONS: OptionSpecs = {
   },
 };
 
+/** Of repairs that can lose rows. */
+export const LOSS_OPTIONS: OptionSpecs = {
+  'accept-loss': {
+    kind: 'flag',
+    says: 'with --apply: go on although rows are, or may be, lost; without it such a repair changes nothing',
+  },
+  'max-lost-rows': {
+    kind: 'count',
+    value: 'N',
+    says: 'with --apply: go on if at most so many rows can be lost, refuse if more can, or if nothing says how many',
+  },
+};
+
 export const ACCEPT: OptionSpec = {
   kind: 'choice',
   choices: ['verified', 'probable', 'suspect'],

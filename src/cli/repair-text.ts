@@ -24,7 +24,8 @@ const OUTCOMES: Record<RepairOutcome, readonly [Style, string]> = {
   healed: ['green', 'healed: the damage is undone exactly, nothing is lost'],
   reconstructed: ['green', 'reconstructed: all rows are there again'],
   salvaged: ['yellow', 'salvaged: what can be proven is kept, the rest is lost'],
-  unrecoverable: ['red', 'unrecoverable: it cannot be done, or not without a consent that is named below'],
+  'consent-needed': ['red', 'consent needed: it is not done without a consent that is named below'],
+  unrecoverable: ['red', 'unrecoverable: it cannot be done'],
   obsolete: ['yellow', 'obsolete: the database does not use this object any more'],
 };
 
@@ -36,12 +37,17 @@ function headline(report: RepairReport, wanted: boolean): readonly [Style, strin
   return ['cyan', 'Dry run: nothing was changed.'];
 }
 
+function lostText({ lost, lostAtMost, lostExact }: RepairReport['rows']): string {
+  if (lostExact) return `${number(lost)} lost`;
+  return `at least ${number(lost)} lost, ${lostAtMost === undefined ? 'how many at most is not known' : `at most ${number(lostAtMost)}`}`;
+}
+
 function rowsText({ rows }: RepairReport): string {
   const of = rows.expected === undefined ? '' : ` of ${number(rows.expected)}`;
   const parts = [`${number(rows.recovered)}${of} recovered`];
   if (rows.probable > 0) parts.push(`${number(rows.probable)} probably right`);
   if (rows.suspect > 0) parts.push(`${number(rows.suspect)} suspect`);
-  parts.push(`${number(rows.lost)} lost${rows.lostExact ? '' : ' (not known exactly)'}`);
+  parts.push(lostText(rows));
   return parts.join(', ');
 }
 
@@ -105,7 +111,9 @@ function evidenceText(report: RepairReport, view: View, done: string): string[] 
 
 function nextText(report: RepairReport, view: View, wanted: boolean, again: string): string[] {
   const { paint } = view;
-  const isPlan = !report.applied && !wanted && !['clean', 'obsolete', 'unrecoverable'].includes(report.outcome);
+  const isPlan =
+    !report.applied && !wanted && !['clean', 'obsolete', 'unrecoverable', 'consent-needed'].includes(report.outcome);
+  const accept = report.missingConsent.includes('loss') ? ' --accept-loss' : '';
   // How to apply is said below, with the whole command.
   const steps = report.nextSteps.filter((s) => !s.includes('--plan')).map((s) => commandText(s, view));
   const lines = steps.flatMap((s) =>
@@ -113,6 +121,8 @@ function nextText(report: RepairReport, view: View, wanted: boolean, again: stri
   );
   return [
     ...(lines.length > 0 ? ['', isPlan ? paint('yellow', 'What to know first') : 'Next', ...lines] : []),
-    ...(isPlan ? ['', 'To do exactly this', `  ${paint('cyan', `${again} --apply --plan ${report.planHash}`)}`] : []),
+    ...(isPlan
+      ? ['', 'To do exactly this', `  ${paint('cyan', `${again} --apply --plan ${report.planHash}${accept}`)}`]
+      : []),
   ];
 }

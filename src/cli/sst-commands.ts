@@ -1,8 +1,8 @@
 /** `shaledb sst ...`: tables. */
-import type { SstCheckOptions, SstInspectOptions, SstRepairOptions } from '../admin.ts';
+import type { MaxLoss, SstCheckOptions, SstInspectOptions, SstRepairOptions } from '../admin.ts';
 import type { Finding } from '../index.ts';
 import { UsageError } from './arguments.ts';
-import { ACCEPT, type Call, type Command, LOCATION, REPAIR_OPTIONS } from './command.ts';
+import { ACCEPT, type Call, type Command, LOCATION, LOSS_OPTIONS, REPAIR_OPTIONS } from './command.ts';
 import { EXIT, type ExitCode, exitOfFindings, exitOfVerdict } from './exit-codes.ts';
 import { findingsText } from './finding-text.ts';
 import { newestManifestMap } from './newest-manifest-map.ts';
@@ -122,6 +122,7 @@ export const SST_REPAIR: Command = {
   summary: 'replaces a damaged table by one with all that can be had of its rows',
   about: [
     'Without --apply it shows the plan and writes nothing. With it: the table is copied to quarantine, the database is taken over, a new table is written and read back, what is lost is recorded in the ledger, and one new manifest names the new table in the place of the old one, which stays.',
+    'A repair that loses rows, or may, is not applied unless --accept-loss says that this is known, or a limit covers the most that can be lost: exit code 5, and nothing is changed.',
     'Where rows of a lost range exist in older tables, an older value, or a value that was deleted, would show through. Then nothing is done unless --accept-resurrection says that this is known.',
   ],
   operands: [LOCATION, { name: 'ID', says: 'the table, as findings name it' }],
@@ -136,8 +137,9 @@ export const SST_REPAIR: Command = {
     'on-loss': {
       kind: 'choice',
       choices: ['refuse', 'mark', 'accept'],
-      says: 'refuse any loss, mark it in the ledger (default), or mark it as known and accepted',
+      says: 'what becomes of an accepted loss: mark it in the ledger (default), or mark it there as acknowledged; refuse: none is made',
     },
+    ...LOSS_OPTIONS,
     'accept-resurrection': { kind: 'flag', says: 'older values of lost keys may show through' },
     'filter-form': {
       kind: 'choice',
@@ -149,16 +151,17 @@ export const SST_REPAIR: Command = {
     { line: 'sst repair file:///var/lib/db 01JC0000000000000000000000', says: 'what can be had; changes nothing' },
     {
       line: 'sst repair file:///var/lib/db 01JC0000000000000000000000 --apply --plan p-0123456789abcdef01234567',
-      says: 'do exactly what was shown',
+      says: 'do exactly what was shown, if it loses nothing',
     },
     {
-      line: 'sst repair s3://bucket/db 01JC0000000000000000000000 --apply --on-loss refuse',
-      says: 'only if nothing is lost',
+      line: 'sst repair s3://bucket/db 01JC0000000000000000000000 --apply --accept-loss',
+      says: 'also if rows are lost',
     },
   ],
   repairs: true,
   run: (call) => {
     const { args } = call;
+    const maxLoss = args.members<Pick<MaxLoss, 'rows'>>({ rows: 'max-lost-rows' });
     return runRepair(call, (common) =>
       call.tools.sstRepair(call.printer.view.location, args.text('ID'), {
         ...common,
@@ -168,7 +171,9 @@ export const SST_REPAIR: Command = {
           onLoss: 'on-loss',
           acceptResurrection: 'accept-resurrection',
           filterForm: 'filter-form',
+          acceptLoss: 'accept-loss',
         }),
+        ...(maxLoss.rows !== undefined && { maxLoss }),
       }),
     );
   },

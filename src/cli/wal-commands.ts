@@ -1,7 +1,7 @@
 /** `shaledb wal ...`: the log. */
 import type { MaxLoss, WalInspectOptions, WalObjectReport, WalRepairOptions } from '../admin.ts';
 import { UsageError } from './arguments.ts';
-import { ACCEPT, type Call, type Command, LOCATION, REPAIR_OPTIONS } from './command.ts';
+import { ACCEPT, type Call, type Command, LOCATION, LOSS_OPTIONS, REPAIR_OPTIONS } from './command.ts';
 import { EXIT, type ExitCode, exitOfFindings } from './exit-codes.ts';
 import { runRepair } from './repair-call.ts';
 import { type WalSummary, walEntryText, walText } from './wal-text.ts';
@@ -75,6 +75,7 @@ export const WAL_REPAIR: Command = {
   summary: 'moves what can be proven of a damaged log into tables, so that the database opens again',
   about: [
     'Without --apply it shows the plan and writes nothing. With it: damaged objects are copied to quarantine, the database is taken over, every row that can be proven goes into new tables, what is lost is recorded in the ledger, and one new manifest puts all of this into effect at once. No object is overwritten or deleted.',
+    'A repair that loses rows, or may, is not applied unless --accept-loss says that this is known, or a limit covers the most that can be lost: exit code 5, and nothing is changed.',
     'A repair that was interrupted is run again with the same words: it goes on where it stopped, or shows the report if it had finished.',
   ],
   operands: [LOCATION],
@@ -91,14 +92,22 @@ export const WAL_REPAIR: Command = {
       says: 'a batch of which rows are missing: drop it whole (default), or keep the rows that are proven',
     },
     accept: ACCEPT,
-    'max-lost-rows': { kind: 'count', value: 'N', says: 'refuse if more rows would be lost' },
-    'max-lost-objects': { kind: 'count', value: 'N', says: 'refuse if more objects of the log would be lost' },
+    ...LOSS_OPTIONS,
+    'max-lost-objects': {
+      kind: 'count',
+      value: 'N',
+      says: 'the same for objects of the log of which rows are, or may be, lost',
+    },
   },
   examples: [
     { line: 'wal repair file:///var/lib/db', says: 'what a repair would keep and lose; changes nothing' },
     {
       line: 'wal repair file:///var/lib/db --apply --plan p-0123456789abcdef01234567',
-      says: 'do exactly what was shown',
+      says: 'do exactly what was shown, if it loses nothing',
+    },
+    {
+      line: 'wal repair file:///var/lib/db --apply --plan p-0123456789abcdef01234567 --accept-loss',
+      says: 'the same, and accept what is lost',
     },
     {
       line: 'wal repair s3://bucket/db --apply --max-lost-rows 0 --json',
@@ -119,6 +128,7 @@ export const WAL_REPAIR: Command = {
           mode: 'mode',
           onPartialBatch: 'on-partial-batch',
           accept: 'accept',
+          acceptLoss: 'accept-loss',
         }),
         ...(Object.keys(maxLoss).length > 0 && { maxLoss }),
       }),

@@ -10,11 +10,54 @@ export type DbEvent =
   /** A replay that takes long, about once a second: first all WAL objects are read and verified, then their rows are applied. */
   | { type: 'replay'; phase: 'read' | 'apply'; objects: number; of: number }
   /** `walAutoRecovery` had to repair the log; `db.ready()` has the report. */
-  | { type: 'recovery'; repairId: string; recoveredRows: number; lostRows: number; lostExact: boolean }
+  | {
+      type: 'recovery';
+      repairId: string;
+      recoveredRows: number;
+      /** The least that is lost; all of it if `lostExact`. */
+      lostRows: number;
+      /** The most that can be lost; absent: nothing says how many. */
+      lostRowsAtMost?: number;
+      lostExact: boolean;
+    }
   /** Damage, or a sign of it, that takes away no row that was asked for; with `allowPrefix` also that of the log. */
   | { type: 'finding'; finding: Finding };
 
 export type EventListener = (event: DbEvent) => void;
+
+/** Where findings go. */
+export interface FindingSink {
+  logger: Logger;
+  onEvent: EventListener;
+}
+
+/** A finding as a line in the log and an event. `message` says what it is about. */
+export function tellFinding({ logger, onEvent }: FindingSink, message: string, finding: Finding): void {
+  const level = finding.severity === 'error' ? 'error' : finding.severity === 'note' ? 'info' : 'warn';
+  logger[level](message, findingDetails(finding));
+  onEvent({ type: 'finding', finding });
+}
+
+/** Plain values only: what a logger makes of an object or a bigint is not known. */
+function findingDetails({ code, object, at, affects, expected, found, hint }: Finding): Record<string, unknown> {
+  return {
+    code,
+    path: object.path,
+    unit: at.unit,
+    offset: at.offset,
+    length: at.length,
+    ...(affects.seqs !== undefined && { seqs: rangeText(affects.seqs) }),
+    ...(affects.rows !== undefined && { rows: affects.rows }),
+    ...(expected !== undefined && { expected }),
+    ...(found !== undefined && { found }),
+    hint: hint.summary,
+  };
+}
+
+/** A range of sequence numbers as people write it. */
+export function rangeText({ min, max }: { min: number | bigint; max: number | bigint }): string {
+  return min === max ? `${min}` : `${min} to ${max}`;
+}
 
 /** A listener whose exceptions and rejections go into the log: they must not end what it is told about. */
 export function safeListener(listener: EventListener | undefined, logger: Logger): EventListener {

@@ -20,6 +20,7 @@ import {
   ManifestCorruptionError,
   makeFinding,
 } from '../common/errors.ts';
+import { tellFinding } from '../common/events.ts';
 import type { Manifest } from '../format/manifest-types.ts';
 import {
   COMPACTIONS_PREFIX,
@@ -259,10 +260,6 @@ async function crossCheck(
     throw locate(damage('MANIFEST_INCONSISTENT', at, broken.join('; ')), { object, during: 'open' });
   }
   if (doubts.length === 0) return;
-  options.logger[isDoubtNew ? 'warn' : 'info']('a bit of the newest manifest may have changed', {
-    path: manifestPath(id),
-    because: doubts.join('; '),
-  });
   const finding = makeFinding({
     code: 'MANIFEST_INCONSISTENT',
     severity: isDoubtNew ? 'warning' : 'note',
@@ -271,7 +268,7 @@ async function crossCheck(
     found: doubts.join('; '),
     during: 'open',
   });
-  options.onEvent({ type: 'finding', finding });
+  tellFinding(options, 'a bit of the newest manifest may have changed', finding);
 }
 
 /** Names the newest manifest that is good and what going on from it would mean. */

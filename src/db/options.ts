@@ -78,9 +78,9 @@ export interface OpenOptions {
   compatibility?: Compatibility;
   /** Undo damage of the log that its seals prove to be undoable, in memory, and go on; each is an event. Default false: any damage refuses the open. */
   healOnOpen?: boolean;
-  /** Repair a damaged log by itself (`walRepair`, mode recover): `open` resolves before, reads and writes wait for the end, `db.ready()` has the report. Default false. */
+  /** Repair a damaged log by itself (`walRepair`, mode recover): `open` resolves before, reads and writes wait for the end, `db.ready()` has the report. Each damage, each repair and each loss is a line in the log. Default false. */
   walAutoRecovery?: boolean;
-  /** Most that `walAutoRecovery` may lose; beyond it `ready()` rejects with `WalCorruptionError` and nothing is changed. Default: no limit. */
+  /** Most that `walAutoRecovery` may lose, compared with the most that can be lost: where nothing bounds a loss it exceeds every limit. Beyond it `ready()` rejects with `WalCorruptionError` and nothing is changed. Default: no limit, `walAutoRecovery` itself is the consent. */
   maxLoss?: MaxLoss;
   /** Look after the opening whether every table is there (`refs`: three LISTs) and says of itself what the manifest says (`tails`: one GET for each as well); findings are events. Default: off, the opening then costs no request more. */
   verifyOnOpen?: 'off' | 'refs' | 'tails';

@@ -12,6 +12,7 @@ import {
   ManifestCorruptionError,
   UnavailableError,
 } from '../common/errors.ts';
+import { tellFinding } from '../common/events.ts';
 import type { DatabaseStores } from '../lsm/database-stores.ts';
 import { EpochGuard } from '../lsm/epoch-guard.ts';
 import { listManifestIds } from '../lsm/manifest-store.ts';
@@ -187,7 +188,7 @@ async function loadState(stores: DatabaseStores, options: ResolvedOptions, table
       const isAboutLog = isCorruption(verdict) && !(verdict instanceof ManifestCorruptionError);
       if (!options.allowPrefix || !isAboutLog) throw verdict;
       options.logger.warn('the log is damaged; rows before the damage are served', { error: verdict.message });
-      for (const finding of verdict.findings) options.onEvent({ type: 'finding', finding });
+      for (const finding of verdict.findings) tellFinding(options, 'damage in the log', finding);
     }
     return build(found, wal, verdict === undefined ? wal.end : wal.prefixEnd, options, tableStore);
   }

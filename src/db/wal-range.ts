@@ -8,6 +8,7 @@
  */
 import { mapLimit } from '../common/async.ts';
 import type { CorruptionError, IncompatibleError } from '../common/errors.ts';
+import { tellFinding } from '../common/events.ts';
 import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
 import type { DatabaseStores } from '../lsm/database-stores.ts';
 import type { LoadedManifest } from '../lsm/manifest-store.ts';
@@ -244,8 +245,7 @@ export class WalRange {
     const errors = findings.filter((f) => f.severity === 'error');
     for (const f of findings) {
       if (f.severity === 'error') continue;
-      this.#options.logger.info('about the log', { code: f.code, path: f.object.path, found: f.found });
-      this.#options.onEvent({ type: 'finding', finding: f });
+      tellFinding(this.#options, 'about the log', f);
     }
     const rolledBack = missingManifests(newest, results, this.#from);
     if (rolledBack !== undefined) errors.push(...rolledBack.findings);

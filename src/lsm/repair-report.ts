@@ -7,11 +7,14 @@ import type { Finding } from '../common/errors.ts';
 import { type ChecksOf, members, that } from '../common/option-checks.ts';
 import type { KeyRange, SeqRange } from './damage-ledger.ts';
 
-/** Most that a repair may lose without being asked again. */
+/**
+ * Most that a repair may lose. It is compared with the most that can be lost, not with what is known to be: where nothing bounds
+ * a loss, it exceeds every limit.
+ */
 export interface MaxLoss {
-  /** Rows; where their number is only bounded, the bound counts. */
+  /** Rows. */
   rows?: number;
-  /** WAL objects of which rows are lost. */
+  /** WAL objects of which rows are, or may be, lost. */
   walObjects?: number;
 }
 
@@ -19,7 +22,33 @@ const limit = that('a whole number of at least 0', (v) => Number.isSafeInteger(v
 
 export const MAX_LOSS_CHECK = members({ rows: limit, walObjects: limit } satisfies ChecksOf<MaxLoss>);
 
-export type RepairOutcome = 'clean' | 'healed' | 'reconstructed' | 'salvaged' | 'unrecoverable' | 'obsolete';
+/** For what is no log. */
+export const MAX_LOST_ROWS_CHECK = members({ rows: limit } satisfies ChecksOf<Pick<MaxLoss, 'rows'>>);
+
+/**
+ * `clean`: nothing is wrong. `healed`, `reconstructed`: no row is lost. `salvaged`: some are, or may be. `consent-needed`: nothing
+ * was done, because it needs a consent that was not given (`missingConsent`). `unrecoverable`: nothing can be done. `obsolete`:
+ * the database needs the object no more.
+ */
+export type RepairOutcome =
+  | 'clean'
+  | 'healed'
+  | 'reconstructed'
+  | 'salvaged'
+  | 'consent-needed'
+  | 'unrecoverable'
+  | 'obsolete';
+
+/** `loss`: `acceptLoss`, or a `maxLoss` that covers it. `resurrection`: `acceptResurrection`. */
+export type Consent = 'loss' | 'resurrection';
+
+/** How many rows are lost, in words. */
+export function lostRowsText({ lost, lostAtMost, lostExact }: RepairReport['rows']): string {
+  if (lostExact) return lost === 0 ? 'none' : `${lost}`;
+  return lostAtMost === undefined
+    ? `at least ${lost}, and nothing says how many at most`
+    : `at least ${lost}, at most ${lostAtMost}`;
+}
 
 /** A copy made before anything was changed. */
 export interface Evidence {
@@ -48,8 +77,11 @@ export interface RepairReport {
     recovered: number;
     probable: number;
     suspect: number;
+    /** The least that is lost. */
     lost: number;
-    /** Whether `lost` is known and not a bound. */
+    /** The most that can be lost; absent: nothing says how many. */
+    lostAtMost?: number;
+    /** Whether `lost` is all that is lost. */
     lostExact: boolean;
   };
   batches?: { intact: number; dropped: number; undecided: number };
@@ -63,6 +95,8 @@ export interface RepairReport {
   manifestId?: bigint;
   ledgerIds: string[];
   suspectFile?: string;
+  /** What applying it needs and this call did not give. */
+  missingConsent: readonly Consent[];
   /** Commands and advice, most important first. */
   nextSteps: string[];
   requests: number;

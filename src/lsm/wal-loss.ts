@@ -47,9 +47,13 @@ export interface LogLoss {
   /** By object, in the order in which the losses lie. */
   losses: ObjectLoss[];
   lostSeqs: NumberRange[];
-  /** A lower bound unless `lostExact`. */
+  /** The least that is lost; all of it if `lostExact`. */
   lostRows: number;
+  /** The most that can be lost; undefined: nothing says how many rows were in what is gone. */
+  lostRowsAtMost: number | undefined;
   lostExact: boolean;
+  /** Objects of which a row is lost, or may be. */
+  lossyObjects: number;
   keptRows: { total: number; probable: number; suspect: number };
   batches: { intact: number; dropped: number; undecided: number };
   /** Greatest sequence number that exists or existed. */
@@ -80,6 +84,19 @@ export function isKept(batch: WalBatch, { keepPartial }: Pick<LossOptions, 'keep
   return batch.state === 'intact' || (keepPartial && batch.rows.length > 0);
 }
 
+/** Something is missing before the next row. */
+interface Missing {
+  /** Of the first object that may have held it. */
+  id: number;
+  minSeq: number;
+  /** Whole objects that may have held rows. */
+  objects: number;
+  /** For certain at least so many. */
+  rows: number;
+  /** Those objects. */
+  ids: number[];
+}
+
 class Scale {
   readonly #o: LossOptions;
   readonly #lost: NumberRange[] = [];
@@ -90,9 +107,10 @@ class Scale {
   readonly #kept = { total: 0, probable: 0, suspect: 0 };
   readonly #batches = { intact: 0, dropped: 0, undecided: 0 };
   #lastSeq: number;
-  /** Something is missing before the next row: `objects` that may have held rows, and for certain at least `rows`. */
-  #gap: { id: number; minSeq: number; objects: number; rows: number } | undefined;
+  #gap: Missing | undefined;
   #endsBefore: number | undefined;
+  #atMost: number | undefined = 0;
+  readonly #lossy = new Set<number>();
 
   constructor(options: LossOptions) {
     this.#o = options;
@@ -102,27 +120,48 @@ class Scale {
   add({ id, sound, parts, held, isMisplaced }: LogPiece): void {
     this.#id = id;
     if (sound !== undefined) {
+      // What belongs here may lie elsewhere or nowhere, and so may its neighbours: nothing bounds what is missing.
+      if (isMisplaced) this.#mayLose(undefined);
       if (isMisplaced) this.#open(false, undefined);
       if (sound.rows > 0) this.#range(sound, sound.rows, sound.batches);
       // Without rows: an object that was emptied, and no fence. It held a row at least.
       if (isMisplaced) this.#open(sound.rows === 0, undefined);
     } else if (parts?.some((p) => !isGap(p)) === true) {
+      const keptBefore = this.#kept.total;
       for (const part of parts) {
         if (isGap(part)) this.#open(true, part.minSeq);
         else this.#batch(part);
       }
+      this.#boundParts(parts, held, this.#kept.total - keptBefore);
     } else if (held !== undefined) {
       if (held.rows > 0) this.#drop(held, held.rows, held.batches);
     } else {
       const gap = this.#open(false, undefined);
+      gap.ids.push(id);
       gap.objects++;
       // Of several emptied objects some may have been fences.
       if (parts !== undefined && parts.length > 0) gap.rows = isMisplaced ? Math.max(gap.rows, 1) : gap.rows + 1;
     }
   }
 
-  #open(isCertain: boolean, minSeq: number | undefined) {
-    this.#gap ??= { id: this.#id, minSeq: minSeq ?? 0, objects: 0, rows: 0 };
+  /** The most that a damaged object has lost: what its seal counts and is not kept; without a seal nothing bounds a gap. */
+  #boundParts(parts: WalParts, held: LogPiece['held'], kept: number): void {
+    if (held !== undefined) {
+      if (held.max > this.#o.floorSeq && held.rows > kept) this.#mayLose(held.rows - kept);
+      return;
+    }
+    const isDoubtful = parts.some((p) => isGap(p) || (p.state !== 'intact' && p.seq > this.#o.floorSeq));
+    if (isDoubtful) this.#mayLose(undefined);
+    else if (this.#losses.has(this.#id)) this.#mayLose(this.#losses.get(this.#id)?.rows);
+  }
+
+  #mayLose(rows: number | undefined, id = this.#id): void {
+    this.#lossy.add(id);
+    this.#atMost = this.#atMost === undefined || rows === undefined ? undefined : this.#atMost + rows;
+  }
+
+  #open(isCertain: boolean, minSeq: number | undefined): Missing {
+    this.#gap ??= { id: this.#id, minSeq: minSeq ?? 0, objects: 0, rows: 0, ids: [] };
     if (isCertain) this.#gap.rows = Math.max(this.#gap.rows, 1);
     return this.#gap;
   }
@@ -132,6 +171,7 @@ class Scale {
     const count = batches ?? 0;
     if (this.#isCut(seqs.min)) {
       this.#lose(seqs, rows);
+      this.#mayLose(rows);
       this.#batches.dropped += count;
     } else {
       this.#kept.total += rows;
@@ -168,6 +208,7 @@ class Scale {
     this.#closeGap(held.min);
     this.#batches.dropped += batches;
     this.#lose(held, rows);
+    this.#mayLose(rows);
     this.#lastSeq = Math.max(this.#lastSeq, held.max);
   }
 
@@ -182,6 +223,8 @@ class Scale {
     this.#isExact = false;
     const min = Math.max(this.#lastSeq + 1, gap.minSeq);
     if (min < nextSeq) this.#loseUncounted(gap.id, { min, max: nextSeq - 1 });
+    // A number is a batch, and a batch can have any number of rows.
+    for (const id of gap.ids) this.#mayLose(undefined, id);
   }
 
   /** At least one row for each number. */
@@ -207,6 +250,8 @@ class Scale {
     const { knownSeq } = this.#o;
     if (gap !== undefined) {
       this.#isExact = false;
+      // Behind the last row there is room for any number of rows.
+      for (const id of gap.ids) this.#mayLose(undefined, id);
       const min = Math.max(this.#lastSeq + 1, gap.minSeq);
       // Behind the last row nothing says how far the numbers went: each object that is gone may have had one at least.
       const max = gap.rows === 0 ? knownSeq : Math.max(knownSeq, min + Math.max(gap.objects, 1) - 1);
@@ -214,11 +259,14 @@ class Scale {
       if (max >= min) this.#lose({ min, max }, rows, gap.id, false);
     }
     const greatestLost = this.#lost[this.#lost.length - 1]?.max ?? 0;
+    const atMost = this.#atMost === undefined ? undefined : Math.max(this.#atMost, this.#lostRows);
     return {
       losses: [...this.#losses.values()],
       lostSeqs: this.#lost,
       lostRows: this.#lostRows,
+      lostRowsAtMost: this.#isExact ? this.#lostRows : atMost,
       lostExact: this.#isExact,
+      lossyObjects: new Set([...this.#lossy, ...this.#losses.keys()]).size,
       keptRows: this.#kept,
       batches: this.#batches,
       greatestSeq: Math.max(this.#lastSeq, knownSeq, greatestLost),

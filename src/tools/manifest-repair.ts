@@ -58,6 +58,7 @@ export async function manifestRepair(target: Target, given: ManifestRepairOption
   return withTarget(target, options, (opened) =>
     runManifestRepair(
       opened,
+      // No consent: it takes nothing away, or does nothing.
       { ...options, tool: 'manifestRepair', settings: { strategy }, isAboutOneObject: false },
       async () => {
         const guard = new EpochGuard(opened.clock, opened.stores.latestStoreTimesMs);
@@ -84,7 +85,7 @@ function planFor(target: ToolTarget, survey: ManifestSurvey, strategy: ManifestS
   const before = bad.flatMap((b) => findingsOf(target, survey, b));
   const common = {
     before,
-    rows: { recovered: 0, probable: 0, suspect: 0, lost: 0, lostExact: true },
+    rows: { recovered: 0, probable: 0, suspect: 0, lost: 0, lostAtMost: 0, lostExact: true },
     lostKeys: [],
     lostSeqs: [],
     shadowed: 0,
@@ -117,7 +118,9 @@ function planFor(target: ToolTarget, survey: ManifestSurvey, strategy: ManifestS
   const { manifest, outcome, steps } = proposal;
   return {
     ...common,
-    rows: { ...common.rows, lostExact: !steps.includes(NO_WITNESS) },
+    rows: steps.includes(NO_WITNESS)
+      ? { recovered: 0, probable: 0, suspect: 0, lost: 0, lostExact: false }
+      : common.rows,
     outcome,
     nextSteps: [...steps, ...damagedLogSteps(target, survey, manifest)],
     facts: createHash('sha256').update(encodeManifest(manifest)).digest('hex'),

@@ -100,7 +100,7 @@ async function restore(
   const plan: RepairPlan = {
     outcome: gone.length === 0 ? 'clean' : 'reconstructed',
     before: [],
-    rows: { recovered: 0, probable: 0, suspect: 0, lost: 0, lostExact: true },
+    rows: { recovered: 0, probable: 0, suspect: 0, lost: 0, lostAtMost: 0, lostExact: true },
     lostKeys: [],
     lostSeqs: [],
     shadowed: 0,
@@ -131,6 +131,7 @@ async function restore(
     evidence,
     newObjects: evidence.map((e) => e.to),
     ledgerIds: [],
+    missingConsent: [],
     nextSteps: gone.length === 0 ? ['Every original is where it was; nothing is to be put back.'] : [],
     requests: target.requests(),
     tookMs: target.tookMs(),

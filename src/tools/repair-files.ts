@@ -118,7 +118,8 @@ function toReport(value: unknown): RepairReport | undefined {
   const { tool, repairId, before, rows } = value as Record<string, unknown>;
   const isReport =
     typeof tool === 'string' && typeof repairId === 'string' && Array.isArray(before) && typeof rows === 'object';
-  return isReport ? (value as RepairReport) : undefined;
+  // Reports of versions before it was written down are those of repairs that were done.
+  return isReport ? { missingConsent: [], ...(value as Omit<RepairReport, 'missingConsent'>) } : undefined;
 }
 
 async function readPlain(target: ToolTarget, path: string, kind: string): Promise<unknown> {

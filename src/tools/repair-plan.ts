@@ -6,8 +6,9 @@
  */
 import { createHash } from 'node:crypto';
 import { toBase64Url, toHex } from '../common/bytes.ts';
-import { ConflictError, type Finding } from '../common/errors.ts';
+import { ConflictError, type CorruptionError, type Finding } from '../common/errors.ts';
 import {
+  bool,
   type Check,
   type ChecksOf,
   describeValue,
@@ -24,10 +25,21 @@ import type { RepairRecord } from '../format/seal-records.ts';
 import type { Author } from '../lsm/author.ts';
 import type { LedgerEntry } from '../lsm/damage-ledger.ts';
 import type { LoadedManifest } from '../lsm/manifest-store.ts';
+import { MAX_LOSS_CHECK, type MaxLoss } from '../lsm/repair-report.ts';
 import type { Fence } from '../lsm/takeover.ts';
 import type { Claim } from './own-database.ts';
 import type { RepairReport } from './reports.ts';
 import type { ToolTarget } from './target.ts';
+
+/** Options of repairs that can lose rows. */
+export interface LossOptions {
+  /** Go on although rows are, or may be, lost. Default false: such a repair changes nothing and its outcome is `consent-needed`. */
+  acceptLoss?: boolean;
+  /** Go on if no more than this can be lost, and reject if more can. It counts besides `acceptLoss`, too. Default: no limit. */
+  maxLoss?: MaxLoss;
+}
+
+export const LOSS_CHECKS: ChecksOf<LossOptions> = { acceptLoss: bool, maxLoss: MAX_LOSS_CHECK };
 
 /** Options that every repair has. */
 export interface RepairOptions {
@@ -65,6 +77,8 @@ export interface RepairTask extends RepairOptions {
    * only as long as its manifest is the newest.
    */
   isAboutOneObject: boolean;
+  /** What may be lost; absent for a repair that loses nothing. */
+  consent?: LossOptions;
   /** Looks at the database and says what to do; without any mutating call. Called again when the database is ours. */
   plan(view: RepairView): Promise<RepairPlan>;
 }
@@ -94,7 +108,10 @@ export type Loss = Omit<LedgerEntry, 'repairId' | 'at'>;
 type PlannedReport = Pick<
   RepairReport,
   'outcome' | 'before' | 'rows' | 'batches' | 'lostKeys' | 'lostSeqs' | 'shadowed' | 'suspectFile' | 'nextSteps'
->;
+> & {
+  /** Consents besides that to a loss which the plan waits for. */
+  missingConsent?: RepairReport['missingConsent'];
+};
 
 export interface RepairPlan extends PlannedReport {
   /** Copied to quarantine first; in the order of their paths. */
@@ -107,6 +124,10 @@ export interface RepairPlan extends PlannedReport {
   dropped: readonly Ulid[];
   /** The greatest sequence number known of, for the fence; `last_l0_seq` if absent. */
   greatestSeq?: number;
+  /** Objects of the log of which rows are, or may be, lost. */
+  lossyWalObjects?: number;
+  /** The error for a loss that exceeds `maxLoss`. */
+  tooMuchLost?(what: string): CorruptionError;
   /** Whatever else must be the same for the plan to be the same. */
   facts?: string;
   /** Set if the manifest that claims the database is itself the repair: `manifestRepair`. */

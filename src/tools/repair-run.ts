@@ -1,7 +1,7 @@
 /**
  * The order in which every repair changes a database, so that it can be cut off at any moment and done again:
  *
- * plan → (without `apply` it ends here) → signs of life → copies in quarantine, verified → the plan object → both epochs and a
+ * plan → (without `apply`, or without consent to what is lost, it ends here) → signs of life → copies in quarantine, verified → the plan object → both epochs and a
  * fence in the log → the plan again, now that nobody else writes → new tables, read back → ledger → are all new tables there →
  * one manifest → report.
  *
@@ -25,6 +25,7 @@ import type { ToolAccess } from '../lsm/tool-access.ts';
 import { assertRewritable, type DatabaseState, lookAround, readDatabase } from './database-state.ts';
 import { claimCompactor, ownDatabase, toolAuthor } from './own-database.ts';
 import { plannedEvidence, putIntoQuarantine } from './quarantine.ts';
+import { consentAdvice, isConsented } from './repair-consent.ts';
 import { type Attempt, listRepairs, readAttempt, writeAttempt, writeReport } from './repair-files.ts';
 import { RepairHistory } from './repair-history.ts';
 import {
@@ -101,12 +102,13 @@ class RepairRun {
     const look = async (m: LoadedManifest, fence: Fence | undefined) =>
       this.#named(await makePlan({ target: this.#target, manifest: m, fence }));
     const { manifest, named: first } = await this.#lookFirst(look);
-    if (first.plan.outcome === 'unrecoverable') return this.#report(first);
+    if (first.plan.outcome === 'unrecoverable' || first.plan.outcome === 'consent-needed') return this.#report(first);
     if (isNothingToDo(first.plan)) return (await this.#history.finishedBefore(manifest)) ?? this.#report(first);
     const { apply = false } = this.#task;
     if (apply === false) return this.#report(first, [...this.#applyHint(first), ...first.plan.nextSteps]);
     this.#assertReviewed(first);
     assertRewritable(this.#target, manifest);
+    if (!isConsented(first.plan, this.#task.consent)) return this.#unconsented(first);
     if (this.#task.ifLiveWriter !== 'fence' && openDb === undefined) {
       await assertNobodyWrites(this.#target, this.#task.liveCheckMs ?? DEFAULT_LIVE_CHECK_MS);
     }
@@ -115,6 +117,7 @@ class RepairRun {
     const held = openDb === undefined ? await this.#own(first) : await this.#hold(openDb);
     const second = await look(held.manifest(), held.fence);
     if (isNothingToDo(second.plan)) return (await this.#history.committed(attempt)) ?? this.#report(second);
+    if (!isConsented(second.plan, this.#task.consent)) return this.#unconsented(second);
     if (second.hash !== first.hash) {
       this.#assertReviewed(second);
       await putIntoQuarantine(this.#target, second.identity.text, second.plan.damaged);
@@ -185,8 +188,28 @@ class RepairRun {
     assertReviewed(this.#target.where, this.#task.apply, hash);
   }
 
-  #applyHint({ hash }: Named): string[] {
-    return [IDLE_WRITER_NOTE, `To do exactly this, run it again with --apply --plan ${hash}.`];
+  #applyHint({ plan, hash }: Named): string[] {
+    const isMissing = this.#isUnaccepted(plan);
+    const accept = isMissing ? ' --accept-loss' : '';
+    return [
+      IDLE_WRITER_NOTE,
+      `To do exactly this, run it again with --apply --plan ${hash}${accept}.`,
+      ...(isMissing ? [consentAdvice(plan)] : []),
+    ];
+  }
+
+  /** For a plan that is only shown: whether applying it would need more than was said. */
+  #isUnaccepted(plan: RepairPlan): boolean {
+    try {
+      return !isConsented(plan, this.#task.consent);
+    } catch (error) {
+      if (!isCorruption(error)) throw error;
+      return true;
+    }
+  }
+
+  #unconsented(named: Named): RepairReport {
+    return { ...this.#report(named, [consentAdvice(named.plan), IDLE_WRITER_NOTE]), outcome: 'consent-needed' };
   }
 
   // ---- attempts
@@ -308,7 +331,7 @@ class RepairRun {
   }
 
   async #finish({ identity }: Named, attempt: Attempt, manifestId: number): Promise<RepairReport> {
-    const done = { repairId: identity.text, applied: true, manifestId: BigInt(manifestId) };
+    const done = { repairId: identity.text, applied: true, manifestId: BigInt(manifestId), missingConsent: [] };
     const report: RepairReport = { ...attempt.report, ...this.#costs(), ...done };
     await writeReport(this.#target, attempt.number, report);
     return report;
@@ -400,6 +423,7 @@ class RepairRun {
       newObjects: plan.tables.map((_, i) => `compacted/<new table ${i + 1}>.sst`),
       ledgerIds: losses.map((loss) => loss.id),
       ...(suspectFile !== undefined && { suspectFile }),
+      missingConsent: [...(plan.missingConsent ?? []), ...(this.#isUnaccepted(plan) ? (['loss'] as const) : [])],
       nextSteps,
       ...this.#costs(),
     };
@@ -407,7 +431,7 @@ class RepairRun {
 }
 
 function isNothingToDo({ outcome }: RepairPlan): boolean {
-  return outcome === 'clean' || outcome === 'obsolete' || outcome === 'unrecoverable';
+  return ['clean', 'obsolete', 'unrecoverable', 'consent-needed'].includes(outcome);
 }
 
 function repairRecord({ plan, identity }: Named, attempt: Attempt): RepairRecord {

@@ -16,12 +16,14 @@ import type { Ulid } from '../common/ulid.ts';
 import type { Manifest, TableRef, TableView, Tree } from '../format/manifest-types.ts';
 import type { LineageRecord } from '../format/seal-records.ts';
 import type { TableInfo } from '../format/table-info.ts';
+import { MAX_LOST_ROWS_CHECK, type MaxLoss } from '../lsm/repair-report.ts';
 import { missingTable, type TableTail, unreadTail } from '../lsm/table-anatomy.ts';
 import { ACCEPTANCES } from '../lsm/wal-batches.ts';
 import { checkpointAdvice, onlyKeptBy } from './named-tables.ts';
 import {
   damagedObject,
   type Loss,
+  type LossOptions,
   type MadeParts,
   type PlannedTable,
   REPAIR_CHECKS,
@@ -42,7 +44,9 @@ import { type Target, TOOL_CHECKS, type ToolOptions, withTarget } from './target
 export type SstSource = 'reread' | 'heal' | 'rebuild' | 'wal' | 'inputs' | 'salvage';
 const SOURCES: readonly SstSource[] = ['reread', 'heal', 'rebuild', 'wal', 'inputs', 'salvage'];
 
-export interface SstRepairOptions extends ToolOptions, RepairOptions {
+export interface SstRepairOptions extends ToolOptions, RepairOptions, Pick<LossOptions, 'acceptLoss'> {
+  /** Go on if no more rows than this can be lost, and reject if more can. It counts besides `acceptLoss`, too. Default: no limit. */
+  maxLoss?: Pick<MaxLoss, 'rows'>;
   /** Where rows may come from; default all. Parts behind the blocks are made anew with `rebuild`. */
   sources?: readonly SstSource[];
   /**
@@ -50,7 +54,10 @@ export interface SstRepairOptions extends ToolOptions, RepairOptions {
    * also blocks mended by one byte. `suspect`: also rows that merely parse.
    */
   accept?: Acceptance;
-  /** `refuse`: nothing is done if a row is lost. `mark` (default): losses go to the ledger. `accept`: acknowledged at once. */
+  /**
+   * What becomes of a loss that is consented to. `mark` (default): it goes to the ledger. `accept`: acknowledged there at once.
+   * `refuse`: nothing is done if a row is, or may be, lost, whatever is consented to.
+   */
   onLoss?: 'refuse' | 'mark' | 'accept';
   /** Go on although older versions of lost keys would show through. Default false. */
   acceptResurrection?: boolean;
@@ -64,6 +71,8 @@ export interface SstRepairOptions extends ToolOptions, RepairOptions {
 const CHECKS: ChecksOf<SstRepairOptions> = {
   ...TOOL_CHECKS,
   ...REPAIR_CHECKS,
+  acceptLoss: bool,
+  maxLoss: MAX_LOST_ROWS_CHECK,
   sources: list('names of sources', oneOf(SOURCES)),
   accept: oneOf(ACCEPTANCES),
   onLoss: oneOf(['refuse', 'mark', 'accept']),
@@ -74,8 +83,10 @@ const CHECKS: ChecksOf<SstRepairOptions> = {
 /**
  * Repairs the table with this ULID or path; without `apply` nothing is changed and the report says what would be. Outcomes:
  * `clean` (nothing is wrong), `healed`, `reconstructed` (no row lost), `salvaged` (some are), `obsolete` (no manifest needs it
- * any more), `unrecoverable` (not done: it needs a consent that `nextSteps` names). Rejects with `ConflictError`, with
- * `InvalidArgumentError` for bad options, a name that is no table's and a table of another database, and as `runRepair` does.
+ * any more), `consent-needed` (not done: rows would be lost without `acceptLoss` or a `maxLoss` that covers them, or older ones
+ * show through without `acceptResurrection`), `unrecoverable`. Rejects with `ConflictError`, with `InvalidArgumentError` for bad
+ * options, a name that is no table's and a table of another database, with `CorruptionError` if more than `maxLoss` could be
+ * lost, and as `runRepair` does.
  * Holds the table in memory twice. Costs a GET per manifest in scope, two of the table, one per object of the log and per input
  * where a block is lost, and when applied 9 requests and 5 per new object.
  */
@@ -95,6 +106,7 @@ export async function sstRepair(t: Target, table: string, given: SstRepairOption
         ...(filterForm !== undefined && { filterForm }),
       },
       isAboutOneObject: true,
+      consent: { acceptLoss: o.acceptLoss === true, ...(o.maxLoss !== undefined && { maxLoss: o.maxLoss }) },
       plan: (view) => new TablePlan(view, id, { sources, accept, onLoss, acceptResurrection, filterForm }).make(),
       ...(o.apply !== undefined && { apply: o.apply }),
       ...(o.ifLiveWriter !== undefined && { ifLiveWriter: o.ifLiveWriter }),
@@ -212,11 +224,17 @@ class TablePlan {
     const shadowed = await this.#countShadowed(found, results);
     const plan = { ...this.#report(found, results), lostKeys, shadowed };
     if (lost.length > 0 && onLoss === 'refuse') {
-      return refused(plan, `Rows would be lost. Allow it with --on-loss mark, or restore ${found.path} from a backup.`);
+      return refused(
+        { ...plan, missingConsent: ['loss'] },
+        `Rows would be lost, which onLoss refuse rules out. Allow it with --on-loss mark, or restore ${found.path} from a backup.`,
+      );
     }
     if (shadowed > 0 && !acceptResurrection) {
       const what = `${shadowed} keys of lost ranges have older versions, which would be read instead`;
-      return refused(plan, `${what} (by SlateDB without a word). Allow it with --accept-resurrection.`);
+      return refused(
+        { ...plan, missingConsent: ['resurrection'] },
+        `${what} (by SlateDB without a word). Allow it with --accept-resurrection.`,
+      );
     }
     const pieces = piecesOf(found, results);
     const rowCount = pieces.reduce((n, piece) => n + (isBlock(piece) ? piece.rowCount : piece.length), 0);
@@ -239,6 +257,8 @@ class TablePlan {
     const probable = kept.filter((b) => b.trust === 'probable').reduce((n, b) => n + b.block!.rowCount, 0);
     const inBlocks = kept.reduce((n, b) => n + b.block!.rowCount, 0);
     const lost = sum((r) => r.lostRows);
+    const isBounded = results.every((r) => r.lostAtMost !== undefined);
+    const lostAtMost = isBounded ? sum((r) => r.lostAtMost as number) : undefined;
     const expected = expectedRows(found);
     const seqs = found.tail === undefined || found.tail.isForeign ? undefined : found.tail.seal?.lineage;
     const hasLoss = results.some((r) => r.lostKeys.length > 0);
@@ -252,6 +272,7 @@ class TablePlan {
         probable,
         suspect: sum((r) => r.suspectRows),
         lost,
+        ...(lostAtMost !== undefined && { lostAtMost }),
         lostExact: results.every((r) => r.isExact),
       },
       lostSeqs: hasLoss && seqs !== undefined ? [{ min: BigInt(seqs.minSeq), max: BigInt(seqs.maxSeq) }] : [],
@@ -313,7 +334,7 @@ function nothing(outcome: RepairReport['outcome'], before: Finding[]): RepairPla
   return {
     outcome,
     before,
-    rows: { recovered: 0, probable: 0, suspect: 0, lost: 0, lostExact: true },
+    rows: { recovered: 0, probable: 0, suspect: 0, lost: 0, lostAtMost: 0, lostExact: true },
     lostKeys: [],
     lostSeqs: [],
     shadowed: 0,
@@ -326,8 +347,10 @@ function nothing(outcome: RepairReport['outcome'], before: Finding[]): RepairPla
   };
 }
 
+/** Nothing is done, unless a consent was given that was not. */
 function refused(plan: RepairPlan, why: string): RepairPlan {
-  return { ...plan, outcome: 'unrecoverable', nextSteps: [why] };
+  const outcome = plan.missingConsent === undefined ? 'unrecoverable' : 'consent-needed';
+  return { ...plan, outcome, nextSteps: [why] };
 }
 
 function refIn({ tree }: TreePlace, id: Ulid): TableRef {

@@ -57,7 +57,10 @@ export interface GapResult {
   /** Sorted. */
   rows: LooseRow[];
   suspectRows: number;
+  /** The least that is lost. */
   lostRows: number;
+  /** The most; undefined: nothing says how many rows the gap had. */
+  lostAtMost: number | undefined;
   isExact: boolean;
   /** Empty if nothing is lost. */
   lostKeys: KeyRange[];
@@ -219,13 +222,25 @@ export class GapFiller {
     const inPlace = verified.flat().filter((row) => liesIn(gap, row));
     const rows = sortedRows([...inPlace.map(loose), ...found, ...putBack.map(loose)]);
     const had = sortedRows([...inPlace.map(loose), ...newest, ...putBack.map(loose)]).length;
-    const lostRows = Math.max(0, (gap.rowCount ?? Math.max(gap.estimatedRows, rows.length + 1)) - had);
-    const isExact = gap.rowCount !== undefined && found.length === 0 && putBack.length === 0;
+    const missing = Math.max(0, (gap.rowCount ?? Math.max(gap.estimatedRows, rows.length + 1)) - had);
+    // What was found elsewhere may be just what the gap had; a bad block of which nothing is left had a row at least.
+    const isBare = rows.length === 0 && missing > 0;
+    const lostRows = gap.rowCount === undefined ? (isBare ? 1 : 0) : Math.max(0, gap.rowCount - rows.length);
+    const lostAtMost = gap.rowCount === undefined ? undefined : missing;
+    const isExact = lostRows === lostAtMost && putBack.length === 0;
     const isSparse =
       gap.blocks.length === 1 && found.length === 0 && putBack.length === 0 && gap.rowCount !== undefined;
-    const lostKeys = lostRows === 0 ? [] : isSparse ? holesOf(gap, verified[0]) : [gap.keys];
+    const lostKeys = missing === 0 ? [] : isSparse ? holesOf(gap, verified[0]) : [gap.keys];
     const putBackOf = new Set(putBack);
-    return { gap, rows, suspectRows: suspect.filter((row) => !putBackOf.has(row)).length, lostRows, isExact, lostKeys };
+    return {
+      gap,
+      rows,
+      suspectRows: suspect.filter((row) => !putBackOf.has(row)).length,
+      lostRows,
+      lostAtMost,
+      isExact,
+      lostKeys,
+    };
   }
 
   #verified(b: ExaminedBlock): SalvagedRow[] {
@@ -266,7 +281,7 @@ function liesIn({ after, before, keys }: Gap, row: Edge): boolean {
 }
 
 function complete(gap: Gap, rows: LooseRow[]): GapResult {
-  return { gap, rows, suspectRows: 0, lostRows: 0, isExact: true, lostKeys: [] };
+  return { gap, rows, suspectRows: 0, lostRows: 0, lostAtMost: 0, isExact: true, lostKeys: [] };
 }
 
 /** The rows, with or without old versions, if that gives exactly as many as there were. */

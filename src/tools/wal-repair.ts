@@ -6,13 +6,14 @@
  * is overwritten, no hole is filled, no sequence number is used twice, and what is lost stands in the ledger.
  */
 import { WalCorruptionError } from '../common/errors.ts';
+import { rangeText } from '../common/events.ts';
 import { type ChecksOf, checkedOptions, oneOf } from '../common/option-checks.ts';
 import type { Manifest, TableView } from '../format/manifest-types.ts';
 import { NO_TICK } from '../format/manifest-types.ts';
 import { walPath } from '../format/object-names.ts';
 import { EpochGuard } from '../lsm/epoch-guard.ts';
 import { type LoadedManifest, listManifestIds } from '../lsm/manifest-store.ts';
-import { MAX_LOSS_CHECK, type MaxLoss, type RepairOutcome, type RepairReport } from '../lsm/repair-report.ts';
+import { lostRowsText, type RepairOutcome, type RepairReport } from '../lsm/repair-report.ts';
 import { ACCEPTANCES, type Acceptance } from '../lsm/wal-batches.ts';
 import { isEmptied } from '../lsm/wal-check.ts';
 import { greatestKnownSeq, inPlace, misplacedIds, pieceOf } from '../lsm/wal-log.ts';
@@ -21,7 +22,9 @@ import { readDatabase } from './database-state.ts';
 import {
   assertReviewed,
   damagedObject,
+  LOSS_CHECKS,
   type Loss,
+  type LossOptions,
   type MadeParts,
   REPAIR_CHECKS,
   type RepairOptions,
@@ -42,24 +45,22 @@ import {
 import { damagedIds, listLog, replayRange, type Survey, surveyLog } from './wal-survey.ts';
 import { type LogSource, planTables, sourceOf } from './wal-tables.ts';
 
-export interface WalRepairOptions extends RepairOptions, ToolOptions {
+export interface WalRepairOptions extends RepairOptions, LossOptions, ToolOptions {
   /** `recover` (default): every batch that is whole, also behind the damage. `truncate`: those before the first loss only. */
   mode?: 'recover' | 'truncate';
   /** What to do with a batch of which rows are, or may be, missing. Default `drop`: batches are whole or not there. */
   onPartialBatch?: 'drop' | 'keep-verified-rows';
   /** How sure a row must be. Default `probable`: proven ones, and those of a block in which one bit was likely turned. */
   accept?: Acceptance;
-  /** Refuse to apply a plan that loses more. Default: no limit. */
-  maxLoss?: MaxLoss;
 }
 
 const CHECKS: ChecksOf<WalRepairOptions> = {
   ...TOOL_CHECKS,
   ...REPAIR_CHECKS,
+  ...LOSS_CHECKS,
   mode: oneOf(['recover', 'truncate']),
   onPartialBatch: oneOf(['drop', 'keep-verified-rows']),
   accept: oneOf(ACCEPTANCES),
-  maxLoss: MAX_LOSS_CHECK,
 };
 
 type Settings = Required<Pick<WalRepairOptions, 'mode' | 'onPartialBatch' | 'accept'>>;
@@ -69,23 +70,25 @@ type Settings = Required<Pick<WalRepairOptions, 'mode' | 'onPartialBatch' | 'acc
  * holds all rows, so they are flushed into tables.
  *
  * Requests: those of `walInspect`; to apply, a copy of each damaged object, one GET of each object that is kept, and about
- * fifteen more. Rejects with `ConflictError` (`LIVE_WRITER`, `PLAN_CHANGED`), `WalCorruptionError` (more than `maxLoss` would
- * be lost), `RollbackError` and `ManifestCorruptionError` (repair the manifest first), `IncompatibleError` (another form, a
- * wrong key: never repaired), `InvalidArgumentError`, `UnavailableError` (the store; run it again).
+ * fifteen more. A plan that loses rows, or may, is applied only with `acceptLoss` or a `maxLoss` that covers the most it can lose;
+ * else nothing is changed and the outcome is `consent-needed`. Rejects with `ConflictError` (`LIVE_WRITER`, `PLAN_CHANGED`),
+ * `WalCorruptionError` (more than `maxLoss` could be lost), `RollbackError` and `ManifestCorruptionError` (repair the manifest
+ * first), `IncompatibleError` (another form, a wrong key: never repaired), `InvalidArgumentError`, `UnavailableError` (the store;
+ * run it again).
  */
 export async function walRepair(target: Target, given: WalRepairOptions = {}): Promise<RepairReport> {
   const options = checkedOptions('walRepair', given, CHECKS);
-  const { mode = 'recover', onPartialBatch = 'drop', accept = 'probable', maxLoss } = options;
+  const { mode = 'recover', onPartialBatch = 'drop', accept = 'probable', acceptLoss = false, maxLoss } = options;
   const settings: Settings = { mode, onPartialBatch, accept };
   return withTarget(target, options, async (opened) => {
     if (opened.openDb !== undefined) return repairOpenDatabase(opened, options);
-    const limits = isApplied(options) ? maxLoss : undefined;
     return runRepair(opened, {
       ...common(options),
       tool: 'walRepair',
       settings,
       isAboutOneObject: false,
-      plan: (view) => planRepair(view, settings, limits),
+      consent: { acceptLoss, ...(maxLoss !== undefined && { maxLoss }) },
+      plan: (view) => planRepair(view, settings),
     });
   });
 }
@@ -105,7 +108,7 @@ function common({ apply, ifLiveWriter, liveCheckMs }: WalRepairOptions): RepairO
 // ---- the plan
 
 /** Anew while a live writer and a collector are faster; rejects with `UnavailableError` if they always are. */
-async function planRepair(view: RepairView, settings: Settings, limits: MaxLoss | undefined): Promise<RepairPlan> {
+async function planRepair(view: RepairView, settings: Settings): Promise<RepairPlan> {
   const { target, fence } = view;
   let { manifest } = view;
   for (let round = 0; round < MAX_ROUNDS; round++) {
@@ -113,7 +116,7 @@ async function planRepair(view: RepairView, settings: Settings, limits: MaxLoss 
     // What is gone, or empty, is judged only by a manifest that was read after it was seen.
     const isDoubtful = looked.survey.findings.some((f) => f.code === 'MISSING_OBJECT' || isEmptied(f));
     const newer = fence === undefined && isDoubtful ? await newerManifest(target, manifest) : undefined;
-    if (newer === undefined) return planOf(target, manifest, looked, settings, limits);
+    if (newer === undefined) return planOf(target, manifest, looked, settings);
     manifest = newer;
   }
   throw tooManyOthers(target);
@@ -124,7 +127,6 @@ async function planOf(
   manifest: LoadedManifest,
   { survey, pieces, sources }: Look,
   settings: Settings,
-  limits: MaxLoss | undefined,
 ): Promise<RepairPlan> {
   if (survey.refusal !== undefined) throw survey.refusal;
   const damaged = damagedIds(survey.findings);
@@ -135,7 +137,6 @@ async function planOf(
     truncate: settings.mode === 'truncate',
   };
   const loss = weighLog(pieces, options);
-  if (limits !== undefined) assertWithin(limits, loss, survey);
   const tables =
     damaged.length === 0
       ? []
@@ -146,25 +147,29 @@ async function planOf(
           below: (options.truncate ? loss.endsBefore : undefined) ?? Number.POSITIVE_INFINITY,
           manifest: manifest.manifest,
         });
-  const rows = loss.keptRows.total + loss.lostRows;
+  const total = loss.keptRows.total + loss.lostRows;
+  const rows = {
+    ...(loss.lostExact && { expected: total }),
+    recovered: loss.keptRows.total,
+    probable: loss.keptRows.probable,
+    suspect: loss.keptRows.suspect,
+    lost: loss.lostRows,
+    ...(loss.lostRowsAtMost !== undefined && { lostAtMost: loss.lostRowsAtMost }),
+    lostExact: loss.lostExact,
+  };
   return {
     outcome: damaged.length === 0 ? 'clean' : outcomeOf(survey, loss),
     before: survey.findings,
-    rows: {
-      ...(loss.lostExact && { expected: rows }),
-      recovered: loss.keptRows.total,
-      probable: loss.keptRows.probable,
-      suspect: loss.keptRows.suspect,
-      lost: loss.lostRows,
-      lostExact: loss.lostExact,
-    },
+    rows,
     batches: loss.batches,
     lostKeys: [],
     lostSeqs: loss.lostSeqs.map(({ min, max }) => ({ min: BigInt(min), max: BigInt(max) })),
     shadowed: 0,
-    nextSteps: nextSteps(loss, damaged),
+    nextSteps: nextSteps(loss, rows, damaged),
     damaged: await evidence(target, survey, damaged),
     losses: lossesOf(survey, loss),
+    lossyWalObjects: loss.lossyObjects,
+    tooMuchLost: (what) => tooMuchLost(what, loss, survey),
     tables,
     dropped: [],
     greatestSeq: loss.greatestSeq,
@@ -269,13 +274,12 @@ function lossesOf({ findings, objects, from }: Survey, { losses }: LogLoss): Los
   });
 }
 
-function nextSteps(loss: LogLoss, damaged: readonly number[]): string[] {
+function nextSteps(loss: LogLoss, rows: RepairReport['rows'], damaged: readonly number[]): string[] {
   if (damaged.length === 0) return [];
   const steps: string[] = [];
   if (loss.lostRows > 0) {
-    const bound = loss.lostExact ? `${loss.lostRows}` : `at least ${loss.lostRows}`;
     steps.push(
-      `${bound} rows with sequence numbers ${loss.lostSeqs.map(rangeText).join(', ')} are lost; writes behind them that relied on them are kept. Write them again if you have them elsewhere.`,
+      `Rows with sequence numbers ${loss.lostSeqs.map(rangeText).join(', ')} are lost: ${lostRowsText(rows)}; writes behind them that relied on them are kept. Write them again if you have them elsewhere.`,
       'shaledb damage list LOCATION shows the loss until it is acknowledged: shaledb damage ack LOCATION ID',
     );
   }
@@ -290,18 +294,9 @@ function nextSteps(loss: LogLoss, damaged: readonly number[]): string[] {
   return steps;
 }
 
-function rangeText({ min, max }: { min: number; max: number }): string {
-  return min === max ? `${min}` : `${min} to ${max}`;
-}
-
-function assertWithin({ rows, walObjects }: MaxLoss, loss: LogLoss, { findings, from, end }: Survey): void {
-  const tooMuch: string[] = [];
-  if (rows !== undefined && loss.lostRows > rows) tooMuch.push(`${loss.lostRows} rows (at most ${rows})`);
-  if (walObjects !== undefined && loss.losses.length > walObjects)
-    tooMuch.push(`rows of ${loss.losses.length} WAL objects (at most ${walObjects})`);
-  if (tooMuch.length === 0) return;
-  throw new WalCorruptionError(
-    `Repairing the log would lose ${tooMuch.join(' and ')}, more than maxLoss allows. Nothing was repaired.`,
+function tooMuchLost(what: string, loss: LogLoss, { findings, from, end }: Survey): WalCorruptionError {
+  return new WalCorruptionError(
+    `Repairing the log could lose more than maxLoss allows. ${what}. Nothing was repaired.`,
     findings.filter((f) => f.severity === 'error'),
     {
       replayAfter: BigInt(from - 1),
@@ -355,7 +350,7 @@ async function repairOpenDatabase(target: ToolTarget, options: WalRepairOptions)
     return {
       outcome: damaged.length === 0 ? 'clean' : 'reconstructed',
       before: survey.findings,
-      rows: { recovered: keptRows.total + lostRows, probable: 0, suspect: 0, lost: 0, lostExact: true },
+      rows: { recovered: keptRows.total + lostRows, probable: 0, suspect: 0, lost: 0, lostAtMost: 0, lostExact: true },
       lostKeys: [],
       lostSeqs: [],
       shadowed: 0,

@@ -91,7 +91,9 @@ describe('walAutoRecovery', () => {
     const other = await world.copy();
     if (name !== 'nothing') expect(await rejection(other.open())).toBeInstanceOf(WalCorruptionError);
     const { clock } = other;
-    const byHand = await other.run(walRepair({ store: other.line(), path: '' }, { clock, apply: true, logger: QUIET }));
+    const byHand = await other.run(
+      walRepair({ store: other.line(), path: '' }, { clock, apply: true, acceptLoss: true, logger: QUIET }),
+    );
     const events: DbEvent[] = [];
     const db = await world.open({ walAutoRecovery: true, onEvent: (e) => events.push(e) });
     const report = await world.run(db.ready());
@@ -150,6 +152,50 @@ describe('walAutoRecovery', () => {
     expect(await rejection(world.run(db.get('key-001')))).toBeInstanceOf(WalCorruptionError);
     expect(await world.versions()).toEqual(before);
     await world.run(db.close());
+  });
+
+  it('logs every damage, every object and every loss, as plain text and numbers', async () => {
+    const world = await sealedLog(9);
+    await flip(world, 3, 4);
+    await flip(world, 5, 2, 20);
+    await world.remove(walPath(7));
+    const events: DbEvent[] = [];
+    const lines: string[] = [];
+    const write =
+      (level: string) =>
+      (message: string, details: Record<string, unknown> = {}) => {
+        // Loggers differ in what they make of an object, a list or a bigint.
+        for (const value of Object.values(details)) expect(['string', 'number', 'boolean']).toContain(typeof value);
+        lines.push(
+          `${level} ${message} ${Object.entries(details)
+            .map(([k, v]) => `${k}=${String(v)}`)
+            .join(' ')}`,
+        );
+      };
+    const logger = { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') };
+    const db = await world.open({ walAutoRecovery: true, logger, onEvent: (e) => events.push(e) });
+    const report = await world.run(db.ready());
+    const all = lines.join('\n');
+    expect(all).not.toContain('[object');
+    expect(all).not.toContain('undefined');
+    for (const id of [3, 5, 7]) {
+      expect(all).toMatch(new RegExp(`error damage in the log code=\\S+ path=${walPath(id)}`));
+    }
+    const findings = events.flatMap((e) => (e.type === 'finding' ? [e.finding.object.path] : []));
+    expect(new Set(findings)).toEqual(new Set([3, 5, 7].map(walPath)));
+    for (const { from, to } of report?.evidence ?? []) {
+      expect(all).toContain(`a damaged object was replaced repairId=${report?.repairId} path=${from} copy=${to}`);
+    }
+    expect(report?.evidence.map((e) => e.from)).toEqual([walPath(3), walPath(5)]);
+    expect(report?.lostSeqs).toEqual([
+      { min: 4n, max: 4n },
+      { min: 6n, max: 6n },
+    ]);
+    for (const seq of [4, 6])
+      expect(all).toContain(`rows of the log are lost repairId=${report?.repairId} seqs=${seq}`);
+    expect(all).toContain('lostRows=at least 2, and nothing says how many at most');
+    expect(events.filter((e) => e.type === 'recovery')).toMatchObject([{ lostRows: 2, lostExact: false }]);
+    expect(events.find((e) => e.type === 'recovery')).not.toHaveProperty('lostRowsAtMost');
   });
 
   it('refuses beside a writer that lives', async () => {

@@ -243,7 +243,12 @@ describe('filters whose form the manifest has wrong', () => {
     expect(wrong.every((f) => f.severity === 'error' && f.hint.lossIfRepaired === 'none')).toBe(true);
     for (const id of ids) {
       const report = await world.run(
-        sstRepair({ store: world.store, path: '' }, id, { clock: world.clock, apply: true, liveCheckMs: 0 }),
+        sstRepair({ store: world.store, path: '' }, id, {
+          clock: world.clock,
+          apply: true,
+          acceptLoss: true,
+          liveCheckMs: 0,
+        }),
       );
       expect(report).toMatchObject({ outcome: 'healed', applied: true, newObjects: [], lostKeys: [] });
     }
@@ -257,7 +262,7 @@ describe('filters whose form the manifest has wrong', () => {
   it.each(['mislabelled', 'rightly labelled'])('%s, are written anew in the form that all read', async (what) => {
     const { world, ids } = await poisoned();
     const location = { store: world.store, path: '' };
-    const options = { clock: world.clock, apply: true, liveCheckMs: 0 };
+    const options = { clock: world.clock, apply: true, acceptLoss: true, liveCheckMs: 0 };
     for (const id of ids) {
       if (what === 'rightly labelled') await world.run(sstRepair(location, id, options));
       const report = await world.run(sstRepair(location, id, { ...options, filterForm: 'legacy' }));

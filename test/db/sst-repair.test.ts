@@ -83,7 +83,7 @@ describe('parts behind the blocks', () => {
       const copy = await world.copy();
       await withoutLog(copy);
       await damageAt(copy, path, at);
-      const report = await repair(copy, ref.id, { apply: true });
+      const report = await repair(copy, ref.id, { apply: true, acceptLoss: true });
       expect(report).toMatchObject({ outcome: 'reconstructed', applied: true, lostKeys: [] });
       expect(report.rows).toMatchObject({ expected: 100, recovered: 100, lost: 0, lostExact: true });
       const [made] = await tablesOf(copy);
@@ -101,7 +101,7 @@ describe('parts behind the blocks', () => {
     const [{ ref, path, size, sections }] = await tablesOf(world);
     await withoutLog(world);
     await overwrite(world, path, sections.filter.offset, size - sections.filter.offset);
-    const report = await repair(world, ref.id, { apply: true });
+    const report = await repair(world, ref.id, { apply: true, acceptLoss: true });
     expect(report).toMatchObject({ outcome: 'reconstructed', applied: true, lostKeys: [] });
     expect(await rowsAfter(world)).toEqual(rowsOfVersion(numbers(0, 100), 'v0'));
   });
@@ -114,7 +114,7 @@ describe('a damaged block', () => {
     await withoutLog(world);
     const { offset } = await blockPlace(world, ref.id, 2);
     await overwrite(world, path, offset + 100, 3);
-    const report = await repair(world, ref.id, { apply: true });
+    const report = await repair(world, ref.id, { apply: true, acceptLoss: true });
     expect(report).toMatchObject({ outcome: 'healed', applied: true, lostKeys: [], ledgerIds: [] });
     expect(await rowsAfter(world)).toEqual(rowsOfVersion(numbers(0, 100), 'v0'));
   });
@@ -125,7 +125,7 @@ describe('a damaged block', () => {
     for (const { ref, path } of [newer, older]) {
       const { offset, length } = await blockPlace(world, ref.id, 1);
       await overwrite(world, path, offset, length);
-      const report = await repair(world, ref.id, { apply: true });
+      const report = await repair(world, ref.id, { apply: true, acceptLoss: true });
       expect(report).toMatchObject({
         outcome: 'reconstructed',
         applied: true,
@@ -147,7 +147,7 @@ describe('a damaged block', () => {
     const [{ ref, path }] = await tablesOf(world);
     await world.replace(path, new Uint8Array(0));
     await world.replace('wal/00000000000000000003.sst', new Uint8Array(0));
-    const report = await repair(world, ref.id, { apply: true });
+    const report = await repair(world, ref.id, { apply: true, acceptLoss: true });
     expect(report).toMatchObject({ outcome: 'salvaged', applied: true });
     expect(report.lostKeys).not.toEqual([]);
     const again = await world.open(TABLE_OPTIONS);
@@ -168,7 +168,7 @@ describe('a damaged block', () => {
     await overwrite(world, path, 0, (await blockPlace(world, ref.id, 0)).length);
     // What lies before it in the log is no longer used: the only copy of a.
     await world.replace('wal/00000000000000000003.sst', new Uint8Array(7));
-    const report = await repair(world, ref.id, { apply: true });
+    const report = await repair(world, ref.id, { apply: true, acceptLoss: true });
     expect(report).toMatchObject({ outcome: 'salvaged', applied: true, rows: { lostExact: false } });
     expect(report.lostKeys).not.toEqual([]);
     const again = await world.open(TABLE_OPTIONS);
@@ -188,7 +188,7 @@ describe('a damaged block', () => {
     line.cut();
     const [{ ref, path }] = await tablesOf(world);
     await world.remove(path);
-    expect(await repair(world, ref.id, { apply: true })).toMatchObject({ outcome: 'reconstructed' });
+    expect(await repair(world, ref.id, { apply: true, acceptLoss: true })).toMatchObject({ outcome: 'reconstructed' });
     const [made] = await tablesOf(world);
     const { rows } = await world.run(sstInspect({ store: world.memory, path: '' }, made.ref.id, { rows: true }));
     const ops: string[] = [];
@@ -202,7 +202,7 @@ describe('a damaged block', () => {
     await withoutLog(world);
     const { offset, rows } = await blockPlace(world, ref.id, 2);
     await overwrite(world, path, offset + 200, 100);
-    const report = await repair(world, ref.id, { apply: true });
+    const report = await repair(world, ref.id, { apply: true, acceptLoss: true });
     expect(report).toMatchObject({ outcome: 'salvaged', applied: true, shadowed: 0 });
     expect(report.rows.lost).toBeGreaterThan(0);
     expect(report.rows.lost).toBeLessThan(rows / 2 + 1);
@@ -225,10 +225,10 @@ describe('a damaged block', () => {
     const { offset, length } = await blockPlace(world, ref.id, 2);
     await overwrite(world, path, offset, length);
     const before = await world.versions();
-    const report = await repair(world, ref.id, { apply: true, onLoss: 'refuse' });
-    expect(report).toMatchObject({ outcome: 'unrecoverable', applied: false });
+    const report = await repair(world, ref.id, { apply: true, acceptLoss: true, onLoss: 'refuse' });
+    expect(report).toMatchObject({ outcome: 'consent-needed', applied: false });
     expect(await world.versions()).toEqual(before);
-    const accepted = await repair(world, ref.id, { apply: true, onLoss: 'accept' });
+    const accepted = await repair(world, ref.id, { apply: true, acceptLoss: true, onLoss: 'accept' });
     expect(accepted).toMatchObject({ outcome: 'salvaged', applied: true });
     expect((await world.run(readLedger(world.memory))).entries[0].state).toBe('acknowledged');
   });
@@ -239,11 +239,11 @@ describe('a damaged block', () => {
     await withoutLog(world);
     const { offset, length, rows } = await blockPlace(world, newer.ref.id, 2);
     await overwrite(world, newer.path, offset, length);
-    const refused = await repair(world, newer.ref.id, { apply: true });
-    expect(refused).toMatchObject({ outcome: 'unrecoverable', applied: false });
+    const refused = await repair(world, newer.ref.id, { apply: true, acceptLoss: true });
+    expect(refused).toMatchObject({ outcome: 'consent-needed', applied: false });
     expect(refused.shadowed).toBeGreaterThanOrEqual(rows);
     expect(refused.nextSteps[0]).toMatch(/accept-resurrection/);
-    const done = await repair(world, newer.ref.id, { apply: true, acceptResurrection: true });
+    const done = await repair(world, newer.ref.id, { apply: true, acceptLoss: true, acceptResurrection: true });
     expect(done).toMatchObject({ outcome: 'salvaged', applied: true });
   });
 });
@@ -253,10 +253,10 @@ describe('an object', () => {
     const world = await tablesWorld([numbers(0, 100), numbers(0, 50)]);
     const [newer, older] = await tablesOf(world);
     await world.remove(older.path);
-    const report = await repair(world, older.ref.id, { apply: true });
+    const report = await repair(world, older.ref.id, { apply: true, acceptLoss: true });
     expect(report).toMatchObject({ outcome: 'reconstructed', applied: true });
     await world.remove(newer.path);
-    await repair(world, newer.ref.id, { apply: true });
+    await repair(world, newer.ref.id, { apply: true, acceptLoss: true });
     const expected = numbers(0, 100).map((i) => `${keyOf(i)}=${contentOf(i, i < 50 ? 'v1' : 'v0')}`);
     expect(await rowsAfter(world)).toEqual(expected);
   });
@@ -283,10 +283,10 @@ describe('an object', () => {
     await world.replace(oldest.path, a);
     await world.remove(gone.path);
     for (const { ref } of [newest, oldest])
-      expect(await repair(world, ref.id, { apply: true, acceptResurrection: true })).toMatchObject({
+      expect(await repair(world, ref.id, { apply: true, acceptLoss: true, acceptResurrection: true })).toMatchObject({
         outcome: 'salvaged',
       });
-    const report = await repair(world, gone.ref.id, { apply: true });
+    const report = await repair(world, gone.ref.id, { apply: true, acceptLoss: true });
     expect(report).toMatchObject({ outcome: 'reconstructed', applied: true });
     const [first, second] = await tablesOf(world);
     expect(first.ref.id).toBe(above.ref.id);
@@ -304,7 +304,7 @@ describe('an object', () => {
     const [{ ref, path }] = await tablesOf(world);
     await withoutLog(world);
     await world.remove(path);
-    const report = await repair(world, ref.id, { apply: true });
+    const report = await repair(world, ref.id, { apply: true, acceptLoss: true });
     expect(report).toMatchObject({ outcome: 'salvaged', applied: true, newObjects: [] });
     expect(await tablesOf(world)).toEqual([]);
     expect((await world.run(readLedger(world.memory))).entries.length).toBe(1);
@@ -314,7 +314,7 @@ describe('an object', () => {
     const world = await tablesWorld([numbers(0, 100), numbers(0, 100)]);
     const [newer, older] = await tablesOf(world);
     await world.replace(older.path, await world.bytes(newer.path));
-    const report = await repair(world, older.ref.id, { apply: true });
+    const report = await repair(world, older.ref.id, { apply: true, acceptLoss: true });
     expect(report).toMatchObject({ outcome: 'reconstructed', applied: true });
     expect(await rowsAfter(world)).toEqual(rowsOfVersion(numbers(0, 100), 'v1'));
   });
@@ -328,7 +328,7 @@ describe('an object', () => {
     await withoutLog(world);
     const { offset } = await blockPlace(world, ref.id, 3);
     await world.replace(path, (await world.bytes(path)).subarray(0, offset + further));
-    const report = await repair(world, ref.id, { apply: true });
+    const report = await repair(world, ref.id, { apply: true, acceptLoss: true });
     expect(report).toMatchObject({ outcome: 'salvaged', applied: true });
     expect(report.rows.recovered).toBeGreaterThan(20);
     expect(report.rows.lost).toBeGreaterThan(0);
@@ -339,10 +339,13 @@ describe('an object', () => {
   it('that is sound needs nothing; one that no manifest names is obsolete; another name is refused', async () => {
     const world = await tablesWorld([numbers(0, 100)]);
     const [{ ref, path }] = await tablesOf(world);
-    expect(await repair(world, ref.id, { apply: true })).toMatchObject({ outcome: 'clean', applied: false });
+    expect(await repair(world, ref.id, { apply: true, acceptLoss: true })).toMatchObject({
+      outcome: 'clean',
+      applied: false,
+    });
     await damageAt(world, path, 10);
-    await repair(world, ref.id, { apply: true });
-    const again = await repair(world, ref.id, { apply: true });
+    await repair(world, ref.id, { apply: true, acceptLoss: true });
+    const again = await repair(world, ref.id, { apply: true, acceptLoss: true });
     expect(again).toMatchObject({ alreadyDone: true, applied: true });
     expect((await rejection(repair(world, '01ARZ3NDEKTSV4RRFFQ69G5FAV'))).code).toBe('BAD_ARGUMENT');
     const sources = ['versions'] as unknown as SstRepairOptions['sources'] & object;
@@ -365,7 +368,7 @@ describe('an object', () => {
     expect(hint.summary).toMatch(
       `The newest state does not need this table, only checkpoint ${CHECKPOINT}: whoever reads there meets the damage`,
     );
-    const report = await repair(world, ref.id, { apply: true });
+    const report = await repair(world, ref.id, { apply: true, acceptLoss: true });
     expect(report).toMatchObject({ outcome: 'obsolete', applied: false, nextSteps: [hint.summary] });
   });
 });
@@ -394,7 +397,7 @@ describe('a repair', () => {
     const { world, id, path } = await damaged();
     const before = await world.versions();
     const original = await world.bytes(path);
-    const report = await repair(world, id, { apply: true });
+    const report = await repair(world, id, { apply: true, acceptLoss: true });
     const after = new Set(await world.versions());
     expect(before.filter((v) => !after.has(v))).toEqual([]);
     expect(report.evidence.map((e) => e.from)).toEqual([path]);
@@ -405,7 +408,7 @@ describe('a repair', () => {
     const { world, id } = await damaged();
     const whole = await world.copy();
     const line = whole.line();
-    const expected = await repair(whole, id, { apply: true }, line);
+    const expected = await repair(whole, id, { apply: true, acceptLoss: true }, line);
     const requests = line.requests.length;
     const rows = await keysInTable(whole);
     expect(requests).toBeGreaterThan(20);
@@ -414,10 +417,15 @@ describe('a repair', () => {
         const copy = await world.copy();
         const doomed = copy.line();
         doomed.cutAt(n, where);
-        const run = sstRepair({ store: doomed, path: '' }, id, { clock: copy.clock, ...NO_WAIT, apply: true });
+        const run = sstRepair({ store: doomed, path: '' }, id, {
+          clock: copy.clock,
+          ...NO_WAIT,
+          apply: true,
+          acceptLoss: true,
+        });
         run.catch(() => undefined);
         await copy.run(Promise.race([run, isCut(doomed, copy)]));
-        const report = await repair(copy, id, { apply: true });
+        const report = await repair(copy, id, { apply: true, acceptLoss: true });
         const at = `cut ${where} request ${n}`;
         expect(report, at).toMatchObject({ applied: true, repairId: expected.repairId, planHash: expected.planHash });
         expect({ ...report.rows, keys: report.lostKeys }, at).toEqual({ ...expected.rows, keys: expected.lostKeys });

@@ -82,7 +82,7 @@ describe('a log that a writer of ours left', () => {
   it('is clean if nothing is wrong with it', async () => {
     const world = await sealedLog(4);
     const before = await world.versions();
-    expect(await repair(world, { apply: true })).toMatchObject({ outcome: 'clean', applied: false });
+    expect(await repair(world, { apply: true, acceptLoss: true })).toMatchObject({ outcome: 'clean', applied: false });
     expect(await world.versions()).toEqual(before);
   });
 
@@ -97,7 +97,10 @@ describe('a log that a writer of ours left', () => {
     await world.replace(walPath(2), await world.bytes(walPath(5)));
     await world.replace(walPath(5), moved);
     expect((await world.bytes(walPath(2))).length).toBe(0);
-    expect(await repair(world, { apply: true })).toMatchObject({ applied: true, rows: { recovered: 3 } });
+    expect(await repair(world, { apply: true, acceptLoss: true })).toMatchObject({
+      applied: true,
+      rows: { recovered: 3 },
+    });
     expect(await rowsOf(world, await world.open())).toEqual(rows(names(3)));
   });
 
@@ -116,7 +119,7 @@ describe('a log that a writer of ours left', () => {
       }
       yield* list(prefix, options);
     };
-    const report = await repair(world, { apply: true, ifLiveWriter: 'fence' }, line);
+    const report = await repair(world, { apply: true, acceptLoss: true, ifLiveWriter: 'fence' }, line);
     expect(isOvertaken).toBe(true);
     expect(report).toMatchObject({ outcome: 'clean', applied: false });
     await world.run(db.put('still', 'its own'));
@@ -152,7 +155,7 @@ describe('a log that a writer of ours left', () => {
     async (name, id, rows, lostSeqs, accused) => {
       const world = await worldOfFixture(name);
       await world.replace(walPath(id), new Uint8Array(0));
-      const report = await repair(world, { apply: true });
+      const report = await repair(world, { apply: true, acceptLoss: true });
       expect(report).toMatchObject({ outcome: 'salvaged', applied: true, lostSeqs });
       expect(report.rows).toMatchObject({ ...rows, lostExact: false });
       expect(report.before.filter((f) => f.severity === 'error').map((f) => f.object.path)).toEqual(
@@ -167,7 +170,7 @@ describe('a log that a writer of ours left', () => {
     const { db } = await world.connect();
     await world.run(db.put('early', 'in a table'));
     const { line, looks } = alwaysOvertaken(world, db);
-    const error = await rejection(repair(world, { apply: true, ifLiveWriter: 'fence' }, line));
+    const error = await rejection(repair(world, { apply: true, acceptLoss: true, ifLiveWriter: 'fence' }, line));
     expect(error).toMatchObject({ name: 'UnavailableError', code: 'DEADLINE' });
     expect(error.message).toMatch(
       /changed 20 times in a row .* Stop the processes that use it, then run this again\.$/,
@@ -186,7 +189,7 @@ describe('a log that a writer of ours left', () => {
       reads++;
       return undefined;
     };
-    const error = await rejection(repair(world, { apply: true }, line));
+    const error = await rejection(repair(world, { apply: true, acceptLoss: true }, line));
     expect(error).toMatchObject({ name: 'UnavailableError', code: 'DEADLINE' });
     expect(reads).toBe(20);
   });
@@ -196,7 +199,7 @@ describe('a log that a writer of ours left', () => {
     async (id) => {
       const world = await sealedLog(6);
       await cut(world, id, 0);
-      const report = await repair(world, { apply: true });
+      const report = await repair(world, { apply: true, acceptLoss: true });
       const seq = BigInt(id - 1);
       expect(report).toMatchObject({ outcome: 'salvaged', rows: { lost: 1 }, lostSeqs: [{ min: seq, max: seq }] });
       expect(report.ledgerIds).toHaveLength(1);
@@ -219,7 +222,7 @@ describe('a log that a writer of ours left', () => {
       lostSeqs: [{ min: 3n, max: 3n }],
     });
     expect(await digests(world)).toEqual(before);
-    const done = await repair(world, { apply: { planHash: planned.planHash } });
+    const done = await repair(world, { apply: { planHash: planned.planHash }, acceptLoss: true });
     expect(done).toMatchObject({ applied: true, repairId: planned.repairId, lostSeqs: [{ min: 3n, max: 3n }] });
     expect(done.evidence).toMatchObject([{ from: walPath(4), bytes: 10 }]);
     await expectUnchanged(world, before);
@@ -237,7 +240,7 @@ describe('a log that a writer of ours left', () => {
   it('with a bit turned is healed without loss', async () => {
     const world = await sealedLog(6);
     await burst(world, 4, 3, 1);
-    expect(await repair(world, { apply: true })).toMatchObject({
+    expect(await repair(world, { apply: true, acceptLoss: true })).toMatchObject({
       applied: true,
       outcome: 'healed',
       rows: { recovered: 5, lost: 0, expected: 5, lostExact: true },
@@ -250,7 +253,7 @@ describe('a log that a writer of ours left', () => {
   it('with an object gone from its middle keeps both sides', async () => {
     const world = await sealedLog(6);
     await world.remove(walPath(4));
-    const done = await repair(world, { apply: true });
+    const done = await repair(world, { apply: true, acceptLoss: true });
     expect(done).toMatchObject({
       outcome: 'salvaged',
       lostSeqs: [{ min: 3n, max: 3n }],
@@ -262,7 +265,7 @@ describe('a log that a writer of ours left', () => {
   it('with mode truncate keeps what lies before the first loss', async () => {
     const world = await sealedLog(6);
     await world.remove(walPath(4));
-    const done = await repair(world, { apply: true, mode: 'truncate' });
+    const done = await repair(world, { apply: true, acceptLoss: true, mode: 'truncate' });
     expect(done).toMatchObject({ rows: { recovered: 2, lost: 3 }, lostSeqs: [{ min: 3n, max: 5n }] });
     const db = await world.open();
     expect(await rowsOf(world, db)).toEqual(rows(names(2)));
@@ -274,7 +277,7 @@ describe('a log that a writer of ours left', () => {
     const [third, fourth] = [await world.bytes(walPath(3)), await world.bytes(walPath(4))];
     await world.replace(walPath(3), fourth);
     await world.replace(walPath(4), third);
-    expect(await repair(world, { apply: true })).toMatchObject({
+    expect(await repair(world, { apply: true, acceptLoss: true })).toMatchObject({
       outcome: 'reconstructed',
       rows: { recovered: 5, lost: 0 },
     });
@@ -286,7 +289,7 @@ describe('a log that a writer of ours left', () => {
     const id = where === 'last' ? 6 : 4;
     await world.replace(walPath(id), new Uint8Array(0));
     expect(await rejection(world.open())).toBeInstanceOf(WalCorruptionError);
-    const done = await repair(world, { apply: true });
+    const done = await repair(world, { apply: true, acceptLoss: true });
     expect(done).toMatchObject({ outcome: 'salvaged', rows: { recovered: 4, lost: 1 } });
     expect(done.lostSeqs).toEqual([{ min: BigInt(id - 1), max: BigInt(id - 1) }]);
     expect(await rowsOf(world, await world.open())).toEqual(rows(names(5).filter((_, i) => i !== id - 2)));
@@ -301,7 +304,7 @@ describe('a log that a writer of ours left', () => {
       expect(await rejection(world.open(options))).toMatchObject({ name: 'WalCorruptionError', code: 'TRUNCATED' });
       expect(await rejection(world.openReader())).toBeInstanceOf(WalCorruptionError);
       expect(await world.versions()).toEqual(before);
-      expect(await repair(world, { apply: true })).toMatchObject({
+      expect(await repair(world, { apply: true, acceptLoss: true })).toMatchObject({
         outcome: 'salvaged',
         rows: { recovered: 0, lost: 1, lostExact: false },
         lostSeqs: [{ min: 3n, max: 3n }],
@@ -317,7 +320,7 @@ describe('a log that a writer of ours left', () => {
     await world.remove(walPath(1));
     await cut(world, 2, 0);
     expect((await rejection(world.open())).message).toMatch(/others may be lost/);
-    const done = await repair(world, { apply: true });
+    const done = await repair(world, { apply: true, acceptLoss: true });
     expect(done).toMatchObject({
       outcome: 'salvaged',
       rows: { recovered: 0, lost: 1, lostExact: false },
@@ -355,7 +358,7 @@ describe('a log that a writer of ours left', () => {
     await world.replace(walPath(1), row);
     await world.replace(walPath(2), fence);
     await cut(world, 3, 0);
-    const done = await repair(world, { apply: true });
+    const done = await repair(world, { apply: true, acceptLoss: true });
     expect(done).toMatchObject({
       outcome: 'salvaged',
       rows: { recovered: 1, lost: 1, lostExact: false },
@@ -376,7 +379,7 @@ describe('a log that a writer of ours left', () => {
     line.cut();
     await cut(world, 2, 0);
     await burst(world, 3, at, length);
-    const done = await repair(world, { apply: true });
+    const done = await repair(world, { apply: true, acceptLoss: true });
     expect(done).toMatchObject({ outcome: 'salvaged', applied: true });
     expect(done.lostSeqs[0].min).toBe(1n);
     expect(done.ledgerIds.length).toBeGreaterThan(0);
@@ -395,7 +398,7 @@ describe('a log that a writer of ours left', () => {
     const before = await world.versions();
     expect(await rejection(world.open(options))).toMatchObject({ code: 'TRUNCATED' });
     expect(await world.versions()).toEqual(before);
-    expect(await repair(world, { apply: true })).toMatchObject({
+    expect(await repair(world, { apply: true, acceptLoss: true })).toMatchObject({
       outcome: 'salvaged',
       rows: { lost: 1 },
       lostSeqs: [{ min: 1n }],
@@ -420,15 +423,15 @@ describe('a log that a writer of ours left', () => {
       WalCorruptionError,
     );
     expect(await world.versions()).toEqual(before);
-    expect(await repair(world, { apply: true, maxLoss: { rows: 1, walObjects: 1 } })).toMatchObject({ applied: true });
+    expect(await repair(world, { apply: true, maxLoss: { walObjects: 1 } })).toMatchObject({ applied: true });
   });
 
   it('repaired once is not repaired again', async () => {
     const world = await sealedLog(6);
     await cut(world, 4, 10);
-    const done = await repair(world, { apply: true });
+    const done = await repair(world, { apply: true, acceptLoss: true });
     const before = await world.versions();
-    const again = await repair(world, { apply: true });
+    const again = await repair(world, { apply: true, acceptLoss: true });
     expect(again).toMatchObject({ alreadyDone: true, repairId: done.repairId, outcome: done.outcome, rows: done.rows });
     expect(await world.versions()).toEqual(before);
   });
@@ -463,7 +466,7 @@ describe('batches', () => {
     expect(report.batches.total).toBe(40);
     expect(report.batches.intact + report.batches.partial + report.batches.lost).toBe(40);
     expect(report.rows.lost + report.rows.suspect).toBeGreaterThan(0);
-    const done = await repair(copy, { apply: true });
+    const done = await repair(copy, { apply: true, acceptLoss: true });
     expect(done.rows.recovered).toBe(3 * report.batches.intact);
     const kept = new Map<string, number>();
     for (const row of await rowsOf(copy, await copy.open())) {
@@ -477,7 +480,7 @@ describe('batches', () => {
     const copy = await world.copy();
     await burst(copy, id, 2000, 24);
     const [report] = (await inspect(copy)).filter((r) => r.state === 'damaged');
-    const done = await repair(copy, { apply: true, onPartialBatch: 'keep-verified-rows' });
+    const done = await repair(copy, { apply: true, acceptLoss: true, onPartialBatch: 'keep-verified-rows' });
     expect(done.rows).toMatchObject({ recovered: report.rows.verified, lost: 120 - report.rows.verified });
     expect(await rowsOf(copy, await copy.open())).toHaveLength(report.rows.verified);
   });
@@ -493,7 +496,7 @@ describe('a log that SlateDB left', () => {
       await burst(copy, Number(id), 10, 6);
       expect(await rejection(copy.open())).toBeInstanceOf(WalCorruptionError);
       const before = await digests(copy);
-      const done = await repair(copy, { apply: true });
+      const done = await repair(copy, { apply: true, acceptLoss: true });
       expect(done).toMatchObject({ applied: true, outcome: 'salvaged' });
       expect(done.rows.lost).toBeGreaterThan(0);
       await expectUnchanged(copy, before);
@@ -545,7 +548,10 @@ describe('every repair of the log', () => {
   const calls =
     (apply: boolean, options: WalRepairOptions = {}): ToolCall =>
     (line, tool) =>
-      walRepair({ store: line, path: '' }, { ...tool, liveCheckMs: 0, ...options, ...(apply && { apply: true }) });
+      walRepair(
+        { store: line, path: '' },
+        { ...tool, liveCheckMs: 0, ...options, ...(apply && { apply: true, acceptLoss: true }) },
+      );
 
   const damages: [string, (world: World) => Promise<void>, WalRepairOptions][] = [
     ['a burst', (w) => burst(w, 3, 2, 20), {}],
@@ -613,7 +619,10 @@ describe('a database that is open', () => {
     await burst(world, 3, 2, 20);
     const { clock } = world;
     expect(await world.run(walRepair(db, { clock }))).toMatchObject({ applied: false, rows: { lost: 0 } });
-    expect(await world.run(walRepair(db, { clock, apply: true }))).toMatchObject({ applied: true, rows: { lost: 0 } });
+    expect(await world.run(walRepair(db, { clock, apply: true, acceptLoss: true }))).toMatchObject({
+      applied: true,
+      rows: { lost: 0 },
+    });
     expect(await world.run(walRepair(db, { clock }))).toMatchObject({ outcome: 'clean' });
     await world.run(db.put('more', 'value of more'));
     await world.run(db.close());

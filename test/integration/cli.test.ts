@@ -110,7 +110,11 @@ describe('a damaged log', () => {
     expect([other.code, contents(directory)]).toEqual([6, before]);
     expect(other.err).toContain('PLAN_CHANGED');
 
-    const command = /^ {2}shaledb (wal repair .*--plan \S+)$/m.exec(planned.out)![1];
+    const unaccepted = await shaledb(['wal', 'repair', location, '--apply', '--live-check-ms', '0', '--json']);
+    expect([unaccepted.code, contents(directory)]).toEqual([5, before]);
+    expect(JSON.parse(unaccepted.out)).toMatchObject({ outcome: 'consent-needed', missingConsent: ['loss'] });
+
+    const command = /^ {2}shaledb (wal repair .*--plan \S+ --accept-loss)$/m.exec(planned.out)![1];
     const words = [...command.split(' '), '--live-check-ms', '0'];
     const repaired = await shaledb(words);
     expect({ code: repaired.code, err: repaired.err }).toEqual({ code: 4, err: '' });
@@ -155,10 +159,10 @@ describe('a damaged log', () => {
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
     expect((await lines.next()).value).toBe('written');
     damage('wal', 5);
-    const refused = await shaledb(['wal', 'repair', location, '--apply', '--live-check-ms', '1000']);
+    const refused = await shaledb(['wal', 'repair', location, '--apply', '--accept-loss', '--live-check-ms', '1000']);
     expect(refused.code).toBe(6);
     expect(refused.err).toContain('LIVE_WRITER');
-    const done = await shaledb(['wal', 'repair', location, '--apply', '--if-live-writer', 'fence']);
+    const done = await shaledb(['wal', 'repair', location, '--apply', '--accept-loss', '--if-live-writer', 'fence']);
     expect([3, 4]).toContain(done.code);
     expect((await lines.next()).value).toBe('WRITER_FENCED');
     await closed;

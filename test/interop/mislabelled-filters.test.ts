@@ -102,7 +102,13 @@ describeWithSlateDb017('a database of 0.17.0', () => {
 
   async function repair(ids: readonly string[], options: SstRepairOptions = {}): Promise<void> {
     for (const id of ids) {
-      const report = await sstRepair(place.ours, id, { logger: QUIET, apply: true, liveCheckMs: 0, ...options });
+      const report = await sstRepair(place.ours, id, {
+        logger: QUIET,
+        apply: true,
+        acceptLoss: true,
+        liveCheckMs: 0,
+        ...options,
+      });
       expect(report).toMatchObject({
         applied: true,
         rows: { lost: 0 },

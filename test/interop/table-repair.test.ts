@@ -73,7 +73,7 @@ describeHandoversInDirectory(({ version, makeSlate, makePlace }) => {
   }
 
   function repair(id: string, options: SstRepairOptions = {}) {
-    return sstRepair(place.ours, id, { apply: true, liveCheckMs: 0, logger: QUIET, ...options });
+    return sstRepair(place.ours, id, { apply: true, acceptLoss: true, liveCheckMs: 0, logger: QUIET, ...options });
   }
 
   /** SlateDB reads what is expected, by scan and by get, writes, and reads that, too. */

@@ -105,7 +105,7 @@ describe('a damaged log, repaired', () => {
       for (let n = 1 + nextInt(random, 3); n > 0; n--) done.push(await damage(world, random, touched));
       const options: WalRepairOptions = nextInt(random, 4) === 0 ? { mode: 'truncate' } : {};
       const before = await digests(world);
-      const tool = { ...toolOptions(world), liveCheckMs: 0, ...options, apply: true };
+      const tool = { ...toolOptions(world), liveCheckMs: 0, ...options, apply: true, acceptLoss: true };
       const report = await world.run(walRepair({ store: world.line(), path: '' }, tool));
       await expectUnchanged(world, before);
       const isLost = (seq: bigint) => report.lostSeqs.some(({ min, max }) => seq >= min && seq <= max);

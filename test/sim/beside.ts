@@ -186,9 +186,9 @@ export class Company {
     const { random } = this.#database.options;
     const options = { ...how, logger: SILENT_LOGGER, clock, owner, random: random as SeededRandom };
     const target = this.#database.target(process);
-    if (job === 'walRepair') return walRepair(target, options);
+    if (job === 'walRepair') return walRepair(target, { ...options, acceptLoss: true });
     if (job === 'manifestRepair') return manifestRepair(target, options);
-    return sstRepair(target, job.table, { ...options, acceptResurrection });
+    return sstRepair(target, job.table, { ...options, acceptLoss: true, acceptResurrection });
   }
 
   #learn(name: string, report: RepairReport): void {

@@ -292,7 +292,8 @@ export class DamageRun {
     return isLog ? this.#repair('walRepair', this.#walRepair) : this.#repair('manifestRepair', mending);
   }
 
-  readonly #walRepair: Tool = (process) => walRepair(this.#database.target(process), this.#toolOptions(process));
+  readonly #walRepair: Tool = (process) =>
+    walRepair(this.#database.target(process), { ...this.#toolOptions(process), acceptLoss: true });
 
   /**
    * A table that is gone, and that only a manifest named which is damaged itself, is none to the tool, and says so: where the
@@ -308,7 +309,11 @@ export class DamageRun {
         (await this.#repair(
           'sstRepair',
           (process) =>
-            sstRepair(this.#database.target(process), id, { ...this.#toolOptions(process), acceptResurrection }),
+            sstRepair(this.#database.target(process), id, {
+              ...this.#toolOptions(process),
+              acceptLoss: true,
+              acceptResurrection,
+            }),
           (error) => error.code === 'BAD_ARGUMENT' && !this.#database.store.objects.has(path),
         )) || changed;
     }

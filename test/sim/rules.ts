@@ -341,9 +341,9 @@ class RuleRun {
     const random = this.#database.options.random as SeededRandom;
     const how = { apply: true, ifLiveWriter: 'fence' as const, logger: SILENT_LOGGER, clock, owner, random };
     const target = this.#database.target(process);
-    if (tool === 'walRepair') return walRepair(target, how);
+    if (tool === 'walRepair') return walRepair(target, { ...how, acceptLoss: true });
     if (tool === 'manifestRepair') return manifestRepair(target, how);
-    return sstRepair(target, this.#table, { ...how, acceptResurrection });
+    return sstRepair(target, this.#table, { ...how, acceptLoss: true, acceptResurrection });
   }
 
   async #doAgain(): Promise<void> {

@@ -193,6 +193,7 @@ export function repairReport(more: Partial<RepairReport> = {}): RepairReport {
       },
     ],
     newObjects: ['compacted/01JD0000000000000000000000.sst'],
+    missingConsent: [],
     ledgerIds: [],
     nextSteps: [],
     requests: 12,
