@@ -387,6 +387,14 @@ export function isRetryable(value: unknown): boolean {
   return isDbError(value) && value.retryable;
 }
 
+/** An array of the caller whose memory cannot be read: `what` it is. */
+export function memoryGone(what: string): InvalidArgumentError {
+  return new InvalidArgumentError(
+    'BAD_ARGUMENT',
+    `The memory of the ${what} is gone: it was transferred to another thread, or its buffer (WebAssembly's, say) grew or shrank after the view was made. Make a new view, or pass a copy.`,
+  );
+}
+
 // ---- findings
 
 /** In the package and in the repository. */

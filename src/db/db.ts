@@ -14,6 +14,7 @@ import {
   isDbError,
   UnavailableError,
 } from '../common/errors.ts';
+import { checkedOptions } from '../common/option-checks.ts';
 import type { Manifest } from '../format/manifest-types.ts';
 import type { DatabaseStores } from '../lsm/database-stores.ts';
 import type { ManifestLog } from '../lsm/manifest-log.ts';
@@ -25,19 +26,13 @@ import { type CorruptionReport, CorruptionWatch } from './corruption-watch.ts';
 import type { WriteResult } from './durability-waiters.ts';
 import { estimateSize, type SizeEstimate } from './estimates.ts';
 import { type Bytes, type RangeOptions, toKey, toRange, toValue } from './keys.ts';
-import { type ReadSource, Reads, type ScanOptions, type ValueWithMeta } from './reads.ts';
+import { RANGE_CHECKS, type ReadSource, Reads, type ScanOptions, type ValueWithMeta } from './reads.ts';
 import type { ScanIterator } from './scan-iterator.ts';
 import { Snapshot } from './snapshot.ts';
 import type { TableFlusher } from './table-flusher.ts';
 import type { WalFlusher } from './wal-flusher.ts';
 import { WriteBatch } from './write-batch.ts';
-import {
-  checkFlushOptions,
-  checkWriteOptions,
-  type FlushOptions,
-  type ReadOptions,
-  type WriteOptions,
-} from './write-options.ts';
+import { type FlushOptions, flushOptions, type ReadOptions, type WriteOptions, writeOptions } from './write-options.ts';
 import { endedWaiter, type WriteState } from './write-state.ts';
 import type { Writer } from './writer.ts';
 
@@ -112,8 +107,8 @@ export class Db {
   put(key: Bytes, value: Bytes, options?: WriteOptions): Promise<WriteResult> {
     try {
       this.#assertWriting();
-      if (options !== undefined) checkWriteOptions(options);
-      return this.#p.writer.put(toKey(key), toValue(value), options);
+      const o = options === undefined ? undefined : writeOptions('put', options);
+      return this.#p.writer.put(toKey(key), toValue(value), o);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -123,8 +118,8 @@ export class Db {
   delete(key: Bytes, options?: Omit<WriteOptions, 'ttlMs' | 'expireAtMs'>): Promise<WriteResult> {
     try {
       this.#assertWriting();
-      if (options !== undefined) checkWriteOptions(options);
-      return this.#p.writer.delete(toKey(key), options);
+      const o = options === undefined ? undefined : writeOptions('delete', options);
+      return this.#p.writer.delete(toKey(key), o);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -134,8 +129,8 @@ export class Db {
   merge(key: Bytes, operand: Bytes, options?: WriteOptions): Promise<WriteResult> {
     try {
       this.#assertWriting();
-      if (options !== undefined) checkWriteOptions(options);
-      return this.#p.writer.merge(toKey(key), toValue(operand), options);
+      const o = options === undefined ? undefined : writeOptions('merge', options);
+      return this.#p.writer.merge(toKey(key), toValue(operand), o);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -145,9 +140,9 @@ export class Db {
   write(batch: WriteBatch, options?: WriteOptions): Promise<WriteResult> {
     try {
       this.#assertWriting();
-      if (!(batch instanceof WriteBatch)) throw new InvalidArgumentError('BAD_ARGUMENT', 'write needs a WriteBatch.');
-      if (options !== undefined) checkWriteOptions(options);
-      return this.#p.writer.write(batch, options);
+      if (!WriteBatch.isBatch(batch)) throw new InvalidArgumentError('BAD_ARGUMENT', 'write needs a WriteBatch.');
+      const o = options === undefined ? undefined : writeOptions('write', options);
+      return this.#p.writer.write(batch, o);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -197,16 +192,16 @@ export class Db {
   /** Rows and bytes of a range as metadata tells them; every version counts. One GET for each table not yet read. */
   async estimateSize(range: RangeOptions = {}): Promise<SizeEstimate> {
     this.#assertServing();
-    const keys = toRange(range);
+    const keys = toRange(checkedOptions<RangeOptions>('estimateSize', range, RANGE_CHECKS));
     return keys === undefined ? { rows: 0, bytes: 0, tables: 0 } : estimateSize(this.#p.state.view, keys);
   }
 
   /** Resolves when all writes so far are durable: in the log, or with `memtable` in tables that the manifest names. */
   async flush(options: FlushOptions = {}): Promise<void> {
     this.#assertWriting();
-    checkFlushOptions(options);
+    const { type = 'wal' } = flushOptions(options);
     const { state, wal } = this.#p;
-    if ((options.type ?? 'wal') === 'wal' && wal !== undefined) {
+    if (type === 'wal' && wal !== undefined) {
       await this.#within(wal.flush(), state.options.timeoutMs, 'flush');
       return;
     }

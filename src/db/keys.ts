@@ -1,6 +1,16 @@
 /** Arguments of reads and writes, checked and turned into bytes. */
-import { compareBytes, describeBytes, encodeUtf8, keySuccessor, prefixEnd } from '../common/bytes.ts';
-import { InvalidArgumentError } from '../common/errors.ts';
+import {
+  compareBytes,
+  copyBytes,
+  describeBytes,
+  encodeUtf8,
+  isBytes,
+  isReadable,
+  keySuccessor,
+  prefixEnd,
+} from '../common/bytes.ts';
+import { InvalidArgumentError, memoryGone } from '../common/errors.ts';
+import { describeValue } from '../common/option-checks.ts';
 import { MAX_BLOCK_BYTES } from '../lsm/table-reader.ts';
 import type { KeyRange } from '../lsm/visible-rows.ts';
 
@@ -10,9 +20,9 @@ export const MAX_VALUE_BYTES = MAX_BLOCK_BYTES - 128 * 1024;
 
 export type Bytes = Uint8Array | string;
 
-/** A key as bytes; strings are UTF-8. The bytes are the caller's: copy before keeping. */
+/** A key as bytes; strings are UTF-8. The bytes are the caller's: copy before keeping, and before any code of the caller runs. */
 export function toKey(key: Bytes): Uint8Array {
-  const bytes = key instanceof Uint8Array ? key : textBytes(key, 'key');
+  const bytes = typeof key === 'string' ? textBytes(key, 'key') : readable(key, 'key');
   if (bytes.length === 0)
     throw new InvalidArgumentError('BAD_ARGUMENT', 'The key is empty; keys have 1 to 65,535 bytes.');
   if (bytes.length > MAX_KEY_BYTES) {
@@ -24,8 +34,9 @@ export function toKey(key: Bytes): Uint8Array {
   return bytes;
 }
 
+/** Like `toKey`. */
 export function toValue(value: Bytes): Uint8Array {
-  const bytes = value instanceof Uint8Array ? value : textBytes(value, 'value');
+  const bytes = typeof value === 'string' ? textBytes(value, 'value') : readable(value, 'value');
   if (bytes.length > MAX_VALUE_BYTES) {
     throw new InvalidArgumentError(
       'VALUE_TOO_LARGE',
@@ -35,13 +46,17 @@ export function toValue(value: Bytes): Uint8Array {
   return bytes;
 }
 
-function textBytes(text: unknown, what: string): Uint8Array {
-  if (typeof text !== 'string') {
-    throw new InvalidArgumentError(
-      'BAD_ARGUMENT',
-      `The ${what} must be a Uint8Array or a string, not ${text === null ? 'null' : typeof text}.`,
-    );
+/** Bytes of any realm that can be read in this moment. */
+function readable(bytes: unknown, what: string): Uint8Array {
+  if (!isBytes(bytes)) {
+    const message = `The ${what} must be a Uint8Array or a string, not ${describeValue(bytes)}.`;
+    throw new InvalidArgumentError('BAD_ARGUMENT', message);
   }
+  if (!isReadable(bytes)) throw memoryGone(what);
+  return bytes;
+}
+
+function textBytes(text: string, what: string): Uint8Array {
   const bytes = encodeUtf8(text);
   if (bytes === undefined) {
     throw new InvalidArgumentError(
@@ -61,8 +76,11 @@ export interface RangeOptions {
   prefix?: Bytes;
 }
 
+export const RANGE_NAMES = ['gte', 'gt', 'lte', 'lt', 'prefix'] as const;
+
 function boundBytes(value: Bytes, name: string): Uint8Array {
-  const bytes = value instanceof Uint8Array ? new Uint8Array(value) : textBytes(value, `bound ${name}`);
+  const what = `bound ${name}`;
+  const bytes = typeof value === 'string' ? textBytes(value, what) : copyBytes(readable(value, what));
   if (bytes.length > MAX_KEY_BYTES) {
     throw new InvalidArgumentError(
       'KEY_TOO_LARGE',

@@ -13,14 +13,15 @@ import {
   isCorruption,
   UnavailableError,
 } from '../common/errors.ts';
+import { type ChecksOf, checkedOptions, describeValue, readingArgument, that } from '../common/option-checks.ts';
 import { NO_TS } from '../format/row-flags.ts';
 import type { MergeOperator } from '../lsm/merge-operator.ts';
 import { type FoundValue, type LookupOptions, lookup, lookupNow, NOT_NOW, type ReadView } from '../lsm/point-lookup.ts';
 import { EMPTY_TREE } from '../lsm/tree-view.ts';
 import type { CorruptionPolicy, CorruptionWatch } from './corruption-watch.ts';
-import { type Bytes, type RangeOptions, toKey, toRange } from './keys.ts';
+import { type Bytes, RANGE_NAMES, type RangeOptions, toKey, toRange } from './keys.ts';
 import { ScanIterator } from './scan-iterator.ts';
-import { checkNames, checkReadOptions, checkReadValues, type ReadOptions } from './write-options.ts';
+import { type Own, READ_CHECKS, type ReadOptions, readOptionsOf } from './write-options.ts';
 import { ROWS_PER_TURN } from './writer.ts';
 
 export interface ScanOptions extends RangeOptions, ReadOptions {
@@ -64,19 +65,18 @@ export interface ReadSource {
   renewView(error: CorruptionError): Promise<boolean>;
 }
 
-const SCAN_NAMES = new Set([
-  'gte',
-  'gt',
-  'lte',
-  'lt',
-  'prefix',
-  'reverse',
-  'limit',
-  'signal',
-  'durabilityFilter',
-  'corruptionPolicy',
-  'onCorruption',
-]);
+const anything = that('anything', () => true);
+
+/** What a bound must be, `toRange` says. */
+export const RANGE_CHECKS = Object.fromEntries(RANGE_NAMES.map((n) => [n, anything])) as ChecksOf<RangeOptions>;
+
+const SCAN_CHECKS: ChecksOf<ScanOptions> = {
+  ...RANGE_CHECKS,
+  reverse: anything,
+  limit: anything,
+  onCorruption: anything,
+  ...READ_CHECKS,
+};
 const PARALLEL_LOOKUPS = 16;
 
 export class Reads {
@@ -92,9 +92,9 @@ export class Reads {
     this.#options = { maxSeq: 0, now: this.#now, mergeOperator: source.mergeOperator, useProbable: false };
   }
 
-  get(key: Bytes, o: ReadOptions | undefined): Promise<Uint8Array | undefined> {
+  get(key: Bytes, options: ReadOptions | undefined): Promise<Uint8Array | undefined> {
     try {
-      if (o !== undefined) checkReadOptions(o);
+      const o = options === undefined ? undefined : readOptionsOf('get', options);
       const maxSeq = this.#begin(o);
       const k = toKey(key);
       this.#options.maxSeq = maxSeq;
@@ -110,9 +110,9 @@ export class Reads {
     return this.get(key, o).then((value) => value !== undefined);
   }
 
-  getWithMeta(key: Bytes, o: ReadOptions | undefined): Promise<ValueWithMeta | undefined> {
+  getWithMeta(key: Bytes, options: ReadOptions | undefined): Promise<ValueWithMeta | undefined> {
     try {
-      if (o !== undefined) checkReadOptions(o);
+      const o = options === undefined ? undefined : readOptionsOf('getWithMeta', options);
       const maxSeq = this.#begin(o);
       return this.#lookup(toKey(key), maxSeq, o).then(toMeta);
     } catch (error) {
@@ -120,12 +120,11 @@ export class Reads {
     }
   }
 
-  async getMany(keys: readonly Bytes[], o: ReadOptions | undefined): Promise<(Uint8Array | undefined)[]> {
-    if (o !== undefined) checkReadOptions(o);
+  async getMany(keys: readonly Bytes[], options: ReadOptions | undefined): Promise<(Uint8Array | undefined)[]> {
+    const o = options === undefined ? undefined : readOptionsOf('getMany', options);
     const maxSeq = this.#begin(o);
-    if (!Array.isArray(keys)) throw new InvalidArgumentError('BAD_ARGUMENT', 'getMany needs an array of keys.');
+    const wanted = readingArgument('getMany', () => toKeys(keys));
     const view = this.#source.view();
-    const wanted = keys.map(toKey);
     const results = new Array<Uint8Array | undefined>(wanted.length);
     const pending: number[] = [];
     this.#options.maxSeq = maxSeq;
@@ -152,7 +151,7 @@ export class Reads {
   /** Faults of the call show at the first row asked for, like every other failure of a scan. */
   scan(o: ScanOptions | undefined): ScanIterator {
     try {
-      return this.#scan(o ?? {});
+      return this.#scan(o === undefined ? {} : o);
     } catch (error) {
       const source = this.#source;
       return new ScanIterator({
@@ -176,14 +175,13 @@ export class Reads {
     }
   }
 
-  #scan(options: ScanOptions): ScanIterator {
-    checkNames(options, SCAN_NAMES);
-    checkReadValues(options);
+  #scan(given: ScanOptions): ScanIterator {
+    const options = checkedOptions<ScanOptions>('scan', given, SCAN_CHECKS);
     const { limit, onCorruption, reverse, signal } = options;
     if (limit !== undefined && !(Number.isSafeInteger(limit) && limit >= 0)) {
       throw new InvalidArgumentError(
         'BAD_ARGUMENT',
-        `limit must be a whole number of at least 0, not ${String(limit)}.`,
+        `limit must be a whole number of at least 0, not ${describeValue(limit)}.`,
       );
     }
     if (reverse !== undefined && typeof reverse !== 'boolean') {
@@ -221,7 +219,7 @@ export class Reads {
   }
 
   /** Checks that may fail before anything is read; returns the highest visible sequence number. */
-  #begin(o: ReadOptions | undefined): number {
+  #begin(o: Partial<Own<ReadOptions>> | undefined): number {
     this.#source.assertServing();
     if (o === undefined) return this.#source.maxSeq(false);
     stopIfAborted(o.signal);
@@ -233,7 +231,7 @@ export class Reads {
     return this.#source.clock.yieldToLoop().then(() => value);
   }
 
-  async #lookup(key: Uint8Array, maxSeq: number, o: ReadOptions | undefined): Promise<FoundValue | undefined> {
+  async #lookup(key: Uint8Array, maxSeq: number, o: Own<ReadOptions> | undefined): Promise<FoundValue | undefined> {
     const own = new Uint8Array(key);
     const isStrict = (o?.corruptionPolicy ?? this.#source.policy) === 'strict';
     const options: LookupOptions = {
@@ -280,6 +278,14 @@ export class Reads {
       possiblyStale: { seq: BigInt(found.seq), value: found.value },
     });
   }
+}
+
+/** One by one: an array may be sparse, and longer than memory. */
+function toKeys(keys: readonly Bytes[]): Uint8Array[] {
+  if (!Array.isArray(keys)) throw new InvalidArgumentError('BAD_ARGUMENT', 'getMany needs an array of keys.');
+  const wanted: Uint8Array[] = [];
+  for (let i = 0; i < keys.length; i++) wanted.push(toKey(keys[i]));
+  return wanted;
 }
 
 /** Views a single read may outlive before it gives up. */

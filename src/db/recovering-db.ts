@@ -6,9 +6,10 @@
  * error; once the database serves, nothing but one call lies between.
  */
 import { ignoreRejection } from '../common/async.ts';
-import { copyBytes } from '../common/bytes.ts';
+import { copyBytes, isBytes, isReadable } from '../common/bytes.ts';
 import { type Clock, sleep } from '../common/clock.ts';
-import { UnavailableError } from '../common/errors.ts';
+import { memoryGone, UnavailableError } from '../common/errors.ts';
+import { isPlainObject, readingArgument } from '../common/option-checks.ts';
 import type { DatabaseStores } from '../lsm/database-stores.ts';
 import type { RepairReport } from '../lsm/repair-report.ts';
 import { TOOL_ACCESS } from '../lsm/tool-access.ts';
@@ -121,8 +122,12 @@ class RecoveringDb implements Pick<Db, keyof Db> {
   /** Arguments belong to the caller again when the call returns. */
   #call<A extends unknown[], T>(args: A, call: (db: Db, args: A) => Promise<T>): Promise<T> {
     if (this.#db !== undefined) return call(this.#db, args);
-    const own = args.map(copied) as A;
-    return this.#wait().then((db) => call(db, own));
+    try {
+      const own = args.map(copied) as A;
+      return this.#wait().then((db) => call(db, own));
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   async #wait(): Promise<Db> {
@@ -145,10 +150,31 @@ class RecoveringDb implements Pick<Db, keyof Db> {
   }
 }
 
+/** What is no argument of any call stays what it is: the database refuses it. */
 function copied(argument: unknown): unknown {
-  if (argument instanceof Uint8Array) return copyBytes(argument);
-  if (argument instanceof WriteBatch) return argument.copy();
-  return Array.isArray(argument) ? argument.map(copied) : argument;
+  if (isBytes(argument)) return ownBytes(argument);
+  if (WriteBatch.isBatch(argument)) return argument.copy();
+  return readingArgument('the call', () => {
+    if (Array.isArray(argument)) return copiedKeys(argument);
+    if (!isPlainObject(argument)) return argument;
+    return Object.create(Object.getPrototypeOf(argument), Object.getOwnPropertyDescriptors(argument)) as unknown;
+  });
+}
+
+/** Up to the first that is no key: an array may be sparse, and longer than memory. */
+function copiedKeys(keys: readonly unknown[]): readonly unknown[] {
+  const own: unknown[] = [];
+  for (let i = 0; i < keys.length; i++) {
+    const key = keys[i];
+    own.push(isBytes(key) ? ownBytes(key) : key);
+    if (!isBytes(key) && typeof key !== 'string') break;
+  }
+  return own;
+}
+
+function ownBytes(bytes: Uint8Array): Uint8Array {
+  if (!isReadable(bytes)) throw memoryGone('argument');
+  return copyBytes(bytes);
 }
 
 /** A scan that begins when the database serves; its view is taken then. */

@@ -24,6 +24,7 @@ import {
   isCorruption,
   MAX_FINDINGS_PER_ERROR,
 } from '../common/errors.ts';
+import { describeValue } from '../common/option-checks.ts';
 import { LostCursor } from '../lsm/lost-ranges.ts';
 import type { Memtable } from '../lsm/memtable.ts';
 import { MergeCursor } from '../lsm/merge-cursor.ts';
@@ -146,7 +147,10 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
   nextBatch(count: number): Promise<ScanRow[]> {
     if (!Number.isSafeInteger(count) || count < 1) {
       return Promise.reject(
-        new InvalidArgumentError('BAD_ARGUMENT', `nextBatch needs a whole number of at least 1, not ${String(count)}.`),
+        new InvalidArgumentError(
+          'BAD_ARGUMENT',
+          `nextBatch needs a whole number of at least 1, not ${describeValue(count)}.`,
+        ),
       );
     }
     return this.#exclusive(() => this.#batch(count));
@@ -191,7 +195,7 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
   resume(how: 'include'): Promise<void> {
     return this.#exclusive(async () => {
       this.#input.assertServing();
-      if (how !== 'include') throw badResume(`resume needs 'include', not ${String(how)}.`);
+      if (how !== 'include') throw badResume(`resume needs 'include', not ${describeValue(how)}.`);
       if (this.#input.isStrict)
         throw badResume('resume: with corruptionPolicy strict no row is given that may be stale.');
       const thrown = this.#thrown;

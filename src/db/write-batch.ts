@@ -15,10 +15,10 @@ import { EXPECTED_KEYS } from '../lsm/memtable-index.ts';
 import { HEADER_BYTES } from '../lsm/memtable-log.ts';
 import { foldOperands, type MergeOperator, missingOperator } from '../lsm/merge-operator.ts';
 import { type Bytes, toKey, toValue } from './keys.ts';
-import { checkTtl, type TtlOptions } from './write-options.ts';
+import { type Own, type TtlOptions, ttlOptions } from './write-options.ts';
 
 const NO_VALUE = new Uint8Array(0);
-const NO_TTL: TtlOptions = {};
+const NO_TTL: Own<TtlOptions> = { ttlMs: undefined, expireAtMs: undefined };
 const NO_OPERATIONS = new Int32Array(0);
 const LEAST_ARENA_BYTES = 1024;
 /** An arena is given to a memtable if at most this part of it is unused. */
@@ -89,7 +89,7 @@ export class WriteBatch {
   /** A memtable holds the arena, too. */
   #isGiven = false;
   /** Of operations that were given one. */
-  #ttls: Map<number, TtlOptions> | undefined;
+  #ttls: Map<number, Own<TtlOptions>> | undefined;
   #hasMerges = false;
 
   /** Number of operations added. */
@@ -102,8 +102,14 @@ export class WriteBatch {
     return this.#bytes;
   }
 
+  /** A batch of this copy of the package, whatever its prototype. */
+  static isBatch(value: unknown): value is WriteBatch {
+    return typeof value === 'object' && value !== null && #arena in value;
+  }
+
   put(key: Bytes, value: Bytes, options?: TtlOptions): this {
-    return this.#add(toKey(key), toValue(value), 0, options);
+    const ttl = options === undefined ? undefined : ttlOptions('put', options);
+    return this.#add(toKey(key), toValue(value), 0, ttl);
   }
 
   delete(key: Bytes): this {
@@ -112,8 +118,10 @@ export class WriteBatch {
 
   /** Adds a merge operand; needs the database's merge operator when it is written. */
   merge(key: Bytes, operand: Bytes, options?: TtlOptions): this {
+    const ttl = options === undefined ? undefined : ttlOptions('merge', options);
+    this.#add(toKey(key), toValue(operand), FLAG_MERGE, ttl);
     this.#hasMerges = true;
-    return this.#add(toKey(key), toValue(operand), FLAG_MERGE, options);
+    return this;
   }
 
   /** Forgets all operations. */
@@ -127,23 +135,23 @@ export class WriteBatch {
     return this;
   }
 
-  #add(key: Uint8Array, value: Uint8Array, flags: number, options: TtlOptions | undefined): this {
-    if (options !== undefined) {
-      checkTtl(options);
-      this.#ttls ??= new Map();
-      this.#ttls.set(this.#count, { ...options });
-    }
+  /** All that can fail comes first, the copies of the caller's bytes last of it: then nothing was added. */
+  #add(key: Uint8Array, value: Uint8Array, flags: number, ttl: Own<TtlOptions> | undefined): this {
     const at = this.#used + HEADER_BYTES;
     const end = aligned(at + key.length + value.length);
     if (end > this.#arena.length) this.#growArena(end);
+    const o = this.#count * COLUMNS;
+    if (o === this.#ops.length) this.#growOps();
     const arena = this.#arena;
     if (key.length > SHORT_KEY_BYTES) arena.set(key, at);
     else for (let i = 0; i < key.length; i++) arena[at + i] = key[i];
     arena.set(value, at + key.length);
     this.#used = end;
     this.#bytes += key.length + value.length;
-    const o = this.#count * COLUMNS;
-    if (o === this.#ops.length) this.#growOps();
+    if (ttl !== undefined) {
+      this.#ttls ??= new Map();
+      this.#ttls.set(this.#count, ttl);
+    }
     this.#ops[o + KEY_START] = at;
     this.#ops[o + KEY_LENGTH] = key.length;
     this.#ops[o + VALUE_LENGTH] = value.length;
@@ -457,7 +465,7 @@ export type BatchRowVisitor = (
   valueStart: number,
   valueLength: number,
   flags: number,
-  ttl: TtlOptions | undefined,
+  ttl: Own<TtlOptions> | undefined,
 ) => void;
 
 /** Receives keys: `count` parts of one buffer. The arrays are used again. */

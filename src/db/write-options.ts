@@ -1,5 +1,20 @@
-/** Options of single calls, checked: an unknown name is a fault, because a misspelt option would silently do nothing. */
-import { InvalidArgumentError } from '../common/errors.ts';
+/**
+ * Options of single calls, read once and checked: an unknown name is a fault, because a misspelt option would silently do nothing.
+ *
+ * They are read before the bytes of the same call: a getter may do what it likes to them.
+ */
+import {
+  abortSignal,
+  bool,
+  type Check,
+  type ChecksOf,
+  checkedOptions,
+  isSignal,
+  oneOf,
+  optionFaults,
+  readOptions,
+  that,
+} from '../common/option-checks.ts';
 import type { CorruptionPolicy } from './corruption-watch.ts';
 
 export interface TtlOptions {
@@ -29,65 +44,97 @@ export interface FlushOptions {
   type?: 'wal' | 'memtable';
 }
 
-const WRITE_NAMES = new Set(['awaitDurable', 'ttlMs', 'expireAtMs', 'signal']);
-const READ_NAMES = new Set(['durabilityFilter', 'corruptionPolicy', 'signal']);
+/** Options as they were read, each once; the caller's object is not looked at again. */
+export type Own<T> = { readonly [K in keyof Required<T>]: T[K] | undefined };
 
-export function checkWriteOptions(o: WriteOptions): void {
-  checkNames(o, WRITE_NAMES);
-  if (o.awaitDurable !== undefined && typeof o.awaitDurable !== 'boolean')
-    throw bad('awaitDurable must be true or false');
-  if (o.ttlMs !== undefined || o.expireAtMs !== undefined) checkTtlValues(o);
-  if (o.signal !== undefined) checkSignal(o.signal);
+const TTL_CHECKS: ChecksOf<TtlOptions> = {
+  ttlMs: that('a whole number of at least 1, or Infinity', isTtl),
+  expireAtMs: that('a whole number of milliseconds', Number.isSafeInteger),
+};
+
+const WRITE_CHECKS: ChecksOf<WriteOptions> = { ...TTL_CHECKS, awaitDurable: bool, signal: abortSignal };
+
+export const READ_CHECKS: ChecksOf<ReadOptions> = {
+  durabilityFilter: oneOf(['memory', 'remote']),
+  corruptionPolicy: oneOf(['available', 'strict']),
+  signal: abortSignal,
+};
+
+const FLUSH_CHECKS: ChecksOf<FlushOptions> = { type: oneOf(['wal', 'memtable']) };
+
+/** Options of a write; `call` for messages. */
+export function writeOptions(call: string, o: WriteOptions): Own<WriteOptions> {
+  const ready = atOnce(o, WRITE_CHECKS, plainWrite);
+  if (ready !== undefined) return ready;
+  const { awaitDurable, ttlMs, expireAtMs, signal } = withTtl<WriteOptions>(call, o, WRITE_CHECKS);
+  return { awaitDurable, ttlMs, expireAtMs, signal };
 }
 
-export function checkReadOptions(o: ReadOptions): void {
-  checkNames(o, READ_NAMES);
-  checkReadValues(o);
+export function ttlOptions(call: string, o: TtlOptions): Own<TtlOptions> {
+  const ready = atOnce(o, TTL_CHECKS, plainTtl);
+  if (ready !== undefined) return ready;
+  const { ttlMs, expireAtMs } = withTtl<TtlOptions>(call, o, TTL_CHECKS);
+  return { ttlMs, expireAtMs };
 }
 
-/** The read options among others that are checked elsewhere. */
-export function checkReadValues(o: ReadOptions): void {
-  if (o.durabilityFilter !== undefined && o.durabilityFilter !== 'memory' && o.durabilityFilter !== 'remote') {
-    throw bad(`durabilityFilter must be 'memory' or 'remote'`);
+export function readOptionsOf(call: string, o: ReadOptions): Own<ReadOptions> {
+  const ready = atOnce(o, READ_CHECKS, plainRead);
+  if (ready !== undefined) return ready;
+  const { durabilityFilter, corruptionPolicy, signal } = checkedOptions<ReadOptions>(call, o, READ_CHECKS);
+  return { durabilityFilter, corruptionPolicy, signal };
+}
+
+export function flushOptions(o: FlushOptions): FlushOptions {
+  return checkedOptions<FlushOptions>('flush', o, FLUSH_CHECKS);
+}
+
+function withTtl<T extends TtlOptions>(call: string, o: T, checks: ChecksOf<T>): T {
+  const { given, faults } = readOptions(call, o, checks as Readonly<Record<string, Check>>);
+  if (given['ttlMs'] !== undefined && given['expireAtMs'] !== undefined)
+    faults.push('ttlMs and expireAtMs exclude each other: give one');
+  if (faults.length > 0) throw optionFaults(call, faults, checks as Readonly<Record<string, Check>>);
+  return given as T;
+}
+
+function isTtl(ttlMs: unknown): boolean {
+  return ttlMs === Number.POSITIVE_INFINITY || (Number.isSafeInteger(ttlMs) && (ttlMs as number) >= 1);
+}
+
+/**
+ * The options of a plain object that has no fault, for calls that take less time than the check that names all faults (200 ns
+ * against 20); undefined where that one has to look.
+ */
+function atOnce<T extends object, R>(o: T, checks: ChecksOf<T>, read: (o: T) => R | undefined): R | undefined {
+  try {
+    if (typeof o !== 'object' || Object.getPrototypeOf(o) !== Object.prototype) return undefined;
+    for (const name in o) if (!Object.hasOwn(checks, name)) return undefined;
+    return read(o);
+  } catch {
+    // A getter threw: the other check reports it.
+    return undefined;
   }
-  const { corruptionPolicy } = o;
-  if (corruptionPolicy !== undefined && corruptionPolicy !== 'available' && corruptionPolicy !== 'strict') {
-    throw bad(`corruptionPolicy must be 'available' or 'strict'`);
-  }
-  if (o.signal !== undefined) checkSignal(o.signal);
 }
 
-export function checkFlushOptions(o: FlushOptions): void {
-  checkNames(o, new Set(['type']));
-  if (o.type !== undefined && o.type !== 'wal' && o.type !== 'memtable') throw bad(`type must be 'wal' or 'memtable'`);
+function plainWrite({ awaitDurable, ttlMs, expireAtMs, signal }: WriteOptions): Own<WriteOptions> | undefined {
+  if (awaitDurable !== undefined && typeof awaitDurable !== 'boolean') return undefined;
+  if (!areTimes(ttlMs, expireAtMs) || (signal !== undefined && !isSignal(signal))) return undefined;
+  return { awaitDurable, ttlMs, expireAtMs, signal };
 }
 
-export function checkTtl(o: TtlOptions): void {
-  checkNames(o, new Set(['ttlMs', 'expireAtMs']));
-  checkTtlValues(o);
+function plainTtl({ ttlMs, expireAtMs }: TtlOptions): Own<TtlOptions> | undefined {
+  return areTimes(ttlMs, expireAtMs) ? { ttlMs, expireAtMs } : undefined;
 }
 
-function checkTtlValues(o: TtlOptions): void {
-  if (o.ttlMs !== undefined && o.expireAtMs !== undefined) throw bad('give ttlMs or expireAtMs, not both');
-  if (o.ttlMs !== undefined && o.ttlMs !== Infinity && !(Number.isSafeInteger(o.ttlMs) && o.ttlMs >= 1)) {
-    throw bad(`ttlMs must be a whole number of at least 1, or Infinity, not ${String(o.ttlMs)}`);
-  }
-  if (o.expireAtMs !== undefined && !Number.isSafeInteger(o.expireAtMs)) {
-    throw bad(`expireAtMs must be a whole number of milliseconds, not ${String(o.expireAtMs)}`);
-  }
+function areTimes(ttlMs: number | undefined, expireAtMs: number | undefined): boolean {
+  if (ttlMs === undefined) return expireAtMs === undefined || Number.isSafeInteger(expireAtMs);
+  return expireAtMs === undefined && isTtl(ttlMs);
 }
 
-export function checkNames(options: object, known: ReadonlySet<string>): void {
-  if (typeof options !== 'object' || options === null) throw bad('the options must be an object');
-  for (const name in options) {
-    if (!known.has(name)) throw bad(`unknown option ${name}; known are ${[...known].join(', ')}`);
-  }
-}
-
-function checkSignal(signal: unknown): void {
-  if (!(signal instanceof AbortSignal)) throw bad('signal must be an AbortSignal');
-}
-
-function bad(message: string): InvalidArgumentError {
-  return new InvalidArgumentError('BAD_OPTION', `${message}.`);
+function plainRead({ durabilityFilter, corruptionPolicy, signal }: ReadOptions): Own<ReadOptions> | undefined {
+  if (durabilityFilter !== undefined && durabilityFilter !== 'memory' && durabilityFilter !== 'remote')
+    return undefined;
+  if (corruptionPolicy !== undefined && corruptionPolicy !== 'available' && corruptionPolicy !== 'strict')
+    return undefined;
+  if (signal !== undefined && !isSignal(signal)) return undefined;
+  return { durabilityFilter, corruptionPolicy, signal };
 }

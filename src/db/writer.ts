@@ -9,7 +9,7 @@
  */
 import { abortError, onAbort } from '../common/abort.ts';
 import { type Deferred, deferred } from '../common/async.ts';
-import { AbortError, InvalidArgumentError, UnavailableError } from '../common/errors.ts';
+import { AbortError, InvalidArgumentError, isDbError, UnavailableError } from '../common/errors.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../format/row-flags.ts';
 import { TrackerSampler } from '../format/sequence-tracker.ts';
 import { missingOperator } from '../lsm/merge-operator.ts';
@@ -17,7 +17,7 @@ import type { WriteResult } from './durability-waiters.ts';
 import type { TableFlusher } from './table-flusher.ts';
 import type { WalFlusher } from './wal-flusher.ts';
 import type { BatchRowVisitor, WriteBatch } from './write-batch.ts';
-import type { WriteOptions } from './write-options.ts';
+import type { Own, WriteOptions } from './write-options.ts';
 import { endedWaiter, type FrozenMemtable, type WriteState } from './write-state.ts';
 
 const NO_VALUE = new Uint8Array(0);
@@ -71,20 +71,20 @@ export class Writer {
     });
   }
 
-  put(key: Uint8Array, value: Uint8Array, o: WriteOptions | undefined): Promise<WriteResult> {
+  put(key: Uint8Array, value: Uint8Array, o: Own<WriteOptions> | undefined): Promise<WriteResult> {
     return this.#single(key, value, 0, o);
   }
 
-  delete(key: Uint8Array, o: WriteOptions | undefined): Promise<WriteResult> {
+  delete(key: Uint8Array, o: Own<WriteOptions> | undefined): Promise<WriteResult> {
     return this.#single(key, NO_VALUE, FLAG_TOMBSTONE, o);
   }
 
-  merge(key: Uint8Array, operand: Uint8Array, o: WriteOptions | undefined): Promise<WriteResult> {
+  merge(key: Uint8Array, operand: Uint8Array, o: Own<WriteOptions> | undefined): Promise<WriteResult> {
     if (this.#state.options.mergeOperator === undefined) throw missingOperator();
     return this.#single(key, operand, FLAG_MERGE, o);
   }
 
-  #single(key: Uint8Array, value: Uint8Array, flags: number, o: WriteOptions | undefined): Promise<WriteResult> {
+  #single(key: Uint8Array, value: Uint8Array, flags: number, o: Own<WriteOptions> | undefined): Promise<WriteResult> {
     if (o?.signal?.aborted) throw notApplied(o.signal);
     const bytes = key.length + value.length + ROW_BYTES;
     if (this.#mustQueue(bytes)) {
@@ -96,7 +96,7 @@ export class Writer {
     return this.#acknowledge(o, 1);
   }
 
-  write(batch: WriteBatch, o: WriteOptions | undefined): Promise<WriteResult> {
+  write(batch: WriteBatch, o: Own<WriteOptions> | undefined): Promise<WriteResult> {
     if (o?.signal?.aborted) throw notApplied(o.signal);
     if (batch.length === 0) return Promise.resolve({ seq: BigInt(this.#state.lastSeq) });
     const bytes = batch.byteLength + batch.length * ROW_BYTES;
@@ -148,18 +148,22 @@ export class Writer {
     return this.#queue.length > 0 || state.unflushedBytes + bytes > state.options.maxUnflushedBytes;
   }
 
-  #insert(key: Uint8Array, value: Uint8Array, kind: number, o: WriteOptions | undefined): void {
+  #insert(key: Uint8Array, value: Uint8Array, kind: number, o: Own<WriteOptions> | undefined): void {
     const state = this.#state;
     const tick = state.nextTickMs();
     const expireTs = kind === FLAG_TOMBSTONE ? NO_TS : this.#expiry(tick, o?.ttlMs, o?.expireAtMs);
     const flags = kind | FLAG_CREATE | (expireTs === NO_TS ? 0 : FLAG_EXPIRE);
     const seq = state.lastSeq + 1;
-    state.active.add(key, value, seq, flags, tick, expireTs);
+    try {
+      state.active.add(key, value, seq, flags, tick, expireTs);
+    } catch (error) {
+      throw notInserted(state, error);
+    }
     state.lastSeq = seq;
     this.#inserted(1, tick, o);
   }
 
-  #insertRows(batch: WriteBatch, o: WriteOptions | undefined): void {
+  #insertRows(batch: WriteBatch, o: Own<WriteOptions> | undefined): void {
     const state = this.#state;
     const tick = state.nextTickMs();
     const seq = state.lastSeq + 1;
@@ -179,7 +183,14 @@ export class Writer {
       const flags = kind | FLAG_CREATE | (expireTs === NO_TS ? 0 : FLAG_EXPIRE);
       active.addSlice(keys, keyStart, keyLength, values, valueStart, valueLength, seq, flags, tick, expireTs);
     };
-    batch.forEachRow(add, (...keys) => active.expectKeys(...keys));
+    try {
+      batch.forEachRow(add, (...keys) => active.expectKeys(...keys));
+    } catch (error) {
+      // Memory ran out, say. Rows that are there cannot be taken back, and half a batch must never be seen.
+      const refusal = notInserted(state, error);
+      if (active.lastSeq === seq) state.fail(refusal);
+      throw state.ended === undefined ? refusal : endedWaiter(state.ended, 'not-applied');
+    }
     state.lastSeq = seq;
     this.#inserted(count, tick, o);
   }
@@ -192,7 +203,7 @@ export class Writer {
     return at > Number.MAX_SAFE_INTEGER ? NO_TS : at;
   }
 
-  #inserted(rows: number, tick: number, o: WriteOptions | undefined): void {
+  #inserted(rows: number, tick: number, o: Own<WriteOptions> | undefined): void {
     const state = this.#state;
     this.#rowsSinceSample -= rows;
     if (this.#rowsSinceSample <= 0) {
@@ -220,7 +231,7 @@ export class Writer {
     });
   }
 
-  #acknowledge(o: WriteOptions | undefined, rows: number): Promise<WriteResult> {
+  #acknowledge(o: Own<WriteOptions> | undefined, rows: number): Promise<WriteResult> {
     const state = this.#state;
     const seq = state.lastSeq;
     if (o?.awaitDurable ?? state.options.awaitDurable) return state.waiters.add(seq, o?.signal);
@@ -231,7 +242,7 @@ export class Writer {
     return state.clock.yieldToLoop().then(() => result);
   }
 
-  async #queued(bytes: number, o: WriteOptions | undefined, apply: () => void): Promise<WriteResult> {
+  async #queued(bytes: number, o: Own<WriteOptions> | undefined, apply: () => void): Promise<WriteResult> {
     let seq = 0;
     await this.#admission(bytes, o?.signal, () => {
       apply();
@@ -240,7 +251,7 @@ export class Writer {
     return this.#acknowledgeAt(seq, o);
   }
 
-  #acknowledgeAt(seq: number, o: WriteOptions | undefined): Promise<WriteResult> {
+  #acknowledgeAt(seq: number, o: Own<WriteOptions> | undefined): Promise<WriteResult> {
     const state = this.#state;
     if (!(o?.awaitDurable ?? state.options.awaitDurable)) return Promise.resolve({ seq: BigInt(seq) });
     if (seq <= state.durableSeq) return Promise.resolve({ seq: BigInt(seq) });
@@ -316,6 +327,13 @@ function notApplied(signal: AbortSignal): AbortError {
     outcome: 'not-applied',
     cause: abortError(signal),
   });
+}
+
+/** The fault of a write that the memtable did not take. */
+function notInserted(state: WriteState, cause: unknown): unknown {
+  if (isDbError(cause) || !(cause instanceof RangeError)) return cause;
+  const message = `${state.where}: the process has no memory left for the write (${cause.message}). It was not applied. Lower memoryBytes, or give the process more.`;
+  return new UnavailableError('OVERLOADED', message, { outcome: 'not-applied', cause });
 }
 
 function overloaded(state: WriteState, timeoutMs: number): UnavailableError {

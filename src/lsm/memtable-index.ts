@@ -71,12 +71,12 @@ export class MemtableIndex {
     this.touched = touched;
   }
 
-  /** The hash of a key to add; of those expected, all before it are passed over. */
-  #hashOfNext(buf: Uint8Array, start: number, length: number): number {
-    if (buf === this.#expectedIn) {
+  /** The hash of a key to add, of those expected by where it came from: all before it are passed over. */
+  #hashOfNext(source: Uint8Array, sourceStart: number, buf: Uint8Array, start: number, length: number): number {
+    if (source === this.#expectedIn) {
       while (this.#nextExpected < this.#expectedCount) {
         const at = this.#nextExpected++;
-        if (this.#expectedStarts[at] === start) return this.#expectedHashes[at];
+        if (this.#expectedStarts[at] === sourceStart) return this.#expectedHashes[at];
       }
     }
     this.#expectedIn = undefined;
@@ -101,9 +101,19 @@ export class MemtableIndex {
     }
   }
 
-  /** The root of a key; if it has none, the row at `place` becomes its root and is returned. */
-  findOrClaim(buf: Uint8Array, start: number, length: number, place: number): number {
-    const hash = this.#hashOfNext(buf, start, length);
+  /**
+   * The root of the key at `start` of `buf`, which was copied from `source` or is there; if it has none, the row at `place` becomes
+   * its root and is returned. Whatever throws has changed nothing.
+   */
+  findOrClaim(
+    source: Uint8Array,
+    sourceStart: number,
+    buf: Uint8Array,
+    start: number,
+    length: number,
+    place: number,
+  ): number {
+    const hash = this.#hashOfNext(source, sourceStart, buf, start, length);
     const number = hash >>> SEGMENT_SHIFT;
     let segment = this.#segments[number];
     if (this.#used[number] >= (segment.length >> 1) * MAX_LOAD) segment = this.#grow(number);

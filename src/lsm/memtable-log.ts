@@ -16,8 +16,9 @@
  * Header, in int32 words: id, link, key length (16 bits) | flags (8) | has-expiry (1), value length; then as float64: seq,
  * creation time and, only if the row expires, expiry time.
  *
- * Invariants: seqs never fall from one id to the next; a row is complete before `rowCount` counts it; its bytes never move
- * or change, but for the link of a root.
+ * Invariants: seqs never fall from one id to the next; a row is complete before a link, the hash index or `rowCount` knows of it;
+ * its bytes never move or change, but for the link of a root. Key and value are taken first of all, because only that can throw
+ * for a reason of the caller's (an array whose memory is gone): a row that is refused leaves nothing behind.
  */
 import { copyWords, EMPTY_BYTES, viewOf, WORD_COPY_BYTES } from '../common/bytes.ts';
 import { InternalError } from '../common/errors.ts';
@@ -176,8 +177,9 @@ export class MemtableLog {
       throw new InternalError('Internal rule broken: a memtable outgrew its address space');
     }
     // Not zeroed; and not kept as a `Buffer`, so that all byte accesses of the engine see one type.
+    const chunk = this.#addChunk(Buffer.allocUnsafeSlow(byteLength).buffer);
     this.memoryBytes += byteLength;
-    return this.#addChunk(Buffer.allocUnsafeSlow(byteLength).buffer);
+    return chunk;
   }
 
   #addChunk(memory: ArrayBuffer): number {
@@ -190,49 +192,40 @@ export class MemtableLog {
   }
 
   /**
-   * Writes the row for which `reserve` was called last; `root` is the place of the oldest version of its key, or the row's own
-   * place if the key is new. Returns the row's id.
+   * Copies key and value to where `reserve` said. Nothing is changed yet that counts: if the caller's bytes cannot be read, which
+   * throws, the same place is given to the next row. Returns where the key starts in `bytesAt(place)`.
    */
-  append(
+  take(
     keyBuf: Uint8Array,
     keyStart: number,
     keyLength: number,
     valueBuf: Uint8Array,
     valueStart: number,
     valueLength: number,
-    seq: number,
-    flags: number,
-    createTs: number,
-    expireTs: number,
-    root: number,
+    expires: boolean,
   ): number {
-    const id = this.rowCount;
     const place = this.#nextPlace;
     const chunk = place >>> CHUNK_SHIFT;
-    const start = this.#writeHeader(keyLength, valueLength, seq, flags, createTs, expireTs, root);
+    const start = ((place & UNIT_MASK) << 3) + HEADER_BYTES + (expires ? EXPIRE_BYTES : 0);
     const bytes = this.bytes[chunk];
     this.#copy(bytes, chunk, start, keyBuf, keyStart, keyLength);
     this.#copy(bytes, chunk, start + keyLength, valueBuf, valueStart, valueLength);
-    if (chunk === this.#chunk) this.#chunkUsed = (start + keyLength + valueLength + 7) & ~7;
-    this.rowCount = id + 1;
-    return id;
+    return start;
   }
 
-  /** `append` for the row for which `reserveAt` was called last: key and value are there already. It does not expire. */
-  appendInPlace(
-    keyLength: number,
-    valueLength: number,
-    seq: number,
-    flags: number,
-    createTs: number,
-    root: number,
-  ): number {
-    this.#writeHeader(keyLength, valueLength, seq, flags, createTs, NO_TS, root);
-    return this.rowCount++;
+  /** Gives back what `reserve` took for a row that did not come. */
+  unreserve(): void {
+    const chunk = this.#nextPlace >>> CHUNK_SHIFT;
+    if (chunk === this.#chunk || chunk === this.#adoptedChunk || chunk !== this.bytes.length - 1) return;
+    this.memoryBytes -= this.bytes[chunk].length;
+    for (const views of [this.bytes, this.words, this.doubles, this.views]) views.pop();
   }
 
-  /** Header and place of the next row; returns where its key starts. */
-  #writeHeader(
+  /**
+   * Writes the header of the row for which `reserve` or `reserveAt` was called last, whose key and value are there: with this the
+   * row exists. `root` is the place of the oldest version of its key, or the row's own place if the key is new. Returns its id.
+   */
+  append(
     keyLength: number,
     valueLength: number,
     seq: number,
@@ -241,14 +234,20 @@ export class MemtableLog {
     expireTs: number,
     root: number,
   ): number {
-    const place = this.#nextPlace;
     const id = this.rowCount;
+    const place = this.#nextPlace;
     const chunk = place >>> CHUNK_SHIFT;
     const unit = place & UNIT_MASK;
     const words = this.words[chunk];
     const doubles = this.doubles[chunk];
     const at = unit << 1;
+    const expires = expireTs !== NO_TS;
     words[at + WORD_ID] = id;
+    words[at + WORD_KEY] = keyLength | (flags << 16) | (expires ? HAS_EXPIRE : 0);
+    words[at + WORD_VALUE_LENGTH] = valueLength;
+    doubles[unit + DOUBLE_SEQ] = seq;
+    doubles[unit + DOUBLE_CREATE] = createTs;
+    if (expires) doubles[unit + DOUBLE_EXPIRE] = expireTs;
     if (root === place) {
       words[at + WORD_LINK] = ~place;
       this.keyCount++;
@@ -258,18 +257,13 @@ export class MemtableLog {
       words[at + WORD_LINK] = ~rootWords[rootLink];
       rootWords[rootLink] = ~place;
     }
-    words[at + WORD_VALUE_LENGTH] = valueLength;
-    doubles[unit + DOUBLE_SEQ] = seq;
-    doubles[unit + DOUBLE_CREATE] = createTs;
     this.#places[id >>> PAGE_SHIFT][id & PAGE_MASK] = place;
-    const start = (unit << 3) + HEADER_BYTES;
-    if (expireTs === NO_TS) {
-      words[at + WORD_KEY] = keyLength | (flags << 16);
-      return start;
+    if (chunk === this.#chunk) {
+      const header = HEADER_BYTES + (expires ? EXPIRE_BYTES : 0);
+      this.#chunkUsed = ((unit << 3) + header + keyLength + valueLength + 7) & ~7;
     }
-    words[at + WORD_KEY] = keyLength | (flags << 16) | HAS_EXPIRE;
-    doubles[unit + DOUBLE_EXPIRE] = expireTs;
-    return start + EXPIRE_BYTES;
+    this.rowCount = id + 1;
+    return id;
   }
 
   #copy(target: Uint8Array, chunk: number, at: number, source: Uint8Array, start: number, length: number): void {

@@ -6,7 +6,8 @@
  *
  * Invariants: seqs never fall; one batch (equal seqs) never holds a key twice; after `freeze` nothing changes but the order.
  */
-import { InternalError } from '../common/errors.ts';
+import { isReadable } from '../common/bytes.ts';
+import { InternalError, memoryGone } from '../common/errors.ts';
 import { NO_TS } from '../format/row-flags.ts';
 import { MemtableCursor } from './memtable-cursor.ts';
 import { MemtableIndex } from './memtable-index.ts';
@@ -136,22 +137,19 @@ export class Memtable {
     if (this.#frozen || seq < this.#lastSeq) this.#refuse(seq);
     checkRowBounds(keyLength, valueLength, flags);
     const log = this.#log;
-    const place = log.reserve(keyLength + valueLength, expireTs !== NO_TS);
-    const root = this.#index.findOrClaim(keyBuf, keyStart, keyLength, place);
+    const expires = expireTs !== NO_TS;
+    const place = log.reserve(keyLength + valueLength, expires);
+    let root: number;
+    try {
+      const at = log.take(keyBuf, keyStart, keyLength, valueBuf, valueStart, valueLength, expires);
+      // Found by the copy: memory that another thread shares may change between two looks.
+      root = this.#index.findOrClaim(keyBuf, keyStart, log.bytesAt(place), at, keyLength, place);
+    } catch (error) {
+      log.unreserve();
+      throw isReadable(keyBuf) && isReadable(valueBuf) ? error : memoryGone('key or value');
+    }
     this.#count(keyLength + valueLength, seq, createTs, expireTs);
-    return log.append(
-      keyBuf,
-      keyStart,
-      keyLength,
-      valueBuf,
-      valueStart,
-      valueLength,
-      seq,
-      flags,
-      createTs,
-      expireTs,
-      root,
-    );
+    return log.append(keyLength, valueLength, seq, flags, createTs, expireTs, root);
   }
 
   /**
@@ -178,9 +176,9 @@ export class Memtable {
     const log = this.#log;
     const place = adopted + ((keyStart - HEADER_BYTES) >> 3);
     log.reserveAt(place);
-    const root = this.#index.findOrClaim(rows, keyStart, keyLength, place);
+    const root = this.#index.findOrClaim(rows, keyStart, rows, keyStart, keyLength, place);
     this.#count(keyLength + valueLength, seq, createTs, NO_TS);
-    return log.appendInPlace(keyLength, valueLength, seq, flags, createTs, root);
+    return log.append(keyLength, valueLength, seq, flags, createTs, NO_TS, root);
   }
 
   /**
