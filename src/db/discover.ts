@@ -46,6 +46,7 @@ import {
   readBoundary,
 } from '../lsm/manifest-store.ts';
 import { Looks, readTwice } from '../lsm/verified-read.ts';
+import { ambiguousViewFindings } from '../lsm/view-ids.ts';
 import { type GetResult, type ObjectStore, PUT_ID_METADATA } from '../store/object-store.ts';
 import type { ResolvedOptions } from './options.ts';
 
@@ -226,6 +227,7 @@ async function loadWithRereads(
     try {
       const newest = loadManifest(id, last);
       if (newest.seal === undefined) await crossCheck(stores, place, newest, options);
+      warnOfAmbiguousViews(newest, options);
       return { newest, newestBytes: last };
     } catch (error) {
       if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
@@ -269,6 +271,18 @@ async function crossCheck(
     during: 'open',
   });
   tellFinding(options, 'a bit of the newest manifest may have changed', finding);
+}
+
+/** Nothing is lost yet, so nothing is refused; but the next compaction by SlateDB would lose rows. */
+function warnOfAmbiguousViews(newest: LoadedManifest, { logger, onEvent }: ResolvedOptions): void {
+  for (const finding of ambiguousViewFindings(newest, 'open')) {
+    logger.warn('views of level 0 share an id', {
+      path: finding.object.path,
+      because: finding.found,
+      remedy: finding.hint.commands[0],
+    });
+    onEvent({ type: 'finding', finding });
+  }
 }
 
 /** Names the newest manifest that is good and what going on from it would mean. */

@@ -6,21 +6,25 @@
  * the others, and 0.18 never compacts them. In version 1 of manifests ids are not stored: several views of one table always
  * come back under one id. So that version is never written for such a tree, and going from it to version 2 gives ids again.
  */
+import { toHex } from '../common/bytes.ts';
+import { type Finding, type Hint, makeFinding } from '../common/errors.ts';
 import type { Random } from '../common/random.ts';
 import { makeUlid, type Ulid, ulidTimeMs } from '../common/ulid.ts';
 import type { Manifest, TableView, Tree } from '../format/manifest-types.ts';
+import { type LoadedManifest, manifestFindingObject } from './manifest-store.ts';
 
 const treesOf = (m: Manifest): Tree[] => [m, ...(m.segments ?? [])];
 const viewsOf = (tree: Tree): TableView[] => [...tree.l0, ...tree.runs.flatMap((run) => run.views)];
 
-function repeated(ids: readonly Ulid[]): Set<Ulid> {
+/** Ids that occur more than once. */
+export function repeatedIds(ids: readonly Ulid[]): Set<Ulid> {
   const seen = new Set<Ulid>();
   return new Set(ids.filter((id) => seen.has(id) || !seen.add(id)));
 }
 
 /** Tables that have more than one view in one tree. */
 export function tablesWithSeveralViews(manifest: Manifest): Ulid[] {
-  const tables = treesOf(manifest).flatMap((tree) => [...repeated(viewsOf(tree).map((view) => view.table.id))]);
+  const tables = treesOf(manifest).flatMap((tree) => [...repeatedIds(viewsOf(tree).map((view) => view.table.id))]);
   return [...new Set(tables)];
 }
 
@@ -38,7 +42,7 @@ export function withUniqueViewIds(manifest: Manifest, random: Random): Manifest 
 }
 
 function uniqueInTree(tree: Tree, random: Random): Pick<Tree, 'l0'> {
-  const ambiguous = repeated(tree.l0.map((view) => view.viewId));
+  const ambiguous = repeatedIds(tree.l0.map((view) => view.viewId));
   const taken = new Set(viewsOf(tree).map((view) => view.viewId));
   if (tree.lastCompacted !== undefined) taken.add(tree.lastCompacted);
   const l0 = tree.l0.map((view) =>
@@ -47,12 +51,58 @@ function uniqueInTree(tree: Tree, random: Random): Pick<Tree, 'l0'> {
   return { l0 };
 }
 
-/** Adds the new id to `taken`. */
-function freshViewId(old: Ulid, taken: Set<Ulid>, random: Random): Ulid {
+/** An id of the time of `old`, as SlateDB 0.18 makes them for changed views. Adds it to `taken`. */
+export function freshViewId(old: Ulid, taken: Set<Ulid>, random: Random): Ulid {
   for (;;) {
     const id = makeUlid(ulidTimeMs(old), random);
     if (taken.has(id)) continue;
     taken.add(id);
     return id;
   }
+}
+
+// ---- findings
+
+/** For findings. */
+export const UNION_FAULT =
+  'a fault of unions made by SlateDB 0.16 and 0.17: several views of one table in level 0 have one id, and compactions take views by their ids';
+
+export const repairHint = (summary: string): Hint => ({
+  summary,
+  commands: ['shaledb manifest repair LOCATION'],
+  docs: 'docs/troubleshooting.md',
+  lossIfRepaired: 'none',
+});
+
+/** Trees by name: `''` for the root tree, else the prefix of the segment in hex. */
+export function treesByName(m: Manifest): Map<string, Tree> {
+  return new Map<string, Tree>([['', m], ...(m.segments ?? []).map((s) => [toHex(s.prefix), s] as [string, Tree])]);
+}
+
+/** Views of level 0 that share their id, by id. */
+export function ambiguousViews(tree: Tree): TableView[][] {
+  return [...repeatedIds(tree.l0.map((view) => view.viewId))].map((id) => tree.l0.filter((v) => v.viewId === id));
+}
+
+/** A warning for each view id that several views of a level 0 have: no row is lost yet. */
+export function ambiguousViewFindings(
+  { id, manifest, sizeBytes, seal }: LoadedManifest,
+  during: Finding['during'],
+): Finding[] {
+  if (manifest.headerVersion === 1) return [];
+  return [...treesByName(manifest).values()].flatMap(ambiguousViews).map((views, i) =>
+    makeFinding({
+      code: 'MANIFEST_INCONSISTENT',
+      severity: 'warning',
+      object: manifestFindingObject(id, { size: sizeBytes, sealed: seal !== undefined }),
+      // The number tells several of them from each other.
+      at: { unit: 'object', index: i, offset: i, length: sizeBytes },
+      expected: 'an id of its own for each view of level 0',
+      found: `${views.length} views of table ${views[0].table.id} under one id, ${views[0].viewId}: ${UNION_FAULT}`,
+      during,
+      hint: repairHint(
+        'All rows are there. The next compaction by SlateDB 0.16 or 0.17 would lose some of them, and 0.18 never compacts these tables; a repair gives the views ids of their own.',
+      ),
+    }),
+  );
 }

@@ -6,7 +6,8 @@
  * Strategies, in this order: `heal` (a sealed manifest: up to four bytes of its body, proven by its checks, or one of its seal;
  * or its body as it is, which the hash in its seal proves, without the rest of the seal), `previous` (the newest good one; the log behind it is whole, so replaying it brings back everything), `roll-forward`
  * (as before, and tables of lost manifests stand for the part of the log that was collected), and last the one bit by which
- * an unsealed manifest fits again.
+ * an unsealed manifest fits again. Where all manifests are good, `auto` puts right what unions of SlateDB did to views
+ * (`union-views.ts`).
  */
 import { createHash } from 'node:crypto';
 import { type Finding, locateFindings, makeFinding } from '../common/errors.ts';
@@ -17,14 +18,17 @@ import { manifestPath, tablePath } from '../format/object-names.ts';
 import { EpochGuard } from '../lsm/epoch-guard.ts';
 import { type LoadedManifest, type MendedManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
 import type { ToolAccess } from '../lsm/tool-access.ts';
+import { ambiguousViewFindings } from '../lsm/view-ids.ts';
 import { manifestHint } from './database-state.ts';
 import { flipThatFits } from './manifest-flip.ts';
 import { type BadManifest, type ManifestSurvey, surveyManifests } from './manifest-survey.ts';
+import { readPicture } from './named-tables.ts';
 import { damagedObject, REPAIR_CHECKS, type RepairOptions, type RepairPlan } from './repair-plan.ts';
 import { runManifestRepair } from './repair-run.ts';
 import type { RepairReport } from './reports.ts';
 import { isWhole, rollForward, stillOpen } from './roll-forward.ts';
 import { type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
+import { findLostViews, lostViewFinding, withRepairedViews } from './union-views.ts';
 
 const STRATEGIES = ['auto', 'heal', 'previous', 'roll-forward'] as const;
 export type ManifestStrategy = (typeof STRATEGIES)[number];
@@ -46,6 +50,10 @@ const CHECKS: ChecksOf<ManifestRepairOptions> = {
  * `nextSteps` lists what is missing. Without rows in the log nothing tells of a table that is gone with the only manifest that
  * named it: then `rows.lostExact` is false, and `nextSteps` says so.
  *
+ * Where every manifest is good, `auto` also repairs what SlateDB 0.16 and 0.17 do to unions: views of level 0 that share an id get
+ * ids of their own, and a view that a compaction lost for that reason is shown again if that cannot bring back what was deleted
+ * or overwritten. That reads all manifests, and the rows of the tables concerned.
+ *
  * Requests: LISTs of manifests, log and tables; one GET for each manifest down to the first good one, for each log object
  * behind its replay point and for each table newer than it; with `apply` about 20 more and two for each damaged manifest.
  *
@@ -64,6 +72,7 @@ export async function manifestRepair(target: Target, given: ManifestRepairOption
         const guard = new EpochGuard(opened.clock, opened.stores.latestStoreTimesMs);
         const survey = await surveyManifests(opened, guard, { heal: strategy !== 'previous' });
         const plan = planFor(opened, survey, strategy);
+        if (plan.outcome === 'clean' && strategy === 'auto') return planForViews(opened, survey, plan);
         if (plan.outcome !== 'unrecoverable' || (strategy !== 'auto' && strategy !== 'heal')) return plan;
         const flipped = await flipThatFits(opened, survey);
         if (flipped === undefined) return plan;
@@ -125,6 +134,51 @@ function planFor(target: ToolTarget, survey: ManifestSurvey, strategy: ManifestS
     nextSteps: [...steps, ...damagedLogSteps(target, survey, manifest)],
     facts: createHash('sha256').update(encodeManifest(manifest)).digest('hex'),
     takeover: { manifest, id: survey.highestId + 1, previous: base, seenEpochs: survey.epochs },
+  };
+}
+
+/** A sound manifest whose views a union of SlateDB, or a compaction of it, has left in a bad state. */
+async function planForViews(target: ToolTarget, survey: ManifestSurvey, clean: RepairPlan): Promise<RepairPlan> {
+  const { base } = survey;
+  if (base === undefined) return clean;
+  const state = await readPicture(target.stores, 'all', 'repair', target.signal);
+  const lost = await findLostViews(
+    target.stores,
+    state.manifests.flatMap(({ loaded }) => loaded ?? []),
+  );
+  const ambiguous = ambiguousViewFindings(base, 'repair');
+  const back = lost.filter(({ obstacles }) => obstacles.length === 0);
+  const before = [...ambiguous, ...lost.map((view) => lostViewFinding(view, 'repair'))];
+  const hopeless = lost
+    .filter(({ obstacles }) => obstacles.length > 0)
+    .map(
+      ({ view, obstacles }) =>
+        `The rows of table ${view.table.id} cannot be put back without bringing back what was deleted or overwritten: ${obstacles.join('; ')}.`,
+    );
+  if (ambiguous.length === 0 && back.length === 0) {
+    if (hopeless.length === 0) return clean;
+    return { ...clean, before, outcome: 'unrecoverable', nextSteps: hopeless };
+  }
+  const got = await target.stores.main.get(manifestPath(base.id));
+  const manifest = withRepairedViews(base.manifest, lost);
+  return {
+    ...clean,
+    before,
+    rows: { ...clean.rows, recovered: back.reduce((n, { rows }) => n + rows.length, 0) },
+    outcome: back.length > 0 ? 'reconstructed' : 'healed',
+    damaged: [damagedObject(manifestPath(base.id), 'main', got?.bytes)],
+    nextSteps: [
+      ...(ambiguous.length > 0 ? ['Each view of level 0 is given an id of its own; no row changes.'] : []),
+      ...back.map(
+        ({ view, rows, run }) =>
+          `Table ${view.table.id} is shown again in run ${run.id}, where its ${rows.length} rows were lost.`,
+      ),
+      ...hopeless,
+    ],
+    facts: createHash('sha256').update(encodeManifest(manifest)).digest('hex'),
+    takeover: { manifest, id: survey.highestId + 1, previous: base, seenEpochs: survey.epochs },
+    changesTree: true,
+    edit: (newest) => withRepairedViews(newest, lost),
   };
 }
 

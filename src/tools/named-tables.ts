@@ -14,6 +14,7 @@ import { manifestPath, parseManifestPath, tablePath } from '../format/object-nam
 import type { DatabaseStores } from '../lsm/database-stores.ts';
 import { contradictions, doubts, hasLostItsSeal, oddities } from '../lsm/manifest-cross-check.ts';
 import { type LoadedManifest, listManifestIds, loadManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
+import { ambiguousViewFindings } from '../lsm/view-ids.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 
 /** `live`: the newest manifest. `checkpoints`: and those that its checkpoints pin. `all`: every one that is there. */
@@ -78,6 +79,7 @@ export async function readPicture(
       picture.isNewestGood = id === ids[ids.length - 1];
     }
   }
+  if (picture.newest !== undefined) picture.findings.push(...ambiguousViewFindings(picture.newest, during));
   checkPins(picture, during);
   checkSequence(picture, during);
   picture.findings = picture.findings.map((finding) => weighed(finding, picture));

@@ -132,6 +132,8 @@ export interface RepairPlan extends PlannedReport {
   facts?: string;
   /** Set if the manifest that claims the database is itself the repair: `manifestRepair`. */
   takeover?: Omit<Claim, 'greatestSeq' | 'repair'>;
+  /** Set if `edit` is to be used also where `takeover` is set and the target is an open database. */
+  changesTree?: boolean;
   /**
    * The manifest that makes the repair count, made of the newest one (epochs are claimed already); undefined if it no longer
    * applies. Pure: called again on top of whatever is newest when another manifest comes first.

@@ -166,9 +166,12 @@ class RepairRun {
       await putIntoQuarantine(target, named.identity.text, named.plan.damaged);
       const attempt = await this.#begin(named, takeover.previous);
       const repair = repairRecord(named, attempt);
-      // What the handle remembers is the newest manifest, whatever lies in the store.
-      if (openDb !== undefined)
-        return this.#finish(named, attempt, (await openDb.commit((m) => ({ ...m }), { repair })).id);
+      // What the handle remembers is the newest manifest, whatever is stored; the compactor has to be told of a changed tree.
+      if (openDb !== undefined) {
+        if (named.plan.changesTree) await this.#hold(openDb);
+        const edit: ManifestChange = (m) => named.plan.edit(m, { tables: [], fence: undefined }) ?? { ...m };
+        return this.#finish(named, attempt, (await openDb.commit(edit, { repair })).id);
+      }
       const owned = await ownDatabase(target, this.#guard, await lookAround(target, this.#guard), {
         ...takeover,
         greatestSeq: named.plan.greatestSeq,

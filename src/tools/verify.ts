@@ -19,6 +19,7 @@ import { type VerifyReport, verdictOf } from './reports.ts';
 import { checkSidecars } from './sidecar-check.ts';
 import { type CheckLevel, type CheckProgress, LEVEL_CHECK, ofNoUse, sstCheck } from './sst-check.ts';
 import { type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
+import { findLostViews, lostViewFinding } from './union-views.ts';
 import { walInspect } from './wal-inspect.ts';
 
 /** Newest objects of the log that are asked which manifests they know. */
@@ -75,6 +76,8 @@ async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Pr
     onProgress?.({ part: 'log', done: wal.objects, bytesRead: sst.bytesRead + logBytes });
   }
   findings.push(...(await checkWitnesses(target, picture.newest)));
+  const readable = picture.manifests.flatMap(({ loaded }) => loaded ?? []);
+  findings.push(...(await findLostViews(target.stores, readable)).map((lost) => lostViewFinding(lost, 'check')));
   findings.push(...(await checkSidecars(target, picture.newest)));
   const ledger = (await readLedger(target.stores.main)).entries.filter((e) => e.state === 'open');
   const all = distinct(findings);

@@ -40,6 +40,12 @@ async function neededPaths(world: World): Promise<string[]> {
   ];
 }
 
+/** What SlateDB itself left in a bad state, by fixture. */
+const NAMED_STATES: Readonly<Record<string, string[]>> = {
+  'slatedb-0.17.0/union-same-views': ['warning MANIFEST_INCONSISTENT manifest/00000000000000000004.manifest object'],
+  'slatedb-0.17.0/union-same-views-lossy': ['error LOST_DATA manifest/00000000000000000011.manifest object'],
+};
+
 describe('a sound database', () => {
   it('is clean: written here', async () => {
     const report = await check(await smallWorld());
@@ -54,7 +60,7 @@ describe('a sound database', () => {
     if (typeof fixture.expected.db_path !== 'string') return;
     const world = await worldOfFixture(name, '');
     const report = await check(world, {}, fixture.expected.db_path);
-    expect(summary(report).filter((s) => !s.startsWith('note'))).toEqual([]);
+    expect(summary(report).filter((s) => !s.startsWith('note'))).toEqual(NAMED_STATES[name] ?? []);
   });
 });
 

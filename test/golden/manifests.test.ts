@@ -26,11 +26,11 @@ function manifestsOf({ objects }: GoldenFixture): Map<number, LoadedManifest>[] 
   return [...databases.values()];
 }
 
-it('416 manifests are here, 361 of them with the one before', () => {
+it('411 manifests are here, 357 of them with the one before', () => {
   const all = fixtures.flatMap(manifestsOf);
   const pairs = all.map((byId) => [...byId.keys()].filter((id) => byId.has(id - 1)).length);
   const sum = (numbers: number[]) => numbers.reduce((a, b) => a + b, 0);
-  expect([sum(all.map((byId) => byId.size)), sum(pairs)]).toEqual([416, 361]);
+  expect([sum(all.map((byId) => byId.size)), sum(pairs)]).toEqual([411, 357]);
 });
 
 describe.each(fixtures)('$name', (fixture) => {
@@ -44,14 +44,15 @@ describe.each(fixtures)('$name', (fixture) => {
     }
   });
 
-  it('is opened without a word', async () => {
+  it('is opened without a word, or with one about what SlateDB did', async () => {
     const said: string[] = [];
     const say = (message: string) => void said.push(message);
     const logger = { debug() {}, info: say, warn: say, error: say };
     const reader = await openReader(await goldenInMemory(fixture), { ...goldenReadOptions(fixture.expected), logger });
     await reader.close();
     // Some have zero-byte fences behind objects without a seal, about which nothing more can be known.
-    expect(said.filter((message) => message !== 'about the log')).toEqual([]);
+    const expected = fixture.name === 'slatedb-0.17.0/union-same-views' ? ['views of level 0 share an id'] : [];
+    expect(said.filter((message) => message !== 'about the log')).toEqual(expected);
   });
 });
 

@@ -170,7 +170,7 @@ it('all tables and WAL objects of the databases are described', () => {
     expect(described.sort(), fixture.name).toEqual(stored.sort());
   }
   const count = (directory: 'wal' | 'compacted') => fixtures.flatMap((f) => expectedObjects(f, directory)).length;
-  expect({ wal: count('wal'), compacted: count('compacted') }).toEqual({ wal: 253, compacted: 197 });
+  expect({ wal: count('wal'), compacted: count('compacted') }).toEqual({ wal: 248, compacted: 194 });
 });
 
 describe.each(fixtures)('$name', (fixture) => {

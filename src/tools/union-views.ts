@@ -1,0 +1,268 @@
+/**
+ * What unions of SlateDB before 0.18 do to level 0, and how it is put right.
+ *
+ * A union of 0.16 or 0.17 lists one table of its parent several times under one view id, with disjoint ranges. All rows are
+ * there, but a compaction picks its sources by view id: 0.16 and 0.17 then merge one of the views and remove them all, and 0.18
+ * never compacts them. Before that, fresh view ids are enough. Afterwards the view that was removed without being merged is put
+ * back into the run that the compaction made: the table is the parent's, which a checkpoint there still pins.
+ *
+ * Invariants:
+ * 1. A view is called lost only if older manifests show how it went: two views of one id in one level 0, none in the next
+ *    manifest, and in the run made there no row of the one and rows of another.
+ * 2. A view is put back only where that cannot bring back what was deleted or overwritten: no newer source of that compaction
+ *    had a row in its range, and the run still is what that compaction made of it.
+ */
+import { createHash } from 'node:crypto';
+import { compareBytes, toHex } from '../common/bytes.ts';
+import { type Finding, makeFinding } from '../common/errors.ts';
+import { SeededRandom } from '../common/random.ts';
+import type { Ulid } from '../common/ulid.ts';
+import type { BytesRange, ExternalDb, Manifest, SortedRun, TableView, Tree } from '../format/manifest-types.ts';
+import { manifestPath, tablePath } from '../format/object-names.ts';
+import type { DatabaseStores } from '../lsm/database-stores.ts';
+import { type LoadedManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
+import { compareStarts, rangesOverlap, shownRange, showsKey } from '../lsm/shown-range.ts';
+import {
+  ambiguousViews,
+  freshViewId,
+  repairHint,
+  treesByName,
+  UNION_FAULT,
+  withUniqueViewIds,
+} from '../lsm/view-ids.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import { rowsInRange } from './table-range.ts';
+import type { LooseRow } from './table-rebuild.ts';
+
+/** A view whose rows a compaction dropped. */
+export interface LostView {
+  /** The last manifest that named it, and the one that no longer does. */
+  namedBy: number;
+  droppedBy: number;
+  tree: string;
+  /** The run that the compaction made. */
+  run: SortedRun;
+  view: TableView;
+  /** The database that the table belongs to, as the last manifest named it. */
+  external: ExternalDb | undefined;
+  rows: LooseRow[];
+  /** Why it cannot be put back, as sentences; empty if it can. */
+  obstacles: string[];
+}
+
+/**
+ * Views that compactions lost and that are not back. `manifests`: all that can be read, newest first. No request where no
+ * manifest has an ambiguous id; else the GETs of the rows of these tables, of the runs made of them and of newer sources.
+ */
+export async function findLostViews(stores: DatabaseStores, manifests: readonly LoadedManifest[]): Promise<LostView[]> {
+  const newest = manifests[0];
+  const lost: LostView[] = [];
+  for (let i = 0; i + 1 < manifests.length; i++) {
+    const after = manifests[i];
+    const before = manifests[i + 1];
+    if (before.id !== after.id - 1 || before.manifest.headerVersion === 1) continue;
+    for (const [name, tree] of treesByName(before.manifest)) {
+      for (const views of ambiguousViews(tree)) {
+        const then = treesByName(after.manifest).get(name);
+        const now = treesByName(newest.manifest).get(name);
+        if (then === undefined || now === undefined || then.l0.some((v) => v.viewId === views[0].viewId)) continue;
+        const step: Step = { stores, before, after, tree, then, now, name };
+        lost.push(...(await lostAmong(step, views)));
+      }
+    }
+  }
+  return lost;
+}
+
+/** Two manifests that follow each other, and a tree in them and in the newest. */
+interface Step {
+  stores: DatabaseStores;
+  before: LoadedManifest;
+  after: LoadedManifest;
+  tree: Tree;
+  then: Tree;
+  now: Tree;
+  name: string;
+}
+
+async function lostAmong(step: Step, views: readonly TableView[]): Promise<LostView[]> {
+  const run = step.then.runs.find((r) => isMadeNow(r, step.tree));
+  if (run === undefined) return [];
+  const looked = await Promise.all(views.map((view) => isMerged(step, view, run)));
+  // Where none was merged the compaction did something else, and where one cannot be read nothing is known.
+  if (!looked.some((l) => l.state === 'merged')) return [];
+  const lost: LostView[] = [];
+  for (const [i, view] of views.entries()) {
+    if (looked[i].state !== 'dropped' || isBack(step.now, view)) continue;
+    lost.push({
+      namedBy: step.before.id,
+      droppedBy: step.after.id,
+      tree: step.name,
+      run,
+      view,
+      external: externalOf(step.before.manifest, view.table.id),
+      rows: looked[i].rows,
+      obstacles: await obstaclesTo(step, view, run),
+    });
+  }
+  return lost;
+}
+
+/** Whether a run has a table that it did not have before. */
+function isMadeNow(run: SortedRun, before: Tree): boolean {
+  const had = new Set(before.runs.find((r) => r.id === run.id)?.views.map((v) => v.table.id));
+  return run.views.some((view) => !had.has(view.table.id));
+}
+
+/** Whether the newest tree shows the table again where the view did. */
+function isBack(now: Tree, view: TableView): boolean {
+  const all = [...now.l0, ...now.runs.flatMap((run) => run.views)];
+  return all.some((v) => v.table.id === view.table.id && rangesOverlap(shownRange(v), shownRange(view)));
+}
+
+async function isMerged(
+  step: Step,
+  view: TableView,
+  run: SortedRun,
+): Promise<{ state: 'merged' | 'dropped' | 'unknown'; rows: LooseRow[] }> {
+  const rows = await rowsShown(step.stores, step.before.manifest, view, shownRange(view));
+  if (rows === undefined || rows.length === 0) return { state: 'unknown', rows: [] };
+  const outputs = await Promise.all(
+    run.views
+      .filter((v) => rangesOverlap(shownRange(v), shownRange(view)))
+      .map((v) => rowsShown(step.stores, step.after.manifest, v, shownRange(view))),
+  );
+  if (outputs.some((o) => o === undefined)) return { state: 'unknown', rows };
+  const made = new Set(outputs.flatMap((o) => o!.map(nameOf)));
+  return { state: rows.some((row) => made.has(nameOf(row))) ? 'merged' : 'dropped', rows };
+}
+
+function nameOf({ key, seq }: LooseRow): string {
+  return `${seq} ${Buffer.from(key).toString('base64')}`;
+}
+
+/** Invariant 2, as sentences. */
+async function obstaclesTo(step: Step, view: TableView, run: SortedRun): Promise<string[]> {
+  const { stores, before, tree, then, now } = step;
+  const obstacles: string[] = [];
+  const at = now.runs.find((r) => r.id === run.id);
+  if (at === undefined || at.views.map((v) => v.table.id).join() !== run.views.map((v) => v.table.id).join()) {
+    obstacles.push(`run ${run.id} was compacted again since manifest ${step.after.id}`);
+  } else if (at.views.some((v) => rangesOverlap(shownRange(v), shownRange(view)))) {
+    obstacles.push(`tables of run ${run.id} hold keys of the same range`);
+  }
+  const left = new Set(then.l0.map((v) => v.viewId));
+  for (const source of tree.l0.slice(0, tree.l0.indexOf(view))) {
+    if (left.has(source.viewId) || source.viewId === view.viewId) continue;
+    if (!rangesOverlap(shownRange(source), shownRange(view))) continue;
+    const rows = await rowsShown(stores, before.manifest, source, shownRange(view));
+    if (rows === undefined)
+      obstacles.push(`table ${source.table.id}, which was compacted together with it, cannot be read`);
+    else if (rows.length > 0) obstacles.push(`table ${source.table.id} changed ${rows.length} rows of the same range`);
+  }
+  const { store, path } = placeOf(stores, before.manifest, view.table.id);
+  if ((await store.head(path)) === undefined) obstacles.push(`its table ${path} is gone`);
+  return obstacles;
+}
+
+/** The rows of a view within a range; undefined if some of them cannot be read. */
+async function rowsShown(
+  stores: DatabaseStores,
+  m: Manifest,
+  view: TableView,
+  range: BytesRange,
+): Promise<LooseRow[] | undefined> {
+  const { firstEntry, lastEntry } = view.table.info;
+  if (firstEntry === undefined || lastEntry === undefined) return undefined;
+  const { store, path } = placeOf(stores, m, view.table.id);
+  const { id, info, formatVersion } = view.table;
+  const read = await rowsInRange(store, { id, path, info, formatVersion }, { gte: firstEntry, lte: lastEntry });
+  if (read === undefined || !read.isWhole) return undefined;
+  const shown = { ...view, visibleRange: range };
+  return read.rows.filter(({ key }) => showsKey(view, key) && showsKey(shown, key));
+}
+
+function externalOf(m: Manifest, table: Ulid): ExternalDb | undefined {
+  return m.externalDbs.find((db) => db.tableIds.includes(table));
+}
+
+/** Where a table of this database, or of one that it is a clone of, is stored. */
+function placeOf(stores: DatabaseStores, m: Manifest, table: Ulid): { store: ObjectStore; path: string } {
+  const external = externalOf(m, table);
+  if (external === undefined) return { store: stores.main, path: tablePath(table) };
+  const root = external.path.split('/').filter((s) => s !== '');
+  return { store: stores.whole, path: [...root, tablePath(table)].join('/') };
+}
+
+// ---- what is said, and done
+
+/** The loss, as an error of the manifest that no longer names the view. */
+export function lostViewFinding(lost: LostView, during: Finding['during']): Finding {
+  const { droppedBy, view, rows, run, obstacles } = lost;
+  const keys = rows.map((r) => r.key).sort(compareBytes);
+  const seqs = rows.map((r) => r.seq);
+  return makeFinding({
+    code: 'LOST_DATA',
+    object: manifestFindingObject(droppedBy, { path: manifestPath(droppedBy) }),
+    at: { unit: 'object', offset: 0, length: 0 },
+    affects: {
+      keys: { gte: keys[0], lte: keys[keys.length - 1] },
+      seqs: { min: BigInt(Math.min(...seqs)), max: BigInt(Math.max(...seqs)) },
+      rows: rows.length,
+    },
+    expected: `the rows of table ${view.table.id}, which manifest ${lost.namedBy} showed, in run ${run.id}`,
+    found: `none of ${rows.length} rows; ${UNION_FAULT}`,
+    remedy: obstacles.length === 0 ? 'rebuilds' : 'none',
+    during,
+    hint: repairHint(
+      obstacles.length === 0
+        ? `The compaction that manifest ${droppedBy} ends lost ${rows.length} rows. Table ${view.table.id} still has them; a repair puts them back.`
+        : `The compaction that manifest ${droppedBy} ends lost ${rows.length} rows. They cannot be put back safely: ${obstacles.join('; ')}.`,
+    ),
+  });
+}
+
+/** Changes to a manifest that put the ids and, where that is safe, the lost views right; the same for the same manifest. */
+export function withRepairedViews(m: Manifest, lost: readonly LostView[]): Manifest {
+  const ids = lost.map(({ tree, view }) => `${tree} ${view.viewId} ${JSON.stringify(view.visibleRange)}`);
+  const seed = createHash('sha256')
+    .update(JSON.stringify([treeText(m), ids]))
+    .digest()
+    .readUInt32BE(0);
+  const random = new SeededRandom(seed);
+  let repaired = withUniqueViewIds(m, random);
+  for (const one of lost) if (one.obstacles.length === 0) repaired = withView(repaired, one, random);
+  return repaired;
+}
+
+function treeText(m: Manifest): string[] {
+  return [...treesByName(m).values()].flatMap((t) => [...t.l0, ...t.runs.flatMap((r) => r.views)].map((v) => v.viewId));
+}
+
+function withView(m: Manifest, { tree: name, run, view, external }: LostView, random: SeededRandom): Manifest {
+  const put = <T extends Tree>(tree: T): T => {
+    const taken = new Set([...tree.l0, ...tree.runs.flatMap((r) => r.views)].map((v) => v.viewId));
+    if (tree.lastCompacted !== undefined) taken.add(tree.lastCompacted);
+    const back = { ...view, viewId: freshViewId(view.viewId, taken, random) };
+    const byKey = (a: TableView, b: TableView) => compareStarts(shownRange(a).start, shownRange(b).start);
+    return {
+      ...tree,
+      runs: tree.runs.map((r) => (r.id === run.id ? { ...r, views: [...r.views, back].sort(byKey) } : r)),
+    };
+  };
+  const changed = name === '' ? put(m) : m;
+  return {
+    ...changed,
+    segments: changed.segments?.map((s) => (toHex(s.prefix) === name ? put(s) : s)),
+    externalDbs: external === undefined ? changed.externalDbs : withTable(changed.externalDbs, external, view.table.id),
+  };
+}
+
+/** The entry may be gone with its last table. */
+function withTable(dbs: readonly ExternalDb[], external: ExternalDb, table: Ulid): ExternalDb[] {
+  const isIt = (db: ExternalDb) => db.path === external.path && db.sourceCheckpointId === external.sourceCheckpointId;
+  if (!dbs.some(isIt)) return [...dbs, { ...external, tableIds: [table] }];
+  return dbs.map((db) =>
+    isIt(db) && !db.tableIds.includes(table) ? { ...db, tableIds: [...db.tableIds, table] } : db,
+  );
+}
