@@ -4,11 +4,13 @@
  * Lengths that compressed data claims for itself are checked before the decompressor is called: against the caller's limit,
  * and against what the stored bytes can possibly expand to, so that a few damaged bytes never allocate the limit. Payloads
  * have SlateDB's exact forms: snappy a raw block, zlib level 6, lz4 a u32 LE length and one raw block, zstd one frame of
- * level 3 with its content size. lz4 and zlib are always there; snappy and zstd come from optional packages (zstd from
- * `node:zlib` where the runtime has it) and are loaded on first use.
+ * level 3 with its content size. zlib is always there; lz4, snappy and zstd come from packages (zstd from `node:zlib` where the
+ * runtime has it).
+ *
+ * Packages are loaded on first use, so that a program without compression needs no native code, and by names that bundlers
+ * cannot follow: their binaries cannot be put into a bundle, and the optional ones need not be there.
  */
 import * as zlib from 'node:zlib';
-import lz4 from 'lz4-napi';
 import { type CorruptionError, damage, IncompatibleError } from '../common/errors.ts';
 import { loadPrivatePackage } from './private-package.ts';
 import type { Codec } from './table-info.ts';
@@ -55,7 +57,7 @@ function makeCodec(name: Codec): Promise<BlockCodec> {
     case 'zlib':
       return Promise.resolve(ZLIB_CODEC);
     case 'lz4':
-      return Promise.resolve(LZ4_CODEC);
+      return loadLz4();
     case 'snappy':
       return loadSnappy();
     case 'zstd':
@@ -112,21 +114,22 @@ const LZ4_PREFIX_BYTES = 4;
 /** One length byte of an LZ4 match adds at most 255 bytes. */
 const LZ4_MAX_EXPANSION = 255;
 
-const LZ4_CODEC: BlockCodec = {
-  name: 'lz4',
-  compress: (bytes) => plainView(lz4.compressSync(asBuffer(bytes))),
-  decompress(bytes, limitBytes) {
-    if (bytes.length < LZ4_PREFIX_BYTES) throw failed(bytes, 'lz4: shorter than its length prefix');
-    const claimed = (bytes[0] | (bytes[1] << 8) | (bytes[2] << 16) | (bytes[3] << 24)) >>> 0;
-    checkClaim('lz4', bytes, claimed, LZ4_MAX_EXPANSION * bytes.length, limitBytes);
-    return checkLength(
-      'lz4',
-      bytes,
-      guarded('lz4', bytes, limitBytes, () => lz4.uncompressSync(bytes)),
-      claimed,
-    );
-  },
-};
+const LZ4_PACKAGE = 'lz4-napi';
+
+async function loadLz4(): Promise<BlockCodec> {
+  const lz4 = await importPackage(LZ4_PACKAGE, () => importHidden<typeof import('lz4-napi')>(LZ4_PACKAGE));
+  return {
+    name: 'lz4',
+    compress: (bytes) => plainView(lz4.compressSync(asBuffer(bytes))),
+    decompress(bytes, limitBytes) {
+      if (bytes.length < LZ4_PREFIX_BYTES) throw failed(bytes, 'lz4: shorter than its length prefix');
+      const claimed = (bytes[0] | (bytes[1] << 8) | (bytes[2] << 16) | (bytes[3] << 24)) >>> 0;
+      checkClaim('lz4', bytes, claimed, LZ4_MAX_EXPANSION * bytes.length, limitBytes);
+      const result = guarded('lz4', bytes, limitBytes, () => lz4.uncompressSync(bytes));
+      return checkLength('lz4', bytes, result, claimed);
+    },
+  };
+}
 
 function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -137,8 +140,10 @@ function asBuffer(bytes: Uint8Array): Buffer {
 /** A copy element of three bytes yields at most 64. */
 const SNAPPY_MAX_EXPANSION = 22;
 
+const SNAPPY_PACKAGE = 'snappy';
+
 async function loadSnappy(): Promise<BlockCodec> {
-  const snappy = await importOptional('snappy', () => import('snappy'));
+  const snappy = await importPackage(SNAPPY_PACKAGE, () => importHidden<typeof import('snappy')>(SNAPPY_PACKAGE));
   return {
     name: 'snappy',
     compress: (bytes) => plainView(snappy.compressSync(asBuffer(bytes))),
@@ -204,7 +209,7 @@ function builtInZstd(): [Transform, Transform] | undefined {
 const ZSTD_PACKAGE = '@bokuweb/zstd-wasm';
 
 async function wasmZstd(): Promise<[Transform, Transform]> {
-  const zstd = await importOptional(ZSTD_PACKAGE, async () => {
+  const zstd = await importPackage(ZSTD_PACKAGE, async () => {
     const copy = loadPrivatePackage(ZSTD_PACKAGE) as typeof import('@bokuweb/zstd-wasm');
     await copy.init();
     return copy;
@@ -215,17 +220,30 @@ async function wasmZstd(): Promise<[Transform, Transform]> {
   ];
 }
 
-// ---- optional packages
+// ---- packages
 
-async function importOptional<T>(name: string, load: () => Promise<T>): Promise<T> {
+/** A bundler that sees a name which is no literal leaves the import to the runtime. */
+async function importHidden<T extends object>(name: string): Promise<T> {
+  const loaded = (await import(name)) as T & { default?: T };
+  return loaded.default ?? loaded;
+}
+
+async function importPackage<T>(name: string, load: () => Promise<T>): Promise<T> {
   const install = `npm install ${name}`;
   try {
     return await load();
   } catch (cause) {
+    const reason = firstLine(cause);
     throw new IncompatibleError(
       'CODEC_MISSING',
-      `The data is compressed with a codec that needs the package ${name}, which could not be loaded. Run: ${install}`,
+      `The data is compressed with a codec that needs the package ${name}, which cannot be loaded: ${reason} Run: ${install}`,
       { details: { package: name, install }, cause },
     );
   }
+}
+
+/** Messages of the module loader go on with every file that required the next. */
+function firstLine(error: unknown): string {
+  const [line] = String(error instanceof Error ? error.message : error).split('\n');
+  return /[.!?]$/.test(line) ? line : `${line}.`;
 }

@@ -7,14 +7,16 @@
  */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { compileFunction } from 'node:vm';
 
 type Loaded = Map<string, { exports: unknown }>;
 
 /** The exports of a package found from this file; throws what `require` would throw. */
 export function loadPrivatePackage(name: string): unknown {
-  return loadFile(createRequire(import.meta.url).resolve(name), new Map());
+  // A bundle in CommonJS form does not know its own place: then packages are looked for from the program that was started.
+  const from = (import.meta.url as string | undefined) ?? resolve(process.argv[1] ?? 'program');
+  return loadFile(createRequire(from).resolve(name), new Map());
 }
 
 function loadFile(path: string, loaded: Loaded): unknown {

@@ -202,12 +202,13 @@ describe('none', () => {
 
 describe('a codec whose package is missing', () => {
   afterEach(() => {
+    vi.doUnmock('lz4-napi');
     vi.doUnmock('snappy');
     vi.doUnmock('../../../src/format/private-package.ts');
     vi.resetModules();
   });
 
-  async function expectMissing(name: 'snappy' | 'zstd', packageName: string): Promise<void> {
+  async function expectMissing(name: 'lz4' | 'snappy' | 'zstd', packageName: string): Promise<void> {
     const fresh = await import('../../../src/format/codecs.ts');
     await expect(fresh.loadCodec(name)).rejects.toMatchObject({
       code: 'CODEC_MISSING',
@@ -217,14 +218,17 @@ describe('a codec whose package is missing', () => {
     vi.doUnmock(packageName);
   }
 
-  it('snappy says what to install, and works once it is there', async () => {
+  it.each([
+    ['lz4', 'lz4-napi'],
+    ['snappy', 'snappy'],
+  ] as const)('%s says what to install, and works once it is there', async (codec, packageName) => {
     vi.resetModules();
-    vi.doMock('snappy', () => {
+    vi.doMock(packageName, () => {
       throw new Error('Cannot find package');
     });
-    await expectMissing('snappy', 'snappy');
+    await expectMissing(codec, packageName);
     const fresh = await import('../../../src/format/codecs.ts');
-    expect((await fresh.loadCodec('snappy')).name).toBe('snappy');
+    expect((await fresh.loadCodec(codec)).name).toBe(codec);
   });
 
   // Where Node brings zstd along, no package is asked for.
