@@ -5,7 +5,7 @@
  */
 import { types } from 'node:util';
 
-export const EMPTY_BYTES = new Uint8Array(0);
+export const EMPTY_BYTES: Uint8Array = new Uint8Array(0);
 
 export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   const n = a.length < b.length ? a.length : b.length;

@@ -64,7 +64,7 @@ export interface ScanInput {
 type Result = IteratorResult<ScanRow, undefined>;
 const DONE: Result = { value: undefined, done: true };
 
-export class ScanIterator implements AsyncIterableIterator<ScanRow, undefined> {
+export class ScanIterator implements AsyncIterableIterator<ScanRow> {
   readonly #input: ScanInput;
   #rows: VisibleRows | undefined;
   /** Rows read ahead, at most as many as may still be handed out; those before `#at` are gone. */

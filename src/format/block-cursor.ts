@@ -48,7 +48,7 @@ function rowEnd(flags: number, flagsAt: number): number {
 export class BlockCursor {
   block: Block = NO_BLOCK;
   /** The key is `key[0, keyLength)`; the buffer is replaced when it grows. */
-  key = new Uint8Array(256);
+  key: Uint8Array = new Uint8Array(256);
   keyLength = 0;
   /** The value is `block.bytes[valueStart, valueStart + valueLength)`. */
   valueStart = 0;

@@ -92,8 +92,8 @@ export class RowReader {
 
 /** A key that grows along the rows: each replaces what it does not share. */
 export class RunningKey {
-  bytes = new Uint8Array(256);
-  view = viewOf(this.bytes);
+  bytes: Uint8Array = new Uint8Array(256);
+  view: DataView = viewOf(this.bytes);
   length = 0;
 
   set(key: Uint8Array): void {

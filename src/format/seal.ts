@@ -40,7 +40,7 @@ import {
 const TAIL_BYTES = 20;
 const VERSION = 1;
 /** The last bytes of every seal. */
-export const SEAL_MAGIC = Uint8Array.of(0x89, 0x53, 0x48, 0x4c, 0x53, 0x45, 0x41, 0x4c);
+export const SEAL_MAGIC: Uint8Array = Uint8Array.of(0x89, 0x53, 0x48, 0x4c, 0x53, 0x45, 0x41, 0x4c);
 /** How far before the end of a seal its checksum stands. */
 export const SEAL_CRC_FROM_END = SEAL_MAGIC.length + 4;
 const MIN_BODY_BYTES = 2;

@@ -58,7 +58,7 @@ export class LostCursor implements RowCursor, MayBeDamaged {
   keyBuf: Uint8Array = EMPTY_BYTES;
   readonly keyStart = 0;
   keyLength = 0;
-  readonly valueBuf = EMPTY_BYTES;
+  readonly valueBuf: Uint8Array = EMPTY_BYTES;
   readonly valueStart = 0;
   readonly valueLength = 0;
   readonly rowView = undefined;

@@ -33,8 +33,9 @@ import { FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
 import { salvageBlock, suspectRows } from '../format/salvage.ts';
 import { CODECS, isSameTable, type TableInfo } from '../format/table-info.ts';
 import { dissectTail, findBlocks, type KnownTable, missingTable, type TableTail } from '../lsm/table-anatomy.ts';
+import type { ObjectStore } from '../store/object-store.ts';
 import { describeHealed, diagnoseBlock } from './block-diagnosis.ts';
-import { readPicture } from './named-tables.ts';
+import { type NamedTable, type Picture, readPicture } from './named-tables.ts';
 import type { BlockReport, SstReport, SstRow, Trust } from './reports.ts';
 import { countChecks, edgeKeys, RowAudit } from './row-audit.ts';
 import { blockFinding, type ExaminedBlock, examineBlock, keysOf } from './table-blocks.ts';
@@ -111,8 +112,17 @@ export function tableIdOf(name: unknown): Ulid {
   throw new InvalidArgumentError('BAD_ARGUMENT', message);
 }
 
+interface FoundTable {
+  picture: Picture;
+  named: NamedTable | undefined;
+  known: KnownTable;
+  store: ObjectStore;
+  /** Absent: the object is not there. */
+  bytes: Uint8Array | undefined;
+}
+
 /** The table as the manifests and the store know it. Rejects if neither does. */
-export async function findTable(target: ToolTarget, id: Ulid) {
+export async function findTable(target: ToolTarget, id: Ulid): Promise<FoundTable> {
   const { stores, signal } = target;
   let picture = await readPicture(stores, 'checkpoints', 'check', signal);
   if (!picture.tables.has(id)) picture = await readPicture(stores, 'all', 'check', signal);
