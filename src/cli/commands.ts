@@ -23,10 +23,15 @@ export const COMMANDS: readonly Command[] = [
   PROBE,
 ];
 
+/** The commands whose first word this is. */
+export function commandsOf(first: string): readonly Command[] {
+  return COMMANDS.filter((c) => c.name[0] === first);
+}
+
 /** The command that the first words name, and the words behind its name. Throws `UsageError`. */
 export function findCommand(words: readonly string[]): { command: Command; rest: string[] } {
   const [first = '', second] = words;
-  const ofGroup = COMMANDS.filter((c) => c.name[0] === first);
+  const ofGroup = commandsOf(first);
   const found = ofGroup.find((c) => c.name.length === 1 || c.name[1] === second);
   if (found !== undefined) return { command: found, rest: words.slice(found.name.length) };
   if (ofGroup.length === 0) throw unknownName('command', first, [...new Set(COMMANDS.map((c) => c.name[0]))]);

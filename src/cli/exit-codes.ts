@@ -31,6 +31,8 @@ export const EXIT = {
   /** No damage was found, but something is in a form or at a place that this program cannot read. */
   unknown: 8,
   internal: 70,
+  /** What the command had to say could not be written: a full disk, a lost terminal. Says nothing about the database. */
+  outputLost: 74,
   interrupted: 130,
 } as const;
 
@@ -48,8 +50,19 @@ export const EXIT_MEANINGS: readonly (readonly [ExitCode, string])[] = [
   [EXIT.unavailable, 'store unavailable, try again'],
   [EXIT.unknown, 'cannot tell: of a newer format, or out of reach; no damage found'],
   [EXIT.internal, 'internal error: a bug to report'],
+  [EXIT.outputLost, 'output could not be written: the report is not complete'],
   [EXIT.interrupted, 'interrupted'],
 ];
+
+/** What standard error says where standard output is lost: the verdict of the command must not go with it. */
+export function lostOutputText(reason: Error, code: ExitCode): string {
+  const meaning = EXIT_MEANINGS.find(([known]) => known === code)?.[1];
+  const verdict =
+    code === EXIT.interrupted
+      ? 'The command was stopped by that.'
+      : `The command itself ended with ${code} (${meaning}).`;
+  return `shaledb: standard output cannot be written: ${reason.message}. The report is not complete. ${verdict}\n`;
+}
 
 /** Of findings: a note is not damage. */
 export function exitOfFindings(findings: readonly Pick<Finding, 'severity'>[]): ExitCode {

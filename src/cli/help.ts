@@ -4,7 +4,8 @@ import { COMMON_OPTIONS, type Command } from './command.ts';
 import { EXIT_MEANINGS } from './exit-codes.ts';
 import { wrap } from './words.ts';
 
-const WIDTH = 100;
+/** Longer lines are hard to read. */
+const WIDEST = 100;
 
 export function usageOf({ name, operands, options }: Command): string {
   const words = operands.map((o) => (o.optional === true ? `[${o.name}]` : o.name));
@@ -12,21 +13,22 @@ export function usageOf({ name, operands, options }: Command): string {
   return `shaledb ${[...name, ...words].join(' ')}${more}`;
 }
 
-export function commandHelp(command: Command): string[] {
+export function commandHelp(command: Command, terminalColumns = WIDEST): string[] {
+  const width = Math.min(terminalColumns, WIDEST);
   return [
     `shaledb ${command.name.join(' ')}: ${command.summary}`,
     '',
     `Usage: ${usageOf(command)}`,
     '',
-    ...command.about.flatMap((p) => [...wrap(p, WIDTH), '']),
-    ...operandLines(command.operands),
-    ...section('Options', optionLines(command.options)),
-    ...section('Options of all commands', optionLines(COMMON_OPTIONS)),
+    ...command.about.flatMap((p) => [...wrap(p, width), '']),
+    ...operandLines(command.operands, width),
+    ...section('Options', optionLines(command.options, width)),
+    ...section('Options of all commands', optionLines(COMMON_OPTIONS, width)),
     ...section(
       'Examples',
       command.examples.flatMap((e) => [`# ${e.says}`, `shaledb ${e.line}`, '']),
     ),
-    ...wrap(`Exit codes: ${EXIT_MEANINGS.map(([code, meaning]) => `${code} ${meaning}`).join('; ')}.`, WIDTH),
+    ...wrap(`Exit codes: ${EXIT_MEANINGS.map(([code, meaning]) => `${code} ${meaning}`).join('; ')}.`, width),
   ];
 }
 
@@ -55,18 +57,18 @@ function section(title: string, lines: readonly string[]): string[] {
   return [title, ...body, ...(body.at(-1) === '' ? [] : [''])];
 }
 
-function operandLines(operands: readonly OperandSpec[]): string[] {
-  const width = Math.max(0, ...operands.map((o) => o.name.length));
+function operandLines(operands: readonly OperandSpec[], width: number): string[] {
+  const nameWidth = Math.max(0, ...operands.map((o) => o.name.length));
   return section(
     'Operands',
-    operands.flatMap((o) => columns(o.name, o.says, width)),
+    operands.flatMap((o) => columns(o.name, o.says, nameWidth, width)),
   );
 }
 
-function optionLines(options: Readonly<Record<string, OptionSpec>>): string[] {
+function optionLines(options: Readonly<Record<string, OptionSpec>>, width: number): string[] {
   const heads = Object.entries(options).map(([name, o]) => [`--${name}${valueText(o)}`, o.says] as const);
-  const width = Math.max(0, ...heads.map(([head]) => head.length));
-  return heads.flatMap(([head, says]) => columns(head, says, Math.min(width, 34)));
+  const nameWidth = Math.max(0, ...heads.map(([head]) => head.length));
+  return heads.flatMap(([head, says]) => columns(head, says, Math.min(nameWidth, 34), width));
 }
 
 function valueText(option: OptionSpec): string {
@@ -74,8 +76,9 @@ function valueText(option: OptionSpec): string {
   return option.kind === 'choice' ? ` ${option.choices.join('|')}` : ` ${option.value}`;
 }
 
-function columns(head: string, text: string, width: number): string[] {
-  const [first, ...rest] = wrap(text, WIDTH - width - 4);
-  if (head.length > width) return [head, ...[first, ...rest].map((l) => ' '.repeat(width + 2) + l)];
-  return [head.padEnd(width + 2) + first, ...rest.map((l) => ' '.repeat(width + 2) + l)];
+function columns(head: string, text: string, nameWidth: number, width: number): string[] {
+  const [first, ...rest] = wrap(text, width - nameWidth - 4);
+  const indent = ' '.repeat(nameWidth + 2);
+  if (head.length > nameWidth) return [head, ...[first, ...rest].map((l) => indent + l)];
+  return [head.padEnd(nameWidth + 2) + first, ...rest.map((l) => indent + l)];
 }

@@ -4,26 +4,10 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import * as admin from '../admin.ts';
 import { InvalidArgumentError } from '../index.ts';
-import { EXIT } from './exit-codes.ts';
+import { EXIT, lostOutputText } from './exit-codes.ts';
 import type { Output } from './printer.ts';
+import { processOutput } from './process-output.ts';
 import { runCommandLine } from './run.ts';
-
-/** @returns an output that drops what nobody reads any more */
-function outputOf(stream: NodeJS.WriteStream): Output {
-  let isClosed = false;
-  stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
-    isClosed = true;
-  });
-  return {
-    write: (text) => void (isClosed || stream.write(text)),
-    isTerminal: stream.isTTY === true,
-    get columns() {
-      return stream.columns;
-    },
-    isClosed: () => isClosed,
-  };
-}
 
 async function read(path: string): Promise<Uint8Array> {
   try {
@@ -50,8 +34,10 @@ process.on('uncaughtException', (error) => {
 });
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
-const out = outputOf(process.stdout);
-const err = outputOf(process.stderr);
+// The SDK would say on every run, in nine lines, which versions of Node its later releases want.
+process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
+const out = processOutput(process.stdout);
+const err = processOutput(process.stderr);
 exitOnInterrupt(err);
 const code = await runCommandLine(process.argv.slice(2), {
   out,
@@ -61,5 +47,8 @@ const code = await runCommandLine(process.argv.slice(2), {
   version,
   readFile: read,
 });
-// What was written reaches a pipe before the process ends; sockets that a store keeps open must not hold it up.
-process.stdout.write('', () => process.exit(code));
+// What was written arrives before the process ends; sockets that a store keeps open must not hold it up.
+const lost = await out.finish();
+if (lost !== undefined) err.write(lostOutputText(lost, code));
+const errLost = await err.finish();
+process.exit(lost === undefined && errLost === undefined ? code : EXIT.outputLost);

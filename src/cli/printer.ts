@@ -31,7 +31,15 @@ export interface PrinterOptions {
 }
 
 const COLUMNS_IF_UNKNOWN = 100;
+/** In less nothing can be read. */
+const LEAST_COLUMNS = 20;
 const CLEAR_LINE = `\r${String.fromCharCode(27)}[K`;
+
+/** Characters of a line: of the terminal, else what the environment says (COLUMNS), else 100. */
+export function columnsOf(out: Output, env: Readonly<Record<string, string | undefined>>): number {
+  const said = /^\d{1,4}$/.test(env['COLUMNS'] ?? '') ? Number(env['COLUMNS']) : 0;
+  return out.columns ?? (said >= LEAST_COLUMNS ? said : COLUMNS_IF_UNKNOWN);
+}
 
 export class Printer {
   readonly view: View;
@@ -44,7 +52,7 @@ export class Printer {
     this.json = options.json;
     this.view = {
       paint: paintFor(options.env, options.out.isTerminal),
-      columns: options.out.columns ?? COLUMNS_IF_UNKNOWN,
+      columns: columnsOf(options.out, options.env),
       redactKeys: options.redactKeys,
       location: options.location,
       running: options.running,

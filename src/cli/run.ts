@@ -5,14 +5,15 @@
  * Always holds: whatever goes wrong ends as a message with the next step and one of the exit codes, never as a stack trace.
  */
 import type { ToolOptions } from '../admin.ts';
-import { type DbError, isCorruption, isDbError } from '../index.ts';
+import { type DbError, InternalError, InvalidArgumentError, isCorruption, isDbError } from '../index.ts';
 import { type Arguments, parseArguments, UsageError } from './arguments.ts';
 import { COMMON_OPTIONS, type Command } from './command.ts';
-import { COMMANDS, findCommand } from './commands.ts';
+import { COMMANDS, commandsOf, findCommand } from './commands.ts';
 import { EXIT, type ExitCode, exitOfError } from './exit-codes.ts';
 import { findingsText } from './finding-text.ts';
 import { commandHelp, overview, usageOf } from './help.ts';
-import { type Output, Printer } from './printer.ts';
+import { errorDocument } from './json.ts';
+import { columnsOf, type Output, Printer } from './printer.ts';
 import type { Tools } from './tools.ts';
 import { shellWord, visible } from './words.ts';
 
@@ -33,19 +34,24 @@ export async function runCommandLine(words: readonly string[], host: Host): Prom
     host.err.write(text(overview(COMMANDS, host.version)));
     return EXIT.usage;
   }
-  if (first === '--version') {
+  if (first === '--version' || first === '-V' || first === 'version') {
     host.out.write(`${host.version}\n`);
     return EXIT.clean;
   }
   try {
-    if (first === '--help' || first === 'help') return help(words.slice(1), host);
+    if (isHelp(first) || first === 'help') return help(words.slice(1), host);
+    if (isHelp(words[1]) && commandsOf(first).length > 0) return help([first], host);
     const { command, rest } = findCommand(words);
-    if (beforeTerminator(rest).includes('--help')) return help(command.name, host);
+    if (beforeTerminator(rest).some(isHelp)) return help(command.name, host);
     return await runCommand(command, rest, host);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
-    return usageFailure(error, undefined, host);
+    return usageFailure(error, undefined, words, host);
   }
+}
+
+function isHelp(word: string | undefined): boolean {
+  return word === '--help' || word === '-h';
 }
 
 const text = (lines: readonly string[]) => lines.map((l) => `${l}\n`).join('');
@@ -57,12 +63,33 @@ function beforeTerminator(words: readonly string[]): readonly string[] {
 }
 
 function help(words: readonly string[], host: Host): ExitCode {
-  const lines = words.length === 0 ? overview(COMMANDS, host.version) : commandHelp(findCommand(words).command);
-  host.out.write(text(lines));
+  const columns = columnsOf(host.out, host.env);
+  host.out.write(
+    text(
+      helpLines(
+        words.filter((word) => !isHelp(word)),
+        columns,
+        host,
+      ),
+    ),
+  );
   return EXIT.clean;
 }
 
-function usageFailure(error: UsageError, command: Command | undefined, host: Host): ExitCode {
+/** Of everything, of a command, or of all commands that begin with one word. */
+function helpLines(words: readonly string[], columns: number, { version }: Host): string[] {
+  const [first] = words;
+  if (first === undefined) return overview(COMMANDS, version);
+  const group = words.length === 1 ? commandsOf(first) : [];
+  const commands = group.length > 0 ? group : [findCommand(words).command];
+  return commands.flatMap((command, i) => [...(i > 0 ? ['', ''] : []), ...commandHelp(command, columns)]);
+}
+
+/** Scripts that read JSON find the mistake there, people on standard error. */
+function usageFailure(error: UsageError, command: Command | undefined, words: readonly string[], host: Host): ExitCode {
+  if (beforeTerminator(words).includes('--json')) {
+    host.out.write(text([errorDocument(new InvalidArgumentError('BAD_ARGUMENT', error.message), false)]));
+  }
   const more =
     command === undefined
       ? ['Help: shaledb --help']
@@ -76,7 +103,7 @@ async function runCommand(command: Command, words: readonly string[], host: Host
   try {
     args = parseArguments(words, command.operands, { ...command.options, ...COMMON_OPTIONS });
   } catch (error) {
-    if (error instanceof UsageError) return usageFailure(error, command, host);
+    if (error instanceof UsageError) return usageFailure(error, command, words, host);
     throw error;
   }
   const { out, err, env, tools, readFile } = host;
@@ -95,7 +122,7 @@ async function runCommand(command: Command, words: readonly string[], host: Host
   try {
     return await command.run({ args, printer, tools, common, again, readFile });
   } catch (error) {
-    if (error instanceof UsageError) return usageFailure(error, command, host);
+    if (error instanceof UsageError) return usageFailure(error, command, words, host);
     return failure(error, command, printer);
   }
 }
@@ -108,7 +135,8 @@ function failure(error: unknown, command: Command, printer: Printer): ExitCode {
   const code = exitOfError(error, command.repairs === true);
   if (!isDbError(error)) {
     const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    printer.failure([...stack.split('\n').map(visible), ISSUES]);
+    const message = error instanceof Error ? error.message : String(error);
+    printer.failure([...stack.split('\n').map(visible), ISSUES], new InternalError(message, { cause: error }));
     return code;
   }
   printer.failure(errorText(error, command, printer), error);

@@ -190,11 +190,6 @@ export class S3Store implements ObjectStore {
   async #readResult(output: GetObjectCommandOutput, { range, signal }: GetOptions): Promise<GetResult> {
     const body = output.Body as Readable | undefined;
     try {
-      if (output.ContentEncoding !== undefined && !/^(identity|aws-chunked)$/i.test(output.ContentEncoding)) {
-        throw new MalformedAnswer(
-          `the bytes came encoded as ${output.ContentEncoding}: a proxy on the way changes them`,
-        );
-      }
       const announced = announcedBody(range, output.ContentLength, output.ContentRange);
       if (announced.length === undefined && (output as { [IS_CHUNKED]?: boolean })[IS_CHUNKED] !== true) {
         throw new MalformedAnswer('the answer has no length');
@@ -433,7 +428,7 @@ export class S3Store implements ObjectStore {
     if (isDbError(cause)) return cause;
     const { verdict, inDoubt: _, remedy, ...details } = failure;
     const cls = errorClassOf(verdict);
-    const said = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
+    const said = reasonOf(cause, failure.httpStatus);
     const text = remedy === undefined ? said : `${said}; ${remedy}`;
     const message =
       cls === 'missing' ? `the bucket ${this.#bucket} is not there, or in another region (${text})` : text;
@@ -454,6 +449,13 @@ function errorClassOf(verdict: S3Failure['verdict']): StoreErrorClass {
 interface UploadedPart {
   PartNumber: number;
   ETag: string;
+}
+
+/** In words; the SDK knows none for an answer without a body. */
+function reasonOf(cause: unknown, httpStatus: number | undefined): string {
+  if (!(cause instanceof Error)) return String(cause);
+  const isNameless = cause.name === 'Unknown' && httpStatus !== undefined;
+  return isNameless ? `status ${httpStatus} without a reason` : `${cause.name}: ${cause.message}`;
 }
 
 /** Without the mark of a weak one. */

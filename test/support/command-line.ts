@@ -13,6 +13,8 @@ export interface RunOptions {
   tools?: Partial<Tools>;
   env?: Record<string, string>;
   isTerminal?: boolean;
+  /** Characters of a line of the terminal; default 80, null where that is not known. */
+  columns?: number | null;
   /** Nobody reads standard output any more once it has got so many writes. */
   closedAfter?: number;
   files?: Record<string, Uint8Array>;
@@ -35,7 +37,7 @@ export async function runWith(words: readonly string[], options: RunOptions = {}
   const output = (to: string[], closedAfter: number) => ({
     write: (text: string) => void to.push(text),
     isTerminal,
-    columns: 80,
+    columns: options.columns === null ? undefined : (options.columns ?? 80),
     isClosed: () => to.length >= closedAfter,
   });
   const code = await runCommandLine(words, {

@@ -4,7 +4,8 @@ import { nearest, parseArguments, UsageError } from '../../../src/cli/arguments.
 import { COMMON_OPTIONS, type OptionSpecs } from '../../../src/cli/command.ts';
 import { COMMANDS, findCommand } from '../../../src/cli/commands.ts';
 import { commandHelp } from '../../../src/cli/help.ts';
-import { runWith } from '../../support/command-line.ts';
+import { errorFromJson } from '../../../src/index.ts';
+import { type RunOptions, runWith } from '../../support/command-line.ts';
 
 /** Words as a shell would split them; quotes as the examples use them. */
 function shellWords(line: string): string[] {
@@ -43,12 +44,81 @@ describe.each(COMMANDS.map((c) => [c.name.join(' '), c] as const))('shaledb %s',
   });
 });
 
+describe('the usual words', () => {
+  it.each([['-h'], ['--help'], ['help']])('%s shows all commands', async (word) => {
+    const { code, out, err } = await runWith([word]);
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    for (const { name } of COMMANDS) expect(out).toContain(name.join(' '));
+  });
+  it.each([['-V'], ['--version'], ['version']])('%s shows the version', async (word) => {
+    expect(await runWith([word])).toEqual({ code: 0, out: '0.1.0\n', err: '' });
+  });
+  it.each([[['wal', '--help']], [['wal', '-h']], [['help', 'wal']], [['--help', 'wal']]])(
+    '%j shows all commands of the group',
+    async (words) => {
+      const { code, out, err } = await runWith(words);
+      expect({ code, err }).toEqual({ code: 0, err: '' });
+      expect(out).toContain('Usage: shaledb wal inspect');
+      expect(out).toContain('Usage: shaledb wal repair');
+      expect(out).not.toContain('Usage: shaledb sst');
+    },
+  );
+  it('-h after a command is its help, and behind -- a word like any other', async () => {
+    expect(await runWith(['doctor', 'x', '-h'])).toEqual(await runWith(['doctor', '--help']));
+    expect((await runWith(['doctor', '--', '-h', 'y'])).err).toContain('one word too many');
+  });
+  it('help is as wide as the terminal, or as COLUMNS says, and never wider than 100', async () => {
+    const widest = async (options: RunOptions) => {
+      const { out } = await runWith(['doctor', '--help'], options);
+      return Math.max(
+        ...out
+          .split('\n')
+          .slice(3)
+          .filter((l) => !l.includes('shaledb') && !l.includes('--') && !l.includes('://') && l.includes(' '))
+          .map((l) => l.length),
+      );
+    };
+    for (const [options, most] of [
+      [{ columns: 60 }, 60],
+      [{ columns: 300 }, 100],
+      [{ columns: null, env: { COLUMNS: '70' } }, 70],
+      [{ columns: null, env: { COLUMNS: '1' } }, 100],
+      [{ columns: null, env: { COLUMNS: 'wide' } }, 100],
+      [{ columns: 60, env: { COLUMNS: '90' } }, 60],
+    ] as [RunOptions, number][]) {
+      const found = await widest(options);
+      expect(found, JSON.stringify(options)).toBeLessThanOrEqual(most);
+      expect(found, JSON.stringify(options)).toBeGreaterThan(most - 15);
+    }
+  });
+});
+
+describe('a wrong command line with --json', () => {
+  it.each([
+    [['docter', 'x', '--json'], 'did you mean doctor?'],
+    [['doctor', '--json'], 'LOCATION is missing'],
+    [['doctor', 'x', '--level', 'row', '--json'], 'did you mean rows?'],
+    [['wal', '--json'], 'needs one more word'],
+    [['wal', 'inspect', 'x', '--json', '--frm', '1'], 'did you mean --from?'],
+  ])('%j is a document of type error as well', async (words, says) => {
+    const { code, out, err } = await runWith(words);
+    expect(code).toBe(2);
+    expect(err).toContain(says);
+    const document = JSON.parse(out);
+    expect(document).toMatchObject({ schemaVersion: 1, type: 'error', error: { name: 'InvalidArgumentError' } });
+    expect(errorFromJson(document.error).message).toContain(says);
+  });
+  it('is text alone without it', async () => {
+    expect((await runWith(['doctor', '--', '--json', 'y'])).out).toBe('');
+  });
+});
+
 describe('words that make no sense', () => {
   it.each([
     [[], 'Usage: shaledb COMMAND LOCATION'],
     [['docter', 'x'], 'did you mean doctor?'],
     [['wal'], 'wal needs one more word: inspect, repair.'],
-    [['wal', '--json'], 'wal needs one more word: inspect, repair.'],
+    [['wal', '--quiet'], 'wal needs one more word: inspect, repair.'],
     [['wal', 'inspct', 'x'], 'did you mean inspect?'],
     [['wal', 'xxxxxxxxx', 'y'], 'Unknown command of wal "xxxxxxxxx".'],
     [['doctor'], 'LOCATION is missing'],
