@@ -11,7 +11,8 @@ import type { DamageRegister } from '../lsm/damage-register.ts';
 
 /**
  * What a read does where damage may hide a newer version of what it found: `available` answers with what it found, flagged,
- * `strict` rejects. Both reject where nothing was found.
+ * `strict` rejects. Both reject where nothing was found, with one exception: after rows of the log were lost, whose keys nobody
+ * knows, any answer that is not newer may lack one of them, and `available` then answers "not found", too, counted.
  */
 export type CorruptionPolicy = 'available' | 'strict';
 
@@ -33,7 +34,10 @@ export type CorruptionListener = (met: MetCorruption) => unknown;
 
 /** Reads since the opening, by what damage did to them. */
 export interface CorruptionCounts {
-  /** Values and rows that were given although a newer version may be lost (metric `corruption.possibly_stale`). */
+  /**
+   * Answers that were given although a newer version may be lost (metric `corruption.possibly_stale`): values, rows, and after a
+   * loss whose keys nobody knows also "not found" and each scan.
+   */
   possiblyStale: number;
   /** Calls that were rejected because of damage. */
   errors: number;
@@ -46,7 +50,10 @@ export interface CorruptionReport {
   /** Damage that reads have met, to tables in use; at most 1,000 pieces. Warnings took no row away. */
   findings: Finding[];
   counts: CorruptionCounts;
-  /** Losses that repairs left behind and nobody has acknowledged; in ranges of known keys they count as damage. */
+  /**
+   * Losses that repairs left behind and nobody has acknowledged. In ranges of known keys they count as damage; without known keys
+   * they may concern every read that finds nothing newer: see `CorruptionPolicy`.
+   */
   lost: LedgerEntry[];
 }
 

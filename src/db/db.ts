@@ -236,6 +236,10 @@ export class Db {
       unflushedBytes: state.unflushedBytes,
       manifest: () => manifests.current,
       refresh: () => manifests.refresh(),
+      reloadLedger: async () => {
+        await tableStore.reloadLedger();
+        state.refreshView(tableStore.view(manifests.current.manifest));
+      },
       flush: () => this.#flushTables(),
       commit: async (change, options) => {
         await manifests.commit(change, options);

@@ -16,7 +16,15 @@ import {
 import { type ChecksOf, checkedOptions, describeValue, readingArgument, that } from '../common/option-checks.ts';
 import { NO_TS } from '../format/row-flags.ts';
 import type { MergeOperator } from '../lsm/merge-operator.ts';
-import { type FoundValue, type LookupOptions, lookup, lookupNow, NOT_NOW, type ReadView } from '../lsm/point-lookup.ts';
+import {
+  type Absence,
+  type FoundValue,
+  type LookupOptions,
+  lookup,
+  lookupNow,
+  NOT_NOW,
+  type ReadView,
+} from '../lsm/point-lookup.ts';
 import { EMPTY_TREE } from '../lsm/tree-view.ts';
 import type { CorruptionPolicy, CorruptionWatch } from './corruption-watch.ts';
 import { type Bytes, RANGE_NAMES, type RangeOptions, toKey, toRange } from './keys.ts';
@@ -45,7 +53,7 @@ export interface ValueWithMeta {
   createTs: number | undefined;
   /** When it expires; undefined: never. */
   expireTs: number | undefined;
-  /** A newer version may lie in a damaged stretch; `findings` says where. */
+  /** A newer version may lie in a damaged stretch, or be lost with rows of the log; `findings` says where. */
   possiblyStale: boolean;
   findings: readonly Finding[];
 }
@@ -250,11 +258,11 @@ export class Reads {
         options.maxSeq = this.#source.maxSeq(o?.durabilityFilter === 'remote');
         continue;
       }
-      return this.#judge(own, found as FoundValue | CorruptionError, isStrict);
+      return this.#judge(own, found as FoundValue | Absence | CorruptionError, isStrict);
     }
   }
 
-  async #attempt(key: Uint8Array, options: LookupOptions): Promise<FoundValue | CorruptionError | undefined> {
+  async #attempt(key: Uint8Array, options: LookupOptions): Promise<FoundValue | Absence | CorruptionError | undefined> {
     try {
       return await lookup(this.#source.view(), key, options);
     } catch (error) {
@@ -264,7 +272,7 @@ export class Reads {
   }
 
   /** What a read that met damage gives: its value, flagged, or the error. */
-  #judge(key: Uint8Array, found: FoundValue | CorruptionError, isStrict: boolean): FoundValue {
+  #judge(key: Uint8Array, found: FoundValue | Absence | CorruptionError, isStrict: boolean): FoundValue | undefined {
     const { watch } = this.#source;
     if (found instanceof CorruptionError) {
       watch.met({ operation: 'get', key, findings: found.findings, outcome: 'error' });
@@ -272,10 +280,12 @@ export class Reads {
     }
     const damage = found.damage as CorruptionError;
     const outcome = isStrict ? 'error' : 'possibly-stale';
-    if (!watch.met({ operation: 'get', key, findings: damage.findings, outcome })) return found;
+    if (!watch.met({ operation: 'get', key, findings: damage.findings, outcome }))
+      return found.value === undefined ? undefined : found;
+    const { seq, value } = found;
     throw new CorruptionError(damage.message, damage.findings, {
       details: { ...damage.details },
-      possiblyStale: { seq: BigInt(found.seq), value: found.value },
+      ...(seq !== undefined && { possiblyStale: { seq: BigInt(seq), ...(value !== undefined && { value }) } }),
     });
   }
 }

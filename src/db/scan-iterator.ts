@@ -25,7 +25,7 @@ import {
   MAX_FINDINGS_PER_ERROR,
 } from '../common/errors.ts';
 import { describeValue } from '../common/option-checks.ts';
-import { LostCursor } from '../lsm/lost-ranges.ts';
+import { LostCursor, lossError, lossesAbove, type UnplacedLoss } from '../lsm/lost-ranges.ts';
 import type { Memtable } from '../lsm/memtable.ts';
 import { MergeCursor } from '../lsm/merge-cursor.ts';
 import type { MergeOperator } from '../lsm/merge-operator.ts';
@@ -91,11 +91,15 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow> {
   /** The damage that was thrown last; none once rows were asked for again. */
   #thrown: CorruptionError | undefined;
   #mayHoldStale = false;
+  /** Losses whose rows may have lain anywhere in the range, until this scan has said so. */
+  #untold: readonly UnplacedLoss[];
   readonly #findings: Finding[] = [];
 
   constructor(input: ScanInput) {
     this.#input = input;
     this.#left = input.limit;
+    const { unplaced } = input.view.tree;
+    this.#untold = unplaced.length === 0 ? unplaced : lossesAbove(unplaced, -1, input.maxSeq);
     if (input.range === undefined || input.limit === 0) this.#isDone = true;
   }
 
@@ -316,7 +320,7 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow> {
 
   /** Fills the buffer from memory; true if there is a row now. */
   #fillNow(limit: number): boolean {
-    if (this.#isDone || this.#held !== undefined) return false;
+    if (this.#isDone || this.#held !== undefined || this.#untold.length > 0) return false;
     this.#thrown = undefined;
     this.#check();
     if (this.#rows === undefined && this.#unordered().length > 0) return false;
@@ -328,6 +332,7 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow> {
     this.#held = undefined;
     if (held?.isJudged) this.#throw(held.error);
     if (held !== undefined) await this.#meet(held.error);
+    if (this.#untold.length > 0 && !this.#isDone) await this.#tellLosses();
     for (;;) {
       try {
         await this.#tryFill(limit);
@@ -346,6 +351,30 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow> {
     for (const finding of findings) if (this.#findings.length < MAX_FINDINGS_PER_ERROR) this.#findings.push(finding);
     const outcome = this.#input.skipDamage ? 'skipped' : 'error';
     if (this.#input.watch.met({ operation: 'scan', findings, outcome })) this.#throw(shown);
+  }
+
+  /**
+   * Rows whose keys nobody knows are lost, perhaps of this range. Strict: an error, and nothing lies behind it, as nothing says
+   * where they were. Else the rows come, flagged where one that is lost may be newer.
+   */
+  async #tellLosses(): Promise<void> {
+    const error = lossError(this.#untold);
+    this.#untold = [];
+    if (this.#input.isStrict) {
+      this.#isDone = true;
+      await this.#meet(error);
+      return;
+    }
+    const { findings } = error;
+    this.#findings.push(...findings.slice(0, MAX_FINDINGS_PER_ERROR - this.#findings.length));
+    this.#mayHoldStale = true;
+    if (!this.#input.watch.met({ operation: 'scan', findings, outcome: 'possibly-stale' })) {
+      // The scan itself, which may lack rows.
+      this.#input.watch.staleRows(1);
+      return;
+    }
+    this.#isDone = true;
+    this.#throw(error);
   }
 
   #throw(error: unknown): never {
@@ -410,7 +439,10 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow> {
       sources.push(new TableCursor(handles, { reverse, useProbable, ...(limitKey !== undefined && { limitKey }) }));
     }
     if (view.tree.lost.length > 0) sources.push(new LostCursor(view.tree.lost, reverse, maxSeq));
-    this.#rows = new VisibleRows(new MergeCursor(sources, reverse), { range, reverse, maxSeq, nowMs, mergeOperator });
+    const losses = lossesAbove(view.tree.unplaced, -1, maxSeq);
+    const staleBelow = losses.reduce((most, { seqs }) => Math.max(most, seqs.max), -1);
+    const options = { range, reverse, maxSeq, nowMs, mergeOperator, staleBelow };
+    this.#rows = new VisibleRows(new MergeCursor(sources, reverse), options);
     return this.#rows;
   }
 }

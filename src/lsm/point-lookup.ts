@@ -7,7 +7,8 @@
  * Reading over damage: a key that is found in a source above all damage is simply returned; one that is found below is
  * returned and flagged; one that is not found, is deleted, or needs merge operands from behind damage is an error, because
  * the damaged stretch may hold the truth. Damage counts only where it may hold a version newer than what was found, and one
- * that the read may see.
+ * that the read may see. A loss of rows whose keys nobody knows may concern any key: then every answer that is not newer is
+ * given flagged, an absence and a fold included, and the caller's policy decides.
  */
 import { CorruptionError, isCorruption } from '../common/errors.ts';
 import { Block } from '../format/block.ts';
@@ -15,6 +16,7 @@ import { ABSENT, FOUND, type FoundRow, findInBlock, UNDECIDED } from '../format/
 import { FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../format/row-flags.ts';
 import { sipHash13, sipHigh, sipLow } from '../format/siphash.ts';
 import { concerns, Gap, gapsAt } from './damaged-block.ts';
+import { lossError, lossesAbove, type UnplacedLoss } from './lost-ranges.ts';
 import type { Memtable } from './memtable.ts';
 import { foldOperands, type MergeOperator } from './merge-operator.ts';
 import { copyOut } from './result-slab.ts';
@@ -47,6 +49,14 @@ export interface FoundValue {
   damage: CorruptionError | undefined;
 }
 
+/** Nothing was found, or a deletion, and a row that is newer may be lost. */
+export interface Absence {
+  value: undefined;
+  /** Sequence number of the deletion, if there is one. */
+  seq: number | undefined;
+  damage: CorruptionError;
+}
+
 /** The answer needs a fetch or a merge: call `lookup`. */
 export const NOT_NOW = Symbol('not now');
 
@@ -74,6 +84,7 @@ export function lookupNow(
 ): Uint8Array | undefined | typeof NOT_NOW {
   const { maxSeq } = options;
   if (view.tree.lost.length > 0 && gapsAt(view.tree.lost, key, maxSeq).length > 0) return NOT_NOW;
+  if (view.tree.unplaced.length > 0 && lossesAbove(view.tree.unplaced, -1, maxSeq).length > 0) return NOT_NOW;
   for (const m of view.memtables) {
     const id = m.find(key, maxSeq);
     if (id < 0) continue;
@@ -150,7 +161,11 @@ interface Version {
 }
 
 /** The whole lookup, fetching what is needed. Rejects with `CorruptionError` where damage may hide the answer. */
-export async function lookup(view: ReadView, key: Uint8Array, options: LookupOptions): Promise<FoundValue | undefined> {
+export async function lookup(
+  view: ReadView,
+  key: Uint8Array,
+  options: LookupOptions,
+): Promise<FoundValue | Absence | undefined> {
   const gathered: Version[] = [];
   const gaps: Gap[] = [];
   const nowMs = options.now?.();
@@ -158,7 +173,26 @@ export async function lookup(view: ReadView, key: Uint8Array, options: LookupOpt
     gatherFromMemory(view, key, options.maxSeq, gathered) ||
     (await gatherFromTables(view, key, options, gathered, gaps));
   for (const gap of gapsAt(view.tree.lost, key, options.maxSeq)) gaps.push(gap);
-  return conclude(key, gathered, gaps, nowMs, options.mergeOperator, decided);
+  const found = conclude(key, gathered, gaps, nowMs, options.mergeOperator, decided);
+  const { unplaced } = view.tree;
+  if (unplaced.length === 0) return found;
+  const above = lossesAbove(unplaced, oldestSeqOf(gathered, decided), options.maxSeq);
+  return above.length === 0 ? found : withLosses(found, gathered[0]?.seq, above);
+}
+
+/** Of the versions that an answer is made of: what is newer than all of them may change it. -1: anything may. */
+function oldestSeqOf(gathered: readonly Version[], decided: boolean): number {
+  return decided ? gathered[gathered.length - 1].seq : -1;
+}
+
+/** The answer, flagged: a row that is lost may have had this key and be newer. */
+function withLosses(
+  found: FoundValue | undefined,
+  newestSeq: number | undefined,
+  above: readonly UnplacedLoss[],
+): FoundValue | Absence {
+  if (found === undefined) return { value: undefined, seq: newestSeq, damage: lossError(above) };
+  return { ...found, damage: lossError(above, found.damage) };
 }
 
 /** Adds versions newest first; true once a value or tombstone ended the search. */
@@ -270,7 +304,7 @@ function conclude(
   decided: boolean,
 ): FoundValue | undefined {
   const live = (v: Version) => nowMs === undefined || (v.flags & FLAG_EXPIRE) === 0 || v.expireTs > nowMs;
-  const oldestSeq = decided ? gathered[gathered.length - 1].seq : -1;
+  const oldestSeq = oldestSeqOf(gathered, decided);
   const above = gaps.filter((gap) => gap.seqs.max > oldestSeq);
   const newest = gathered[0];
   const isPlainValue = newest !== undefined && (newest.flags & (FLAG_MERGE | FLAG_TOMBSTONE)) === 0 && live(newest);

@@ -25,6 +25,8 @@ export interface ToolAccess {
   manifest(): LoadedManifest;
   /** Lists the manifests and takes a newer one into use. */
   refresh(): Promise<void>;
+  /** Reads the ledger of losses again: reads answer by what it says now. */
+  reloadLedger(): Promise<void>;
   /** Resolves when all rows so far are in tables that the manifest names; what the log held is then no longer needed. */
   flush(): Promise<void>;
   /** Writes `change` of the newest manifest; resolves with the manifest that then is in use. */

@@ -14,7 +14,7 @@ import type { BlockCache } from './block-cache.ts';
 import { type Ledger, type LedgerEntry, readLedger } from './damage-ledger.ts';
 import { DamageRegister } from './damage-register.ts';
 import type { Gap } from './damaged-block.ts';
-import { gapsOfLedger } from './lost-ranges.ts';
+import { gapsOfLedger, NO_LOSSES, type UnplacedLoss, unplacedLosses } from './lost-ranges.ts';
 import type { LoadedManifest } from './manifest-store.ts';
 import { compareToLast, type TableHandle } from './table-handle.ts';
 import { TableReader } from './table-reader.ts';
@@ -31,9 +31,11 @@ export interface TreeView {
   readonly trees: readonly TreeTables[];
   /** Losses that repairs left behind. */
   readonly lost: readonly Gap[];
+  /** Those of which nobody knows the keys. */
+  readonly unplaced: readonly UnplacedLoss[];
 }
 
-export const EMPTY_TREE: TreeView = { trees: [], lost: [] };
+export const EMPTY_TREE: TreeView = { trees: [], lost: [], unplaced: NO_LOSSES };
 
 export interface TableStoreOptions {
   /** Sees the database root. */
@@ -68,12 +70,18 @@ export class TableStore {
   }
 
   /**
-   * Reads the ledger of losses for the views to come, unless the manifest names the version that is known, or none. True if
-   * it was read: one LIST and one GET. Of a manifest without seal nobody knows.
+   * Reads the ledger of losses for the views to come, unless the manifest names the version that is known, or none, and no loss
+   * is open that may have been acknowledged since. True if it was read: one LIST and one GET. Of a manifest without seal nobody
+   * knows.
    */
   async loadLedger(manifest: LoadedManifest): Promise<boolean> {
     const version = manifest.seal === undefined ? undefined : (manifest.seal.manifest?.ledgerVersion ?? 0);
-    if (version === this.ledgerVersion) return false;
+    if (version === this.ledgerVersion && this.lost.length === 0) return false;
+    return this.reloadLedger();
+  }
+
+  /** Reads the ledger again, for the views to come. One LIST and one GET. */
+  async reloadLedger(): Promise<true> {
     this.#ledger = await readLedger(this.#options.store);
     for (const error of this.#ledger.damage) for (const f of error.findings) this.#options.onFinding(f);
     return true;
@@ -100,7 +108,8 @@ export class TableStore {
     this.#readers = next;
     const inUse = new Set([...next.values()].map((reader) => reader.path));
     this.damage.keepOnly(inUse);
-    return { trees, lost: gapsOfLedger(this.#ledger?.entries ?? [], inUse) };
+    const entries = this.#ledger?.entries ?? [];
+    return { trees, lost: gapsOfLedger(entries, inUse), unplaced: unplacedLosses(entries, manifest.replayAfterWalId) };
   }
 
   #open(view: TableView, externalPath: string | undefined): TableReader {

@@ -23,7 +23,7 @@ export interface ScanRow {
   key: Uint8Array;
   value: Uint8Array;
   seq: bigint;
-  /** A newer version, or a deletion, may lie in a damaged stretch. Absent on all other rows. */
+  /** A newer version, or a deletion, may lie in a damaged stretch, or be lost with rows of the log. Absent on all other rows. */
   possiblyStale?: true;
 }
 
@@ -40,6 +40,8 @@ export interface VisibleRowsOptions {
   /** Rows that expired at or before this time are hidden; undefined: none are. */
   nowMs: number | undefined;
   mergeOperator: MergeOperator | undefined;
+  /** Rows that are older may lack a newer version, which is lost: they are flagged. Default: none. */
+  staleBelow?: number;
 }
 
 export type FillResult = 'more' | 'blocked' | 'done';
@@ -70,12 +72,14 @@ export class VisibleRows {
   #done = false;
   /** The stretch whose error was thrown last, and where a seek finds what lies in it. */
   #thrown: { gap: Gap; seekTo: Uint8Array | undefined } | undefined;
+  readonly #staleBelow: number;
   /** Stretches that rows are wanted from all the same. */
   #included: Gap[] = [];
 
   constructor(merge: MergeCursor, options: VisibleRowsOptions) {
     this.#merge = merge;
     this.#options = options;
+    this.#staleBelow = options.staleBelow ?? -1;
     this.#seekTo = options.reverse ? options.range.lt : options.range.gte;
   }
 
@@ -124,7 +128,7 @@ export class VisibleRows {
     } finally {
       // The key at hand was given away with its row, and the caller may change it.
       if (out.length > from) this.#key = copyBytes(this.#key);
-      if (this.#included.length > 0) {
+      if (this.#included.length > 0 || this.#staleBelow >= 0) {
         for (let i = from; i < out.length; i++) if (this.#mayBeStale(out[i])) out[i].possiblyStale = true;
       }
     }
@@ -225,7 +229,9 @@ export class VisibleRows {
     this.#versions = [];
     this.#checkFold(versions);
     const row = foldVersions(this.#options, this.#key, versions);
-    if (row !== undefined) out.push(row);
+    if (row === undefined) return;
+    if (oldestSeqOf(versions) < this.#staleBelow) row.possiblyStale = true;
+    out.push(row);
   }
 
   #fillReverse(out: ScanRow[], limit: number): FillResult {
@@ -262,7 +268,9 @@ export class VisibleRows {
     this.#versions = [];
     this.#checkFold(versions);
     const row = foldVersions(this.#options, this.#key, versions);
-    if (row !== undefined) out.push(row);
+    if (row === undefined) return;
+    if (oldestSeqOf(versions) < this.#staleBelow) row.possiblyStale = true;
+    out.push(row);
   }
 
   #finish(out: ScanRow[]): FillResult {
@@ -289,14 +297,14 @@ export class VisibleRows {
   }
 
   #mayBeStale(row: ScanRow): boolean {
+    if (Number(row.seq) < this.#staleBelow) return true;
     return this.#included.some((gap) => concerns(gap, row.key, this.#options.maxSeq) && gap.seqs.max > Number(row.seq));
   }
 
   /** Operands are never folded over a stretch that may hold an operand or a value between them: then the key is damage. */
   #checkFold(versions: readonly Version[]): void {
     if (this.#included.length === 0 || versions.every((v) => (v.flags & FLAG_MERGE) === 0)) return;
-    const last = versions[versions.length - 1];
-    const oldest = (last.flags & FLAG_MERGE) === 0 ? last.seq : -1;
+    const oldest = oldestSeqOf(versions);
     const key = this.#key;
     const around = this.#included.find((gap) => concerns(gap, key, this.#options.maxSeq) && gap.seqs.max > oldest);
     if (around !== undefined) this.#throwDamage(new Gap({ gte: key, lte: key }, around.seqs, around.error), false);
@@ -332,6 +340,12 @@ export class VisibleRows {
     const isOwn = isPending || compareBytes(gap.keys.lte, this.#key) === 0;
     return isOwn ? keySuccessor(this.#key) : this.#key;
   }
+}
+
+/** Of the versions that a row is made of, newest first; -1: operands without a base, under which anything may be missing. */
+function oldestSeqOf(versions: readonly Version[]): number {
+  const last = versions[versions.length - 1];
+  return (last.flags & FLAG_MERGE) === 0 ? last.seq : -1;
 }
 
 /** The row made from versions of one key, newest first; undefined if none is visible. */

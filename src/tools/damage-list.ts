@@ -22,7 +22,8 @@ export async function damageList(target: Target, options: ToolOptions = {}): Pro
 }
 
 /**
- * Ends an entry: its loss no longer makes reads fail and no longer counts as open. Durable when it resolves. The note says who
+ * Ends an entry: its loss no longer makes reads fail and no longer counts as open. Durable when it resolves; an open database as
+ * target answers by it at once, another handle when it is opened again, a reader at its next `refresh`. The note says who
  * decided it and why. Rejects with `InvalidArgumentError` if the ledger has no such entry. Two LISTs, a GET and a PUT.
  */
 export async function damageAcknowledge(
@@ -54,6 +55,7 @@ export async function damageAcknowledge(
       },
       opened,
     );
+    await opened.openDb?.reloadLedger();
   });
 }
 

@@ -109,7 +109,7 @@ describe('a recorded loss', () => {
     expect(reader.corruptions().lost).toEqual([]);
   });
 
-  it('of rows of the log, whose keys nobody knows, changes no read but stays listed', async () => {
+  it('of rows of the log, whose keys nobody knows, stays listed, and a miss is no error', async () => {
     const { world, db } = await withRows();
     const entry: LedgerEntry = { ...ENTRY, level: 'wal', object: 'wal/00000000000000000002.sst', keys: [] };
     await record(world, db, entry);
