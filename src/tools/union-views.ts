@@ -66,7 +66,8 @@ export async function findLostViews(stores: DatabaseStores, manifests: readonly 
         const then = treesByName(after.manifest).get(name);
         const now = treesByName(newest.manifest).get(name);
         if (then === undefined || now === undefined || then.l0.some((v) => v.viewId === views[0].viewId)) continue;
-        const step: Step = { stores, before, after, tree, then, now, name };
+        const later = manifests.slice(0, i);
+        const step: Step = { stores, before, after, newest, later, tree, then, now, name };
         lost.push(...(await lostAmong(step, views)));
       }
     }
@@ -79,6 +80,9 @@ interface Step {
   stores: DatabaseStores;
   before: LoadedManifest;
   after: LoadedManifest;
+  newest: LoadedManifest;
+  /** Manifests after `after`. */
+  later: readonly LoadedManifest[];
   tree: Tree;
   then: Tree;
   now: Tree;
@@ -88,12 +92,14 @@ interface Step {
 async function lostAmong(step: Step, views: readonly TableView[]): Promise<LostView[]> {
   const run = step.then.runs.find((r) => isMadeNow(r, step.tree));
   if (run === undefined) return [];
-  const looked = await Promise.all(views.map((view) => isMerged(step, view, run)));
+  const looked = await Promise.all(views.map((view) => lookFor(step, view, run.views, step.after)));
   // Where none was merged the compaction did something else, and where one cannot be read nothing is known.
-  if (!looked.some((l) => l.state === 'merged')) return [];
+  if (!looked.some((l) => l.state === 'there')) return [];
   const lost: LostView[] = [];
   for (const [i, view] of views.entries()) {
-    if (looked[i].state !== 'dropped' || isBack(step.now, view)) continue;
+    if (looked[i].state !== 'dropped' || step.later.some((m) => isShown(m, step.name, view))) continue;
+    const now = await lookFor(step, view, [...step.now.l0, ...step.now.runs.flatMap((r) => r.views)], step.newest);
+    if (now.state !== 'dropped') continue;
     lost.push({
       namedBy: step.before.id,
       droppedBy: step.after.id,
@@ -101,7 +107,7 @@ async function lostAmong(step: Step, views: readonly TableView[]): Promise<LostV
       run,
       view,
       external: externalOf(step.before.manifest, view.table.id),
-      rows: looked[i].rows,
+      rows: now.rows,
       obstacles: await obstaclesTo(step, view, run),
     });
   }
@@ -114,31 +120,44 @@ function isMadeNow(run: SortedRun, before: Tree): boolean {
   return run.views.some((view) => !had.has(view.table.id));
 }
 
-/** Whether the newest tree shows the table again where the view did. */
-function isBack(now: Tree, view: TableView): boolean {
-  const all = [...now.l0, ...now.runs.flatMap((run) => run.views)];
+/** Whether a manifest shows the table where the view did: then it was put back, whatever became of it since. */
+function isShown(m: LoadedManifest, name: string, view: TableView): boolean {
+  const tree = treesByName(m.manifest).get(name);
+  const all = tree === undefined ? [] : [...tree.l0, ...tree.runs.flatMap((run) => run.views)];
   return all.some((v) => v.table.id === view.table.id && rangesOverlap(shownRange(v), shownRange(view)));
 }
 
-async function isMerged(
+/**
+ * Looks for rows of a view in others: `there` if one of them is, `dropped` with those that are neither there nor overwritten if
+ * none is and some are not, else `unknown`.
+ */
+async function lookFor(
   step: Step,
   view: TableView,
-  run: SortedRun,
-): Promise<{ state: 'merged' | 'dropped' | 'unknown'; rows: LooseRow[] }> {
+  others: readonly TableView[],
+  { manifest }: LoadedManifest,
+): Promise<{ state: 'there' | 'dropped' | 'unknown'; rows: LooseRow[] }> {
   const rows = await rowsShown(step.stores, step.before.manifest, view, shownRange(view));
-  if (rows === undefined || rows.length === 0) return { state: 'unknown', rows: [] };
-  const outputs = await Promise.all(
-    run.views
+  const found = await Promise.all(
+    others
       .filter((v) => rangesOverlap(shownRange(v), shownRange(view)))
-      .map((v) => rowsShown(step.stores, step.after.manifest, v, shownRange(view))),
+      .map((v) => rowsShown(step.stores, manifest, v, shownRange(view))),
   );
-  if (outputs.some((o) => o === undefined)) return { state: 'unknown', rows };
-  const made = new Set(outputs.flatMap((o) => o!.map(nameOf)));
-  return { state: rows.some((row) => made.has(nameOf(row))) ? 'merged' : 'dropped', rows };
+  if (rows === undefined || found.some((f) => f === undefined)) return { state: 'unknown', rows: [] };
+  const newestSeqs = new Map<string, number>();
+  const names = new Set<string>();
+  for (const row of found.flatMap((f) => f!)) {
+    names.add(nameOf(row));
+    const key = toHex(row.key);
+    newestSeqs.set(key, Math.max(newestSeqs.get(key) ?? 0, row.seq));
+  }
+  if (rows.some((row) => names.has(nameOf(row)))) return { state: 'there', rows: [] };
+  const missing = rows.filter((row) => (newestSeqs.get(toHex(row.key)) ?? 0) < row.seq);
+  return missing.length > 0 ? { state: 'dropped', rows: missing } : { state: 'unknown', rows: [] };
 }
 
 function nameOf({ key, seq }: LooseRow): string {
-  return `${seq} ${Buffer.from(key).toString('base64')}`;
+  return `${seq} ${toHex(key)}`;
 }
 
 /** Invariant 2, as sentences. */
