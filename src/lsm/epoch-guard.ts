@@ -48,6 +48,16 @@ export class EpochGuard {
     };
   }
 
+  /**
+   * What the confirmations were about is perhaps gone: none counts until the next, and nothing is acknowledged. A WAL PUT sent before
+   * says nothing of it either.
+   */
+  doubt(): void {
+    const never = { ...this.stamp(), monotonicMs: Number.NEGATIVE_INFINITY };
+    this.#confirmed = never;
+    this.#listed = never;
+  }
+
   /** The epoch was ours when `stamp` was taken. The younger one of two confirmations counts. */
   confirm(stamp: Stamp): void {
     if (this.ageMs(stamp) <= this.ageMs(this.#confirmed)) this.#confirmed = stamp;

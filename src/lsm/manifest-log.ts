@@ -6,10 +6,18 @@
  * id, so fields of other roles (sorted runs, checkpoints, the compactor's marker) are never overwritten with old values.
  *
  * Invariants: commits run one at a time; an id for which an answer is missing stays bound to its bytes until it is settled;
- * once fenced, every later call rejects with the same `FencedError`; the manifest in use never goes back.
+ * once fenced, every later call rejects with the same `FencedError`; the manifest in use never goes back; nothing is built on, or
+ * acknowledged by, a manifest that is gone.
  */
 import { assertThat } from '../common/assert.ts';
-import { FencedError, InternalError, UnavailableError } from '../common/errors.ts';
+import { sleep } from '../common/clock.ts';
+import {
+  FencedError,
+  InternalError,
+  ManifestCorruptionError,
+  makeFinding,
+  UnavailableError,
+} from '../common/errors.ts';
 import type { Manifest } from '../format/manifest-types.ts';
 import { manifestPath } from '../format/object-names.ts';
 import type { ObjectStore } from '../store/object-store.ts';
@@ -20,6 +28,7 @@ import {
   type LoadedManifest,
   listManifestIds,
   loadManifest,
+  manifestFindingObject,
   readBoundary,
   readManifest,
   type SealedManifest,
@@ -54,12 +63,16 @@ interface Pending {
   manifest: Manifest;
 }
 
+/** Between two looks that both miss the manifest in use: a store may show a place empty for a moment, while it moves objects, say. */
+const LOOK_AGAIN_MS = 1000;
+
 export class ManifestLog {
   readonly #options: ManifestLogOptions;
   #current: LoadedManifest;
   #queue: Promise<unknown> = Promise.resolve();
   #pending: Pending | undefined;
-  #fenced: FencedError | undefined;
+  /** Why no call is served any more. */
+  #ended: FencedError | ManifestCorruptionError | undefined;
   /** Newest version of the ledger that any manifest named: those of SlateDB name none, and must not end it. */
   #ledgerVersion: number;
 
@@ -96,7 +109,7 @@ export class ManifestLog {
 
   #serially<T>(work: () => Promise<T>): Promise<T> {
     const run = this.#queue.then(() => {
-      if (this.#fenced !== undefined) throw this.#fenced;
+      if (this.#ended !== undefined) throw this.#ended;
       return work();
     });
     this.#queue = run.catch(() => undefined);
@@ -195,17 +208,22 @@ export class ManifestLog {
   }
 
   async #refreshNow(): Promise<void> {
-    const { store, guard } = this.#options;
-    for (;;) {
+    const { store, guard, author } = this.#options;
+    for (let misses = 0; ; ) {
       const stamp = guard.stamp();
       const ids = await listManifestIds(store, this.#current.id, stamp);
       const newest = ids[ids.length - 1];
       if (newest === undefined) {
         // Ours at least must be there; a list without it says nothing about others.
-        throw new UnavailableError(
-          'STORE_DOWN',
-          `${store.name}: the list of the manifests does not show manifest ${this.#current.id}, which exists.`,
-        );
+        if (await this.#isStored()) throw laggingList(store, this.#current.id);
+        // Nobody deletes the newest manifest but one who deletes the database. Nothing is acknowledged while that is not refuted.
+        guard.doubt();
+        if (++misses === 2) {
+          this.#ended = vanished(store, this.#current.id);
+          throw this.#ended;
+        }
+        await sleep(author.clock, LOOK_AGAIN_MS, undefined, false);
+        continue;
       }
       if (newest > this.#current.id) {
         const loaded = await readManifest(store, newest);
@@ -217,12 +235,17 @@ export class ManifestLog {
     }
   }
 
+  /** Whether the manifest in use is there, past any list. */
+  async #isStored(): Promise<boolean> {
+    return (await this.#options.store.head(manifestPath(this.#current.id))) !== undefined;
+  }
+
   #adopt(loaded: LoadedManifest): void {
     const { epoch } = this.#options;
     if (loaded.id <= this.#current.id) return;
     if (loaded.manifest.writerEpoch > epoch) {
-      this.#fenced = fencedBy(loaded, epoch);
-      throw this.#fenced;
+      this.#ended = fencedBy(loaded, epoch);
+      throw this.#ended;
     }
     if (loaded.manifest.writerEpoch < epoch) {
       throw new InternalError(
@@ -240,6 +263,25 @@ function outcomeUnknown(store: ObjectStore, id: number, cause: unknown): Unavail
     'WRITE_OUTCOME_UNKNOWN',
     `${store.name}: no answer says whether manifest ${id} was written; it will be settled before anything else is.`,
     { outcome: 'unknown', cause },
+  );
+}
+
+function laggingList(store: ObjectStore, id: number): UnavailableError {
+  const message = `${store.name}: the list of the manifests does not show manifest ${id}, which exists.`;
+  return new UnavailableError('STORE_DOWN', message);
+}
+
+function vanished(store: ObjectStore, id: number): ManifestCorruptionError {
+  const finding = makeFinding({
+    code: 'MISSING_OBJECT',
+    object: manifestFindingObject(id),
+    at: { unit: 'object', offset: 0, length: 0 },
+    during: 'flush',
+    remedy: 'none',
+  });
+  return new ManifestCorruptionError(
+    `${store.name}: manifest ${id}, on which this database works, is gone, and no newer one is there: somebody has deleted or moved the database. What was acknowledged before may be lost. Find out who deletes objects here, then look with \`shaledb doctor\`.`,
+    [finding],
   );
 }
 
