@@ -20,6 +20,8 @@ export type DbEvent =
       lostRowsAtMost?: number;
       lostExact: boolean;
     }
+  /** Rows were written with a clock that was far ahead of this machine's; told once. Expiry goes by this machine's. */
+  | { type: 'clock'; storedTickMs: number; nowMs: number }
   /** Damage, or a sign of it, that takes away no row that was asked for; with `allowPrefix` also that of the log. */
   | { type: 'finding'; finding: Finding };
 

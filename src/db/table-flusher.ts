@@ -135,7 +135,7 @@ export class TableFlusher {
     state.inFlightBytes += held;
     let built: BuiltTable | undefined;
     try {
-      built = await buildTable(frozen.table, bound, format, state.clock, (facts) =>
+      built = await buildTable(frozen.table, bound, this.#expiredAtMs(frozen), format, state.clock, (facts) =>
         this.#seal(id, putId, frozen, facts),
       );
       if (built === undefined) return undefined;
@@ -150,6 +150,16 @@ export class TableFlusher {
       table: { id, info: built.info, formatVersion: 2 },
       visibleRange: undefined,
     };
+  }
+
+  /**
+   * Up to when what has expired may go: when the last row was written, but not later than now, because a clock that was once ahead
+   * dates rows into the future. Where reads show expired rows, nothing may: a snapshot may be opened at any moment until the table
+   * takes the place of its rows.
+   */
+  #expiredAtMs({ table }: FrozenMemtable): number | undefined {
+    const { clock, options } = this.#o.state;
+    return options.hideExpired ? Math.min(table.maxCreateTs, clock.nowMs()) : undefined;
   }
 
   #seal(id: Ulid, putId: Ulid, frozen: FrozenMemtable, facts: TableFacts): Uint8Array {

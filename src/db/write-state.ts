@@ -23,6 +23,7 @@ import type { ReadView } from '../lsm/point-lookup.ts';
 import type { TreeView } from '../lsm/tree-view.ts';
 import { DurabilityWaiters } from './durability-waiters.ts';
 import type { ResolvedOptions } from './options.ts';
+import { Turns } from './turns.ts';
 
 /** A memtable that takes no more rows and is on its way to a table. */
 export interface FrozenMemtable {
@@ -32,6 +33,8 @@ export interface FrozenMemtable {
   trackerPairs: TrackerPair[];
 }
 
+/** A clock that was so far ahead was wrong, or this one is: machines agree to a few seconds, and a few minutes do no harm. */
+const FAR_AHEAD_MS = 10 * 60_000;
 /** Of the budget: how far the memory of a memtable can be ahead of its rows. */
 const MEMTABLE_CHUNK_PART = 1 / 64;
 
@@ -42,6 +45,7 @@ export class WriteState {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly waiters: DurabilityWaiters;
+  readonly turns: Turns;
   active: Memtable;
   /** Oldest first. */
   frozen: FrozenMemtable[] = [];
@@ -52,7 +56,11 @@ export class WriteState {
   durableSeq: number;
   /** Highest sequence number that was sent to the store; above it nothing can have been applied. */
   sentSeq: number;
+  /** Greatest create time of any row: never falls, so the wall clock may be less. */
   lastTickMs: number;
+  /** The wall clock when the last row was numbered: what times to live count from. */
+  nowMs = 0;
+  #isTickTold = false;
   /** Bytes of encoded objects in memory: WAL objects and tables under way. */
   inFlightBytes = 0;
   /** Sequence numbers of open snapshots, with how often each is pinned. */
@@ -75,6 +83,7 @@ export class WriteState {
     this.clock = options.clock;
     this.logger = options.logger;
     this.waiters = new DurabilityWaiters(options.clock, options.timeoutMs);
+    this.turns = new Turns(options.clock);
     this.#memtableSeed = memtableSeed;
     this.active = this.newMemtable();
     this.view = { memtables: [this.active], tree };
@@ -103,11 +112,30 @@ export class WriteState {
     this.view = { memtables, tree };
   }
 
-  /** Milliseconds for a new row: never less than those of an earlier one. */
+  /** Milliseconds for a new row: never less than those of an earlier one. Sets `nowMs`. */
   nextTickMs(): number {
     const now = this.clock.nowMs();
+    this.nowMs = now;
     if (now > this.lastTickMs) this.lastTickMs = now;
+    else if (this.lastTickMs - now > FAR_AHEAD_MS) this.#warnOfTick(now);
     return this.lastTickMs;
+  }
+
+  /** Says once that rows of the future are stored: create times stand still until the clock has come that far. */
+  checkTick(): void {
+    const now = this.clock.nowMs();
+    if (this.lastTickMs - now > FAR_AHEAD_MS) this.#warnOfTick(now);
+  }
+
+  #warnOfTick(nowMs: number): void {
+    if (this.#isTickTold) return;
+    this.#isTickTold = true;
+    const aheadMs = this.lastTickMs - nowMs;
+    this.logger.warn(
+      `rows were written with a clock that was ${Math.round(aheadMs / 1000)} s ahead of this one: either was wrong. Create times stay at the later one until this clock has reached it; expiry goes by this clock`,
+      { storedTick: this.lastTickMs, now: nowMs },
+    );
+    this.options.onEvent({ type: 'clock', storedTickMs: this.lastTickMs, nowMs });
   }
 
   /** Lowest sequence number that some snapshot may still read; `otherwise` without snapshots. */

@@ -21,11 +21,6 @@ import type { Own, WriteOptions } from './write-options.ts';
 import { endedWaiter, type FrozenMemtable, type WriteState } from './write-state.ts';
 
 const NO_VALUE = new Uint8Array(0);
-/**
- * After so many rows written or read in memory a call is answered through the event loop: a loop of awaited calls that resolve
- * at once would never let timers and I/O have their turn. Half a millisecond of single calls; a larger batch ends its turn.
- */
-export const ROWS_PER_TURN = 512;
 /** Rows between two looks at the time for the sequence tracker. */
 const TRACKER_ROWS = 256;
 
@@ -53,7 +48,6 @@ export class Writer {
   readonly #onWrite: () => void;
   readonly #sampler = new TrackerSampler();
   #queue: Queued[] = [];
-  #rowsThisTurn = 0;
   #rowsSinceSample = 0;
 
   constructor(options: WriterOptions) {
@@ -62,6 +56,7 @@ export class Writer {
     this.#tables = options.tables;
     this.#onWrite = options.onWrite;
     options.state.onEnd((error) => {
+      this.#cancelFlush();
       const queue = this.#queue;
       this.#queue = [];
       for (const q of queue) {
@@ -98,7 +93,7 @@ export class Writer {
 
   write(batch: WriteBatch, o: Own<WriteOptions> | undefined): Promise<WriteResult> {
     if (o?.signal?.aborted) throw notApplied(o.signal);
-    if (batch.length === 0) return Promise.resolve({ seq: BigInt(this.#state.lastSeq) });
+    if (batch.length === 0) return this.#state.turns.give({ seq: BigInt(this.#state.lastSeq) });
     const bytes = batch.byteLength + batch.length * ROW_BYTES;
     const { maxUnflushedBytes } = this.#state.options;
     if (bytes > maxUnflushedBytes) {
@@ -151,7 +146,7 @@ export class Writer {
   #insert(key: Uint8Array, value: Uint8Array, kind: number, o: Own<WriteOptions> | undefined): void {
     const state = this.#state;
     const tick = state.nextTickMs();
-    const expireTs = kind === FLAG_TOMBSTONE ? NO_TS : this.#expiry(tick, o?.ttlMs, o?.expireAtMs);
+    const expireTs = kind === FLAG_TOMBSTONE ? NO_TS : this.#expiry(o?.ttlMs, o?.expireAtMs);
     const flags = kind | FLAG_CREATE | (expireTs === NO_TS ? 0 : FLAG_EXPIRE);
     const seq = state.lastSeq + 1;
     try {
@@ -170,7 +165,7 @@ export class Writer {
     const { active } = state;
     let count = 0;
     // A row that expires has a longer header than a batch leaves room for.
-    const canExpire = batch.hasTtls || this.#expiry(tick, o?.ttlMs, o?.expireAtMs) !== NO_TS;
+    const canExpire = batch.hasTtls || this.#expiry(o?.ttlMs, o?.expireAtMs) !== NO_TS;
     const adopted = canExpire ? -1 : batch.offerArena((arena) => active.adopt(arena));
     const add: BatchRowVisitor = (keys, keyStart, keyLength, values, valueStart, valueLength, kind, ttl) => {
       count++;
@@ -179,7 +174,7 @@ export class Writer {
         return;
       }
       const given = ttl ?? o;
-      const expireTs = kind === FLAG_TOMBSTONE ? NO_TS : this.#expiry(tick, given?.ttlMs, given?.expireAtMs);
+      const expireTs = kind === FLAG_TOMBSTONE ? NO_TS : this.#expiry(given?.ttlMs, given?.expireAtMs);
       const flags = kind | FLAG_CREATE | (expireTs === NO_TS ? 0 : FLAG_EXPIRE);
       active.addSlice(keys, keyStart, keyLength, values, valueStart, valueLength, seq, flags, tick, expireTs);
     };
@@ -195,11 +190,12 @@ export class Writer {
     this.#inserted(count, tick, o);
   }
 
-  #expiry(tick: number, ttlMs: number | undefined, expireAtMs: number | undefined): number {
+  /** By the wall clock of this row, not by its create time, which a clock that was once far ahead may have fixed in the future. */
+  #expiry(ttlMs: number | undefined, expireAtMs: number | undefined): number {
     if (expireAtMs !== undefined) return expireAtMs;
     const ttl = ttlMs ?? this.#state.options.defaultTtlMs;
     if (ttl === undefined || ttl === Number.POSITIVE_INFINITY) return NO_TS;
-    const at = tick + ttl;
+    const at = this.#state.nowMs + ttl;
     return at > Number.MAX_SAFE_INTEGER ? NO_TS : at;
   }
 
@@ -219,27 +215,25 @@ export class Writer {
   }
 
   #flushScheduled = false;
+  #cancelFlush: () => void = () => undefined;
 
   /** Without a log a durable write has to become a table; writes of the same interval share it. */
   #flushWithoutLog(): void {
     if (this.#flushScheduled) return;
     this.#flushScheduled = true;
     const { clock, options } = this.#state;
-    clock.setTimer(options.flushIntervalMs, () => {
+    const timer = clock.setTimer(options.flushIntervalMs, () => {
       this.#flushScheduled = false;
       if (this.#state.ended === undefined) this.freeze();
     });
+    this.#cancelFlush = () => timer.cancel();
   }
 
   #acknowledge(o: Own<WriteOptions> | undefined, rows: number): Promise<WriteResult> {
     const state = this.#state;
     const seq = state.lastSeq;
     if (o?.awaitDurable ?? state.options.awaitDurable) return state.waiters.add(seq, o?.signal);
-    const result = { seq: BigInt(seq) };
-    this.#rowsThisTurn += rows;
-    if (this.#rowsThisTurn < ROWS_PER_TURN) return Promise.resolve(result);
-    this.#rowsThisTurn = 0;
-    return state.clock.yieldToLoop().then(() => result);
+    return state.turns.give({ seq: BigInt(seq) }, rows);
   }
 
   async #queued(bytes: number, o: Own<WriteOptions> | undefined, apply: () => void): Promise<WriteResult> {
@@ -253,7 +247,7 @@ export class Writer {
 
   #acknowledgeAt(seq: number, o: Own<WriteOptions> | undefined): Promise<WriteResult> {
     const state = this.#state;
-    if (!(o?.awaitDurable ?? state.options.awaitDurable)) return Promise.resolve({ seq: BigInt(seq) });
+    if (!(o?.awaitDurable ?? state.options.awaitDurable)) return state.turns.give({ seq: BigInt(seq) });
     if (seq <= state.durableSeq) return Promise.resolve({ seq: BigInt(seq) });
     // Admitted, and everything stopped before this waiter was there to be told.
     if (state.ended !== undefined) return Promise.reject(state.endedFor(seq));

@@ -2,8 +2,9 @@
  * Turns a frozen memtable into an L0 table: which versions are kept, what has expired, and the bytes.
  *
  * Kept of each key, newest first: every version above the retention bound, then the first one at or below it; merge operands
- * at or below the bound do not end the walk. A value that had expired when the memtable's last row was written becomes a
- * tombstone with the same sequence number; an expired merge operand is left out.
+ * at or below the bound do not end the walk. A value that had expired at the time given becomes a tombstone with the same sequence
+ * number; an expired merge operand is left out. Without a time nothing is taken for expired: who reads expired rows, through a
+ * snapshot or with an older sequence number, goes on seeing what was there.
  */
 import { runSliced } from '../common/async.ts';
 import type { Clock } from '../common/clock.ts';
@@ -23,13 +24,14 @@ export interface TableFormat {
   filter: { form: FilterForm; bitsPerKey: number; minKeys: number };
 }
 
-/** As `retainAbove`: every version is kept as it is, also what has expired. */
+/** As `retainAbove`: every version is kept. */
 export const RETAIN_ALL = -1;
 
 /** The table, or undefined if no version is kept. Works in slices. */
 export async function buildTable(
   table: Memtable,
   retainAbove: number,
+  expiredAtMs: number | undefined,
   format: TableFormat,
   clock: Clock,
   makeSeal: (facts: TableFacts) => Uint8Array,
@@ -46,7 +48,7 @@ export async function buildTable(
     capacityBytes: Math.ceil(table.dataBytes * 1.1) + table.rowCount * 12 + 4096,
     capacityRows: table.rowCount,
   });
-  const retention = new Retention(table, retainAbove, builder);
+  const retention = new Retention(table, retainAbove, expiredAtMs ?? Number.NEGATIVE_INFINITY, builder);
   let i = 0;
   await runSliced(clock, () => {
     const end = Math.min(ids.length, i + ROWS_PER_STEP);
@@ -68,11 +70,11 @@ class Retention {
   /** The rest of the current key is dropped. */
   #closed = false;
 
-  constructor(table: Memtable, bound: number, builder: TableBuilder) {
+  constructor(table: Memtable, bound: number, nowMs: number, builder: TableBuilder) {
     this.#table = table;
     this.#bound = bound;
     this.#builder = builder;
-    this.#nowMs = table.maxCreateTs;
+    this.#nowMs = nowMs;
   }
 
   visit(id: number): void {
@@ -86,10 +88,6 @@ class Retention {
     // The same version replayed twice: the later one counts, it came first here.
     if (isSameKey && table.seqOf(previous) === seq) return;
     const flags = table.flagsOf(id);
-    if (this.#bound === RETAIN_ALL) {
-      table.addTo(this.#builder, id);
-      return;
-    }
     if (seq <= this.#bound && (flags & FLAG_MERGE) === 0) this.#closed = true;
     const hasExpired = (flags & FLAG_EXPIRE) !== 0 && table.expireTsOf(id) <= this.#nowMs;
     if (!hasExpired) table.addTo(this.#builder, id);

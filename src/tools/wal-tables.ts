@@ -227,6 +227,7 @@ async function write(
   const built = await buildTable(
     table,
     RETAIN_ALL,
+    undefined,
     { blockBytes: BLOCK_BYTES, codec, filter: FILTER },
     target.clock,
     seal,
