@@ -48,7 +48,14 @@ export type { ScanOptions, ValueWithMeta } from './db/reads.ts';
 export type { ScanIterator } from './db/scan-iterator.ts';
 export type { Snapshot } from './db/snapshot.ts';
 export { WriteBatch } from './db/write-batch.ts';
-export type { FlushOptions, ReadOptions, TtlOptions, WriteOptions } from './db/write-options.ts';
+export type {
+  CloseOptions,
+  FlushOptions,
+  ReadOptions,
+  RefreshOptions,
+  TtlOptions,
+  WriteOptions,
+} from './db/write-options.ts';
 export { BlockCache, type BlockCacheOptions } from './lsm/block-cache.ts';
 export type { LedgerEntry } from './lsm/damage-ledger.ts';
 export type { MergeOperator } from './lsm/merge-operator.ts';

@@ -2,6 +2,7 @@
  * Opening by location: the composition root, the only file that knows every role.
  */
 import { hostname } from 'node:os';
+import { onAbort, stopIfAborted, untilAborted } from './common/abort.ts';
 import { deferred, ignoreRejection } from './common/async.ts';
 import { WalCorruptionError } from './common/errors.ts';
 import { rangeText, tellFinding } from './common/events.ts';
@@ -18,7 +19,7 @@ import { DbReader } from './db/reader.ts';
 import { type Recovered, recoveringDb } from './db/recovering-db.ts';
 import { closeOnSignals } from './db/signals.ts';
 import { startWriter } from './db/start-writer.ts';
-import { type DatabaseStores, databaseStores } from './lsm/database-stores.ts';
+import { type DatabaseStores, databaseStores, withSignal } from './lsm/database-stores.ts';
 import { lostRowsText, type RepairReport } from './lsm/repair-report.ts';
 import { TableStore } from './lsm/tree-view.ts';
 import { type Location, type Place, resolveLocation } from './store/location.ts';
@@ -31,10 +32,12 @@ import { type Location, type Place, resolveLocation } from './store/location.ts'
  *
  * Rejects with `InvalidArgumentError` (options, location, not a database, unsuitable store), `CorruptionError` and its
  * children (nothing was changed), `IncompatibleError` (newer format, segments), `FencedError` (another opening won),
- * `UnavailableError` (the store).
+ * `UnavailableError` (the store), and with `AbortError` as soon as the option `signal` aborts: the opening then stops where it is,
+ * and may have claimed the database, which ends another writer.
  */
 export async function open(location: Location, options?: OpenOptions): Promise<Db> {
   const resolved = resolveOptions(options, `${hostname()}:${process.pid}`);
+  stopIfAborted(resolved.signal);
   const place = await resolveLocation(location);
   const tools = resolved.walAutoRecovery || resolved.verifyOnOpen !== 'off' ? await loadTools() : undefined;
   const opening = new Opening(place, resolved, tools);
@@ -52,6 +55,33 @@ async function loadTools() {
 
 type Tools = Awaited<ReturnType<typeof loadTools>>;
 
+/**
+ * How long a handle asks its store for anything. When it ends every request is aborted, with its retries and timers: nothing of a
+ * refused opening or of a closed handle keeps the process alive.
+ */
+class Life {
+  readonly #controller = new AbortController();
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  end(): void {
+    this.#controller.abort();
+  }
+
+  /** What an opening comes to, or a rejection as soon as its caller's signal aborts; then nothing of it goes on. */
+  async opening<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
+    if (signal === undefined) return work;
+    const leave = onAbort(signal, () => this.end());
+    try {
+      return await untilAborted(work, signal);
+    } finally {
+      leave();
+    }
+  }
+}
+
 /** One opening for writing, which may repair the log on its way. */
 class Opening {
   readonly #place: Place;
@@ -59,19 +89,27 @@ class Opening {
   readonly #stores: DatabaseStores;
   readonly #tableStore: TableStore;
   readonly #tools: Tools | undefined;
+  readonly #life = new Life();
   #stopSignals: () => void = () => undefined;
 
   constructor(place: Place, options: ResolvedOptions, tools: Tools | undefined) {
     this.#place = place;
     this.#tools = tools;
     this.#o = options;
-    this.#stores = databaseStores(place.location, options);
+    this.#stores = withSignal(databaseStores(place.location, options), this.#life.signal);
     this.#tableStore = makeTableStore(this.#stores, options);
   }
 
-  async start(): Promise<Db> {
+  start(): Promise<Db> {
+    return this.#life.opening(this.#o.signal, this.#started());
+  }
+
+  async #started(): Promise<Db> {
     try {
       const db = await this.#open();
+      // Aborted when all was done: nobody has the handle.
+      if (this.#life.signal.aborted) await db.close().catch(() => undefined);
+      stopIfAborted(this.#o.signal);
       this.#serve(db);
       return db;
     } catch (error) {
@@ -88,7 +126,7 @@ class Opening {
       throw error;
     });
     const db = recoveringDb(recovery, this.#stores, this.#o.clock, this.#o.timeoutMs);
-    await Promise.race([found.promise, recovery]);
+    await this.#life.opening(this.#o.signal, Promise.race<unknown>([found.promise, recovery]));
     this.#serve(db);
     return db;
   }
@@ -119,6 +157,7 @@ class Opening {
       timeoutMs,
       apply: true,
       acceptLoss: true,
+      signal: this.#life.signal,
       ...(maxLoss !== undefined && { maxLoss }),
     }).catch((error: unknown) => {
       logger.error('the log was not repaired (option walAutoRecovery)', { error: String(error) });
@@ -150,10 +189,12 @@ class Opening {
 
   async #open(onFound?: () => void): Promise<Db> {
     const opened = await openForWriting(this.#stores, this.#o, this.#tableStore, onFound);
-    const db = await startWriter(this.#stores, this.#o, opened, this.#tableStore, () => {
+    const onClosed = () => {
       this.#stopSignals();
       this.#place.dispose();
-    });
+    };
+    const onEnded = () => this.#life.end();
+    const db = await startWriter(this.#stores, this.#o, opened, this.#tableStore, onEnded, onClosed);
     if (this.#o.verifyOnOpen !== 'off') ignoreRejection(this.#verify(this.#o.verifyOnOpen));
     return db;
   }
@@ -163,6 +204,7 @@ class Opening {
   }
 
   #giveUp(): void {
+    this.#life.end();
     this.#stopSignals();
     this.#tableStore.dispose();
     this.#place.dispose();
@@ -181,10 +223,13 @@ class Opening {
         timeoutMs,
         level,
         scope: 'live',
+        signal: this.#life.signal,
       })) {
         tellFinding(this.#o, 'found after the opening (option verifyOnOpen)', finding);
       }
     } catch (error) {
+      // Closed in the meantime.
+      if (this.#life.signal.aborted) return;
       logger.warn('the tables could not be checked (option verifyOnOpen)', { error: String(error) });
     }
   }
@@ -193,16 +238,21 @@ class Opening {
 /** Opens a database for reading only: writes nothing and disturbs nobody. Rejects like `open`. */
 export async function openReader(location: Location, options?: ReaderOptions): Promise<DbReader> {
   const resolved = resolveReaderOptions(options);
+  stopIfAborted(resolved.signal);
   const place = await resolveLocation(location);
-  const stores = databaseStores(place.location, resolved);
+  const life = new Life();
+  const stores = withSignal(databaseStores(place.location, resolved), life.signal);
   const tableStore = makeTableStore(stores, resolved);
-  try {
-    return await DbReader.open(stores, resolved, tableStore, place.dispose);
-  } catch (error) {
-    tableStore.dispose();
+  const end = () => {
+    life.end();
     place.dispose();
+  };
+  const opening = DbReader.open(stores, resolved, tableStore, end).catch((error: unknown) => {
+    tableStore.dispose();
+    end();
     throw error;
-  }
+  });
+  return life.opening(resolved.signal, opening);
 }
 
 function makeTableStore(stores: ReturnType<typeof databaseStores>, options: ResolvedOptions): TableStore {

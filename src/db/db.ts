@@ -4,14 +4,17 @@
  * Every method can be called at any time; after `close`, a takeover or a failure each rejects with the reason. All
  * background work starts from calls: an idle database makes no request and holds no timer.
  */
+import { abortError, stopIfAborted, untilAborted } from '../common/abort.ts';
 import { ignoreRejection } from '../common/async.ts';
 import { sleep, type Timer } from '../common/clock.ts';
 import {
+  AbortError,
   ClosedError,
   type CorruptionError,
   FencedError,
   InvalidArgumentError,
   isDbError,
+  ManifestCorruptionError,
   UnavailableError,
 } from '../common/errors.ts';
 import { checkedOptions } from '../common/option-checks.ts';
@@ -32,7 +35,15 @@ import { Snapshot } from './snapshot.ts';
 import type { TableFlusher } from './table-flusher.ts';
 import type { WalFlusher } from './wal-flusher.ts';
 import { WriteBatch } from './write-batch.ts';
-import { type FlushOptions, flushOptions, type ReadOptions, type WriteOptions, writeOptions } from './write-options.ts';
+import {
+  type CloseOptions,
+  type FlushOptions,
+  flushOptions,
+  type ReadOptions,
+  type WriteOptions,
+  waitOptions,
+  writeOptions,
+} from './write-options.ts';
 import { endedWaiter, type WriteState } from './write-state.ts';
 import type { Writer } from './writer.ts';
 
@@ -61,6 +72,7 @@ export class Db {
     const { state, manifests } = parts;
     this.#source = {
       clock: state.clock,
+      turns: state.turns,
       hideExpired: state.options.hideExpired,
       mergeOperator: state.options.mergeOperator,
       policy: state.options.corruptionPolicy,
@@ -199,13 +211,12 @@ export class Db {
   /** Resolves when all writes so far are durable: in the log, or with `memtable` in tables that the manifest names. */
   async flush(options: FlushOptions = {}): Promise<void> {
     this.#assertWriting();
-    const { type = 'wal' } = flushOptions(options);
+    const { type = 'wal', signal } = flushOptions(options);
+    stopIfAborted(signal);
     const { state, wal } = this.#p;
-    if (type === 'wal' && wal !== undefined) {
-      await this.#within(wal.flush(), state.options.timeoutMs, 'flush');
-      return;
-    }
-    await this.#within(this.#flushTables(), state.options.timeoutMs, 'flush');
+    const work = type === 'wal' && wal !== undefined ? wal.flush() : this.#flushTables();
+    await untilAborted(this.#within(work, state.options.timeoutMs, 'flush'), signal, waitAborted);
+    await state.turns.give(undefined);
   }
 
   async #flushTables(): Promise<void> {
@@ -259,11 +270,19 @@ export class Db {
   /**
    * Makes everything durable, writes a last manifest and ends all work, within `closeTimeoutMs`. Idempotent: every call
    * settles with the first one. Rejects with `UnavailableError` (`DEADLINE`, `outcome: 'unknown'`) if time ran out; the
-   * handle is closed all the same.
+   * handle is closed all the same. An `AbortError` of its signal ends this wait only: the closing goes on.
    */
-  close(): Promise<void> {
+  close(options?: CloseOptions): Promise<void> {
+    let signal: AbortSignal | undefined;
+    try {
+      ({ signal } = waitOptions('close', options));
+    } catch (error) {
+      return Promise.reject(error);
+    }
     this.#closing ??= this.#close();
-    return this.#closing;
+    if (signal === undefined) return this.#closing;
+    ignoreRejection(this.#closing);
+    return untilAborted(this.#closing, signal, waitAborted);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -359,7 +378,8 @@ export class Db {
     manifests.refresh().then(
       () => undefined,
       (error) => {
-        if (error instanceof FencedError) state.fail(error);
+        if (state.ended !== undefined) return;
+        if (error instanceof FencedError || error instanceof ManifestCorruptionError) state.fail(error);
         else state.logger.warn('the manifests could not be listed; trying again', { error: String(error) });
       },
     );
@@ -370,4 +390,11 @@ function namesMissingTable(manifest: Manifest, error: CorruptionError): boolean 
   const missing = error.findings.filter((f) => f.code === 'MISSING_OBJECT').map((f) => f.object.id);
   const trees = [manifest, ...(manifest.segments ?? [])];
   return trees.some((t) => [...t.l0, ...t.runs.flatMap((r) => r.views)].some((v) => missing.includes(v.table.id)));
+}
+
+function waitAborted(signal: AbortSignal): AbortError {
+  return new AbortError('The wait was aborted; what was waited for goes on.', {
+    outcome: 'unknown',
+    cause: abortError(signal),
+  });
 }

@@ -1,11 +1,12 @@
 /**
  * Options: what may be set, what is used where nothing is set, and the check that reports every fault of an options object
- * at once. All values are plain JSON-able data, apart from the components (cache, clock, listeners, logger, merge operator, random).
+ * at once. All values are plain JSON-able data, apart from the components (cache, clock, listeners, logger, merge operator, random, signal).
  */
 import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
 import { type EventListener, safeListener } from '../common/events.ts';
 import { type Logger, STDERR_LOGGER, safeLogger } from '../common/logger.ts';
 import {
+  abortSignal,
   bool,
   type ChecksOf,
   CLOCK_CHECK,
@@ -68,9 +69,9 @@ export interface OpenOptions {
   filterBitsPerKey?: number;
   /** Write a write-ahead log. Default true. False: durable means in a table. */
   walEnabled?: boolean;
-  /** Time to live of writes that name none, ms. Default: for ever. */
+  /** Time to live of writes that name none, ms, by the clock of this machine. Default: for ever. */
   defaultTtlMs?: number;
-  /** Hide expired rows from reads. Default true; false shows them until they are rewritten, as SlateDB does. */
+  /** Hide expired rows from reads. Default true; false shows them until a compaction drops them, as SlateDB does. */
   hideExpired?: boolean;
   /** How often a database that writes looks for manifests of others, ms; 10 to 60,000, default 1,000. An idle one polls nothing. */
   manifestPollIntervalMs?: number;
@@ -88,7 +89,7 @@ export interface OpenOptions {
   expectAtLeast?: bigint;
   /** How long `close` may take, ms; default 10,000. */
   closeTimeoutMs?: number;
-  /** Close on SIGTERM and SIGINT. Default false. */
+  /** Close on SIGTERM and SIGINT; the process ends by the signal when all databases that asked for it have closed, at a second signal at once. Default false. */
   handleSignals?: boolean;
   /** Combines merge operands; needed by `merge` and by reads that meet operands. Default: none. */
   mergeOperator?: MergeOperator;
@@ -96,7 +97,7 @@ export interface OpenOptions {
   cache?: BlockCache;
   /** Where messages go: anything with `debug`, `info`, `warn` and `error`. Default: warnings and errors on stderr. */
   logger?: Logger;
-  /** Called with each event: the progress of a long replay, damage that takes away no row. Default: none. */
+  /** Called with each event: the progress of a long replay, damage that takes away no row, a clock that was far ahead. What it throws or rejects with goes into the log. Default: none. */
   onEvent?: EventListener;
   /** Where damage may hide a newer version of what a read found: `available` answers, flagged, `strict` rejects. Default available. */
   corruptionPolicy?: CorruptionPolicy;
@@ -108,6 +109,8 @@ export interface OpenOptions {
   random?: Random;
   /** Who this process is in fences and errors; default `host:pid`. */
   owner?: string;
+  /** Ends the opening with `AbortError` at once; may have claimed the database already. Means nothing once `open` has resolved. Default: none. */
+  signal?: AbortSignal;
 }
 
 /** Options of `openReader`. */
@@ -125,16 +128,25 @@ export interface ReaderOptions
     | 'onCorruption'
     | 'clock'
     | 'random'
+    | 'signal'
   > {
   /** With damage in the log, serve what lies before it. Default false. */
   allowPrefix?: boolean;
 }
 
-type Components = 'mergeOperator' | 'cache' | 'defaultTtlMs' | 'owner' | 'onCorruption' | 'expectAtLeast' | 'maxLoss';
+type Components =
+  | 'signal'
+  | 'mergeOperator'
+  | 'cache'
+  | 'defaultTtlMs'
+  | 'owner'
+  | 'onCorruption'
+  | 'expectAtLeast'
+  | 'maxLoss';
 
 /** All options with a value each. */
 export type ResolvedOptions = Required<Omit<OpenOptions, Components>> &
-  Pick<OpenOptions, 'mergeOperator' | 'defaultTtlMs' | 'onCorruption' | 'expectAtLeast' | 'maxLoss'> & {
+  Pick<OpenOptions, 'signal' | 'mergeOperator' | 'defaultTtlMs' | 'onCorruption' | 'expectAtLeast' | 'maxLoss'> & {
     cache: BlockCache;
     ownsCache: boolean;
     owner: string;
@@ -180,6 +192,7 @@ const CHECKS: ChecksOf<OpenOptions> = {
   clock: CLOCK_CHECK,
   random: RANDOM_CHECK,
   owner: filledText,
+  signal: abortSignal,
 };
 
 const READER_CHECKS: ChecksOf<ReaderOptions> = {
@@ -194,6 +207,7 @@ const READER_CHECKS: ChecksOf<ReaderOptions> = {
   onCorruption: CHECKS.onCorruption,
   clock: CHECKS.clock,
   random: CHECKS.random,
+  signal: CHECKS.signal,
   allowPrefix: bool,
 };
 
@@ -277,6 +291,7 @@ function complete(
     clock: o.clock ?? SYSTEM_CLOCK,
     random: o.random ?? SYSTEM_RANDOM,
     owner: o.owner ?? owner,
+    signal: o.signal,
     allowPrefix,
   };
 }

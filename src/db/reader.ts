@@ -4,6 +4,8 @@
  * It shows the tables of one manifest and the rows of the log behind it, as they were at the opening or the last `refresh`.
  * Because it pins nothing, a collector may delete what it reads: then a read says `VIEW_EXPIRED`.
  */
+import { stopIfAborted, untilAborted } from '../common/abort.ts';
+import { ignoreRejection } from '../common/async.ts';
 import {
   ClosedError,
   type CorruptionError,
@@ -27,8 +29,9 @@ import type { ResolvedOptions } from './options.ts';
 import { Reads, type ScanOptions, type ValueWithMeta } from './reads.ts';
 import { applyRows } from './replay.ts';
 import type { ScanIterator } from './scan-iterator.ts';
+import { Turns } from './turns.ts';
 import { WalRange } from './wal-range.ts';
-import type { ReadOptions } from './write-options.ts';
+import { type CloseOptions, type ReadOptions, type RefreshOptions, waitOptions } from './write-options.ts';
 
 const MAX_ROUNDS = 100;
 
@@ -67,14 +70,13 @@ export class DbReader {
       policy: options.corruptionPolicy,
       watch: this.#watch,
       clock: options.clock,
+      turns: new Turns(options.clock),
       hideExpired: options.hideExpired,
       mergeOperator: options.mergeOperator,
       view: () => this.#state.view,
       // All a reader sees is durable.
       maxSeq: () => this.#state.lastSeq,
-      assertServing: () => {
-        if (this.#closed) throw new ClosedError('CLOSED', 'The reader is closed.');
-      },
+      assertServing: () => this.#assertOpen(),
       renewView: (error) => this.#judgeMissing(error),
     });
   }
@@ -119,16 +121,33 @@ export class DbReader {
   }
 
   /** Shows what is stored now; never goes back. As many requests as opening. Concurrent calls share one. */
-  refresh(): Promise<void> {
-    if (this.#closed) return Promise.reject(new ClosedError('CLOSED', 'The reader is closed.'));
+  refresh(options?: RefreshOptions): Promise<void> {
+    let signal: AbortSignal | undefined;
+    try {
+      ({ signal } = waitOptions('refresh', options));
+      stopIfAborted(signal);
+      this.#assertOpen();
+    } catch (error) {
+      return Promise.reject(error);
+    }
     this.#refreshing ??= this.#refresh().finally(() => {
       this.#refreshing = undefined;
     });
-    return this.#refreshing;
+    if (signal === undefined) return this.#refreshing;
+    ignoreRejection(this.#refreshing);
+    return untilAborted(this.#refreshing, signal);
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw new ClosedError('CLOSED', 'The reader is closed.');
   }
 
   async #refresh(): Promise<void> {
-    const next = await loadState(this.#stores, this.#options, this.#tableStore);
+    const next = await loadState(this.#stores, this.#options, this.#tableStore).catch((error: unknown) => {
+      // Requests of a reader that was closed are aborted: that is the reason then.
+      this.#assertOpen();
+      throw error;
+    });
     const isBack = next.manifestId < this.#state.manifestId || next.lastSeq < this.#state.lastSeq;
     if (!isBack && !this.#closed) this.#state = next;
   }
@@ -152,7 +171,12 @@ export class DbReader {
     return this.#stores.counts();
   }
 
-  close(): Promise<void> {
+  close(options?: CloseOptions): Promise<void> {
+    try {
+      waitOptions('close', options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
     if (!this.#closed) {
       this.#closed = true;
       this.#tableStore.dispose();

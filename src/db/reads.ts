@@ -3,7 +3,7 @@
  *
  * `get` is a plain function: an answer from memory costs one resolved promise and no other allocation than the value.
  */
-import { stopIfAborted } from '../common/abort.ts';
+import { stopIfAborted, untilAborted } from '../common/abort.ts';
 import { mapLimit } from '../common/async.ts';
 import type { Clock } from '../common/clock.ts';
 import {
@@ -29,8 +29,8 @@ import { EMPTY_TREE } from '../lsm/tree-view.ts';
 import type { CorruptionPolicy, CorruptionWatch } from './corruption-watch.ts';
 import { type Bytes, RANGE_NAMES, type RangeOptions, toKey, toRange } from './keys.ts';
 import { ScanIterator } from './scan-iterator.ts';
+import type { Turns } from './turns.ts';
 import { type Own, READ_CHECKS, type ReadOptions, readOptionsOf } from './write-options.ts';
-import { ROWS_PER_TURN } from './writer.ts';
 
 export interface ScanOptions extends RangeOptions, ReadOptions {
   /**
@@ -61,6 +61,8 @@ export interface ValueWithMeta {
 /** Where reads look and how. */
 export interface ReadSource {
   readonly clock: Clock;
+  /** Shared by all that reads through the same handle. */
+  readonly turns: Turns;
   readonly hideExpired: boolean;
   readonly mergeOperator: MergeOperator | undefined;
   readonly policy: CorruptionPolicy;
@@ -92,7 +94,6 @@ export class Reads {
   /** Used by lookups that end in the same turn. */
   readonly #options: LookupOptions;
   readonly #now: (() => number) | undefined;
-  #calls = 0;
 
   constructor(source: ReadSource) {
     this.#source = source;
@@ -107,7 +108,7 @@ export class Reads {
       const k = toKey(key);
       this.#options.maxSeq = maxSeq;
       const value = lookupNow(this.#source.view(), k, this.#options);
-      if (value !== NOT_NOW) return this.#give(value);
+      if (value !== NOT_NOW) return this.#source.turns.give(value);
       return this.#lookup(k, maxSeq, o).then((found) => found?.value);
     } catch (error) {
       return Promise.reject(error);
@@ -141,7 +142,7 @@ export class Reads {
       if (value === NOT_NOW) pending.push(i);
       else results[i] = value;
     }
-    if (pending.length === 0) return results;
+    if (pending.length === 0) return this.#source.turns.give(results, Math.max(1, wanted.length));
     const copies = pending.map((i) => new Uint8Array(wanted[i]));
     const errors = new Map<number, CorruptionError>();
     await mapLimit(pending, PARALLEL_LOOKUPS, async (i, n) => {
@@ -174,6 +175,7 @@ export class Reads {
         skipDamage: false,
         watch: source.watch,
         clock: source.clock,
+        turns: source.turns,
         signal: undefined,
         assertServing() {
           throw error;
@@ -212,6 +214,7 @@ export class Reads {
       skipDamage: onCorruption === 'skip',
       watch: source.watch,
       clock: source.clock,
+      turns: source.turns,
       signal,
       assertServing: () => source.assertServing(),
       onError: async (error) => {
@@ -234,11 +237,6 @@ export class Reads {
     return this.#source.maxSeq(o.durabilityFilter === 'remote');
   }
 
-  #give(value: Uint8Array | undefined): Promise<Uint8Array | undefined> {
-    if ((++this.#calls & (ROWS_PER_TURN - 1)) !== 0) return Promise.resolve(value);
-    return this.#source.clock.yieldToLoop().then(() => value);
-  }
-
   async #lookup(key: Uint8Array, maxSeq: number, o: Own<ReadOptions> | undefined): Promise<FoundValue | undefined> {
     const own = new Uint8Array(key);
     const isStrict = (o?.corruptionPolicy ?? this.#source.policy) === 'strict';
@@ -249,11 +247,10 @@ export class Reads {
       useProbable: !isStrict,
     };
     for (let attempt = 0; ; attempt++) {
-      const found = await this.#attempt(own, options);
-      stopIfAborted(o?.signal);
+      const found = await untilAborted(this.#attempt(own, options), o?.signal);
       const error = found instanceof CorruptionError ? found : found?.damage;
-      if (error === undefined) return found as FoundValue | undefined;
-      if (attempt < MAX_RENEWALS && isMissingTable(error) && (await this.#source.renewView(error))) {
+      if (error === undefined) return this.#source.turns.give(found as FoundValue | undefined);
+      if (attempt < MAX_RENEWALS && isMissingTable(error) && (await this.#isRenewed(error, o))) {
         // Tables of the new view may lack versions that only a pinned read can ask for.
         options.maxSeq = this.#source.maxSeq(o?.durabilityFilter === 'remote');
         continue;
@@ -262,11 +259,17 @@ export class Reads {
     }
   }
 
+  #isRenewed(error: CorruptionError, o: ReadOptions | undefined): Promise<boolean> {
+    return untilAborted(this.#source.renewView(error), o?.signal);
+  }
+
   async #attempt(key: Uint8Array, options: LookupOptions): Promise<FoundValue | Absence | CorruptionError | undefined> {
     try {
       return await lookup(this.#source.view(), key, options);
     } catch (error) {
       if (isCorruption(error)) return error;
+      // Requests of a handle that was closed are aborted: that is the reason then.
+      this.#source.assertServing();
       throw error;
     }
   }

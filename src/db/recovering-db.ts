@@ -5,17 +5,19 @@
  * Invariants: calls reach the database in the order in which they were made; if the recovery fails every call rejects with its
  * error; once the database serves, nothing but one call lies between.
  */
+import { abortError, untilAborted } from '../common/abort.ts';
 import { ignoreRejection } from '../common/async.ts';
 import { copyBytes, isBytes, isReadable } from '../common/bytes.ts';
 import { type Clock, sleep } from '../common/clock.ts';
-import { memoryGone, UnavailableError } from '../common/errors.ts';
-import { isPlainObject, readingArgument } from '../common/option-checks.ts';
+import { AbortError, memoryGone, UnavailableError } from '../common/errors.ts';
+import { isPlainObject, isSignal, readingArgument } from '../common/option-checks.ts';
 import type { DatabaseStores } from '../lsm/database-stores.ts';
 import type { RepairReport } from '../lsm/repair-report.ts';
 import { TOOL_ACCESS } from '../lsm/tool-access.ts';
 import type { Db } from './db.ts';
 import type { ScanIterator } from './scan-iterator.ts';
 import { WriteBatch } from './write-batch.ts';
+import type { CloseOptions } from './write-options.ts';
 
 /** What a recovery ends with: the database, and the report if anything was repaired. */
 export interface Recovered {
@@ -103,11 +105,12 @@ class RecoveringDb implements Pick<Db, keyof Db> {
   }
 
   /** Ends the recovery's database, once it is there: what a recovery has begun it ends. */
-  close(): Promise<void> {
-    return this.#recovery.then(
-      ({ db }) => db.close(),
+  close(options?: CloseOptions): Promise<void> {
+    const closed = this.#recovery.then(
+      ({ db }) => db.close(options),
       () => undefined,
     );
+    return untilAborted(closed, signalOf([options]));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -124,7 +127,7 @@ class RecoveringDb implements Pick<Db, keyof Db> {
     if (this.#db !== undefined) return call(this.#db, args);
     try {
       const own = args.map(copied) as A;
-      return this.#wait().then((db) => call(db, own));
+      return untilAborted(this.#wait(), signalOf(own), notMade).then((db) => call(db, own));
     } catch (error) {
       return Promise.reject(error);
     }
@@ -148,6 +151,21 @@ class RecoveringDb implements Pick<Db, keyof Db> {
       outcome: 'not-applied',
     });
   }
+}
+
+/** The signal among the options of a call, which come last. Those are checked when the call is made. */
+function signalOf(args: readonly unknown[]): AbortSignal | undefined {
+  const options = args[args.length - 1];
+  if (typeof options !== 'object' || options === null) return undefined;
+  const { signal } = options as { signal?: unknown };
+  return isSignal(signal) ? (signal as AbortSignal) : undefined;
+}
+
+function notMade(signal: AbortSignal): AbortError {
+  return new AbortError('The call was aborted before the database served; it was not made.', {
+    outcome: 'not-applied',
+    cause: abortError(signal),
+  });
 }
 
 /** What is no argument of any call stays what it is: the database refuses it. */

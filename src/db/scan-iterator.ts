@@ -12,7 +12,7 @@
  *    is behind the damaged stretch, unless `resume` asked for what lies in it.
  * 5. What comes next never depends on rows that were handed out: they belong to the caller, who may change them.
  */
-import { stopIfAborted } from '../common/abort.ts';
+import { stopIfAborted, untilAborted } from '../common/abort.ts';
 import { assertThat } from '../common/assert.ts';
 import { runSliced } from '../common/async.ts';
 import { compareBytes, copyBytes } from '../common/bytes.ts';
@@ -36,7 +36,7 @@ import { sourcesInRange } from '../lsm/tree-view.ts';
 import { type KeyRange, type ScanRow, VisibleRows } from '../lsm/visible-rows.ts';
 import type { CorruptionWatch } from './corruption-watch.ts';
 import { type Bytes, toKey } from './keys.ts';
-import { ROWS_PER_TURN } from './writer.ts';
+import type { Turns } from './turns.ts';
 
 const ROWS_PER_FILL = 128;
 
@@ -50,6 +50,7 @@ export interface ScanInput {
   nowMs: number | undefined;
   mergeOperator: MergeOperator | undefined;
   clock: Clock;
+  turns: Turns;
   signal: AbortSignal | undefined;
   /** No row that may be stale is wanted. */
   isStrict: boolean;
@@ -82,8 +83,6 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow> {
   #batchEnd: { at: number; key: Uint8Array } | undefined;
   /** Where the last seek went. */
   #sought: Uint8Array | undefined;
-  /** Rows handed out since others had their turn. */
-  #sinceTurn = 0;
   /** The call under way that had to wait; later ones queue behind it. */
   #busy: Promise<unknown> | undefined;
   /** An error met after rows that must be handed out first; `isJudged`: it is known to be shown. */
@@ -121,9 +120,7 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow> {
         } catch (error) {
           return Promise.reject(error);
         }
-        const result: Result = { value: this.#buffer[this.#at++], done: false };
-        if (++this.#sinceTurn < ROWS_PER_TURN) return Promise.resolve(result);
-        return this.#turn().then(() => result);
+        return this.#input.turns.give({ value: this.#buffer[this.#at++], done: false });
       }
       try {
         if (this.#fillNow(ROWS_PER_FILL)) return this.next();
@@ -131,15 +128,15 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow> {
         return this.#exclusive(async () => {
           await this.#meet(error);
           await this.#fill(ROWS_PER_FILL);
-          return this.#take();
+          return this.#input.turns.give(this.#take());
         });
       }
-      if (this.#isDone) return Promise.resolve(DONE);
+      if (this.#isDone) return this.#input.turns.give(DONE);
     }
     return this.#exclusive(async () => {
       if (this.#at === this.#buffer.length) await this.#fill(ROWS_PER_FILL);
       else this.#check();
-      return this.#take();
+      return this.#input.turns.give(this.#take());
     });
   }
 
@@ -161,11 +158,12 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow> {
   }
 
   async #batch(count: number): Promise<ScanRow[]> {
+    const { turns } = this.#input;
     const out: ScanRow[] = [];
     if (!this.#isDone) this.#check();
     while (out.length < count) {
       if (this.#at === this.#buffer.length) {
-        if (this.#sinceTurn >= ROWS_PER_TURN) await this.#turn();
+        if (turns.isDue) await turns.take();
         try {
           await this.#fill(Math.min(count - out.length, 1024));
         } catch (error) {
@@ -173,8 +171,8 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow> {
           this.#held = { error, isJudged: true };
           return out;
         }
+        turns.note(Math.max(1, this.#buffer.length));
         if (this.#buffer.length === 0) return out;
-        this.#sinceTurn += this.#buffer.length;
         if (out.length === 0 && this.#buffer.length === count) {
           const whole = this.#buffer;
           this.#at = count;
@@ -223,9 +221,16 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow> {
    * or before the key of the last seek (in reverse: above them).
    */
   seek(key: Bytes): Promise<void> {
+    let target: Uint8Array;
+    try {
+      target = new Uint8Array(toKey(key));
+    } catch (error) {
+      return Promise.reject(error);
+    }
     return this.#exclusive(async () => {
+      const { turns } = this.#input;
+      if (turns.isDue) await turns.take();
       this.#input.assertServing();
-      const target = new Uint8Array(toKey(key));
       if (this.#isDone && this.#at === this.#buffer.length) return;
       this.#checkSeek(target);
       this.#sought = target;
@@ -233,6 +238,7 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow> {
         this.#at++;
         this.#passed++;
       }
+      turns.note(1);
       if (this.#at < this.#buffer.length || this.#isDone) return;
       // The source stands after the last row of the buffer: only a key beyond it is further on.
       if (this.#bufferEnd !== undefined && !this.#isBefore(this.#bufferEnd, target)) return;
@@ -307,12 +313,6 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow> {
     return run;
   }
 
-  /** Rows from memory come without a wait: without this a long scan would keep everybody else from running. */
-  #turn(): Promise<void> {
-    this.#sinceTurn = 0;
-    return this.#input.clock.yieldToLoop();
-  }
-
   #check(): void {
     this.#input.assertServing();
     stopIfAborted(this.#input.signal);
@@ -345,8 +345,12 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow> {
 
   /** Rejects with the error to show, unless it is damage that this scan leaves out. */
   async #meet(error: unknown): Promise<void> {
-    const shown = await this.#input.onError(error);
-    if (!isCorruption(shown)) throw shown;
+    const shown = await untilAborted(this.#input.onError(error), this.#input.signal);
+    if (!isCorruption(shown)) {
+      // Requests of a handle that was closed are aborted: that is the reason then.
+      this.#input.assertServing();
+      throw shown;
+    }
     const { findings } = shown;
     for (const finding of findings) if (this.#findings.length < MAX_FINDINGS_PER_ERROR) this.#findings.push(finding);
     const outcome = this.#input.skipDamage ? 'skipped' : 'error';
@@ -390,11 +394,14 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow> {
     }
     this.#check();
     for (const m of this.#rows === undefined ? this.#unordered() : []) {
-      await runSliced(this.#input.clock, () => m.prepareOrderStep());
+      await untilAborted(
+        runSliced(this.#input.clock, () => m.prepareOrderStep()),
+        this.#input.signal,
+      );
     }
     while (this.#fillBuffer(limit) === 'blocked') {
       if (this.#buffer.length > 0) return;
-      await this.#open().load();
+      await untilAborted(this.#open().load(), this.#input.signal);
       this.#check();
       if (this.#isDone) return;
     }

@@ -3,6 +3,7 @@ import { ClosedError } from '../common/errors.ts';
 import type { Bytes } from './keys.ts';
 import { type ReadSource, Reads, type ScanOptions, type ValueWithMeta } from './reads.ts';
 import type { ScanIterator } from './scan-iterator.ts';
+import type { Turns } from './turns.ts';
 import type { ReadOptions } from './write-options.ts';
 
 export interface SnapshotOptions {
@@ -15,12 +16,14 @@ export class Snapshot {
   readonly #seq: number;
   readonly #reads: Reads;
   readonly #release: () => void;
+  readonly #turns: Turns;
   #closed = false;
 
   constructor(options: SnapshotOptions) {
     const { source, seq } = options;
     this.#seq = seq;
     this.#release = options.release;
+    this.#turns = source.turns;
     this.#reads = new Reads({
       ...source,
       maxSeq: (remoteOnly) => Math.min(seq, source.maxSeq(remoteOnly)),
@@ -62,7 +65,7 @@ export class Snapshot {
       this.#closed = true;
       this.#release();
     }
-    return Promise.resolve();
+    return this.#turns.give(undefined);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -17,11 +17,13 @@ import type { WalRange } from './wal-range.ts';
 import { WriteState } from './write-state.ts';
 import { Writer } from './writer.ts';
 
+/** `onEnded` is called when no further call is served, whatever the reason; `onClosed` when `close` has come to its end. */
 export async function startWriter(
   stores: DatabaseStores,
   options: ResolvedOptions,
   opened: OpenedForWriting,
   tableStore: TableStore,
+  onEnded: () => void,
   onClosed: () => void,
 ): Promise<Db> {
   const { author, guard, claimed, profile, fence, forms } = opened;
@@ -37,6 +39,7 @@ export async function startWriter(
     { lastSeq: manifest.lastL0Seq, lastTickMs: Math.max(0, tick) },
     () => nextInt(random, 2 ** 31),
   );
+  state.onEnd(onEnded);
   let wal: WalFlusher | undefined;
   const manifests = new ManifestLog({
     store: stores.main,
@@ -89,6 +92,7 @@ export async function startWriter(
     throw error;
   }
   wal?.startAt(state.active, state.active.end);
+  state.checkTick();
   db = new Db({ stores, state, writer, wal, tables, tableStore, manifests, onClosed });
   return db;
 }

@@ -42,6 +42,18 @@ export interface ReadOptions {
 export interface FlushOptions {
   /** `wal` (default): durable in the log; `memtable`: in tables that the manifest names. */
   type?: 'wal' | 'memtable';
+  /** Aborting ends the wait: what was written may still become durable. */
+  signal?: AbortSignal;
+}
+
+export interface CloseOptions {
+  /** Aborting ends the wait: the closing goes on, within `closeTimeoutMs`. */
+  signal?: AbortSignal;
+}
+
+export interface RefreshOptions {
+  /** Aborting ends the wait: the view may still be renewed, for others who wait for it. */
+  signal?: AbortSignal;
 }
 
 /** Options as they were read, each once; the caller's object is not looked at again. */
@@ -60,7 +72,9 @@ export const READ_CHECKS: ChecksOf<ReadOptions> = {
   signal: abortSignal,
 };
 
-const FLUSH_CHECKS: ChecksOf<FlushOptions> = { type: oneOf(['wal', 'memtable']) };
+const FLUSH_CHECKS: ChecksOf<FlushOptions> = { type: oneOf(['wal', 'memtable']), signal: abortSignal };
+
+const WAIT_CHECKS: ChecksOf<CloseOptions> = { signal: abortSignal };
 
 /** Options of a write; `call` for messages. */
 export function writeOptions(call: string, o: WriteOptions): Own<WriteOptions> {
@@ -86,6 +100,11 @@ export function readOptionsOf(call: string, o: ReadOptions): Own<ReadOptions> {
 
 export function flushOptions(o: FlushOptions): FlushOptions {
   return checkedOptions<FlushOptions>('flush', o, FLUSH_CHECKS);
+}
+
+/** Options of calls that have none but a signal. */
+export function waitOptions(call: string, o: CloseOptions | RefreshOptions | undefined): { signal?: AbortSignal } {
+  return checkedOptions<CloseOptions>(call, o, WAIT_CHECKS);
 }
 
 function withTtl<T extends TtlOptions>(call: string, o: T, checks: ChecksOf<T>): T {

@@ -68,6 +68,25 @@ export function databaseStores(location: DatabaseLocation, options: StackOptions
   };
 }
 
+/** The same stores, whose calls end when `signal` aborts unless they bring one of their own. */
+export function withSignal(stores: DatabaseStores, signal: AbortSignal): DatabaseStores {
+  const main = endedBy(stores.main, signal);
+  const wal = stores.wal === stores.main ? main : endedBy(stores.wal, signal);
+  return { ...stores, main, wal, whole: endedBy(stores.whole, signal) };
+}
+
+function endedBy(store: ObjectStore, signal: AbortSignal): ObjectStore {
+  return {
+    name: store.name,
+    ...(store.conformance !== undefined && { conformance: store.conformance }),
+    get: (path, options) => store.get(path, { signal, ...options }),
+    head: (path, options) => store.head(path, { signal, ...options }),
+    put: (path, bytes, options) => store.put(path, bytes, { signal, ...options }),
+    list: (prefix, options) => store.list(prefix, { signal, ...options }),
+    delete: (paths, options) => store.delete(paths, { signal, ...options }),
+  };
+}
+
 const NO_COUNTS: RequestCounts = { get: 0, head: 0, put: 0, list: 0, delete: 0, bytesIn: 0, bytesOut: 0 };
 
 function add(a: RequestCounts, b: RequestCounts): RequestCounts {

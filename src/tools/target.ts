@@ -5,6 +5,7 @@
  * for it; an open database stays open.
  */
 import { hostname } from 'node:os';
+import { untilAborted } from '../common/abort.ts';
 import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
 import { UnavailableError } from '../common/errors.ts';
 import { type Logger, STDERR_LOGGER, safeLogger } from '../common/logger.ts';
@@ -20,7 +21,7 @@ import {
   whole,
 } from '../common/option-checks.ts';
 import { type Random, SYSTEM_RANDOM } from '../common/random.ts';
-import { type DatabaseStores, databaseStores } from '../lsm/database-stores.ts';
+import { type DatabaseStores, databaseStores, withSignal } from '../lsm/database-stores.ts';
 import { isToolHandle, TOOL_ACCESS, type ToolAccess, type ToolHandle } from '../lsm/tool-access.ts';
 import { type Location, resolveLocation } from '../store/location.ts';
 
@@ -31,7 +32,7 @@ export type Target = Location | ToolHandle;
 export interface ToolOptions {
   /** Deadline of a single request with its retries, ms; default 60,000. */
   timeoutMs?: number;
-  /** Ends the tool between two requests with `AbortError`. */
+  /** Ends the tool with `AbortError` at once, whatever it waits for. What it had sent may have been done, as if the process had ended then. */
   signal?: AbortSignal;
   /** Where warnings go. Default: stderr. */
   logger?: Logger;
@@ -91,7 +92,8 @@ export async function openTarget(target: Target, options: ToolOptions): Promise<
   const random = options.random ?? openDb?.random ?? SYSTEM_RANDOM;
   const owner = options.owner ?? openDb?.owner ?? `${hostname()}:${process.pid}`;
   const place = openDb === undefined ? await resolveLocation(target as Location) : undefined;
-  const stores = openDb?.stores ?? databaseStores(place!.location, { clock, random, timeoutMs });
+  const all = openDb?.stores ?? databaseStores(place!.location, { clock, random, timeoutMs });
+  const stores = signal === undefined ? all : withSignal(all, signal);
   const before = requestCount(stores);
   const startMs = clock.monotonicMs();
   return {
@@ -122,9 +124,6 @@ export async function withTarget<T>(
   run: (target: ToolTarget) => Promise<T>,
 ): Promise<T> {
   const opened = await openTarget(target, options);
-  try {
-    return await run(opened);
-  } finally {
-    opened.close();
-  }
+  const work = run(opened).finally(() => opened.close());
+  return untilAborted(work, options.signal);
 }

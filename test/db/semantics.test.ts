@@ -492,9 +492,10 @@ describe('a long scan lets others run every 512 rows', () => {
       return count;
     };
     const cold = await turnsOf(scan);
-    expect(await turnsOf(scan)).toBe(Math.floor(rows / 512));
-    // The row of a call that waited for the store does not count.
-    expect(cold).toBeGreaterThanOrEqual(Math.floor(rows / 512) - 1);
+    const warm = await turnsOf(scan);
+    // Rows are counted for the database, so what one scan has left over counts for the next; so does the answer that it is over.
+    expect(cold).toBeGreaterThanOrEqual(Math.floor(rows / 512));
+    expect(cold + warm).toBe(Math.floor((2 * (rows + 1)) / 512));
   });
 
   it.each([100, 1000, 100_000])('in batches of %i', async (size) => {
