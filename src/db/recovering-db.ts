@@ -17,7 +17,7 @@ import { TOOL_ACCESS } from '../lsm/tool-access.ts';
 import type { Db } from './db.ts';
 import type { ScanIterator } from './scan-iterator.ts';
 import { WriteBatch } from './write-batch.ts';
-import type { CloseOptions } from './write-options.ts';
+import { type CloseOptions, waitOptions } from './write-options.ts';
 
 /** What a recovery ends with: the database, and the report if anything was repaired. */
 export interface Recovered {
@@ -106,11 +106,17 @@ class RecoveringDb implements Pick<Db, keyof Db> {
 
   /** Ends the recovery's database, once it is there: what a recovery has begun it ends. */
   close(options?: CloseOptions): Promise<void> {
+    let signal: AbortSignal | undefined;
+    try {
+      ({ signal } = waitOptions('close', options));
+    } catch (error) {
+      return Promise.reject(error);
+    }
     const closed = this.#recovery.then(
-      ({ db }) => db.close(options),
+      ({ db }) => db.close(),
       () => undefined,
     );
-    return untilAborted(closed, signalOf([options]));
+    return untilAborted(closed, signal);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
