@@ -11,7 +11,12 @@ import {
   size,
   type View,
   visible,
+  wrap,
 } from './words.ts';
+
+/** Columns before the text of a line, and the least that a text gets after them. */
+const NAME_COLUMNS = 12;
+const LEAST_TEXT = 30;
 
 /** A terminal is no place for more; `--json` has all. */
 const MOST_SHOWN = 200;
@@ -124,7 +129,11 @@ export function findingText(finding: Finding, view: View, nextStep: NextStep = '
   ];
   const head = `${paint(SEVERITY_STYLE[finding.severity], finding.severity)} ${paint('bold', finding.code)} ${visible(finding.object.path)}`;
   const body = lines.flatMap(([name, value]) =>
-    value === undefined ? [] : [`  ${paint('dim', name.padEnd(8))}  ${value}`],
+    value === undefined
+      ? []
+      : wrap(value, Math.max(LEAST_TEXT, view.columns - NAME_COLUMNS)).map(
+          (text, i) => `  ${paint('dim', (i === 0 ? name : '').padEnd(8))}  ${text}`,
+        ),
   );
   if (nextStep === 'without-next') return [head, ...body];
   const next = nextCommands(finding, view).map((command, i) => {

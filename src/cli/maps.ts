@@ -144,13 +144,21 @@ export interface KeyLine {
 
 const POSITION_BYTES = 6;
 
-/** Where keys lie between two others, as numbers: the common prefix dropped, then the next six bytes. */
-function scale({ gte, lte }: KeyRange): (key: Uint8Array) => number {
+/**
+ * Where keys are between two others, as numbers: the common prefix dropped, then the next six bytes as digits. The digits reach from
+ * the least to the greatest byte of all keys shown: digits of a text are 10 of 256 bytes, and in base 256 all of them would share the
+ * first column.
+ */
+function scale({ gte, lte }: KeyRange, keys: readonly Uint8Array[]): (key: Uint8Array) => number {
   let skip = 0;
   while (skip < gte.length && skip < lte.length && gte[skip] === lte[skip]) skip++;
+  const used = keys.flatMap((key) => [...key.subarray(skip, skip + POSITION_BYTES)]);
+  const least = Math.min(255, ...used);
+  // One more for the end of a key, which comes before every byte.
+  const base = Math.max(0, ...used) - least + 2;
   const read = (key: Uint8Array) => {
     let n = 0;
-    for (let i = skip; i < skip + POSITION_BYTES; i++) n = n * 256 + (key[i] ?? 0);
+    for (let i = skip; i < skip + POSITION_BYTES; i++) n = n * base + (i < key.length ? key[i] - least + 1 : 0);
     return n;
   };
   const low = read(gte);
@@ -167,7 +175,7 @@ export function keyMap(lines: readonly KeyLine[], view: View): string[] {
   if (lines.length === 0) return [];
   const keys = lines.flatMap((l) => [l.extent.gte, l.extent.lte]).sort(Buffer.compare);
   const space = { gte: keys[0], lte: keys[keys.length - 1] };
-  const position = scale(space);
+  const position = scale(space, [...keys, ...lines.flatMap((l) => l.damaged.flatMap((d) => [d.gte, d.lte]))]);
   const margin = Math.max(MAP_MARGIN, ...lines.map((l) => l.label.length + 2));
   const width = Math.max(16, Math.min(view.columns - margin, WIDEST_MAP));
   const extentCell: Cell = { char: '-', rank: 1, style: 'green' };

@@ -38,6 +38,8 @@ export function verifyText(report: VerifyReport, view: View, map: readonly strin
   const logFaults =
     wal.damaged + wal.missing === 0 ? '' : `, ${number(wal.damaged)} damaged, ${number(wal.missing)} missing`;
   const open = ledger.filter((e) => e.state === 'open').length;
+  // Two findings may say the same command, one with the location and one with the word for it.
+  const next = new Set(report.nextSteps.map((step) => commandText(step, view)));
   return [
     paint('bold', paint(style, verdict)),
     '',
@@ -52,9 +54,7 @@ export function verifyText(report: VerifyReport, view: View, map: readonly strin
     ...store.problems.map((p) => `  ${paint('yellow', visible(p))}`),
     ...map,
     ...findingsText(report.findings, view),
-    ...(report.nextSteps.length === 0
-      ? []
-      : ['', 'Next', ...report.nextSteps.map((s) => `  ${paint('cyan', commandText(s, view))}`)]),
+    ...(next.size === 0 ? [] : ['', 'Next', ...[...next].map((command) => `  ${paint('cyan', command)}`)]),
   ];
 }
 

@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { findingsText, findingText } from '../../../src/cli/finding-text.ts';
 import { manifestText } from '../../../src/cli/manifest-text.ts';
+import { keyMap } from '../../../src/cli/maps.ts';
 import { COLOUR, PLAIN } from '../../../src/cli/paint.ts';
 import { repairText } from '../../../src/cli/repair-text.ts';
 import { checkSummaryText, sstText } from '../../../src/cli/sst-text.ts';
@@ -51,7 +52,8 @@ describe('a finding', () => {
         where     the object
         affects   seqs 12 to 14
         remedy    nothing in the object itself helps
-        advice    Keep a copy of wal/00000000000000000003.sst before changing anything; other data stays readable.
+        advice    Keep a copy of wal/00000000000000000003.sst before changing
+                  anything; other data stays readable.
         next      shaledb wal repair file:///db  (shows what it would lose before it changes anything)
       "
     `);
@@ -97,7 +99,7 @@ describe('a table', () => {
               = data, f filter, i index, s stats, S seal, n info, F footer, X damaged, ? doubtful, . unknown
 
               key/0000                                                        key/0499
-      keys    ------------------XXXXXXXXXXXXXXXXXXX-----------------------------------
+      keys    -------------------XXXXXXXXXXXXXXXXXXXX---------------------------------
 
       block  offset  stored    raw  rows  first key  last key  checksum              diagnosis
           1   4,100   4,100  4,096   125  key/0136   key/0235  bad, 1 row check too  one bit at 5,000: 0x61 was 0x60
@@ -157,7 +159,8 @@ describe('the log', () => {
         where     the object
         affects   seqs 12 to 14
         remedy    nothing in the object itself helps
-        advice    Keep a copy of wal/00000000000000000003.sst before changing anything; other data stays readable.
+        advice    Keep a copy of wal/00000000000000000003.sst before changing
+                  anything; other data stays readable.
         next      shaledb wal repair file:///db  (shows what it would lose before it changes anything)
 
       4 objects, 3,702 B, 8 rows; an opening replays 4. 1 error.
@@ -189,8 +192,8 @@ it('a manifest is shown with its tables in the key space', () => {
     last seq  1,500 in tables
 
                       key/0000                                              key/0999
-    L0 ..00000000     ----------------------------
-    run 0 ..00000000               -------------------------------------------------
+    L0 ..00000000     -------------------------------
+    run 0 ..00000000                 -----------------------------------------------
 
     Changed since the manifest before
       table 01JC0000000000000000000000 was added to level 0
@@ -392,4 +395,46 @@ it('nothing that a report shows can steer the terminal', () => {
     walText([walObject(1n, { findings: [finding] })], VIEW, true),
   ];
   expect(texts.flat().join('\n')).not.toContain(ESCAPE);
+});
+
+describe('a map of the keys', () => {
+  const bytes = (text: string) => new TextEncoder().encode(text);
+  const mapOf = (from: string, to: string, first: string, last: string) => {
+    const damaged = [{ gte: bytes(first), lte: bytes(last) }];
+    const extent = { gte: bytes(from), lte: bytes(to) };
+    const [, strip] = keyMap([{ label: 'keys', extent, damaged }], { ...VIEW, columns: 108 });
+    return [strip.indexOf('X') - 8, strip.lastIndexOf('X') - 8];
+  };
+
+  it('shows damage of text keys where it is, within a twentieth of the line', () => {
+    // 96 columns; the true places are the shares of the rows.
+    for (const [first, last] of [
+      [106, 158],
+      [1000, 1050],
+      [1900, 1999],
+    ]) {
+      const name = (row: number) => `user/${String(row).padStart(4, '0')}`;
+      const [from, to] = mapOf(name(0), name(1999), name(first), name(last));
+      expect(Math.abs(from - (first / 2000) * 96), `from ${first}`).toBeLessThan(5);
+      expect(Math.abs(to - (last / 2000) * 96), `to ${last}`).toBeLessThan(5);
+    }
+    const [from, to] = mapOf('a', 'z', 'm', 'n');
+    expect([from, to].every((at) => at > 40 && at < 56)).toBe(true);
+  });
+});
+
+it('a verdict names each command once under Next, however findings say it', () => {
+  const nextSteps = ['shaledb manifest repair LOCATION', `shaledb manifest repair ${VIEW.location}`];
+  const text = verifyText(verifyReport({ nextSteps, findings: [] }), VIEW, []);
+  expect(text.filter((line) => line.includes('shaledb manifest repair'))).toHaveLength(1);
+});
+
+it('findings are as wide as the output', () => {
+  for (const columns of [60, 80, 120]) {
+    const finding = { ...walFinding(), hint: { ...walFinding().hint, summary: 'word '.repeat(60).trim() } };
+    const lines = findingText(finding, { ...VIEW, columns }, 'with-next').filter((line) => !line.includes('shaledb'));
+    const advice = lines.filter((line) => line.includes('word'));
+    expect(Math.max(...advice.map((line) => line.length))).toBeLessThanOrEqual(columns);
+    expect(advice.join(' ').match(/word/g)).toHaveLength(60);
+  }
 });
