@@ -7,7 +7,7 @@ import { deferred, ignoreRejection } from './common/async.ts';
 import { WalCorruptionError } from './common/errors.ts';
 import { rangeText, tellFinding } from './common/events.ts';
 import type { Db } from './db/db.ts';
-import { openForWriting } from './db/open-writer.ts';
+import { type OpeningSteps, openForWriting } from './db/open-writer.ts';
 import {
   type OpenOptions,
   type ReaderOptions,
@@ -20,6 +20,7 @@ import { type Recovered, recoveringDb } from './db/recovering-db.ts';
 import { closeOnSignals } from './db/signals.ts';
 import { startWriter } from './db/start-writer.ts';
 import { type DatabaseStores, databaseStores, withSignal } from './lsm/database-stores.ts';
+import { readManifest } from './lsm/manifest-store.ts';
 import { lostRowsText, type RepairReport } from './lsm/repair-report.ts';
 import { TableStore } from './lsm/tree-view.ts';
 import { type Location, type Place, resolveLocation } from './store/location.ts';
@@ -133,7 +134,7 @@ class Opening {
 
   async #recovered(onFound: () => void): Promise<Recovered> {
     try {
-      return { db: await this.#open(onFound), report: undefined };
+      return { db: await this.#open({ onFound }), report: undefined };
     } catch (error) {
       if (!(error instanceof WalCorruptionError)) throw error;
       this.#o.logger.warn('the log is damaged and will be repaired (option walAutoRecovery)', { error: error.message });
@@ -142,12 +143,20 @@ class Opening {
       if (more > 0) this.#o.logger.error('more damage in the log', { findings: more });
     }
     const report = await this.#repairLog();
-    return { db: await this.#open(), report };
+    return { db: await this.#open(await this.#afterRepair(report)), report };
+  }
+
+  /** The repair has claimed the epoch after the expected one: its own is the one to take over from now. One GET. */
+  async #afterRepair({ manifestId }: RepairReport): Promise<OpeningSteps> {
+    if (this.#o.expectedEpoch === undefined || manifestId === undefined) return {};
+    const repaired = await readManifest(this.#stores.main, Number(manifestId));
+    // A manifest that is gone by now was followed by newer ones: then the first expectation fails, as it should.
+    return { expectedEpoch: repaired?.manifest.writerEpoch };
   }
 
   /** The option is the consent to what is lost, within `maxLoss`. */
   async #repairLog(): Promise<RepairReport> {
-    const { clock, random, logger, owner, timeoutMs, maxLoss } = this.#o;
+    const { clock, random, logger, owner, timeoutMs, maxLoss, expectedEpoch } = this.#o;
     const { walRepair } = this.#tools as Tools;
     const report = await walRepair(this.#place.location, {
       clock,
@@ -159,6 +168,7 @@ class Opening {
       acceptLoss: true,
       signal: this.#life.signal,
       ...(maxLoss !== undefined && { maxLoss }),
+      ...(expectedEpoch !== undefined && { expectedEpoch }),
     }).catch((error: unknown) => {
       logger.error('the log was not repaired (option walAutoRecovery)', { error: String(error) });
       throw error;
@@ -187,8 +197,8 @@ class Opening {
     onEvent({ type: 'recovery', repairId, recoveredRows, lostRows, ...atMost, lostExact });
   }
 
-  async #open(onFound?: () => void): Promise<Db> {
-    const opened = await openForWriting(this.#stores, this.#o, this.#tableStore, onFound);
+  async #open(steps?: OpeningSteps): Promise<Db> {
+    const opened = await openForWriting(this.#stores, this.#o, this.#tableStore, steps);
     const onClosed = () => {
       this.#stopSignals();
       this.#place.dispose();

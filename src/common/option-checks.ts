@@ -156,6 +156,12 @@ export function whole(min: number, max: number): Check {
   return that(what, (v) => typeof v === 'number' && Number.isInteger(v) && v >= min && v <= max);
 }
 
+/** A writer epoch that another one can follow. */
+export const writerEpoch: Check = (value, name, faults) => {
+  const epoch = typeof value === 'bigint' && value <= Number.MAX_SAFE_INTEGER ? Number(value) : value;
+  return whole(1, Number.MAX_SAFE_INTEGER - 1)(epoch, name, faults);
+};
+
 /** Most of what a timer takes. */
 export const MAX_MS = 0x7fffffff;
 

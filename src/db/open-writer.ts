@@ -32,7 +32,7 @@ import {
   type TailWitness,
   tooNew,
 } from '../lsm/manifest-store.ts';
-import { type Fence, takeOver, unanswered } from '../lsm/takeover.ts';
+import { assertExpectedEpoch, type Fence, takeOver, unanswered } from '../lsm/takeover.ts';
 import type { TableStore } from '../lsm/tree-view.ts';
 import { withUniqueViewIds } from '../lsm/view-ids.ts';
 import { probeStore } from '../store/store-probe.ts';
@@ -67,14 +67,20 @@ export interface OpenedForWriting {
 const MAX_ROUNDS = 100;
 const CREATOR = 'shaledb 0.1.0';
 
-/** `onFound` is called when a database was found that can be written, before its log is looked at. */
+export interface OpeningSteps {
+  /** Called when a database was found that can be written, before its log is looked at. */
+  onFound?: () => void;
+  /** The epoch to take over from; by default the option's. */
+  expectedEpoch?: number | undefined;
+}
+
 export function openForWriting(
   stores: DatabaseStores,
   options: ResolvedOptions,
   tableStore: TableStore,
-  onFound: () => void = () => undefined,
+  { onFound = () => undefined, expectedEpoch = options.expectedEpoch }: OpeningSteps = {},
 ): Promise<OpenedForWriting> {
-  return new Opening(stores, options, tableStore).run(onFound);
+  return new Opening(stores, options, tableStore, expectedEpoch).run(onFound);
 }
 
 class Opening {
@@ -82,6 +88,7 @@ class Opening {
   readonly #o: ResolvedOptions;
   readonly #guard: EpochGuard;
   readonly #wal: WalRange;
+  readonly #expectedEpoch: number | undefined;
   /** Of the first LIST that showed manifests. */
   #firstStamp: Stamp | undefined;
   readonly #tableStore: TableStore;
@@ -89,7 +96,8 @@ class Opening {
   #conditionsChecked = false;
   #isCreating = false;
 
-  constructor(stores: DatabaseStores, options: ResolvedOptions, tableStore: TableStore) {
+  constructor(stores: DatabaseStores, options: ResolvedOptions, tableStore: TableStore, expectedEpoch?: number) {
+    this.#expectedEpoch = expectedEpoch;
     this.#stores = stores;
     this.#o = options;
     this.#tableStore = tableStore;
@@ -100,6 +108,7 @@ class Opening {
   async run(onFound: () => void): Promise<OpenedForWriting> {
     for (let round = 0; round < MAX_ROUNDS; round++) {
       const found = await this.#discover();
+      assertExpectedEpoch(this.#where(), found.newest, this.#expectedEpoch);
       this.#assertWritable(found);
       onFound();
       await this.#wal.load(found.newest);
@@ -143,6 +152,12 @@ class Opening {
 
   async #create(place: Place): Promise<Discovery> {
     if (!(await isNothingThere(this.#stores, place))) return this.#discover();
+    if (this.#expectedEpoch !== undefined) {
+      throw new InvalidArgumentError(
+        'NOT_A_DATABASE',
+        `${this.#where()}: no database is here, but writer epoch ${this.#expectedEpoch} was expected (option expectedEpoch). Check the path; none was created.`,
+      );
+    }
     if (!this.#o.createIfMissing) {
       throw new InvalidArgumentError(
         'NOT_A_DATABASE',

@@ -22,6 +22,7 @@ import {
   that,
   whole,
   wholeBigint,
+  writerEpoch,
 } from '../common/option-checks.ts';
 import { type Random, SYSTEM_RANDOM } from '../common/random.ts';
 import { CODECS, type Codec } from '../format/table-info.ts';
@@ -87,6 +88,8 @@ export interface OpenOptions {
   verifyOnOpen?: 'off' | 'refs' | 'tails';
   /** Refuse to open a database whose greatest sequence number is lower (`RollbackError`): one that the caller has seen. Default: any is taken. */
   expectAtLeast?: bigint;
+  /** Take over from exactly this writer epoch, which the caller has seen, and from no other: any other one that is stored is a `FencedError` before anything is written, and a running writer is not disturbed. The database then has the epoch after it; of two openings with one expectation one wins. A whole number from 1; `manifestInspect` shows the stored one. Default: whatever is there is taken over. */
+  expectedEpoch?: number | bigint;
   /** How long `close` may take, ms; default 10,000. */
   closeTimeoutMs?: number;
   /** Close on SIGTERM and SIGINT; the process ends by the signal when all databases that asked for it have closed, at a second signal at once. Default false. */
@@ -142,6 +145,7 @@ type Components =
   | 'owner'
   | 'onCorruption'
   | 'expectAtLeast'
+  | 'expectedEpoch'
   | 'maxLoss';
 
 /** All options with a value each. */
@@ -151,6 +155,7 @@ export type ResolvedOptions = Required<Omit<OpenOptions, Components>> &
     ownsCache: boolean;
     owner: string;
     allowPrefix: boolean;
+    expectedEpoch: number | undefined;
   };
 
 const MAX_BYTES = 2 ** 40;
@@ -181,6 +186,7 @@ const CHECKS: ChecksOf<OpenOptions> = {
   maxLoss: MAX_LOSS_CHECK,
   verifyOnOpen: oneOf(['off', 'refs', 'tails']),
   expectAtLeast: wholeBigint,
+  expectedEpoch: writerEpoch,
   closeTimeoutMs: whole(1, MAX_MS),
   handleSignals: bool,
   mergeOperator: methods('merge'),
@@ -251,6 +257,8 @@ function complete(
   }
   if (maxUnflushedBytes > memoryBytes)
     faults.push(`maxUnflushedBytes (${maxUnflushedBytes}) must not exceed memoryBytes (${memoryBytes})`);
+  if (o.expectedEpoch !== undefined && o.errorIfExists === true)
+    faults.push('expectedEpoch names a database that exists, errorIfExists forbids one');
   if (faults.length > 0) throw optionFaults(call, faults);
   const logger = safeLogger(o.logger ?? STDERR_LOGGER);
   return {
@@ -278,6 +286,7 @@ function complete(
     maxLoss: o.maxLoss,
     verifyOnOpen: o.verifyOnOpen ?? 'off',
     expectAtLeast: o.expectAtLeast,
+    expectedEpoch: o.expectedEpoch === undefined ? undefined : Number(o.expectedEpoch),
     closeTimeoutMs: o.closeTimeoutMs ?? 10_000,
     handleSignals: o.handleSignals ?? false,
     mergeOperator: o.mergeOperator,

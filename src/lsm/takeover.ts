@@ -9,7 +9,7 @@
  * - what is wrong with objects that were passed on the way is judged only against a manifest listed after they were seen.
  */
 import { assertThat } from '../common/assert.ts';
-import { UnavailableError } from '../common/errors.ts';
+import { FencedError, UnavailableError } from '../common/errors.ts';
 import { loadCodec } from '../format/codecs.ts';
 import { manifestPath, walPath } from '../format/object-names.ts';
 import type { Author } from './author.ts';
@@ -26,6 +26,27 @@ import {
 } from './manifest-store.ts';
 import type { WalDigest } from './wal-object.ts';
 import { encodeFence } from './wal-writer.ts';
+
+/**
+ * Rejects unless the stored epoch is the one that the caller has seen: taking over from somebody else would fence a writer of
+ * whom the caller knows nothing. Asked before each attempt at a claim, of the manifest that the claim would follow; together
+ * with the put that only one can win it makes the claim a compare-and-swap of the epoch.
+ */
+export function assertExpectedEpoch(where: string, newest: LoadedManifest, expected: number | undefined): void {
+  const { writerEpoch } = newest.manifest;
+  if (expected === undefined || writerEpoch === expected) return;
+  const owner = newest.seal?.owner?.hostPid;
+  const who = owner === undefined ? '' : ` (${owner})`;
+  const what =
+    writerEpoch > expected
+      ? `another writer${who} has taken the database over since`
+      : 'no writer has had that epoch yet; look again, or the newest manifests are lost';
+  throw new FencedError(
+    'WRITER_FENCED',
+    `${where}: writer epoch ${expected} was expected (option expectedEpoch), manifest ${newest.id} has ${writerEpoch}: ${what}. Nothing was written and nobody was fenced.`,
+    { details: { owner, expectedEpoch: expected, epoch: writerEpoch, manifestId: newest.id } },
+  );
+}
 
 /** What is known of the log; it grows while the fence is placed. */
 export interface LogTail {

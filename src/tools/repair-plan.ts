@@ -77,6 +77,8 @@ export interface RepairTask extends RepairOptions {
    * only as long as its manifest is the newest.
    */
   isAboutOneObject: boolean;
+  /** The writer epoch to take over from; absent: whatever is there. */
+  expectedEpoch?: number;
   /** What may be lost; absent for a repair that loses nothing. */
   consent?: LossOptions;
   /** Looks at the database and says what to do; without any mutating call. Called again when the database is ours. */

@@ -20,7 +20,7 @@ import { appendLedger } from '../lsm/damage-ledger.ts';
 import { EpochGuard } from '../lsm/epoch-guard.ts';
 import { type CommitOptions, type ManifestChange, ManifestLog } from '../lsm/manifest-log.ts';
 import type { LoadedManifest } from '../lsm/manifest-store.ts';
-import { type Fence, unanswered } from '../lsm/takeover.ts';
+import { assertExpectedEpoch, type Fence, unanswered } from '../lsm/takeover.ts';
 import type { ToolAccess } from '../lsm/tool-access.ts';
 import { assertRewritable, type DatabaseState, lookAround, readDatabase } from './database-state.ts';
 import { claimCompactor, ownDatabase, toolAuthor } from './own-database.ts';
@@ -102,6 +102,7 @@ class RepairRun {
     const look = async (m: LoadedManifest, fence: Fence | undefined) =>
       this.#named(await makePlan({ target: this.#target, manifest: m, fence }));
     const { manifest, named: first } = await this.#lookFirst(look);
+    this.#assertExpected(manifest);
     if (first.plan.outcome === 'unrecoverable' || first.plan.outcome === 'consent-needed') return this.#report(first);
     if (isNothingToDo(first.plan)) return (await this.#history.finishedBefore(manifest)) ?? this.#report(first);
     const { apply = false } = this.#task;
@@ -215,6 +216,10 @@ class RepairRun {
     return { ...this.#report(named, [consentAdvice(named.plan), IDLE_WRITER_NOTE]), outcome: 'consent-needed' };
   }
 
+  #assertExpected(newest: LoadedManifest): void {
+    assertExpectedEpoch(this.#target.where, newest, this.#task.expectedEpoch);
+  }
+
   // ---- attempts
 
   /** Goes on with the last attempt at this plan if it is young, else begins one with new names. */
@@ -254,6 +259,7 @@ class RepairRun {
     const target = this.#target;
     for (let round = 0; round < MAX_ROUNDS; round++) {
       const state = await readDatabase(target, this.#guard);
+      this.#assertExpected(state.newest);
       assertRewritable(target, state.newest);
       const owned = await ownDatabase(target, this.#guard, state, {
         manifest: state.newest.manifest,

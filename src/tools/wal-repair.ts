@@ -7,7 +7,7 @@
  */
 import { WalCorruptionError } from '../common/errors.ts';
 import { rangeText } from '../common/events.ts';
-import { type ChecksOf, checkedOptions, oneOf } from '../common/option-checks.ts';
+import { type ChecksOf, checkedOptions, oneOf, writerEpoch } from '../common/option-checks.ts';
 import type { Manifest, TableView } from '../format/manifest-types.ts';
 import { NO_TICK } from '../format/manifest-types.ts';
 import { walPath } from '../format/object-names.ts';
@@ -50,6 +50,8 @@ export interface WalRepairOptions extends RepairOptions, LossOptions, ToolOption
   mode?: 'recover' | 'truncate';
   /** What to do with a batch of which rows are, or may be, missing. Default `drop`: batches are whole or not there. */
   onPartialBatch?: 'drop' | 'keep-verified-rows';
+  /** Take over from exactly this writer epoch, and from no other, as the option of `open` does. Default: whatever is there. */
+  expectedEpoch?: number | bigint;
   /** How sure a row must be. Default `probable`: proven ones, and those of a block in which one bit was likely turned. */
   accept?: Acceptance;
 }
@@ -61,6 +63,7 @@ const CHECKS: ChecksOf<WalRepairOptions> = {
   mode: oneOf(['recover', 'truncate']),
   onPartialBatch: oneOf(['drop', 'keep-verified-rows']),
   accept: oneOf(ACCEPTANCES),
+  expectedEpoch: writerEpoch,
 };
 
 type Settings = Required<Pick<WalRepairOptions, 'mode' | 'onPartialBatch' | 'accept'>>;
@@ -87,10 +90,15 @@ export async function walRepair(target: Target, given: WalRepairOptions = {}): P
       tool: 'walRepair',
       settings,
       isAboutOneObject: false,
+      ...expectedOf(options),
       consent: { acceptLoss, ...(maxLoss !== undefined && { maxLoss }) },
       plan: (view) => planRepair(view, settings),
     });
   });
+}
+
+function expectedOf({ expectedEpoch }: WalRepairOptions): { expectedEpoch?: number } {
+  return expectedEpoch === undefined ? {} : { expectedEpoch: Number(expectedEpoch) };
 }
 
 function isApplied({ apply }: WalRepairOptions): boolean {
@@ -362,7 +370,7 @@ async function repairOpenDatabase(target: ToolTarget, options: WalRepairOptions)
       edit: () => undefined,
     };
   };
-  const task = { tool: 'walRepair' as const, settings: whole, isAboutOneObject: false, plan };
+  const task = { ...expectedOf(options), tool: 'walRepair' as const, settings: whole, isAboutOneObject: false, plan };
   const planned = await runRepair(target, task);
   if (!isApplied(options) || planned.outcome === 'clean') return planned;
   assertReviewed(target.where, options.apply, planned.planHash);
