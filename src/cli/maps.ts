@@ -112,6 +112,7 @@ const WAL_CELLS: Record<WalObjectState, Cell> = {
   obsolete: { char: 'o', rank: 1, style: 'dim' },
   'ambiguous-empty': { ...DOUBT, char: '?' },
   foreign: { ...DOUBT, rank: 7, char: '~' },
+  unknown: { ...DOUBT, char: 'u' },
   missing: { ...BAD, char: '_' },
   damaged: BAD,
 };
@@ -127,7 +128,7 @@ export function logMap(objects: readonly Pick<WalObjectReport, 'id' | 'state'>[]
   const first = number(objects[0].id);
   const last = number(objects[objects.length - 1].id);
   const ends = objects.length === 1 ? first : `${first} to ${last}`;
-  const legend = '= good, | fence, X damaged, _ missing, ? empty, ~ foreign, o obsolete';
+  const legend = '= good, | fence, X damaged, _ missing, ? empty, ~ foreign, u unknown, o obsolete';
   return [
     `${view.paint('dim', 'log   ')}  ${strip(view.paint, cells)}`,
     `${' '.repeat(MAP_MARGIN)}${view.paint('dim', `ids ${ends}; ${legend}`)}`,

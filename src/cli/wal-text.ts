@@ -9,6 +9,7 @@ const STATE_STYLE: Record<WalObjectState, Style> = {
   ok: 'green',
   fence: 'cyan',
   damaged: 'red',
+  unknown: 'magenta',
   missing: 'red',
   obsolete: 'dim',
   foreign: 'yellow',

@@ -26,16 +26,14 @@ import {
   COMPACTIONS_PREFIX,
   compactionsPath,
   IDENTITY_PATH,
-  MANIFEST_PREFIX,
   manifestPath,
   parseCompactionsPath,
   parseWalPath,
-  TABLE_PREFIX,
   WAL_PREFIX,
   walPath,
 } from '../format/object-names.ts';
 import { type DatabaseIdentity, decodeIdentity } from '../format/sidecar.ts';
-import type { DatabaseStores } from '../lsm/database-stores.ts';
+import { type DatabaseStores, whereOf } from '../lsm/database-stores.ts';
 import type { EpochGuard, Stamp } from '../lsm/epoch-guard.ts';
 import { crossCheckManifest } from '../lsm/manifest-evidence.ts';
 import {
@@ -45,6 +43,7 @@ import {
   manifestFindingObject,
   readBoundary,
 } from '../lsm/manifest-store.ts';
+import { hasRemains, noManifestLeft } from '../lsm/remains.ts';
 import { Looks, readTwice } from '../lsm/verified-read.ts';
 import { ambiguousViewFindings } from '../lsm/view-ids.ts';
 import { type GetResult, type ObjectStore, PUT_ID_METADATA } from '../store/object-store.ts';
@@ -178,7 +177,7 @@ async function restart(
   beside: () => Promise<void>,
 ): Promise<Discovery> {
   const manifestIds = await listManifestIds(stores.main);
-  if (manifestIds.length === 0) throw noManifests(place);
+  if (manifestIds.length === 0) throw noManifestLeft(whereOf(stores), 'open');
   return findNewest(stores, { ...place, manifestIds }, options, beside);
 }
 
@@ -341,40 +340,10 @@ async function fallbackFrom(stores: DatabaseStores, manifest: Manifest, id: numb
  * True if nothing at this place is part of a database; false if somebody has just created one: look around again. Rejects if
  * there are signs of a database and, listed after they were seen, still no manifest.
  */
-export async function isNothingThere(stores: DatabaseStores, place: Place): Promise<boolean> {
-  const [wal, tables, manifests] = await Promise.all([
-    hasAny(stores.wal, WAL_PREFIX),
-    hasAny(stores.main, TABLE_PREFIX),
-    hasAny(stores.main, MANIFEST_PREFIX),
-  ]);
-  const hasIdentity = place.identity !== undefined || place.identityDamage !== undefined;
-  if (
-    !(wal || tables || manifests || hasIdentity || place.boundary.exists || place.newestCompactionsId !== undefined)
-  ) {
-    return true;
-  }
+export async function isNothingThere(stores: DatabaseStores): Promise<boolean> {
+  if (!(await hasRemains(stores))) return true;
   if ((await listManifestIds(stores.main)).length > 0) return false;
-  throw noManifests(place);
-}
-
-async function hasAny(store: ObjectStore, prefix: string): Promise<boolean> {
-  for await (const _ of store.list(prefix)) return true;
-  return false;
-}
-
-function noManifests(place: Place): ManifestCorruptionError {
-  const id = place.boundary.value + 1;
-  const finding = makeFinding({
-    code: 'MISSING_OBJECT',
-    object: manifestFindingObject(id, { path: MANIFEST_PREFIX }),
-    at: { unit: 'object', offset: 0, length: 0 },
-    expected: 'at least one manifest',
-    found: 'none',
-  });
-  return new ManifestCorruptionError(
-    'No manifest is left of this database, although other objects of it exist. A new database is not created over it. Nothing was changed.',
-    [finding],
-  );
+  throw noManifestLeft(whereOf(stores), 'open');
 }
 
 /** What holds for readers and writers alike before a manifest may be used. */

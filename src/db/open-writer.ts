@@ -22,7 +22,7 @@ import { IDENTITY_PATH, manifestPath } from '../format/object-names.ts';
 import { decodeTracker, encodeTracker } from '../format/sequence-tracker.ts';
 import { encodeIdentity } from '../format/sidecar.ts';
 import { Author } from '../lsm/author.ts';
-import type { DatabaseStores } from '../lsm/database-stores.ts';
+import { type DatabaseStores, whereOf } from '../lsm/database-stores.ts';
 import { EpochGuard, type Stamp } from '../lsm/epoch-guard.ts';
 import {
   type LoadedManifest,
@@ -144,14 +144,13 @@ class Opening {
   }
 
   #where(): string {
-    const { main, path } = this.#stores;
-    return path === '' ? main.name : `${main.name} (${path})`;
+    return whereOf(this.#stores);
   }
 
   // ---- creating
 
   async #create(place: Place): Promise<Discovery> {
-    if (!(await isNothingThere(this.#stores, place))) return this.#discover();
+    if (!(await isNothingThere(this.#stores))) return this.#discover();
     if (this.#expectedEpoch !== undefined) {
       throw new InvalidArgumentError(
         'NOT_A_DATABASE',

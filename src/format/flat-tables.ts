@@ -12,6 +12,7 @@ import { isUlid, type Ulid } from '../common/ulid.ts';
 import type { FlatBuilder, FlatReader, FlatRef } from './flatbuffer.ts';
 import type { Bound, BytesRange, TableRef, Uuid } from './manifest-types.ts';
 import { CODECS, type FilterForm, type FormatVersion, type TableInfo, type TableType } from './table-info.ts';
+import { unknownVersion } from './versions.ts';
 
 const ULID_ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
 const ULID_DIGITS = new Uint8Array(128);
@@ -258,7 +259,9 @@ export function readTableRef(reader: FlatReader, table: number, versionSlot: num
   const info = readTableInfo(reader, infoTable);
   if (info.firstEntry === undefined) throw reader.malformed(infoTable, `Table ${id} is listed without a first key`);
   const version = reader.optionalU16(table, versionSlot) ?? 1;
-  if (version !== 1 && version !== 2) throw tooNew(`Table ${id} has unknown format version ${version}`, table);
+  if (version !== 1 && version !== 2) {
+    throw unknownVersion(`Table ${id} has format version`, version, 2, { unit: 'object', offset: table, length: 0 });
+  }
   return { id, info, formatVersion: version satisfies FormatVersion };
 }
 

@@ -96,3 +96,28 @@ export function roleOfPath(path: string): ObjectRole | 'other' {
   for (const [prefix, role] of ROLES) if (path.startsWith(prefix)) return role;
   return 'other';
 }
+
+const BOUNDARY = /^gc\/(manifest|compactions)\.boundary$/;
+/**
+ * The sidecars that only a database has. Not among them: `shale/store-profile` and `shale/probe/`, which an opening writes before
+ * it creates a database.
+ */
+const SIDECAR =
+  /^shale\/(identity|damage\/[0-9]{20}|repairs\/r-[0-9a-f]{24}\/(plan|report)-[1-9][0-9]{0,8}|quarantine\/r-[0-9a-f]{24}\/.+)$/;
+
+/** Whether a path is that of a collector's boundary file. */
+export function isBoundaryPath(path: string): boolean {
+  return BOUNDARY.test(path);
+}
+
+/** Whether a path is exactly one that a database gives to its objects. Everything else was put there by somebody else. */
+export function isDatabasePath(path: string): boolean {
+  return (
+    parseManifestPath(path) !== undefined ||
+    parseWalPath(path) !== undefined ||
+    parseTablePath(path) !== undefined ||
+    parseCompactionsPath(path) !== undefined ||
+    isBoundaryPath(path) ||
+    SIDECAR.test(path)
+  );
+}

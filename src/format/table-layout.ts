@@ -3,9 +3,10 @@
  * order and without gaps. All lengths include the 4 bytes of checksum. Pure arithmetic on numbers that came from storage:
  * everything is checked here once, so that readers can slice without further checks.
  */
-import { type CorruptionError, damage, type FindingPlace, IncompatibleError } from '../common/errors.ts';
+import { type CorruptionError, damage, type FindingPlace } from '../common/errors.ts';
 import type { TableIndex } from './index-block.ts';
 import type { FormatVersion, TableInfo } from './table-info.ts';
+import { unknownVersion } from './versions.ts';
 
 /** u64 offset of the info block, u16 format version, big-endian. */
 export const FOOTER_BYTES = 10;
@@ -49,8 +50,10 @@ export function decodeFooter(tail: Uint8Array, objectSize: number): Footer {
   }
   const formatVersion = view.getUint16(8);
   if (formatVersion !== 1 && formatVersion !== 2) {
-    throw new IncompatibleError('FORMAT_TOO_NEW', `Unknown table format version ${formatVersion}`, {
-      details: { offset: footerOffset + 8 },
+    throw unknownVersion('The footer has table format version', formatVersion, 2, {
+      unit: 'footer',
+      offset: footerOffset + 8,
+      length: 2,
     });
   }
   return { infoOffset, formatVersion };

@@ -2,16 +2,17 @@
  * The frame that manifests and compactions files share: a `u16` header version, big-endian, a FlatBuffer whose offsets count
  * from behind it, and perhaps a seal of ours.
  */
-import { damage, IncompatibleError } from '../common/errors.ts';
+import { damage } from '../common/errors.ts';
 import type { FlatReader } from './flatbuffer.ts';
 import { findManifestSeal } from './seal.ts';
+import { unknownVersion } from './versions.ts';
 
 /** Bytes of the header version. */
 export const HEADER_BYTES = 2;
 
 /**
  * Reads the header version that precedes the FlatBuffer of a manifest or compactions file. Throws damage `TRUNCATED` or
- * `MALFORMED`, `FORMAT_TOO_NEW` for a version above 2.
+ * `MALFORMED`, `FORMAT_TOO_NEW` as `unknownVersion` decides.
  */
 export function decodeHeaderVersion(bytes: Uint8Array, what: string): 1 | 2 {
   if (bytes.length < HEADER_BYTES) {
@@ -20,11 +21,10 @@ export function decodeHeaderVersion(bytes: Uint8Array, what: string): 1 | 2 {
   }
   const version = (bytes[0] << 8) | bytes[1];
   if (version === 1 || version === 2) return version;
-  if (version === 0) {
-    throw damage('MALFORMED', { unit: 'header', offset: 0, length: HEADER_BYTES }, `The ${what} has header version 0`);
-  }
-  throw new IncompatibleError('FORMAT_TOO_NEW', `The ${what} has header version ${version}`, {
-    details: { version, offset: 0 },
+  throw unknownVersion(`The ${what} has header version`, version, 2, {
+    unit: 'header',
+    offset: 0,
+    length: HEADER_BYTES,
   });
 }
 

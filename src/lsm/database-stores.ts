@@ -45,6 +45,11 @@ export function normalPath(path: string): string {
     .join('/');
 }
 
+/** Store and path, for messages. */
+export function whereOf({ main, path }: Pick<DatabaseStores, 'main' | 'path'>): string {
+  return path === '' ? main.name : `${main.name} (${path})`;
+}
+
 export function databaseStores(location: DatabaseLocation, options: StackOptions): DatabaseStores {
   const path = normalPath(location.path);
   const meters: MeteredStore[] = [];

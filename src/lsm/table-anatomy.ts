@@ -18,6 +18,7 @@ import {
   isCorruption,
   locateFindings,
   makeFinding,
+  unknownFinding,
 } from '../common/errors.ts';
 import { type Ulid, ulidFromBytes } from '../common/ulid.ts';
 import { type Block, decodeBlock, MAX_BLOCK_BYTES } from '../format/block.ts';
@@ -135,6 +136,11 @@ class Dissection {
     try {
       return decode();
     } catch (error) {
+      if (error instanceof IncompatibleError && this.tail.known.info === undefined) {
+        const { object, during, findings } = this.tail;
+        findings.push(unknownFinding(error, { object, during, at: { unit, offset, length: 0 } }));
+        return undefined;
+      }
       const wrong =
         error instanceof IncompatibleError && error.code === 'FORMAT_TOO_NEW'
           ? damage('MALFORMED', { unit, offset: 0, length: 0 }, error.message)

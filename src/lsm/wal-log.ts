@@ -5,7 +5,7 @@
  */
 import { equalBytes } from '../common/bytes.ts';
 import { type Clock, sleep } from '../common/clock.ts';
-import { type Finding, type Hint, IncompatibleError } from '../common/errors.ts';
+import { type Finding, type Hint, IncompatibleError, unknownFinding } from '../common/errors.ts';
 import { BlockCursor } from '../format/block-cursor.ts';
 import { parseWalPath, walPath } from '../format/object-names.ts';
 import type { ObjectStore } from '../store/object-store.ts';
@@ -13,7 +13,7 @@ import type { LoadedManifest } from './manifest-store.ts';
 import { Looks } from './verified-read.ts';
 import { type Acceptance, batchesOf, isGap } from './wal-batches.ts';
 import type { LogPiece } from './wal-loss.ts';
-import { readWalObject, type WalObject, type WalReadResult } from './wal-object.ts';
+import { readWalObject, type WalObject, type WalReadResult, walFindingObject } from './wal-object.ts';
 import { atHome, type SalvagedWal, salvageWalObject } from './wal-salvage.ts';
 
 /** One id of a log. */
@@ -46,6 +46,11 @@ export async function readLogObject(store: ObjectStore, clock: Clock, id: number
       continue;
     }
     const reads = looks.reads(store.name, walPath(id));
+    if (result.incompatible !== undefined) {
+      const object = walFindingObject(id, { size: bytes.length, sealed: result.seal !== undefined });
+      const unknown = unknownFinding(result.incompatible, { object, during: 'check' });
+      return { id, result: { ...result, findings: [unknown] }, salvaged: undefined, bytes };
+    }
     const salvaged = await salvageWalObject(id, bytes, result);
     // A seal that was found or mended tells of epochs and of the object before, like one that was read at once.
     const seal = result.seal ?? salvaged.seal;
@@ -210,6 +215,11 @@ function prognosis({ code, object }: Finding, salvaged: SalvagedWal | undefined)
   };
 }
 
+/** A block whose checksum holds and that does not decode: its bytes are what somebody wrote. */
+export function isMeant({ at, code }: Finding): boolean {
+  return at.unit === 'block' && (code === 'MALFORMED' || code === 'DECOMPRESS_FAILED');
+}
+
 /**
  * The error for a log of which no block decodes although checksums hold: a wrong key or a newer form, which no repair may
  * empty; undefined if some block decodes or one is damaged.
@@ -222,7 +232,6 @@ export function undecodable(objects: Iterable<LogObject>): IncompatibleError | u
     if (salvaged === undefined) continue;
     if (salvaged.blocks.some((b) => b.block !== undefined)) return undefined;
     const findings = result?.findings ?? [];
-    const isMeant = (f: Finding) => f.at.unit === 'block' && (f.code === 'MALFORMED' || f.code === 'DECOMPRESS_FAILED');
     if (findings.length > 0 && findings.every(isMeant)) meant += findings.length;
     else return undefined;
   }

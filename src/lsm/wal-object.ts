@@ -148,23 +148,26 @@ function parseTail(id: number, bytes: Uint8Array, result: WalReadResult): WalTai
     return parseSections(id, bytes, footer, info, result);
   } catch (error) {
     // A checksum that holds says that the version was meant: what it has in other places is not damaged.
-    throw isCorruption(error) && footer.tooNew !== undefined && result.seal === undefined ? footer.tooNew : error;
+    const { wrongVersion } = footer;
+    throw isCorruption(error) && wrongVersion instanceof IncompatibleError && result.seal === undefined
+      ? wrongVersion
+      : error;
   }
 }
 
 interface ReadFooter extends Footer {
-  /** The stored version is unknown; judged when the seal, which says it too, was read. */
-  tooNew: IncompatibleError | undefined;
+  /** Why the stored version is none that is known; judged when the seal, which says it too, was read. */
+  wrongVersion: unknown;
 }
 
 function readFooter(bytes: Uint8Array): ReadFooter {
   const stored = bytes.slice(bytes.length - FOOTER_BYTES);
   try {
-    return { ...decodeFooter(stored, bytes.length), tooNew: undefined };
-  } catch (error) {
-    if (!(error instanceof IncompatibleError)) throw error;
+    return { ...decodeFooter(stored, bytes.length), wrongVersion: undefined };
+  } catch (wrongVersion) {
     stored.set([0, 2], FOOTER_BYTES - 2);
-    return { ...decodeFooter(stored, bytes.length), tooNew: error };
+    // Rejects again if it is not the version that is wrong.
+    return { ...decodeFooter(stored, bytes.length), wrongVersion };
   }
 }
 
@@ -193,7 +196,7 @@ function parseSections(
     }
   }
   if (seal !== undefined) checkVersion(bytes, seal);
-  if (footer.tooNew !== undefined) throw footer.tooNew;
+  if (footer.wrongVersion !== undefined) throw footer.wrongVersion;
   const sealBytes = seal === undefined ? undefined : bytes.subarray(range.start, range.end);
   return { info, infoOffset: footer.infoOffset, formatVersion: footer.formatVersion, seal, sealBytes };
 }

@@ -15,21 +15,8 @@ import {
   locate,
   locateFindings,
   ManifestCorruptionError,
-  makeFinding,
 } from '../common/errors.ts';
-import {
-  COMPACTIONS_PREFIX,
-  IDENTITY_PATH,
-  MANIFEST_PREFIX,
-  manifestPath,
-  parseCompactionsPath,
-  parseManifestPath,
-  parseTablePath,
-  parseWalPath,
-  SIDECAR_PREFIX,
-  TABLE_PREFIX,
-  WAL_PREFIX,
-} from '../format/object-names.ts';
+import { COMPACTIONS_PREFIX, IDENTITY_PATH, manifestPath, parseCompactionsPath } from '../format/object-names.ts';
 import { type DatabaseIdentity, decodeIdentity } from '../format/sidecar.ts';
 import type { EpochGuard, Stamp } from '../lsm/epoch-guard.ts';
 import { crossCheckManifest } from '../lsm/manifest-evidence.ts';
@@ -40,6 +27,7 @@ import {
   manifestFindingObject,
   readBoundary,
 } from '../lsm/manifest-store.ts';
+import { hasRemains, noManifestLeft } from '../lsm/remains.ts';
 import { Looks, readTwice } from '../lsm/verified-read.ts';
 import { type GetResult, type ObjectStore, PUT_ID_METADATA } from '../store/object-store.ts';
 import { MAX_ROUNDS, type ToolTarget, tooManyOthers } from './target.ts';
@@ -76,7 +64,7 @@ export async function lookAround(target: ToolTarget, guard: EpochGuard): Promise
     newestCompactions(main),
   ]);
   const around = { stamp, manifestIds, boundary, newestCompactionsId, ...identity };
-  if (manifestIds.length === 0) await assertDatabase(target, around);
+  if (manifestIds.length === 0) await assertRemains(target);
   return around;
 }
 
@@ -87,7 +75,7 @@ export async function lookAround(target: ToolTarget, guard: EpochGuard): Promise
 export async function readDatabase(target: ToolTarget, guard: EpochGuard): Promise<DatabaseState> {
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const around = await lookAround(target, guard);
-    if (around.manifestIds.length === 0) throw noManifestLeft(target);
+    if (around.manifestIds.length === 0) throw noManifestLeft(target.where, 'check');
     const newest = await readNewest(target, around);
     if (newest === undefined) continue;
     assertUsable(target, newest, around.identity);
@@ -111,10 +99,14 @@ async function readNewest(target: ToolTarget, around: Surroundings): Promise<Loa
       if (loaded.seal === undefined) await assertConsistent(target, loaded, around);
       return loaded;
     } catch (error) {
-      if (!isCorruption(error)) throw error;
+      // One bit on the way can also make a version look unknown.
+      if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
       looks.add(got.bytes);
       const waitMs = looks.nextWaitMs;
-      if (waitMs === undefined) throw newestDamaged(target, id, error, looks.reads(main.name, manifestPath(id)));
+      if (waitMs === undefined) {
+        const reads = looks.reads(main.name, manifestPath(id));
+        throw isCorruption(error) ? newestDamaged(target, id, error, reads) : error;
+      }
       await sleep(target.clock, waitMs, target.signal);
     }
   }
@@ -153,50 +145,12 @@ function newestDamaged(
   );
 }
 
-function noManifestLeft(target: ToolTarget): ManifestCorruptionError {
-  const finding = makeFinding({
-    code: 'MISSING_OBJECT',
-    object: manifestFindingObject(1, { path: MANIFEST_PREFIX }),
-    at: { unit: 'object', offset: 0, length: 0 },
-    expected: 'at least one manifest',
-    found: 'none',
-    during: 'check',
-  });
-  return new ManifestCorruptionError(
-    `${target.where}: objects of a database are here, but no manifest is left of it. Restore manifest/ from a backup or an older version of the bucket.`,
-    [finding],
-  );
-}
-
-/** Throws unless there is some sign of a database. */
-async function assertDatabase(target: ToolTarget, around: Surroundings): Promise<void> {
-  const { stores } = target;
-  const hasSign =
-    around.identity !== undefined ||
-    around.identityDamage !== undefined ||
-    around.boundary.exists ||
-    around.newestCompactionsId !== undefined ||
-    (await hasLog(target)) ||
-    (await hasAny(stores.main, TABLE_PREFIX, parseTablePath));
-  if (!hasSign) throw await notADatabase(target);
-}
-
 /**
- * Throws `NOT_A_DATABASE` where nothing lies that a database could have left. For tools to which "none found" is an answer:
- * at a mistyped location it would be a wrong one. One to four LISTs.
+ * Throws `NOT_A_DATABASE` where nothing is stored that a database could have left. For tools to which "none found" is an answer:
+ * at a mistyped location it would be a wrong one. Six LISTs.
  */
 export async function assertRemains(target: ToolTarget): Promise<void> {
-  const { main } = target.stores;
-  const isHere =
-    (await hasAny(main, MANIFEST_PREFIX, parseManifestPath)) ||
-    (await hasAny(main, SIDECAR_PREFIX)) ||
-    (await hasAny(main, TABLE_PREFIX, parseTablePath)) ||
-    (await hasLog(target));
-  if (!isHere) throw await notADatabase(target);
-}
-
-function hasLog({ stores }: ToolTarget): Promise<boolean> {
-  return hasAny(stores.wal, WAL_PREFIX, parseWalPath);
+  if (!(await hasRemains(target.stores))) throw await notADatabase(target);
 }
 
 async function notADatabase(target: ToolTarget): Promise<InvalidArgumentError> {
@@ -209,9 +163,8 @@ async function notADatabase(target: ToolTarget): Promise<InvalidArgumentError> {
   );
 }
 
-/** Files of other names can lie anywhere; what `parse` does not know is none of ours. */
-async function hasAny(store: ObjectStore, prefix: string, parse: (path: string) => unknown = String): Promise<boolean> {
-  for await (const { path } of store.list(prefix)) if (parse(path) !== undefined) return true;
+async function hasAny(store: ObjectStore, prefix: string): Promise<boolean> {
+  for await (const _ of store.list(prefix)) return true;
   return false;
 }
 

@@ -12,6 +12,7 @@ import {
   isCorruption,
   locateFindings,
   makeFinding,
+  unknownFinding,
 } from '../common/errors.ts';
 import { checkedOptions, describeValue } from '../common/option-checks.ts';
 import { decodeManifest, encodeManifest } from '../format/manifest-codec.ts';
@@ -27,6 +28,7 @@ import {
   manifestFindingObject,
   mendManifest,
 } from '../lsm/manifest-store.ts';
+import { noManifestLeft } from '../lsm/remains.ts';
 import { lookAround, manifestHint } from './database-state.ts';
 import type { ManifestReport, SealReport } from './reports.ts';
 import { type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
@@ -50,8 +52,12 @@ export async function manifestInspect(
   return withTarget(target, checked, async (opened) => {
     const guard = new EpochGuard(opened.clock, opened.stores.latestStoreTimesMs);
     const around = await lookAround(opened, guard);
+    const isNoneLeft = around.manifestIds.length === 0;
     const chosen = id === undefined ? (around.manifestIds.at(-1) ?? around.boundary.value + 1) : Number(id);
-    return new Inspection(opened, chosen, around.boundary.value).run();
+    const report = await new Inspection(opened, chosen, around.boundary.value).run();
+    // Asked for the newest one, there is more to say than that a certain one is missing.
+    if (id !== undefined || !isNoneLeft || report.size > 0) return report;
+    return { ...report, findings: [...noManifestLeft(opened.where, 'check').findings] };
   });
 }
 
@@ -115,8 +121,8 @@ class Inspection {
     } catch (error) {
       if (isCorruption(error)) this.#addDamage(error, bytes);
       else if (error instanceof IncompatibleError) {
-        const at = { unit: 'header' as const, offset: 0, length: 2 };
-        this.#add({ code: 'MALFORMED', at, severity: 'warning', found: error.message }, bytes.length, false);
+        const object = manifestFindingObject(this.#id, { size: bytes.length });
+        this.#findings.push(unknownFinding(error, { object, during: 'check' }));
       } else throw error;
       return undefined;
     }

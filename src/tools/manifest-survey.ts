@@ -44,8 +44,6 @@ export interface BadManifest {
   /** Undefined: the object is missing. */
   bytes: Uint8Array | undefined;
   error: CorruptionError | undefined;
-  /** Set if it may be of a newer form rather than damaged. */
-  incompatible?: IncompatibleError;
 }
 
 export interface LoggedObject {
@@ -178,24 +176,14 @@ async function look(target: ToolTarget, around: Surroundings, id: number): Promi
       return { id, bytes: got.bytes, error: undefined, loaded };
     } catch (error) {
       if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
-      if (attempt === REREADS_MS.length)
-        return { id, bytes: got.bytes, loaded: undefined, ...asDamage(id, got, error) };
+      if (attempt === REREADS_MS.length) {
+        // What a newer program wrote is not repaired, and no older manifest takes its place.
+        if (!isCorruption(error)) throw error;
+        return { id, bytes: got.bytes, loaded: undefined, error };
+      }
     }
     await sleep(target.clock, REREADS_MS[attempt], target.signal);
   }
-}
-
-/** A header version that no program ever writes is damage; any other unknown form may be a newer one's. */
-function asDamage(
-  id: number,
-  { bytes }: { bytes: Uint8Array },
-  error: CorruptionError | IncompatibleError,
-): Pick<BadManifest, 'error' | 'incompatible'> {
-  if (isCorruption(error)) return { error };
-  const at = { unit: 'header' as const, offset: 0, length: 2 };
-  const object = manifestFindingObject(id, { size: bytes.length });
-  const damaged = locate(damage('MALFORMED', at, error.message), { object, during: 'repair' });
-  return bytes[0] === 0 ? { error: damaged, incompatible: error } : { error: damaged };
 }
 
 function inconsistent({ id, sizeBytes }: LoadedManifest, because: string): CorruptionError {

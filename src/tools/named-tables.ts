@@ -7,13 +7,21 @@
 
 import { stopIfAborted } from '../common/abort.ts';
 import { equalBytes, toHex } from '../common/bytes.ts';
-import { type Finding, type Hint, IncompatibleError, isCorruption, makeFinding } from '../common/errors.ts';
+import {
+  type Finding,
+  type Hint,
+  IncompatibleError,
+  isCorruption,
+  makeFinding,
+  unknownFinding,
+} from '../common/errors.ts';
 import type { Ulid } from '../common/ulid.ts';
 import type { Manifest, TableRef, Tree } from '../format/manifest-types.ts';
 import { manifestPath, parseManifestPath, tablePath } from '../format/object-names.ts';
-import type { DatabaseStores } from '../lsm/database-stores.ts';
+import { type DatabaseStores, whereOf } from '../lsm/database-stores.ts';
 import { contradictions, doubts, hasLostItsSeal, oddities } from '../lsm/manifest-cross-check.ts';
 import { type LoadedManifest, listManifestIds, loadManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
+import { noManifestLeft } from '../lsm/remains.ts';
 import { ambiguousViewFindings } from '../lsm/view-ids.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 
@@ -46,23 +54,28 @@ export interface Picture {
   /** The newest that is good; with `isNewestGood` the newest of all. */
   newest: LoadedManifest | undefined;
   isNewestGood: boolean;
+  /** Set if the newest needs a newer program: which tables there should be is unknown, and no older manifest tells it. */
+  incompatible: IncompatibleError | undefined;
   tables: Map<Ulid, NamedTable>;
   findings: Finding[];
 }
 
-/** Reads the manifests in scope. Rejects with `IncompatibleError` if the newest needs a newer program. */
+/** Reads the manifests in scope; none but the newest if that one needs a newer program. */
 export async function readPicture(
   stores: DatabaseStores,
   scope: Scope,
   during: Finding['during'],
   signal?: AbortSignal,
 ): Promise<Picture> {
-  const ids = await listManifestIds(stores.main);
+  const listed = await listManifestIds(stores.main);
+  // One list that shows nothing proves nothing.
+  const ids = listed.length > 0 ? listed : await listManifestIds(stores.main);
   const picture: Picture = {
     ids,
     manifests: [],
     newest: undefined,
     isNewestGood: false,
+    incompatible: undefined,
     tables: new Map(),
     findings: [],
   };
@@ -74,11 +87,14 @@ export async function readPicture(
     const sight = await look(stores.main, id, picture, during);
     if (sight === undefined) continue;
     picture.manifests.push(sight);
+    if (picture.incompatible !== undefined) return picture;
     if (sight.loaded !== undefined && picture.newest === undefined) {
       picture.newest = sight.loaded;
       picture.isNewestGood = id === ids[ids.length - 1];
     }
   }
+  // A caller that finds nothing else of a database either says that none is here.
+  if (ids.length === 0) picture.findings.push(...noManifestLeft(whereOf(stores), during).findings);
   if (picture.newest !== undefined) picture.findings.push(...ambiguousViewFindings(picture.newest, during));
   checkPins(picture, during);
   checkSequence(picture, during);
@@ -132,11 +148,12 @@ async function look(
     try {
       return { id, loaded: loadManifest(id, got.bytes), size: got.size };
     } catch (error) {
-      if (error instanceof IncompatibleError) {
-        if (id === picture.ids[picture.ids.length - 1] && isLast) throw error;
-      } else if (!isCorruption(error)) throw error;
+      if (!(error instanceof IncompatibleError) && !isCorruption(error)) throw error;
       if (!isLast) continue;
-      if (isCorruption(error)) {
+      if (error instanceof IncompatibleError) {
+        picture.findings.push(unknownFinding(error, { object: manifestFindingObject(id, { size: got.size }), during }));
+        if (id === picture.ids[picture.ids.length - 1]) picture.incompatible = error;
+      } else {
         const reads = { attempts: 2, identical: true, pastCaches: true };
         picture.findings.push(
           ...error.findings.map((f) => ({ ...f, during, reads, origin: 'at-rest' as const, hint: MANIFEST_HINT })),

@@ -10,7 +10,7 @@
  */
 
 import { type Clock, isoTime } from '../common/clock.ts';
-import { isCorruption, UnavailableError } from '../common/errors.ts';
+import { IncompatibleError, isCorruption, UnavailableError } from '../common/errors.ts';
 import { makeUlid, type Ulid } from '../common/ulid.ts';
 import type { Manifest, TableRef } from '../format/manifest-types.ts';
 import { tablePath } from '../format/object-names.ts';
@@ -184,6 +184,7 @@ class RepairRun {
   }
 
   #named(plan: RepairPlan): Named {
+    assertAllKnown(this.#target, plan);
     const identity = repairIdentity(this.#task, plan);
     return { plan, identity, hash: planHash(identity, plan) };
   }
@@ -437,6 +438,18 @@ class RepairRun {
       ...this.#costs(),
     };
   }
+}
+
+/** What this program cannot read is not repaired, nor anything because of it. */
+function assertAllKnown({ where }: ToolTarget, { before, outcome }: RepairPlan): void {
+  const unknown = before.find((f) => f.severity === 'unknown');
+  if (unknown === undefined || outcome === 'obsolete') return;
+  const code = unknown.code === 'CODEC_MISSING' ? unknown.code : 'FORMAT_TOO_NEW';
+  throw new IncompatibleError(
+    code,
+    `${where}: ${unknown.object.path} cannot be judged by this program: ${unknown.found}. It is not repaired, and nothing was changed.`,
+    { details: { path: unknown.object.path } },
+  );
 }
 
 function isNothingToDo({ outcome }: RepairPlan): boolean {

@@ -42,7 +42,16 @@ export function verdictOf(findings: Iterable<Pick<Finding, 'severity'>>): Verdic
   return VERDICTS[worst];
 }
 
-export type WalObjectState = 'ok' | 'fence' | 'damaged' | 'missing' | 'obsolete' | 'foreign' | 'ambiguous-empty';
+/** `unknown`: of a form that this program cannot read; not damaged. */
+export type WalObjectState =
+  | 'ok'
+  | 'fence'
+  | 'damaged'
+  | 'unknown'
+  | 'missing'
+  | 'obsolete'
+  | 'foreign'
+  | 'ambiguous-empty';
 
 export interface WalEntry {
   seq: bigint;

@@ -1,6 +1,7 @@
 /**
  * The check of everything that is neither manifest, table nor log: identity, ledger, what repairs wrote down, copies in
- * quarantine, compactions files, boundary files. No row depends on any of them, so their damage is a warning; what is missing
+ * quarantine, compactions files, boundary files. Only names of the format are read: what other programs put beside them is theirs.
+ * No row depends on any of them, so their damage is a warning; what is missing
  * is one where something else says that it should be there.
  */
 import { stopIfAborted } from '../common/abort.ts';
@@ -10,18 +11,27 @@ import {
   type Finding,
   type FindingObject,
   IncompatibleError,
+  isCannotTell,
   isCorruption,
   locateFindings,
   makeFinding,
   type ObjectRole,
+  unknownFinding,
 } from '../common/errors.ts';
 import { decodeBoundary } from '../format/boundary.ts';
 import { decodeCompactions, isCanonicalCompactions } from '../format/compactions-codec.ts';
-import { BOUNDARY_PREFIX, COMPACTIONS_PREFIX, IDENTITY_PATH, SIDECAR_PREFIX } from '../format/object-names.ts';
+import {
+  BOUNDARY_PREFIX,
+  COMPACTIONS_PREFIX,
+  IDENTITY_PATH,
+  isDatabasePath,
+  SIDECAR_PREFIX,
+} from '../format/object-names.ts';
 import { decodeManifestSeal } from '../format/seal.ts';
 import { decodeIdentity, decodeSidecar } from '../format/sidecar.ts';
 import { decodeLedger, LEDGER_PREFIX, ledgerPath } from '../lsm/damage-ledger.ts';
 import type { LoadedManifest } from '../lsm/manifest-store.ts';
+import type { GetResult } from '../store/object-store.ts';
 import { QUARANTINE_PREFIX } from './quarantine.ts';
 import { sha256Hex } from './repair-plan.ts';
 import type { ToolTarget } from './target.ts';
@@ -37,7 +47,8 @@ export async function checkSidecars(target: ToolTarget, newest: LoadedManifest |
   const check = new SidecarCheck(target);
   const { main } = target.stores;
   for (const prefix of [SIDECAR_PREFIX, COMPACTIONS_PREFIX, BOUNDARY_PREFIX]) {
-    for await (const { path } of main.list(prefix)) await check.look(path);
+    for await (const { path } of main.list(prefix))
+      if (isDatabasePath(path) || path === PROFILE_PATH) await check.look(path);
   }
   check.compareWith(newest);
   return check.findings;
@@ -59,26 +70,36 @@ class SidecarCheck {
 
   async look(path: string): Promise<void> {
     stopIfAborted(this.#target.signal);
-    const { main } = this.#target.stores;
     this.#seen.add(path);
     for (let isLast = false; ; isLast = true) {
-      const got = await main.get(path);
+      const got = await this.#read(path);
       if (got === undefined) return;
       try {
         this.#decode(path, got.bytes);
         return;
       } catch (error) {
-        const wrong =
-          error instanceof IncompatibleError
-            ? damage('MALFORMED', { ...WHOLE, length: got.size }, error.message)
-            : error;
-        if (!isCorruption(wrong)) throw error;
+        if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
         if (!isLast) continue;
         const object = { ...objectOf(path), size: got.size };
+        if (!isCorruption(error)) {
+          this.findings.push(unknownFinding(error, { object, during: 'check' }));
+          return;
+        }
         const reads = { attempts: 2, identical: true, pastCaches: true };
-        for (const f of locateFindings(wrong, { object, during: 'check', reads })) this.#add(f, wrong.message);
+        for (const f of locateFindings(error, { object, during: 'check', reads })) this.#add(f, error.message);
         return;
       }
+    }
+  }
+
+  /** Undefined: it is gone, or may not be read, which is a finding. */
+  async #read(path: string): Promise<GetResult | undefined> {
+    try {
+      return await this.#target.stores.main.get(path);
+    } catch (error) {
+      if (!isCannotTell(error) || error.retryable) throw error;
+      this.findings.push(unknownFinding(error, { object: objectOf(path), during: 'check' }));
+      return undefined;
     }
   }
 

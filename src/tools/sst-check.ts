@@ -6,7 +6,7 @@
  */
 import { stopIfAborted } from '../common/abort.ts';
 import { sleep } from '../common/clock.ts';
-import { type Finding, InvalidArgumentError, makeFinding } from '../common/errors.ts';
+import { type Finding, isCannotTell, makeFinding, unknownFinding } from '../common/errors.ts';
 import { type ChecksOf, callable, checkedOptions, filledText, oneOf, whole } from '../common/option-checks.ts';
 import type { Ulid } from '../common/ulid.ts';
 import { parseTablePath, parseWalPath, TABLE_PREFIX, tablePath, WAL_PREFIX, walPath } from '../format/object-names.ts';
@@ -14,6 +14,7 @@ import { dataEnd } from '../format/table-layout.ts';
 import { type KnownTable, missingTable } from '../lsm/table-anatomy.ts';
 import { tailLost } from '../lsm/wal-errors.ts';
 import { missingWalFinding } from '../lsm/wal-object.ts';
+import { assertRemains } from './database-state.ts';
 import {
   checkpointAdvice,
   isNeeded,
@@ -25,7 +26,7 @@ import {
 } from './named-tables.ts';
 import { quarantinedPaths } from './quarantine.ts';
 import { type CheckSummary, verdictOf } from './reports.ts';
-import { checkTable, type TableLevel } from './table-check.ts';
+import { checkTable, type TableCheckJob, type TableCheckResult, type TableLevel } from './table-check.ts';
 import { openTarget, type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget } from './target.ts';
 import { type SourceSeqs, sourcesOutOfOrder } from './tree-check.ts';
 
@@ -152,10 +153,9 @@ async function* checkTables(target: ToolTarget, o: SstCheckOptions, summary: Che
   const { level = 'rows', scope = 'checkpoints', concurrency = DEFAULT_CONCURRENCY, signal } = o;
   const { stores } = target;
   const picture = await readPicture(stores, scope, 'check', signal);
-  if (picture.ids.length === 0 && !(await hasTables(target))) {
-    throw new InvalidArgumentError('NOT_A_DATABASE', `${target.where}: there is no database here; check the location.`);
-  }
+  if (picture.ids.length === 0) await assertRemains(target);
   yield* picture.findings;
+  if (picture.incompatible !== undefined) return;
   yield* await checkLogRefs(target, picture);
   const listed = await listTables(target);
   const jobs = [...picture.tables.entries()].map(([id, named]) => ({ id, named: named as NamedTable | undefined }));
@@ -202,12 +202,6 @@ export function ofNoUse(finding: Finding, answered: ReadonlySet<string>): Findin
 function ofCheckpoints(finding: Finding, checkpoints: readonly string[]): Finding {
   const summary = checkpointAdvice(checkpoints);
   return { ...finding, hint: { ...finding.hint, summary, commands: [], lossIfRepaired: 'none' } };
-}
-
-async function hasTables({ stores }: ToolTarget): Promise<boolean> {
-  for await (const _ of stores.main.list(TABLE_PREFIX)) return true;
-  for await (const _ of stores.wal.list(WAL_PREFIX)) return true;
-  return false;
 }
 
 async function listTables({ stores }: ToolTarget): Promise<Map<Ulid, number>> {
@@ -317,7 +311,7 @@ class TableVisit {
     if (this.#level === 'refs') return { findings: await this.#checkRef(known, named, listed.get(id)) };
     const level = this.#level === 'cross' ? 'rows' : this.#level;
     const newest = this.#picture.isNewestGood ? this.#picture.newest : undefined;
-    const result = await checkTable({
+    const result = await this.#checked(known, {
       store,
       known,
       level,
@@ -326,8 +320,20 @@ class TableVisit {
       pace: this.#pace,
     });
     if (result === undefined) return { findings: await this.#missing(known, named) };
+    if ('unread' in result) return { findings: [result.unread] };
     if (result.tail.seal !== undefined) this.#summary.sealed++;
     return result;
+  }
+
+  /** A table that this program cannot read hides nothing about the others. */
+  async #checked(known: KnownTable, job: TableCheckJob): Promise<TableCheckResult | { unread: Finding } | undefined> {
+    try {
+      return await checkTable(job);
+    } catch (error) {
+      if (!isCannotTell(error) || error.retryable) throw error;
+      const object = { role: 'table' as const, path: known.path, id: known.id ?? '', sealed: false };
+      return { unread: unknownFinding(error, { object, during: 'check' }) };
+    }
   }
 
   async #checkRef(

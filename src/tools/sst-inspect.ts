@@ -135,6 +135,7 @@ export async function findTable(target: ToolTarget, id: Ulid): Promise<FoundTabl
     ...(named !== undefined && { info: named.ref.info, formatVersion: named.ref.formatVersion }),
   };
   const got = await store.get(path, signal === undefined ? {} : { signal });
+  if (got === undefined && named === undefined && picture.incompatible !== undefined) throw picture.incompatible;
   if (got === undefined && named === undefined) {
     throw picture.ids.length === 0
       ? new InvalidArgumentError('NOT_A_DATABASE', `${target.where}: there is no database here; check the location.`)

@@ -5,7 +5,14 @@
  * the tail that were verified, and never from the seal of another table.
  */
 import { compareBytes, describeBytes, EMPTY_BYTES } from '../common/bytes.ts';
-import { CorruptionError, damage, type Finding, locateFindings } from '../common/errors.ts';
+import {
+  CorruptionError,
+  damage,
+  type Finding,
+  IncompatibleError,
+  locateFindings,
+  unknownFinding,
+} from '../common/errors.ts';
 import { type Block, MAX_BLOCK_BYTES } from '../format/block.ts';
 import { type BlockBounds, blockFits, type Healed, healBlock } from '../format/block-healing.ts';
 import { type BlockProof, blockProof, hasChecks } from '../format/block-proof.ts';
@@ -159,6 +166,10 @@ function later(a: Uint8Array, b: Uint8Array): Uint8Array {
 /** The finding for a block that is not good. */
 export function blockFinding(b: ExaminedBlock, keys: KeyRange, tail: TableTail): Finding {
   const { object, during } = tail;
+  if (b.error instanceof IncompatibleError && b.trust === 'bad') {
+    const at = { unit: 'block' as const, index: b.index, offset: b.place.start, length: b.place.end - b.place.start };
+    return { ...unknownFinding(b.error, { object, during, at }), affects: { keys } };
+  }
   const error =
     b.error instanceof CorruptionError
       ? b.error

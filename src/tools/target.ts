@@ -21,7 +21,7 @@ import {
   whole,
 } from '../common/option-checks.ts';
 import { type Random, SYSTEM_RANDOM } from '../common/random.ts';
-import { type DatabaseStores, databaseStores, withSignal } from '../lsm/database-stores.ts';
+import { type DatabaseStores, databaseStores, whereOf, withSignal } from '../lsm/database-stores.ts';
 import { isToolHandle, TOOL_ACCESS, type ToolAccess, type ToolHandle } from '../lsm/tool-access.ts';
 import { type Location, resolveLocation } from '../store/location.ts';
 
@@ -104,7 +104,7 @@ export async function openTarget(target: Target, options: ToolOptions): Promise<
     owner,
     signal,
     openDb,
-    where: stores.path === '' ? stores.main.name : `${stores.main.name} (${stores.path})`,
+    where: whereOf(stores),
     label: typeof target === 'string' || target instanceof URL ? String(target) : 'LOCATION',
     requests: () => requestCount(stores) - before,
     tookMs: () => Math.round(clock.monotonicMs() - startMs),

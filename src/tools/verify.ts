@@ -4,11 +4,11 @@
  * Manifests, tables and what holds between them, the log, the ledger, and all the small objects beside them; every object of
  * the database is read whole. Writes nothing, except that `probe` writes and deletes objects of its own under `shale/probe/`.
  */
-import { type Finding, SEVERITY_RANK } from '../common/errors.ts';
+import { type Finding, IncompatibleError, SEVERITY_RANK } from '../common/errors.ts';
 import { bool, type ChecksOf, callable, checkedOptions } from '../common/option-checks.ts';
 import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
-import { readLedger } from '../lsm/damage-ledger.ts';
-import { type LoadedManifest, listManifestIds } from '../lsm/manifest-store.ts';
+import { type LedgerEntry, readLedger } from '../lsm/damage-ledger.ts';
+import type { LoadedManifest } from '../lsm/manifest-store.ts';
 import { missingManifests } from '../lsm/wal-errors.ts';
 import { readWalObject, type WalReadResult } from '../lsm/wal-object.ts';
 import { probeStore } from '../store/store-probe.ts';
@@ -21,6 +21,7 @@ import { type CheckLevel, type CheckProgress, LEVEL_CHECK, ofNoUse, sstCheck } f
 import { type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
 import { findLostViews, lostViewFinding } from './union-views.ts';
 import { walInspect } from './wal-inspect.ts';
+import { listLog } from './wal-survey.ts';
 
 /** Newest objects of the log that are asked which manifests they know. */
 const WITNESSES = 3;
@@ -54,7 +55,7 @@ export async function verify(t: Target, given: VerifyOptions = {}): Promise<Veri
 async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Promise<VerifyReport> {
   const { level = 'cross', probe = false, onProgress, ...common } = o;
   // First, so that what it says of how the newest manifest can be mended is what is kept.
-  const findings: Finding[] = [...(await newestManifestFindings(t, target, common))];
+  const findings: Finding[] = [...(await manifestInspect(t, undefined, common)).findings];
   const check = sstCheck(t, { ...common, level, scope: 'all', ...(onProgress !== undefined && { onProgress }) });
   for await (const finding of check) findings.push(finding);
   const sst = await check.summary();
@@ -63,14 +64,17 @@ async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Pr
   const wal: VerifyReport['wal'] = { objects: 0, damaged: 0, missing: 0, rows: 0 };
   let requests = sst.requests;
   let logBytes = 0;
-  for await (const report of walInspect(t, common)) {
+  // Without manifest and log there is nothing to report on; that no manifest is left is told above.
+  const isReadable = picture.incompatible === undefined;
+  const hasLog = isReadable && (picture.ids.length > 0 || (await listLog(target)).size > 0);
+  for await (const report of hasLog ? walInspect(t, common) : []) {
     wal.objects++;
     if (report.state === 'missing') wal.missing++;
-    else if (report.findings.some((f) => f.severity === 'error')) wal.damaged++;
+    else if (report.findings.some((f) => f.severity === 'error' && f.object.role === 'wal')) wal.damaged++;
     wal.rows += report.rows.total ?? report.rows.verified;
     // Nothing is replayed from the others.
     const isNeeded = report.neededForRecovery;
-    findings.push(...report.findings.map((f) => (isNeeded ? f : ofNoUse(f, answered))));
+    findings.push(...report.findings.map((f) => (isNeeded || f.object.role !== 'wal' ? f : ofNoUse(f, answered))));
     requests++;
     logBytes += report.size;
     onProgress?.({ part: 'log', done: wal.objects, bytesRead: sst.bytesRead + logBytes });
@@ -79,7 +83,7 @@ async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Pr
   const readable = picture.manifests.flatMap(({ loaded }) => loaded ?? []);
   findings.push(...(await findLostViews(target.stores, readable)).map((lost) => lostViewFinding(lost, 'check')));
   findings.push(...(await checkSidecars(target, picture.newest)));
-  const ledger = (await readLedger(target.stores.main)).entries.filter((e) => e.state === 'open');
+  const ledger = (await readableLedger(target)).filter((e) => e.state === 'open');
   const all = distinct(findings);
   const newest = picture.ids[picture.ids.length - 1];
   const worst = verdictOf(all);
@@ -102,10 +106,14 @@ async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Pr
   };
 }
 
-/** None where no manifest is left: the check of the tables says so. */
-async function newestManifestFindings(t: Target, { stores }: ToolTarget, common: ToolOptions): Promise<Finding[]> {
-  if ((await listManifestIds(stores.main)).length === 0) return [];
-  return (await manifestInspect(t, undefined, common)).findings;
+/** None where the newest version needs a newer program, which is a finding of the check of sidecars. */
+async function readableLedger({ stores }: ToolTarget): Promise<readonly LedgerEntry[]> {
+  try {
+    return (await readLedger(stores.main)).entries;
+  } catch (error) {
+    if (error instanceof IncompatibleError) return [];
+    throw error;
+  }
 }
 
 /** Objects of the log that are newer than the newest manifest know of later ones if those are gone. */

@@ -5,22 +5,18 @@
  * told from what is missing by a manifest listed after it was missed.
  */
 import { stopIfAborted } from '../common/abort.ts';
-import {
-  type CorruptionError,
-  type Finding,
-  IncompatibleError,
-  InvalidArgumentError,
-  isCorruption,
-} from '../common/errors.ts';
+import { type CorruptionError, type Finding, InvalidArgumentError, isCorruption } from '../common/errors.ts';
 import { bytes, type ChecksOf, checkedOptions, list, members, oneOf, that } from '../common/option-checks.ts';
 import { parseWalPath, walPath } from '../format/object-names.ts';
 import { FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
 import { type LoadedManifest, listManifestIds, readManifest } from '../lsm/manifest-store.ts';
+import { noManifestLeft } from '../lsm/remains.ts';
 import { batchesOf, isGap } from '../lsm/wal-batches.ts';
 import { checkSuccessor, checkWitness, isEmptied } from '../lsm/wal-check.ts';
 import { advised, type LogObject, pieceOf, readLogObject } from '../lsm/wal-log.ts';
 import { readWalObject, type WalObject } from '../lsm/wal-object.ts';
 import { rowsOfBlock, type SalvagedWal, salvageWalObject, type WalRow } from '../lsm/wal-salvage.ts';
+import { assertRemains } from './database-state.ts';
 import type { WalEntry, WalObjectReport, WalObjectState } from './reports.ts';
 import { openTarget, type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget } from './target.ts';
 import { type LogRange, listLog, replayRange, type Survey, surveyLog } from './wal-survey.ts';
@@ -78,18 +74,30 @@ export async function* walInspect(
   }
 }
 
+/** What is wrong with the manifests that say what the log must be is told with its first object, or is the error if it has none. */
 async function* inspect(
   target: ToolTarget,
   options: WalInspectOptions,
 ): AsyncGenerator<WalObjectReport, void, undefined> {
   const listed = await listLog(target);
-  let newest = await newestGood(target);
-  if (newest === undefined && listed.size === 0) {
-    throw new InvalidArgumentError(
-      'NOT_A_DATABASE',
-      `${target.where}: no database is here: neither a manifest nor a log.`,
-    );
+  const manifests = await newestGood(target);
+  if (manifests.isNoneLeft) await assertRemains(target);
+  let untold: readonly Finding[] = manifests.error?.findings ?? [];
+  for await (const report of reports(target, options, listed, manifests.newest)) {
+    yield { ...report, findings: [...untold, ...report.findings] };
+    untold = [];
   }
+  if (untold.length > 0 && listed.size === 0) throw manifests.error;
+}
+
+async function* reports(
+  target: ToolTarget,
+  options: WalInspectOptions,
+  listed: ReadonlyMap<number, number>,
+  judge: LoadedManifest | undefined,
+): AsyncGenerator<WalObjectReport, void, undefined> {
+  let newest = judge;
+  if (newest === undefined && listed.size === 0) return;
   const first = [...listed.keys()].reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
   const replayed = newest === undefined ? undefined : await rangeOrDamage(target, newest, listed);
   if (isCorruption(replayed)) {
@@ -118,7 +126,7 @@ async function* inspect(
   };
   let survey = await surveyLog(target, newest, { from: after + 1, end }, see);
   if (survey.findings.some((f) => f.severity === 'error')) {
-    const now = (await newestGood(target)) ?? newest;
+    const now = (await newestGood(target)).newest ?? newest;
     // What is empty was perhaps the fence of a writer that came meanwhile.
     const isClaimed = (now?.manifest.writerEpoch ?? 0) > (newest?.manifest.writerEpoch ?? 0);
     if (isClaimed && survey.findings.some(isEmptied)) survey = await surveyLog(target, now, survey, see);
@@ -170,19 +178,30 @@ async function* reportsOfSenseless(
   }
 }
 
-/** The newest manifest that is good; undefined if none of the newest is. */
-async function newestGood({ stores, signal }: ToolTarget): Promise<LoadedManifest | undefined> {
+interface Manifests {
+  /** The newest one that is good; undefined if none of the newest is. */
+  newest: LoadedManifest | undefined;
+  isNoneLeft: boolean;
+  /** Why an opening refuses them: the newest of all is damaged, or none is left. */
+  error: CorruptionError | undefined;
+}
+
+async function newestGood({ stores, signal, where }: ToolTarget): Promise<Manifests> {
   const ids = await listManifestIds(stores.main);
+  const isNoneLeft = ids.length === 0;
+  let error: CorruptionError | undefined = isNoneLeft ? noManifestLeft(where, 'check') : undefined;
   for (const id of ids.slice(-MANIFESTS_TRIED).reverse()) {
     stopIfAborted(signal);
     try {
-      const loaded = await readManifest(stores.main, id);
-      if (loaded !== undefined) return loaded;
-    } catch (error) {
-      if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
+      const newest = await readManifest(stores.main, id);
+      if (newest !== undefined) return { newest, isNoneLeft, error };
+    } catch (wrong) {
+      // Of a newer form: what it says of the log is unknown, and an older one would say something else.
+      if (!isCorruption(wrong)) throw wrong;
+      error ??= wrong;
     }
   }
-  return undefined;
+  return { newest: undefined, isNoneLeft, error };
 }
 
 // ---- one object
@@ -299,6 +318,7 @@ function stateOf(
   findings: readonly Finding[],
 ): WalObjectState {
   if (result === undefined) return 'missing';
+  if (findings.some((f) => f.severity === 'unknown')) return 'unknown';
   if (salvaged?.kind === 'foreign') return 'foreign';
   if (salvaged !== undefined || findings.some((f) => f.severity === 'error')) return 'damaged';
   if (result.object?.kind === 'rows') return 'ok';

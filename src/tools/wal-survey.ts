@@ -5,13 +5,13 @@
 
 import { stopIfAborted } from '../common/abort.ts';
 import { mapLimit } from '../common/async.ts';
-import type { Finding } from '../common/errors.ts';
+import { type Finding, unknownFinding } from '../common/errors.ts';
 import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
 import type { LoadedManifest } from '../lsm/manifest-store.ts';
 import { checkLog, type LogContext, youngerThanTables } from '../lsm/wal-check.ts';
 import { manyMissing, missingManifests, rowWouldBeHidden } from '../lsm/wal-errors.ts';
 import { type Judging, readJudging, withBound, withSettled } from '../lsm/wal-judging.ts';
-import { advised, type LogObject, readLogObject, undecodable } from '../lsm/wal-log.ts';
+import { advised, isMeant, type LogObject, readLogObject, undecodable } from '../lsm/wal-log.ts';
 import type { WalObject } from '../lsm/wal-object.ts';
 import type { ToolTarget } from './target.ts';
 
@@ -93,8 +93,13 @@ export async function surveyLog(
     newest === undefined ? { context: NO_CONTEXT, fenceIds: NO_IDS } : await judge(target, newest, results);
   const found = checkLog(from, withoutToolFences(results, fenceIds), context);
   const rolledBack = newest === undefined ? undefined : missingManifests(newest, results, from);
-  const refusal = undecodable(objects) ?? rolledBack ?? hidden;
-  const findings = found.map((f) => advised(f, objects[(parseWalPath(f.object.path) ?? 0) - from]?.salvaged));
+  const unknown = undecodable(objects);
+  const refusal = unknown ?? rolledBack ?? hidden;
+  const findings = found.map((f) =>
+    unknown !== undefined && isMeant(f)
+      ? unknownFinding(unknown, f)
+      : advised(f, objects[(parseWalPath(f.object.path) ?? 0) - from]?.salvaged),
+  );
   return { from, end, newest, objects, findings, refusal };
 }
 

@@ -329,18 +329,22 @@ describe('a manifest is refused', () => {
     expect(() => decodeManifest(fromHex('0001'))).toThrow(code('MALFORMED'));
   });
 
-  it('with header version 3 or more as too new, with 0 as damaged', () => {
+  it('with a header version a few above the newest as too new, with any other as damaged', () => {
     const bytes = encodeManifest(fresh());
-    for (const [high, low] of [
-      [0, 3],
-      [1, 1],
-      [255, 255],
-    ]) {
-      bytes.set([high, low]);
+    for (const version of [3, 7, 16]) {
+      bytes.set([0, version]);
       expect(() => decodeManifest(bytes)).toThrow(code('FORMAT_TOO_NEW'));
     }
-    bytes.set([0, 0]);
-    expect(() => decodeManifest(bytes)).toThrow(code('MALFORMED'));
+    for (const version of [
+      [0, 0],
+      [0, 17],
+      [1, 1],
+      [0x6a, 0x75],
+      [255, 255],
+    ]) {
+      bytes.set(version);
+      expect(() => decodeManifest(bytes)).toThrow(code('MALFORMED'));
+    }
   });
 
   it('when a listed table has no first key', () => {
@@ -353,10 +357,14 @@ describe('a manifest is refused', () => {
   });
 
   it('when a table has an unknown format version', () => {
-    for (const formatVersion of [0, 3, 65535]) {
-      const bad = { ...tableRef(1), formatVersion: formatVersion as 1 };
+    for (const [formatVersion, expected] of [
+      [0, 'MALFORMED'],
+      [3, 'FORMAT_TOO_NEW'],
+      [65535, 'MALFORMED'],
+    ] as const) {
+      const bad = { ...tableRef(1), formatVersion: formatVersion as number as 1 };
       const bytes = encodeManifest({ ...fresh(), l0: [view(bad)] });
-      expect(() => decodeManifest(bytes)).toThrow(code('FORMAT_TOO_NEW'));
+      expect(() => decodeManifest(bytes)).toThrow(code(expected));
     }
   });
 

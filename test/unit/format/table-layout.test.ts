@@ -75,11 +75,17 @@ describe('footer', () => {
     );
   });
 
-  it('with an unknown format version is of a newer program', () => {
-    for (const version of [0, 3]) {
+  it('with a format version a few above the newest is of a newer program, with any other damaged', () => {
+    for (const [version, code] of [
+      [0, 'MALFORMED'],
+      [3, 'FORMAT_TOO_NEW'],
+      [16, 'FORMAT_TOO_NEW'],
+      [17, 'MALFORMED'],
+      [0x6a75, 'MALFORMED'],
+    ] as const) {
       const tail = encodeFooter({ infoOffset: 10, formatVersion: 2 });
-      tail[9] = version;
-      expect(() => decodeFooter(tail, 100)).toThrow(expect.objectContaining({ code: 'FORMAT_TOO_NEW' }));
+      tail.set([version >> 8, version & 255], 8);
+      expect(() => decodeFooter(tail, 100)).toThrow(expect.objectContaining({ code }));
     }
   });
 });
