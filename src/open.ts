@@ -97,7 +97,7 @@ class Opening {
     this.#place = place;
     this.#tools = tools;
     this.#o = options;
-    this.#stores = withSignal(databaseStores(place.location, options), this.#life.signal);
+    this.#stores = withSignal(databaseStores(place, options), this.#life.signal);
     this.#tableStore = makeTableStore(this.#stores, options);
   }
 
@@ -251,7 +251,7 @@ export async function openReader(location: Location, options?: ReaderOptions): P
   stopIfAborted(resolved.signal);
   const place = await resolveLocation(location);
   const life = new Life();
-  const stores = withSignal(databaseStores(place.location, resolved), life.signal);
+  const stores = withSignal(databaseStores(place, resolved), life.signal);
   const tableStore = makeTableStore(stores, resolved);
   const end = () => {
     life.end();

@@ -48,6 +48,11 @@ export const COMMON_OPTIONS: OptionSpecs = {
   json: { kind: 'flag', says: 'plain data with a schemaVersion: one document, or one line for each item of a stream' },
   'redact-keys': { kind: 'flag', says: 'lengths instead of keys and values, in text and JSON' },
   quiet: { kind: 'flag', says: 'no progress on standard error' },
+  root: {
+    kind: 'text',
+    value: 'URL',
+    says: 'the root of the store, above LOCATION: of a clone what also holds its parent; default: file:/// or the bucket',
+  },
   'timeout-ms': {
     kind: 'count',
     value: 'MS',

@@ -54,7 +54,7 @@ const ORIGIN: Record<Finding['origin'], string | undefined> = {
 };
 
 /** What to run next about a finding; every command shows a plan before it changes anything. */
-export function nextCommands(finding: Finding, view: Pick<View, 'location' | 'running'>): string[] {
+export function nextCommands(finding: Finding, view: Pick<View, 'location' | 'root' | 'running'>): string[] {
   const given = finding.hint.commands.map((c) => commandText(c, view)).filter((c) => c !== view.running);
   // What cannot be read must not be repaired.
   return given.length > 0 || finding.severity === 'unknown' ? given : [commandText(defaultCommand(finding), view)];

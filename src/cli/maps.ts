@@ -128,7 +128,8 @@ export function logMap(objects: readonly Pick<WalObjectReport, 'id' | 'state'>[]
   const first = number(objects[0].id);
   const last = number(objects[objects.length - 1].id);
   const ends = objects.length === 1 ? first : `${first} to ${last}`;
-  const legend = '= good, | fence, X damaged, _ missing, ? empty, ~ foreign, u unknown, o obsolete';
+  const unknown = objects.some((o) => o.state === 'unknown') ? ', u not known to this program' : '';
+  const legend = `= good, | fence, X damaged, _ missing, ? empty, ~ foreign, o obsolete${unknown}`;
   return [
     `${view.paint('dim', 'log   ')}  ${strip(view.paint, cells)}`,
     `${' '.repeat(MAP_MARGIN)}${view.paint('dim', `ids ${ends}; ${legend}`)}`,

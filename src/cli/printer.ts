@@ -27,6 +27,7 @@ export interface PrinterOptions {
   redactKeys: boolean;
   quiet: boolean;
   location: string;
+  root?: string;
   running: string;
 }
 
@@ -55,6 +56,7 @@ export class Printer {
       columns: columnsOf(options.out, options.env),
       redactKeys: options.redactKeys,
       location: options.location,
+      ...(options.root !== undefined && { root: options.root }),
       running: options.running,
     };
   }

@@ -107,7 +107,7 @@ async function runCommand(command: Command, words: readonly string[], host: Host
     throw error;
   }
   const { out, err, env, tools, readFile } = host;
-  const common = args.members<ToolOptions>({ timeoutMs: 'timeout-ms' });
+  const common = args.members<ToolOptions>({ timeoutMs: 'timeout-ms', root: 'root' });
   const again = ['shaledb', ...command.name, ...withoutApply(words).map(shellWord)].join(' ');
   const printer = new Printer({
     out,
@@ -117,6 +117,7 @@ async function runCommand(command: Command, words: readonly string[], host: Host
     redactKeys: args.has('redact-keys'),
     quiet: args.has('quiet'),
     location: args.has('LOCATION') ? args.text('LOCATION') : 'LOCATION',
+    ...(args.has('root') && { root: args.text('root') }),
     running: again,
   });
   try {

@@ -49,6 +49,7 @@ export function verifyText(report: VerifyReport, view: View, map: readonly strin
       ['tables', `${number(sst.objects)}, ${number(sst.sealed)} of them sealed, ${size(sst.bytesRead)} read`],
       ['ledger', open === 0 ? 'no open losses' : paint('yellow', `${count(open, 'open loss', 'open losses')}`)],
       ['store', storeText(store, paint)],
+      ...report.cannotKnow.map((text): [string, string] => ['not known', visible(text)]),
       ['cost', `${count(report.requests, 'request')}, ${duration(report.tookMs)}`],
     ]),
     ...store.problems.map((p) => `  ${paint('yellow', visible(p))}`),

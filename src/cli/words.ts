@@ -15,6 +15,8 @@ export interface View {
   redactKeys: boolean;
   /** The location as it was given, for commands to run next. */
   location: string;
+  /** The root of the store, if it was stated: commands to run next need it, too. */
+  root?: string;
   /** The command that runs, as it would be typed: it is not what to run next. */
   running?: string;
 }
@@ -142,6 +144,8 @@ export function shellWord(word: string): string {
 }
 
 /** A command of a hint with the placeholder LOCATION filled in. */
-export function commandText(command: string, view: Pick<View, 'location'>): string {
-  return visible(command.replace(/\bLOCATION\b/g, () => shellWord(view.location)));
+export function commandText(command: string, { location, root }: Pick<View, 'location' | 'root'>): string {
+  const isStated = root !== undefined && !/ --root /.test(command);
+  const place = isStated ? `${shellWord(location)} --root ${shellWord(root)}` : shellWord(location);
+  return visible(command.replace(/\bLOCATION\b/g, () => place));
 }

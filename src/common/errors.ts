@@ -35,6 +35,8 @@ export const ERROR_CODES = {
   NOT_A_DATABASE: 'Nothing at this place is a database, and creating one was not allowed.',
   ALREADY_EXISTS: 'A database exists at this place although `errorIfExists` was set.',
   STORE_DENIED: 'The store refuses access: wrong or insufficient credentials or permissions.',
+  PARENT_OUT_OF_REACH:
+    'A clone reads tables of another database, which is not found below the root that the location leaves open.',
   STORE_UNSUITABLE:
     'The store cannot keep a promise that the protocol needs, such as conditional writes or hard links.',
   WRITER_FENCED: 'Another writer has taken over this database.',
@@ -82,7 +84,9 @@ export type FindingCode =
   // With severity `unknown`: no damage, and no proof that there is none.
   | 'FORMAT_TOO_NEW'
   | 'CODEC_MISSING'
-  | 'OUT_OF_REACH';
+  | 'OUT_OF_REACH'
+  // Of a clone.
+  | 'PARENT_MISSING';
 
 /**
  * `error`: damage that can take rows away. `unknown`: cannot tell, because something is in a form or at a place that this
@@ -464,10 +468,12 @@ export function damage(
   return new CorruptionError(message, [makeFinding({ code, at, ...more })]);
 }
 
+const OUT_OF_REACH: ReadonlySet<string> = new Set(['STORE_DENIED', 'PARENT_OUT_OF_REACH']);
+
 /** Whether an error says no more than that this program cannot read something: nothing is known to be damaged. */
 export function isCannotTell(error: unknown): error is DbError {
   if (!isDbError(error)) return false;
-  return error.kind === 'incompatible' || error.kind === 'unavailable' || error.code === 'STORE_DENIED';
+  return error.kind === 'incompatible' || error.kind === 'unavailable' || OUT_OF_REACH.has(error.code);
 }
 
 /** The finding for an object that this program cannot read (`isCannotTell`): the reason is in `found`. */

@@ -32,6 +32,7 @@ import {
   type TailWitness,
   tooNew,
 } from '../lsm/manifest-store.ts';
+import { assertParentsInReach } from '../lsm/parents.ts';
 import { assertExpectedEpoch, type Fence, takeOver, unanswered } from '../lsm/takeover.ts';
 import type { TableStore } from '../lsm/tree-view.ts';
 import { withUniqueViewIds } from '../lsm/view-ids.ts';
@@ -110,6 +111,7 @@ class Opening {
       const found = await this.#discover();
       assertExpectedEpoch(this.#where(), found.newest, this.#expectedEpoch);
       this.#assertWritable(found);
+      await assertParentsInReach(this.#stores, found.newest.manifest);
       onFound();
       await this.#wal.load(found.newest);
       const verdict = this.#wal.verdict(found.newest);

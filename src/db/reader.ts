@@ -19,6 +19,7 @@ import type { DatabaseStores } from '../lsm/database-stores.ts';
 import { EpochGuard } from '../lsm/epoch-guard.ts';
 import { listManifestIds } from '../lsm/manifest-store.ts';
 import { Memtable } from '../lsm/memtable.ts';
+import { assertParentsInReach } from '../lsm/parents.ts';
 import type { ReadView } from '../lsm/point-lookup.ts';
 import type { TableStore } from '../lsm/tree-view.ts';
 import type { RequestCountsByRole } from '../store/metered-store.ts';
@@ -203,6 +204,7 @@ async function loadState(stores: DatabaseStores, options: ResolvedOptions, table
     }
     const found = await findNewest(stores, place, options, async () => undefined);
     assertUsable(stores, found);
+    await assertParentsInReach(stores, found.newest.manifest);
     const wal = new WalRange(stores, options);
     await wal.load(found.newest);
     const verdict = wal.verdict(found.newest);

@@ -98,5 +98,18 @@ export interface Manifest extends Tree {
   hasUnknownFields: boolean;
 }
 
+/** All views of a manifest, tree by tree, in the order in which they are read. */
+export function viewsOf(manifest: Manifest): TableView[] {
+  return [manifest, ...(manifest.segments ?? [])].flatMap((tree: Tree) => [
+    ...tree.l0,
+    ...tree.runs.flatMap((run) => run.views),
+  ]);
+}
+
+/** The tables of these views; one that several views name as often. */
+export function tablesOf(manifest: Manifest): TableRef[] {
+  return viewsOf(manifest).map((view) => view.table);
+}
+
 /** The tick of a database without rows: -2^63. */
 export const NO_TICK = -(2n ** 63n);

@@ -20,7 +20,7 @@ export function unknownVersion(what: string, version: number, newest: number, at
   if (version > newest && version <= newest + MOST_VERSIONS_AHEAD) {
     return new IncompatibleError('FORMAT_TOO_NEW', message, { details: { version, offset: at.offset } });
   }
-  return damage('MALFORMED', at, `${message}, which no program writes`, {
+  return damage('MALFORMED', at, message, {
     expected: `version 1 to ${newest}`,
     found: `version ${version}`,
   });

@@ -5,7 +5,7 @@
 import type { Clock } from '../common/clock.ts';
 import type { Random } from '../common/random.ts';
 import { roleOfPath } from '../format/object-names.ts';
-import type { DatabaseLocation } from '../store/location.ts';
+import type { Place } from '../store/location.ts';
 import {
   type MeteredStore,
   meteredStore,
@@ -26,6 +26,8 @@ export interface DatabaseStores {
   /** The whole store, for tables of other databases. */
   whole: ObjectStore;
   path: string;
+  /** Whether a URL left open where the root of `whole` is: then what is not found there may be elsewhere. */
+  isRootAssumed: boolean;
   /** Latest time that the answers of `main` told, then that of `wal` if it is another store. */
   latestStoreTimesMs(): (number | undefined)[];
   counts(): RequestCountsByRole;
@@ -50,7 +52,10 @@ export function whereOf({ main, path }: Pick<DatabaseStores, 'main' | 'path'>): 
   return path === '' ? main.name : `${main.name} (${path})`;
 }
 
-export function databaseStores(location: DatabaseLocation, options: StackOptions): DatabaseStores {
+export function databaseStores(
+  { location, isRootAssumed }: Pick<Place, 'location' | 'isRootAssumed'>,
+  options: StackOptions,
+): DatabaseStores {
   const path = normalPath(location.path);
   const meters: MeteredStore[] = [];
   const stack = (store: ObjectStore, root: string, roleOf: (p: string) => string) => {
@@ -68,6 +73,7 @@ export function databaseStores(location: DatabaseLocation, options: StackOptions
     hasWalStore: walStore !== undefined,
     whole: whole.store,
     path,
+    isRootAssumed,
     latestStoreTimesMs: () => (wal === main ? [main] : [main, wal]).map((store) => store.latestStoreTimeMs()),
     counts: () => sumCounts(meters.map((m) => m.counts())),
   };

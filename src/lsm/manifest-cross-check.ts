@@ -12,7 +12,7 @@ import { equalBytes, toHex } from '../common/bytes.ts';
 import { IncompatibleError, isCorruption } from '../common/errors.ts';
 import { encodeInfo } from '../format/info-block.ts';
 import { encodeManifest } from '../format/manifest-codec.ts';
-import type { Bound, Manifest, TableRef, TableView, Tree } from '../format/manifest-types.ts';
+import { type Bound, type Manifest, type TableView, type Tree, tablesOf, viewsOf } from '../format/manifest-types.ts';
 import { objectDigest } from '../format/seal.ts';
 import { decodeTracker, encodeTracker, type SequenceTracker } from '../format/sequence-tracker.ts';
 import { fieldsGoneBack } from './manifest-rules.ts';
@@ -80,10 +80,6 @@ function describedOtherwise(previous: Manifest, m: Manifest): string[] {
       );
     })
     .map((now) => `table ${now.id} is described otherwise than in the manifest before`);
-}
-
-function tablesOf(m: Manifest): TableRef[] {
-  return viewsOf(m).map((view) => view.table);
 }
 
 /** Without a new table: what only a flush changes, and then never alone. */
@@ -181,10 +177,6 @@ function oddViews(m: Manifest, previous: Manifest | undefined): string[] {
 function placeOf({ table, visibleRange }: TableView): string {
   const bound = (b: Bound) => (b.kind === 'unbounded' ? '' : `${b.kind}:${toHex(b.key)}`);
   return visibleRange === undefined ? table.id : `${table.id} ${bound(visibleRange.start)} ${bound(visibleRange.end)}`;
-}
-
-function viewsOf(m: Manifest): TableView[] {
-  return [m, ...(m.segments ?? [])].flatMap((tree: Tree) => [...tree.l0, ...tree.runs.flatMap((run) => run.views)]);
 }
 
 function trackerOf({ sequenceTracker }: Manifest): SequenceTracker | undefined {

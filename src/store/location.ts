@@ -5,6 +5,7 @@ import { InvalidArgumentError } from '../common/errors.ts';
 import { LocalStore } from './local-store.ts';
 import { MemoryStore } from './memory-store.ts';
 import type { ObjectStore } from './object-store.ts';
+import { prefixedStore } from './prefixed-store.ts';
 
 /** Where a database lies: a store and the path of its root in it. */
 export interface StoreLocation {
@@ -25,13 +26,28 @@ export type Location = string | URL | DatabaseLocation;
 
 export interface Place {
   location: DatabaseLocation;
+  /** Whether a URL left open which directory or prefix is the root of the store: the topmost one is taken. */
+  isRootAssumed: boolean;
   /** Frees what was made for this location: connections, open files. Reads of files that are under way end first. */
   dispose(): void;
 }
 
-/** What a location means; reads nothing and connects to nothing yet. Rejects with `InvalidArgumentError`. */
-export async function resolveLocation(location: unknown): Promise<Place> {
-  if (typeof location === 'string' || location instanceof URL) return fromUrl(String(location));
+/**
+ * What a location means; reads nothing and connects to nothing yet. `root`: the root of the store, a URL above that of the
+ * location. Rejects with `InvalidArgumentError`.
+ */
+export async function resolveLocation(location: unknown, root?: string | URL): Promise<Place> {
+  if (typeof location === 'string' || location instanceof URL) {
+    const place = await fromUrl(String(location));
+    if (root === undefined) return { ...place, isRootAssumed: true };
+    try {
+      return { ...place, location: belowRoot(place.location, new URL(location), root), isRootAssumed: false };
+    } catch (error) {
+      place.dispose();
+      throw error;
+    }
+  }
+  if (root !== undefined) throw badLocation('a root is stated for a URL only; { store, path } says what the root is');
   if (typeof location !== 'object' || location === null) {
     throw badLocation(`it must be a URL or { store, path }, not ${location === null ? 'null' : typeof location}`);
   }
@@ -41,7 +57,7 @@ export async function resolveLocation(location: unknown): Promise<Place> {
   assertStore(store, 'store');
   assertPath(path, 'path');
   if (walStore === undefined)
-    return { location: { store: store as ObjectStore, path: path as string }, dispose: nothing };
+    return { location: { store: store as ObjectStore, path: path as string }, isRootAssumed: false, dispose: nothing };
   const wal = walStore as { store?: unknown; path?: unknown };
   assertStore(wal.store, 'walStore.store');
   assertPath(wal.path, 'walStore.path');
@@ -51,6 +67,7 @@ export async function resolveLocation(location: unknown): Promise<Place> {
       path: path as string,
       walStore: { store: wal.store as ObjectStore, path: wal.path as string },
     },
+    isRootAssumed: false,
     dispose: nothing,
   };
 }
@@ -77,13 +94,33 @@ function assertPath(path: unknown, name: string): void {
   }
 }
 
-async function fromUrl(text: string): Promise<Place> {
-  let url: URL;
+/** The same place in a store whose root is that of the second URL. Its parameters are those of the location, if it has any. */
+function belowRoot({ store, path }: DatabaseLocation, url: URL, root: string | URL): StoreLocation {
+  const top = parsedUrl(String(root));
+  const isSameStore = top.protocol === url.protocol && top.host === url.host;
+  if (!isSameStore || (top.search !== '' && top.search !== url.search)) {
+    throw badLocation(`the root ${top} is not of the same store as ${url}`);
+  }
+  const rootPath = decoded(top, (u) => (u.protocol === 'file:' ? fileURLToPath(u) : decodeURIComponent(u.pathname)));
+  assertPath(rootPath, 'the path of the root');
+  const [folders, above] = [path, rootPath].map((p) => p.split('/').filter((name) => name !== ''));
+  const isAbove = above.length < folders.length && above.every((name, i) => name === folders[i]);
+  if (!isAbove) throw badLocation(`${url} is not below the root ${top}`);
+  return { store: prefixedStore(store, above.join('/')), path: folders.slice(above.length).join('/') };
+}
+
+function parsedUrl(text: string): URL {
   try {
-    url = new URL(text);
+    return new URL(text);
   } catch (cause) {
     throw badLocation(`${JSON.stringify(text)} is not a URL; a directory is written file:///path`, cause);
   }
+}
+
+type UrlPlace = Omit<Place, 'isRootAssumed'>;
+
+async function fromUrl(text: string): Promise<UrlPlace> {
+  const url = parsedUrl(text);
   if (url.protocol === 'memory:') {
     if (text !== 'memory:') throw badLocation('memory: takes no path: each opening makes a new store');
     return { location: { store: new MemoryStore(), path: '' }, dispose: nothing };
@@ -93,7 +130,7 @@ async function fromUrl(text: string): Promise<Place> {
   throw badLocation(`the scheme ${url.protocol} is unknown; known are file:, s3: and memory:`);
 }
 
-function fromFileUrl(url: URL): Place {
+function fromFileUrl(url: URL): UrlPlace {
   if (url.host !== '')
     throw badLocation(`file://${url.host}/ names a host; a local directory has three slashes: file:///path`);
   if (url.search !== '' || url.hash !== '') throw badLocation('file: takes neither parameters nor a fragment');
@@ -115,7 +152,7 @@ function decoded(url: URL, decode: (url: URL) => string): string {
 
 const S3_PARAMETERS = new Set(['endpoint', 'forcePathStyle', 'region']);
 
-async function fromS3Url(url: URL): Promise<Place> {
+async function fromS3Url(url: URL): Promise<UrlPlace> {
   if (url.username !== '' || url.password !== '') {
     throw badLocation(
       's3: takes no keys in the URL; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or another source of the SDK',

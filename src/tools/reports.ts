@@ -181,6 +181,8 @@ export interface VerifyReport {
   manifests: { newest?: bigint; checked: number; newestGood?: bigint };
   ledger: LedgerEntry[];
   store: { suitable: boolean | 'not-probed'; problems: string[] };
+  /** What no check can know of this database, one sentence each; empty where everything is witnessed. */
+  cannotKnow: string[];
   nextSteps: string[];
   requests: number;
   tookMs: number;

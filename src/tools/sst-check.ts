@@ -11,6 +11,7 @@ import { type ChecksOf, callable, checkedOptions, filledText, oneOf, whole } fro
 import type { Ulid } from '../common/ulid.ts';
 import { parseTablePath, parseWalPath, TABLE_PREFIX, tablePath, WAL_PREFIX, walPath } from '../format/object-names.ts';
 import { dataEnd } from '../format/table-layout.ts';
+import { type AbsentParent, absentParentFinding, absentParents } from '../lsm/parents.ts';
 import { type KnownTable, missingTable } from '../lsm/table-anatomy.ts';
 import { tailLost } from '../lsm/wal-errors.ts';
 import { missingWalFinding } from '../lsm/wal-object.ts';
@@ -158,7 +159,12 @@ async function* checkTables(target: ToolTarget, o: SstCheckOptions, summary: Che
   if (picture.incompatible !== undefined) return;
   yield* await checkLogRefs(target, picture);
   const listed = await listTables(target);
-  const jobs = [...picture.tables.entries()].map(([id, named]) => ({ id, named: named as NamedTable | undefined }));
+  const absent = await absentOf(target, picture);
+  yield* absent.map((parent) => absentParentFinding(stores, parent, 'check'));
+  const isAbsent = ({ path, isExternal }: NamedTable) =>
+    isExternal && absent.some((parent) => path.startsWith(`${parent.path}/`));
+  const there = [...picture.tables.entries()].filter(([, named]) => !isAbsent(named));
+  const jobs = there.map(([id, named]) => ({ id, named: named as NamedTable | undefined }));
   if (level === 'cross')
     for (const id of listed.keys()) if (!picture.tables.has(id)) jobs.push({ id, named: undefined });
   jobs.sort((a, b) => (a.id < b.id ? -1 : 1));
@@ -188,6 +194,11 @@ async function* checkTables(target: ToolTarget, o: SstCheckOptions, summary: Che
     progress(Math.min(left.length, i + concurrency));
   }
   if (level === 'cross' && o.resumeFrom === undefined) yield* sourcesOutOfOrder(picture, sources);
+}
+
+/** Parents of the newest manifest of which nothing is found: one finding for each says more than one for each of its tables. */
+async function absentOf({ stores }: ToolTarget, { newest }: Picture): Promise<AbsentParent[]> {
+  return newest === undefined ? [] : absentParents(stores, newest.manifest);
 }
 
 /**

@@ -18,6 +18,7 @@ import {
   MAX_MS,
   RANDOM_CHECK,
   readingArgument,
+  that,
   whole,
 } from '../common/option-checks.ts';
 import { type Random, SYSTEM_RANDOM } from '../common/random.ts';
@@ -32,6 +33,11 @@ export type Target = Location | ToolHandle;
 export interface ToolOptions {
   /** Deadline of a single request with its retries, ms; default 60,000. */
   timeoutMs?: number;
+  /**
+   * The root of the store, a URL above the location: of a clone the directory or prefix that also holds its parent. Default: the
+   * topmost one, `file:///` or the bucket. Only for locations that are URLs.
+   */
+  root?: string | URL;
   /** Ends the tool with `AbortError` at once, whatever it waits for. What it had sent may have been done, as if the process had ended then. */
   signal?: AbortSignal;
   /** Where warnings go. Default: stderr. */
@@ -46,6 +52,7 @@ export interface ToolOptions {
 
 export const TOOL_CHECKS: ChecksOf<ToolOptions> = {
   timeoutMs: whole(1, MAX_MS),
+  root: that('a URL', (v) => typeof v === 'string' || v instanceof URL),
   signal: abortSignal,
   logger: LOGGER_CHECK,
   clock: CLOCK_CHECK,
@@ -91,8 +98,8 @@ export async function openTarget(target: Target, options: ToolOptions): Promise<
   const clock = options.clock ?? openDb?.clock ?? SYSTEM_CLOCK;
   const random = options.random ?? openDb?.random ?? SYSTEM_RANDOM;
   const owner = options.owner ?? openDb?.owner ?? `${hostname()}:${process.pid}`;
-  const place = openDb === undefined ? await resolveLocation(target as Location) : undefined;
-  const all = openDb?.stores ?? databaseStores(place!.location, { clock, random, timeoutMs });
+  const place = openDb === undefined ? await resolveLocation(target as Location, options.root) : undefined;
+  const all = openDb?.stores ?? databaseStores(place!, { clock, random, timeoutMs });
   const stores = signal === undefined ? all : withSignal(all, signal);
   const before = requestCount(stores);
   const startMs = clock.monotonicMs();

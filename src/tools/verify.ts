@@ -100,10 +100,20 @@ async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Pr
     },
     ledger,
     store: probe ? await probed(target) : { suitable: 'not-probed', problems: [] },
+    cannotKnow: cannotKnow(picture.newest),
     nextSteps: nextSteps(all, ledger.length),
     requests: requests + target.requests(),
     tookMs: target.tookMs(),
   };
+}
+
+/** The manifest of a clean close names the last object of the log; before it, objects at the end are named by nobody. */
+function cannotKnow(newest: LoadedManifest | undefined): string[] {
+  if (newest === undefined || newest.seal?.manifest?.isCleanClose === true) return [];
+  const last = Math.max(newest.manifest.walIdLastSeen, newest.seal?.manifest?.walTail.id ?? 0);
+  return [
+    `whether log objects after ${last} vanished: manifest ${newest.id} was not written by a clean close, so they would leave no trace`,
+  ];
 }
 
 /** None where the newest version needs a newer program, which is a finding of the check of sidecars. */

@@ -248,6 +248,7 @@ export function verifyReport(more: Partial<VerifyReport> = {}): VerifyReport {
     manifests: { newest: 12n, checked: 3, newestGood: 12n },
     ledger: ledgerEntries(),
     store: { suitable: 'not-probed', problems: [] },
+    cannotKnow: [],
     nextSteps: ['shaledb wal repair LOCATION', `shaledb sst repair LOCATION ${TABLE_ID}`],
     requests: 20,
     tookMs: 2100,

@@ -1,0 +1,88 @@
+/**
+ * The parents of a clone: other databases of the same store, some of whose tables this one reads. A manifest names them by paths
+ * from the root of the store, and only whoever made the store knows that root: a URL names a directory or a bucket, and takes
+ * the topmost one for the root.
+ *
+ * Invariants:
+ * 1. A parent of which nothing is found is gone only where the root was stated (`--root`, or `{ store, path }`). Where a URL left
+ *    it open, nobody can tell: no damage, and an opening refuses rather than serve half of the rows.
+ * 2. Where something of a parent is found, the root is right, and a table of it that is missing is missing.
+ */
+import { type Finding, InvalidArgumentError, makeFinding, unknownFinding } from '../common/errors.ts';
+import type { Ulid } from '../common/ulid.ts';
+import { type Manifest, tablesOf } from '../format/manifest-types.ts';
+import { type DatabaseStores, normalPath, whereOf } from './database-stores.ts';
+
+/** A parent of which nothing is found. */
+export interface AbsentParent {
+  /** From the root of the store. */
+  path: string;
+  /** How many of its tables the manifest names. */
+  tables: number;
+}
+
+/** Paths of the parents whose tables a manifest uses, with how many. */
+function parentsOf(manifest: Manifest): Map<string, number> {
+  const owner = new Map<Ulid, string>();
+  for (const db of manifest.externalDbs) for (const id of db.tableIds) owner.set(id, normalPath(db.path));
+  const counts = new Map<string, number>();
+  for (const id of new Set(tablesOf(manifest).map((table) => table.id))) {
+    const path = owner.get(id);
+    if (path !== undefined) counts.set(path, (counts.get(path) ?? 0) + 1);
+  }
+  return counts;
+}
+
+/** Parents of which no object is stored below the root in use. One LIST for each parent, read up to its first object. */
+export async function absentParents({ whole }: DatabaseStores, manifest: Manifest): Promise<AbsentParent[]> {
+  const parents = [...parentsOf(manifest)];
+  const isThere = await Promise.all(
+    parents.map(async ([path]) => {
+      for await (const _ of whole.list(path === '' ? '' : `${path}/`)) return true;
+      return false;
+    }),
+  );
+  return parents.flatMap(([path, tables], i) => (isThere[i] ? [] : [{ path, tables }]));
+}
+
+/** What a tool says of such a parent. */
+export function absentParentFinding(stores: DatabaseStores, parent: AbsentParent, during: Finding['during']): Finding {
+  const object = { role: 'table' as const, path: `${parent.path}/`, id: '', sealed: false };
+  if (stores.isRootAssumed) {
+    const finding = unknownFinding(outOfReach(stores, parent), { object, during, summary: WHERE_TO_LOOK });
+    return { ...finding, hint: { ...finding.hint, commands: ['shaledb doctor LOCATION --root ROOT'] } };
+  }
+  return makeFinding({
+    code: 'PARENT_MISSING',
+    object,
+    at: { unit: 'object', offset: 0, length: 0 },
+    expected: `the database of which this one is a clone, with ${parent.tables} tables that are read from it`,
+    found: `nothing at ${parent.path} in ${stores.whole.name}`,
+    remedy: 'none',
+    during,
+    hint: {
+      summary: `Restore ${parent.path} from a backup or an older version of the bucket, or state another root if it was moved.`,
+      commands: [],
+      docs: 'docs/troubleshooting.md',
+      lossIfRepaired: 'unknown',
+    },
+  });
+}
+
+const WHERE_TO_LOOK =
+  'Give the root of the store, the directory or prefix that holds both databases: --root on the command line, the option root of tools, { store, path } for open.';
+
+/** Throws `PARENT_OUT_OF_REACH` for a clone whose location leaves open where its parent is. One LIST for each parent, if any. */
+export async function assertParentsInReach(stores: DatabaseStores, manifest: Manifest): Promise<void> {
+  if (!stores.isRootAssumed || manifest.externalDbs.length === 0) return;
+  const [absent] = await absentParents(stores, manifest);
+  if (absent !== undefined) throw outOfReach(stores, absent);
+}
+
+function outOfReach(stores: DatabaseStores, { path, tables }: AbsentParent): InvalidArgumentError {
+  return new InvalidArgumentError(
+    'PARENT_OUT_OF_REACH',
+    `${whereOf(stores)}: this database is a clone and reads ${tables} ${tables === 1 ? 'table' : 'tables'} of the database ${path}, of which nothing is at that path in ${stores.whole.name}. If the root of the store is another directory or prefix, state it: { store, path } as location, --root on the command line. Nothing was changed.`,
+    { details: { parent: path } },
+  );
+}

@@ -1,0 +1,132 @@
+/** Clones, whose manifests name tables of a parent by its path from the root of the store: found, out of reach, and gone. */
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import type { DbError } from '../../src/common/errors.ts';
+import { open, openReader } from '../../src/open.ts';
+import { LocalStore } from '../../src/store/local-store.ts';
+import { resolveLocation } from '../../src/store/location.ts';
+import { MemoryStore } from '../../src/store/memory-store.ts';
+import { sstCheck } from '../../src/tools/sst-check.ts';
+import { verify } from '../../src/tools/verify.ts';
+import { CONCAT, copyGolden, fileHashes } from '../support/golden-database.ts';
+import { goldenFixture } from '../support/golden-fixtures.ts';
+
+const QUIET = { debug() {}, info() {}, warn() {}, error() {} };
+const clone = goldenFixture('slatedb-0.17.0/clone');
+
+function cloneOnDisk() {
+  const copy = copyGolden(clone);
+  return {
+    copy,
+    directory: copy.directory,
+    url: pathToFileURL(join(copy.directory, 'db')),
+    root: pathToFileURL(copy.directory),
+  };
+}
+
+const rejection = (promise: Promise<unknown>) =>
+  promise.then(
+    () => undefined,
+    (error: DbError) => error,
+  );
+
+describe('a clone opened by a URL that does not say where the root of the store is', () => {
+  it('is refused with the way to look, and nothing is changed', async () => {
+    const { copy, directory, url } = cloneOnDisk();
+    using _ = copy;
+    const before = fileHashes(directory);
+    for (const opening of [
+      () => openReader(url, { logger: QUIET }),
+      () => open(url, { logger: QUIET, mergeOperator: CONCAT }),
+    ]) {
+      const error = await rejection(opening());
+      expect(error).toMatchObject({ name: 'InvalidArgumentError', code: 'PARENT_OUT_OF_REACH', retryable: false });
+      expect(error?.message).toContain('--root');
+      expect(error?.message).toContain('{ store, path }');
+    }
+    expect(fileHashes(directory)).toEqual(before);
+  });
+
+  it('gets the verdict cannot tell, with one finding for the parent and no other', async () => {
+    const { copy, url } = cloneOnDisk();
+    using _ = copy;
+    const report = await verify(url, { logger: QUIET });
+    expect(report.verdict).toBe('unknown');
+    const told = report.findings.filter((f) => f.severity !== 'note');
+    expect(told.map((f) => [f.severity, f.code, f.object.path])).toEqual([['unknown', 'OUT_OF_REACH', 'parent/']]);
+    expect(told[0].hint.commands.join()).toContain('--root');
+    expect((await sstCheck(url, { logger: QUIET }).summary()).verdict).toBe('unknown');
+  });
+
+  it('is clean, and read whole, when the root is stated', async () => {
+    const { copy, directory, url, root } = cloneOnDisk();
+    using _ = copy;
+    expect(await verify(url, { logger: QUIET, root })).toMatchObject({ verdict: 'clean' });
+    expect(await verify(String(url), { logger: QUIET, root: String(root) })).toMatchObject({ verdict: 'clean' });
+    const reader = await openReader(
+      { store: new LocalStore(directory), path: 'db' },
+      { logger: QUIET, hideExpired: false },
+    );
+    let rows = 0;
+    for await (const row of reader.scan()) rows += row.key.length > 0 ? 1 : 0;
+    await reader.close();
+    expect(rows).toBe(clone.expected.scan.length);
+  });
+});
+
+describe('a clone whose parent is gone from a root that was stated', () => {
+  it('is corrupt, with a finding of its own', async () => {
+    const { copy, directory, url, root } = cloneOnDisk();
+    using _ = copy;
+    rmSync(join(directory, 'parent'), { recursive: true });
+    for (const report of [
+      await verify(url, { logger: QUIET, root }),
+      await verify({ store: new LocalStore(directory), path: 'db' }, { logger: QUIET }),
+    ]) {
+      expect(report.verdict).toBe('corrupt');
+      const errors = report.findings.filter((f) => f.severity === 'error');
+      expect(errors.map((f) => [f.code, f.object.path])).toEqual([['PARENT_MISSING', 'parent/']]);
+    }
+  });
+
+  it('is told table by table while something of the parent is there', async () => {
+    const { copy, directory, url, root } = cloneOnDisk();
+    using _ = copy;
+    rmSync(join(directory, 'parent', 'compacted'), { recursive: true });
+    const report = await verify(url, { logger: QUIET, root });
+    const errors = report.findings.filter((f) => f.severity === 'error');
+    expect(new Set(errors.map((f) => f.code))).toEqual(new Set(['MISSING_OBJECT']));
+    expect(errors.every((f) => f.object.path.startsWith('parent/compacted/'))).toBe(true);
+  });
+});
+
+describe('a stated root', () => {
+  const place = (location: unknown, root: string | URL) => resolveLocation(location, root);
+  it('is part of the store, and the rest of the location is the path', async () => {
+    const { location, isRootAssumed, dispose } = await place('file:///var/lib/clones/db', 'file:///var/lib');
+    expect([location.path, isRootAssumed]).toEqual(['clones/db', false]);
+    expect(location.store.name).toContain('var/lib');
+    dispose();
+    const top = await place(new URL('file:///var/lib/db/'), new URL('file:///'));
+    expect([top.location.path, top.isRootAssumed]).toEqual(['var/lib/db', false]);
+    top.dispose();
+    const bucket = await place('s3://bucket/a/b?region=x', 's3://bucket');
+    expect([bucket.location.path, bucket.isRootAssumed]).toEqual(['a/b', false]);
+    bucket.dispose();
+  });
+  it.each<[string, unknown, string]>([
+    ['is not above the location', 'file:///var/lib/db', 'file:///var/other'],
+    ['is the location itself', 'file:///var/lib/db', 'file:///var/lib/db'],
+    ['only begins like it', 'file:///var/library', 'file:///var/lib'],
+    ['is of another bucket', 's3://bucket/db', 's3://other'],
+    ['is of another kind of store', 's3://bucket/db', 'file:///'],
+    ['has other parameters', 's3://bucket/db?region=a', 's3://bucket?region=b'],
+    ['is no URL', 'file:///var/lib/db', '/var/lib'],
+    ['goes with a store', { store: new MemoryStore(), path: 'db' }, 'file:///'],
+  ])('is refused if it %s', async (_, location, root) => {
+    const error = await rejection(place(location, root));
+    expect(error).toMatchObject({ name: 'InvalidArgumentError', code: 'BAD_ARGUMENT' });
+  });
+});
