@@ -8,11 +8,8 @@ import { IncompatibleError } from '../../src/common/errors.ts';
 import type { Db } from '../../src/db/db.ts';
 import type { Compatibility, OpenOptions } from '../../src/db/options.ts';
 import type { Manifest, TableView } from '../../src/format/manifest-types.ts';
-import { manifestPath } from '../../src/format/object-names.ts';
-import { listManifestIds, loadManifest } from '../../src/lsm/manifest-store.ts';
 import { open, openReader } from '../../src/open.ts';
 import type { DatabaseLocation } from '../../src/store/location.ts';
-import { prefixedStore } from '../../src/store/prefixed-store.ts';
 import {
   clockFrom,
   copyGolden,
@@ -24,6 +21,8 @@ import {
   goldenRowsByGet,
   goldenScanRow,
   goldenTime,
+  goldenTimeOf,
+  newestManifest,
 } from '../support/golden-database.ts';
 import { type GoldenFixture, goldenFixtures } from '../support/golden-fixtures.ts';
 
@@ -31,22 +30,6 @@ const fixtures = goldenFixtures();
 const isSegmented = (fixture: GoldenFixture) => fixture.name.endsWith('/segments');
 const NEW_ROWS = 10;
 const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
-
-/** Just after everything in the database was written, so that its rows with a time to live are as live as they were then. */
-function timeOf({ expected }: GoldenFixture): number {
-  const rows = [...(expected.scan as GoldenScanRow[]), ...allStoredRows(expected)];
-  const tick = Number(expected.latest_manifest?.last_l0_clock_tick ?? 0);
-  return Math.max(tick, 1_795_000_000_000, ...rows.map((r) => Number(r.create_ts ?? 0))) + 1000;
-}
-
-function allStoredRows(expected: GoldenFixture['expected']): GoldenScanRow[] {
-  const objects: { rows: GoldenScanRow[] | 'omitted' }[] = [
-    ...(expected.wal ?? []),
-    ...(expected.compacted_ssts ?? []),
-    ...(expected.objects ?? []),
-  ];
-  return objects.flatMap((o) => (o.rows === 'omitted' ? [] : o.rows));
-}
 
 async function expectRows(db: Pick<Db, 'scan' | 'getWithMeta'>, expected: GoldenScanRow[]): Promise<void> {
   const rows = await gathered(db.scan());
@@ -119,12 +102,6 @@ async function expectRefused(fixture: GoldenFixture, options: OpenOptions, code:
   expect(fileHashes(copy.directory)).toEqual(before);
 }
 
-async function newestManifest({ store, path }: DatabaseLocation): Promise<Manifest> {
-  const root = prefixedStore(store, path);
-  const id = (await listManifestIds(root)).at(-1)!;
-  return loadManifest(id, (await root.get(manifestPath(id)))!.bytes).manifest;
-}
-
 /** Views as they were read come back as they were read, in their places; in version 1 under the ids of their tables. */
 function expectTreeKept(before: Manifest, now: Manifest): void {
   const inForm = (view: TableView): TableView => (now.headerVersion === 1 ? { ...view, viewId: view.table.id } : view);
@@ -145,7 +122,7 @@ async function expectWritable(
   const expected = fixture.expected.scan as GoldenScanRow[];
   const readOptions = goldenReadOptions(fixture.expected);
   const before = await newestManifest(location);
-  const options = { ...readOptions, clock: clockFrom(timeOf(fixture)), logger: SILENT, compatibility };
+  const options = { ...readOptions, clock: clockFrom(goldenTimeOf(fixture)), logger: SILENT, compatibility };
   let db = await open(location, options);
   await expectRows(db, expected);
   await expectAbsent(db, fixture);

@@ -1,6 +1,6 @@
 /**
  * The forms of what is stored, between live programs: tables of ours with filters, codecs, TTL and merge operands read by
- * SlateDB 0.12.1 and 0.17.0; what SlateDB's collector leaves of a shared database; filters that one version made unreadable for
+ * SlateDB 0.12.1, 0.17.0 and 0.18.0; what SlateDB's collector leaves of a shared database; filters that one version made unreadable for
  * the next.
  */
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -9,7 +9,7 @@ import type { Compatibility, OpenOptions } from '../../src/db/options.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
 import { CODECS } from '../../src/format/table-info.ts';
 import { open, openReader } from '../../src/open.ts';
-import { describeWithSlateDb017 } from '../support/environment.ts';
+import { describeWithSlateDb017, describeWithSlateDb018 } from '../support/environment.ts';
 import { CONCAT, gathered } from '../support/golden-database.ts';
 import {
   describeHandovers,
@@ -21,6 +21,7 @@ import { HandoverRows, type ReadRow, toBatch } from '../support/handover-rows.ts
 import type { LiveSlateDb, SlateDbRow } from '../support/live-slatedb.ts';
 import { slateDb012 } from '../support/slatedb-012.ts';
 import { slateDb017 } from '../support/slatedb-017.ts';
+import { slateDb018 } from '../support/slatedb-018.ts';
 
 const ROWS_PER_TABLE = 1200;
 const HOUR_MS = 3_600_000;
@@ -28,6 +29,7 @@ const QUIET = { debug() {}, info() {}, warn() {}, error() {} };
 const COMPATIBILITIES: Record<LiveSlateDb['version'], Compatibility[]> = {
   '0.12.1': ['auto', 'slatedb-0.12'],
   '0.17.0': ['auto', 'slatedb-0.17'],
+  '0.18.0': ['auto', 'slatedb-0.17'],
 };
 
 const keyOf = (table: number, i: number) => `key-${String(i * 10 + table).padStart(6, '0')}`;
@@ -129,7 +131,8 @@ describeHandovers(({ version, makeSlate, makePlace }) => {
   });
 });
 
-describeWithSlateDb017('a database shared with SlateDB 0.17.0', () => {
+/** A database shared with a SlateDB whose manifests and filters 0.12.1 does not have. */
+function sharedSuite(makeNewer: () => LiveSlateDb): void {
   let place: SharedPlace;
   const started: LiveSlateDb[] = [];
   beforeEach(async () => {
@@ -165,7 +168,7 @@ describeWithSlateDb017('a database shared with SlateDB 0.17.0', () => {
       await db.close();
     }
     const before = await storedPaths();
-    const slate = start(slateDb017);
+    const slate = start(makeNewer);
     await slate.compactAll(place.slate);
     const often = { interval: '100ms', min_age: '300ms', dry_run: false };
     const collector = {
@@ -206,7 +209,7 @@ describeWithSlateDb017('a database shared with SlateDB 0.17.0', () => {
     await slate.close();
   });
 
-  it('goes all the way up, from 0.12.1 over us to 0.17.0 and back to us', async () => {
+  it('goes all the way up, from 0.12.1 over us to it and back to us', async () => {
     const rows = new HandoverRows(12_17);
     const expectRows = async (db: Pick<LiveSlateDb | Db, 'getMany'>, read: readonly ReadRow[]) => {
       rows.expectScan(read);
@@ -219,7 +222,7 @@ describeWithSlateDb017('a database shared with SlateDB 0.17.0', () => {
     await older.flush('memtable');
     await older.close();
 
-    const newer = start(slateDb017);
+    const newer = start(makeNewer);
     for (let turn = 0; turn < 2; turn++) {
       const db = await open(place.ours, { logger: QUIET });
       await expectRows(db, await gathered(db.scan()));
@@ -239,7 +242,7 @@ describeWithSlateDb017('a database shared with SlateDB 0.17.0', () => {
   });
 
   it('is cured of filters that 0.12.1 mislabelled', async () => {
-    const newer = start(slateDb017);
+    const newer = start(makeNewer);
     const older = start(slateDb012);
     const keys = Array.from({ length: 1500 }, (_, i) => keyOf(0, i));
     await newer.open(place.slate);
@@ -264,4 +267,7 @@ describeWithSlateDb017('a database shared with SlateDB 0.17.0', () => {
     await db.close();
     expect(await missing()).toBe(0);
   });
-});
+}
+
+describeWithSlateDb017('a database shared with SlateDB 0.17.0', () => sharedSuite(slateDb017));
+describeWithSlateDb018('a database shared with SlateDB 0.18.0', () => sharedSuite(slateDb018));

@@ -1,21 +1,18 @@
 /**
- * One database, two programs: SlateDB (0.12.1 and 0.17.0, live) and we hand it to each other, by closing it, by crashing, and
+ * One database, two programs: SlateDB (0.12.1, 0.17.0 and 0.18.0, live) and we hand it to each other, by closing it, by crashing, and
  * by overtaking a writer that is still at work; in a directory and on S3.
  */
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { FencedError } from '../../src/common/errors.ts';
 import type { Db } from '../../src/db/db.ts';
 import type { Compatibility, OpenOptions } from '../../src/db/options.ts';
-import type { Manifest } from '../../src/format/manifest-types.ts';
-import { manifestPath } from '../../src/format/object-names.ts';
-import { listManifestIds, loadManifest } from '../../src/lsm/manifest-store.ts';
 import { open, openReader } from '../../src/open.ts';
 import type { ObjectStore } from '../../src/store/object-store.ts';
-import { prefixedStore } from '../../src/store/prefixed-store.ts';
 import { ensureBuilt } from '../support/environment.ts';
+import { newestManifest } from '../support/golden-database.ts';
 import { describeHandovers, expectManifestsToContinue, type SharedPlace } from '../support/handover-places.ts';
 import { crashBatch, HandoverRows, type ReadRow, type RowChange, toBatch } from '../support/handover-rows.ts';
-import type { LiveSlateDb } from '../support/live-slatedb.ts';
+import type { LiveSlateDb, SlateDbOpenOptions } from '../support/live-slatedb.ts';
 import { writeAndDie } from '../support/shaledb-child.ts';
 
 /** Batches between two flushes of the memtable; what the last group brings stays in the log. */
@@ -25,17 +22,50 @@ const QUIET = { debug() {}, info() {}, warn() {}, error() {} };
 const ENDINGS = ['closes', 'crashes'] as const;
 type Ending = (typeof ENDINGS)[number];
 
-const COMPATIBILITIES: Record<LiveSlateDb['version'], Compatibility[]> = {
-  '0.12.1': ['auto'],
-  '0.17.0': ['auto', 'slatedb-0.17'],
-};
+/** How both write. */
+interface Forms {
+  name: string;
+  ours: Pick<OpenOptions, 'compatibility' | 'compressionCodec'>;
+  theirs: Pick<SlateDbOpenOptions, 'codec' | 'align'>;
+  /** Only the longest test, which has everything in it. */
+  isBrief?: boolean;
+}
+
+const plain = (compatibility: Compatibility): Forms => ({
+  name: `with compatibility ${compatibility}`,
+  ours: { compatibility },
+  theirs: {},
+});
+const compressed = (compressionCodec: Forms['ours']['compressionCodec'], codec: Forms['theirs']['codec']): Forms => ({
+  name: `with codec ${compressionCodec}`,
+  ours: { compressionCodec },
+  theirs: { codec },
+  isBrief: true,
+});
+
+/** `npm run interop:018` hands over in every form and place, `npm test` in some. */
+const IS_WHOLE = process.env['SHALEDB_INTEROP'] === 'whole';
+const COMPRESSED: Forms[] = [
+  compressed('lz4', 'Lz4'),
+  compressed('snappy', 'Snappy'),
+  compressed('zlib', 'Zlib'),
+  compressed('zstd', 'Zstd'),
+];
+
+function formsOf(version: LiveSlateDb['version'], isOnS3: boolean): Forms[] {
+  if (version === '0.12.1') return [plain('auto')];
+  const forms = [plain('auto'), plain('slatedb-0.17')];
+  if (version === '0.17.0') return forms;
+  if (IS_WHOLE) return [...forms, ...COMPRESSED];
+  return isOnS3 ? [plain('auto')] : [...forms, COMPRESSED[0]];
+}
 
 beforeAll(() => ensureBuilt());
 
 describeHandovers(({ version, isOnS3, makeSlate, makePlace }) => {
-  describe.each(COMPATIBILITIES[version])('with compatibility %s', (compatibility) => {
-    const options: OpenOptions = { compatibility, logger: QUIET };
-    const childOptions: OpenOptions = { compatibility };
+  describe.each(formsOf(version, isOnS3))('$name', ({ ours: childOptions, theirs, isBrief }) => {
+    const { compatibility } = childOptions;
+    const options: OpenOptions = { ...childOptions, logger: QUIET };
     const started: LiveSlateDb[] = [];
     let place: SharedPlace;
     let rows: HandoverRows;
@@ -59,7 +89,7 @@ describeHandovers(({ version, isOnS3, makeSlate, makePlace }) => {
 
     async function slateTurn(ending: Ending, isFirst: boolean): Promise<void> {
       const slate = newSlate();
-      await slate.open(place.slate);
+      await slate.open(place.slate, theirs);
       if (!isFirst) await expectBySlate(slate);
       await inGroups(
         rows.nextTurn(),
@@ -119,22 +149,16 @@ describeHandovers(({ version, isOnS3, makeSlate, makePlace }) => {
       await reader.close();
     }
 
-    async function newestManifest(): Promise<Manifest> {
-      const root = prefixedStore(place.ours.store, place.ours.path);
-      const id = (await listManifestIds(root)).at(-1)!;
-      return loadManifest(id, (await root.get(manifestPath(id)))!.bytes).manifest;
-    }
-
-    /** Lets SlateDB merge tables into sorted runs: 0.17 all of them, 0.12.1 as its compactor sees fit. */
+    /** Lets SlateDB merge tables into sorted runs: 0.17 and later all of them, 0.12.1 as its compactor sees fit. */
     async function slateCompacts(): Promise<void> {
       const slate = newSlate();
-      if (slate.version === '0.17.0') {
-        await slate.compactAll(place.slate);
+      if (slate.version !== '0.12.1') {
+        await slate.compactAll(place.slate, theirs);
         return;
       }
       await slate.open(place.slate, { compactor: true });
       const limit = Date.now() + COMPACTION_LIMIT_MS;
-      while ((await newestManifest()).runs.length === 0) {
+      while ((await newestManifest(place.ours)).runs.length === 0) {
         if (Date.now() > limit) throw new Error('SlateDB did not compact in time');
         await new Promise((resolve) => setTimeout(resolve, 100));
       }
@@ -142,7 +166,7 @@ describeHandovers(({ version, isOnS3, makeSlate, makePlace }) => {
     }
 
     // Which forms are written does not depend on the place, nor the place on the forms: the long tests below suffice there.
-    if (!isOnS3 || compatibility === 'auto') {
+    if (!isBrief && (!isOnS3 || compatibility === 'auto')) {
       it.each(ENDINGS)('it writes and %s; we open, read and write on', async (ending) => {
         await slateTurn(ending, true);
         await expectByReader();
@@ -154,9 +178,9 @@ describeHandovers(({ version, isOnS3, makeSlate, makePlace }) => {
       it.each(ENDINGS)('we write and our process %s; it opens, reads, writes and compacts', async (ending) => {
         await ourTurn(ending, true);
         await slateTurn('closes', false);
-        expect((await newestManifest()).l0.length).toBeGreaterThanOrEqual(4);
+        expect((await newestManifest(place.ours)).l0.length).toBeGreaterThanOrEqual(4);
         await slateCompacts();
-        const { runs, l0 } = await newestManifest();
+        const { runs, l0 } = await newestManifest(place.ours);
         expect({ runs: runs.length > 0, l0: l0.length < 4 }).toEqual({ runs: true, l0: true });
         await expectByReader();
         await ourTurn('closes', false);
@@ -174,6 +198,7 @@ describeHandovers(({ version, isOnS3, makeSlate, makePlace }) => {
       await slateTurn('closes', false);
     });
 
+    if (isBrief) return;
     it('whoever is overtaken is told, and no acknowledged row is lost', async () => {
       const acknowledged = new Map<string, string>();
       const expectAcknowledged = (read: readonly ReadRow[]) => {
@@ -213,7 +238,7 @@ describeHandovers(({ version, isOnS3, makeSlate, makePlace }) => {
       expectAcknowledged(await all(last));
       expect(await last.has('too late')).toBe(false);
       await last.close();
-      expect((await newestManifest()).writerEpoch).toBe(4);
+      expect((await newestManifest(place.ours)).writerEpoch).toBe(4);
     });
   });
 });

@@ -1,5 +1,5 @@
 /**
- * Repairs beside live processes: a SlateDB (0.12.1 and 0.17.0) that writes, flushes and compacts, and a ShaleDB that writes and
+ * Repairs beside live processes: a SlateDB (0.12.1, 0.17.0 and 0.18.0) that writes, flushes and compacts, and a ShaleDB that writes and
  * flushes. Asked to refuse, a repair sees them and changes nothing. Told to take over, it fences writer and compactor, also in
  * the middle of a compaction; they are told so, and nothing that they still do brings back what was repaired.
  */
@@ -38,6 +38,7 @@ import { contentOf, LiveLoad } from '../support/live-load.ts';
 import type { LiveSlateDb, SlateDbOpenOptions, SlateDbPlace } from '../support/live-slatedb.ts';
 import { slateDb012 } from '../support/slatedb-012.ts';
 import { slateDb017 } from '../support/slatedb-017.ts';
+import { slateDb018 } from '../support/slatedb-018.ts';
 
 const QUIET = { debug() {}, info() {}, warn() {}, error() {} };
 const LIMIT_MS = 90_000;
@@ -49,20 +50,20 @@ const SETTINGS = { flush_interval: '2ms', l0_sst_size_bytes: 32_768, manifest_po
 const SLATE: SlateDbOpenOptions = { settings: SETTINGS, compactor: true, mergeOperator: 'concat' };
 const OFTEN = { interval: '100ms', min_age: '200ms' };
 const COLLECTED = { manifest_options: OFTEN, wal_options: OFTEN, compacted_options: OFTEN };
+const COLLECTED_SINCE_017 = {
+  ...COLLECTED,
+  wal_fence_options: OFTEN,
+  compactions_options: OFTEN,
+  detach_options: { interval: '100ms' },
+};
 const COLLECTOR: Record<LiveSlateDb['version'], Record<string, unknown>> = {
   '0.12.1': { garbage_collector_options: COLLECTED },
-  '0.17.0': {
-    garbage_collector_options: {
-      ...COLLECTED,
-      wal_fence_options: OFTEN,
-      compactions_options: OFTEN,
-      detach_options: { interval: '100ms' },
-    },
-  },
+  '0.17.0': { garbage_collector_options: COLLECTED_SINCE_017 },
+  '0.18.0': { garbage_collector_options: COLLECTED_SINCE_017 },
 };
 const LOOKS = 12;
 const UNFINISHED: readonly CompactionJob['status'][] = ['submitted', 'scheduled', 'running', 'compacted'];
-/** 0.17 first tells that the new tables are there, and writes its manifest up to a second later. */
+/** From 0.17 on it first tells that the new tables are there, and writes its manifest up to a second later. */
 const UNDER_WAY: readonly CompactionJob['status'][] = ['running', 'compacted'];
 
 /** One database and what lies in its store. */
@@ -259,7 +260,7 @@ async function expectBy(reader: Pick<LiveSlateDb, 'scan' | 'getMany'>): Promise<
   load.settle(contentOf(rows.map(({ key }, i) => ({ key, value: values[i]! }))));
 }
 
-/** Ours and both SlateDBs open what is there, each a copy of its own, and read the rows that there must be. */
+/** Ours and every SlateDB open what is there, each a copy of its own, and read the rows that there must be. */
 async function expectEverywhere(writtenBy: LiveSlateDb['version'] | 'ours', lost: RepairReport['lostSeqs']) {
   const reader = await openReader(db.place.ours, { logger: QUIET, mergeOperator: CONCAT });
   load.settle(contentOf(await gathered(reader.scan())), lost);
@@ -269,6 +270,12 @@ async function expectEverywhere(writtenBy: LiveSlateDb['version'] | 'ours', lost
   await expectBy({ scan: () => gathered(ours.scan()) as never, getMany: (keys) => ours.getMany(keys) });
   await ours.close();
 
+  if (!('missing' in testEnvironment().slateDb018)) {
+    const newest = newSlate(slateDb018);
+    await newest.open(copied(), SLATE);
+    await expectBy(newest);
+    await newest.close();
+  }
   const forNewer = copied();
   if (!('missing' in testEnvironment().slateDb017)) {
     const newer = newSlate(slateDb017);
@@ -279,8 +286,8 @@ async function expectEverywhere(writtenBy: LiveSlateDb['version'] | 'ours', lost
     await newer.close();
   }
   const older = newSlate(slateDb012);
-  // Nor does its compactor know the files of the compactor of 0.17.
-  if (writtenBy === '0.17.0') await older.open(forNewer, { ...SLATE, compactor: false });
+  // Nor does its compactor know the files of the compactors since.
+  if (writtenBy === '0.17.0' || writtenBy === '0.18.0') await older.open(forNewer, { ...SLATE, compactor: false });
   else await older.open(copied(), SLATE);
   await expectBy(older);
   await older.close();

@@ -94,7 +94,7 @@ describeHandovers(({ version, isOnS3, makeSlate, makePlace }) => {
   });
 
   // 0.12.1 itself ends at its next look at the damaged manifest.
-  it.runIf(version === '0.17.0')('a live writer of SlateDB is refused by two looks, or fenced', async () => {
+  it.runIf(version !== '0.12.1')('a live writer of SlateDB is refused by two looks, or fenced', async () => {
     const slate = newSlate();
     await slate.open(place.slate);
     await put(slate, 'live');

@@ -1,17 +1,19 @@
 /**
- * Filters of 0.17.0 that 0.12.1 mislabels, live: it opens a database of 0.17.0, or only tries to, and its manifest calls filters
- * what they are not. From then on SlateDB misses rows by get that it shows by scan. `verify` finds it, `sstRepair` cures it.
+ * Filters of 0.17.0 and 0.18.0 that 0.12.1 mislabels, live: it opens a database of theirs, or only tries to, and its manifest
+ * calls filters what they are not. From then on SlateDB misses rows by get that it shows by scan. `verify` finds it, `sstRepair`
+ * cures it.
  */
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { Finding } from '../../src/common/errors.ts';
 import { type SstRepairOptions, sstRepair } from '../../src/tools/sst-repair.ts';
 import { verify } from '../../src/tools/verify.ts';
 import { text } from '../support/database.ts';
-import { describeWithSlateDb017 } from '../support/environment.ts';
+import { describeWithSlateDb017, describeWithSlateDb018 } from '../support/environment.ts';
 import { inDirectory, type SharedPlace } from '../support/handover-places.ts';
 import type { LiveSlateDb } from '../support/live-slatedb.ts';
 import { slateDb012 } from '../support/slatedb-012.ts';
 import { slateDb017 } from '../support/slatedb-017.ts';
+import { slateDb018 } from '../support/slatedb-018.ts';
 
 const QUIET = { debug() {}, info() {}, warn() {}, error() {} };
 /** More than from which on SlateDB makes filters. */
@@ -19,7 +21,7 @@ const ROWS = 1500;
 /** Of twice as many rows; how many it is depends on the bits of the filters. */
 const MANY = 100;
 
-describeWithSlateDb017('a database of 0.17.0', () => {
+function mislabelledSuite(makeNewer: () => LiveSlateDb): void {
   const started: LiveSlateDb[] = [];
   const model = new Map<string, string>();
   let place: SharedPlace;
@@ -50,15 +52,15 @@ describeWithSlateDb017('a database of 0.17.0', () => {
 
   /** A sorted run, a table above it, and one that is too small for a filter; with `crash` also a log that 0.12.1 refuses. */
   async function written(ending: 'close' | 'crash'): Promise<void> {
-    await withSlate(slateDb017, (slate) => putRows(slate, 0));
-    await slateDb017().compactAll(place.slate);
-    await withSlate(slateDb017, async (slate) => {
+    await withSlate(makeNewer, (slate) => putRows(slate, 0));
+    await makeNewer().compactAll(place.slate);
+    await withSlate(makeNewer, async (slate) => {
       await putRows(slate, 1);
       await slate.put('few', 'rows');
       model.set('few', 'rows');
     });
     if (ending === 'close') return;
-    const slate = slateDb017();
+    const slate = makeNewer();
     started.push(slate);
     await slate.open(place.slate);
     await slate.put('log', 'row');
@@ -118,28 +120,31 @@ describeWithSlateDb017('a database of 0.17.0', () => {
     expect(await errors()).toEqual([]);
   }
 
-  it('that 0.12.1 opened is cured for 0.17.0 by a manifest, and for both for good by tables with other filters', async () => {
+  it('that 0.12.1 opened is cured for the newer one by a manifest, and for both for good by tables with other filters', async () => {
     await written('close');
     expect(await missingIn(slateDb012)).toBeGreaterThan(MANY);
-    expect(await missingIn(slateDb017)).toBeGreaterThan(MANY);
+    expect(await missingIn(makeNewer)).toBeGreaterThan(MANY);
     const ids = await mislabelled();
     await repair(ids);
-    expect(await missingIn(slateDb017)).toBe(0);
+    expect(await missingIn(makeNewer)).toBe(0);
 
     expect(await missingIn(slateDb012)).toBeGreaterThan(MANY);
     expect((await mislabelled()).sort()).toEqual([...ids].sort());
     await repair(ids, { filterForm: 'legacy' });
-    // 0.17.0 first: 0.12.1 refuses the fence of the repair until a table holds what lies before it.
-    for (const make of [slateDb017, slateDb012, slateDb017, slateDb012]) expect(await missingIn(make)).toBe(0);
+    // The newer one first: 0.12.1 refuses the fence of the repair until a table holds what lies before it.
+    for (const make of [makeNewer, slateDb012, makeNewer, slateDb012]) expect(await missingIn(make)).toBe(0);
     expect(await errors()).toEqual([]);
   });
 
   it('that 0.12.1 only tried to open is cured as well', async () => {
     await written('crash');
     await expect(slateDb012().open(place.slate)).rejects.toThrow(/empty/);
-    expect(await missingIn(slateDb017)).toBeGreaterThan(MANY);
+    expect(await missingIn(makeNewer)).toBeGreaterThan(MANY);
     await repair(await mislabelled(), { filterForm: 'legacy' });
-    for (const make of [slateDb017, slateDb012, slateDb017]) expect(await missingIn(make)).toBe(0);
+    for (const make of [makeNewer, slateDb012, makeNewer]) expect(await missingIn(make)).toBe(0);
     expect(await errors()).toEqual([]);
   });
-});
+}
+
+describeWithSlateDb017('a database of 0.17.0', () => mislabelledSuite(slateDb017));
+describeWithSlateDb018('a database of 0.18.0', () => mislabelledSuite(slateDb018));

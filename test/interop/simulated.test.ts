@@ -1,6 +1,6 @@
 /**
- * The judge: what simulated crashes and faults leave in the store is laid into a directory and opened by live SlateDB 0.12.1
- * and 0.17.0. What they read must be what the simulator's model says.
+ * The judge: what simulated crashes and faults leave in the store is laid into a directory and opened by live SlateDB 0.12.1,
+ * 0.17.0 and 0.18.0. What they read must be what the simulator's model says.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,10 +9,11 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { Compatibility } from '../../src/db/options.ts';
 import { makeScript, type Script } from '../sim/script.ts';
 import { SingleRun } from '../sim/single.ts';
-import { describeWithSlateDb017 } from '../support/environment.ts';
+import { describeWithSlateDb017, describeWithSlateDb018 } from '../support/environment.ts';
 import type { LiveSlateDb } from '../support/live-slatedb.ts';
 import { slateDb012 } from '../support/slatedb-012.ts';
 import { slateDb017 } from '../support/slatedb-017.ts';
+import { slateDb018 } from '../support/slatedb-018.ts';
 
 const SAMPLE = 12;
 const PATH = 'db';
@@ -76,4 +77,5 @@ function judgedBy(makeSlate: () => LiveSlateDb, compatibilities: Compatibility[]
 describe('a database that survived simulated crashes', () => {
   describe('opened by SlateDB 0.12.1', () => judgedBy(slateDb012, ['auto', 'slatedb-0.12']));
   describeWithSlateDb017('opened by SlateDB 0.17.0', () => judgedBy(slateDb017, ['auto', 'slatedb-0.17']));
+  describeWithSlateDb018('opened by SlateDB 0.18.0', () => judgedBy(slateDb018, ['auto', 'slatedb-0.17']));
 });

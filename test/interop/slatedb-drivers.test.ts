@@ -3,10 +3,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { describeWithS3, describeWithSlateDb017 } from '../support/environment.ts';
+import { describeWithS3, describeWithSlateDb017, describeWithSlateDb018 } from '../support/environment.ts';
 import type { LiveSlateDb, SlateDbBatchOp, SlateDbPlace } from '../support/live-slatedb.ts';
 import { slateDb012 } from '../support/slatedb-012.ts';
 import { slateDb017 } from '../support/slatedb-017.ts';
+import { slateDb018 } from '../support/slatedb-018.ts';
 
 const text = (bytes: Uint8Array | undefined) => (bytes === undefined ? undefined : new TextDecoder().decode(bytes));
 const key = (i: number) => `key${String(i).padStart(6, '0')}`;
@@ -119,12 +120,10 @@ describeWithS3('SlateDB 0.12.1 on S3', (s3) => {
   driverSuite(slateDb012, async () => ({ s3, bucket: await s3.freshBucket(), path: 'db' }));
 });
 
-describeWithSlateDb017('SlateDB 0.17.0 in a directory', () => {
-  const place = inDirectory();
-  driverSuite(slateDb017, place);
-
+/** What releases with a compactor that can be told what to merge do besides. */
+function mergingSuite(make: () => LiveSlateDb, place: () => Promise<SlateDbPlace>): void {
   it('merges everything into one sorted run', async () => {
-    const db = slateDb017();
+    const db = make();
     const at = await place();
     await db.open(at);
     for (let i = 0; i < 3; i++) {
@@ -141,10 +140,22 @@ describeWithSlateDb017('SlateDB 0.17.0 in a directory', () => {
     expect(manifest.sortedRuns.map((run) => run.tables)).toEqual([1]);
     expect((await db.readerScan(at)).map((r) => text(r.value))).toEqual(['v', 'v', 'v', '2']);
   });
+}
+
+describeWithSlateDb017('SlateDB 0.17.0 in a directory', () => {
+  const place = inDirectory();
+  driverSuite(slateDb017, place);
+  mergingSuite(slateDb017, place);
+});
+
+describeWithSlateDb018('SlateDB 0.18.0 in a directory', () => {
+  const place = inDirectory();
+  driverSuite(slateDb018, place);
+  mergingSuite(slateDb018, place);
 });
 
 describeWithS3('with S3', (s3) => {
-  describeWithSlateDb017('SlateDB 0.17.0 on S3', () => {
-    driverSuite(slateDb017, async () => ({ s3, bucket: await s3.freshBucket(), path: 'db' }));
-  });
+  const inBucket = async () => ({ s3, bucket: await s3.freshBucket(), path: 'db' });
+  describeWithSlateDb017('SlateDB 0.17.0 on S3', () => driverSuite(slateDb017, inBucket));
+  describeWithSlateDb018('SlateDB 0.18.0 on S3', () => driverSuite(slateDb018, inBucket));
 });

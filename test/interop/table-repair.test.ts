@@ -1,5 +1,5 @@
 /**
- * Tables that SlateDB (0.12.1 and 0.17.0, live) wrote and something damaged: inspected and repaired here, then opened, read and
+ * Tables that SlateDB (0.12.1, 0.17.0 and 0.18.0, live) wrote and something damaged: inspected and repaired here, then opened, read and
  * written on by the same SlateDB. It must read every row that could be had, and nothing else.
  */
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -162,7 +162,7 @@ describeHandoversInDirectory(({ version, makeSlate, makePlace }) => {
 
   async function compacted(): Promise<void> {
     const slate = newSlate();
-    if (version === '0.17.0') {
+    if (version !== '0.12.1') {
       await slate.compactAll(place.slate, { blockBytes: 1024 });
       return;
     }

@@ -40,21 +40,21 @@ const DAMAGES: Damage[] = [
     object: 5,
     change: (bytes) => bytes.map((b, i) => (i >= 4 && i < 12 ? b ^ 0x5a : b)),
     loses: true,
-    refuses: ['0.12.1', '0.17.0'],
+    refuses: ['0.12.1', '0.17.0', '0.18.0'],
   },
   {
     name: 'a bit turned in its rows',
     object: 5,
     change: (bytes) => bytes.map((b, i) => (i === 9 ? b ^ 0x10 : b)),
     loses: false,
-    refuses: ['0.12.1', '0.17.0'],
+    refuses: ['0.12.1', '0.17.0', '0.18.0'],
   },
   {
     name: 'a byte of its index changed',
     object: 5,
     change: (bytes) => bytes.map((b, i) => (i === bytes.length - 100 ? b ^ 0xff : b)),
     loses: false,
-    refuses: ['0.12.1', '0.17.0'],
+    refuses: ['0.12.1', '0.17.0', '0.18.0'],
   },
   {
     name: 'ten bytes left of it',
@@ -64,7 +64,7 @@ const DAMAGES: Damage[] = [
     refuses: ['0.12.1'],
     shows: LOGGED - 1,
   },
-  // With the first, second, fourth and eighth id behind the replay point 0.17's search for the end of the log stops.
+  // With the first, second, fourth and eighth id behind the replay point the search of 0.17 and later for the end of the log stops.
   ...[1, 2, 4, 8].map(
     (object): Damage => ({
       name: `nothing left of number ${object}`,

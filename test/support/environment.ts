@@ -1,6 +1,6 @@
 /**
- * What the machine offers to the tests beyond Node: an S3 server, containers, SlateDB 0.17 for Python. It is found once a
- * run by `global-setup.ts`; here test files ask for it. A suite whose partner is missing is skipped and counted as
+ * What the machine offers to the tests beyond Node: an S3 server, containers, SlateDB 0.17 for Python, a program of SlateDB
+ * 0.18. It is found once a run by `global-setup.ts`; here test files ask for it. A suite whose partner is missing is skipped and counted as
  * skipped, or, where `SHALEDB_REQUIRE_S3=1` or `SHALEDB_REQUIRE_SLATEDB=1` is set, fails.
  *
  * Only the `slow` project has these: its directories are test/integration, test/interop and test/crash.
@@ -28,6 +28,8 @@ export interface TestEnvironment {
     | { missing: string };
   containers: { image: string } | { missing: string };
   slateDb017: { python: string } | { missing: string };
+  /** `isOptional`: it could not be made here, so that nobody can require it. */
+  slateDb018: { program: string } | { missing: string; isOptional: boolean };
 }
 
 declare module 'vitest' {
@@ -41,7 +43,7 @@ export function testEnvironment(): TestEnvironment {
   const found = inject('environment');
   if (found === undefined) {
     throw new Error(
-      'tests that need a server or SlateDB for Python belong into test/integration, test/interop or test/crash',
+      'tests that need a server or another SlateDB belong into test/integration, test/interop or test/crash',
     );
   }
   return found;
@@ -84,6 +86,17 @@ export function describeWithSlateDb017(name: string, body: () => void): void {
   const found = testEnvironment().slateDb017;
   if ('missing' in found) describeWithout(name, found.missing, process.env['SHALEDB_REQUIRE_SLATEDB'], body);
   else describe(name, () => body());
+}
+
+/** A suite that needs SlateDB 0.18. Where there is no cargo to build it, it is skipped, even if SlateDB is required. */
+export function describeWithSlateDb018(name: string, body: () => void): void {
+  const found = testEnvironment().slateDb018;
+  if (!('missing' in found)) {
+    describe(name, () => body());
+    return;
+  }
+  const required = found.isOptional ? undefined : process.env['SHALEDB_REQUIRE_SLATEDB'];
+  describeWithout(name, found.missing, required, body);
 }
 
 function describeWithout(

@@ -13,16 +13,22 @@ import { externalS3 } from './external-s3.ts';
 import { DEFAULT_MINIO_IMAGE, type S3ForTests, startMinio } from './s3-server.ts';
 
 const SLATEDB_VERSION = '0.17.0';
+const SLATEDB_RUST_VERSION = '0.18.0';
 const run = promisify(execFile);
 
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
   const containers = await findContainers();
   const { s3, own } = await findS3(containers);
   const slateDb017 = await findSlateDb017(project.config.root);
+  const slateDb018 = await findSlateDb018(project.config.root);
   if ('missing' in s3) say('S3', s3.missing, 'SHALEDB_REQUIRE_S3');
   else if ('missing' in containers) say('container', containers.missing, 'none');
   if ('missing' in slateDb017) say(`SlateDB ${SLATEDB_VERSION}`, slateDb017.missing, 'SHALEDB_REQUIRE_SLATEDB');
-  project.provide('environment', { s3, containers, slateDb017 });
+  if ('missing' in slateDb018) {
+    const requiredBy = slateDb018.isOptional ? 'none' : 'SHALEDB_REQUIRE_SLATEDB';
+    say(`SlateDB ${SLATEDB_RUST_VERSION}`, slateDb018.missing, requiredBy);
+  }
+  project.provide('environment', { s3, containers, slateDb017, slateDb018 });
   return async () => own?.stop();
 }
 
@@ -81,4 +87,23 @@ async function findSlateDb017(root: string): Promise<TestEnvironment['slateDb017
         .at(-1)}`,
     };
   }
+}
+
+async function findSlateDb018(root: string): Promise<TestEnvironment['slateDb018']> {
+  const named = process.env['SHALEDB_SLATEDB_018'];
+  if (named) {
+    if (existsSync(named)) return { program: named };
+    return { missing: `SHALEDB_SLATEDB_018 names ${named}, which does not exist`, isOptional: false };
+  }
+  const script = join(root, 'scripts', 'build-slatedb-018.mjs');
+  const program = (await run(process.execPath, [script, '--where', join(root, '.cache')])).stdout.trim();
+  if (existsSync(program)) return { program };
+  const hasCargo = await run('cargo', ['--version']).then(
+    () => true,
+    () => false,
+  );
+  if (hasCargo) {
+    return { missing: 'it is not built; `node scripts/build-slatedb-018.mjs` builds it', isOptional: false };
+  }
+  return { missing: 'it is not built, and there is no cargo here to build it with', isOptional: true };
 }

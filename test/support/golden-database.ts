@@ -12,12 +12,16 @@ import { SYSTEM_CLOCK } from '../../src/common/clock.ts';
 import type { ValueWithMeta } from '../../src/db/reads.ts';
 import type { Block } from '../../src/format/block.ts';
 import { BlockCursor } from '../../src/format/block-cursor.ts';
+import type { Manifest } from '../../src/format/manifest-types.ts';
+import { manifestPath } from '../../src/format/object-names.ts';
 import { FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../../src/format/row-flags.ts';
+import { listManifestIds, loadManifest } from '../../src/lsm/manifest-store.ts';
 import type { MergeOperator } from '../../src/lsm/merge-operator.ts';
 import type { ScanRow } from '../../src/lsm/visible-rows.ts';
 import { LocalStore } from '../../src/store/local-store.ts';
 import type { DatabaseLocation } from '../../src/store/location.ts';
 import { MemoryStore } from '../../src/store/memory-store.ts';
+import { prefixedStore } from '../../src/store/prefixed-store.ts';
 import type { GoldenFixture } from './golden-fixtures.ts';
 
 const GOLDEN = fileURLToPath(new URL('../golden/', import.meta.url));
@@ -87,6 +91,12 @@ export function clockFrom(nowMs: number): Clock {
   };
 }
 
+export async function newestManifest({ store, path }: DatabaseLocation): Promise<Manifest> {
+  const root = prefixedStore(store, path);
+  const id = (await listManifestIds(root)).at(-1)!;
+  return loadManifest(id, (await root.get(manifestPath(id)))!.bytes).manifest;
+}
+
 export type GoldenBytes = string | { len: number; sha256: string };
 
 export interface GoldenScanRow {
@@ -113,6 +123,22 @@ export function goldenBytesOf(bytes: Uint8Array): GoldenBytes {
 
 export function goldenTime(ts: number | undefined): string | null {
   return ts === undefined || ts === NO_TS ? null : String(ts);
+}
+
+/** Just after everything in the database was written, so that its rows with a time to live are as live as they were then. */
+export function goldenTimeOf({ expected }: GoldenFixture): number {
+  const rows = [...(expected.scan as GoldenScanRow[]), ...allStoredRows(expected)];
+  const tick = Number(expected.latest_manifest?.last_l0_clock_tick ?? 0);
+  return Math.max(tick, 1_795_000_000_000, ...rows.map((r) => Number(r.create_ts ?? 0))) + 1000;
+}
+
+function allStoredRows(expected: GoldenFixture['expected']): GoldenScanRow[] {
+  const objects: { rows: GoldenScanRow[] | 'omitted' }[] = [
+    ...(expected.wal ?? []),
+    ...(expected.compacted_ssts ?? []),
+    ...(expected.objects ?? []),
+  ];
+  return objects.flatMap((o) => (o.rows === 'omitted' ? [] : o.rows));
 }
 
 /** Expired rows are among those expected, operands folded where an operator is named. */

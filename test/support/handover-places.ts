@@ -12,11 +12,12 @@ import { LocalStore } from '../../src/store/local-store.ts';
 import type { DatabaseLocation } from '../../src/store/location.ts';
 import { prefixedStore } from '../../src/store/prefixed-store.ts';
 import { S3Store, type S3StoreOptions } from '../../src/store/s3-store.ts';
-import { describeWithS3, describeWithSlateDb017 } from './environment.ts';
+import { describeWithS3, describeWithSlateDb017, describeWithSlateDb018 } from './environment.ts';
 import type { LiveSlateDb, SlateDbPlace } from './live-slatedb.ts';
 import type { S3ForTests } from './s3-server.ts';
 import { slateDb012 } from './slatedb-012.ts';
 import { slateDb017 } from './slatedb-017.ts';
+import { slateDb018 } from './slatedb-018.ts';
 
 const PATH = 'db';
 
@@ -60,21 +61,34 @@ export interface HandoverPartners {
 
 const OLDER = { version: '0.12.1', makeSlate: slateDb012 } as const;
 const NEWER = { version: '0.17.0', makeSlate: slateDb017 } as const;
+const NEWEST = { version: '0.18.0', makeSlate: slateDb018 } as const;
 const DIRECTORY = { isOnS3: false, makePlace: inDirectory };
 
 /** One suite for each SlateDB, in a directory: for what a store cannot change. */
 export function describeHandoversInDirectory(body: (partners: HandoverPartners) => void): void {
   describe('SlateDB 0.12.1 in a directory', () => body({ ...OLDER, ...DIRECTORY }));
   describeWithSlateDb017('SlateDB 0.17.0 in a directory', () => body({ ...NEWER, ...DIRECTORY }));
+  describeWithSlateDb018('SlateDB 0.18.0 in a directory', () => body({ ...NEWEST, ...DIRECTORY }));
 }
 
-/** One suite for each SlateDB and place: 0.12.1 and 0.17.0, a directory and S3. */
+/** One suite for each SlateDB and place: 0.12.1, 0.17.0 and 0.18.0, a directory and S3. */
 export function describeHandovers(body: (partners: HandoverPartners) => void): void {
   const bucket = (s3: S3ForTests) => ({ isOnS3: true, makePlace: () => inBucket(s3) });
   describeHandoversInDirectory(body);
   describeWithS3('SlateDB 0.12.1 on S3', (s3) => body({ ...OLDER, ...bucket(s3) }));
   describeWithS3('SlateDB 0.17.0', (s3) => {
     describeWithSlateDb017('on S3', () => body({ ...NEWER, ...bucket(s3) }));
+  });
+  describeWithS3('SlateDB 0.18.0', (s3) => {
+    describeWithSlateDb018('on S3', () => body({ ...NEWEST, ...bucket(s3) }));
+  });
+}
+
+/** One suite for each place, with SlateDB 0.18.0. */
+export function describeHandoversWith018(body: (partners: HandoverPartners) => void): void {
+  describeWithSlateDb018('SlateDB 0.18.0 in a directory', () => body({ ...NEWEST, ...DIRECTORY }));
+  describeWithS3('SlateDB 0.18.0', (s3) => {
+    describeWithSlateDb018('on S3', () => body({ ...NEWEST, isOnS3: true, makePlace: () => inBucket(s3) }));
   });
 }
 

@@ -1,6 +1,6 @@
 /**
  * A live SlateDB beside us, driven as a child process over JSON lines, so that a crash is a real one and a hang can be
- * killed. slatedb-012.ts and slatedb-017.ts say how the child of each version is started; what it understands is the same:
+ * killed. slatedb-012.ts, slatedb-017.ts and slatedb-018.ts say how the child of each version is started; what it understands is the same:
  *
  *   -> {"id": 1, "op": "put", "key": "<base64>", "value": "<base64>"}
  *   <- {"id": 1, "rows": [...]}                        any number of these, for scans
@@ -30,6 +30,21 @@ export interface SlateDbOpenOptions {
   /** The WAL in another place of the same kind. */
   walPlace?: SlateDbPlace;
   blockBytes?: 1024 | 2048 | 4096 | 8192 | 16384 | 32768 | 65536;
+
+  // 0.18 only:
+  /** Of the tables that the writer, and its compactor, make. */
+  codec?: 'Snappy' | 'Zlib' | 'Lz4' | 'Zstd';
+  /** Table blocks begin on multiples of the block size; not together with a codec. */
+  align?: boolean;
+  /** The compactor publishes what is done of running compactions. */
+  incremental?: boolean;
+  /** Takes over from the writer (or compactor) of this epoch, and from nobody else. */
+  expectedEpoch?: number;
+  /** A delay before each PUT. */
+  slowPutMs?: number;
+  /** Its clock, against that of the machine. */
+  clockAheadSeconds?: number;
+  clockSpeed?: number;
 }
 
 export interface SlateDbRow {
@@ -60,7 +75,7 @@ export type SlateDbBatchOp =
   | { delete: Bytes }
   | { merge: Bytes; value: Bytes; ttlMs?: number };
 
-/** What `Admin.list_manifests` of 0.17 says about one manifest. */
+/** What `Admin.list_manifests` of 0.17 and later says about one manifest. */
 export interface SlateDbManifest {
   id: number;
   writerEpoch: number;
@@ -93,7 +108,7 @@ export class SlateDbError extends Error {
 
 /** One SlateDB in one child process; one database at a time. Every call rejects with `SlateDbError`. */
 export interface LiveSlateDb {
-  readonly version: '0.12.1' | '0.17.0';
+  readonly version: '0.12.1' | '0.17.0' | '0.18.0';
   /** Starts a child and opens the database in it as its writer. */
   open(place: SlateDbPlace, options?: SlateDbOpenOptions): Promise<void>;
   put(key: Bytes, value: Bytes, options?: SlateDbWriteOptions): Promise<{ seq: bigint }>;
@@ -121,12 +136,37 @@ export interface LiveSlateDb {
     place: SlateDbPlace,
     options?: Pick<SlateDbOpenOptions, 'mergeOperator' | 'walPlace'>,
   ): Promise<SlateDbRow[]>;
-  /** The rows of the WAL objects as SlateDB's WAL reader gives them: 0.12.1 of all objects, 0.17 of those to be replayed. */
+  /** The rows of the WAL objects as SlateDB's WAL reader gives them: of all objects, or with 0.17 of those to be replayed. */
   walRows(place: SlateDbPlace): Promise<{ id: number; rows: SlateDbWalRow[] }[]>;
-  /** 0.17 only. */
+  /** 0.17 and later. */
   manifests(place: SlateDbPlace): Promise<SlateDbManifest[]>;
-  /** 0.17 only: opens with a compactor, merges everything into one sorted run, closes. Returns the newest manifest. */
+  /** 0.17 and later: opens with a compactor, merges everything into one sorted run, closes. Returns the newest manifest. */
   compactAll(place: SlateDbPlace, options?: SlateDbOpenOptions): Promise<SlateDbManifest>;
+
+  // 0.18 only:
+  /** A stand-alone compactor (it plans, and merges with a worker of its own) or a worker of another's. */
+  start(role: 'compactor' | 'worker', place: SlateDbPlace, options?: SlateDbOpenOptions): Promise<SlateDbRole>;
+  /** Asks the compactor for one compaction of the whole key space. */
+  submit(
+    place: SlateDbPlace,
+    compaction: { sources: SlateDbSource[]; destination: number },
+    options?: Pick<SlateDbOpenOptions, 'clockAheadSeconds'>,
+  ): Promise<void>;
+  /** One round of the collector over all that is older. */
+  collect(
+    place: SlateDbPlace,
+    minAgeMs: number,
+    options?: Pick<SlateDbOpenOptions, 'clockAheadSeconds'>,
+  ): Promise<void>;
+}
+
+export type SlateDbSource = { SstView: string } | { SortedRun: number };
+
+/** A compactor or worker at work in a child of its own. */
+export interface SlateDbRole {
+  /** Ends it in order; rejects with what it ended with before, if it did. */
+  stop(): Promise<void>;
+  crash(): Promise<void>;
 }
 
 export interface SlateDbChildCommand {
@@ -365,6 +405,37 @@ export function liveSlateDb(start: SlateDbChildCommand): LiveSlateDb {
       inOwnChild(place, options.walPlace, async (c) => {
         const fields = { ...placeFields(place), ...openFields(options) };
         return (await c.send<SlateDbManifest>('compactAll', fields, COMPACT_TIMEOUT_MS)).result;
+      }),
+    async start(role, place, options = {}) {
+      const own = new Child(start, environmentOf(place, options.walPlace));
+      try {
+        await own.send(`start-${role}`, { ...placeFields(place), ...openFields(options) });
+      } catch (error) {
+        await own.end();
+        throw error;
+      }
+      return {
+        async stop() {
+          try {
+            await own.send('stop', {});
+          } finally {
+            await own.end();
+          }
+        },
+        async crash() {
+          own.kill();
+          await own.exited();
+        },
+      };
+    },
+    submit: (place, compaction, options = {}) =>
+      inOwnChild(place, undefined, async (c) => {
+        const spec = { Tiered: { segment: [], ...compaction } };
+        await c.send('submit', { ...placeFields(place), ...options, spec });
+      }),
+    collect: (place, minAgeMs, options = {}) =>
+      inOwnChild(place, undefined, async (c) => {
+        await c.send('collect', { ...placeFields(place), ...options, minAgeMs });
       }),
   };
 }
