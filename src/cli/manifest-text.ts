@@ -4,7 +4,7 @@ import type { KeyRange, ManifestReport } from '../admin.ts';
 import type { Finding } from '../index.ts';
 import { findingCounts, findingsText } from './finding-text.ts';
 import { damagedRanges, type KeyLine, keyMap } from './maps.ts';
-import { capital, tableLabel } from './sst-text.ts';
+import { capital, notCheckedText, tableLabel } from './sst-text.ts';
 import { count, facts, number, size, type View, visible } from './words.ts';
 
 /** More lines make no picture. */
@@ -30,6 +30,7 @@ export function manifestText(report: ManifestReport, view: View): string[] {
     ...findingsText(report.findings, view),
     '',
     `${capital(findingCounts(report.findings))}.`,
+    ...notCheckedText(report.notChecked, view),
   ];
 }
 

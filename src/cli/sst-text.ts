@@ -3,7 +3,7 @@ import type { BlockReport, CheckSummary, SstReport, SstRow } from '../admin.ts';
 import { findingCounts, findingsText } from './finding-text.ts';
 import { damagedRanges, fileMap, keyMap, shortId } from './maps.ts';
 import { VERDICTS } from './verify-text.ts';
-import { count, duration, facts, keyText, number, size, table, type View, visible } from './words.ts';
+import { commandText, count, duration, facts, keyText, number, size, table, type View, visible } from './words.ts';
 
 /** @param all every block, not only those that are damaged */
 export function sstText(report: SstReport, view: View, all: boolean): string[] {
@@ -121,7 +121,16 @@ export function checkSummaryText(summary: CheckSummary, view: View): string[] {
       ['cost', `${count(summary.requests, 'request')}, ${size(summary.bytesRead)}, ${duration(summary.tookMs)}`],
       ['go on with', summary.cursor === undefined ? undefined : `--resume-from ${visible(summary.cursor)}`],
     ]),
+    ...notCheckedText(summary.notChecked, view),
   ];
+}
+
+/** What a verdict says nothing about, and who looks at it. */
+export function notCheckedText(notChecked: readonly string[], view: View): string[] {
+  // A copy of one object belongs to no database.
+  if (notChecked.length === 0 || view.location === 'LOCATION') return [];
+  const doctor = commandText('shaledb doctor LOCATION', view);
+  return ['', `Not looked at (${doctor} does)`, ...notChecked.map((what) => `  ${visible(what)}`)];
 }
 
 export function capital(text: string): string {

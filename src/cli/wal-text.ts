@@ -3,6 +3,7 @@ import type { WalEntry, WalObjectReport, WalObjectState } from '../admin.ts';
 import { findingCounts, findingsText } from './finding-text.ts';
 import { logMap } from './maps.ts';
 import type { Style } from './paint.ts';
+import { notCheckedText } from './sst-text.ts';
 import { count, keyText, number, size, table, type View } from './words.ts';
 
 const STATE_STYLE: Record<WalObjectState, Style> = {
@@ -15,6 +16,8 @@ const STATE_STYLE: Record<WalObjectState, Style> = {
   foreign: 'yellow',
   'ambiguous-empty': 'yellow',
 };
+
+const NOT_CHECKED = ['tables', 'manifests, but for the newest one that is good'];
 
 /** A report without its rows, which can be read only once. */
 export type WalSummary = Omit<WalObjectReport, 'entries'>;
@@ -45,6 +48,7 @@ export function walText(objects: readonly WalSummary[], view: View, all: boolean
     ...findingsText(findings, view),
     '',
     totals(objects, findingCounts(findings)),
+    ...notCheckedText(NOT_CHECKED, view),
   ];
 }
 

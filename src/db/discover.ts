@@ -8,19 +8,23 @@
  *
  * A place is empty only if every sign of a database is absent: one list that shows nothing proves nothing.
  */
+import { mapLimit } from '../common/async.ts';
 import { sleep } from '../common/clock.ts';
 import {
   CorruptionError,
   damage,
   type FallbackSummary,
+  type Finding,
   IncompatibleError,
   InvalidArgumentError,
   isCorruption,
+  isDbError,
   locate,
   ManifestCorruptionError,
   makeFinding,
 } from '../common/errors.ts';
 import { tellFinding } from '../common/events.ts';
+import { SILENT_LOGGER } from '../common/logger.ts';
 import type { Manifest } from '../format/manifest-types.ts';
 import {
   COMPACTIONS_PREFIX,
@@ -41,13 +45,16 @@ import {
   listManifestIds,
   loadManifest,
   manifestFindingObject,
+  mendManifest,
   readBoundary,
 } from '../lsm/manifest-store.ts';
 import { hasRemains, noManifestLeft } from '../lsm/remains.ts';
 import { Looks, readTwice } from '../lsm/verified-read.ts';
 import { ambiguousViewFindings } from '../lsm/view-ids.ts';
+import { advised, readLogObject } from '../lsm/wal-log.ts';
 import { type GetResult, type ObjectStore, PUT_ID_METADATA } from '../store/object-store.ts';
 import type { ResolvedOptions } from './options.ts';
+import { WalRange } from './wal-range.ts';
 
 export const STORE_PROFILE_PATH = 'shale/store-profile';
 /** Waits before a damaged object is looked at the second and third time, ms. */
@@ -243,7 +250,36 @@ async function loadWithRereads(
   const ids = await listManifestIds(stores.main);
   if (ids.length > 0 && ids[ids.length - 1] > id) return undefined;
   looks.reads(stores.main.name, manifestPath(id));
-  throw isCorruption(failure) ? await withFallback(stores, place, id, failure) : failure;
+  const healed = options.healOnOpen ? healedManifest(id, last, failure, options) : undefined;
+  if (healed !== undefined) return { newest: healed, newestBytes: last };
+  throw isCorruption(failure) ? await withFallback(stores, place, id, failure, options) : failure;
+}
+
+/**
+ * The manifest as it was written, if the checks of its seal prove it (option `healOnOpen`); nothing is guessed: a seal that is
+ * damaged itself proves nothing. In memory: the object stays as it is, and the next manifest names what it was.
+ */
+function healedManifest(
+  id: number,
+  bytes: Uint8Array,
+  failure: unknown,
+  options: ResolvedOptions,
+): LoadedManifest | undefined {
+  const mended = mendManifest(id, bytes);
+  if (mended?.trust !== 'proven') return undefined;
+  const object = manifestFindingObject(id, { size: bytes.length, sealed: true });
+  const findings = isCorruption(failure) ? failure.findings : [];
+  for (const f of findings) {
+    const finding = {
+      ...f,
+      object,
+      severity: 'warning' as const,
+      remedy: 'heals' as const,
+      origin: 'at-rest' as const,
+    };
+    tellFinding(options, 'the newest manifest is healed in memory (option healOnOpen)', finding);
+  }
+  return mended.loaded;
 }
 
 /** Compares a manifest without a seal with what it continues. */
@@ -290,6 +326,7 @@ async function withFallback(
   place: Place,
   badId: number,
   failure: CorruptionError,
+  options: ResolvedOptions,
 ): Promise<ManifestCorruptionError> {
   const reads = { attempts: OPEN_REREADS_MS.length + 1, identical: true, pastCaches: true };
   const findings = failure.findings.map((f) => ({ ...f, origin: 'at-rest' as const, reads }));
@@ -300,31 +337,103 @@ async function withFallback(
     try {
       const good = loadManifest(id, got.bytes);
       const fallback = await fallbackFrom(stores, good.manifest, id);
+      const log = await logDamage(stores, good, badId, options);
       return new ManifestCorruptionError(
-        `The newest manifest is damaged: ${failure.message}. Manifest ${id} is intact. Nothing was changed.`,
-        findings,
+        `The newest manifest is damaged: ${failure.message}. Manifest ${id} is intact.${logText(log)} Nothing was changed.`,
+        [...findings, ...log],
         { newestGoodId: BigInt(id), fallback, details: { ...failure.details } },
       );
     } catch (error) {
       if (!isCorruption(error)) throw error;
     }
   }
+  const log = await logDamage(stores, undefined, badId, options);
   return new ManifestCorruptionError(
-    `The newest manifest is damaged and no older one is intact: ${failure.message}. Nothing was changed.`,
-    findings,
+    `The newest manifest is damaged and no older one is intact: ${failure.message}.${logText(log)} Nothing was changed.`,
+    [...findings, ...log],
     { details: { ...failure.details } },
   );
 }
 
 const MANIFESTS_LOOKED_AT = 10;
 
+function logText(findings: readonly Finding[]): string {
+  if (findings.length === 0) return '';
+  const count = `${findings.length} finding${findings.length === 1 ? '' : 's'}`;
+  return ` The log is damaged, too: ${count}, first ${findings[0].code} in ${findings[0].object.path}.`;
+}
+
+/**
+ * What is wrong with the log besides the manifest: of the part after the replay point of `good`, else of every object for
+ * itself. An object that is gone before the first one that is there may have been collected, and what the log knows of the
+ * manifests that cannot be read is no damage of it. None if the store does not let us look: the manifest alone refuses the opening.
+ */
+async function logDamage(
+  stores: DatabaseStores,
+  good: LoadedManifest | undefined,
+  badId: number,
+  options: ResolvedOptions,
+): Promise<readonly Finding[]> {
+  const quiet = { ...options, healOnOpen: false, logger: SILENT_LOGGER, onEvent: () => undefined };
+  try {
+    const ids = await listLogIds(stores, good?.manifest.replayAfterWalId ?? 0);
+    const first = ids.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
+    const all =
+      good === undefined ? await damageOfEach(stores, ids, options) : await damageAfter(stores, good, badId, quiet);
+    return all.filter(
+      (f) =>
+        f.object.role === 'wal' &&
+        f.severity === 'error' &&
+        !(f.code === 'MISSING_OBJECT' && Number(f.object.id) < first),
+    );
+  } catch (error) {
+    if (!isDbError(error) || isCorruption(error)) throw error;
+    options.logger.warn('the log could not be looked at besides the damaged manifest', { error: error.message });
+    return [];
+  }
+}
+
+async function damageAfter(
+  stores: DatabaseStores,
+  good: LoadedManifest,
+  badId: number,
+  options: ResolvedOptions,
+): Promise<readonly Finding[]> {
+  const { manifest } = good;
+  // Each manifest that cannot be read may have claimed an epoch, whose fence is then in the log.
+  const base = { ...good, manifest: { ...manifest, writerEpoch: manifest.writerEpoch + badId - good.id } };
+  const log = new WalRange(stores, options);
+  await log.load(base);
+  const verdict = log.verdict(base);
+  return isCorruption(verdict) ? verdict.findings : [];
+}
+
+/** Newest objects that are looked at where no manifest says which are needed. */
+const MOST_ALONE = 1000;
+const PARALLEL_GETS = 16;
+
+async function damageOfEach(
+  { wal }: DatabaseStores,
+  ids: readonly number[],
+  { clock }: ResolvedOptions,
+): Promise<readonly Finding[]> {
+  const newest = [...ids].sort((a, b) => a - b).slice(-MOST_ALONE);
+  const read = await mapLimit(newest, PARALLEL_GETS, (id) => readLogObject(wal, clock, id));
+  return read.flatMap(({ result, salvaged }) => (result?.findings ?? []).map((f) => advised(f, salvaged)));
+}
+
+async function listLogIds({ wal }: DatabaseStores, after: number): Promise<number[]> {
+  const ids: number[] = [];
+  for await (const { path } of wal.list(WAL_PREFIX, after > 0 ? { startAfter: walPath(after) } : {})) {
+    const id = parseWalPath(path);
+    if (id !== undefined && id > after) ids.push(id);
+  }
+  return ids;
+}
+
 async function fallbackFrom(stores: DatabaseStores, manifest: Manifest, id: number): Promise<FallbackSummary> {
   const from = manifest.replayAfterWalId;
-  const ids: number[] = [];
-  for await (const { path } of stores.wal.list(WAL_PREFIX, { startAfter: walPath(from) })) {
-    const walId = parseWalPath(path);
-    if (walId !== undefined && walId > from) ids.push(walId);
-  }
+  const ids = await listLogIds(stores, from);
   const end = ids.reduce((a, b) => Math.max(a, b), from);
   return {
     manifestId: BigInt(id),

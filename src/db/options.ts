@@ -78,7 +78,7 @@ export interface OpenOptions {
   manifestPollIntervalMs?: number;
   /** Which SlateDB versions must be able to open what is written. Default auto. */
   compatibility?: Compatibility;
-  /** Undo damage of the log that its seals prove to be undoable, in memory, and go on; each is an event. Default false: any damage refuses the open. */
+  /** Undo damage of the log and of the newest manifest that their seals prove to be undoable, in memory, and go on; each is an event. Default false: any damage refuses the open. */
   healOnOpen?: boolean;
   /** Repair a damaged log by itself (`walRepair`, mode recover): `open` resolves before, reads and writes wait for the end, `db.ready()` has the report. Each damage, each repair and each loss is a line in the log. Default false. */
   walAutoRecovery?: boolean;
@@ -129,6 +129,7 @@ export interface ReaderOptions
     | 'onEvent'
     | 'corruptionPolicy'
     | 'onCorruption'
+    | 'healOnOpen'
     | 'clock'
     | 'random'
     | 'signal'
@@ -213,6 +214,7 @@ const READER_CHECKS: ChecksOf<ReaderOptions> = {
   onCorruption: CHECKS.onCorruption,
   clock: CHECKS.clock,
   random: CHECKS.random,
+  healOnOpen: CHECKS.healOnOpen,
   signal: CHECKS.signal,
   allowPrefix: bool,
 };

@@ -16,6 +16,7 @@ import { tooNew } from '../lsm/manifest-store.ts';
 import { checkLog, youngerThanTables } from '../lsm/wal-check.ts';
 import {
   isMissingTail,
+  MAX_MISSING,
   manyMissing,
   missingManifests,
   olderThanExpected,
@@ -42,8 +43,6 @@ import { ReplayProgress } from './replay-progress.ts';
 const PARALLEL_GETS = 64;
 const HEADS_PAST_END = 3;
 const MAX_ROUNDS = 10;
-/** With more ids missing than this, numbers in the manifest or in names are wrong; they are not asked for one by one. */
-const MAX_MISSING = 10_000;
 
 export class WalRange {
   readonly #store: ObjectStore;
@@ -236,10 +235,7 @@ export class WalRange {
     const incompatible = results.find((r) => r?.incompatible !== undefined)?.incompatible;
     if (incompatible !== undefined) return atObject(incompatible, results);
     // A seal proves the manifest; SlateDB's have none.
-    if (newest.seal === undefined) {
-      const row = youngerThanTables(results, newest.manifest);
-      if (row !== undefined) return rowWouldBeHidden(newest, row);
-    }
+    const row = newest.seal === undefined ? youngerThanTables(results, newest.manifest) : undefined;
     const judging = newest === this.#newest && this.#judging !== undefined ? this.#judging : judgingBy(newest);
     const findings = checkLog(this.#from, withoutEmptyFences(results, judging), judging.context);
     const errors = findings.filter((f) => f.severity === 'error');
@@ -250,6 +246,7 @@ export class WalRange {
     const rolledBack = missingManifests(newest, results, this.#from);
     if (rolledBack !== undefined) errors.push(...rolledBack.findings);
     this.#prefixEnd = prefixEnd(this.#end, errors);
+    if (row !== undefined) return rowWouldBeHidden(newest, row, errors);
     if (errors.length === 0) return this.#tooOld(newest);
     if (rolledBack !== undefined && errors.length === rolledBack.findings.length) return rolledBack;
     if (isMissingTail(errors, this.#prefixEnd, this.#end)) return tailLost(newest, this.#prefixEnd, this.#end, errors);

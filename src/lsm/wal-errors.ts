@@ -76,6 +76,9 @@ export function olderThanExpected(newest: LoadedManifest, expected: bigint, foun
   );
 }
 
+/** With more ids missing than this, numbers in the manifest or in names are wrong; they are not asked for one by one. */
+export const MAX_MISSING = 10_000;
+
 /** The error for a range in which more ids are missing than any store can have lost one by one. */
 export function manyMissing(
   newest: LoadedManifest,
@@ -116,6 +119,7 @@ export function isMissingTail(errors: readonly Finding[], lastThere: number, end
 export function rowWouldBeHidden(
   { id, manifest, sizeBytes }: LoadedManifest,
   row: { walId: number; seq: number; createTs: number },
+  others: readonly Finding[] = [],
 ): ManifestCorruptionError {
   const { lastL0Seq, lastL0ClockTick } = manifest;
   const finding = makeFinding({
@@ -126,8 +130,8 @@ export function rowWouldBeHidden(
     found: `last_l0_seq ${lastL0Seq}, last_l0_clock_tick ${lastL0ClockTick}`,
   });
   return new ManifestCorruptionError(
-    `The newest manifest is damaged: ${finding.object.path} says that all rows up to sequence number ${lastL0Seq} are in tables, but row ${row.seq} of WAL object ${row.walId} is younger than any row of a table; it would be missing. Nothing was changed.`,
-    [finding],
+    `The newest manifest is damaged: ${finding.object.path} says that all rows up to sequence number ${lastL0Seq} are in tables, but row ${row.seq} of WAL object ${row.walId} is younger than any row of a table; it would be missing.${others.length === 0 ? '' : ` The log is damaged, too: ${others.length} findings.`} Nothing was changed.`,
+    [finding, ...others],
   );
 }
 

@@ -33,6 +33,11 @@ import { lookAround, manifestHint } from './database-state.ts';
 import type { ManifestReport, SealReport } from './reports.ts';
 import { type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
 
+const NOT_CHECKED = [
+  'manifests but for this one and the one before it',
+  'what is in the tables and in the log that it names',
+];
+
 /**
  * Looks at manifest `id`, or at the newest. Resolves whatever is wrong with it; a missing one has no size and a finding.
  * Six to a dozen requests, no mutating one. Rejects with `InvalidArgumentError` where no database is, `UnavailableError`.
@@ -84,7 +89,7 @@ class Inspection {
     if (got === undefined) {
       this.#add({ code: 'MISSING_OBJECT', at: { unit: 'object', offset: 0, length: 0 } }, 0, false);
       const unknown = { chain: 'unknown' as const, canonical: false, changes: [] };
-      return { ...base, size: 0, sealed: false, ...unknown, findings: this.#findings };
+      return { ...base, size: 0, sealed: false, ...unknown, findings: this.#findings, notChecked: NOT_CHECKED };
     }
     const { bytes } = got;
     const { manifest, bodyBytes } = this.#decode(bytes);
@@ -94,6 +99,7 @@ class Inspection {
     const chain = loaded === undefined ? 'unknown' : await this.#chain(loaded, previous);
     return {
       ...base,
+      notChecked: NOT_CHECKED,
       size: bytes.length,
       sealed: seal.state !== 'none',
       ...(manifest !== undefined && { manifest }),

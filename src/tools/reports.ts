@@ -92,6 +92,8 @@ export interface CheckSummary {
   /** Count per finding code. */
   findings: Record<string, number>;
   shadowedKeys?: number;
+  /** What was not looked at, in words; `verify` looks at all of it. The verdict says nothing about it. */
+  notChecked: string[];
   /** Where a later check goes on (`resumeFrom`); absent when this one ended. */
   cursor?: string;
   tookMs: number;
@@ -157,6 +159,8 @@ export interface ManifestReport {
   /** What changed against the manifest before, in words. */
   changes: string[];
   findings: Finding[];
+  /** What was not looked at, in words; `verify` looks at all of it. */
+  notChecked: string[];
 }
 
 export interface QuarantineEntry {

@@ -9,11 +9,11 @@ import { sleep } from '../common/clock.ts';
 import { type Finding, isCannotTell, makeFinding, unknownFinding } from '../common/errors.ts';
 import { type ChecksOf, callable, checkedOptions, filledText, oneOf, whole } from '../common/option-checks.ts';
 import type { Ulid } from '../common/ulid.ts';
-import { parseTablePath, parseWalPath, TABLE_PREFIX, tablePath, WAL_PREFIX, walPath } from '../format/object-names.ts';
+import { parseTablePath, TABLE_PREFIX, tablePath, WAL_PREFIX, walPath } from '../format/object-names.ts';
 import { dataEnd } from '../format/table-layout.ts';
 import { type AbsentParent, absentParentFinding, absentParents } from '../lsm/parents.ts';
 import { type KnownTable, missingTable } from '../lsm/table-anatomy.ts';
-import { tailLost } from '../lsm/wal-errors.ts';
+import { MAX_MISSING, manyMissing, tailLost } from '../lsm/wal-errors.ts';
 import { missingWalFinding } from '../lsm/wal-object.ts';
 import { assertRemains } from './database-state.ts';
 import {
@@ -30,6 +30,7 @@ import { type CheckSummary, verdictOf } from './reports.ts';
 import { checkTable, type TableCheckJob, type TableCheckResult, type TableLevel } from './table-check.ts';
 import { openTarget, type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget } from './target.ts';
 import { type SourceSeqs, sourcesOutOfOrder } from './tree-check.ts';
+import { listLog } from './wal-survey.ts';
 
 /** `cross`: also what holds between tables, and tables that no manifest names. */
 export type CheckLevel = TableLevel | 'cross';
@@ -90,6 +91,30 @@ export function sstCheck(t: Target, given: SstCheckOptions = {}): SstCheck {
   return new CheckRun(t, given);
 }
 
+const NOT_BY_LEVEL: Record<CheckLevel, readonly string[]> = {
+  refs: ['what is in the tables: only whether they are there'],
+  tails: ['the blocks and rows of the tables: only their last parts'],
+  blocks: ['the rows of the tables: only the checksums of their blocks'],
+  rows: ['what holds between tables, and tables that no manifest names'],
+  cross: [],
+};
+const NOT_BY_SCOPE: Record<Scope, readonly string[]> = {
+  live: ['manifests and their tables, but for the newest one'],
+  checkpoints: ['manifests and their tables, but for the newest one and those of checkpoints'],
+  all: [],
+};
+
+/** What a check with these options says nothing about, whatever its verdict. */
+function notChecked({ level = 'rows', scope = 'checkpoints', resumeFrom }: SstCheckOptions): string[] {
+  return [
+    ...(resumeFrom === undefined ? [] : [`the tables up to ${resumeFrom}, which an earlier check looked at`]),
+    ...NOT_BY_LEVEL[level],
+    ...NOT_BY_SCOPE[scope],
+    'what is in the log: only whether its objects are there',
+    'identity, ledger and the other small objects beside the tables',
+  ];
+}
+
 class CheckRun implements SstCheck {
   readonly #findings: AsyncGenerator<Finding>;
   /** What ended the check before its end: then nothing is known, also when it is asked again. */
@@ -101,6 +126,7 @@ class CheckRun implements SstCheck {
     bytesRead: 0,
     requests: 0,
     findings: {},
+    notChecked: [],
     tookMs: 0,
   };
 
@@ -131,6 +157,7 @@ class CheckRun implements SstCheck {
     const target = await openTarget(t, o);
     const bytesBefore = target.stores.counts().bytesIn;
     const summary = this.#summary;
+    summary.notChecked = notChecked(o);
     const seen: Pick<Finding, 'severity'>[] = [];
     try {
       for await (const finding of checkTables(target, o, summary)) {
@@ -225,23 +252,21 @@ async function listTables({ stores }: ToolTarget): Promise<Map<Ulid, number>> {
 }
 
 /** Objects of the log that must be there: those behind the replay point, up to the last that anything speaks of. */
-async function checkLogRefs({ stores, signal }: ToolTarget, { newest }: Picture): Promise<Finding[]> {
+async function checkLogRefs(target: ToolTarget, { newest }: Picture): Promise<Finding[]> {
+  const { stores, signal } = target;
   if (newest === undefined) return [];
   const { replayAfterWalId, walIdLastSeen } = newest.manifest;
-  const present = new Set<number>();
-  let last = 0;
-  for await (const { path } of stores.wal.list(WAL_PREFIX, { startAfter: walPath(replayAfterWalId) })) {
-    const id = parseWalPath(path);
-    if (id === undefined || id <= replayAfterWalId) continue;
-    present.add(id);
-    last = Math.max(last, id);
-  }
+  const present = await listLog(target, replayAfterWalId);
+  const last = [...present.keys()].reduce((a, b) => Math.max(a, b), 0);
   const witness = newest.seal?.manifest?.walTail.id ?? 0;
   const end = Math.max(last, walIdLastSeen, witness);
-  const gone: number[] = [];
-  for (let id = replayAfterWalId + 1; id <= end && gone.length < MOST_MISSING; id++) {
-    if (!present.has(id) && (await stores.wal.head(walPath(id))) === undefined) gone.push(id);
+  if (end - replayAfterWalId - present.size > MAX_MISSING) {
+    const now = await readPicture(stores, 'live', 'check', signal);
+    if (now.newest?.id !== newest.id) return [];
+    const { findings } = manyMissing(newest, present, Math.max(last, replayAfterWalId), end);
+    return findings.map((f) => ({ ...f, during: 'check' as const }));
   }
+  const gone = await missingIds(target, replayAfterWalId, end, present);
   if (gone.length === 0) return [];
   // A collector may have been faster: only a manifest that was read after they were missed counts.
   const now = await readPicture(stores, 'live', 'check', signal);
@@ -267,8 +292,25 @@ async function checkLogRefs({ stores, signal }: ToolTarget, { newest }: Picture)
   return [...byManifest.map((f) => ({ ...f, during: 'check' as const })), ...missing];
 }
 
-/** A damaged number can claim that millions are missing. */
+/** Most ids that are named one by one. */
 const MOST_MISSING = 1000;
+/** Most ids that are asked for one by one; for more a second LIST is cheaper. */
+const MOST_HEADS = 32;
+
+/** Ids that were not listed and are not there: a list may lag. At most `MOST_HEADS` HEADs and one LIST. */
+async function missingIds(
+  target: ToolTarget,
+  after: number,
+  end: number,
+  listed: ReadonlyMap<number, number>,
+): Promise<number[]> {
+  const unlisted: number[] = [];
+  for (let id = after + 1; id <= end && unlisted.length < MOST_MISSING; id++) if (!listed.has(id)) unlisted.push(id);
+  const asked = unlisted.slice(0, MOST_HEADS);
+  const heads = await Promise.all(asked.map((id) => target.stores.wal.head(walPath(id))));
+  const again = unlisted.length > asked.length ? await listLog(target, after) : listed;
+  return unlisted.filter((id, i) => (i < asked.length ? heads[i] === undefined : !again.has(id)));
+}
 
 /** Waits so that bytes do not come faster than allowed. */
 function makePace(target: ToolTarget, bytesPerSecond: number | undefined): (bytes: number) => Promise<void> {

@@ -49,7 +49,8 @@ const CHECKS: ChecksOf<WalInspectOptions> = {
 const MANIFESTS_TRIED = 10;
 
 /**
- * Reports on every object of the log in the order of ids, whatever its damage. Changes nothing.
+ * Reports on every object of the log in the order of ids, whatever its damage; looks at no table, and of the manifests only for the
+ * newest good one (`verify` looks at all). Changes nothing.
  *
  * Requests: a LIST of the manifests and one of the log, one GET for each object (three for a damaged one, 1.1 s apart), three
  * HEADs; `entries` GETs its object again. Rejects with `InvalidArgumentError` (options, location, not a database) and

@@ -9,7 +9,7 @@ import { type Finding, unknownFinding } from '../common/errors.ts';
 import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
 import type { LoadedManifest } from '../lsm/manifest-store.ts';
 import { checkLog, type LogContext, youngerThanTables } from '../lsm/wal-check.ts';
-import { manyMissing, missingManifests, rowWouldBeHidden } from '../lsm/wal-errors.ts';
+import { MAX_MISSING, manyMissing, missingManifests, rowWouldBeHidden } from '../lsm/wal-errors.ts';
 import { type Judging, readJudging, withBound, withSettled } from '../lsm/wal-judging.ts';
 import { advised, isMeant, type LogObject, readLogObject, undecodable } from '../lsm/wal-log.ts';
 import type { WalObject } from '../lsm/wal-object.ts';
@@ -17,8 +17,6 @@ import type { ToolTarget } from './target.ts';
 
 const PARALLEL_GETS = 16;
 const HEADS_PAST_END = 3;
-/** With more ids missing than this, numbers in the manifest or in names are wrong; they are not asked for one by one. */
-const MAX_MISSING = 10_000;
 
 export interface LogRange {
   from: number;

@@ -164,6 +164,10 @@ describe('the log', () => {
         next      shaledb wal repair file:///db  (shows what it would lose before it changes anything)
 
       4 objects, 3,702 B, 8 rows; an opening replays 4. 1 error.
+
+      Not looked at (shaledb doctor file:///db does)
+        tables
+        manifests, but for the newest one that is good
       "
     `);
   });
@@ -199,6 +203,9 @@ it('a manifest is shown with its tables in the key space', () => {
       table 01JC0000000000000000000000 was added to level 0
 
     Nothing found.
+
+    Not looked at (shaledb doctor file:///db does)
+      what is in the tables and in the log that it names
     "
   `);
 });
@@ -212,6 +219,9 @@ it('a check ends with a verdict', () => {
     shadowed    3 keys under damage have an older value below
     cost        8 requests, 39.1 KiB, 40 ms
     go on with  --resume-from abc
+
+    Not looked at (shaledb doctor file:///db does)
+      what is in the log: only whether its objects are there
     "
   `);
 });
