@@ -365,7 +365,17 @@ describe('a file system that takes no more', () => {
       };
       await withMount(options, fill, async () => {
         const before = contents(directory);
-        const words = ['wal', 'repair', location, '--apply', '--live-check-ms', '0', '--timeout-ms', '2000'];
+        const words = [
+          'wal',
+          'repair',
+          location,
+          '--apply',
+          '--accept-loss',
+          '--live-check-ms',
+          '0',
+          '--timeout-ms',
+          '2000',
+        ];
         const ran = await shaledb(words);
         expect(ran.code, ran.err).toBe(code);
         expect(ran.err).toContain(word);
