@@ -255,7 +255,7 @@ export class Reads {
         options.maxSeq = this.#source.maxSeq(o?.durabilityFilter === 'remote');
         continue;
       }
-      return this.#judge(own, found as FoundValue | Absence | CorruptionError, isStrict);
+      return this.#source.turns.give(this.#judge(own, found as FoundValue | Absence | CorruptionError, isStrict));
     }
   }
 

@@ -292,6 +292,8 @@ export class WalFlusher {
       await this.#postpone(answer.cause, slot);
       return false;
     }
+    // Perhaps the whole database is: the manifest has to be seen before this is acknowledged.
+    if (answer.placeWasGone === true) guard.doubt();
     if (listing !== undefined) await this.#confirmed(listing, slot);
     while (!guard.isValid()) await this.#confirmed(manifests.refresh(), slot);
     if (answer.attempt === 'now') guard.confirm(slot.sentAt);

@@ -179,7 +179,8 @@ export class LocalStore implements ObjectStore {
       } catch (error) {
         if (!(await this.#isOurs(path, target, temporary, error))) return REFUSED;
       }
-      return await this.#syncedOutcome(path, target, temporary.stats);
+      const outcome = await this.#syncedOutcome(path, target, temporary.stats);
+      return temporary.placeWasGone && outcome.outcome === 'applied' ? { ...outcome, placeWasGone: true } : outcome;
     } finally {
       await this.#writer.removeTemporary(temporary.path);
     }

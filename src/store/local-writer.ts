@@ -13,6 +13,8 @@ import { temporaryFileName } from './local-names.ts';
 export interface TemporaryFile {
   path: string;
   stats: Stats;
+  /** The directory had been there before, was gone, and was made again. */
+  placeWasGone: boolean;
 }
 
 /** Files written in vain before a put fails; names tried, because another process may draw the same ones. */
@@ -49,14 +51,18 @@ export class LocalWriter {
   /** Writes and syncs a temporary file for `target`; its time is at least `notBeforeMs`. Leaves nothing behind on failure. */
   async writeTemporary(target: string, bytes: Uint8Array, notBeforeMs = 0): Promise<TemporaryFile> {
     let failures = 0;
+    let placeWasGone = false;
     for (let tries = 1; ; tries++) {
       const path = this.temporaryPath(target);
       try {
-        return await this.#writeOnce(path, bytes, notBeforeMs);
+        return { ...(await this.#writeOnce(path, bytes, notBeforeMs)), placeWasGone };
       } catch (error) {
         const kind = kindOfFailure(error);
         if (kind === 'lasting' || tries >= MAX_NAMES) throw error;
-        if (kind === 'directory gone') this.#forget(dirname(target));
+        if (kind === 'directory gone') {
+          placeWasGone = true;
+          this.#forget(dirname(target));
+        }
         if (kind !== 'name taken' && ++failures === MAX_FAILURES) throw error;
       }
     }
@@ -92,7 +98,7 @@ export class LocalWriter {
     return this.#unsynced.has(directory);
   }
 
-  async #writeOnce(path: string, bytes: Uint8Array, notBeforeMs: number): Promise<TemporaryFile> {
+  async #writeOnce(path: string, bytes: Uint8Array, notBeforeMs: number): Promise<Omit<TemporaryFile, 'placeWasGone'>> {
     await this.#prepare(dirname(path));
     const fd = await this.#files.open(path, 'wx');
     let written = false;

@@ -93,9 +93,17 @@ export interface ListedObject {
 export type PutOutcome =
   /**
    * `earlier`: an earlier attempt of this same put had been applied although its answer was lost. `afterUnknown`: some attempt
-   * of this put had no answer.
+   * of this put had no answer. `placeWasGone`: where this store had put objects before nothing was left, not even the place, which
+   * was made again: somebody may have removed the database. Only stores with places of their own, such as directories, can say so.
    */
-  | { outcome: 'applied'; attempt: 'now' | 'earlier'; etag: string; storeTimeMs: number; afterUnknown?: boolean }
+  | {
+      outcome: 'applied';
+      attempt: 'now' | 'earlier';
+      etag: string;
+      storeTimeMs: number;
+      afterUnknown?: boolean;
+      placeWasGone?: boolean;
+    }
   /** The condition does not hold. `afterUnknown`: an earlier attempt of this put had no answer. */
   | { outcome: 'refused'; afterUnknown?: boolean }
   /** Nobody said whether it was applied; it may still be. */

@@ -2,8 +2,11 @@
  * The manifest that a writer works on is gone: somebody has deleted the database under it. Without this the writer acknowledges rows
  * that no opening will ever find. What only looks like it, a list that lags, is no reason to stop.
  */
-import { describe, expect, it } from 'vitest';
-import type { Db } from '../../src/index.ts';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { type Db, LocalStore, open } from '../../src/index.ts';
 import { rejection, rowsOf, World } from '../support/database.ts';
 
 async function turns(): Promise<void> {
@@ -109,5 +112,38 @@ describe('a list that does not show the manifest', () => {
     expect((await writeOn(world, db, 100)).error).toBeUndefined();
     world.faults.clear();
     await world.run(db.close());
+  });
+});
+
+describe('a local directory', () => {
+  const root = mkdtempSync(join(tmpdir(), 'shaledb-vanished-'));
+  afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+  async function written(name: string): Promise<Db> {
+    const db = await open({ store: new LocalStore(root), path: name });
+    await db.put('before', 'v');
+    await db.flush({ type: 'memtable' });
+    await db.put('before2', 'v');
+    return db;
+  }
+
+  it('that is removed: not one more row is acknowledged', async () => {
+    const db = await written('removed');
+    rmSync(join(root, 'removed'), { recursive: true });
+    expect(await rejection(db.put('after', 'v'))).toMatchObject({
+      code: 'FAILED',
+      cause: { name: 'ManifestCorruptionError' },
+    });
+    await db.close();
+  });
+
+  it('of the log alone that is removed, with its objects in tables: the database goes on', async () => {
+    const db = await open({ store: new LocalStore(root), path: 'log' });
+    await db.put('before', 'v');
+    await db.flush({ type: 'memtable' });
+    rmSync(join(root, 'log', 'wal'), { recursive: true });
+    await db.put('after', 'v');
+    expect(await db.get('after')).toBeDefined();
+    await db.close();
   });
 });
