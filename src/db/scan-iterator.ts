@@ -423,8 +423,8 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow> {
       this.#held = { error, isJudged: false };
       result = 'more';
     }
-    assertThat(rows.length <= most, 'no more rows are read ahead than may be handed out', { most, rows: rows.length });
-    if (rows.length > 0) this.#bufferEnd = copyBytes(rows[rows.length - 1].key);
+    assertThat(rows.length <= most, 'no more rows are read ahead than may be handed out');
+    if (rows.length > 0) this.#bufferEnd = this.#open().lastKey;
     if (result === 'done') this.#isDone = true;
     if (this.#mayHoldStale) this.#input.watch.staleRows(rows.filter((row) => row.possiblyStale).length);
     return rows.length > 0 && result === 'blocked' ? 'more' : result;

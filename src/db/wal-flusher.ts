@@ -287,13 +287,13 @@ export class WalFlusher {
       return false;
     }
     if (answer.outcome === 'refused') throw await this.#fenced(slot, answer.afterUnknown ?? false);
+    // Perhaps the whole database was: the manifest has to be seen before this is acknowledged.
+    if (answer.outcome === 'applied' && answer.placeWasGone === true) guard.doubt();
     if (answer.outcome === 'unknown') {
       slot.inDoubt = true;
       await this.#postpone(answer.cause, slot);
       return false;
     }
-    // Perhaps the whole database is: the manifest has to be seen before this is acknowledged.
-    if (answer.placeWasGone === true) guard.doubt();
     if (listing !== undefined) await this.#confirmed(listing, slot);
     while (!guard.isValid()) await this.#confirmed(manifests.refresh(), slot);
     if (answer.attempt === 'now') guard.confirm(slot.sentAt);

@@ -64,6 +64,7 @@ export class VisibleRows {
   /** Key whose remaining versions are to be skipped or gathered. */
   #key: Uint8Array = EMPTY_BYTES;
   #hasKey = false;
+  #lastKey: Uint8Array | undefined;
   /** Forward: operands of the current key, newest first. Reverse: its versions since the last base, oldest first. */
   #versions: Version[] = [];
   #seekTo: Uint8Array | undefined;
@@ -81,6 +82,11 @@ export class VisibleRows {
     this.#options = options;
     this.#staleBelow = options.staleBelow ?? -1;
     this.#seekTo = options.reverse ? options.range.lt : options.range.gte;
+  }
+
+  /** Key of the last row that was given, in memory of its own. */
+  get lastKey(): Uint8Array | undefined {
+    return this.#lastKey;
   }
 
   /** Goes on at `key`: forward at the first row at or above it, reverse at the last row at or below it. */
@@ -126,8 +132,12 @@ export class VisibleRows {
     try {
       return this.#fill(out, limit);
     } finally {
-      // The key at hand was given away with its row, and the caller may change it.
-      if (out.length > from) this.#key = copyBytes(this.#key);
+      if (out.length > from) {
+        // The key at hand was given away with its row, and the caller may change it.
+        const { key } = out[out.length - 1];
+        this.#lastKey = copyBytes(key);
+        if (this.#key === key) this.#key = this.#lastKey;
+      }
       if (this.#included.length > 0 || this.#staleBelow >= 0) {
         for (let i = from; i < out.length; i++) if (this.#mayBeStale(out[i])) out[i].possiblyStale = true;
       }
