@@ -5,6 +5,7 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { FencedError } from '../../src/common/errors.ts';
 import { open } from '../../src/open.ts';
+import { text } from '../support/database.ts';
 import { gathered, newestManifest } from '../support/golden-database.ts';
 import { describeHandoversWith018, type SharedPlace } from '../support/handover-places.ts';
 import type { LiveSlateDb } from '../support/live-slatedb.ts';
@@ -49,7 +50,29 @@ describeHandoversWith018(({ makeSlate, makePlace }) => {
     expect((await newestManifest(place.ours)).writerEpoch).toBe(writerEpoch + 1);
     await expect(ours.put('k', 'too late')).rejects.toBeInstanceOf(FencedError);
     await ours.close();
-    expect((await slate.scan()).map((row) => new TextDecoder().decode(row.value))).toEqual(['2']);
+    expect((await slate.scan()).map((row) => text(row.value))).toEqual(['2']);
     await slate.close();
+  });
+
+  it('we take over from it at the epoch that we name, and at no other', async () => {
+    const slate = newSlate();
+    await slate.open(place.slate);
+    await (await open(place.ours, { logger: QUIET })).close();
+    await slate.crash();
+    await slate.open(place.slate);
+    await slate.put('k', '1');
+    const { writerEpoch } = await newestManifest(place.ours);
+    const before = await storedPaths();
+    for (const expectedEpoch of [writerEpoch - 1, writerEpoch + 1]) {
+      await expect(open(place.ours, { logger: QUIET, expectedEpoch })).rejects.toBeInstanceOf(FencedError);
+    }
+    expect(await storedPaths()).toEqual(before);
+    await slate.put('k', '2');
+
+    const ours = await open(place.ours, { logger: QUIET, expectedEpoch: writerEpoch });
+    expect((await newestManifest(place.ours)).writerEpoch).toBe(writerEpoch + 1);
+    await expect(slate.put('k', 'too late')).rejects.toMatchObject({ fenced: true });
+    expect(text(await ours.get('k'))).toBe('2');
+    await ours.close();
   });
 });
