@@ -1,6 +1,6 @@
 /**
  * Every damage of one kind that a database can suffer: each bit flipped, each object cut to each length, each object deleted,
- * each pair of objects of one role exchanged. Named, so that one can be repeated alone.
+ * each pair of objects of one role exchanged, and whole kinds of objects gone. Named, so that one can be repeated alone.
  */
 import {
   IDENTITY_PATH,
@@ -11,10 +11,17 @@ import {
   tablePath,
 } from '../../src/format/object-names.ts';
 import { loadManifest } from '../../src/lsm/manifest-store.ts';
+import { type WholeLossKind, wholeLosses } from '../support/whole-kinds.ts';
 import type { Reference, StoredObject } from './references.ts';
 
-export type DamageKind = 'flip' | 'cut' | 'delete' | 'swap';
-export const DAMAGE_KINDS: readonly DamageKind[] = ['flip', 'cut', 'delete', 'swap'];
+export type DamageKind = 'flip' | 'cut' | 'delete' | 'swap' | WholeLossKind;
+export const WHOLE_LOSSES: readonly WholeLossKind[] = ['all-of-kind', 'only-kind', 'half'];
+export const DAMAGE_KINDS: readonly DamageKind[] = ['flip', 'cut', 'delete', 'swap', ...WHOLE_LOSSES];
+
+/** Whether it takes away many objects at once. */
+export function isWholeLoss(kind: DamageKind): kind is WholeLossKind {
+  return WHOLE_LOSSES.some((k) => k === kind);
+}
 
 export interface Damage {
   kind: DamageKind;
@@ -29,6 +36,12 @@ export interface Damage {
 
 /** Lazily, because all of them together are large. Only needed objects are deleted: a collector deletes the others. */
 export function* damagesOf({ objects }: Reference, kind: DamageKind): Generator<Damage> {
+  if (isWholeLoss(kind)) {
+    const paths = objects.map((o) => o.path);
+    for (const { name, gone } of wholeLosses(paths, kind))
+      yield { kind, name, paths: gone, offset: 0, objects: objects.filter((o) => !gone.includes(o.path)) };
+    return;
+  }
   const needed = kind === 'delete' ? neededPaths(objects) : undefined;
   for (let i = 0; i < objects.length; i++) {
     if (kind === 'flip') yield* flips(objects, i);
@@ -102,6 +115,11 @@ function neededPaths(objects: StoredObject[]): Set<string> {
  */
 export function isBeyondProof({ objects, isClosed, isSealed }: Reference, { kind, paths }: Damage): boolean {
   const newest = (parse: (path: string) => number | undefined) => Math.max(...objects.map((o) => parse(o.path) ?? 0));
+  // With the newest manifest goes what it said, and with the newest objects of the log what they held.
+  if (isWholeLoss(kind))
+    return paths.some(
+      (p) => parseManifestPath(p) === newest(parseManifestPath) || parseWalPath(p) === newest(parseWalPath),
+    );
   // The manifest of a clean close is the last thing that is written.
   if (isClosed) return kind === 'delete' && parseManifestPath(paths[0]) === newest(parseManifestPath);
   if (kind !== 'delete' && (kind !== 'swap' || isSealed)) return false;

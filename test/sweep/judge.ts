@@ -14,7 +14,7 @@ import { open, openReader } from '../../src/open.ts';
 import { MemoryStore } from '../../src/store/memory-store.ts';
 import type { ToolOptions } from '../../src/tools/target.ts';
 import { verify } from '../../src/tools/verify.ts';
-import type { Damage } from './damages.ts';
+import { type Damage, isWholeLoss } from './damages.ts';
 import type { Reference } from './references.ts';
 
 /** Worst last. `stale`: older values, each flagged. `errors`: some reads failed, typed. `refused`: it did not open, typed. */
@@ -67,6 +67,8 @@ class Judge {
   readonly #clock: ManualClock;
   readonly #random = new SeededRandom(7);
   readonly #keys: string[];
+  /** What an opening refused as damage. */
+  #refusal: string | undefined;
 
   constructor(reference: Reference, damage: Damage) {
     this.#reference = reference;
@@ -88,6 +90,10 @@ class Judge {
     await this.#verify(reading, { clock: this.#clock, random: this.#random });
     const writing = { store: await this.#copy(), path: '' };
     await this.#use('open', () => open(writing, { ...environment, createIfMissing: false, owner: 'judge:1' }));
+    // Clean means that it opens.
+    if (this.#refusal !== undefined && !this.result.isSeen) {
+      this.#fault('misnamed', `verify says clean, but ${this.#refusal}`);
+    }
   }
 
   async #copy(): Promise<MemoryStore> {
@@ -228,6 +234,7 @@ class Judge {
     }
     this.result.errors++;
     this.#note(outcome);
+    if (outcome === 'refused' && what.startsWith('open')) this.#refusal ??= `${what}: ${error.message}`;
     if (!(error instanceof CorruptionError) || !error.findings.some((f) => this.#isNamed(f.object.path))) {
       this.#fault('misnamed', `${what}: ${error.message}`);
     }
@@ -243,7 +250,8 @@ class Judge {
   /** A manifest that is gone, or that bears no seal, is judged by its neighbours: which of two is wrong cannot be told. */
   #isNamed(path: string): boolean {
     const { paths, kind } = this.#damage;
-    if (paths.includes(path)) return true;
+    // Whatever is said when many objects are gone: what is left is judged by each other.
+    if (paths.includes(path) || isWholeLoss(kind)) return true;
     const isManifest = path.startsWith('manifest/') && paths[0].startsWith('manifest/');
     return isManifest && (kind !== 'flip' || !this.#reference.isSealed);
   }

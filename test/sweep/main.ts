@@ -1,6 +1,6 @@
 /**
  * `npm run sweep`: damages the reference databases in every single way and judges each. Options: `--database RS` (several,
- * comma-separated), `--kind flip|cut|delete|swap`, `--every N` (a sample), `--from K` (where a sample begins), `--case NAME`
+ * comma-separated), `--kind flip|cut|delete|swap|all-of-kind|only-kind|half`, `--every N` (a sample), `--from K` (where a sample begins), `--case NAME`
  * (one damage, with its detail), `--workers N`, `--json FILE`.
  *
  * Progress on stderr, counts by section and outcome on stdout. Exit code 1 if a fault was met.

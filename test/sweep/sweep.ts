@@ -5,7 +5,7 @@
  * of sealed objects, damage that `verify` does not see. Where nothing is sealed, unseen damage is counted but is no fault as
  * long as no answer is wrong.
  */
-import { type Damage, type DamageKind, damagesOf, isBeyondProof } from './damages.ts';
+import { type Damage, type DamageKind, damagesOf, isBeyondProof, isWholeLoss } from './damages.ts';
 import { type Judgement, judge, OUTCOMES, type Outcome } from './judge.ts';
 import type { Reference } from './references.ts';
 import { sectionOf } from './sections.ts';
@@ -21,8 +21,12 @@ const MAX_NAMED_FAULTS = 40;
 const SLOW_MS = 5000;
 
 export function isFault({ outcome, isSeen }: Judgement, reference: Reference, damage: Damage): boolean {
-  if (isBeyondProof(reference, damage)) return outcome === 'untyped' || outcome === 'hang';
-  return FAULTS.includes(outcome) || (reference.isSealed && !isSeen);
+  if (isBeyondProof(reference, damage)) {
+    const isFalseClean = isWholeLoss(damage.kind) && outcome === 'misnamed';
+    return outcome === 'untyped' || outcome === 'hang' || isFalseClean;
+  }
+  // Of many objects some are needed by nobody any more: what counts is that no answer is wrong and that clean means it opens.
+  return FAULTS.includes(outcome) || (reference.isSealed && !isSeen && !isWholeLoss(damage.kind));
 }
 
 interface Counted {
