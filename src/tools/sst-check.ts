@@ -9,7 +9,7 @@ import { sleep } from '../common/clock.ts';
 import { type Finding, isCannotTell, makeFinding, unknownFinding } from '../common/errors.ts';
 import { type ChecksOf, callable, checkedOptions, filledText, oneOf, whole } from '../common/option-checks.ts';
 import type { Ulid } from '../common/ulid.ts';
-import { parseTablePath, TABLE_PREFIX, tablePath, WAL_PREFIX, walPath } from '../format/object-names.ts';
+import { parseTablePath, TABLE_PREFIX, tablePath, walPath } from '../format/object-names.ts';
 import { dataEnd } from '../format/table-layout.ts';
 import { type AbsentParent, absentParentFinding, absentParents } from '../lsm/parents.ts';
 import { type KnownTable, missingTable } from '../lsm/table-anatomy.ts';
