@@ -22,6 +22,7 @@ interface Cell {
 
 const NOTHING: Cell = { char: '.', rank: 0, style: 'dim' };
 const GOOD: Cell = { char: '=', rank: 1, style: 'green' };
+const PADDING: Cell = { char: '_', rank: 1, style: 'dim' };
 const SECTION_RANK = 2;
 const DOUBT: Cell = { char: '?', rank: 8, style: 'yellow' };
 const BAD: Cell = { char: 'X', rank: 9, style: 'red' };
@@ -75,14 +76,15 @@ function sectionsOf(report: SstReport): Section[] {
     add('stats', 's', info.statsOffset, info.statsLength);
   }
   if (seal !== undefined && seal.state !== 'none') add('seal', 'S', seal.offset, seal.length);
-  const end = Math.max(0, ...sections.map((s) => s.offset + s.length), ...report.blocks.map(blockEnd));
+  const end = Math.max(0, ...sections.map((s) => s.offset + s.length), ...report.blocks.map(roomEnd));
   const infoEnd = Math.max(end, report.size - FOOTER_BYTES);
   if (info !== undefined) add('info', 'n', end, infoEnd - end);
   if (report.size > infoEnd) add('footer', 'F', infoEnd, report.size - infoEnd);
   return sections;
 }
 
-const blockEnd = (b: { offset: number; storedBytes: number }) => b.offset + b.storedBytes;
+type BlockExtent = { offset: number; storedBytes: number; paddingBytes?: number };
+const roomEnd = (b: BlockExtent) => b.offset + b.storedBytes + (b.paddingBytes ?? 0);
 
 /** The object from its first to its last byte, and what the letters mean. */
 export function fileMap(report: SstReport, view: View): string[] {
@@ -90,13 +92,24 @@ export function fileMap(report: SstReport, view: View): string[] {
   const cells: Cell[] = Array.from({ length: width }, () => NOTHING);
   const put = (offset: number, length: number, cell: Cell) => mark(cells, offset, offset + length, report.size, cell);
   for (const block of report.blocks) put(block.offset, block.storedBytes, block.crc === 'ok' ? GOOD : BAD);
+  // After the blocks, so that a cell that holds both shows the block.
+  const padded = report.blocks.filter((b) => b.paddingBytes !== undefined);
+  for (const b of padded) put(b.offset + b.storedBytes, b.paddingBytes ?? 0, PADDING);
   const sections = sectionsOf(report);
   for (const s of sections) put(s.offset, s.length, { char: s.letter, rank: SECTION_RANK, style: 'cyan' });
   for (const { at, severity } of report.findings) {
     if (severity !== 'note') put(at.offset, at.length, severity === 'error' ? BAD : DOUBT);
   }
   const end = number(report.size);
-  const legend = ['= data', ...sections.map((s) => `${s.letter} ${s.name}`), 'X damaged', '? doubtful', '. unknown'];
+  const padding = padded.length > 0 ? ['_ padding'] : [];
+  const legend = [
+    '= data',
+    ...padding,
+    ...sections.map((s) => `${s.letter} ${s.name}`),
+    'X damaged',
+    '? doubtful',
+    '. unknown',
+  ];
   return [
     `${view.paint('dim', 'file  ')}  ${strip(view.paint, cells)}`,
     `${' '.repeat(MAP_MARGIN)}${view.paint('dim', `0${end.padStart(width - 1)}`)}`,

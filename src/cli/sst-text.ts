@@ -10,7 +10,19 @@ export function sstText(report: SstReport, view: View, all: boolean): string[] {
   const { paint } = view;
   const bad = report.blocks.filter((b) => b.crc === 'bad');
   const shown = report.blocks.map((b, i) => [b, i] as const).filter(([b]) => all || b.crc === 'bad');
-  const heads = ['>block', '>offset', '>stored', '>raw', '>rows', 'first key', 'last key', 'checksum', 'diagnosis'];
+  const isPadded = report.blocks.some((b) => b.paddingBytes !== undefined);
+  const heads = [
+    '>block',
+    '>offset',
+    '>stored',
+    ...(isPadded ? ['>padding'] : []),
+    '>raw',
+    '>rows',
+    'first key',
+    'last key',
+    'checksum',
+    'diagnosis',
+  ];
   return [
     paint('bold', visible(report.path ?? report.id ?? 'bytes')),
     '',
@@ -24,7 +36,7 @@ export function sstText(report: SstReport, view: View, all: boolean): string[] {
           ...table(
             paint,
             heads,
-            shown.map(([b, i]) => blockRow(b, i, view)),
+            shown.map(([b, i]) => blockRow(b, i, view, isPadded)),
           ),
         ]
       : []),
@@ -46,6 +58,7 @@ function aboutTable(report: SstReport, view: View): [string, string | undefined]
     ['first key', key(info?.firstEntry)],
     ['last key', key(info?.lastEntry)],
     ['codec', info?.codec],
+    ['padding', paddingText(report)],
     ['filter', filterText(filter)],
     ['seal', sealText(report)],
     ['written by', identity === undefined ? undefined : `${identity.role}, epoch ${number(identity.epoch)}`],
@@ -54,6 +67,13 @@ function aboutTable(report: SstReport, view: View): [string, string | undefined]
       report.infoEqualsManifest === false ? view.paint('yellow', 'says something else about it') : undefined,
     ],
   ];
+}
+
+/** Of tables that SlateDB aligned to its block size. */
+function paddingText({ blocks, size: bytes }: SstReport): string | undefined {
+  const padding = blocks.reduce((sum, b) => sum + (b.paddingBytes ?? 0), 0);
+  if (padding === 0) return undefined;
+  return `${size(padding)} after blocks, ${((100 * padding) / bytes).toFixed(1)} % of the object: it is aligned`;
 }
 
 function filterText(filter: SstReport['filter']): string | undefined {
@@ -76,13 +96,14 @@ function keysText(report: SstReport, view: View): string[] {
   return ['', ...keyMap([{ label: 'keys', extent: { gte: firstEntry, lte: lastEntry }, damaged }], view)];
 }
 
-function blockRow(b: BlockReport, index: number, view: View): string[] {
+function blockRow(b: BlockReport, index: number, view: View, isPadded: boolean): string[] {
   const key = (k: Uint8Array | undefined) => (k === undefined ? '' : keyText(k, view.redactKeys));
   const checks = b.checks === undefined || b.checks.bad === 0 ? '' : `, ${count(b.checks.bad, 'row check')} too`;
   return [
     number(index),
     number(b.offset),
     number(b.storedBytes),
+    ...(isPadded ? [b.paddingBytes === undefined ? '' : number(b.paddingBytes)] : []),
     b.rawBytes === undefined ? '' : number(b.rawBytes),
     b.rows === undefined ? '' : number(b.rows),
     key(b.firstKey),

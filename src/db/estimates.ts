@@ -1,6 +1,6 @@
 /** Sizes and counts from what manifest and table metadata say; nothing is counted row by row. */
 import { compareBytes } from '../common/bytes.ts';
-import { blockEnd } from '../format/table-layout.ts';
+import { roomEnd } from '../format/table-layout.ts';
 import type { ReadView } from '../lsm/point-lookup.ts';
 import type { TableHandle } from '../lsm/table-handle.ts';
 import { sourcesInRange } from '../lsm/tree-view.ts';
@@ -9,7 +9,7 @@ import type { KeyRange } from '../lsm/visible-rows.ts';
 export interface SizeEstimate {
   /** Rows, every version and tombstone counted; of tables without stats none. */
   rows: number;
-  /** Bytes of data blocks as stored, and of rows in memory. */
+  /** Bytes of data blocks as stored, padding included, and of rows in memory. */
   bytes: number;
   tables: number;
 }
@@ -45,7 +45,7 @@ async function addTable(estimate: SizeEstimate, handle: TableHandle, range: KeyR
   if (index.blockCount === 0) return;
   const first = range.gte === undefined ? 0 : index.findStart(range.gte);
   const last = range.lt === undefined ? index.blockCount - 1 : Math.max(first, index.findStart(range.lt));
-  estimate.bytes += blockEnd(meta.info, index, last) - index.offset(first);
+  estimate.bytes += roomEnd(meta.info, index, last) - index.offset(first);
   for (let i = first; i <= last; i++) {
     const counts = stats?.blocks?.[i];
     if (counts !== undefined) estimate.rows += counts[0] + counts[1] + counts[2];

@@ -30,11 +30,11 @@ import {
   NO_WITNESS,
   sealManifest,
   type TailWitness,
-  tooNew,
 } from '../lsm/manifest-store.ts';
 import { assertParentsInReach } from '../lsm/parents.ts';
 import { assertExpectedEpoch, type Fence, takeOver, unanswered } from '../lsm/takeover.ts';
 import type { TableStore } from '../lsm/tree-view.ts';
+import { tooNew } from '../lsm/verified-read.ts';
 import { withUniqueViewIds } from '../lsm/view-ids.ts';
 import { probeStore } from '../store/store-probe.ts';
 import {

@@ -12,7 +12,7 @@ import { tellFinding } from '../common/events.ts';
 import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
 import type { DatabaseStores } from '../lsm/database-stores.ts';
 import type { LoadedManifest } from '../lsm/manifest-store.ts';
-import { tooNew } from '../lsm/manifest-store.ts';
+import { tooNew } from '../lsm/verified-read.ts';
 import { checkLog, youngerThanTables } from '../lsm/wal-check.ts';
 import {
   isMissingTail,

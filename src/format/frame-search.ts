@@ -6,6 +6,7 @@
  * starts with may be its beginning. Both take one table look-up per byte. A wrong position passes once in 2^32, so the caller
  * still decodes what was found.
  */
+import { crc32 } from './checksum.ts';
 import { CRC_BYTES, readCrc } from './framing.ts';
 
 const POLYNOMIAL = 0xedb88320;
@@ -59,8 +60,10 @@ export interface UnitPlace {
 
 /**
  * The units that fill `[from, to)` back to back, as far as they can be told apart: from the front up to the first that is
- * damaged, then from the back. What lies between is one place marked as unknown. `fits` decodes a candidate.
+ * damaged, then from the back. What is between is one place marked as unknown. `fits` decodes a candidate.
  * @param cut whether the object was cut, so that nothing ends at `to`
+ * @param padded whether zeros may follow each unit, the last one too; then each must begin with exactly one zero byte, as
+ *   uncompressed blocks do
  */
 export function walkUnits(
   bytes: Uint8Array,
@@ -68,23 +71,82 @@ export function walkUnits(
   to: number,
   fits: (place: UnitPlace) => boolean,
   cut = false,
+  padded = false,
 ): { before: UnitPlace[]; unknown: UnitPlace | undefined; after: UnitPlace[] } {
   const before: UnitPlace[] = [];
   let start = from;
-  for (let next = firstFitting(unitEnds(bytes, start, to), (end) => fits({ start, end })); next !== undefined; ) {
-    before.push({ start, end: next });
+  for (;;) {
+    const at = padded && before.length > 0 ? afterZeros(bytes, start, to) : start;
+    const next = at >= to ? undefined : firstFitting(unitEnds(bytes, at, to), (end) => fits({ start: at, end }));
+    if (next === undefined) break;
+    before.push({ start: at, end: next });
     start = next;
-    next = start >= to ? undefined : firstFitting(unitEnds(bytes, start, to), (end) => fits({ start, end }));
   }
   const after: UnitPlace[] = [];
   let end = to;
   while (!cut && end > start) {
-    const found = firstFitting(unitStarts(bytes, end, start), (p) => fits({ start: p, end }));
+    const found = padded ? lastPaddedUnit(bytes, start, end, fits) : lastUnit(bytes, start, end, start, fits);
     if (found === undefined) break;
-    after.unshift({ start: found, end });
-    end = found;
+    after.unshift(found);
+    end = found.start;
   }
   return { before, unknown: start < end ? { start, end } : undefined, after };
+}
+
+/** Where a unit that begins with one zero byte may begin after zeros; `to` if there is nothing else. */
+function afterZeros(bytes: Uint8Array, start: number, to: number): number {
+  let p = start;
+  while (p < to && bytes[p] === 0) p++;
+  return p === to ? to : Math.max(start, p - 1);
+}
+
+function lastUnit(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  floor: number,
+  fits: (place: UnitPlace) => boolean,
+): UnitPlace | undefined {
+  const found = firstFitting(unitStarts(bytes, end, Math.max(floor, start)), (p) => fits({ start: p, end }));
+  return found === undefined ? undefined : { start: found, end };
+}
+
+/** Units are mostly no longer: first all ends are tried at this reach, then each with all that is there. */
+const NEAR_BYTES = 65_536 + CRC_BYTES;
+
+/** The last unit before zeros. Its checksum may end with zeros itself. */
+function lastPaddedUnit(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  fits: (place: UnitPlace) => boolean,
+): UnitPlace | undefined {
+  const least = lastNonZeroEnd(bytes, start, end);
+  if (least === start) return undefined;
+  const most = Math.min(end, least + CRC_BYTES);
+  for (const floor of [least - NEAR_BYTES, start]) {
+    for (let stop = least; stop <= most; stop++) {
+      const found = lastUnit(bytes, start, stop, floor, fits);
+      if (found !== undefined) return found;
+    }
+    if (floor <= start) break;
+  }
+  return undefined;
+}
+
+function lastNonZeroEnd(bytes: Uint8Array, start: number, end: number): number {
+  let p = end;
+  while (p > start && bytes[p - 1] === 0) p--;
+  return p;
+}
+
+/** Length of the unit at the start of `room` that nothing but zeros follows; undefined if no checksum says that there is one. */
+export function lengthBeforeZeros(room: Uint8Array): number | undefined {
+  const least = lastNonZeroEnd(room, 0, room.length);
+  for (let end = Math.max(least, CRC_BYTES + 1); end <= Math.min(room.length, least + CRC_BYTES); end++) {
+    if (crc32(room, 0, end - CRC_BYTES) === readCrc(room, end - CRC_BYTES)) return end;
+  }
+  return undefined;
 }
 
 /** By chance there is none; bytes made to have many must not cost a decoding each. */

@@ -1,17 +1,35 @@
 /**
- * The index block: per data block its offset and a separator key. In WAL objects the separators are sequence numbers, 8
- * bytes big-endian.
+ * The index block: per data block its offset, a separator key and, where zeros follow the block, its length. In WAL objects the
+ * separators are sequence numbers, 8 bytes big-endian.
  *
- * All separators lie in one arena next to two typed arrays, so that a cached index costs its bytes and not one JavaScript
- * object per block. Invariants of a decoded index: offsets strictly ascend, separators never descend.
+ * ```
+ * SsTableIndex   0 block_meta   [BlockMeta], required
+ * BlockMeta      0 offset       u64
+ *                1 first_key    [u8], required
+ *                2 encoded_len  u32, absent = 0: the block ends where the next one begins. Since SlateDB 0.18
+ *
+ * one block at 8,192 of 61 bytes, separator "r":                      fields at 12, 8 and 4 of a table of 20 bytes
+ * 0a 00 | 14 00 | 0c 00 | 04 00 | 08 00        vtable: 10 bytes, table of 20, offset at 12, first_key at 4, encoded_len at 8
+ * 0a 00 00 00 | 10 00 00 00 | 3d 00 00 00 | 00 20 00 00 00 00 00 00   table: vtable, first_key at +16, 61, 8192
+ * 01 00 00 00 72                               first_key
+ * ```
+ *
+ * A field that is not known here may decide which bytes are a block, as the third one did for programs before it: such an index
+ * is refused as too new, and never taken for damage.
+ *
+ * All separators are stored in one arena next to typed arrays, so that a cached index costs its bytes and not one JavaScript
+ * object per block. Invariants of a decoded index:
+ * 1. offsets strictly ascend;
+ * 2. separators never descend;
+ * 3. what `encodedLength` says was not compared with the offsets: `checkIndexLayout` does that.
  */
 import { assertThat } from '../common/assert.ts';
 import { compareSlice } from '../common/bytes.ts';
-import { damage } from '../common/errors.ts';
+import { damage, IncompatibleError } from '../common/errors.ts';
 import { FlatBuilder, FlatReader, type FlatRef } from './flatbuffer.ts';
 
 const INDEX_SLOTS = 1;
-const BLOCK_META_SLOTS = 2;
+const BLOCK_META_SLOTS = 3;
 
 export class TableIndex {
   readonly blockCount: number;
@@ -19,19 +37,32 @@ export class TableIndex {
   readonly #keys: Uint8Array;
   /** Where separator i begins in the arena; one entry more than blocks. */
   readonly #keyStarts: Uint32Array;
+  /** Undefined where no block has a length, as in all tables that are not aligned. */
+  readonly #lengths: Uint32Array | undefined;
 
   /** Use `decodeIndex`; the arrays are taken over, not copied. */
-  constructor(offsets: Float64Array, keys: Uint8Array, keyStarts: Uint32Array) {
+  constructor(offsets: Float64Array, keys: Uint8Array, keyStarts: Uint32Array, lengths?: Uint32Array) {
     assertThat(keyStarts.length === offsets.length + 1, 'an index has one separator per block');
+    assertThat(
+      lengths === undefined || lengths.length === offsets.length,
+      'an index has lengths for all blocks or none',
+    );
     this.blockCount = offsets.length;
     this.#offsets = offsets;
     this.#keys = keys;
     this.#keyStarts = keyStarts;
+    this.#lengths = lengths;
   }
 
   /** Bytes of memory that this index holds. */
   get memoryBytes(): number {
-    return this.#offsets.byteLength + this.#keys.byteLength + this.#keyStarts.byteLength;
+    const lengths = this.#lengths?.byteLength ?? 0;
+    return this.#offsets.byteLength + this.#keys.byteLength + this.#keyStarts.byteLength + lengths;
+  }
+
+  /** Stored length of block `i`, checksum included, as the index states it; 0: it ends where the next one begins. */
+  encodedLength(i: number): number {
+    return this.#lengths === undefined ? 0 : this.#lengths[i];
   }
 
   /** Offset of data block `i` in the object. */
@@ -66,13 +97,17 @@ export class TableIndex {
   }
 }
 
-/** Throws damage `MALFORMED`, or `OUT_OF_ORDER` if offsets or separators do not ascend. */
+/**
+ * Throws damage `MALFORMED`, or `OUT_OF_ORDER` if offsets or separators do not ascend.
+ * @throws IncompatibleError FORMAT_TOO_NEW for fields that only a newer program knows
+ */
 export function decodeIndex(payload: Uint8Array): TableIndex {
   const reader = new FlatReader(payload, 'index');
   const vector = reader.requiredVector(reader.root(INDEX_SLOTS), 0, 4, 'block_meta');
   const count = reader.count(vector);
   const offsets = new Float64Array(count);
   const keyStarts = new Uint32Array(count + 1);
+  let lengths: Uint32Array | undefined;
   // Separators cannot hold more bytes than the payload; the arena is cut to size at the end.
   let arena = new Uint8Array(payload.length);
   let used = 0;
@@ -85,13 +120,21 @@ export function decodeIndex(payload: Uint8Array): TableIndex {
     arena.set(payload.subarray(key + 4, key + 4 + length), used);
     used += length;
     keyStarts[i + 1] = used;
+    const stated = reader.u32(meta, 2);
+    if (stated === 0) continue;
+    lengths ??= new Uint32Array(count);
+    lengths[i] = stated;
+  }
+  if (reader.hasUnknownFields) {
+    const message = 'The index has fields that only a newer program knows, and they may decide which bytes are a block';
+    throw new IncompatibleError('FORMAT_TOO_NEW', message);
   }
   arena = arena.slice(0, used);
-  const index = new TableIndex(offsets, arena, keyStarts);
+  const index = new TableIndex(offsets, arena, keyStarts, lengths);
   for (let i = 1; i < count; i++) {
     if (offsets[i] > offsets[i - 1] && index.compareFirstKey(i, index.firstKey(i - 1)) >= 0) continue;
     const at = { unit: 'index', index: i, offset: 0, length: payload.length } as const;
-    throw damage('OUT_OF_ORDER', at, `Entry ${i} of the index is not behind the one before it`);
+    throw damage('OUT_OF_ORDER', at, `Entry ${i} of the index is not after the one before it`);
   }
   return index;
 }
@@ -104,13 +147,17 @@ export class IndexBuilder {
   readonly #builder = new FlatBuilder();
   readonly #metas: FlatRef[] = [];
 
-  /** Adds a block: its offset and the separator `keys[start, start + length)`, which is copied. */
-  add(offset: number, keys: Uint8Array, start: number, length: number): void {
+  /**
+   * Adds a block: its offset and the separator `keys[start, start + length)`, which is copied.
+   * @param encodedLength its stored length with checksum where zeros follow it, else 0
+   */
+  add(offset: number, keys: Uint8Array, start: number, length: number, encodedLength = 0): void {
     const builder = this.#builder;
     const key = builder.byteVectorOf(keys, start, length);
     builder.startTable();
     builder.addU64(0, offset);
     builder.addRef(1, key);
+    builder.addU32(2, encodedLength);
     this.#metas.push(builder.endTable());
   }
 

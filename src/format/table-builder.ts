@@ -7,7 +7,10 @@
  * while adding and turned into bits in bounded steps, so that no call stalls the caller for long.
  *
  * Invariants: compacted tables hold rows by (key ascending, seq descending), WAL objects by seq ascending; blocks obey the
- * limit on the uncompressed size (rows, offsets, count), except one that holds a single larger row.
+ * limit on the uncompressed size (rows, offsets, count), except one that holds a single larger row. An aligned table has, as
+ * SlateDB 0.18 writes it, zeros after each block up to the next multiple of the block size; the limit of its blocks is 4 bytes
+ * lower, so that with the checksum a block of several rows never needs a second unit. A block that ends there by itself is not
+ * told apart from one without padding: its length in the index is 0.
  */
 import { assertThat } from '../common/assert.ts';
 import { commonBytes, copyWords, EMPTY_BYTES, viewOf, WORD_COPY_BYTES } from '../common/bytes.ts';
@@ -45,6 +48,11 @@ export interface TableBuilderOptions {
   /** Limit of a block before compression: rows, offsets and count; at most 65,536. */
   blockBytes: number;
   codec: BlockCodec;
+  /**
+   * Blocks begin at multiples of `blockBytes`, as with SlateDB's `sst_block_alignment`. Only tables without compression: SlateDB
+   * refuses the combination, and never aligns WAL objects. Programs before SlateDB 0.18 take such blocks for damaged.
+   */
+  isAligned?: boolean;
   /** WAL objects have no filter, but their info block states the form. Without it the form is `legacy`. */
   filter?: { form: FilterForm; bitsPerKey: number; minKeys: number };
   /** 0: no row checks. */
@@ -88,6 +96,8 @@ const NO_UNIT: UnitPlace = { offset: 0, length: 0 };
 export class TableBuilder {
   readonly #tableType: TableType;
   readonly #blockBytes: number;
+  /** To which blocks are aligned; 0: they are not. */
+  readonly #unitBytes: number;
   readonly #codec: BlockCodec;
   readonly #filterForm: FilterForm;
   readonly #bitsPerKey: number;
@@ -127,6 +137,8 @@ export class TableBuilder {
   #rawValueBytes = 0;
   #firstEntry: Uint8Array | undefined;
   readonly #index = new IndexBuilder();
+  /** Of the open block; it enters the index with the length of the block. */
+  #separator: Uint8Array = EMPTY_BYTES;
   /** Tables have stats, WAL objects have none. */
   readonly #stats: StatsBuilder | undefined;
   /** Counts at the start of the block. */
@@ -149,7 +161,10 @@ export class TableBuilder {
     assertThat(blockBytes >= MIN_BLOCK_BYTES && blockBytes <= MAX_BLOCK_BYTES, 'a block size is legal', { blockBytes });
     this.#tableType = options.tableType;
     this.#sorted = options.tableType === 'compacted';
-    this.#blockBytes = blockBytes;
+    const isAligned = options.isAligned ?? false;
+    assertThat(!isAligned || (this.#sorted && options.codec.name === 'none'), 'only plain tables are aligned');
+    this.#unitBytes = isAligned ? blockBytes : 0;
+    this.#blockBytes = isAligned ? blockBytes - CRC_BYTES : blockBytes;
     this.#codec = options.codec;
     this.#filterForm = filter?.form ?? 'legacy';
     this.#bitsPerKey = filter?.bitsPerKey ?? 0;
@@ -292,13 +307,13 @@ export class TableBuilder {
     if (!this.#sorted) {
       const separator = new Uint8Array(SEQ_BYTES);
       putInt64(separator, 0, seq);
-      this.#index.add(this.#blockStart, separator, 0, SEQ_BYTES);
+      this.#separator = separator;
       if (this.#rowCount === 0) this.#firstEntry = separator;
       return;
     }
     // Equal keys: the whole key. Otherwise the first key differs at `common` or is longer, because keys ascend.
     const separatorBytes = this.#rowCount === 0 ? 0 : common < keyLength ? common + 1 : keyLength;
-    this.#index.add(this.#blockStart, keys, keyStart, separatorBytes);
+    this.#separator = copySlice(keys, keyStart, separatorBytes);
     if (this.#rowCount === 0) this.#firstEntry = copySlice(keys, keyStart, keyLength);
   }
 
@@ -350,11 +365,25 @@ export class TableBuilder {
     this.#stats?.addBlock(this.#blockRows - deletes - merges, deletes, merges);
     this.#deletesBefore = this.#deletes;
     this.#mergesBefore = this.#merges;
-    this.#blockStoredBytes.push(this.#at - this.#blockStart);
+    const storedBytes = this.#at - this.#blockStart;
+    this.#pad();
+    const isPadded = this.#at > this.#blockStart + storedBytes;
+    const separator = this.#separator;
+    this.#index.add(this.#blockStart, separator, 0, separator.length, isPadded ? storedBytes : 0);
+    this.#blockStoredBytes.push(storedBytes);
     this.#blockRowCounts.push(this.#blockRows);
     this.#blockStart = this.#at;
     this.#blockRows = 0;
     this.#restartCount = 0;
+  }
+
+  /** Zeros up to the next multiple of the unit. */
+  #pad(): void {
+    if (this.#unitBytes === 0) return;
+    const end = Math.ceil(this.#at / this.#unitBytes) * this.#unitBytes;
+    this.#reserve(end - this.#at);
+    this.#out.fill(0, this.#at, end);
+    this.#at = end;
   }
 
   /** Replaces the payload from `start` to the end of the output by its frame. */

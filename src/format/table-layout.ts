@@ -2,6 +2,17 @@
  * Where the sections of a table or WAL object lie: data blocks, filter, index, stats, seal (ours), info, footer, in this
  * order and without gaps. All lengths include the 4 bytes of checksum. Pure arithmetic on numbers that came from storage:
  * everything is checked here once, so that readers can slice without further checks.
+ *
+ * Between data blocks there may be padding: SlateDB 0.18 with block alignment puts zeros after each block, up to the next multiple
+ * of its block size. The index then states the length of the block. So a block has an end, and a room that ends later:
+ *
+ * ```
+ * 0                3834   4096                7930   8192 ...     aligned to 4,096 bytes; encodedLength 3834 and 3834
+ * | block 0        | 0000 | block 1           | 0000 |
+ * '---- blockEnd --^      ^-- roomEnd = offset of the next block, or the end of the data
+ * ```
+ *
+ * The unit of alignment is stored nowhere, and nothing here needs it. No checksum covers padding and nobody reads it.
  */
 import { type CorruptionError, damage, type FindingPlace } from '../common/errors.ts';
 import type { TableIndex } from './index-block.ts';
@@ -103,8 +114,8 @@ export function checkLayout(info: TableInfo, infoOffset: number, objectSize: num
 }
 
 /**
- * Checks the index against the info: the first block begins at 0, every block is longer than a checksum, and a table
- * without blocks has no data bytes.
+ * Checks the index against the info: the first block begins at 0, every block is longer than a checksum and ends in the room it
+ * has, and a table without blocks has no data bytes. Throws damage `MALFORMED`, which names the entry of the index.
  */
 export function checkIndexLayout(info: TableInfo, index: TableIndex): void {
   const end = dataEnd(info);
@@ -115,12 +126,38 @@ export function checkIndexLayout(info: TableInfo, index: TableIndex): void {
   }
   if (index.offset(0) !== 0) throw fail('The first data block does not begin at 0');
   for (let i = 0; i < index.blockCount; i++) {
-    const next = i + 1 < index.blockCount ? index.offset(i + 1) : end;
-    if (next - index.offset(i) <= CHECKSUM_BYTES) throw fail(`Data block ${i} has no bytes`);
+    const room = roomEnd(info, index, i) - index.offset(i);
+    const length = index.encodedLength(i);
+    if (room <= CHECKSUM_BYTES) throw fail(`Data block ${i} has no bytes`);
+    if (length === 0) continue;
+    if (length <= CHECKSUM_BYTES) throw badLength(info, index, i, `more than ${CHECKSUM_BYTES} bytes, a checksum`);
+    if (length > room) throw badLength(info, index, i, `at most ${room} bytes`);
   }
+}
+
+/** For a stated length that cannot be. */
+function badLength(info: TableInfo, index: TableIndex, i: number, expected: string): CorruptionError {
+  const length = index.encodedLength(i);
+  const limit = i + 1 < index.blockCount ? 'the next block begins' : 'the data end';
+  const at = { unit: 'index', index: i, offset: info.indexOffset, length: info.indexLength } as const;
+  const message = `The index gives data block ${i} at ${index.offset(i)} a length of ${length} bytes; ${limit} at ${roomEnd(info, index, i)}`;
+  return damage('MALFORMED', at, message, { expected, found: `${length} bytes` });
+}
+
+/** For a block that is whole, but ends elsewhere than the index says: `length` is where its own checksum holds. */
+export function wrongLength(info: TableInfo, i: number, stated: number, length: number): CorruptionError {
+  const at = { unit: 'index', index: i, offset: info.indexOffset, length: info.indexLength } as const;
+  const message = `The index gives data block ${i} ${stated} bytes; its checksum holds at ${length}, and only zeros follow`;
+  return damage('MALFORMED', at, message, { expected: `${length} bytes`, found: `${stated} bytes` });
 }
 
 /** Where data block `i` ends in the object, its checksum included. */
 export function blockEnd(info: TableInfo, index: TableIndex, i: number): number {
+  const length = index.encodedLength(i);
+  return length > 0 ? index.offset(i) + length : roomEnd(info, index, i);
+}
+
+/** Where the room of data block `i` ends: the block, and padding if there is any. */
+export function roomEnd(info: TableInfo, index: TableIndex, i: number): number {
   return i + 1 < index.blockCount ? index.offset(i + 1) : dataEnd(info);
 }

@@ -1,15 +1,16 @@
 /**
  * The index of a table made again from its blocks, in memory, where the stored one cannot be used.
  *
- * Where blocks begin is known from the seal, else found by their checksums. Separators are the first keys of good blocks; what
+ * Where blocks are is known from the seal, else found by their checksums, padding between them included. Separators are the first keys of good blocks; what
  * is not good, or was cut off, becomes a block of its own between the keys of its neighbours, and is found damaged when read.
  */
 import { compareBytes, EMPTY_BYTES } from '../common/bytes.ts';
 import { IncompatibleError, isCorruption } from '../common/errors.ts';
 import { type Block, decodeBlock } from '../format/block.ts';
 import { BlockCursor } from '../format/block-cursor.ts';
+import { type BlockPlace, placesOfLengths, walkBlocks } from '../format/block-places.ts';
 import type { BlockCodec } from '../format/codecs.ts';
-import { type UnitPlace, walkUnits } from '../format/frame-search.ts';
+import type { UnitPlace } from '../format/frame-search.ts';
 import { unframeUnit } from '../format/framing.ts';
 import { TableIndex } from '../format/index-block.ts';
 import type { TableRef } from '../format/manifest-types.ts';
@@ -22,6 +23,8 @@ export interface RebuildOptions {
   codec: BlockCodec;
   /** Of the table's seal, if that could be read. */
   rows: RowsRecord | undefined;
+  /** How many blocks the stats count, if they could be read. */
+  blockCount: number | undefined;
   maxBytes: number;
 }
 
@@ -48,8 +51,15 @@ export function rebuildIndex(data: Uint8Array, options: RebuildOptions): Rebuilt
       return undefined;
     }
   };
-  const sealed = sealedPlaces(options.rows, end);
-  const places = sealed ?? walkedPlaces(data, end, (place) => blockAt(place) !== undefined);
+  const sealed = options.rows === undefined ? undefined : placesOfLengths(options.rows, end);
+  const places =
+    sealed ??
+    walkBlocks(data, end, {
+      decode: blockAt,
+      mayBePadded: codec.name === 'none' && ref.formatVersion === 2,
+      lastKey: ref.info.lastEntry,
+      blockCount: options.rows?.blockRows.length ?? options.blockCount,
+    });
   const separators: Uint8Array[] = [];
   const rows = new BlockCursor();
   let lastKey = ref.info.firstEntry ?? EMPTY_BYTES;
@@ -81,32 +91,13 @@ function isWithin(block: Block, { firstEntry, lastEntry }: TableInfo): boolean {
   return lastEntry === undefined || compareBytes(rows.key.subarray(0, rows.keyLength), lastEntry) <= 0;
 }
 
-/** Places that the seal knows; undefined where there is no such record, or it does not fill the data. */
-function sealedPlaces(rows: RowsRecord | undefined, end: number): UnitPlace[] | undefined {
-  if (rows === undefined) return undefined;
-  const places: UnitPlace[] = [];
-  let start = 0;
-  for (let i = 0; i < rows.blockStoredBytes.length; i++) {
-    places.push({ start, end: start + rows.blockStoredBytes[i] });
-    start += rows.blockStoredBytes[i];
-  }
-  return start === end ? places : undefined;
-}
-
-function walkedPlaces(data: Uint8Array, end: number, fits: (place: UnitPlace) => boolean): UnitPlace[] {
-  const isCut = data.length < end;
-  const { before, unknown, after } = walkUnits(data, 0, Math.min(data.length, end), fits, isCut);
-  const places = unknown === undefined ? [...before, ...after] : [...before, unknown, ...after];
-  // What was cut off belongs to the last place that is not good.
-  if (isCut) places.push({ start: unknown === undefined ? data.length : (places.pop() as UnitPlace).start, end });
-  return places;
-}
-
-function indexOf(places: readonly UnitPlace[], separators: readonly Uint8Array[]): TableIndex {
+function indexOf(places: readonly BlockPlace[], separators: readonly Uint8Array[]): TableIndex {
   const keyStarts = new Uint32Array(places.length + 1);
   for (const [i, key] of separators.entries()) keyStarts[i + 1] = keyStarts[i] + key.length;
   const keys = new Uint8Array(keyStarts[places.length]);
   for (const [i, key] of separators.entries()) keys.set(key, keyStarts[i]);
   const offsets = Float64Array.from(places, (place) => place.start);
-  return new TableIndex(offsets, keys, keyStarts);
+  const isPadded = places.some(({ end, roomEnd }) => roomEnd > end);
+  const lengths = ({ start, end, roomEnd }: BlockPlace) => (roomEnd > end ? end - start : 0);
+  return new TableIndex(offsets, keys, keyStarts, isPadded ? Uint32Array.from(places, lengths) : undefined);
 }

@@ -40,7 +40,7 @@ import type { GetResult, ObjectStore } from '../store/object-store.ts';
 import type { Author } from './author.ts';
 import { dateByList, type Stamp } from './epoch-guard.ts';
 import { brokenRules } from './manifest-rules.ts';
-import { readTwice } from './verified-read.ts';
+import { readTwice, tooNew } from './verified-read.ts';
 
 export interface LoadedManifest {
   id: number;
@@ -145,15 +145,6 @@ export function loadMisplaced(bytes: Uint8Array, databaseId: Uint8Array): Loaded
     if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
     return undefined;
   }
-}
-
-/** The error with the object it is about, and what to do. */
-export function tooNew(path: string, error: IncompatibleError): IncompatibleError {
-  const remedy = error.code === 'FORMAT_TOO_NEW' ? ' Open it with a newer version of this program.' : '';
-  return new IncompatibleError(error.code, `${path}: ${error.message.replace(/\.?$/, '.')}${remedy}`, {
-    details: { ...error.details, path },
-    cause: error,
-  });
 }
 
 /** What makes an unknown form damage: a seal that the bytes do not match. */

@@ -6,7 +6,8 @@
  * the blocks are found by their own checksums.
  *
  * Invariants: never throws for what the bytes are, except `CODEC_MISSING`; every finding has absolute offsets; a part that is
- * returned was verified.
+ * returned was verified. An index of a newer form says which bytes are blocks in a way that is not known here: then nothing is said
+ * about blocks at all (`tooNew`).
  */
 import {
   type CorruptionError,
@@ -22,6 +23,7 @@ import {
 } from '../common/errors.ts';
 import { type Ulid, ulidFromBytes } from '../common/ulid.ts';
 import { type Block, decodeBlock, MAX_BLOCK_BYTES } from '../format/block.ts';
+import { type BlockPlace, placesOfIndex, placesOfLengths, walkBlocks } from '../format/block-places.ts';
 import { type BlockCodec, loadCodec, NO_CODEC } from '../format/codecs.ts';
 import { type BloomFilter, decodeFilter } from '../format/filter.ts';
 import { type UnitPlace, unitStarts, walkUnits } from '../format/frame-search.ts';
@@ -32,7 +34,6 @@ import { decodeSeal, type Seal } from '../format/seal.ts';
 import { decodeStats, type TableStats } from '../format/stats-block.ts';
 import { CODECS, type FormatVersion, isSameTable, type TableInfo } from '../format/table-info.ts';
 import {
-  blockEnd,
   checkIndexLayout,
   checkLayout,
   dataEnd,
@@ -70,6 +71,8 @@ export interface TableTail {
   sealPlace: UnitPlace | undefined;
   codec: BlockCodec;
   index: TableIndex | undefined;
+  /** Why nothing can be said about the blocks: the index is sound, and of a newer form. */
+  tooNew: IncompatibleError | undefined;
   filterPayload: Uint8Array | undefined;
   filter: BloomFilter | undefined;
   stats: TableStats | undefined;
@@ -100,6 +103,7 @@ export function unreadTail(known: KnownTable, size: number, during: Finding['dur
     sealPlace: undefined,
     codec: NO_CODEC,
     index: undefined,
+    tooNew: undefined,
     filterPayload: undefined,
     filter: undefined,
     stats: undefined,
@@ -131,14 +135,20 @@ class Dissection {
     return this.#bytes.subarray(start, start + length);
   }
 
-  /** What `decode` gives, or nothing and a finding; an unknown form is damage where something else says what it was. */
+  /**
+   * What `decode` gives, or nothing and a finding. An unknown form is damage where something else says what it was; what the form
+   * of an index was nothing else says, and its checksum was verified.
+   */
   attempt<T>(offset: number, unit: FindingPlace['unit'], decode: () => T): T | undefined {
     try {
       return decode();
     } catch (error) {
-      if (error instanceof IncompatibleError && this.tail.known.info === undefined) {
-        const { object, during, findings } = this.tail;
-        findings.push(unknownFinding(error, { object, during, at: { unit, offset, length: 0 } }));
+      const isNewIndex = unit === 'index' && error instanceof IncompatibleError && error.code === 'FORMAT_TOO_NEW';
+      if (error instanceof IncompatibleError && (isNewIndex || this.tail.known.info === undefined)) {
+        const { tail } = this;
+        if (isNewIndex) tail.tooNew = error;
+        const at = { unit, offset, length: isNewIndex ? (tail.info?.indexLength ?? 0) : 0 };
+        tail.findings.push(unknownFinding(error, { object: tail.object, during: tail.during, at }));
         return undefined;
       }
       const wrong =
@@ -310,10 +320,9 @@ class Dissection {
         : this.attempt(offset, kind, () =>
             decodeUnit(this.section(offset, length), tail.codec, kind, MAX_BLOCK_BYTES, decode),
           );
-    tail.index = unit('index', info.indexOffset, info.indexLength, decodeIndex);
-    const { index } = tail;
+    const index = unit('index', info.indexOffset, info.indexLength, decodeIndex);
     const fits = index && this.attempt(0, 'index', () => checkIndexLayout(info, index) ?? true);
-    if (fits === undefined) tail.index = undefined;
+    if (fits !== undefined) tail.index = index;
     tail.filterPayload = unit('filter', info.filterOffset, info.filterLength, (payload) => payload);
     if (tail.filterPayload !== undefined) tail.filter = decodeFilter(tail.filterPayload, info.filterForm);
     tail.stats = unit('stats', info.statsOffset, info.statsLength, decodeStats);
@@ -351,52 +360,40 @@ export async function dissectTail(
 }
 
 export interface BlockPlaces {
-  places: UnitPlace[];
+  places: BlockPlace[];
   from: 'index' | 'seal' | 'walk';
-  /** Which of the places is a stretch in which blocks could not be told apart. */
-  unknown: number | undefined;
 }
 
-/** Where the blocks lie, if the tail alone says it. */
+/** Where the blocks are stored, if the tail alone says it. */
 export function placesOfTail(tail: TableTail): BlockPlaces | undefined {
   const { index, info, seal } = tail;
   if (info === undefined) return undefined;
-  if (index !== undefined) {
-    const places = Array.from({ length: index.blockCount }, (_, i) => ({
-      start: index.offset(i),
-      end: blockEnd(info, index, i),
-    }));
-    return { places, from: 'index', unknown: undefined };
-  }
-  const lengths = seal?.rows?.blockStoredBytes;
-  if (lengths === undefined || tail.isForeign) return undefined;
-  const places: UnitPlace[] = [];
-  let start = 0;
-  for (const length of Array.from(lengths)) {
-    places.push({ start, end: start + length });
-    start += length;
-  }
-  return start === dataEnd(info) ? { places, from: 'seal', unknown: undefined } : undefined;
+  if (index !== undefined) return { places: placesOfIndex(info, index), from: 'index' };
+  const record = tail.isForeign ? undefined : seal?.rows;
+  const places = record === undefined ? undefined : placesOfLengths(record, dataEnd(info));
+  return places === undefined ? undefined : { places, from: 'seal' };
 }
 
-/** The same, by the blocks' own checksums where the tail says nothing. `bytes` is the whole object. */
+/**
+ * The same, by the blocks' own checksums where the tail says nothing; without places where the index is of a newer form. `bytes` is
+ * the whole object.
+ */
 export async function findBlocks(bytes: Uint8Array, tail: TableTail): Promise<BlockPlaces> {
+  if (tail.tooNew !== undefined) return { places: [], from: 'index' };
   const known = placesOfTail(tail);
   if (known !== undefined) return known;
   if (tail.info === undefined) tail.codec = await guessCodec(bytes, tail.formatVersion);
-  const end = tail.info === undefined ? bytes.length : dataEnd(tail.info);
-  const isCut = end > bytes.length || tail.info === undefined;
-  const fits = ({ start, end: stop }: UnitPlace) =>
-    isBlock(bytes.subarray(start, stop), tail.codec, tail.formatVersion);
-  const { before, unknown, after } = walkUnits(bytes, 0, Math.min(end, bytes.length), fits, isCut);
-  // Without an info block nothing says where the blocks end: what follows the last of them is the tail.
-  const start = unknown?.start ?? bytes.length;
-  if (tail.info === undefined || (unknown === undefined && start >= end)) {
-    return { places: [...before, ...after], from: 'walk', unknown: undefined };
-  }
-  // Where the object was cut just behind a block all that can be read is whole, and the rest is missing all the same.
-  const stretch = unknown === undefined || isCut ? { start, end } : unknown;
-  return { places: [...before, stretch, ...after], from: 'walk', unknown: before.length };
+  const { codec, formatVersion, info, isForeign } = tail;
+  const places = walkBlocks(bytes, info === undefined ? undefined : dataEnd(info), {
+    decode: ({ start, end }) => {
+      const read = readBlock(bytes.subarray(start, end), codec, formatVersion);
+      return read instanceof Error ? undefined : read;
+    },
+    mayBePadded: codec.name === 'none' && formatVersion === 2,
+    lastKey: info?.lastEntry,
+    blockCount: (isForeign ? undefined : tail.seal?.rows?.blockRows.length) ?? tail.stats?.blocks?.length,
+  });
+  return { places, from: 'walk' };
 }
 
 function isBlock(stored: Uint8Array, codec: BlockCodec, formatVersion: FormatVersion): boolean {

@@ -37,7 +37,7 @@ import { advised, recoverBlock } from './block-recovery.ts';
 import { ANY_SEQ, DamagedBlock, Gap, type SeqSpan } from './damaged-block.ts';
 import { type RebuiltIndex, rebuildIndex } from './index-rebuild.ts';
 import { tableHint } from './table-hint.ts';
-import { decodeTail, refuseOther } from './table-tail.ts';
+import { decodeTail, refuseOther, type TableTail } from './table-tail.ts';
 import { readVerified } from './verified-read.ts';
 
 export { MAX_BLOCK_BYTES };
@@ -148,7 +148,7 @@ export class TableReader implements CacheOwner {
     });
     this.#sealed = tail.seal !== undefined;
     const { info, filter, stats, seal } = tail;
-    const rebuilt = tail.index === undefined ? await this.#rebuildIndex(codec, seal) : undefined;
+    const rebuilt = tail.index === undefined ? await this.#rebuildIndex(codec, tail) : undefined;
     const index = tail.index ?? (rebuilt as RebuiltIndex).index;
     const isLayoutCertain = rebuilt?.isCertain ?? true;
     const { indexLength, filterLength } = this.ref.info;
@@ -169,8 +169,9 @@ export class TableReader implements CacheOwner {
    * Reads all data blocks, twice if some are bad: an answer that came damaged must not make a good block look bad. Without a
    * seal the whole object, whose end may say that it is another table.
    */
-  async #rebuildIndex(codec: BlockCodec, seal: Seal | undefined): Promise<RebuiltIndex> {
-    const options = { ref: this.ref, codec, rows: seal?.rows, maxBytes: MAX_BLOCK_BYTES };
+  async #rebuildIndex(codec: BlockCodec, { seal, stats }: TableTail): Promise<RebuiltIndex> {
+    const blockCount = stats?.blocks?.length;
+    const options = { ref: this.ref, codec, rows: seal?.rows, blockCount, maxBytes: MAX_BLOCK_BYTES };
     const length = dataEnd(this.ref.info);
     let best: RebuiltIndex | undefined;
     for (let attempt = 0; attempt < 2 && best?.badBlocks !== 0; attempt++) {
@@ -302,6 +303,7 @@ export class TableReader implements CacheOwner {
         recover: (stored, error) =>
           recoverBlock(stored, error, {
             tableId: this.ref.id,
+            info: this.ref.info,
             codec: meta.codec,
             formatVersion: this.ref.formatVersion,
             maxBytes: MAX_BLOCK_BYTES,

@@ -96,7 +96,7 @@ export async function readVerified<T>(job: VerifiedRead<T>): Promise<T> {
         continue;
       }
       const reads = looks.reads(job.store, job.location.object.path);
-      if (!isCorruption(error)) throw error;
+      if (!isCorruption(error)) throw tooNew(job.location.object.path, error);
       const located = withReads(error, job, reads);
       const recovered = job.recover?.(bytes, located, reads);
       if (recovered === undefined) throw located;
@@ -125,6 +125,15 @@ export async function readTwice<T>(
       throw error;
     }
   }
+}
+
+/** The error with the object it is about, and what to do. */
+export function tooNew(path: string, error: IncompatibleError): IncompatibleError {
+  const remedy = error.code === 'FORMAT_TOO_NEW' ? ' Open it with a newer version of this program.' : '';
+  return new IncompatibleError(error.code, `${path}: ${error.message.replace(/\.?$/, '.')}${remedy}`, {
+    details: { ...error.details, path },
+    cause: error,
+  });
 }
 
 function withReads(

@@ -108,7 +108,10 @@ export interface SealReport {
 
 export interface BlockReport {
   offset: number;
+  /** With checksum, without padding. */
   storedBytes: number;
+  /** Zeros between the end of the block and the next one, in tables that SlateDB aligned; absent if there are none. */
+  paddingBytes?: number;
   rawBytes?: number;
   firstKey?: Uint8Array;
   lastKey?: Uint8Array;

@@ -27,6 +27,7 @@ import { isUlid, type Ulid, ulidFromBytes } from '../common/ulid.ts';
 import type { Block } from '../format/block.ts';
 import { MAX_BLOCK_BYTES } from '../format/block.ts';
 import { BlockCursor } from '../format/block-cursor.ts';
+import type { BlockPlace } from '../format/block-places.ts';
 import { CRC_BYTES } from '../format/framing.ts';
 import { tablePath } from '../format/object-names.ts';
 import { FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
@@ -38,7 +39,7 @@ import { describeHealed, diagnoseBlock } from './block-diagnosis.ts';
 import { type NamedTable, type Picture, readPicture } from './named-tables.ts';
 import type { BlockReport, SstReport, SstRow, Trust } from './reports.ts';
 import { countChecks, edgeKeys, RowAudit } from './row-audit.ts';
-import { blockFinding, type ExaminedBlock, examineBlock, keysOf } from './table-blocks.ts';
+import { blockFinding, type ExaminedBlock, examineBlock, keysOf, paddingNote } from './table-blocks.ts';
 import { type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
 
 export interface SstInspectOptions extends ToolOptions {
@@ -164,11 +165,11 @@ async function inspectNamed(target: ToolTarget, id: Ulid, o: SstInspectOptions):
 /** The parts of a table with all its blocks judged. */
 export async function examineTable(bytes: Uint8Array, known: KnownTable, during: Finding['during']) {
   const tail = await dissectTail(bytes, 0, known, during);
-  const { places, from, unknown } = await findBlocks(bytes, tail);
-  const blocks = places.map((place, i) =>
-    examineBlock(bytes.subarray(place.start, Math.min(place.end, bytes.length)), i, place, tail, i === unknown),
-  );
+  const { places, from } = await findBlocks(bytes, tail);
+  const roomOf = ({ start, roomEnd }: BlockPlace) => bytes.subarray(start, Math.min(roomEnd, bytes.length));
+  const blocks = places.map((place, i) => examineBlock(roomOf(place), i, place, tail));
   const findings = [...tail.findings];
+  if (tail.tooNew !== undefined) return { tail, blocks, from, findings };
   const audit = new RowAudit(tail, {}, (error, offset, index) => {
     findings.push(
       ...locateFindings(error, { object: tail.object, during, offset, ...(index !== undefined && { index }) }),
@@ -177,6 +178,8 @@ export async function examineTable(bytes: Uint8Array, known: KnownTable, during:
   for (const b of blocks) {
     if (b.trust !== 'good') findings.push(blockFinding(b, keysOf(blocks, b.index, tail), tail));
     else audit.block(b.index, b.place, b.block!);
+    const note = paddingNote(roomOf(b.place), b, tail);
+    if (note !== undefined) findings.push(note);
   }
   audit.finish(blocks.every((b) => b.trust === 'good'));
   return { tail, blocks, from, findings };
@@ -237,14 +240,17 @@ async function reportBlock(
       ? isStranger
         ? 'another block of rows: its keys do not belong here'
         : undefined
-      : healed === undefined
-        ? await diagnoseBlock(bytes, tail, place)
-        : describeHealed(healed);
+      : healed !== undefined
+        ? describeHealed(healed)
+        : trust === 'verified'
+          ? error?.message
+          : await diagnoseBlock(bytes, tail, place);
   const stored = bytes.subarray(place.start, Math.min(place.end, bytes.length));
   const edges = block === undefined ? undefined : edgeKeys(block);
   return {
     offset: place.start,
     storedBytes: stored.length,
+    ...(place.roomEnd > place.end && { paddingBytes: place.roomEnd - place.end }),
     ...(block !== undefined && { rawBytes: block.bytes.length, rows: block.rowCount }),
     ...(edges !== undefined && { firstKey: edges.first, lastKey: edges.last }),
     crc: isCrcGood ? 'ok' : 'bad',

@@ -18,6 +18,7 @@ import type { LineageRecord } from '../format/seal-records.ts';
 import type { TableInfo } from '../format/table-info.ts';
 import { MAX_LOST_ROWS_CHECK, type MaxLoss } from '../lsm/repair-report.ts';
 import { missingTable, type TableTail, unreadTail } from '../lsm/table-anatomy.ts';
+import { tooNew } from '../lsm/verified-read.ts';
 import { ACCEPTANCES } from '../lsm/wal-batches.ts';
 import { checkpointAdvice, onlyKeptBy } from './named-tables.ts';
 import {
@@ -83,10 +84,16 @@ const CHECKS: ChecksOf<SstRepairOptions> = {
 /**
  * Repairs the table with this ULID or path; without `apply` nothing is changed and the report says what would be. Outcomes:
  * `clean` (nothing is wrong), `healed`, `reconstructed` (no row lost), `salvaged` (some are), `obsolete` (no manifest needs it
+<<<<<<< HEAD
  * any more), `consent-needed` (not done: rows would be lost without `acceptLoss` or a `maxLoss` that covers them, or older ones
  * show through without `acceptResurrection`), `unrecoverable`. Rejects with `ConflictError`, with `InvalidArgumentError` for bad
  * options, a name that is no table's and a table of another database, with `CorruptionError` if more than `maxLoss` could be
  * lost, and as `runRepair` does.
+=======
+ * any more), `unrecoverable` (not done: it needs a consent that `nextSteps` names). Rejects with `ConflictError`, with
+ * `InvalidArgumentError` for bad options, a name that is no table's and a table of another database, with `IncompatibleError` for a
+ * table of a newer form, and as `runRepair` does. A table that SlateDB aligned stays aligned.
+>>>>>>> c6e50b7 (WIP 2)
  * Holds the table in memory twice. Costs a GET per manifest in scope, two of the table, one per object of the log and per input
  * where a block is lost, and when applied 9 requests and 5 per new object.
  */
@@ -152,10 +159,12 @@ class TablePlan {
       const nextSteps = found.checkpoints.length > 0 ? [checkpointAdvice(found.checkpoints)] : [];
       return { ...nothing('obsolete', []), nextSteps };
     }
+    if (found.tail?.tooNew !== undefined) throw tooNew(found.path, found.tail.tooNew);
     const isFormWrong = this.#choices.filterForm === 'legacy' && hasCompositeFilter(found.tail);
-    if (found.findings.length === 0 && !isFormWrong) return nothing('clean', []);
-    if (!isFormWrong && found.findings.every((f) => f.code === 'MANIFEST_INCONSISTENT'))
-      return this.#correctManifest(found);
+    // Notes, as on padding that holds anything but zeros, are no damage.
+    const damages = found.findings.filter((f) => f.severity !== 'note');
+    if (damages.length === 0 && !isFormWrong) return nothing('clean', found.findings);
+    if (!isFormWrong && damages.every((f) => f.code === 'MANIFEST_INCONSISTENT')) return this.#correctManifest(found);
     const gaps = gapsOf(found.blocks, found.tail, found.ref.info, this.#choices);
     if (
       gaps.length === 0 &&

@@ -4,32 +4,36 @@
  * A mended block is never taken for a good one: it carries how far it may be trusted. Bounds and proofs come from the parts of
  * the tail that were verified, and never from the seal of another table.
  */
-import { compareBytes, describeBytes, EMPTY_BYTES } from '../common/bytes.ts';
+import { compareBytes, describeBytes, EMPTY_BYTES, toHex } from '../common/bytes.ts';
 import {
   CorruptionError,
   damage,
   type Finding,
   IncompatibleError,
   locateFindings,
+  makeFinding,
   unknownFinding,
 } from '../common/errors.ts';
 import { type Block, MAX_BLOCK_BYTES } from '../format/block.ts';
 import { type BlockBounds, blockFits, type Healed, healBlock } from '../format/block-healing.ts';
+import { type BlockPlace, firstNonZero } from '../format/block-places.ts';
 import { type BlockProof, blockProof, hasChecks } from '../format/block-proof.ts';
-import type { UnitPlace } from '../format/frame-search.ts';
+import { lengthBeforeZeros, type UnitPlace } from '../format/frame-search.ts';
 import { CRC_BYTES } from '../format/framing.ts';
+import { wrongLength } from '../format/table-layout.ts';
 import { readBlock, repairHint, type TableTail } from '../lsm/table-anatomy.ts';
 import type { KeyRange } from './reports.ts';
 import { countChecks, edgeKeys } from './row-audit.ts';
 
 export interface ExaminedBlock {
   index: number;
-  place: UnitPlace;
+  /** Where its own checksum says that it ends, if the index is wrong about that. */
+  place: BlockPlace;
   /** As stored, or as mended. */
   block: Block | undefined;
   /** The stored bytes, mended if they could be; shorter than the place in an object that was cut. */
   stored: Uint8Array;
-  /** `good` as stored, `verified` and `probable` as mended; `bad` otherwise. */
+  /** `good` as stored, `verified` and `probable` as mended, `verified` also where only the index is wrong about its end; else `bad`. */
   trust: 'good' | 'verified' | 'probable' | 'bad';
   healed: Healed | undefined;
   error: Error | undefined;
@@ -62,16 +66,14 @@ function boundsOf(tail: TableTail, i: number): BlockBounds {
   };
 }
 
-/** Judges one block. `isStretch`: the place is one in which blocks could not be told apart. */
-export function examineBlock(
-  stored: Uint8Array,
-  index: number,
-  place: UnitPlace,
-  tail: TableTail,
-  isStretch = false,
-): ExaminedBlock {
+/**
+ * Judges one block.
+ * @param room the bytes of its room, padding included; fewer in an object that was cut
+ */
+export function examineBlock(room: Uint8Array, index: number, place: BlockPlace, tail: TableTail): ExaminedBlock {
+  const stored = room.subarray(0, place.end - place.start);
   const base = { index, place, stored, healed: undefined, proof: undefined, bounds: {} };
-  if (isStretch) {
+  if (place.isUnknown) {
     const at = { unit: 'block' as const, offset: 0, length: place.end - place.start };
     const error = damage('BAD_CHECKSUM', at, 'no block can be found in this stretch');
     return { ...base, block: undefined, trust: 'bad', error };
@@ -99,6 +101,8 @@ export function examineBlock(
       error: stranger,
     };
   }
+  const whole = wholeInRoom(room, index, place, tail);
+  if (whole !== undefined) return whole;
   const healed = healBlock(stored, {
     codec,
     formatVersion,
@@ -113,6 +117,48 @@ export function examineBlock(
   const trust = healed.trust === 'proven' ? 'verified' : 'probable';
   return { ...base, proof, bounds, block: mended, stored: healed.stored, trust, healed, error: read };
 }
+
+/**
+ * A block that is sound, but ends elsewhere in its room than the index says. Then nothing but zeros follows it: what else is there
+ * may belong to it, and is not explained away.
+ */
+function wholeInRoom(room: Uint8Array, index: number, place: BlockPlace, tail: TableTail): ExaminedBlock | undefined {
+  const { start, end, roomEnd } = place;
+  const length = room.length < roomEnd - start ? undefined : lengthBeforeZeros(room);
+  if (length === undefined || length === end - start || tail.info === undefined) return undefined;
+  const own = { start, end: start + length, roomEnd };
+  const judged = examineBlock(room, index, own, tail);
+  if (judged.trust !== 'good') return undefined;
+  return { ...judged, trust: 'verified', error: wrongLength(tail.info, index, end - start, length) };
+}
+
+/**
+ * A note where the padding after a block holds anything but zeros: no checksum covers it and nobody reads it, so no row is
+ * concerned; undefined where there is nothing to say. Bytes that are not there are not judged.
+ * @param room as for `examineBlock`
+ */
+export function paddingNote(room: Uint8Array, { index, place }: ExaminedBlock, tail: TableTail): Finding | undefined {
+  const padding = room.subarray(place.end - place.start);
+  const first = place.isUnknown ? undefined : firstNonZero(padding, 0, padding.length);
+  if (first === undefined) return undefined;
+  let end = padding.length;
+  while (padding[end - 1] === 0) end--;
+  const { object, during } = tail;
+  const what = `Padding after block ${index} of table ${object.id} holds other bytes than zeros. No row is concerned: padding is never read.`;
+  return makeFinding({
+    code: 'MALFORMED',
+    severity: 'note',
+    object,
+    at: { unit: 'block', index, offset: place.end + first, length: end - first },
+    expected: 'zeros',
+    found: `${toHex(padding.subarray(first, Math.min(end, first + MOST_SHOWN_BYTES)))}`,
+    origin: 'at-rest',
+    during,
+    hint: repairHint(object.id, what, 'none'),
+  });
+}
+
+const MOST_SHOWN_BYTES = 8;
 
 /** What tells a block whose checksum holds, but which does not belong in this place. */
 function strangerError(block: Block, proof: BlockProof | undefined, bounds: BlockBounds, length: number) {
@@ -185,10 +231,12 @@ export function blockFinding(b: ExaminedBlock, keys: KeyRange, tail: TableTail):
           ? 'salvages'
           : 'none';
   const loss = remedy === 'heals' ? 'none' : remedy === 'heals-probably' ? 'none' : 'possible';
+  // The index is wrong about where it ends, not the block.
+  const isOfIndex = error.findings[0]?.at.unit === 'index';
   const [found] = locateFindings(error, {
     object,
     during,
-    offset: b.place.start,
+    offset: isOfIndex ? 0 : b.place.start,
     index: b.index,
     affects: { keys, ...(rows !== undefined && { rows }) },
     reads: { attempts: 2, identical: true, pastCaches: true },
@@ -196,7 +244,9 @@ export function blockFinding(b: ExaminedBlock, keys: KeyRange, tail: TableTail):
   const what = `Block ${b.index} of table ${object.id}: ${error.message}`;
   return {
     ...found,
-    at: { unit: 'block', index: b.index, offset: b.place.start, length: b.place.end - b.place.start },
+    ...(!isOfIndex && {
+      at: { unit: 'block', index: b.index, offset: b.place.start, length: b.place.end - b.place.start },
+    }),
     origin: 'at-rest',
     remedy,
     hint: repairHint(object.id, what, loss),

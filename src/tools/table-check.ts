@@ -6,7 +6,7 @@
 import { stopIfAborted } from '../common/abort.ts';
 import { equalBytes } from '../common/bytes.ts';
 import { type Finding, locateFindings } from '../common/errors.ts';
-import type { UnitPlace } from '../format/frame-search.ts';
+import type { BlockPlace } from '../format/block-places.ts';
 import { dataEnd } from '../format/table-layout.ts';
 import {
   type BlockPlaces,
@@ -18,7 +18,7 @@ import {
 } from '../lsm/table-anatomy.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { RowAudit, type RowLimits } from './row-audit.ts';
-import { blockFinding, type ExaminedBlock, examineBlock, keysOf } from './table-blocks.ts';
+import { blockFinding, type ExaminedBlock, examineBlock, keysOf, paddingNote } from './table-blocks.ts';
 
 /** `refs`: it is there. `tails`: all parts behind the blocks. `blocks`: every checksum. `rows`: every row. */
 export type TableLevel = 'refs' | 'tails' | 'blocks' | 'rows';
@@ -52,7 +52,7 @@ export async function checkTable(job: TableCheckJob): Promise<TableCheckResult |
   const tail = await readTail(job, from);
   if (tail === undefined) return undefined;
   const result: TableCheckResult = { tail, findings: tail.findings, seqs: undefined };
-  if (level === 'tails') return result;
+  if (level === 'tails' || tail.tooNew !== undefined) return result;
   const whole = from === 0 || placesOfTail(tail) === undefined ? await read(job, 0, OPEN_END) : undefined;
   const places = whole === undefined ? placesOfTail(tail) : await findBlocks(whole, tail);
   if (places === undefined) return undefined;
@@ -105,17 +105,17 @@ class BlockPass {
   }
 
   /** Undefined: the object vanished meanwhile. */
-  async run({ places, unknown }: BlockPlaces): Promise<Omit<TableCheckResult, 'tail'> | undefined> {
+  async run({ places }: BlockPlaces): Promise<Omit<TableCheckResult, 'tail'> | undefined> {
     for (let i = 0; i < places.length; ) {
       const first = i;
       const base = places[first].start;
-      while (i < places.length && (i === first || places[i].end - base <= STRETCH_BYTES)) i++;
-      const bytes = await this.#bytes(base, places[i - 1].end);
+      while (i < places.length && (i === first || places[i].roomEnd - base <= STRETCH_BYTES)) i++;
+      const bytes = await this.#bytes(base, places[i - 1].roomEnd);
       if (bytes === undefined) return undefined;
       for (let k = first; k < i; k++) {
-        const { start, end } = places[k];
-        const stored = bytes.subarray(Math.min(start - base, bytes.length), Math.min(end - base, bytes.length));
-        if (!(await this.#block(stored, k, places[k], k === unknown))) return undefined;
+        const { start, roomEnd } = places[k];
+        const room = bytes.subarray(Math.min(start - base, bytes.length), Math.min(roomEnd - base, bytes.length));
+        if (!(await this.#block(room, k, places[k]))) return undefined;
       }
     }
     this.#audit?.finish(this.#isComplete);
@@ -129,15 +129,20 @@ class BlockPass {
     return this.#whole?.subarray(start, end) ?? read(this.#job, start, end - start);
   }
 
-  async #block(stored: Uint8Array, i: number, place: UnitPlace, isStretch: boolean): Promise<boolean> {
-    let b = examineBlock(stored, i, place, this.#tail, isStretch);
-    if (b.trust !== 'good' && !isStretch) {
-      const again = await read(this.#job, place.start, place.end - place.start);
+  async #block(room: Uint8Array, i: number, place: BlockPlace): Promise<boolean> {
+    let b = examineBlock(room, i, place, this.#tail);
+    let note = paddingNote(room, b, this.#tail);
+    if ((b.trust !== 'good' || note !== undefined) && !place.isUnknown) {
+      const again = await read(this.#job, place.start, place.roomEnd - place.start);
       if (again === undefined) return false;
-      if (!equalBytes(again, stored)) b = examineBlock(again, i, place, this.#tail, isStretch);
+      if (!equalBytes(again, room)) {
+        b = examineBlock(again, i, place, this.#tail);
+        note = paddingNote(again, b, this.#tail);
+      }
     }
     if (b.trust === 'good') this.#audit?.block(i, place, b.block!);
     else this.#isComplete = false;
+    if (note !== undefined) this.#findings.push(note);
     this.#keepNear(b);
     return true;
   }

@@ -41,11 +41,11 @@ export async function rowsInRange(
   while (last + 1 < places.length && index.compareFirstKey(last + 1, keys.lte) <= 0) last++;
   if (places.length === 0) return result;
   const base = places[first].start;
-  const got = await store.get(known.path, { range: { offset: base, length: places[last].end - base } });
+  const got = await store.get(known.path, { range: { offset: base, length: places[last].roomEnd - base } });
   if (got === undefined) return undefined;
   for (let i = first; i <= last; i++) {
-    const stored = got.bytes.subarray(places[i].start - base, places[i].end - base);
-    const { block, trust } = examineBlock(stored, i, places[i], tail);
+    const room = got.bytes.subarray(places[i].start - base, places[i].roomEnd - base);
+    const { block, trust } = examineBlock(room, i, places[i], tail);
     if (block === undefined || trust === 'probable') result.isWhole = false;
     else addRows(result.rows, block, keys);
   }

@@ -2,14 +2,16 @@
  * A table made again from its rows, as its writer would have made it: the settings are read off what is left of the old one.
  *
  * The size limit of blocks is not stored, but the largest block of several rows stands for it: with that limit every block is
- * cut where it was. The size of the filter gives the bits per key. So a table of which no row was lost comes out byte for byte
- * as it was (compressed ones if the same compressor is at work), up to seal, info block and footer.
+ * cut where it was. The size of the filter gives the bits per key. A table with padding stays aligned, to the unit that its blocks
+ * show (`unitOf`). So a table of which no row was lost comes out byte for byte as it was (compressed ones if the same compressor is
+ * at work), up to seal, info block and footer.
  */
 import { assertThat } from '../common/assert.ts';
 import { compareBytes, equalBytes } from '../common/bytes.ts';
 import { ulidToBytes } from '../common/ulid.ts';
 import type { Block } from '../format/block.ts';
 import { BlockCursor } from '../format/block-cursor.ts';
+import { unitOf } from '../format/block-places.ts';
 import { probeCount } from '../format/bloom.ts';
 import { CRC_BYTES } from '../format/framing.ts';
 import type { TableRef } from '../format/manifest-types.ts';
@@ -37,7 +39,9 @@ export interface LooseRow {
 export type RowPiece = Block | readonly LooseRow[];
 
 export interface RebuildSettings {
+  /** Of an aligned table the unit. */
   blockBytes: number;
+  isAligned: boolean;
   filter: { form: FilterForm; bitsPerKey: number; minKeys: number };
   rowsPerCheck: RowsPerCheck;
 }
@@ -64,13 +68,32 @@ export function inferSettings(tail: TableTail, blocks: readonly ExaminedBlock[],
     bytes += block.bytes.length;
     if (block.formatVersion === 2 && block.rowCount > 1) blockBytes = Math.max(blockBytes, block.bytes.length);
   }
+  const unit = inferUnit(tail, blocks);
   const isFallback = blockBytes === 0 && blocks.every((b) => b.block === undefined || b.block.formatVersion === 1);
   const sealed = tail.isForeign ? undefined : tail.seal?.rows?.rowsPerCheck;
   return {
-    blockBytes: isFallback ? DEFAULT_BLOCK_BYTES : Math.min(Math.max(blockBytes, MIN_BLOCK_BYTES), MAX_TARGET_BYTES),
+    blockBytes:
+      unit ?? (isFallback ? DEFAULT_BLOCK_BYTES : Math.min(Math.max(blockBytes, MIN_BLOCK_BYTES), MAX_TARGET_BYTES)),
+    isAligned: unit !== undefined,
     filter: inferFilter(tail, rowCount),
     rowsPerCheck: sealed ?? chooseRowsPerCheck(rows === 0 ? 100 : bytes / rows),
   };
+}
+
+/**
+ * To what an aligned table is aligned; undefined for all others. Only blocks of which the room is known count. A table all of whose
+ * blocks fill their rooms looks like one that is not aligned, and comes out the same either way. Where padding is there and no unit
+ * explains it, nothing is proven: SlateDB's default stands for it, so that what reads whole units goes on doing so. No writer pads
+ * compressed tables, and a program that reads them need not expect it of a new one.
+ */
+function inferUnit(tail: TableTail, blocks: readonly ExaminedBlock[]): number | undefined {
+  const known = blocks.filter((b) => b.place.isUnknown === undefined);
+  if (tail.codec.name !== 'none' || !known.some(({ place }) => place.roomEnd > place.end)) return undefined;
+  const rooms = known.map(({ block, proof, bounds, place }) => ({
+    ...place,
+    rowCount: block?.rowCount ?? proof?.rowCount ?? bounds.rowCount,
+  }));
+  return Math.max(unitOf(rooms) ?? DEFAULT_BLOCK_BYTES, MIN_BLOCK_BYTES);
 }
 
 function inferFilter({ info, filter, codec }: TableTail, rowCount: number): RebuildSettings['filter'] {
@@ -102,6 +125,7 @@ export async function buildTable(
   const builder = new TableBuilder({
     tableType: 'compacted',
     blockBytes: settings.blockBytes,
+    isAligned: settings.isAligned,
     codec: tail.codec,
     filter: settings.filter,
     rowsPerCheck: settings.rowsPerCheck,
@@ -167,7 +191,7 @@ async function assertReadable(
   const wrong: string[] = tail.findings.map((f) => f.code);
   const audit = new RowAudit(tail, {}, (error) => wrong.push(error.message));
   places.forEach((place, i) => {
-    const b = examineBlock(bytes.subarray(place.start, place.end), i, place, tail);
+    const b = examineBlock(bytes.subarray(place.start, place.roomEnd), i, place, tail);
     if (b.trust === 'good') audit.block(i, place, b.block!);
     else wrong.push(`block ${i}`);
   });

@@ -20,7 +20,11 @@ export interface GoldenFixture {
 }
 
 function load(group: string, name: string): GoldenFixture {
-  const dir = join(GOLDEN, group, name);
+  return { ...fixtureIn(join(GOLDEN, group, name)), name: `${group}/${name}` };
+}
+
+/** A database stored elsewhere in the same form, by its directory. */
+export function fixtureIn(dir: string): GoldenFixture {
   const store = join(dir, 'store');
   const objects = readdirSync(store, { recursive: true, withFileTypes: true })
     .filter((e) => e.isFile())
@@ -29,7 +33,7 @@ function load(group: string, name: string): GoldenFixture {
       return { path: path.slice(store.length + 1), bytes: new Uint8Array(readFileSync(path)) };
     });
   objects.sort((a, b) => (a.path < b.path ? -1 : 1));
-  return { name: `${group}/${name}`, expected: JSON.parse(readFileSync(join(dir, 'expected.json'), 'utf8')), objects };
+  return { name: basename(dir), expected: JSON.parse(readFileSync(join(dir, 'expected.json'), 'utf8')), objects };
 }
 
 /** All fixtures, with all bytes. */

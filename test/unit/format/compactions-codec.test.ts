@@ -119,7 +119,7 @@ const output = {
 describe('compactions files of the fixtures', () => {
   it('encode to the same bytes again', () => {
     const all = goldenFiles();
-    expect(all.length).toBe(105);
+    expect(all.length).toBe(120);
     for (const { bytes } of all) {
       const { compactions, bodyBytes } = decodeCompactions(bytes);
       expect(bodyBytes).toBe(bytes.length);

@@ -2,7 +2,13 @@
 import { describe, expect, it } from 'vitest';
 import { SeededRandom } from '../../../src/common/random.ts';
 import { NO_CODEC } from '../../../src/format/codecs.ts';
-import { type UnitPlace, unitEnds, unitStarts, walkUnits } from '../../../src/format/frame-search.ts';
+import {
+  lengthBeforeZeros,
+  type UnitPlace,
+  unitEnds,
+  unitStarts,
+  walkUnits,
+} from '../../../src/format/frame-search.ts';
 import { frameUnit } from '../../../src/format/framing.ts';
 
 const random = new SeededRandom(7);
@@ -85,5 +91,77 @@ describe('a walk', () => {
     });
     expect(found.before).toEqual([]);
     expect(asked).toBeLessThan(50);
+  });
+});
+
+describe('a unit before zeros', () => {
+  it('has the length at which its checksum holds, also if it ends with zeros itself', () => {
+    const { bytes } = unitsOf([300]);
+    for (const zeros of [0, 1, 4, 5, 700]) {
+      const room = new Uint8Array(bytes.length + zeros);
+      room.set(bytes);
+      expect(lengthBeforeZeros(room)).toBe(bytes.length);
+    }
+    // Found by trying: units whose checksum ends with a zero byte.
+    const endsInZero = Array.from({ length: 2000 }, (_, i) =>
+      frameUnit(Uint8Array.of(i >> 8, i & 255, 9), NO_CODEC),
+    ).filter((unit) => unit[unit.length - 1] === 0);
+    expect(endsInZero.length).toBeGreaterThan(2);
+    for (const unit of endsInZero) {
+      const room = new Uint8Array(40);
+      room.set(unit);
+      expect(lengthBeforeZeros(room)).toBe(unit.length);
+    }
+  });
+
+  it('is none where a byte of it was changed, where other bytes follow, or where there are zeros only', () => {
+    const { bytes } = unitsOf([300]);
+    const room = new Uint8Array(400);
+    room.set(bytes);
+    room[100] ^= 1;
+    expect(lengthBeforeZeros(room)).toBeUndefined();
+    room[100] ^= 1;
+    room[399] = 1;
+    expect(lengthBeforeZeros(room)).toBeUndefined();
+    expect(lengthBeforeZeros(new Uint8Array(400))).toBeUndefined();
+    expect(lengthBeforeZeros(new Uint8Array(0))).toBeUndefined();
+    expect(lengthBeforeZeros(Uint8Array.of(1, 2, 3))).toBeUndefined();
+  });
+});
+
+describe('a walk over units with zeros after them', () => {
+  /** Units that begin with one zero byte, in rooms of 1,024 bytes. */
+  function paddedUnits(count: number): { bytes: Uint8Array; places: UnitPlace[] } {
+    const bytes = new Uint8Array(1024 * count);
+    const places = Array.from({ length: count }, (_, i) => {
+      const payload = randomBytes(500 + 100 * (i % 5));
+      payload.set([0, 3]);
+      const unit = frameUnit(payload, NO_CODEC);
+      bytes.set(unit, 1024 * i);
+      return { start: 1024 * i, end: 1024 * i + unit.length };
+    });
+    return { bytes, places };
+  }
+
+  it('finds all of them', () => {
+    const { bytes, places } = paddedUnits(7);
+    expect(walkUnits(bytes, 0, bytes.length, always, false, true).before).toEqual(places);
+  });
+
+  it.each([0, 3, 6])('finds those on both sides of damaged unit %i', (bad) => {
+    const { bytes, places } = paddedUnits(7);
+    bytes[places[bad].start + 200] ^= 4;
+    const found = walkUnits(bytes, 0, bytes.length, always, false, true);
+    expect(found.before).toEqual(places.slice(0, bad));
+    expect(found.after).toEqual(places.slice(bad + 1));
+  });
+
+  it('takes time in proportion to the bytes, also where no unit is good', () => {
+    const { bytes } = paddedUnits(2000);
+    for (let at = 100; at < bytes.length; at += 1024) bytes[at] ^= 1;
+    const startedMs = performance.now();
+    expect(walkUnits(bytes, 0, bytes.length, always, false, true)).toMatchObject({ before: [], after: [] });
+    // Some passes over 2 MB; one pass for each unit would be 4 GB.
+    expect(performance.now() - startedMs).toBeLessThan(5000);
   });
 });

@@ -37,6 +37,48 @@ describe('index block', () => {
     expect(crc32(payload)).toBe(0xe28086d4);
   });
 
+  it('with the length of padded blocks has the bytes of the format description', () => {
+    const payload = encodeIndex([
+      { offset: 0, firstKey: new Uint8Array(0), encodedLength: 5032 },
+      { offset: 8192, firstKey: text('r'), encodedLength: 61 },
+    ]);
+    const annotated =
+      '0c000000 00000600 08000400 06000000 04000000 02000000 38000000 10000000 00000a00 14000c00 04000800 ' +
+      '0a000000 10000000 3d000000 0020000000000000 0100000072 000a000c0000000400 0800 0a000000 08000000 a8130000 00000000';
+    expect(toHex(payload)).toBe(annotated.replaceAll(' ', ''));
+    expect(crc32(payload)).toBe(0x4c896dac);
+    const index = decodeIndex(payload);
+    expect([index.encodedLength(0), index.encodedLength(1)]).toEqual([5032, 61]);
+  });
+
+  it('may state lengths of some blocks only, up to the largest number', () => {
+    const entries = [
+      { offset: 0, firstKey: text('a'), encodedLength: 2 ** 32 - 1 },
+      { offset: 2 ** 33, firstKey: text('b') },
+    ];
+    expect(entriesOf(decodeIndex(encodeIndex(entries)))).toEqual(entries);
+  });
+
+  it.each([
+    ['a block', 3, undefined],
+    ['a block, far away', 9, undefined],
+    ['the index', undefined, 1],
+  ])('with an unknown field of %s is of a newer program, and no damage', (_, blockSlot, rootSlot) => {
+    const b = new FlatBuilder();
+    const key = b.byteVector(text('a'));
+    b.startTable();
+    b.addRef(1, key);
+    if (blockSlot !== undefined) b.addU32(blockSlot, 7);
+    const vector = b.tableVector([b.endTable()]);
+    b.startTable();
+    b.addRef(0, vector);
+    if (rootSlot !== undefined) b.addU32(rootSlot, 7);
+    const payload = b.finish(b.endTable());
+    expect(() => decodeIndex(payload)).toThrow(
+      expect.objectContaining({ kind: 'incompatible', code: 'FORMAT_TOO_NEW' }),
+    );
+  });
+
   it('equals what the fixtures say about each table', () => {
     let checked = 0;
     for (const fixture of goldenFixtures()) {
@@ -45,7 +87,11 @@ describe('index block', () => {
         const { bytes } = fixture.objects.find((o) => o.path.endsWith(expected.object))!;
         const { index_offset: at, index_len: length } = expected.info;
         const index = decodeIndex(bytes.subarray(Number(at), Number(at) + Number(length) - 4));
-        const found = entriesOf(index).map((e) => ({ offset: String(e.offset), first_key: toHex(e.firstKey) }));
+        const found = entriesOf(index).map((e) => ({
+          offset: String(e.offset),
+          first_key: toHex(e.firstKey),
+          ...(e.encodedLength !== undefined && { encoded_len: e.encodedLength }),
+        }));
         const readable = expected.index.map((e: { first_key: unknown }, i: number) =>
           typeof e.first_key === 'string' ? e : { ...e, first_key: found[i].first_key },
         );

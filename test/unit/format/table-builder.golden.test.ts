@@ -110,7 +110,7 @@ function readRows(stored: Stored): Row[][] {
 }
 
 /** The block size a fixture was written with, its filter settings, as far as its expected.json tells. */
-function settings(stored: Stored): { blockBytes: number; minKeys: number; bitsPerKey: number } {
+function settings(stored: Stored): { blockBytes: number; isAligned: boolean; minKeys: number; bitsPerKey: number } {
   const options = fixtureOf(stored).expected.options ?? {};
   const isWal = stored.name.includes(`${sep}wal${sep}`);
   // The block size of the log is SlateDB's own from 0.16 on, whatever tables have.
@@ -118,6 +118,9 @@ function settings(stored: Stored): { blockBytes: number; minKeys: number; bitsPe
   return {
     blockBytes: wide ? 65_536 : (options['sst_block_size'] ?? 4096),
     // Settings changed between the openings of some fixtures: what the object has decides.
+    isAligned: Array.from({ length: stored.index.blockCount }, (_, i) => stored.index.encodedLength(i)).some(
+      (n) => n > 0,
+    ),
     minKeys: stored.info.filterLength > 0 ? 0 : Number.POSITIVE_INFINITY,
     bitsPerKey: 10,
   };
@@ -136,10 +139,11 @@ function fixtureOf(stored: Stored): { directory: string; expected: Expected } {
 }
 
 function rebuild(stored: Stored): Uint8Array {
-  const { blockBytes, minKeys, bitsPerKey } = settings(stored);
+  const { blockBytes, isAligned, minKeys, bitsPerKey } = settings(stored);
   const builder = new TableBuilder({
     tableType: stored.info.tableType,
     blockBytes,
+    isAligned,
     codec: stored.codec,
     filter: { form: stored.info.filterForm, bitsPerKey, minKeys },
     rowsPerCheck: 4,

@@ -83,6 +83,62 @@ function line({ key, value, seq, flags, createTs, expireTs }: SampleRow): string
   return `${toHex(key)} ${toHex(value)} ${seq} ${flags} ${createTs} ${expireTs}`;
 }
 
+describe('an aligned table', () => {
+  const UNIT = 1024;
+  /** Bytes of a row of its own besides key and value (of 128 bytes or more), of restart offsets, count and checksum. */
+  const ALONE = 4 + 9 + 2 + 2 + 4;
+  const sized = (key: string, seq: number, bytes: number) => sampleRow(key, seq, { value: utf8('v'.repeat(bytes)) });
+
+  it('begins each block at a multiple of its block size, with zeros before it, and ends with one', async () => {
+    const rows = randomRows(5, 300);
+    const { bytes, facts } = build(rows, { isAligned: true, rowsPerCheck: 4 });
+    const { info, index, rows: found } = await read(bytes);
+    expect(found).toEqual(rows.map(line));
+    expect(index.blockCount).toBeGreaterThan(10);
+    expect(info.indexOffset % UNIT).toBe(0);
+    for (let i = 0; i < index.blockCount; i++) {
+      const end = blockEnd(info, index, i);
+      const next = i + 1 < index.blockCount ? index.offset(i + 1) : info.indexOffset;
+      expect([index.offset(i) % UNIT, next - index.offset(i) >= UNIT]).toEqual([0, true]);
+      expect(next - end).toBeLessThan(UNIT);
+      expect(bytes.subarray(end, next).every((b) => b === 0)).toBe(true);
+      // The seal counts the block without padding.
+      expect(facts.rows.blockStoredBytes[i]).toBe(end - index.offset(i));
+      if (facts.rows.blockRows[i] > 1) expect(next - index.offset(i)).toBe(UNIT);
+    }
+  });
+
+  it('fills a unit with its checksum to the last byte, and states no length then', async () => {
+    // Key "a" and the value, alone in a block: the largest value with which it fits, and one byte more.
+    const fitting = UNIT - ALONE - 1;
+    for (const [bytes, stated, end] of [
+      [fitting - 1, UNIT - 1, UNIT],
+      [fitting, 0, UNIT],
+      [fitting + 1, UNIT + 1, 2 * UNIT],
+    ]) {
+      const { index, info } = await read(build([sized('a', 1, bytes)], { isAligned: true }).bytes);
+      expect([index.encodedLength(0), info.indexOffset], `${bytes} bytes`).toEqual([stated, end]);
+    }
+  });
+
+  it('closes a block four bytes earlier than one that is not aligned', async () => {
+    // Two rows of one block: with their offsets and count they take all of the unit, without the checksum.
+    const second = UNIT - (4 + 1 + 9 + 400) - (4 + 1 + 9) - 2 - 2;
+    const rows = [sized('a', 2, 400), sized('b', 1, second)];
+    const plain = await read(build(rows).bytes);
+    const aligned = await read(build(rows, { isAligned: true }).bytes);
+    expect([plain.index.blockCount, aligned.index.blockCount]).toEqual([1, 2]);
+    const smaller = [rows[0], sized('b', 1, second - 4)];
+    expect((await read(build(smaller, { isAligned: true }).bytes)).index.blockCount).toBe(1);
+  });
+
+  it('is never compressed, and never of the log', async () => {
+    const zlib = await loadCodec('zlib');
+    expect(() => builderOf({ isAligned: true, codec: zlib })).toThrow(InternalError);
+    expect(() => builderOf({ isAligned: true, tableType: 'wal' })).toThrow(InternalError);
+  });
+});
+
 describe('an empty table', () => {
   const fence = new URL('../../golden/slatedb-0.12.1/tiny/store/db/wal/00000000000000000001.sst', import.meta.url);
 

@@ -11,6 +11,7 @@ import {
   decodeFooter,
   encodeFooter,
   FOOTER_BYTES,
+  roomEnd,
   sealRange,
 } from '../../../src/format/table-layout.ts';
 import { goldenFixtures } from '../../support/golden-fixtures.ts';
@@ -135,6 +136,52 @@ describe('layout', () => {
     for (const bad of [index(), index(1, 90), index(0, 196), index(0, 200), index(0, 300), index(0, 4)]) {
       expect(() => checkIndexLayout(INFO, bad)).toThrow(MALFORMED);
     }
+  });
+
+  /** Blocks as `[offset, stated length]`. */
+  const padded = (...blocks: [offset: number, encodedLength: number][]) =>
+    decodeIndex(
+      encodeIndex(blocks.map(([offset, encodedLength], i) => ({ offset, encodedLength, firstKey: Uint8Array.of(i) }))),
+    );
+
+  it('ends a block where the index says, and its room where the next one begins', () => {
+    const aligned = padded([0, 70], [100, 0], [150, 49]);
+    checkIndexLayout(INFO, aligned);
+    expect([0, 1, 2].map((i) => blockEnd(INFO, aligned, i))).toEqual([70, 150, 199]);
+    expect([0, 1, 2].map((i) => roomEnd(INFO, aligned, i))).toEqual([100, 150, 200]);
+  });
+
+  it('may give a block all of its room', () => {
+    checkIndexLayout(INFO, padded([0, 100], [100, 100]));
+  });
+
+  it.each([
+    [
+      'more than the room up to the next block',
+      padded([0, 101], [100, 0]),
+      0,
+      'at most 100 bytes',
+      'the next block begins at 100',
+    ],
+    [
+      'more than the room up to the end of the data',
+      padded([0, 0], [100, 101]),
+      1,
+      'at most 100 bytes',
+      'the data end at 200',
+    ],
+    ['more than the object', padded([0, 0], [100, 2 ** 32 - 1]), 1, 'at most 100 bytes', 'the data end at 200'],
+    ['no more than a checksum', padded([0, 4], [100, 0]), 0, 'more than 4 bytes, a checksum', 'block 0 at 0'],
+  ])('that gives a block %s is refused, with the entry of the index', (_, bad, i, limit, words) => {
+    let thrown: unknown;
+    try {
+      checkIndexLayout(INFO, bad);
+    } catch (error) {
+      thrown = error;
+    }
+    expect(thrown).toMatchObject({ code: 'MALFORMED', message: expect.stringContaining(words) });
+    const [finding] = (thrown as { findings: { at: object }[] }).findings;
+    expect(finding).toMatchObject({ at: { unit: 'index', index: i, offset: 250, length: 100 }, expected: limit });
   });
 
   it('of a table without blocks has no data bytes', () => {
