@@ -1,9 +1,11 @@
 /**
  * The databases that are swept: small, fixed, and known row by row. RS and RSC are ours (closed, and cut off in mid-life with
- * rows in the log), RU and RU17 are SlateDB's, RM was begun by SlateDB and continued by us.
+ * rows in the log), RU, RU17 and RU18 are SlateDB's, the last with padded blocks (`aligned/`), RM was begun by SlateDB and continued
+ * by us.
  *
  * Invariants: building one gives the same bytes every time; `history` holds every value that a key ever had, newest last.
  */
+import { fileURLToPath } from 'node:url';
 import { toHex } from '../../src/common/bytes.ts';
 import { ManualClock } from '../../src/common/manual-clock.ts';
 import { SeededRandom } from '../../src/common/random.ts';
@@ -14,7 +16,7 @@ import type { MergeOperator } from '../../src/lsm/merge-operator.ts';
 import { open } from '../../src/open.ts';
 import { MemoryStore } from '../../src/store/memory-store.ts';
 import { type ObjectStore, PUT_ID_METADATA } from '../../src/store/object-store.ts';
-import { type GoldenFixture, goldenFixture } from '../support/golden-fixtures.ts';
+import { fixtureIn, type GoldenFixture, goldenFixture } from '../support/golden-fixtures.ts';
 import { incarnation } from '../support/incarnation-store.ts';
 
 export interface StoredObject {
@@ -42,9 +44,10 @@ export interface Reference {
   nowMs: number;
 }
 
-export const REFERENCE_NAMES = ['RS', 'RSC', 'RU', 'RU17', 'RM'] as const;
+export const REFERENCE_NAMES = ['RS', 'RSC', 'RU', 'RU17', 'RU18', 'RM'] as const;
 export type ReferenceName = (typeof REFERENCE_NAMES)[number];
 
+const ALIGNED = fileURLToPath(new URL('aligned/', import.meta.url));
 const QUIET = { debug() {}, info() {}, warn() {}, error() {} };
 const NO_PUT_ID = '00000000000000000000000000';
 const START_MS = 1_795_300_000_000;
@@ -61,9 +64,11 @@ export function buildReference(name: ReferenceName): Promise<Reference> {
     case 'RSC':
       return ours(name, 'written by us and cut off, with rows in the log', false);
     case 'RU':
-      return Promise.resolve(slateDbs(name, 'written by SlateDB 0.12.1', 'slatedb-0.12.1/l0-and-wal'));
+      return Promise.resolve(slateDbs(name, 'written by SlateDB 0.12.1', goldenFixture('slatedb-0.12.1/l0-and-wal')));
     case 'RU17':
-      return Promise.resolve(slateDbs(name, 'written by SlateDB 0.17.0', 'slatedb-0.17.0/tiny'));
+      return Promise.resolve(slateDbs(name, 'written by SlateDB 0.17.0', goldenFixture('slatedb-0.17.0/tiny')));
+    case 'RU18':
+      return Promise.resolve(slateDbs(name, 'written by SlateDB 0.18.0 with aligned blocks', fixtureIn(ALIGNED)));
     default:
       return mixed(name);
   }
@@ -191,13 +196,12 @@ async function mixed(name: string): Promise<Reference> {
   });
 }
 
-function slateDbs(name: string, description: string, fixtureName: string): Reference {
+function slateDbs(name: string, description: string, fixture: GoldenFixture): Reference {
   const author = new Author();
-  const fixture = goldenFixture(fixtureName);
   learn(author, fixture);
   return {
     name,
-    description: `${description} (${fixtureName})`,
+    description: `${description} (${fixture.name})`,
     objects: objectsOf(fixture),
     rows: author.rows,
     absent: [...author.absent],

@@ -1,9 +1,12 @@
 /** In which part of its object a damaged byte lies, for the counts of the report. */
+import { placesOfIndex } from '../../src/format/block-places.ts';
 import { unframeUnit } from '../../src/format/framing.ts';
+import { decodeIndex } from '../../src/format/index-block.ts';
 import { decodeInfo } from '../../src/format/info-block.ts';
 import { roleOfPath } from '../../src/format/object-names.ts';
 import { findManifestSeal } from '../../src/format/seal.ts';
-import { decodeFooter, FOOTER_BYTES, sealRange } from '../../src/format/table-layout.ts';
+import type { TableInfo } from '../../src/format/table-info.ts';
+import { dataEnd, decodeFooter, FOOTER_BYTES, sealRange } from '../../src/format/table-layout.ts';
 import type { StoredObject } from './references.ts';
 
 const PLAIN = { name: 'none', compress: (b: Uint8Array) => b, decompress: (b: Uint8Array) => b };
@@ -32,5 +35,13 @@ function part(bytes: Uint8Array, offset: number): string {
   if (offset >= seal.start) return 'seal';
   if (offset >= info.statsOffset && info.statsLength > 0) return 'stats';
   if (offset >= info.indexOffset) return 'index';
-  return offset >= info.filterOffset && info.filterLength > 0 ? 'filter' : 'block';
+  if (offset >= dataEnd(info)) return 'filter';
+  return isPadding(bytes, info, offset) ? 'padding' : 'block';
+}
+
+function isPadding(bytes: Uint8Array, info: TableInfo, offset: number): boolean {
+  if (info.codec !== 'none') return false;
+  const stored = bytes.subarray(info.indexOffset, info.indexOffset + info.indexLength);
+  const index = decodeIndex(unframeUnit(stored, PLAIN as never, 'index', MAX_INFO_BYTES));
+  return placesOfIndex(info, index).some(({ end, roomEnd }) => offset >= end && offset < roomEnd);
 }
