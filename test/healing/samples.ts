@@ -3,15 +3,19 @@
  */
 import { nextInt, SeededRandom } from '../../src/common/random.ts';
 import { type BlockProof, blockProof } from '../../src/format/block-healing.ts';
+import { placesOfLengths } from '../../src/format/block-places.ts';
 import type { BlockCodec } from '../../src/format/codecs.ts';
 import type { RowsPerCheck } from '../../src/format/row-checks.ts';
 import { FLAG_CREATE } from '../../src/format/row-flags.ts';
 import { TableBuilder } from '../../src/format/table-builder.ts';
 import type { TableType } from '../../src/format/table-info.ts';
+import { dataEnd } from '../../src/format/table-layout.ts';
 import { type SampleRow, utf8 } from '../unit/format/block-samples.ts';
 
 export interface SampleBlock {
   stored: Uint8Array;
+  /** Zeros that follow it in an aligned table. */
+  paddingBytes: number;
   proof: BlockProof;
   rows: SampleRow[];
 }
@@ -21,6 +25,7 @@ export interface SampleForm {
   codec: BlockCodec;
   rowsPerCheck: RowsPerCheck;
   blockBytes?: number;
+  isAligned?: boolean;
 }
 
 /** All blocks of one object with these rows. */
@@ -30,21 +35,15 @@ export function sampleBlocks(form: SampleForm, rows: readonly SampleRow[]): Samp
   for (const { key, value, seq, flags, createTs, expireTs } of rows) {
     builder.add(key, 0, key.length, value, 0, value.length, seq, flags, createTs, expireTs);
   }
-  const { bytes, facts } = builder.finish();
-  const blocks: SampleBlock[] = [];
-  let at = 0;
+  const { bytes, info, facts } = builder.finish();
+  const places = placesOfLengths(facts.rows, dataEnd(info))!;
   let row = 0;
-  for (let i = 0; i < facts.rows.blockRows.length; i++) {
+  return places.map(({ start, end, roomEnd }, i) => {
     const proof = blockProof(facts.rows, i)!;
-    blocks.push({
-      stored: bytes.slice(at, at + proof.storedBytes),
-      proof,
-      rows: rows.slice(row, row + proof.rowCount),
-    });
-    at += proof.storedBytes;
+    const from = row;
     row += proof.rowCount;
-  }
-  return blocks;
+    return { stored: bytes.slice(start, end), paddingBytes: roomEnd - end, proof, rows: rows.slice(from, row) };
+  });
 }
 
 /** Rows of about 100 stored bytes: keys of 16 bytes with long common prefixes, values half text, half noise. */

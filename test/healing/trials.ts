@@ -6,6 +6,7 @@ import { equalBytes } from '../../src/common/bytes.ts';
 import { nextInt, type Random } from '../../src/common/random.ts';
 import { type BlockBounds, type BlockForm, healBlock } from '../../src/format/block-healing.ts';
 import type { BlockCodec } from '../../src/format/codecs.ts';
+import { lengthBeforeZeros } from '../../src/format/frame-search.ts';
 import { salvageBlock } from '../../src/format/salvage.ts';
 import type { SampleRow } from '../unit/format/block-samples.ts';
 import type { SampleBlock } from './samples.ts';
@@ -51,11 +52,19 @@ export function tryHeal(
   const how = { ...formOf(codec), ...(known.sealed && { proof: block.proof }), ...(bounds && { bounds }) };
   const healed = healBlock(damaged, how);
   tally.trials++;
+  if (block.paddingBytes > 0 && isTakenForAnother(block, damaged)) tally.wrong++;
   if (healed === undefined) tally.unhealed++;
   else if (equalBytes(healed.stored, block.stored)) tally.exact++;
   else tally.wrong++;
   if (healed !== undefined && (healed.trust === 'proven') !== known.sealed)
     throw new Error('trust is not what it should be');
+}
+
+/** Whether the damaged block with its padding looks like a sound one of another length. */
+function isTakenForAnother({ stored, paddingBytes }: SampleBlock, damaged: Uint8Array): boolean {
+  const room = new Uint8Array(stored.length + paddingBytes);
+  room.set(damaged);
+  return lengthBeforeZeros(room) !== undefined;
 }
 
 export interface SalvageTally {
