@@ -16,6 +16,7 @@ import {
   encodeFooter,
   FOOTER_BYTES,
   type Footer,
+  roomEnd,
   sealRange,
 } from '../../src/format/table-layout.ts';
 import { encodeIndex } from '../support/index-payload.ts';
@@ -30,6 +31,8 @@ export interface TableParts {
   codec: BlockCodec;
   /** Uncompressed, without checksums; so are filter and stats. */
   blocks: Uint8Array[];
+  /** Room of each block in the object: its stored bytes, and zeros after them if the object is aligned. */
+  rooms: number[];
   separators: Uint8Array[];
   index: Uint8Array;
   filter: Uint8Array | undefined;
@@ -56,6 +59,7 @@ export async function splitTable(bytes: Uint8Array): Promise<TableParts | undefi
     formatVersion,
     codec,
     blocks: numbers.map((i) => unit(index.offset(i), blockEnd(info, index, i) - index.offset(i))),
+    rooms: numbers.map((i) => roomEnd(info, index, i) - index.offset(i)),
     separators: numbers.map((i) => index.firstKey(i)),
     index: indexPayload,
     filter: info.filterLength === 0 ? undefined : unit(info.filterOffset, info.filterLength),
@@ -131,6 +135,8 @@ const PARTS = [
   'block',
   'block',
   'blocks',
+  'lengths',
+  'padding',
   'index',
   'filter',
   'stats',
@@ -164,10 +170,22 @@ export function mutateTable(parts: TableParts, random: Random, donors: readonly 
     size += bytes.length;
     return { offset: size - bytes.length, length: bytes.length };
   };
-  const entries = blocks.map((block, i) => ({
-    offset: append(unit(block, target === 'block' && i === hit, plain)).offset,
-    firstKey: parts.separators[Math.min(i, parts.separators.length - 1)],
-  }));
+  const entries = blocks.map((block, i) => {
+    const { offset, length } = append(unit(block, target === 'block' && i === hit, plain));
+    const room = i < parts.rooms.length ? parts.rooms[i] : length;
+    // Also objects that are not aligned get padding now and then.
+    const zeros =
+      room > length && codec.name === 'none' ? room - length : target === 'padding' ? nextInt(random, 300) : 0;
+    const padding = new Uint8Array(zeros);
+    append(target === 'padding' && i === hit ? mutateBytes(padding, random) : padding);
+    const firstKey = parts.separators[Math.min(i, parts.separators.length - 1)];
+    const stated = zeros > 0 ? length : 0;
+    return {
+      offset,
+      firstKey,
+      encodedLength: target === 'lengths' && i === hit ? oddNumber(random, stated, room) % 2 ** 32 : stated,
+    };
+  });
   const absent = { offset: parts.info.filterOffset, length: 0 };
   const filter = parts.filter === undefined ? absent : append(unit(parts.filter, target === 'filter', plain));
   const indexPayload = target === 'index' && oneIn(random, 2) ? parts.index : encodeIndex(entries);

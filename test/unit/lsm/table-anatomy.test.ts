@@ -1,17 +1,33 @@
 /** Tables taken apart whatever was done to their bytes: no exception, every place inside of the object, every good block found. */
 import { describe, expect, it } from 'vitest';
 import { SeededRandom } from '../../../src/common/random.ts';
+import { CRC_BYTES } from '../../../src/format/framing.ts';
+import { decodeInfo } from '../../../src/format/info-block.ts';
+import { decodeFooter, FOOTER_BYTES } from '../../../src/format/table-layout.ts';
 import type { KnownTable } from '../../../src/lsm/table-anatomy.ts';
 import { dissectTail, findBlocks } from '../../../src/lsm/table-anatomy.ts';
 import { examineTable } from '../../../src/tools/sst-inspect.ts';
+import { goldenFixture } from '../../support/golden-fixtures.ts';
 import { numbers, tablesOf, tablesWorld } from '../../support/table-database.ts';
 
 const ROUNDS = 400;
+/** Four blocks in units of 1 KiB. */
+const ALIGNED = '01M8KDEGHE64SJ8S9Y5JPTGXYR.sst';
 
 async function soundTable(): Promise<{ bytes: Uint8Array; known: KnownTable }> {
   const world = await tablesWorld([numbers(0, 60)]);
   const [{ ref, path }] = await tablesOf(world);
   return { bytes: await world.bytes(path), known: { id: ref.id, path, info: ref.info, formatVersion: 2 } };
+}
+
+/** With padding after its blocks, as SlateDB 0.18 aligns them, and without a seal. */
+function alignedTable(): { bytes: Uint8Array; known: KnownTable } {
+  const [table] = goldenFixture('slatedb-0.18.0/aligned-compacted').objects.filter(({ path }) =>
+    path.endsWith(ALIGNED),
+  );
+  const { infoOffset, formatVersion } = decodeFooter(table.bytes, table.bytes.length);
+  const info = decodeInfo(table.bytes.subarray(infoOffset, table.bytes.length - FOOTER_BYTES - CRC_BYTES));
+  return { bytes: table.bytes, known: { path: table.path, info, formatVersion } };
 }
 
 /** Flips, runs, cuts and insertions, several at once. */
@@ -33,8 +49,11 @@ function mutate(pristine: Uint8Array, random: SeededRandom): Uint8Array {
 }
 
 describe('a damaged table', () => {
-  it('is taken apart, with and without what the manifest says of it', async () => {
-    const { bytes: pristine, known } = await soundTable();
+  it.each([
+    ['of ours', soundTable],
+    ['that is aligned', async () => alignedTable()],
+  ])('%s is taken apart, with and without what the manifest says of it', async (_, make) => {
+    const { bytes: pristine, known } = await make();
     const random = new SeededRandom(20261121);
     for (let round = 0; round < ROUNDS; round++) {
       const bytes = mutate(pristine, random);
@@ -47,8 +66,11 @@ describe('a damaged table', () => {
     }
   });
 
-  it('is read from its tail alone like from all of it', async () => {
-    const { bytes, known } = await soundTable();
+  it.each([
+    ['of ours', soundTable],
+    ['that is aligned', async () => alignedTable()],
+  ])('%s is read from its tail alone like from all of it', async (_, make) => {
+    const { bytes, known } = await make();
     const from = known.info!.filterOffset;
     const whole = await dissectTail(bytes, 0, known, 'check');
     const tail = await dissectTail(bytes.subarray(from), from, known, 'check');
