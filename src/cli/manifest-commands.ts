@@ -30,6 +30,7 @@ export const MANIFEST_REPAIR: Command = {
   about: [
     'Without --apply it shows the plan and writes nothing. Stop every process of the database first: all of them keep the manifest in memory.',
     'Strategies: heal undoes small damage; previous goes on from the newest good manifest and replays the log from there; roll-forward does that with tables that only lost manifests named, where the log is collected already; auto (default) takes the first of them that loses nothing.',
+    'Where every manifest is good, auto repairs what SlateDB 0.16 and 0.17 do to unions: it gives views of level 0 that share an id ids of their own, and shows a view again that a compaction lost for that reason.',
   ],
   operands: [LOCATION],
   options: {
