@@ -154,8 +154,17 @@ export function oddities({ manifest }: LoadedManifest, previous: LoadedManifest 
       `wal_id_last_seen went back from ${before.walIdLastSeen} to ${manifest.walIdLastSeen}, as a flush in the middle of a replay takes it; the log itself says where it ends`,
     );
   }
-  found.push(...oddViews(manifest, before));
+  found.push(...oddViews(manifest, before), ...oddRuns(manifest));
   return found;
+}
+
+/** SlateDB up to 0.18 always gives newer runs higher ids. */
+function oddRuns(m: Manifest): string[] {
+  return [m, ...(m.segments ?? [])].flatMap((tree: Tree) =>
+    tree.runs
+      .filter((run, i) => i > 0 && run.id > tree.runs[i - 1].id)
+      .map((run) => `run ${run.id} has a higher id than a newer one; runs are read in the order of their places`),
+  );
 }
 
 /** Version 1 stores no view ids: what is read from it says nothing of them. */

@@ -23,6 +23,7 @@ import {
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../format/row-flags.ts';
 import type { DatabaseStores } from '../lsm/database-stores.ts';
 import { type LoadedManifest, listManifestIds, readManifest } from '../lsm/manifest-store.ts';
+import { showsKey } from '../lsm/shown-range.ts';
 import type { KnownTable, TableTail } from '../lsm/table-anatomy.ts';
 import { checkLog, checkWitness, type EpochBound } from '../lsm/wal-check.ts';
 import { boundOf } from '../lsm/wal-judging.ts';
@@ -75,7 +76,7 @@ function mayOverlap({ table: { info } }: TableView, { gte, lte }: KeyRange): boo
   return info.lastEntry === undefined || compareBytes(info.lastEntry, gte) >= 0;
 }
 
-/** Rows that other tables hold in the range; undefined if one of them cannot be read there. */
+/** Rows that other tables show in the range: what a view cuts off is not there. Undefined if one of them cannot be read there. */
 export async function rowsOfOthers(
   stores: DatabaseStores,
   views: readonly TableView[],
@@ -86,7 +87,7 @@ export async function rowsOfOthers(
     if (!mayOverlap(view, keys)) continue;
     const found = await rowsInRange(stores.main, knownOf(view.table), keys);
     if (found === undefined || !found.isWhole) return undefined;
-    for (const row of found.rows) rows.push(row);
+    for (const row of found.rows) if (showsKey(view, row.key)) rows.push(row);
   }
   return rows;
 }
@@ -267,17 +268,17 @@ export async function inputCandidates(stores: DatabaseStores, id: Ulid, tail: Ta
   if (inputs.length === 0) return NO_CANDIDATES;
   const rows: LooseRow[] = [];
   let isComplete = true;
-  for (const ref of inputs) {
-    const found = await rowsInRange(stores.main, knownOf(ref), keys);
+  for (const view of inputs) {
+    const found = await rowsInRange(stores.main, knownOf(view.table), keys);
     if (found === undefined || !found.isWhole) isComplete = false;
-    for (const row of found?.rows ?? []) rows.push(row);
+    for (const row of found?.rows ?? []) if (showsKey(view, row.key)) rows.push(row);
   }
   // Without one of the inputs the newest version of a key may be missing: nothing of the rest can be believed.
   return isComplete ? { rows: sortedRows(rows), isComplete, isNewest: false } : NO_CANDIDATES;
 }
 
-/** Tables that the manifest before the first one with `id` named and that one does not: what the compaction consumed. */
-async function inputsOf(stores: DatabaseStores, id: Ulid, tail: TableTail | undefined): Promise<TableRef[]> {
+/** Views of tables that the manifest before the first one with `id` named and that one does not: what the compaction consumed. */
+async function inputsOf(stores: DatabaseStores, id: Ulid, tail: TableTail | undefined): Promise<TableView[]> {
   const ids = await listManifestIds(stores.main);
   let first: LoadedManifest | undefined;
   let before: LoadedManifest | undefined;
@@ -296,15 +297,15 @@ async function inputsOf(stores: DatabaseStores, id: Ulid, tail: TableTail | unde
   const gone = old.filter((view) => !now.has(view.table.id));
   const lineage = tail === undefined || tail.isForeign ? undefined : tail.seal?.lineage;
   if (lineage?.level === 'run') {
-    const named = gone.filter((view) => lineage.inputs.includes(view.table.id));
-    return named.length === lineage.inputs.length ? named.map((view) => view.table) : [];
+    const isGone = lineage.inputs.every((input) => gone.some((view) => view.table.id === input));
+    return isGone ? gone.filter((view) => lineage.inputs.includes(view.table.id)) : [];
   }
   const sources = await sourcesOfJob(stores, id, before.manifest);
-  if (sources !== undefined) return sources.every((view) => gone.includes(view)) ? sources.map((v) => v.table) : [];
+  if (sources !== undefined) return sources.every((view) => gone.includes(view)) ? sources : [];
   // Without the job only a commit of one compaction can be told.
   const oldIds = new Set(old.map((view) => view.table.id));
   const changed = runsOf(first.manifest).filter((run) => run.views.some((view) => !oldIds.has(view.table.id)));
-  return changed.length === 1 ? gone.map((view) => view.table) : [];
+  return changed.length === 1 ? gone : [];
 }
 
 async function readGood(stores: DatabaseStores, id: number): Promise<LoadedManifest | undefined> {
@@ -316,13 +317,14 @@ async function readGood(stores: DatabaseStores, id: number): Promise<LoadedManif
   }
 }
 
+const treesOf = (manifest: Manifest): Tree[] => [manifest, ...(manifest.segments ?? [])];
+
 function runsOf(manifest: Manifest): SortedRun[] {
-  return [manifest, ...(manifest.segments ?? [])].flatMap((tree) => tree.runs);
+  return treesOf(manifest).flatMap((tree) => tree.runs);
 }
 
 function viewsOf(manifest: Manifest): TableView[] {
-  const trees = [manifest as Tree, ...(manifest.segments ?? [])];
-  return trees.flatMap((tree) => [...tree.l0, ...tree.runs.flatMap((run) => run.views)]);
+  return treesOf(manifest).flatMap((tree) => [...tree.l0, ...tree.runs.flatMap((run) => run.views)]);
 }
 
 /** Sources of the job that names the table among its outputs, as far as a compactor still says it. */
@@ -337,7 +339,7 @@ async function sourcesOfJob(stores: DatabaseStores, id: Ulid, before: Manifest):
     const job = jobs.find((j) => j.outputs?.some((output) => output.table.id === id));
     if (job === undefined || job.spec.kind !== 'tiered') continue;
     const { l0ViewIds = [], runs = [] } = job.spec;
-    const l0 = viewsOf(before).filter((view) => l0ViewIds.includes(view.viewId));
+    const l0 = treesOf(before).flatMap((tree) => tree.l0.filter((view) => l0ViewIds.includes(view.viewId)));
     const ofRuns = runsOf(before).filter((run) => runs.includes(run.id));
     if (l0.length !== l0ViewIds.length || ofRuns.length !== runs.length) return undefined;
     return [...l0, ...ofRuns.flatMap((run) => run.views)];

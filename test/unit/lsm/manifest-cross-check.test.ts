@@ -46,6 +46,15 @@ describe('the oddities of a manifest', () => {
     expect(oddities(renamed, cut).length).toBe(1);
   });
 
+  it('name runs whose ids do not descend', () => {
+    const withRuns = (...ids: number[]) =>
+      oddities(changed(newest, { runs: ids.map((id) => ({ id, views: [] })) }), undefined);
+    expect(withRuns(5, 3, 0)).toEqual([]);
+    expect(withRuns(1, 3, 0)).toEqual([
+      'run 3 has a higher id than a newer one; runs are read in the order of their places',
+    ]);
+  });
+
   it('are none about view ids that version 1 does not store', () => {
     const [view, ...others] = newest.manifest.l0;
     const l0 = [{ ...view, viewId: '01M7YM7C66Y3QX79BMTWD73ZD0' as Ulid }, ...others];
