@@ -6,7 +6,9 @@
  * package are loaded in one process.
  */
 import { createHash } from 'node:crypto';
+import { types } from 'node:util';
 import { fromBase64Url, toBase64Url, toHex } from './bytes.ts';
+import { describeThrown } from './callbacks.ts';
 
 const BRAND = Symbol.for('shaledb.error');
 
@@ -211,8 +213,13 @@ export abstract class DbError extends Error {
 
 function brandsOf(value: unknown): readonly string[] | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
-  const brands = (value as Record<symbol, unknown>)[BRAND];
-  return Array.isArray(brands) ? brands : undefined;
+  try {
+    const brands = (value as Record<symbol, unknown>)[BRAND];
+    return Array.isArray(brands) ? brands : undefined;
+  } catch {
+    // A proxy that cannot be read is no error of ours.
+    return undefined;
+  }
 }
 
 function errorName(error: DbError): string {
@@ -565,7 +572,7 @@ export function toPlain(value: unknown, redactKeys = false): unknown {
   if (typeof value === 'bigint') return { $bigint: value.toString() };
   if (value instanceof Uint8Array) return redactKeys ? { $redacted: value.length } : { $bytes: toBase64Url(value) };
   if (Array.isArray(value)) return value.map((x) => toPlain(x, redactKeys));
-  if (isDbError(value)) return errorToJson(value, { redactKeys });
+  if (isDbError(value)) return jsonOf(value, redactKeys, MAX_CAUSES);
   if (value instanceof Error) return { name: value.name, message: value.message };
   if (typeof value === 'function' || typeof value === 'symbol') return String(value);
   if (typeof value === 'object' && value !== null) {
@@ -589,8 +596,13 @@ export function fromPlain(value: unknown): unknown {
 }
 
 /** Turns an error into plain data that survives `postMessage` and JSON; the chain of causes is cut at five. */
-export function errorToJson(error: DbError, options: { redactKeys?: boolean } = {}, depth = 0): ErrorJson {
-  const redact = options.redactKeys ?? false;
+export function errorToJson(error: DbError, options: { redactKeys?: boolean } = {}): ErrorJson {
+  if (!isDbError(error)) throw notPlain('errorToJson needs an error of this package; look with isDbError first.');
+  if (typeof options !== 'object' || options === null) throw notPlain('errorToJson: the options must be an object.');
+  return converted('errorToJson', () => jsonOf(error, options.redactKeys === true, 0));
+}
+
+function jsonOf(error: DbError, redact: boolean, depth: number): ErrorJson {
   const json: ErrorJson = {
     schemaVersion: 1,
     kind: error.kind,
@@ -612,44 +624,68 @@ export function errorToJson(error: DbError, options: { redactKeys?: boolean } = 
     }
     if (Object.keys(extra).length > 0) json.extra = extra;
   }
-  if (error.cause !== undefined && depth < MAX_CAUSES) {
-    json.cause = isDbError(error.cause)
-      ? errorToJson(error.cause, options, depth + 1)
-      : {
-          name: (error.cause as Error)?.name ?? 'Error',
-          message: String((error.cause as Error)?.message ?? error.cause),
-        };
-  }
+  const { cause } = error;
+  if (cause !== undefined && depth < MAX_CAUSES)
+    json.cause = isDbError(cause) ? jsonOf(cause, redact, depth + 1) : foreignCause(cause);
   return json;
 }
 
-/** The error again, of its own class. */
+/** Anything can have been thrown. */
+function foreignCause(cause: unknown): { name: string; message: string } {
+  if (types.isNativeError(cause)) return { name: `${cause.name}`, message: `${cause.message}` };
+  return { name: 'Error', message: describeThrown(cause) };
+}
+
+/** The error again: a native one of its own class, whose stack begins here. Throws `BAD_ARGUMENT` for what `errorToJson` never gave. */
 export function errorFromJson(json: ErrorJson): DbError {
-  const cls = CLASS_OF_NAME[json.name];
-  const error = Object.create((cls ?? InternalError).prototype) as Record<string, unknown>;
-  const cause = json.cause;
-  const define = (key: string, value: unknown) =>
-    Object.defineProperty(error, key, { value, configurable: true, writable: true, enumerable: key !== 'name' });
-  define('name', json.name);
-  define('message', json.message);
-  define('kind', json.kind);
-  define('code', json.code);
-  define('retryable', json.retryable);
-  define('details', Object.freeze(fromPlain(json.details) as object));
+  return converted('errorFromJson', () => errorOf(json, 0));
+}
+
+function errorOf(json: ErrorJson, depth: number): DbError {
+  const { name, message, kind, code, retryable, cause } = json;
+  for (const text of [name, message, kind, code])
+    if (typeof text !== 'string') throw notPlain('errorFromJson needs what errorToJson has given.');
+  const cls = Object.hasOwn(CLASS_OF_NAME, name) ? CLASS_OF_NAME[name] : InternalError;
+  const error = Object.setPrototypeOf(new Error(message), cls.prototype as object) as DbError;
+  const define = (key: string, value: unknown, enumerable = true) =>
+    Object.defineProperty(error, key, { value, configurable: true, writable: true, enumerable });
+  define('name', name, false);
+  define('kind', kind);
+  define('code', code);
+  define('retryable', retryable === true);
+  define('details', Object.freeze(fromPlain(json.details ?? {}) as object));
   if (json.outcome !== undefined) define('outcome', json.outcome);
   if (json.hint !== undefined) define('hint', json.hint);
   if (json.findings !== undefined) {
     define('findings', fromPlain(json.findings));
     define('total', json.total);
   }
-  for (const [k, v] of Object.entries(json.extra ?? {})) define(k, fromPlain(v));
-  if (cause !== undefined) {
-    define(
-      'cause',
-      'schemaVersion' in cause ? errorFromJson(cause) : Object.assign(new Error(cause.message), { name: cause.name }),
-    );
+  for (const field of EXTRA_FIELDS) {
+    const value = json.extra?.[field];
+    if (value !== undefined) define(field, fromPlain(value));
   }
-  return error as unknown as DbError;
+  if (cause !== undefined && depth < MAX_CAUSES) define('cause', causeOf(cause, depth), false);
+  Error.captureStackTrace(error, errorFromJson);
+  return error;
+}
+
+function causeOf(cause: NonNullable<ErrorJson['cause']>, depth: number): Error {
+  if ('schemaVersion' in cause) return errorOf(cause, depth + 1);
+  const error = new Error(String(cause.message));
+  return Object.defineProperty(error, 'name', { value: String(cause.name), configurable: true, writable: true });
+}
+
+function converted<T>(call: string, convert: () => T): T {
+  try {
+    return convert();
+  } catch (cause) {
+    if (isDbError(cause)) throw cause;
+    throw notPlain(`${call}: the argument cannot be converted; see the cause.`, cause);
+  }
+}
+
+function notPlain(message: string, cause?: unknown): InvalidArgumentError {
+  return new InvalidArgumentError('BAD_ARGUMENT', message, { cause });
 }
 
 /** Short text of a checksum for `expected` and `found`. */

@@ -36,8 +36,10 @@ export function checkedOptions<T extends object>(
   call: string,
   options: T | undefined,
   checks: ChecksOf<NoInfer<T>>,
+  required: readonly (keyof NoInfer<T> & string)[] = [],
 ): T {
   const { given, faults } = readOptions(call, options, checks as Checks);
+  addMissing(given, required, '', faults);
   if (faults.length > 0) throw optionFaults(call, faults, checks as Checks);
   return given as T;
 }
@@ -204,6 +206,9 @@ export const bytes: Check = (value, name, faults) => {
   return value;
 };
 
+/** Whatever it is: somebody else looks at it. */
+export const anything: Check = (value) => value;
+
 const MAX_LIST = 1_000_000;
 
 /** An array of at most a million such values; sparse ones can be longer than memory. */
@@ -217,6 +222,13 @@ export function list(what: string, item: Check): Check {
   };
 }
 
+function addMissing(given: object, required: readonly string[], within: string, faults: string[]): void {
+  for (const r of required) {
+    const isFaulty = faults.some((f) => f.startsWith(`${within}${r} `));
+    if (!Object.hasOwn(given, r) && !isFaulty) faults.push(`${within}${r} is missing`);
+  }
+}
+
 /** An object with these members and no others. */
 export function members(checks: Checks, required: readonly string[] = []): Check {
   return (value, name, faults) => {
@@ -224,10 +236,8 @@ export function members(checks: Checks, required: readonly string[] = []): Check
       faults.push(`${name} must be an object with ${Object.keys(checks).join(' or ')}, not ${describeValue(value)}`);
       return value;
     }
-    const before = faults.length;
     const given = readMembers(value, checks, `${name}.`, faults);
-    if (faults.length > before) return given;
-    for (const r of required) if (!Object.hasOwn(given, r)) faults.push(`${name}.${r} is missing`);
+    addMissing(given, required, `${name}.`, faults);
     return given;
   };
 }

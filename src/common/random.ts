@@ -1,5 +1,6 @@
 /** Randomness as a parameter: the system's, or a seeded generator that replays. */
 import { randomFillSync } from 'node:crypto';
+import { InvalidArgumentError } from './errors.ts';
 
 export interface Random {
   /** Uniform in [0, 2^32). */
@@ -27,6 +28,8 @@ export class SeededRandom implements Random {
   readonly #s = new Uint32Array(4);
 
   constructor(seed: number) {
+    if (typeof seed !== 'number')
+      throw new InvalidArgumentError('BAD_ARGUMENT', 'SeededRandom needs a number as seed.');
     let x = seed >>> 0;
     for (let i = 0; i < 4; i++) {
       x = (x + 0x9e3779b9) >>> 0;
@@ -56,9 +59,17 @@ export class SeededRandom implements Random {
   }
 }
 
+function drawn(random: Random): number {
+  try {
+    return random.nextUint32();
+  } catch (cause) {
+    throw new InvalidArgumentError('BAD_ARGUMENT', 'The random generator has no nextUint32() that works.', { cause });
+  }
+}
+
 /** Uniform in [0, 1). */
 export function nextFloat(random: Random): number {
-  return random.nextUint32() / 2 ** 32;
+  return drawn(random) / 2 ** 32;
 }
 
 /** Uniform whole number in [0, bound); bound at most 2^32. The bias is below bound / 2^32. */

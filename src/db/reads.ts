@@ -13,7 +13,7 @@ import {
   isCorruption,
   UnavailableError,
 } from '../common/errors.ts';
-import { type ChecksOf, checkedOptions, describeValue, readingArgument, that } from '../common/option-checks.ts';
+import { anything, type ChecksOf, checkedOptions, describeValue, readingArgument } from '../common/option-checks.ts';
 import { NO_TS } from '../format/row-flags.ts';
 import type { MergeOperator } from '../lsm/merge-operator.ts';
 import {
@@ -74,8 +74,6 @@ export interface ReadSource {
   /** After a table was found missing: true if the view was renewed and the read can be made again; else rejects. */
   renewView(error: CorruptionError): Promise<boolean>;
 }
-
-const anything = that('anything', () => true);
 
 /** What a bound must be, `toRange` says. */
 export const RANGE_CHECKS = Object.fromEntries(RANGE_NAMES.map((n) => [n, anything])) as ChecksOf<RangeOptions>;

@@ -8,6 +8,7 @@
  * Invariants: `usedBytes` is the sum of `cachedBytes` of all owners; an entry stands in exactly one queue; the owner holds
  * the data, the cache only decides when it lets go.
  */
+import { type ChecksOf, checkedOptions, whole } from '../common/option-checks.ts';
 
 /** Holds cached things under small numbers; `touched[slot]` is set on each use. */
 export interface CacheOwner {
@@ -57,6 +58,8 @@ export interface BlockCacheOptions {
   capacityBytes: number;
 }
 
+const CHECKS: ChecksOf<BlockCacheOptions> = { capacityBytes: whole(0, Number.MAX_SAFE_INTEGER) };
+
 export class BlockCache {
   readonly capacityBytes: number;
   #usedBytes = 0;
@@ -65,7 +68,7 @@ export class BlockCache {
   #evictions = 0;
 
   constructor(options: BlockCacheOptions) {
-    this.capacityBytes = options.capacityBytes;
+    this.capacityBytes = checkedOptions('BlockCache', options, CHECKS, ['capacityBytes']).capacityBytes;
   }
 
   get usedBytes(): number {

@@ -5,11 +5,23 @@
  * and the first that fires decides. A rule without `nth` and `probability` fires on every matching call: with a damaging
  * action that is damage at rest, with `nth` it is damage in flight.
  */
+import { types } from 'node:util';
 import { onAbort } from '../common/abort.ts';
 import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
 import { type DbError, InvalidArgumentError } from '../common/errors.ts';
+import {
+  type ChecksOf,
+  CLOCK_CHECK,
+  checkedOptions,
+  filledText,
+  list,
+  members,
+  RANDOM_CHECK,
+  that,
+  whole,
+} from '../common/option-checks.ts';
 import { nextFloat, type Random, SYSTEM_RANDOM } from '../common/random.ts';
-import { cancelledError, checkRange, checkSignal, rangeBounds } from './object-path.ts';
+import { cancelledError, checkRange, checkSignal, givenStore, rangeBounds } from './object-path.ts';
 import type {
   ByteRange,
   CallOptions,
@@ -92,6 +104,32 @@ export interface FaultyStoreOptions {
   random?: Random;
 }
 
+const count = whole(0, Number.MAX_SAFE_INTEGER);
+const RULE_CHECKS: ChecksOf<FaultRule> = {
+  action: filledText,
+  op: filledText,
+  path: that('a path or a pattern', (v) => typeof v === 'string' || types.isRegExp(v)),
+  nth: count,
+  probability: that('a number from 0 to 1', (v) => typeof v === 'number' && v >= 0 && v <= 1),
+  at: count,
+  bit: count,
+  length: count,
+  with: filledText,
+  delayMs: count,
+  retryAfterMs: count,
+  count,
+};
+
+const CHECKS: ChecksOf<FaultyStoreOptions> = {
+  rules: list('rules', members(RULE_CHECKS, ['action'])),
+  clock: CLOCK_CHECK,
+  random: RANDOM_CHECK,
+};
+
+function readRule(rule: FaultRule): FaultRule {
+  return checkedOptions('rule', rule, RULE_CHECKS, ['action']);
+}
+
 const ANY: FaultOperation[] = ['get', 'head', 'put', 'list', 'delete'];
 const OPERATIONS: Record<string, FaultOperation[]> = {
   'fail-before': ANY,
@@ -137,17 +175,20 @@ export class FaultyStore implements ObjectStore {
   readonly #newest: string[] = [];
 
   constructor(store: ObjectStore, options: FaultyStoreOptions = {}) {
-    this.#store = store;
-    this.#clock = options.clock ?? SYSTEM_CLOCK;
-    this.#random = options.random ?? SYSTEM_RANDOM;
+    const { rules = [], clock = SYSTEM_CLOCK, random = SYSTEM_RANDOM } = checkedOptions('FaultyStore', options, CHECKS);
+    this.#store = givenStore('FaultyStore', store);
+    this.#clock = clock;
+    this.#random = random;
     this.name = store.name;
     if (store.conformance !== undefined) this.conformance = store.conformance;
-    for (const rule of options.rules ?? []) this.add(rule);
+    for (const rule of rules) this.add(rule);
   }
 
   /** Adds a rule behind the others. Throws `BAD_ARGUMENT` if its operation does not know its action. */
-  add(rule: FaultRule): void {
-    const known = OPERATIONS[rule.action.startsWith('status:') ? 'status' : rule.action];
+  add(given: FaultRule): void {
+    const rule = readRule(given);
+    const name = rule.action.startsWith('status:') ? 'status' : rule.action;
+    const known = Object.hasOwn(OPERATIONS, name) ? OPERATIONS[name] : undefined;
     const ops = rule.op === undefined ? known : known?.filter((op) => op === rule.op);
     if (ops === undefined || ops.length === 0) {
       const message = `No fault ${JSON.stringify(rule.action)} for ${rule.op ?? 'any operation'}.`;

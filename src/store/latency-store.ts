@@ -6,7 +6,8 @@
  * put is lost.
  */
 import { type Clock, sleep } from '../common/clock.ts';
-import { cancelledError } from './object-path.ts';
+import { type ChecksOf, CLOCK_CHECK, checkedOptions, members, that } from '../common/option-checks.ts';
+import { cancelledError, givenStore } from './object-path.ts';
 import type {
   CallOptions,
   GetOptions,
@@ -30,11 +31,24 @@ export interface LatencyOptions {
   bytesPerMs?: number;
 }
 
+const ms = that('a number of at least 0', (v) => typeof v === 'number' && v >= 0);
+const perOperation = members({ get: ms, head: ms, put: ms, list: ms, delete: ms });
+
+const CHECKS: ChecksOf<LatencyOptions> = {
+  clock: CLOCK_CHECK,
+  latencyMs: (value, name, faults) => {
+    if (typeof value === 'function') return value;
+    return typeof value === 'object' ? perOperation(value, name, faults) : ms(value, name, faults);
+  },
+  bytesPerMs: that('a number above 0', (v) => typeof v === 'number' && v > 0),
+};
+
 const PAGE_OBJECTS = 1000;
 
 /** The same store, later. Errors and outcomes are those of `store`, and `kind: 'aborted'` for a signal on the way. */
 export function latencyStore(store: ObjectStore, options: LatencyOptions): ObjectStore {
-  return new LatencyStore(store, options);
+  const given = checkedOptions('latencyStore', options, CHECKS, ['clock', 'latencyMs']);
+  return new LatencyStore(givenStore('latencyStore', store), given);
 }
 
 class LatencyStore implements ObjectStore {

@@ -15,6 +15,7 @@ import { dirname, resolve } from 'node:path';
 import { mapLimit } from '../common/async.ts';
 import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
 import { type DbError, InvalidArgumentError, isDbError } from '../common/errors.ts';
+import { type ChecksOf, CLOCK_CHECK, checkedOptions, methods, RANDOM_CHECK } from '../common/option-checks.ts';
 import { type Random, SYSTEM_RANDOM } from '../common/random.ts';
 import { errnoOf, fileError, fileEtag, type LocalFiles, SYSTEM_FILES } from './local-files.ts';
 import { listDirectory } from './local-list.ts';
@@ -43,6 +44,12 @@ export interface LocalStoreOptions {
   files?: LocalFiles;
 }
 
+const CHECKS: ChecksOf<LocalStoreOptions> = {
+  clock: CLOCK_CHECK,
+  random: RANDOM_CHECK,
+  files: methods('open', 'read', 'write', 'stat'),
+};
+
 const NO_METADATA: Readonly<Record<string, string>> = Object.freeze({});
 /** What `link` says where there are no hard links. */
 const NO_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EXDEV', 'EMLINK']);
@@ -65,10 +72,12 @@ export class LocalStore implements ObjectStore {
     }
     this.#root = resolve(directory);
     this.name = `file://${this.#root}`;
-    this.#clock = options.clock ?? SYSTEM_CLOCK;
-    this.#files = options.files ?? SYSTEM_FILES;
+    const given = checkedOptions('LocalStore', options, CHECKS);
+    const { clock = SYSTEM_CLOCK, files = SYSTEM_FILES, random = SYSTEM_RANDOM } = given;
+    this.#clock = clock;
+    this.#files = files;
     this.#readers = new LocalReaders(this.#files, this.#clock);
-    this.#writer = new LocalWriter(this.#files, options.random ?? SYSTEM_RANDOM, this.#root);
+    this.#writer = new LocalWriter(this.#files, random, this.#root);
   }
 
   async get(path: string, options?: GetOptions): Promise<GetResult | undefined> {

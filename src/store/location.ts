@@ -2,8 +2,10 @@
 import { fileURLToPath } from 'node:url';
 import { ignoreRejection } from '../common/async.ts';
 import { InvalidArgumentError } from '../common/errors.ts';
+import { readingArgument } from '../common/option-checks.ts';
 import { LocalStore } from './local-store.ts';
 import { MemoryStore } from './memory-store.ts';
+import { isObjectStore } from './object-path.ts';
 import type { ObjectStore } from './object-store.ts';
 import { prefixedStore } from './prefixed-store.ts';
 
@@ -37,49 +39,53 @@ export interface Place {
  * location. Rejects with `InvalidArgumentError`.
  */
 export async function resolveLocation(location: unknown, root?: string | URL): Promise<Place> {
-  if (typeof location === 'string' || location instanceof URL) {
-    const place = await fromUrl(String(location));
-    if (root === undefined) return { ...place, isRootAssumed: true };
+  const url = urlText(location);
+  const rootUrl = root === undefined ? undefined : urlText(root);
+  if (root !== undefined && rootUrl === undefined) throw badLocation('the root must be a URL');
+  if (url !== undefined) {
+    const place = await fromUrl(url);
+    if (rootUrl === undefined) return { ...place, isRootAssumed: true };
     try {
-      return { ...place, location: belowRoot(place.location, new URL(location), root), isRootAssumed: false };
+      return { ...place, location: belowRoot(place.location, new URL(url), rootUrl), isRootAssumed: false };
     } catch (error) {
       place.dispose();
       throw error;
     }
   }
   if (root !== undefined) throw badLocation('a root is stated for a URL only; { store, path } says what the root is');
-  if (typeof location !== 'object' || location === null) {
-    throw badLocation(`it must be a URL or { store, path }, not ${location === null ? 'null' : typeof location}`);
-  }
-  const { store, path, walStore, ...rest } = location as Record<string, unknown>;
-  const unknown = Object.keys(rest);
-  if (unknown.length > 0) throw badLocation(`unknown members ${unknown.join(', ')}; known are store, path, walStore`);
-  assertStore(store, 'store');
-  assertPath(path, 'path');
-  if (walStore === undefined)
-    return { location: { store: store as ObjectStore, path: path as string }, isRootAssumed: false, dispose: nothing };
-  const wal = walStore as { store?: unknown; path?: unknown };
-  assertStore(wal.store, 'walStore.store');
-  assertPath(wal.path, 'walStore.path');
-  return {
-    location: {
-      store: store as ObjectStore,
-      path: path as string,
-      walStore: { store: wal.store as ObjectStore, path: wal.path as string },
-    },
-    isRootAssumed: false,
-    dispose: nothing,
-  };
+  return readingArgument('location', () => {
+    const { walStore, ...place } = readPlace(location, '', ['store', 'path', 'walStore']);
+    if (walStore === undefined) return { location: place, isRootAssumed: false, dispose: nothing };
+    const { store, path } = readPlace(walStore, 'walStore.', ['store', 'path']);
+    return { location: { ...place, walStore: { store, path } }, isRootAssumed: false, dispose: nothing };
+  });
+}
+
+/** A URL as text, also of another realm or of a polyfill; undefined if the location is none. */
+export function urlText(location: unknown): string | undefined {
+  if (typeof location === 'string') return location;
+  return readingArgument('location', () => {
+    if (typeof location !== 'object' || location === null || 'store' in location) return undefined;
+    const { href } = location as { href?: unknown };
+    return typeof href === 'string' ? href : undefined;
+  });
 }
 
 function nothing(): void {}
 
-function assertStore(store: unknown, name: string): void {
-  const isStore =
-    typeof store === 'object' &&
-    store !== null &&
-    ['get', 'head', 'put', 'list', 'delete'].every((m) => typeof (store as Record<string, unknown>)[m] === 'function');
-  if (!isStore) throw badLocation(`${name} must be an object store (get, head, put, list, delete)`);
+function readPlace(value: unknown, within: string, known: readonly string[]): StoreLocation & { walStore?: unknown } {
+  if (typeof value !== 'object' || value === null) {
+    const what =
+      within === '' ? 'it must be a URL or { store, path }' : `${within.slice(0, -1)} must be { store, path }`;
+    throw badLocation(`${what}, not ${value === null ? 'null' : typeof value}`);
+  }
+  const unknown = Object.keys(value).filter((name) => !known.includes(name));
+  if (unknown.length > 0)
+    throw badLocation(`unknown members ${unknown.map((n) => within + n).join(', ')}; known are ${known.join(', ')}`);
+  const { store, path, walStore } = value as { store?: unknown; path?: unknown; walStore?: unknown };
+  if (!isObjectStore(store)) throw badLocation(`${within}store must be an object store (get, head, put, list, delete)`);
+  assertPath(path, `${within}path`);
+  return { store, path: path as string, walStore };
 }
 
 /** SlateDB keeps some characters under other names for tables than for manifests; such a database cannot be shared. */

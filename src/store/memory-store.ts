@@ -5,6 +5,7 @@
  * a list costs nothing to sort, and new ids mostly append near the end of their prefix.
  */
 import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
+import { type ChecksOf, CLOCK_CHECK, checkedOptions, filledText } from '../common/option-checks.ts';
 import { checkPath, checkRange, checkSignal, comparePaths, rangeBounds, sameEtag } from './object-path.ts';
 import {
   type CallOptions,
@@ -32,6 +33,8 @@ export interface MemoryStoreOptions {
   name?: string;
 }
 
+const CHECKS: ChecksOf<MemoryStoreOptions> = { clock: CLOCK_CHECK, name: filledText };
+
 /** A store that lives as long as this object. Copies bytes in and out. */
 export class MemoryStore implements ObjectStore {
   readonly name: string;
@@ -42,8 +45,9 @@ export class MemoryStore implements ObjectStore {
   #versions = 0;
 
   constructor(options: MemoryStoreOptions = {}) {
-    this.#clock = options.clock ?? SYSTEM_CLOCK;
-    this.name = options.name ?? 'memory:';
+    const { clock = SYSTEM_CLOCK, name = 'memory:' } = checkedOptions('MemoryStore', options, CHECKS);
+    this.#clock = clock;
+    this.name = name;
   }
 
   async get(path: string, options?: GetOptions): Promise<GetResult | undefined> {

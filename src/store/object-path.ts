@@ -5,15 +5,31 @@
  * unit from U+E000 on.
  */
 import { InvalidArgumentError } from '../common/errors.ts';
-import type { ByteRange, CallOptions } from './object-store.ts';
+import { describeValue, readingArgument } from '../common/option-checks.ts';
+import type { ByteRange, CallOptions, ObjectStore } from './object-store.ts';
 import { storeError } from './store-error.ts';
 
 /** Throws `BAD_ARGUMENT` unless `path` has only non-empty segments, none of them `.` or `..`, and no NUL. */
 export function checkPath(store: string, path: string): void {
   if (isLegalPath(path)) return;
-  throw new InvalidArgumentError('BAD_ARGUMENT', `${store}: ${JSON.stringify(path)} is not a legal object path.`, {
+  throw new InvalidArgumentError('BAD_ARGUMENT', `${store}: ${describeValue(path)} is not a legal object path.`, {
     details: { store, path },
   });
+}
+
+/** Whether a value has what every object store has. */
+export function isObjectStore(value: unknown): value is ObjectStore {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    ['get', 'head', 'put', 'list', 'delete'].every((m) => typeof (value as Record<string, unknown>)[m] === 'function')
+  );
+}
+
+/** The store that `call` was given, or `BAD_ARGUMENT`. */
+export function givenStore(call: string, store: unknown): ObjectStore {
+  if (readingArgument(call, () => isObjectStore(store))) return store as ObjectStore;
+  throw new InvalidArgumentError('BAD_ARGUMENT', `${call} needs an object store, not ${describeValue(store)}.`);
 }
 
 function isLegalPath(path: unknown): boolean {

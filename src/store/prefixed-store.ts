@@ -1,5 +1,7 @@
 /** A store seen from a folder of another store: the database's own root, or one database among many in a bucket. */
-import { checkPath } from './object-path.ts';
+import { InvalidArgumentError } from '../common/errors.ts';
+import { describeValue } from '../common/option-checks.ts';
+import { checkPath, givenStore } from './object-path.ts';
 import type {
   CallOptions,
   GetOptions,
@@ -17,6 +19,11 @@ import type {
  * `close` is not passed on: the store below belongs to whoever made it.
  */
 export function prefixedStore(store: ObjectStore, prefix: string): ObjectStore {
+  givenStore('prefixedStore', store);
+  if (typeof prefix !== 'string') {
+    const message = `prefixedStore needs a prefix that is a string, not ${describeValue(prefix)}.`;
+    throw new InvalidArgumentError('BAD_ARGUMENT', message);
+  }
   const folder = prefix.replace(/^\/+|\/+$/g, '');
   if (folder === '') return store;
   checkPath(store.name, folder);

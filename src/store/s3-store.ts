@@ -13,6 +13,18 @@ import type { GetObjectCommandOutput, ListObjectsV2CommandOutput, ListPartsComma
 import { mapLimit } from '../common/async.ts';
 import { type Clock, SYSTEM_CLOCK, sleep } from '../common/clock.ts';
 import { ClosedError, type DbError, InvalidArgumentError, isDbError } from '../common/errors.ts';
+import {
+  anything,
+  bool,
+  type ChecksOf,
+  CLOCK_CHECK,
+  checkedOptions,
+  filledText,
+  MAX_MS,
+  readingArgument,
+  that,
+  whole,
+} from '../common/option-checks.ts';
 import { checkPath, checkRange, checkSignal, comparePaths, rangeBounds } from './object-path.ts';
 import {
   type CallOptions,
@@ -40,6 +52,24 @@ export interface S3StoreOptions extends S3ConnectionOptions {
   clock?: Clock;
 }
 
+const milliseconds = whole(1, MAX_MS);
+const CHECKS: ChecksOf<S3StoreOptions> = {
+  bucket: filledText,
+  endpoint: filledText,
+  region: filledText,
+  forcePathStyle: bool,
+  // The SDK's own: what it makes of them, it says itself.
+  credentials: anything,
+  clientConfig: that('an object', (v) => typeof v === 'object' && v !== null),
+  connectionTimeoutMs: milliseconds,
+  stallTimeoutMs: milliseconds,
+  requestTimeoutMs: milliseconds,
+  maxSockets: whole(1, 65_535),
+  multipartThresholdBytes: whole(1, Number.MAX_SAFE_INTEGER),
+  partBytes: whole(1, Number.MAX_SAFE_INTEGER),
+  clock: CLOCK_CHECK,
+};
+
 const MAX_PARTS = 10_000;
 const PARTS_IN_FLIGHT = 4;
 const PART_ATTEMPTS = 3;
@@ -56,13 +86,14 @@ export class S3Store implements ObjectStore {
   #closed = false;
 
   constructor(options: S3StoreOptions) {
-    if (typeof options?.bucket !== 'string' || options.bucket === '') {
+    if (readingArgument('S3Store', () => typeof options?.bucket !== 'string' || options.bucket === '')) {
       throw new InvalidArgumentError('BAD_ARGUMENT', 'An S3 store needs the name of a bucket.');
     }
-    this.#options = options;
-    this.#bucket = options.bucket;
-    this.#clock = options.clock ?? SYSTEM_CLOCK;
-    this.name = `s3://${options.bucket}`;
+    const given = checkedOptions('S3Store', options, CHECKS, ['bucket']);
+    this.#options = given;
+    this.#bucket = given.bucket;
+    this.#clock = given.clock ?? SYSTEM_CLOCK;
+    this.name = `s3://${given.bucket}`;
   }
 
   async get(path: string, options: GetOptions = {}): Promise<GetResult | undefined> {

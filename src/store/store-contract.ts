@@ -6,7 +6,8 @@
  */
 import assert from 'node:assert/strict';
 import { mapLimit } from '../common/async.ts';
-import { isDbError } from '../common/errors.ts';
+import { InvalidArgumentError, isDbError } from '../common/errors.ts';
+import { bool, type ChecksOf, checkedOptions, describeValue, whole } from '../common/option-checks.ts';
 import { SeededRandom } from '../common/random.ts';
 import { makeUlid } from '../common/ulid.ts';
 import { type ListedObject, type ObjectStore, PUT_ID_METADATA, type PutCondition } from './object-store.ts';
@@ -34,13 +35,25 @@ export interface ContractCheck {
 export type MakeStore = () => ObjectStore | Promise<ObjectStore>;
 type Check = (store: ObjectStore, options: Required<StoreContractOptions>) => Promise<void>;
 
+const CONTRACT_CHECKS: ChecksOf<StoreContractOptions> = {
+  metadata: bool,
+  ifMatch: bool,
+  largeObjectBytes: whole(8192, 2 ** 31),
+  longListObjects: whole(1, 1_000_000),
+};
+
 /**
  * All checks that apply to a store with these options; nothing runs until their `run` is called. They are independent of each
  * other and may run at the same time. On a store that is not in memory expect some 20 MB of traffic and 1,100 objects, unless
  * the options say less.
  */
 export function storeContract(makeStore: MakeStore, options: StoreContractOptions = {}): ContractCheck[] {
-  const full = { metadata: true, ifMatch: true, largeObjectBytes: 20_000_000, longListObjects: 1100, ...options };
+  if (typeof makeStore !== 'function') {
+    const message = `storeContract needs a function that makes a store, not ${describeValue(makeStore)}.`;
+    throw new InvalidArgumentError('BAD_ARGUMENT', message);
+  }
+  const given = checkedOptions('storeContract', options, CONTRACT_CHECKS);
+  const full = { metadata: true, ifMatch: true, largeObjectBytes: 20_000_000, longListObjects: 1100, ...given };
   const checks = { ...CHECKS, ...(full.metadata ? METADATA_CHECKS : {}), ...(full.ifMatch ? IF_MATCH_CHECKS : {}) };
   return Object.entries(checks).map(([name, check]) => ({
     name,

@@ -4,7 +4,9 @@
  * A store throws what `storeError` makes and nothing else; wrappers read `storeErrorClass` and `isTransient` and need not
  * know which store they wrap. The class says what is known, `transient` whether the same request may succeed later.
  */
+
 import { AbortError, type DbError, InvalidArgumentError, isDbError, UnavailableError } from '../common/errors.ts';
+import { readingArgument } from '../common/option-checks.ts';
 
 export type StoreErrorClass =
   | 'conflict-in-flight'
@@ -50,14 +52,21 @@ const TRANSIENT: Record<StoreErrorClass, boolean> = {
 };
 
 /** The public error for a store's failure, with the store's name, path and cause in `details`. */
-export function storeError(input: StoreErrorInput): DbError {
+export function storeError(given: StoreErrorInput): DbError {
+  const input = readingArgument('storeError', () => ({ ...given }));
+  const { message: text, store, path } = input;
+  const isText = [text, store, path ?? ''].every((t) => typeof t === 'string');
+  if (!isText || !Object.hasOwn(TRANSIENT, input.cls)) {
+    const known = Object.keys(TRANSIENT).join(', ');
+    throw new InvalidArgumentError('BAD_ARGUMENT', `storeError needs message and store, and a cls of ${known}.`);
+  }
   const { cls, cause } = input;
-  const details: Record<string, unknown> = { storeClass: cls, transient: TRANSIENT[cls], store: input.store };
+  const details: Record<string, unknown> = { storeClass: cls, transient: TRANSIENT[cls], store };
   for (const key of ['path', 'retryAfterMs', 'httpStatus', 'providerCode', 'attempts'] as const) {
     if (input[key] !== undefined) details[key] = input[key];
   }
-  const where = input.path === undefined ? input.store : `${input.store} (${input.path})`;
-  const message = `${where}: ${input.message}`;
+  const where = path === undefined ? store : `${store} (${path})`;
+  const message = `${where}: ${text}`;
   const fields = { details, cause };
   switch (cls) {
     case 'cancelled':

@@ -6,9 +6,18 @@
  * A store that cannot be reached is an error, not a result.
  */
 import type { Clock } from '../common/clock.ts';
+import {
+  abortSignal,
+  type ChecksOf,
+  CLOCK_CHECK,
+  checkedOptions,
+  RANDOM_CHECK,
+  that,
+} from '../common/option-checks.ts';
 import type { Random } from '../common/random.ts';
 import { makeUlid } from '../common/ulid.ts';
 import { agreedRead } from './agreed-read.ts';
+import { givenStore } from './object-path.ts';
 import {
   type GetResult,
   type ObjectStore,
@@ -46,12 +55,20 @@ export interface ProbeOptions {
   signal?: AbortSignal;
 }
 
+const CHECKS: ChecksOf<ProbeOptions> = {
+  random: RANDOM_CHECK,
+  clock: CLOCK_CHECK,
+  prefix: that('empty, or a path that ends with a slash', (v) => typeof v === 'string' && /^(.*\/)?$/.test(v)),
+  signal: abortSignal,
+};
+
 const RACE_ROUNDS = 3;
 const RACE_CREATORS = 8;
 
 /** Costs some 60 requests and as many milliseconds as 15 round trips. Throws store errors if the store cannot be used at all. */
 export async function probeStore(store: ObjectStore, options: ProbeOptions): Promise<StoreProfile> {
-  const probe = new Probe(store, options);
+  const given = checkedOptions('probeStore', options, CHECKS, ['random', 'clock']);
+  const probe = new Probe(givenStore('probeStore', store), given);
   try {
     return await probe.run();
   } finally {

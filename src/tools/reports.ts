@@ -4,7 +4,8 @@
  * Invariants: every report is complete whatever the damage was; ids are `bigint`, bytes are `Uint8Array`, sizes and offsets are
  * bytes from the start of the stored object, times are ms; `schemaVersion` rises only when a member changes its meaning.
  */
-import { type Finding, SEVERITY_RANK, type Severity } from '../common/errors.ts';
+import { type Finding, InvalidArgumentError, SEVERITY_RANK, type Severity } from '../common/errors.ts';
+import { describeValue, readingArgument } from '../common/option-checks.ts';
 import type { Manifest } from '../format/manifest-types.ts';
 import type { Seal } from '../format/seal.ts';
 import type { TableInfo } from '../format/table-info.ts';
@@ -37,9 +38,17 @@ const VERDICTS: Readonly<Record<Severity, Verdict>> = {
 
 /** The verdict that the worst of the findings gives. */
 export function verdictOf(findings: Iterable<Pick<Finding, 'severity'>>): Verdict {
-  let worst: Severity = 'note';
-  for (const { severity } of findings) if (SEVERITY_RANK[severity] < SEVERITY_RANK[worst]) worst = severity;
-  return VERDICTS[worst];
+  return readingArgument('verdictOf', () => {
+    let worst: Severity = 'note';
+    for (const { severity } of findings) {
+      if (!Object.hasOwn(SEVERITY_RANK, severity)) {
+        const message = `verdictOf needs findings, and something has the severity ${describeValue(severity)}.`;
+        throw new InvalidArgumentError('BAD_ARGUMENT', message);
+      }
+      if (SEVERITY_RANK[severity] < SEVERITY_RANK[worst]) worst = severity;
+    }
+    return VERDICTS[worst];
+  });
 }
 
 /** `unknown`: of a form that this program cannot read; not damaged. */

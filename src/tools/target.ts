@@ -24,7 +24,7 @@ import {
 import { type Random, SYSTEM_RANDOM } from '../common/random.ts';
 import { type DatabaseStores, databaseStores, whereOf, withSignal } from '../lsm/database-stores.ts';
 import { isToolHandle, TOOL_ACCESS, type ToolAccess, type ToolHandle } from '../lsm/tool-access.ts';
-import { type Location, resolveLocation } from '../store/location.ts';
+import { type Location, resolveLocation, urlText } from '../store/location.ts';
 
 /** Where a tool works: whatever `open` takes as location, or an open database. */
 export type Target = Location | ToolHandle;
@@ -52,7 +52,7 @@ export interface ToolOptions {
 
 export const TOOL_CHECKS: ChecksOf<ToolOptions> = {
   timeoutMs: whole(1, MAX_MS),
-  root: that('a URL', (v) => typeof v === 'string' || v instanceof URL),
+  root: that('a URL', (v) => urlText(v) !== undefined),
   signal: abortSignal,
   logger: LOGGER_CHECK,
   clock: CLOCK_CHECK,
@@ -112,7 +112,7 @@ export async function openTarget(target: Target, options: ToolOptions): Promise<
     signal,
     openDb,
     where: whereOf(stores),
-    label: typeof target === 'string' || target instanceof URL ? String(target) : 'LOCATION',
+    label: openDb === undefined ? (urlText(target) ?? 'LOCATION') : 'LOCATION',
     requests: () => requestCount(stores) - before,
     tookMs: () => Math.round(clock.monotonicMs() - startMs),
     close: () => place?.dispose(),

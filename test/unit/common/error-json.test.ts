@@ -1,4 +1,5 @@
 /** Errors as plain data and back: what a worker or a log gets is the error that was thrown. */
+import { types } from 'node:util';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
@@ -101,6 +102,35 @@ describe('an error as JSON', () => {
       }),
       { numRuns: 50 },
     );
+  });
+
+  it('comes back as a native error with a stack of its own', () => {
+    for (const error of everyClass({})) {
+      const back = carried(error);
+      expect(types.isNativeError(back)).toBe(true);
+      expect(back.stack?.split('\n')[0]).toBe(`${error.name}: m`);
+      expect(back.stack).toContain('error-json.test');
+      expect(String(back)).toBe(String(error));
+      expect(Object.keys(back)).not.toContain('stack');
+    }
+  });
+
+  it('tells whatever was the cause, and whatever an error is not', () => {
+    for (const cause of [
+      Object.create(null),
+      Symbol('s'),
+      'text',
+      { toString: null },
+      new Proxy({}, { get: null as never }),
+    ]) {
+      expect(() => JSON.stringify(new InternalError('m', { cause }))).not.toThrow();
+    }
+    for (const json of [undefined, null, 5, {}, [], { name: 'ClosedError' }])
+      expect(() => errorFromJson(json as never)).toThrow(InvalidArgumentError);
+    const circle = { ...errorToJson(new AbortError()) };
+    circle.cause = circle;
+    expect(errorFromJson(circle)).toBeInstanceOf(AbortError);
+    expect(() => errorToJson(new Error('x') as never)).toThrow(InvalidArgumentError);
   });
 
   it('keeps a chain of five causes', () => {

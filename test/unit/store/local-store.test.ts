@@ -496,7 +496,8 @@ describe('reading', () => {
   it('files unused for a while are closed', async () => {
     const timers: (() => void)[] = [];
     const clock: Clock = {
-      ...SYSTEM_CLOCK,
+      monotonicMs: () => 0,
+      yieldToLoop: () => SYSTEM_CLOCK.yieldToLoop(),
       nowMs: () => 0,
       setTimer(_delayMs, fn, ref) {
         expect(ref, 'an idle store lets the process end').toBe(false);
