@@ -28,6 +28,13 @@ import { type GoldenFixture, goldenFixtures } from '../support/golden-fixtures.t
 import { type WholeLossKind, wholeLosses } from '../support/whole-kinds.ts';
 
 const fixtures = goldenFixtures();
+/** A defect of SlateDB's unions is about to lose rows of these, or has lost them: not healthy, and repaired by tests of their own. */
+const DEFECTIVE: ReadonlyMap<string, Verdict> = new Map([
+  ['slatedb-0.17.0/union-same-views', 'degraded'],
+  ['slatedb-0.17.0/union-same-views-lossy', 'corrupt'],
+]);
+const healthy = fixtures.filter(({ name }) => !DEFECTIVE.has(name));
+const defective = fixtures.filter(({ name }) => DEFECTIVE.has(name));
 /** After everything here was written. */
 const NOW_MS = 1_795_300_000_000;
 const QUIET = { debug() {}, info() {}, warn() {}, error() {} };
@@ -179,15 +186,13 @@ class Copy {
   }
 }
 
-describe.each(fixtures)('$name', (fixture) => {
+describe.each(healthy)('$name', (fixture) => {
   const isParents = (table: string) =>
     (fixture.expected.external_dbs ?? []).length > 0 || !fixture.objects.some((o) => o.path.includes(`db/compacted/${table}`));
 
   it('is clean for every tool, and opens', async () => {
     const copy = await Copy.of(fixture);
-    // What a defect of SlateDB has left in these is worth a warning, and no row is damaged.
-    const right = fixture.name.includes('union-same-views') ? expect.stringMatching(/^(clean|degraded)$/) : 'clean';
-    expect(await copy.verdicts()).toEqual({ verify: right, sstCheck: right, walInspect: 'clean' });
+    expect(await copy.verdicts()).toEqual({ verify: 'clean', sstCheck: 'clean', walInspect: 'clean' });
     const refusal = await copy.opened();
     if (refusal !== undefined) expect(refusal.code).toBe('SEGMENTS_UNSUPPORTED');
   });
@@ -270,7 +275,17 @@ describe.each(fixtures)('$name', (fixture) => {
       for (const verdict of Object.values(verdicts)) expect(verdict).toMatch(/^(clean|unknown|cannot tell)$/);
     });
   });
+});
 
+describe.each(defective)('$name', (fixture) => {
+  it('has the named state, and opens', async () => {
+    const copy = await Copy.of(fixture);
+    expect((await copy.verdicts()).verify).toBe(DEFECTIVE.get(fixture.name));
+    expect(await copy.opened()).toBeUndefined();
+  });
+});
+
+describe.each(fixtures)('$name, with objects gone,', (fixture) => {
   it.each<WholeLossKind>(['all-of-kind', 'only-kind', 'half'])('is never clean where it does not open: %s', async (kind) => {
     const whole = await (await Copy.of(fixture)).paths();
     for (const { name, gone } of wholeLosses(whole, kind)) {
