@@ -66,20 +66,32 @@ function notContinued(previous: Manifest, m: Manifest): string[] {
   return [...broken, ...describedOtherwise(previous, m)];
 }
 
-/** A table never changes, so neither does what a manifest says of it; but SlateDB 0.12.1 forgets the form of filters. */
+/**
+ * A table never changes, so neither does what a manifest says of it, nor in which database it is stored; but SlateDB 0.12.1
+ * forgets the form of filters.
+ */
 function describedOtherwise(previous: Manifest, m: Manifest): string[] {
   const before = new Map(tablesOf(previous).map((t) => [t.id, t]));
-  return tablesOf(m)
-    .filter((now) => {
-      const then = before.get(now.id);
-      if (then === undefined) return false;
-      const { filterForm } = then.info;
-      return (
-        now.formatVersion !== then.formatVersion ||
-        !equalBytes(encodeInfo({ ...now.info, filterForm }), encodeInfo(then.info))
-      );
-    })
-    .map((now) => `table ${now.id} is described otherwise than in the manifest before`);
+  const [ownersBefore, owners] = [ownersOf(previous), ownersOf(m)];
+  return tablesOf(m).flatMap((now) => {
+    const then = before.get(now.id);
+    if (then === undefined) return [];
+    const { filterForm } = then.info;
+    const isSame =
+      now.formatVersion === then.formatVersion &&
+      equalBytes(encodeInfo({ ...now.info, filterForm }), encodeInfo(then.info));
+    return [
+      ...(isSame ? [] : [`table ${now.id} is described otherwise than in the manifest before`]),
+      ...(ownersBefore.get(now.id) === owners.get(now.id)
+        ? []
+        : [`table ${now.id} is said to be stored elsewhere than in the manifest before`]),
+    ];
+  });
+}
+
+/** The path of the database that a table belongs to, by its id; none for this one's own. */
+function ownersOf({ externalDbs }: Manifest): Map<string, string> {
+  return new Map(externalDbs.flatMap(({ path, tableIds }) => tableIds.map((id) => [id as string, path] as const)));
 }
 
 /** Without a new table: what only a flush changes, and then never alone. */

@@ -6,11 +6,6 @@
  * time. After the first failure of a run nothing counts any more: `drive` ends.
  */
 import { nextFloat, nextInt, type Random, SeededRandom } from '../../src/common/random.ts';
-import { loadCodec } from '../../src/format/codecs.ts';
-import { CODECS } from '../../src/format/table-info.ts';
-
-// Their packages are loaded on first use, from the disk: that takes real time, of which the simulated clock knows nothing.
-await Promise.all(CODECS.map(loadCodec));
 
 interface SimEvent {
   atMs: number;

@@ -37,13 +37,14 @@ export interface Damage {
 /** Lazily, because all of them together are large. Only needed objects are deleted: a collector deletes the others. */
 export function* damagesOf({ objects }: Reference, kind: DamageKind): Generator<Damage> {
   if (isWholeLoss(kind)) {
-    const paths = objects.map((o) => o.path);
+    const paths = objects.filter((o) => !o.isOthers).map((o) => o.path);
     for (const { name, gone } of wholeLosses(paths, kind))
       yield { kind, name, paths: gone, offset: 0, objects: objects.filter((o) => !gone.includes(o.path)) };
     return;
   }
   const needed = kind === 'delete' ? neededPaths(objects) : undefined;
   for (let i = 0; i < objects.length; i++) {
+    if (objects[i].isOthers) continue;
     if (kind === 'flip') yield* flips(objects, i);
     if (kind === 'cut') yield* cuts(objects, i);
     if (needed?.has(objects[i].path)) {
@@ -83,7 +84,7 @@ function* swaps(objects: StoredObject[], i: number): Generator<Damage> {
   const first = objects[i];
   for (let k = i + 1; k < objects.length; k++) {
     const second = objects[k];
-    if (roleOfPath(first.path) !== roleOfPath(second.path)) continue;
+    if (second.isOthers || roleOfPath(first.path) !== roleOfPath(second.path)) continue;
     const swapped = withBytes(withBytes(objects, i, second.bytes), k, first.bytes);
     yield {
       kind: 'swap',
@@ -104,7 +105,9 @@ function neededPaths(objects: StoredObject[]): Set<string> {
   const newest = Math.max(...objects.map((o) => parseManifestPath(o.path) ?? 0));
   const path = manifestPath(newest);
   const { manifest } = loadManifest(newest, objects.find((o) => o.path === path)!.bytes);
-  const tables = [...manifest.l0, ...manifest.runs.flatMap((run) => run.views)].map((v) => tablePath(v.table.id));
+  const named = [...manifest.l0, ...manifest.runs.flatMap((run) => run.views)].map((v) => tablePath(v.table.id));
+  // A table of a parent is stored below the parent's root.
+  const tables = objects.map((o) => o.path).filter((p) => named.some((n) => p === n || p.endsWith(`/${n}`)));
   const log = objects.map((o) => o.path).filter((p) => (parseWalPath(p) ?? 0) > manifest.replayAfterWalId);
   return new Set([path, IDENTITY_PATH, ...tables, ...log]);
 }

@@ -10,8 +10,11 @@ import { ManualClock } from '../../src/common/manual-clock.ts';
 import { SeededRandom } from '../../src/common/random.ts';
 import type { ValueWithMeta } from '../../src/db/reads.ts';
 import type { ScanIterator } from '../../src/db/scan-iterator.ts';
+import { decodeManifest } from '../../src/format/manifest-codec.ts';
+import { parseManifestPath } from '../../src/format/object-names.ts';
 import { open, openReader } from '../../src/open.ts';
 import { MemoryStore } from '../../src/store/memory-store.ts';
+import { verdictOf } from '../../src/tools/reports.ts';
 import type { ToolOptions } from '../../src/tools/target.ts';
 import { verify } from '../../src/tools/verify.ts';
 import { type Damage, isWholeLoss } from './damages.ts';
@@ -189,7 +192,9 @@ class Judge {
       this.result.isSeen = true;
       return;
     }
-    const { verdict, findings } = report.value;
+    const { isFindingOfItself = () => false } = this.#reference;
+    const findings = report.value.findings.filter((f) => !isFindingOfItself(f));
+    const verdict = verdictOf(findings);
     const isNamed = findings.some((f) => this.#isNamed(f.object.path));
     this.result.isSeen = verdict !== 'clean' || findings.some((f) => this.#isNotedPadding(f));
     if (!this.result.isSeen) this.#note('unseen', 'verify: clean');
@@ -247,11 +252,23 @@ class Judge {
     }
   }
 
-  /** Errors of another class: a form that another program would know, or a store that holds no database any more. */
+  /**
+   * Errors of another class: a form that another program would know, or, of a clone, that no manifest is left but those from before
+   * it was finished.
+   */
   #other(what: string, outcome: Outcome, error: { kind: string; code: string; message: string }): void {
-    const isAllowed = error.kind === 'incompatible' && !this.#reference.isSealed;
+    const isAllowed =
+      (error.kind === 'incompatible' && !this.#reference.isSealed) ||
+      (error.code === 'NOT_A_DATABASE' && this.#isUnfinished());
     if (isAllowed) this.#note(outcome);
     else this.#fault('untyped', `${what}: ${error.kind} ${error.code}: ${error.message}`);
+  }
+
+  #isUnfinished(): boolean {
+    if (!isWholeLoss(this.#damage.kind)) return false;
+    const ids = this.#damage.objects.map((o) => parseManifestPath(o.path) ?? 0);
+    const newest = Math.max(...ids);
+    return newest > 0 && !decodeManifest(this.#damage.objects[ids.indexOf(newest)].bytes).manifest.initialized;
   }
 
   /** A manifest that is gone, or that bears no seal, is judged by its neighbours: which of two is wrong cannot be told. */

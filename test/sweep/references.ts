@@ -1,12 +1,13 @@
 /**
  * The databases that are swept: small, fixed, and known row by row. RS and RSC are ours (closed, and cut off in mid-life with
- * rows in the log), RU, RU17 and RU18 are SlateDB's, the last with padded blocks (`aligned/`), RM was begun by SlateDB and continued
- * by us.
+ * rows in the log), RU, RU17 and RU18 are SlateDB's, the last with padded blocks (`aligned/`), RUU is a union of 0.17 whose views
+ * share an id and whose table is its parent's, RM was begun by SlateDB and continued by us.
  *
  * Invariants: building one gives the same bytes every time; `history` holds every value that a key ever had, newest last.
  */
 import { fileURLToPath } from 'node:url';
 import { toHex } from '../../src/common/bytes.ts';
+import type { Finding } from '../../src/common/errors.ts';
 import { ManualClock } from '../../src/common/manual-clock.ts';
 import { SeededRandom } from '../../src/common/random.ts';
 import type { Db } from '../../src/db/db.ts';
@@ -23,6 +24,8 @@ export interface StoredObject {
   path: string;
   bytes: Uint8Array;
   putId: string;
+  /** Of another database beside it: never damaged. */
+  isOthers?: boolean;
 }
 
 export interface Reference {
@@ -42,9 +45,11 @@ export interface Reference {
   /** The last manifest says where the log ends. */
   isClosed: boolean;
   nowMs: number;
+  /** What checks say of it as it is. */
+  isFindingOfItself?: (finding: Finding) => boolean;
 }
 
-export const REFERENCE_NAMES = ['RS', 'RSC', 'RU', 'RU17', 'RU18', 'RM'] as const;
+export const REFERENCE_NAMES = ['RS', 'RSC', 'RU', 'RU17', 'RU18', 'RUU', 'RM'] as const;
 export type ReferenceName = (typeof REFERENCE_NAMES)[number];
 
 const ALIGNED = fileURLToPath(new URL('aligned/', import.meta.url));
@@ -69,6 +74,8 @@ export function buildReference(name: ReferenceName): Promise<Reference> {
       return Promise.resolve(slateDbs(name, 'written by SlateDB 0.17.0', goldenFixture('slatedb-0.17.0/tiny')));
     case 'RU18':
       return Promise.resolve(slateDbs(name, 'written by SlateDB 0.18.0 with aligned blocks', fixtureIn(ALIGNED)));
+    case 'RUU':
+      return Promise.resolve(union(name));
     default:
       return mixed(name);
   }
@@ -211,6 +218,21 @@ function slateDbs(name: string, description: string, fixture: GoldenFixture): Re
     isClosed: false,
     nowMs: START_MS,
   };
+}
+
+/** At the root of its store, with its parent beside it, whose table it shows. */
+function union(name: string): Reference {
+  const fixture = goldenFixture('slatedb-0.17.0/union-same-views');
+  const found = slateDbs(name, 'a union of SlateDB 0.17.0', fixture);
+  const parents = fixture.objects.filter((o) => o.path.startsWith('parent/'));
+  const others = parents.map(({ path, bytes }) => ({
+    path,
+    bytes,
+    putId: NO_PUT_ID,
+    isOthers: !path.startsWith('parent/compacted/'),
+  }));
+  const objects = [...found.objects, ...others];
+  return { ...found, objects, isFindingOfItself: ({ found: text }) => text?.includes('under one id') ?? false };
 }
 
 function objectsOf(fixture: GoldenFixture): StoredObject[] {

@@ -14,7 +14,7 @@ const MAX_INFO_BYTES = 1024 * 1024;
 
 /** For example `table block`, `wal seal`, `manifest body`, `identity`. */
 export function sectionOf({ path, bytes }: StoredObject, offset: number): string {
-  const role = roleOfPath(path);
+  const role = roleOfPath(path.replace(/^parent\//, ''));
   if (role === 'table' || role === 'wal')
     return bytes.length === 0 ? `${role} empty` : `${role} ${part(bytes, offset)}`;
   if (role === 'manifest' || role === 'compactions') {
