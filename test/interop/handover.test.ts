@@ -45,6 +45,7 @@ const compressed = (compressionCodec: Forms['ours']['compressionCodec'], codec: 
 
 /** `npm run interop:018` hands over in every form and place, `npm test` in some. */
 const IS_WHOLE = process.env['SHALEDB_INTEROP'] === 'whole';
+const ALIGNED: Forms = { name: 'with aligned blocks', ours: {}, theirs: { align: true }, isBrief: true };
 const COMPRESSED: Forms[] = [
   compressed('lz4', 'Lz4'),
   compressed('snappy', 'Snappy'),
@@ -56,8 +57,8 @@ function formsOf(version: LiveSlateDb['version'], isOnS3: boolean): Forms[] {
   if (version === '0.12.1') return [plain('auto')];
   const forms = [plain('auto'), plain('slatedb-0.17')];
   if (version === '0.17.0') return forms;
-  if (IS_WHOLE) return [...forms, ...COMPRESSED];
-  return isOnS3 ? [plain('auto')] : [...forms, COMPRESSED[0]];
+  if (IS_WHOLE) return [...forms, ALIGNED, ...COMPRESSED];
+  return isOnS3 ? [plain('auto')] : [...forms, ALIGNED, COMPRESSED[0]];
 }
 
 beforeAll(() => ensureBuilt());
