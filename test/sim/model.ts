@@ -3,7 +3,7 @@
  * so a sequence number is a prefix of the commit order.
  *
  * Time to live is judged with tolerance: a row whose expiry lies between the reader's time and the latest time any clock has
- * shown may be seen or not (a clock can jump back; a flush judges expiry once for all).
+ * shown may be seen or not (a clock can jump back; a flush judges expiry once for all). It counts from the writer's wall clock.
  */
 export interface RowOp {
   kind: 'put' | 'delete' | 'merge';
@@ -36,8 +36,6 @@ export class Model {
   acknowledgedSeq = 0;
   /** Latest time of any clock. */
   latestMs = 0;
-  #tickMs = 0;
-  readonly #ticks: number[] = [];
 
   get lastSeq(): number {
     return this.commits.length;
@@ -47,13 +45,11 @@ export class Model {
     const seq = this.commits.length + 1;
     const commit: Commit = { seq, ops, state: 'submitted' };
     this.commits.push(commit);
-    this.#tickMs = Math.max(this.#tickMs, nowMs);
-    this.#ticks.push(this.#tickMs);
     this.latestMs = Math.max(this.latestMs, nowMs);
     for (const op of ops) {
       const versions = this.#keys.get(op.key) ?? [];
       if (versions.length === 0) this.#keys.set(op.key, versions);
-      const expireMs = op.ttlMs === undefined ? Number.POSITIVE_INFINITY : this.#tickMs + op.ttlMs;
+      const expireMs = op.ttlMs === undefined ? Number.POSITIVE_INFINITY : nowMs + op.ttlMs;
       versions.push({ seq, kind: op.kind, value: op.value, expireMs });
     }
     return commit;
@@ -66,8 +62,6 @@ export class Model {
   /** A crash or a takeover: only the first `seq` commits exist. */
   cut(seq: number): void {
     this.commits.length = seq;
-    this.#ticks.length = seq;
-    this.#tickMs = this.#ticks[seq - 1] ?? 0;
     for (const [key, versions] of this.#keys) {
       while (versions.length > 0 && versions[versions.length - 1].seq > seq) versions.pop();
       if (versions.length === 0) this.#keys.delete(key);

@@ -5,7 +5,9 @@
  * Invariants: a run is a function of its seed and script, and the trace hash says so: it covers every event in order with its
  * time. After the first failure of a run nothing counts any more: `drive` ends.
  */
+
 import { nextFloat, nextInt, type Random, SeededRandom } from '../../src/common/random.ts';
+import { loadCodec } from '../../src/format/codecs.ts';
 
 interface SimEvent {
   atMs: number;
@@ -18,6 +20,7 @@ interface SimEvent {
 export const EPOCH_MS = 1_750_000_000_000;
 /** Steps after which the real event loop gets a turn: for the reporter of the tests, and for rejections nobody handled. */
 const STEPS_PER_TURN = 5000;
+const PACKAGED_CODECS = ['lz4', 'snappy', 'zstd'] as const;
 const MAX_STEPS = 2_000_000;
 
 export class SimFailure extends Error {
@@ -100,7 +103,7 @@ export class World {
    * Runs events until `actor` settles. Ticks of the process, not turns of its event loop, stand between two events: a tick
    * comes after all microtasks and costs a tenth.
    */
-  drive(actor: Promise<unknown>): Promise<void> {
+  async drive(actor: Promise<unknown>): Promise<void> {
     let settled = false;
     actor.then(
       () => {
@@ -111,6 +114,8 @@ export class World {
         this.fail(error instanceof SimFailure ? error.message : `the actor failed: ${describe(error)}`, error);
       },
     );
+    // Packages are loaded in real time, for which virtual time does not wait.
+    await Promise.all(PACKAGED_CODECS.map(loadCodec));
     return new Promise((resolve) => {
       const next = () => process.nextTick(step);
       const step = () => {
