@@ -13,6 +13,7 @@ import { DamageRun } from './damage.ts';
 import { EXHAUSTIVE_SCRIPTS, exhaustiveScript, runExhaustively } from './exhaustive.ts';
 import type { CrashPoint } from './machine.ts';
 import { PressureRun } from './pressure.ts';
+import { Refusals } from './refusals.ts';
 import { type Disturbance, RULE_SCRIPTS, replayRuleScript, runRuleScript } from './rules.ts';
 import type { RunResult } from './run-result.ts';
 import { makeScript, type Script } from './script.ts';
@@ -30,6 +31,8 @@ const SEEDED = {
   random: (seed: number, keepTrace?: boolean): Run => new SingleRun(makeScript(seed), keepTrace),
   /** The same with a crash in every second step: as many recoveries in half the time. */
   crashes: (seed: number, keepTrace?: boolean): Run => new SingleRun(makeScript(seed, CRASH_SHARE), keepTrace),
+  refusals: (seed: number, keepTrace?: boolean): Run =>
+    new SingleRun(makeScript(seed), keepTrace, [], new Refusals(seed)),
   writers: (seed: number, keepTrace?: boolean): Run => new WritersRun(seed, keepTrace),
   chaos: (seed: number, keepTrace?: boolean): Run => new ChaosRun(seed, keepTrace),
   pressure: (seed: number, keepTrace?: boolean): Run => new PressureRun(seed, keepTrace),
@@ -42,6 +45,7 @@ type SeededMode = keyof typeof SEEDED;
 const MODES = [
   'random',
   'crashes',
+  'refusals',
   'exhaustive',
   'writers',
   'chaos',
@@ -57,6 +61,7 @@ type Mode = (typeof MODES)[number];
 const DEFAULT_RUNS: Record<SeededMode, number> = {
   random: 3000,
   crashes: 1000,
+  refusals: 1000,
   writers: 1000,
   chaos: 10,
   pressure: 100,
@@ -69,6 +74,7 @@ const CRASH_SHARE = 0.5;
 /** A million in all. */
 const NIGHTLY_CYCLES = { random: 300_000, crashes: 700_000 };
 const NIGHTLY_RUNS = {
+  refusals: 100_000,
   writers: 100_000,
   chaos: 200,
   pressure: 3000,

@@ -22,6 +22,7 @@ import { CONCAT, call, type Outcome, text } from './calls.ts';
 import { Faults } from './faults.ts';
 import { type CrashPoint, Machine, type Process } from './machine.ts';
 import { type Commit, Model, type RowOp } from './model.ts';
+import type { Refusals } from './refusals.ts';
 import { type RunResult, resultOf } from './run-result.ts';
 import { Draw, type Script, type Step } from './script.ts';
 import { type SimObject, SimStore } from './sim-store.ts';
@@ -40,6 +41,8 @@ export class SingleRun {
   readonly machine: Machine;
   readonly #readerMachine: Machine;
   readonly #script: Script;
+  /** Calls that are refused or given up, and functions that throw, besides. */
+  readonly #refusals: Refusals | undefined;
   readonly #options: OpenOptions;
   readonly #readerOptions: ReaderOptions;
   readonly #pending = new Set<Promise<unknown>>();
@@ -54,8 +57,9 @@ export class SingleRun {
   readonly processes: Process[] = [];
 
   /** `crashPoints`: where the first process dies, the second, and so on. */
-  constructor(script: Script, keepTrace = false, crashPoints: readonly CrashPoint[] = []) {
+  constructor(script: Script, keepTrace = false, crashPoints: readonly CrashPoint[] = [], refusals?: Refusals) {
     this.#script = script;
+    this.#refusals = refusals;
     this.world = new World(script.seed, keepTrace);
     this.faults = new Faults(new SeededRandom(script.seed ^ 0x5eed), script.rates);
     this.store = new SimStore(this.world, this.faults, script.store);
@@ -66,8 +70,10 @@ export class SingleRun {
     this.#again = [...crashPoints];
     this.#process = this.#start();
     const random = new SeededRandom(script.seed ^ 0x0ddba11);
-    this.#options = { ...script.options, random, logger: SILENT_LOGGER, mergeOperator: CONCAT };
-    this.#readerOptions = { random, logger: SILENT_LOGGER, mergeOperator: CONCAT, memoryBytes: 8 * 1024 * 1024 };
+    const { logger = SILENT_LOGGER, mergeOperator = CONCAT } = refusals ?? {};
+    const functions = { logger, mergeOperator, ...(refusals !== undefined && { onEvent: refusals.onEvent }) };
+    this.#options = { ...script.options, random, ...functions };
+    this.#readerOptions = { random, ...functions, memoryBytes: 8 * 1024 * 1024 };
   }
 
   async run(): Promise<RunResult> {
@@ -83,17 +89,27 @@ export class SingleRun {
     await this.#open();
     for (const step of this.#script.steps) {
       if (!this.#process.isAlive) await this.#recover();
+      await this.#refuse();
       this.world.trace(`-- ${stepText(step)}`);
       await this.#step(step);
     }
     await this.#finish();
   }
 
+  async #refuse(): Promise<void> {
+    if (this.#refusals === undefined || !this.#process.isAlive) return;
+    const wrong = await this.#refusals.refuse(this.#db, [...this.model.keys(), 'k0']);
+    if (wrong !== undefined) this.world.fail(`REFUSED: ${wrong}`);
+  }
+
   /** Without further faults everything settles, and what is there can be opened and read. */
   async #finish(): Promise<void> {
     this.faults.stop();
     this.world.trace('-- the end');
-    if (this.#process.isAlive) await this.#closeAtEnd();
+    if (this.#process.isAlive) {
+      await this.#refuse();
+      await this.#closeAtEnd();
+    }
     await this.#recover();
     await this.#readAsReader();
     if (this.#script.seed % HOLES_EVERY === 0) await this.#checkThatHolesAreSeen();
@@ -233,7 +249,9 @@ export class SingleRun {
         const from = remote ? model.acknowledgedSeq : model.lastSeq;
         const to = model.lastSeq;
         const before = this.machine.wallMs;
-        const got = await this.#call('read', () => db.get(key, remote ? { durabilityFilter: 'remote' } : undefined));
+        const got = await this.#call('read', () =>
+          db.get(key, this.#withSignal(remote ? { durabilityFilter: 'remote' } : undefined)),
+        );
         if (got === 'died') return;
         if ('error' in got) return this.#expect(got.error, ['unavailable'], `get ${key}`);
         const found = got.value === undefined ? undefined : text(got.value);
@@ -244,7 +262,7 @@ export class SingleRun {
       case 'getMany': {
         const before = this.machine.wallMs;
         const seq = this.model.lastSeq;
-        const got = await this.#call('read', () => db.getMany(step.keys));
+        const got = await this.#call('read', () => db.getMany(step.keys, this.#withSignal(undefined)));
         if (got === 'died') return;
         if ('error' in got) return this.#expect(got.error, ['unavailable'], 'getMany');
         for (const [i, key] of step.keys.entries()) this.#checkValue('getMany', key, seq, before, got.value[i]);
@@ -254,7 +272,9 @@ export class SingleRun {
         const { from, to, reverse, limit } = step;
         const seq = this.model.lastSeq;
         const now = this.machine.wallMs;
-        const rows = await this.#call('read', () => db.scan({ gte: from, lt: to, reverse, limit }).nextBatch(1000));
+        const rows = await this.#call('read', () =>
+          db.scan(this.#withSignal({ gte: from, lt: to, reverse, limit })).nextBatch(1000),
+        );
         if (rows === 'died') return;
         if ('error' in rows) return this.#expect(rows.error, ['unavailable'], 'scan');
         return this.#checkRows(rows.value, seq, now, { from, to, reverse, limit }, 'scan');
@@ -346,12 +366,20 @@ export class SingleRun {
         else if (kind === 'merge') batch.merge(key, value, ttl);
         else batch.delete(key);
       }
-      return this.#db.write(batch, { awaitDurable });
+      return this.#db.write(batch, this.#withSignal({ awaitDurable }));
     }
     const { kind, key, value, ttlMs } = ops[0];
-    const options = ttlMs === undefined ? { awaitDurable } : { awaitDurable, ttlMs };
+    const options = this.#withSignal(ttlMs === undefined ? { awaitDurable } : { awaitDurable, ttlMs });
     if (kind === 'put') return this.#db.put(key, value, options);
-    return kind === 'merge' ? this.#db.merge(key, value, options) : this.#db.delete(key, { awaitDurable });
+    return kind === 'merge' ? this.#db.merge(key, value, options) : this.#db.delete(key, options);
+  }
+
+  /** The options, for some calls with a signal that may abort. */
+  #withSignal<T extends object>(options: T | undefined): (T & { signal?: AbortSignal }) | undefined;
+  #withSignal<T extends object>(options: T): T & { signal?: AbortSignal };
+  #withSignal(options: object | undefined): object | undefined {
+    const signal = this.#refusals?.signal(this.#process);
+    return signal === undefined ? options : { ...options, signal };
   }
 
   #writeFailed(commit: Commit, error: DbError): void {
@@ -429,6 +457,10 @@ export class SingleRun {
 
   /** Fails the run unless the error is of one of these kinds and a fault can have caused it. */
   #expect(error: DbError, kinds: readonly string[], what: string): void {
+    if (error.kind === 'aborted' && this.#refusals !== undefined) {
+      this.auditor.states.add('given up');
+      return;
+    }
     if (!kinds.includes(error.kind)) this.world.fail(`${what}: ${describe(error)}`, error);
     if (this.faults.fired.size === 0) this.world.fail(`${what} without any fault: ${describe(error)}`, error);
   }
