@@ -19,7 +19,7 @@ import {
 import { makeUlid } from '../common/ulid.ts';
 import { type Manifest, NO_TICK } from '../format/manifest-types.ts';
 import { IDENTITY_PATH, manifestPath } from '../format/object-names.ts';
-import { decodeTracker, encodeTracker } from '../format/sequence-tracker.ts';
+import { decodeTracker, encodeTracker, isWideTracker, narrowTracker } from '../format/sequence-tracker.ts';
 import { encodeIdentity } from '../format/sidecar.ts';
 import { Author } from '../lsm/author.ts';
 import { type DatabaseStores, whereOf } from '../lsm/database-stores.ts';
@@ -350,6 +350,7 @@ class Opening {
       walIdLastSeen: Math.max(m.walIdLastSeen, this.#wal.end),
       walStoreUri: isFirst ? (this.#stores.hasWalStore ? (m.walStoreUri ?? '') : undefined) : undefined,
       segments: isFirst ? undefined : (m.segments ?? []),
+      sequenceTracker: profile.keepsWideTracker ? m.sequenceTracker : narrowed(m.sequenceTracker),
     };
   }
 }
@@ -361,6 +362,17 @@ function assertKnownTracker(bytes: Uint8Array, path: string): void {
   } catch (error) {
     if (error instanceof IncompatibleError) throw tooNew(path, error);
     if (!isCorruption(error)) throw error;
+  }
+}
+
+/** A form that every release opens: this manifest is the first one that an older release would meet. */
+function narrowed(bytes: Uint8Array | undefined): Uint8Array | undefined {
+  if (bytes === undefined || !isWideTracker(bytes)) return bytes;
+  try {
+    return encodeTracker(narrowTracker(decodeTracker(bytes)));
+  } catch (error) {
+    if (!isCorruption(error)) throw error;
+    return encodeTracker({ seqs: [], timesS: [] });
   }
 }
 

@@ -10,6 +10,8 @@ export interface WriteProfile {
   manifestHeader: 1 | 2;
   fence: 'table' | 'zero-bytes';
   filter: FilterForm;
+  /** Whether a sequence tracker of version 2, which SlateDB before 0.18 does not open, is kept where it is found; never begun. */
+  keepsWideTracker: boolean;
 }
 
 /** The header version of the manifests to write; `found`: the newest of an existing database. */
@@ -58,11 +60,16 @@ export function chooseProfile(
 ): WriteProfile {
   const newerFence = canSettleEmptyPuts ? 'zero-bytes' : 'table';
   const header = manifestHeader(compatibility, found.newest.manifest);
-  if (compatibility === 'slatedb-0.12') return { manifestHeader: header, fence: 'table', filter: 'legacy' };
-  if (compatibility === 'slatedb-0.17') return { manifestHeader: header, fence: newerFence, filter: 'composite' };
+  if (compatibility === 'slatedb-0.12') {
+    return { manifestHeader: header, fence: 'table', filter: 'legacy', keepsWideTracker: false };
+  }
+  if (compatibility === 'slatedb-0.17') {
+    return { manifestHeader: header, fence: newerFence, filter: 'composite', keepsWideTracker: true };
+  }
   const showsNewer =
     hasZeroByteFence ||
     found.boundary.exists ||
     (found.compactionsVersion !== undefined && found.compactionsVersion >= NEWER_COMPACTIONS);
-  return { manifestHeader: header, fence: showsNewer ? newerFence : 'table', filter: 'legacy' };
+  const fence = showsNewer ? newerFence : 'table';
+  return { manifestHeader: header, fence, filter: 'legacy', keepsWideTracker: true };
 }

@@ -68,6 +68,7 @@ export async function startWriter(
       filter: { form: profile.filter, bitsPerKey: options.filterBitsPerKey, minKeys: options.minFilterKeys },
     },
     lastWalId: () => wal?.lastDurableId,
+    keepsWideTracker: profile.keepsWideTracker,
     prepareCommit: () => forms.learn(state.view.tree),
     correct: (m) => forms.correct(m),
   });

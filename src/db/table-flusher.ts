@@ -12,7 +12,13 @@ import { makeUlid, type Ulid, ulidToBytes } from '../common/ulid.ts';
 import { type Manifest, NO_TICK, type TableView } from '../format/manifest-types.ts';
 import { tablePath } from '../format/object-names.ts';
 import { encodeSeal } from '../format/seal.ts';
-import { appendToTracker, decodeTracker, encodeTracker, type SequenceTracker } from '../format/sequence-tracker.ts';
+import {
+  appendToTracker,
+  decodeTracker,
+  encodeTracker,
+  isWideTracker,
+  type SequenceTracker,
+} from '../format/sequence-tracker.ts';
 import type { BuiltTable, TableFacts } from '../format/table-builder.ts';
 import type { Author } from '../lsm/author.ts';
 import type { ManifestLog } from '../lsm/manifest-log.ts';
@@ -43,6 +49,8 @@ export interface TableFlusherOptions {
   lastWalId(): number | undefined;
   /** Learns what `correct` needs; may fetch. */
   prepareCommit(): Promise<void>;
+  /** Whether a sequence tracker of version 2 stays one. */
+  keepsWideTracker: boolean;
   /** Puts what the tables' own info blocks say in place of what the manifest says. */
   correct(manifest: Manifest): Manifest;
 }
@@ -55,6 +63,8 @@ export class TableFlusher {
   #waiters: { table: FrozenMemtable; done: Deferred<void> }[] = [];
   #warnedAt = WARN_L0;
   #stallWarned = false;
+  /** A manifest had a tracker of version 2: no release before 0.18 opened it. */
+  #mayBeWide = false;
   readonly #stopped = new AbortController();
 
   constructor(options: TableFlusherOptions) {
@@ -278,7 +288,9 @@ export class TableFlusher {
   }
 
   #tracker(m: Manifest, frozen: FrozenMemtable): Uint8Array | undefined {
-    return encodeTracker(appendToTracker(this.#trackerOf(m), frozen.trackerPairs, this.#o.state.clock.nowMs()));
+    this.#mayBeWide ||= this.#o.keepsWideTracker && isWideTracker(m.sequenceTracker);
+    const nowMs = this.#o.state.clock.nowMs();
+    return encodeTracker(appendToTracker(this.#trackerOf(m), frozen.trackerPairs, nowMs, this.#mayBeWide));
   }
 
   /** A damaged one is begun anew: no row depends on it, and without it nothing could be flushed any more. */

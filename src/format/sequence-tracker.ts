@@ -2,19 +2,28 @@
  * The sequence tracker of a manifest: a lossy map from sequence numbers to wall-clock seconds, delta-of-delta coded.
  *
  * ```
- * u8 version = 1 | u32 LE count | sequence numbers | seconds      each array a bit stream, most significant bit first
+ * u8 version | u32 LE count | sequence numbers | seconds      each array a bit stream, most significant bit first
  * array: 32 bits count | first value, 64 bits | per further value its delta minus the delta before:
- *        0 -> `0`, 7 bits -> `10`, 9 bits -> `110`, 12 bits -> `1110`, 32 bits -> `1111`
+ *        0 -> `0`, 7 bits -> `10`, 9 bits -> `110`, 12 bits -> `1110`, version 1: 32 bits, version 2: 64 bits -> `1111`
+ *
+ * (1, 1795947645 s), (2^40, 1795947710 s), (2^40 + 1, 1795947775 s):
+ * 02 03000000 | 00000003 0000000000000001 f000000fffffffffffffffff0000000002 | 00000003 000000006b0bfc7d c410
  * ```
  *
- * SlateDB panics at its next flush if a column descends or the last second lies in the future, and decodes a difference
- * outside 32 bits wrongly. The functions that add pairs therefore never produce such a tracker; when a jump does not fit,
- * the pairs before it are dropped.
+ * SlateDB up to 0.17 knows version 1 only: it cuts a difference outside of 32 bits, which then decodes wrongly, and does not
+ * open a database with version 2. 0.18 writes version 2 exactly where such a difference is, and so does this program where
+ * the database shows 0.18 already. Elsewhere the pairs before such a jump are dropped: a map that forgets is what the tracker
+ * is anyway, and nothing else rests on it.
+ *
+ * SlateDB panics at its next flush if a column descends or the last second lies in the future. The functions that add pairs
+ * therefore never produce such a tracker.
  */
 import { assertThat } from '../common/assert.ts';
 import { damage, IncompatibleError } from '../common/errors.ts';
 
-const VERSION = 1;
+/** What fits everywhere, and what has differences outside of 32 bits. */
+const NARROW = 1;
+const WIDE = 2;
 const HEADER_BYTES = 5;
 const COUNT_BITS = 32;
 const FIRST_BITS = 64;
@@ -42,13 +51,14 @@ interface Code {
   bits: number;
 }
 
-/** `0` is not in the list: it stands for no change. */
+/** `0` is not in the list: it stands for no change. Nor is `1111`, for all that is larger. */
 const CODES: readonly Code[] = [
   { limit: 63, prefix: 0b10, prefixBits: 2, bits: 7 },
   { limit: 255, prefix: 0b110, prefixBits: 3, bits: 9 },
   { limit: 2047, prefix: 0b1110, prefixBits: 4, bits: 12 },
-  { limit: 2 ** 31, prefix: 0b1111, prefixBits: 4, bits: 32 },
 ];
+const LARGE_PREFIX = 0b1111;
+const LARGE_PREFIX_BITS = 4;
 
 // ---- bytes
 
@@ -63,6 +73,12 @@ class BitWriter {
       this.#partial = (this.#partial << 1) | ((value >>> bit) & 1);
       if (++this.#partialBits === 8) this.#flush();
     }
+  }
+
+  /** 64 bits, two's complement. */
+  write64(value: number): void {
+    this.write(Math.floor(value / 2 ** 32), 32);
+    this.write(value, 32);
   }
 
   /** Pads with zeros to a whole byte. */
@@ -110,6 +126,12 @@ class BitReader {
     return value >= 2 ** (count - 1) ? value - 2 ** count : value;
   }
 
+  /** An i64; values beyond 2^53 come out inexact, and still beyond it. */
+  signed64(): number {
+    const high = this.signed(32);
+    return high * 2 ** 32 + this.read(32);
+  }
+
   /** Position in bytes after skipping the padding of the byte that was begun. */
   get nextByte(): number {
     return Math.ceil(this.#bit / 8);
@@ -126,85 +148,95 @@ function malformed(bytes: Uint8Array, message: string) {
  */
 export function decodeTracker(bytes: Uint8Array): SequenceTracker {
   if (bytes.length < HEADER_BYTES) throw malformed(bytes, 'The sequence tracker is too short');
-  if (bytes[0] !== VERSION) {
-    throw new IncompatibleError('FORMAT_TOO_NEW', `The sequence tracker has unknown version ${bytes[0]}`);
+  const [version] = bytes;
+  if (version !== NARROW && version !== WIDE) {
+    throw new IncompatibleError('FORMAT_TOO_NEW', `The sequence tracker has unknown version ${version}`);
   }
   const count = new DataView(bytes.buffer, bytes.byteOffset, bytes.length).getUint32(1, true);
-  const seqs = decodeColumn(bytes, HEADER_BYTES, count);
-  const times = decodeColumn(bytes, seqs.end, count);
+  const seqs = decodeColumn(bytes, HEADER_BYTES, count, version);
+  const times = decodeColumn(bytes, seqs.end, count, version);
   if (times.end !== bytes.length) throw malformed(bytes, 'Bytes follow the sequence tracker');
   if (seqs.values.some((seq) => seq < 0)) throw malformed(bytes, 'The sequence tracker has a number above 2^53 - 1');
   return { seqs: seqs.values, timesS: times.values };
 }
 
-function decodeColumn(bytes: Uint8Array, start: number, count: number): { values: number[]; end: number } {
+type Version = typeof NARROW | typeof WIDE;
+
+function decodeColumn(
+  bytes: Uint8Array,
+  start: number,
+  count: number,
+  version: Version,
+): { values: number[]; end: number } {
   const reader = new BitReader(bytes, start);
   if (reader.read(COUNT_BITS) !== count) throw malformed(bytes, 'The columns of the sequence tracker differ in length');
   const values: number[] = [];
   if (count === 0) return { values, end: reader.nextByte };
   // Every value after the first takes at least one bit.
   if (FIRST_BITS + count - 1 > reader.remaining) throw malformed(bytes, 'A column of the sequence tracker is cut');
-  let value = readFirst(reader);
+  let value = reader.signed64();
   let delta = 0;
   for (let i = 0; ; i++) {
-    if (!Number.isSafeInteger(value)) throw malformed(bytes, 'The sequence tracker has a number beyond 2^53');
+    if (!Number.isSafeInteger(value) || !Number.isSafeInteger(delta))
+      throw malformed(bytes, 'The sequence tracker has a number beyond 2^53');
     values.push(value);
     if (i === count - 1) return { values, end: reader.nextByte };
-    delta += readDifference(reader);
+    const difference = readDifference(reader, version);
+    // Between numbers below 2^53 that ascend no difference of deltas is larger; and the sums stay exact.
+    delta = Number.isSafeInteger(difference) ? delta + difference : Number.NaN;
     value += delta;
   }
 }
 
-/** The first value, an i64; values beyond 2^53 come out inexact and are refused by the caller. */
-function readFirst(reader: BitReader): number {
-  const high = reader.signed(32);
-  return high * 2 ** 32 + reader.read(32);
-}
-
-function readDifference(reader: BitReader): number {
+function readDifference(reader: BitReader, version: Version): number {
   if (reader.read(1) === 0) return 0;
-  for (const code of CODES.slice(0, -1)) if (reader.read(1) === 0) return reader.signed(code.bits);
-  return reader.signed(32);
+  for (const code of CODES) if (reader.read(1) === 0) return reader.signed(code.bits);
+  return version === WIDE ? reader.signed64() : reader.signed(32);
 }
 
-/** The bytes of a tracker. Every difference of deltas must fit in 32 bits; what `appendToTracker` returns does. */
+/** Whether the bytes are a tracker that releases before 0.18 do not open. */
+export function isWideTracker(bytes: Uint8Array | undefined): boolean {
+  return bytes?.[0] === WIDE;
+}
+
+/** The bytes of a tracker: version 2 where a difference of deltas does not fit in 32 bits, else version 1. */
 export function encodeTracker(tracker: SequenceTracker): Uint8Array {
   assertThat(tracker.seqs.length === tracker.timesS.length, 'the columns of a tracker are equally long');
-  const seqs = encodeColumn(tracker.seqs);
-  const times = encodeColumn(tracker.timesS);
+  const version = encodableFrom(tracker.seqs) === 0 && encodableFrom(tracker.timesS) === 0 ? NARROW : WIDE;
+  const seqs = encodeColumn(tracker.seqs, version);
+  const times = encodeColumn(tracker.timesS, version);
   const out = new Uint8Array(HEADER_BYTES + seqs.length + times.length);
-  out[0] = VERSION;
+  out[0] = version;
   new DataView(out.buffer).setUint32(1, tracker.seqs.length, true);
   out.set(seqs, HEADER_BYTES);
   out.set(times, HEADER_BYTES + seqs.length);
   return out;
 }
 
-function encodeColumn(values: readonly number[]): number[] {
+function encodeColumn(values: readonly number[], version: Version): number[] {
   const writer = new BitWriter();
   writer.write(values.length, COUNT_BITS);
-  if (values.length > 0) {
-    writer.write(Math.floor(values[0] / 2 ** 32), 32);
-    writer.write(values[0] >>> 0, 32);
-  }
+  if (values.length > 0) writer.write64(values[0]);
   let delta = 0;
   for (let i = 1; i < values.length; i++) {
     const difference = values[i] - values[i - 1] - delta;
-    assertThat(fitsI32(difference), 'a difference of the tracker fits in 32 bits', { difference });
+    assertThat(Number.isSafeInteger(difference), 'a difference of the tracker is exact', { difference });
     delta += difference;
-    writeDifference(writer, difference);
+    writeDifference(writer, difference, version);
   }
   return writer.finish();
 }
 
-function writeDifference(writer: BitWriter, difference: number): void {
+function writeDifference(writer: BitWriter, difference: number, version: Version): void {
   if (difference === 0) {
     writer.write(0, 1);
     return;
   }
-  const code = CODES.find(({ limit }) => Math.abs(difference) <= limit)!;
-  writer.write(code.prefix, code.prefixBits);
-  writer.write(difference, code.bits);
+  const code = CODES.find(({ limit }) => Math.abs(difference) <= limit);
+  writer.write(code?.prefix ?? LARGE_PREFIX, code?.prefixBits ?? LARGE_PREFIX_BITS);
+  if (code !== undefined) writer.write(difference, code.bits);
+  else if (version === WIDE) writer.write64(difference);
+  else writer.write(difference, 32);
 }
 
 function fitsI32(value: number): boolean {
@@ -228,13 +260,14 @@ export class TrackerSampler {
 
 /**
  * The tracker with `pairs` added at its end, a new value. Pairs that would make a column descend or that lie after `nowMs` are
- * left out, also those that were in the tracker before. Above 8192 pairs every second one is dropped; where a jump cannot be
- * encoded, all pairs before it.
+ * left out, also those that were in the tracker before. Above 8192 pairs every second one is dropped; unless it `mayBeWide`, so
+ * are all pairs before a jump that version 1 cannot hold.
  */
 export function appendToTracker(
   tracker: SequenceTracker,
   pairs: readonly TrackerPair[],
   nowMs: number,
+  mayBeWide: boolean,
 ): SequenceTracker {
   const nowS = Math.floor(nowMs / 1000);
   let kept: TrackerPair[] = [];
@@ -246,13 +279,12 @@ export function appendToTracker(
   };
   for (let i = 0; i < tracker.seqs.length; i++) add({ seq: tracker.seqs[i], timeS: tracker.timesS[i] });
   for (const pair of pairs) add(pair);
-  return dropBeforeJumps(kept);
+  const all = { seqs: kept.map((pair) => pair.seq), timesS: kept.map((pair) => pair.timeS) };
+  return mayBeWide ? all : narrowTracker(all);
 }
 
-/** Columns of the pairs from the first one on from which both can be encoded. */
-function dropBeforeJumps(pairs: readonly TrackerPair[]): SequenceTracker {
-  let seqs = pairs.map((pair) => pair.seq);
-  let timesS = pairs.map((pair) => pair.timeS);
+/** The pairs from the first one on from which version 1 can hold both columns. */
+export function narrowTracker({ seqs, timesS }: SequenceTracker): SequenceTracker {
   // Cutting one column can leave the other without the delta that made its next one small.
   for (;;) {
     const start = Math.max(encodableFrom(seqs), encodableFrom(timesS));
@@ -262,7 +294,7 @@ function dropBeforeJumps(pairs: readonly TrackerPair[]): SequenceTracker {
   }
 }
 
-/** The least index from which on a column can be encoded. */
+/** The least index from which on version 1 can hold a column. */
 function encodableFrom(values: readonly number[]): number {
   let start = 0;
   let delta = 0;

@@ -247,7 +247,7 @@ describe('a manifest of SlateDB, which has no checksum', () => {
   });
 
   it('with a sequence tracker of a newer form is read, not written', async () => {
-    const copy = await changed((m) => ({ ...m, sequenceTracker: m.sequenceTracker!.with(0, 2) }));
+    const copy = await changed((m) => ({ ...m, sequenceTracker: m.sequenceTracker!.with(0, 3) }));
     const before = await copy.versions();
     const error = await rejection(copy.open());
     expect(error).toMatchObject({ name: 'IncompatibleError', code: 'FORMAT_TOO_NEW' });

@@ -51,7 +51,7 @@ const INFO: TableInfo = {
 describe('info block', () => {
   it('of every fixture object encodes to the same bytes again', () => {
     const payloads = goldenInfos();
-    expect(payloads.length).toBe(413);
+    expect(payloads.length).toBe(420);
     for (const payload of payloads) expect(toHex(encodeInfo(decodeInfo(payload)))).toBe(toHex(payload));
   });
 

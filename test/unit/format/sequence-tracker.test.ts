@@ -6,6 +6,7 @@ import {
   appendToTracker,
   decodeTracker,
   encodeTracker,
+  isWideTracker,
   type SequenceTracker,
   TrackerSampler,
 } from '../../../src/format/sequence-tracker.ts';
@@ -29,6 +30,11 @@ const VECTORS: [name: string, tracker: SequenceTracker, hex: string][] = [
     },
     '010a0000000000000a000000000000000180c0602c43dbbe12beed9f00000a230000000a000000006b0018a540afc80dfd01bf80',
   ],
+  [
+    'a jump that needs version 2',
+    { seqs: [1, 2 ** 40, 2 ** 40 + 1], timesS: [1795947645, 1795947710, 1795947775] },
+    '0203000000' + '000000030000000000000001f000000fffffffffffffffff0000000002' + '00000003000000006b0bfc7dc410',
+  ],
 ];
 
 const damaged = expect.objectContaining({ code: 'MALFORMED' });
@@ -48,7 +54,7 @@ describe('sequence tracker bytes', () => {
       expect(toHex(encodeTracker(decodeTracker(tracker)))).toBe(toHex(tracker));
       checked++;
     }
-    expect(checked).toBe(446);
+    expect(checked).toBe(451);
   });
 
   it('round-trip the borders of every code and numbers up to 2^53 - 1', () => {
@@ -70,8 +76,10 @@ describe('sequence tracker bytes', () => {
 
   it('of an unknown version are of a newer program', () => {
     const bytes = encodeTracker(EMPTY);
-    bytes[0] = 2;
-    expect(() => decodeTracker(bytes)).toThrow(expect.objectContaining({ code: 'FORMAT_TOO_NEW' }));
+    for (const version of [0, 3, 255]) {
+      bytes[0] = version;
+      expect(() => decodeTracker(bytes)).toThrow(expect.objectContaining({ code: 'FORMAT_TOO_NEW' }));
+    }
   });
 
   it('are refused when cut, too long, or with counts that differ or are absurd', () => {
@@ -93,8 +101,33 @@ describe('sequence tracker bytes', () => {
     expect(() => decodeTracker(encodeTracker({ seqs: [-1], timesS: [1] }))).toThrow(damaged);
   });
 
-  it('are not made of a difference outside 32 bits', () => {
-    expect(() => encodeTracker({ seqs: [0, 2 ** 31], timesS: [0, 0] })).toThrow(/32 bits/);
+  it('have version 2 where a difference of deltas leaves 32 bits, in either column, and only there', () => {
+    const versionOf = (seqs: number[], timesS: number[]) => {
+      const tracker = { seqs, timesS };
+      const bytes = encodeTracker(tracker);
+      expect(decodeTracker(bytes)).toEqual(tracker);
+      expect(isWideTracker(bytes)).toBe(bytes[0] === 2);
+      return bytes[0];
+    };
+    expect(versionOf([0, 2 ** 31 - 1], [0, 0])).toBe(1);
+    expect(versionOf([0, 2 ** 31], [0, 0])).toBe(2);
+    expect(versionOf([0, 0], [0, 2 ** 31])).toBe(2);
+    // The deltas are 2^31 - 1 and -1: their difference is -2^31.
+    expect(versionOf([5, 2 ** 31 + 4, 2 ** 31 + 3], [0, 0, 0])).toBe(1);
+    expect(versionOf([5, 2 ** 31 + 4, 2 ** 31 + 2], [0, 0, 0])).toBe(2);
+    expect(versionOf([1, 2 ** 53 - 1, 2 ** 53 - 1], [T, T, T])).toBe(2);
+    expect(versionOf([1, 2 ** 33, 2 ** 33 + 1, 2 ** 45, 2 ** 45 + 1, 2 ** 45 + 70_000], [1, 2, 3, 4, 5, 6])).toBe(2);
+  });
+
+  it('of version 2 are refused when cut, or with numbers beyond 2^53', () => {
+    const bytes = fromHex(VECTORS[3][2]);
+    for (let n = 0; n < bytes.length; n++) expect(() => decodeTracker(bytes.slice(0, n))).toThrow(damaged);
+    // The first difference, 64 bits after four of its code: made 2^53, and 2^62.
+    const beyond = bytes.slice();
+    beyond.set(fromHex('f0020000000000000'.padEnd(18, '0')), 17);
+    expect(() => decodeTracker(beyond)).toThrow(damaged);
+    beyond.set(fromHex('f4000000000000000'.padEnd(18, '0')), 17);
+    expect(() => decodeTracker(beyond)).toThrow(damaged);
   });
 
   it('give a value that can be written again, or a typed error, for 20,000 mutations', () => {
@@ -139,7 +172,7 @@ describe('appendToTracker', () => {
   it('adds pairs at the end and leaves its input alone', () => {
     const before = { seqs: [1], timesS: [T] };
     const pair = { seq: 5, timeS: T + 60 };
-    expect(appendToTracker(before, [pair], now)).toEqual({ seqs: [1, 5], timesS: [T, T + 60] });
+    expect(appendToTracker(before, [pair], now, false)).toEqual({ seqs: [1, 5], timesS: [T, T + 60] });
     expect(before).toEqual({ seqs: [1], timesS: [T] });
   });
 
@@ -151,29 +184,41 @@ describe('appendToTracker', () => {
       { seq: 12, timeS: T + 1001 },
       { seq: 13, timeS: T + 1000 },
     ];
-    expect(appendToTracker(before, pairs, now)).toEqual({ seqs: [10, 13], timesS: [T, T + 1000] });
+    expect(appendToTracker(before, pairs, now, false)).toEqual({ seqs: [10, 13], timesS: [T, T + 1000] });
   });
 
   it('drops pairs in the future that an earlier clock left behind', () => {
     const before = { seqs: [1, 2], timesS: [T, T + 5000] };
-    expect(appendToTracker(before, [{ seq: 3, timeS: T + 1 }], now)).toEqual({ seqs: [1, 3], timesS: [T, T + 1] });
+    expect(appendToTracker(before, [{ seq: 3, timeS: T + 1 }], now, false)).toEqual({
+      seqs: [1, 3],
+      timesS: [T, T + 1],
+    });
   });
 
   it('keeps every second pair when there are more than 8192', () => {
     const n = 8192;
     const before = { seqs: Array.from({ length: n }, (_, i) => i), timesS: Array.from({ length: n }, () => T) };
-    expect(appendToTracker(before, [], now).seqs.length).toBe(n);
-    const after = appendToTracker(before, [{ seq: n, timeS: T }], now);
+    expect(appendToTracker(before, [], now, false).seqs.length).toBe(n);
+    const after = appendToTracker(before, [{ seq: n, timeS: T }], now, false);
     expect(after.seqs).toEqual(Array.from({ length: n / 2 + 1 }, (_, i) => 2 * i));
   });
 
-  it('drops the pairs before a jump that cannot be encoded', () => {
+  it('drops the pairs before a jump that version 1 cannot hold, if it must not be wide', () => {
     const far = 2 ** 40;
     const pairs = [far, far + 1, far + 2].map((seq) => ({ seq, timeS: T + 1 }));
-    const after = appendToTracker({ seqs: [1, 2, 3], timesS: [T, T, T] }, pairs, now);
+    const after = appendToTracker({ seqs: [1, 2, 3], timesS: [T, T, T] }, pairs, now, false);
     expect(after.seqs).toEqual([far, far + 1, far + 2]);
-    const once = appendToTracker({ seqs: [0, 2 ** 31 - 1], timesS: [T, T] }, [{ seq: 2 ** 32 + 5, timeS: T }], now);
-    expect(() => encodeTracker(once)).not.toThrow();
+    expect(appendToTracker({ seqs: [1, 2, 3], timesS: [T, T, T] }, pairs, now, true).seqs).toEqual([
+      ...[1, 2, 3],
+      ...[far, far + 1, far + 2],
+    ]);
+    const once = appendToTracker(
+      { seqs: [0, 2 ** 31 - 1], timesS: [T, T] },
+      [{ seq: 2 ** 32 + 5, timeS: T }],
+      now,
+      false,
+    );
+    expect(isWideTracker(encodeTracker(once))).toBe(false);
     expect(once.seqs.at(-1)).toBe(2 ** 32 + 5);
   });
 
@@ -185,8 +230,9 @@ describe('appendToTracker', () => {
       for (let i = 0; i < 12; i++) {
         seq += nextInt(random, 2) === 0 ? nextInt(random, 100) : nextInt(random, 2 ** 32) * 4;
         const timeS = nextInt(random, 4) === 0 ? nextInt(random, 2 ** 32) : T + i;
-        tracker = appendToTracker(tracker, [{ seq, timeS }], 1000 * 2 ** 33);
+        tracker = appendToTracker(tracker, [{ seq, timeS }], 1000 * 2 ** 33, false);
         expect(decodeTracker(encodeTracker(tracker))).toEqual(tracker);
+        expect(isWideTracker(encodeTracker(tracker))).toBe(false);
         const ascends = (column: number[]) => column.every((v, k) => k === 0 || v >= column[k - 1]);
         expect(ascends(tracker.seqs) && ascends(tracker.timesS)).toBe(true);
       }
