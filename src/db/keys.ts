@@ -46,8 +46,9 @@ export function toValue(value: Bytes): Uint8Array {
   return bytes;
 }
 
-/** Bytes of any realm that can be read in this moment. */
+/** Bytes of any realm that can be read in this moment. Most are told by three looks that the compiler knows. */
 function readable(bytes: unknown, what: string): Uint8Array {
+  if (ArrayBuffer.isView(bytes) && bytes instanceof Uint8Array && bytes.length > 0) return bytes;
   if (!isBytes(bytes)) {
     const message = `The ${what} must be a Uint8Array or a string, not ${describeValue(bytes)}.`;
     throw new InvalidArgumentError('BAD_ARGUMENT', message);

@@ -192,8 +192,8 @@ export class MemtableLog {
   }
 
   /**
-   * Copies key and value to where `reserve` said. Nothing is changed yet that counts: if the caller's bytes cannot be read, which
-   * throws, the same place is given to the next row. Returns where the key starts in `bytesAt(place)`.
+   * Copies key and value to where `reserve` said. Nothing is changed yet that counts: the same place is given to the next row if
+   * this one does not come. Returns where the key starts in `bytesAt(place)`.
    */
   take(
     keyBuf: Uint8Array,
@@ -211,14 +211,6 @@ export class MemtableLog {
     this.#copy(bytes, chunk, start, keyBuf, keyStart, keyLength);
     this.#copy(bytes, chunk, start + keyLength, valueBuf, valueStart, valueLength);
     return start;
-  }
-
-  /** Gives back what `reserve` took for a row that did not come. */
-  unreserve(): void {
-    const chunk = this.#nextPlace >>> CHUNK_SHIFT;
-    if (chunk === this.#chunk || chunk === this.#adoptedChunk || chunk !== this.bytes.length - 1) return;
-    this.memoryBytes -= this.bytes[chunk].length;
-    for (const views of [this.bytes, this.words, this.doubles, this.views]) views.pop();
   }
 
   /**

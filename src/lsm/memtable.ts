@@ -8,7 +8,7 @@
  */
 import { isReadable } from '../common/bytes.ts';
 import { InternalError, memoryGone } from '../common/errors.ts';
-import { NO_TS } from '../format/row-flags.ts';
+import { FLAG_TOMBSTONE, NO_TS } from '../format/row-flags.ts';
 import { MemtableCursor } from './memtable-cursor.ts';
 import { MemtableIndex } from './memtable-index.ts';
 import {
@@ -136,18 +136,16 @@ export class Memtable {
   ): number {
     if (this.#frozen || seq < this.#lastSeq) this.#refuse(seq);
     checkRowBounds(keyLength, valueLength, flags);
+    // Memory that is gone has the length 0. Nothing is reserved yet, and no code of the caller runs from here on.
+    const isThere = keyStart + keyLength <= keyBuf.length && valueStart + valueLength <= valueBuf.length;
+    const isEmpty = valueLength === 0 && (flags & FLAG_TOMBSTONE) === 0;
+    if (!isThere || (isEmpty && !isReadable(valueBuf))) throw memoryGone('key or value');
     const log = this.#log;
     const expires = expireTs !== NO_TS;
     const place = log.reserve(keyLength + valueLength, expires);
-    let root: number;
-    try {
-      const at = log.take(keyBuf, keyStart, keyLength, valueBuf, valueStart, valueLength, expires);
-      // Found by the copy: memory that another thread shares may change between two looks.
-      root = this.#index.findOrClaim(keyBuf, keyStart, log.bytesAt(place), at, keyLength, place);
-    } catch (error) {
-      log.unreserve();
-      throw isReadable(keyBuf) && isReadable(valueBuf) ? error : memoryGone('key or value');
-    }
+    const at = log.take(keyBuf, keyStart, keyLength, valueBuf, valueStart, valueLength, expires);
+    // Found by the copy: memory that another thread shares may change between two looks.
+    const root = this.#index.findOrClaim(keyBuf, keyStart, log.bytesAt(place), at, keyLength, place);
     this.#count(keyLength + valueLength, seq, createTs, expireTs);
     return log.append(keyLength, valueLength, seq, flags, createTs, expireTs, root);
   }
