@@ -183,7 +183,8 @@ async fn compact_all(r: &Value) -> Res<Value> {
             }
         }
     }
-    Err("the compaction did not finish".into())
+    let (left, jobs) = (manifest(&newest(&ad).await?)?, plain(to_value(ad.read_compactions(None).await?)?));
+    Err(format!("the compaction did not finish; the newest manifest: {left}; the jobs: {jobs}; the database: {:?}", db.status()).into())
 }
 
 impl Lines {
