@@ -65,7 +65,7 @@ export function freshViewId(old: Ulid, taken: Set<Ulid>, random: Random): Ulid {
 
 /** For findings. */
 export const UNION_FAULT =
-  'a fault of unions made by SlateDB 0.16 and 0.17: several views of one table in level 0 have one id, and compactions take views by their ids';
+  'a fault of unions made by SlateDB 0.16 and 0.17: several views in level 0 have one id, and compactions take views by their ids';
 
 export const repairHint = (summary: string): Hint => ({
   summary,
@@ -98,11 +98,16 @@ export function ambiguousViewFindings(
       // The number tells several of them from each other.
       at: { unit: 'object', index: i, offset: i, length: sizeBytes },
       expected: 'an id of its own for each view of level 0',
-      found: `${views.length} views of table ${views[0].table.id} under one id, ${views[0].viewId}: ${UNION_FAULT}`,
+      found: `${views.length} views of ${tablesText(views)} under one id, ${views[0].viewId}: ${UNION_FAULT}`,
       during,
       hint: repairHint(
         'All rows are there. The next compaction by SlateDB 0.16 or 0.17 would lose some of them, and 0.18 never compacts these tables; a repair gives the views ids of their own.',
       ),
     }),
   );
+}
+
+function tablesText(views: readonly TableView[]): string {
+  const tables = [...new Set(views.map((view) => view.table.id))];
+  return tables.length === 1 ? `table ${tables[0]}` : `tables ${tables.join(', ')}`;
 }

@@ -150,11 +150,22 @@ async function probed({ stores, clock, random, signal }: ToolTarget): Promise<Ve
   return { suitable: profile.conditionalCreate, problems: profile.problems };
 }
 
-/** Two checks may find the same thing. */
+/**
+ * Two checks may find the same thing, and differ in how bad they call it or in how much they say of it. An id is of a place: several
+ * things may be wrong there. So only that is left out of which another finding says all, and nothing milder; of equal ones the later.
+ */
 function distinct(findings: readonly Finding[]): Finding[] {
-  const byId = new Map<string, Finding>();
-  for (const finding of findings) if (!byId.has(finding.id)) byId.set(finding.id, finding);
-  return [...byId.values()];
+  const byId = new Map<string, Finding[]>();
+  for (const finding of findings) byId.set(finding.id, [...(byId.get(finding.id) ?? []), finding]);
+  return findings.filter((f) => {
+    const others = byId.get(f.id) ?? [];
+    const at = others.indexOf(f);
+    return !others.some((other, i) => i !== at && saysAllOf(other, f) && (i < at || !saysAllOf(f, other)));
+  });
+}
+
+function saysAllOf(a: Finding, b: Finding): boolean {
+  return SEVERITY_RANK[a.severity] <= SEVERITY_RANK[b.severity] && (a.found ?? '').includes(b.found ?? '');
 }
 
 /** The commands of all findings, each once, those of the worst first. */

@@ -70,6 +70,30 @@ describe('a union whose views share an id', () => {
     expect(report.nextSteps).toContain('shaledb manifest repair LOCATION');
   });
 
+  it('is named beside whatever else is seldom about its manifest', async () => {
+    const world = await worldOf(UNION);
+    const { id, manifest } = await newest(world);
+    const runs = [...manifest.runs, { id: 1, views: [] }, { id: 2, views: [] }];
+    await world.replace(`${PATH}/${manifestPath(id)}`, encodeManifest({ ...manifest, runs }));
+    const report = await check(world);
+    const found = report.findings.filter((f) => f.code === 'MANIFEST_INCONSISTENT').map((f) => f.severity);
+    expect(found.sort()).toEqual(['note', 'warning']);
+    expect(report.verdict).toBe('degraded');
+  });
+
+  it('is named with all tables that the views are of', async () => {
+    const world = await worldOf(UNION);
+    const { id, manifest } = await newest(world);
+    const [view, ...others] = manifest.l0;
+    const other = `${view.table.id.slice(0, -1)}${view.table.id.endsWith('0') ? '1' : '0'}` as Ulid;
+    const l0 = [{ ...view, table: { ...view.table, id: other } }, ...others];
+    await world.replace(`${PATH}/${manifestPath(id)}`, encodeManifest({ ...manifest, l0 }));
+    const { findings } = await check(world);
+    expect(findings.map((f) => f.found)).toContainEqual(
+      expect.stringContaining(`2 views of tables ${other}, ${view.table.id} under one id`),
+    );
+  });
+
   it('is told to whoever opens it for writing', async () => {
     const world = await worldOf(UNION);
     const events: unknown[] = [];
