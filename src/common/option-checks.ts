@@ -94,7 +94,7 @@ const UNKNOWN = ' is unknown';
 /** `within`: what stands before the names in faults. */
 function readMembers(options: object, checks: Checks, within: string, faults: string[]): Record<string, unknown> {
   const given: Record<string, unknown> = {};
-  for (const name of memberNames(options)) {
+  for (const name of memberNames(options, checks)) {
     const value = (options as Record<string, unknown>)[name];
     if (value === undefined) continue;
     if (!Object.hasOwn(checks, name)) {
@@ -111,15 +111,19 @@ function readMembers(options: object, checks: Checks, within: string, faults: st
 /** Longer chains of prototypes are not followed: a proxy can make one without end. */
 const MAX_PROTOTYPES = 16;
 
-/** Enumerable members, own and inherited, but for those of the prototype of all objects. */
-function memberNames(options: object): string[] {
-  const names = Object.keys(options);
-  let prototype = Object.getPrototypeOf(options) as object | null;
-  for (let depth = 0; prototype !== null && depth < MAX_PROTOTYPES; depth++) {
-    const next = Object.getPrototypeOf(prototype) as object | null;
-    if (next === null) break;
-    names.push(...Object.keys(prototype));
-    prototype = next;
+/**
+ * Enumerable members, own and inherited, and those of a known name that are not enumerable (accessors of a class): a limit must not
+ * be passed over because of the form in which it is given. Not those of the prototype of all objects.
+ */
+function memberNames(options: object, checks: Checks): string[] {
+  const isKnown = (name: string) => Object.hasOwn(checks, name);
+  const names: string[] = [];
+  let holder: object | null = options;
+  for (let depth = 0; holder !== null && depth < MAX_PROTOTYPES; depth++) {
+    const next = Object.getPrototypeOf(holder) as object | null;
+    if (next === null && depth > 0) break;
+    names.push(...Object.keys(holder), ...Object.getOwnPropertyNames(holder).filter(isKnown));
+    holder = next;
   }
   return [...new Set(names)];
 }

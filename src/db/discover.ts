@@ -449,8 +449,11 @@ async function fallbackFrom(stores: DatabaseStores, manifest: Manifest, id: numb
  * True if nothing at this place is part of a database; false if somebody has just created one: look around again. Rejects if
  * there are signs of a database and, listed after they were seen, still no manifest.
  */
-export async function isNothingThere(stores: DatabaseStores): Promise<boolean> {
-  if (!(await hasRemains(stores))) return true;
+export async function isNothingThere(stores: DatabaseStores, place: Place): Promise<boolean> {
+  // What was read does not depend on lists, which may lag.
+  const { identity, identityDamage, boundary, newestCompactionsId } = place;
+  const isSeen = [identity, identityDamage, newestCompactionsId].some((seen) => seen !== undefined) || boundary.exists;
+  if (!isSeen && !(await hasRemains(stores))) return true;
   if ((await listManifestIds(stores.main)).length > 0) return false;
   throw noManifestLeft(whereOf(stores), 'open');
 }

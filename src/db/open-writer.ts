@@ -66,6 +66,8 @@ export interface OpenedForWriting {
 
 /** Openings that find the manifest changed under them start over; so many lost races in a row are no accident. */
 const MAX_ROUNDS = 100;
+/** Attempts to create a database that exists although no list shows it. */
+const MAX_REFUSED_CREATIONS = 10;
 const CREATOR = 'shaledb 0.1.0';
 
 export interface OpeningSteps {
@@ -96,6 +98,7 @@ class Opening {
   readonly #forms = new FilterForms();
   #conditionsChecked = false;
   #isCreating = false;
+  #refusedCreations = 0;
 
   constructor(stores: DatabaseStores, options: ResolvedOptions, tableStore: TableStore, expectedEpoch?: number) {
     this.#expectedEpoch = expectedEpoch;
@@ -152,7 +155,7 @@ class Opening {
   // ---- creating
 
   async #create(place: Place): Promise<Discovery> {
-    if (!(await isNothingThere(this.#stores))) return this.#discover();
+    if (!(await isNothingThere(this.#stores, place))) return this.#discover();
     if (this.#expectedEpoch !== undefined) {
       throw new InvalidArgumentError(
         'NOT_A_DATABASE',
@@ -177,8 +180,14 @@ class Opening {
       putId: sealed.putId,
     });
     if (answer.outcome === 'unknown') throw unanswered(this.#where(), 'manifest 1', answer.cause);
-    // Refused: somebody else creates it at this moment; go on with theirs.
-    if (answer.outcome === 'refused') return this.#discover();
+    // Refused: somebody else creates it at this moment; go on with theirs, as soon as lists show it.
+    if (answer.outcome === 'refused') {
+      if (++this.#refusedCreations < MAX_REFUSED_CREATIONS) return this.#discover();
+      throw new UnavailableError(
+        'STORE_DOWN',
+        `${this.#where()}: ${manifestPath(1)} exists, but lists of the store do not show it. Nothing was changed; try again later.`,
+      );
+    }
     const identity = encodeIdentity({
       databaseId,
       createdAtMs: this.#o.clock.nowMs(),

@@ -196,7 +196,7 @@ async function loadState(stores: DatabaseStores, options: ResolvedOptions, table
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const place = await lookAround(stores, guard, false);
     if (place.manifestIds.length === 0) {
-      if (!(await isNothingThere(stores))) continue;
+      if (!(await isNothingThere(stores, place))) continue;
       throw new InvalidArgumentError(
         'NOT_A_DATABASE',
         `${stores.main.name} (${stores.path}): no database is here. Check the path.`,

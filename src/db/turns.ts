@@ -16,6 +16,8 @@ export const ROWS_PER_TURN = 512;
 export class Turns {
   readonly #clock: Clock;
   #rows = 0;
+  /** Under way: whoever is due waits for it, however many calls that is. */
+  #turn: Promise<void> | undefined;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -37,9 +39,15 @@ export class Turns {
     return this.#rows >= ROWS_PER_TURN;
   }
 
-  /** Lets everybody else have a turn. */
+  /**
+   * Lets everybody else have a turn. Calls are due until that has happened: a call whose promise nobody awaits must not use up the
+   * turn of those that follow it.
+   */
   take(): Promise<void> {
-    this.#rows = 0;
-    return this.#clock.yieldToLoop();
+    this.#turn ??= this.#clock.yieldToLoop().then(() => {
+      this.#rows = 0;
+      this.#turn = undefined;
+    });
+    return this.#turn;
   }
 }

@@ -24,17 +24,25 @@ export interface TableInfo {
 
 /** Equal but for the filter form, which a manifest of an older version can have wrong. */
 export function isSameTable(a: TableInfo, b: TableInfo): boolean {
-  return (
-    a.indexOffset === b.indexOffset &&
-    a.indexLength === b.indexLength &&
-    a.filterOffset === b.filterOffset &&
-    a.filterLength === b.filterLength &&
-    a.statsOffset === b.statsOffset &&
-    a.statsLength === b.statsLength &&
-    a.codec === b.codec &&
-    isSameKey(a.firstEntry, b.firstEntry) &&
-    isSameKey(a.lastEntry, b.lastEntry)
-  );
+  return differingFields(a, b).length === 0;
+}
+
+const COMPARED = [
+  'indexOffset',
+  'indexLength',
+  'filterOffset',
+  'filterLength',
+  'statsOffset',
+  'statsLength',
+  'codec',
+] as const;
+
+/** Names of the fields that differ, the filter form apart. */
+export function differingFields(a: TableInfo, b: TableInfo): (keyof TableInfo)[] {
+  const found: (keyof TableInfo)[] = COMPARED.filter((field) => a[field] !== b[field]);
+  if (!isSameKey(a.firstEntry, b.firstEntry)) found.push('firstEntry');
+  if (!isSameKey(a.lastEntry, b.lastEntry)) found.push('lastEntry');
+  return found;
 }
 
 function isSameKey(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {

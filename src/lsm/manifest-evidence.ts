@@ -1,17 +1,28 @@
 /**
- * Gathers what a manifest without a seal is compared with: the one before it, and the log at its replay point. Nothing is
- * written. Two GETs, up to four more where fences lie at the replay point, and a LIST if something contradicts.
+ * Gathers what a manifest without a seal is compared with: the one before it, the log at its replay point, and the tables that are
+ * new in it. Nothing is written. Two GETs, one for each new table (up to 16), up to four more where fences are at the replay point,
+ * and a LIST if something contradicts.
  */
+
+import { mapLimit } from '../common/async.ts';
 import { IncompatibleError, isCorruption } from '../common/errors.ts';
-import { MANIFEST_PREFIX, parseManifestPath, walPath } from '../format/object-names.ts';
+import type { Ulid } from '../common/ulid.ts';
+import { type Manifest, tablesOf } from '../format/manifest-types.ts';
+import { MANIFEST_PREFIX, parseManifestPath, tablePath, walPath } from '../format/object-names.ts';
+import { differingFields, type TableInfo } from '../format/table-info.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import type { DatabaseStores } from './database-stores.ts';
 import { contradictions, doubts, type ManifestEvidence, oddities } from './manifest-cross-check.ts';
 import { type LoadedManifest, readManifest } from './manifest-store.ts';
+import { ownInfo } from './table-tail.ts';
 import { readWalObject } from './wal-object.ts';
 
 /** WAL objects looked at, from the replay point back, until one has rows: fences of several openings can lie there. */
 const REPLAYED_LOOKED_AT = 4;
+/** Tables asked what they say of themselves, newest first: those since the manifest before, of which a flush makes one. */
+const TABLES_ASKED = 16;
+/** Of the end of a table: its info block and footer. Larger ones, of very long keys, are not looked at. */
+const INFO_BYTES = 4096;
 
 export interface CrossCheck {
   /** Broken rules, as sentences: the manifest is damaged. */
@@ -35,11 +46,48 @@ export async function crossCheckManifest(
     readPrevious(stores.main, boundary, id),
     newestReplayed(stores.wal, manifest.replayAfterWalId),
   ]);
-  const broken = contradictions(id, manifest, { previous: previous?.manifest, replayed });
+  const broken = [
+    ...contradictions(id, manifest, { previous: previous?.manifest, replayed }),
+    ...(await saidOtherwiseByTables(stores, manifest, previous?.manifest)),
+  ];
   const isDamaged = broken.length > 0 && (await isOfThisHistory(stores.main, id));
   const found = doubts(loaded, previous);
   const isDoubtNew = previous !== undefined && previous.seal === undefined && doubts(previous, undefined).length === 0;
   return { broken: isDamaged ? broken : [], doubts: found, oddities: oddities(loaded, previous), isDoubtNew };
+}
+
+/**
+ * New tables that say something else of themselves in one field: a changed bit of the manifest changes one, whereas another table
+ * in its place, which reads find, differs in more. A key range that is wrong would hide rows without a read ever asking the table.
+ */
+async function saidOtherwiseByTables(
+  stores: DatabaseStores,
+  manifest: Manifest,
+  previous: Manifest | undefined,
+): Promise<string[]> {
+  const known = new Set(previous === undefined ? [] : tablesOf(previous).map((t) => t.id));
+  const external = new Set(manifest.externalDbs.flatMap((db) => db.tableIds));
+  const refs = new Map(tablesOf(manifest).map((t) => [t.id, t]));
+  const asked = [...refs.values()].filter((t) => !known.has(t.id) && !external.has(t.id)).slice(0, TABLES_ASKED);
+  const found = await mapLimit(asked, TABLES_ASKED, async (ref) => {
+    const own = await readOwnInfo(stores.main, ref.id);
+    if (own === undefined) return [];
+    const fields = differingFields(own, ref.info);
+    return fields.length === 1 ? [`${fields[0]} of table ${ref.id} is not what the table says of itself`] : [];
+  });
+  return found.flat();
+}
+
+/** Undefined if the table is gone or its end cannot be read, which whoever reads it finds. One GET. */
+async function readOwnInfo(store: ObjectStore, id: Ulid): Promise<TableInfo | undefined> {
+  const got = await store.get(tablePath(id), { range: { suffix: INFO_BYTES } });
+  if (got === undefined) return undefined;
+  try {
+    return ownInfo(got.bytes, got.size - got.bytes.length, got.size, INFO_BYTES).info;
+  } catch (error) {
+    if (isCorruption(error) || error instanceof IncompatibleError) return undefined;
+    throw error;
+  }
 }
 
 /** What was collected, or is damaged itself, proves nothing. */

@@ -114,7 +114,8 @@ interface OwnInfo {
   infoOffset: number;
 }
 
-function ownInfo(tail: Uint8Array, base: number, size: number, maxBytes: number): OwnInfo {
+/** What the end of a table says of it. `tail` begins at `base` of an object of `size` bytes. Throws what a reader would. */
+export function ownInfo(tail: Uint8Array, base: number, size: number, maxBytes: number): OwnInfo {
   const footer = footerOfKnownVersion(tail, size);
   const start = footer.infoOffset - base;
   if (start < 0) {

@@ -6,9 +6,17 @@
  */
 import { stopIfAborted } from '../common/abort.ts';
 import { sleep } from '../common/clock.ts';
-import { type Finding, isCannotTell, makeFinding, unknownFinding } from '../common/errors.ts';
-import { type ChecksOf, callable, checkedOptions, filledText, oneOf, whole } from '../common/option-checks.ts';
-import type { Ulid } from '../common/ulid.ts';
+import { type Finding, InvalidArgumentError, isCannotTell, makeFinding, unknownFinding } from '../common/errors.ts';
+import {
+  type Check,
+  type ChecksOf,
+  callable,
+  checkedOptions,
+  describeValue,
+  oneOf,
+  whole,
+} from '../common/option-checks.ts';
+import { isUlid, type Ulid } from '../common/ulid.ts';
 import { parseTablePath, TABLE_PREFIX, tablePath, walPath } from '../format/object-names.ts';
 import { dataEnd } from '../format/table-layout.ts';
 import { type AbsentParent, absentParentFinding, absentParents } from '../lsm/parents.ts';
@@ -72,13 +80,20 @@ const DEFAULT_CONCURRENCY = 4;
 
 export const LEVEL_CHECK = oneOf(LEVELS);
 
+/** Anything else would pass over tables that nobody has looked at. */
+const CURSOR_CHECK: Check = (value, name, faults) => {
+  if (typeof value === 'string' && isUlid(value)) return value;
+  faults.push(`${name} must be the cursor of an earlier check, the name of a table, not ${describeValue(value)}`);
+  return value;
+};
+
 const CHECKS: ChecksOf<SstCheckOptions> = {
   ...TOOL_CHECKS,
   level: LEVEL_CHECK,
   scope: oneOf(SCOPES),
   concurrency: whole(1, 1024),
   bytesPerSecond: whole(1, Number.MAX_SAFE_INTEGER),
-  resumeFrom: filledText,
+  resumeFrom: CURSOR_CHECK,
   onProgress: callable,
 };
 
@@ -196,6 +211,12 @@ async function* checkTables(target: ToolTarget, o: SstCheckOptions, summary: Che
     for (const id of listed.keys()) if (!picture.tables.has(id)) jobs.push({ id, named: undefined });
   jobs.sort((a, b) => (a.id < b.id ? -1 : 1));
   const left = jobs.filter((job) => o.resumeFrom === undefined || job.id > o.resumeFrom);
+  if (left.length === 0 && o.resumeFrom !== undefined && jobs.length > 0 && !jobs.some((j) => j.id === o.resumeFrom)) {
+    throw new InvalidArgumentError(
+      'BAD_OPTION',
+      `sstCheck: resumeFrom ${o.resumeFrom} is after every table here, so it is no cursor of a check of this database.`,
+    );
+  }
   const pace = makePace(target, o.bytesPerSecond);
   const answered = await quarantinedPaths(target);
   const sources: SourceSeqs = new Map();

@@ -84,16 +84,11 @@ const CHECKS: ChecksOf<SstRepairOptions> = {
 /**
  * Repairs the table with this ULID or path; without `apply` nothing is changed and the report says what would be. Outcomes:
  * `clean` (nothing is wrong), `healed`, `reconstructed` (no row lost), `salvaged` (some are), `obsolete` (no manifest needs it
-<<<<<<< HEAD
  * any more), `consent-needed` (not done: rows would be lost without `acceptLoss` or a `maxLoss` that covers them, or older ones
- * show through without `acceptResurrection`), `unrecoverable`. Rejects with `ConflictError`, with `InvalidArgumentError` for bad
- * options, a name that is no table's and a table of another database, with `CorruptionError` if more than `maxLoss` could be
- * lost, and as `runRepair` does.
-=======
- * any more), `unrecoverable` (not done: it needs a consent that `nextSteps` names). Rejects with `ConflictError`, with
- * `InvalidArgumentError` for bad options, a name that is no table's and a table of another database, with `IncompatibleError` for a
- * table of a newer form, and as `runRepair` does. A table that SlateDB aligned stays aligned.
->>>>>>> c6e50b7 (WIP 2)
+ * show through without `acceptResurrection`), `unrecoverable`. A table that SlateDB aligned stays aligned. Rejects with
+ * `ConflictError`, with `InvalidArgumentError` for bad options, a name that is no table's and a table of another database, with
+ * `IncompatibleError` for a table of a newer form, with `CorruptionError` if more than `maxLoss` could be lost, and as
+ * `runRepair` does.
  * Holds the table in memory twice. Costs a GET per manifest in scope, two of the table, one per object of the log and per input
  * where a block is lost, and when applied 9 requests and 5 per new object.
  */

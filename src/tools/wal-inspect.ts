@@ -134,7 +134,15 @@ async function* reports(
     newest = now;
   }
   for (let id = Math.max(from, survey.from); id <= to; id++) {
-    yield reportOf(survey, id, counts.get(id), newest, target, options);
+    const report = reportOf(survey, id, counts.get(id), newest, target, options);
+    // What the log as a whole says against the manifest, for which an opening refuses it: told once, at the end.
+    if (id === to && isCorruption(survey.refusal)) {
+      report.findings = [
+        ...report.findings,
+        ...survey.refusal.findings.map((f) => ({ ...f, during: 'check' as const })),
+      ];
+    }
+    yield report;
   }
 }
 

@@ -143,6 +143,14 @@ it('goes on after the last table that an interrupted check had finished', async 
   expect(rest.summary.cursor).toBeUndefined();
 });
 
+it.each(['zzz', 'ZZZZZZZZZZZZZZZZZZZZZZZZZZ', '7ZZZZZZZZZZZZZZZZZZZZZZZZZ'])(
+  'does not go on after %s, which no check gave: nothing would be looked at',
+  async (resumeFrom) => {
+    const world = await tablesWorld([numbers(0, 30)]);
+    await expect(check(world, { resumeFrom })).rejects.toMatchObject({ code: 'BAD_OPTION' });
+  },
+);
+
 it('keeps to a rate, in bytes of the clock', async () => {
   const world = await tablesWorld([numbers(0, 100), numbers(0, 100)]);
   const quick = await check(world);

@@ -28,6 +28,21 @@ const CALLS_OF: [string, Call][] = [
       await snapshot.close();
     },
   ],
+  [
+    'a snapshot each, whose close nobody awaits',
+    async (db) => {
+      const snapshot = db.snapshot();
+      await snapshot.get('k1');
+      void snapshot.close();
+    },
+  ],
+  [
+    'a write that nobody awaits before a get',
+    async (db) => {
+      void db.put('w', 'v', { awaitDurable: false });
+      await db.get('k1');
+    },
+  ],
   ['a snapshot without a read', (db) => db.snapshot().close()],
   ['a flush of nothing', (db) => db.flush()],
   ['a write that nobody awaits', (db, i) => db.put(`w${i % 10}`, 'v', { awaitDurable: false })],

@@ -71,6 +71,23 @@ describe('options', () => {
     }
   });
 
+  it('count in whatever form they are given: accessors of a class, members that are not enumerable', () => {
+    class Limits {
+      get rows() {
+        return 0;
+      }
+    }
+    class Given {
+      isOn = true;
+      get limits() {
+        return new Limits();
+      }
+    }
+    expect(read(new Given())).toEqual({ isOn: true, limits: { rows: 0 } });
+    expect(read(Object.defineProperty({}, 'count', { value: 3 }))).toEqual({ count: 3 });
+    expect(() => read(Object.defineProperty({}, 'count', { value: 10 }))).toThrow(/count/);
+  });
+
   it.each([
     [{ is_on: true }, 'is_on is unknown (did you mean isOn?)'],
     [{ 'is-on': true }, 'is-on is unknown (did you mean isOn?)'],
