@@ -63,7 +63,8 @@ export function nextCommands(finding: Finding, view: Pick<View, 'location' | 'ro
 function defaultCommand({ object: { role, id }, severity }: Finding): string {
   switch (role) {
     case 'table':
-      return id === '' ? 'shaledb sst check LOCATION' : `shaledb sst repair LOCATION ${shellWord(id)}`;
+      // Findings that a repair answers name it themselves.
+      return id === '' ? 'shaledb sst check LOCATION' : `shaledb sst inspect LOCATION ${shellWord(id)}`;
     case 'wal':
       // What only warns lies where nothing needs it any more.
       if (severity === 'error') return 'shaledb wal repair LOCATION';

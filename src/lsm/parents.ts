@@ -21,10 +21,16 @@ export interface AbsentParent {
   tables: number;
 }
 
+/** The parents that tables of a manifest belong to, by table. */
+export function ownersOf({ externalDbs }: Manifest): Map<Ulid, string> {
+  const owners = new Map<Ulid, string>();
+  for (const db of externalDbs) for (const id of db.tableIds) owners.set(id, normalPath(db.path));
+  return owners;
+}
+
 /** Paths of the parents whose tables a manifest uses, with how many. */
 function parentsOf(manifest: Manifest): Map<string, number> {
-  const owner = new Map<Ulid, string>();
-  for (const db of manifest.externalDbs) for (const id of db.tableIds) owner.set(id, normalPath(db.path));
+  const owner = ownersOf(manifest);
   const counts = new Map<string, number>();
   for (const id of new Set(tablesOf(manifest).map((table) => table.id))) {
     const path = owner.get(id);
@@ -33,9 +39,15 @@ function parentsOf(manifest: Manifest): Map<string, number> {
   return counts;
 }
 
-/** Parents of which no object is stored below the root in use. One LIST for each parent, read up to its first object. */
-export async function absentParents({ whole }: DatabaseStores, manifest: Manifest): Promise<AbsentParent[]> {
-  const parents = [...parentsOf(manifest)];
+/**
+ * Parents of which no object is stored below the root in use. `used`: their paths, with how many tables are named of each. One
+ * LIST for each parent, read up to its first object.
+ */
+export async function absentParents(
+  { whole }: DatabaseStores,
+  used: ReadonlyMap<string, number>,
+): Promise<AbsentParent[]> {
+  const parents = [...used];
   const isThere = await Promise.all(
     parents.map(async ([path]) => {
       for await (const _ of whole.list(path === '' ? '' : `${path}/`)) return true;
@@ -75,7 +87,7 @@ const WHERE_TO_LOOK =
 /** Throws `PARENT_OUT_OF_REACH` for a clone whose location leaves open where its parent is. One LIST for each parent, if any. */
 export async function assertParentsInReach(stores: DatabaseStores, manifest: Manifest): Promise<void> {
   if (!stores.isRootAssumed || manifest.externalDbs.length === 0) return;
-  const [absent] = await absentParents(stores, manifest);
+  const [absent] = await absentParents(stores, parentsOf(manifest));
   if (absent !== undefined) throw outOfReach(stores, absent);
 }
 

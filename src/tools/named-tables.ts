@@ -21,6 +21,7 @@ import { manifestPath, parseManifestPath, tablePath } from '../format/object-nam
 import { type DatabaseStores, whereOf } from '../lsm/database-stores.ts';
 import { contradictions, doubts, hasLostItsSeal, oddities } from '../lsm/manifest-cross-check.ts';
 import { type LoadedManifest, listManifestIds, loadManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
+import { ownersOf } from '../lsm/parents.ts';
 import { noManifestLeft } from '../lsm/remains.ts';
 import { ambiguousViewFindings } from '../lsm/view-ids.ts';
 import type { ObjectStore } from '../store/object-store.ts';
@@ -32,8 +33,8 @@ export interface NamedTable {
   ref: TableRef;
   path: string;
   store: ObjectStore;
-  /** It belongs to another database, of which this one is a clone. */
-  isExternal: boolean;
+  /** Path of the database that it belongs to, from the root of the store, if this one is a clone of it. */
+  parent: string | undefined;
   level: 'l0' | 'run';
   /** Newest first. */
   manifestIds: number[];
@@ -115,10 +116,10 @@ export function onlyKeptBy({ newest }: Picture, named: NamedTable | undefined): 
   return newest.manifest.checkpoints.filter((c) => named.manifestIds.includes(c.manifestId)).map((c) => c.id);
 }
 
-/** What can be done about such a table: a repair changes only the newest state. */
-export function checkpointAdvice(checkpoints: readonly string[]): string {
+/** What can be done about such a table, or all such tables of a parent: a repair changes only the newest state. */
+export function checkpointAdvice(checkpoints: readonly string[], what = 'this table'): string {
   const those = checkpoints.length === 1 ? 'checkpoint' : 'checkpoints';
-  return `The newest state does not need this table, only ${those} ${checkpoints.join(', ')}: whoever reads there meets the damage, and no repair changes what a checkpoint keeps. Restore the object from a backup or an older version of the bucket, or let the ${those} go.`;
+  return `The newest state does not need ${what}, only ${those} ${checkpoints.join(', ')}: whoever reads there meets the damage, and no repair changes what a checkpoint keeps. Restore the object from a backup or an older version of the bucket, or let the ${those} go.`;
 }
 
 function isPinned(newest: Manifest, id: number, scope: Scope): boolean {
@@ -239,21 +240,20 @@ function checkSequence({ manifests, findings }: Picture, during: Finding['during
 }
 
 function addTables(tables: Picture['tables'], stores: DatabaseStores, { id, manifest }: LoadedManifest): void {
-  const external = new Map<Ulid, string>();
-  for (const db of manifest.externalDbs) for (const table of db.tableIds) external.set(table, db.path);
+  const owners = ownersOf(manifest);
   const add = (ref: TableRef, level: NamedTable['level']) => {
     const seen = tables.get(ref.id);
     if (seen !== undefined) {
       if (seen.manifestIds[seen.manifestIds.length - 1] !== id) seen.manifestIds.push(id);
       return;
     }
-    const root = external.get(ref.id);
+    const parent = owners.get(ref.id);
     const path = tablePath(ref.id);
     tables.set(ref.id, {
       ref,
-      path: root === undefined ? path : [...root.split('/').filter((s) => s !== ''), path].join('/'),
-      store: root === undefined ? stores.main : stores.whole,
-      isExternal: root !== undefined,
+      path: parent === undefined || parent === '' ? path : `${parent}/${path}`,
+      store: parent === undefined ? stores.main : stores.whole,
+      parent,
       level,
       manifestIds: [id],
     });

@@ -202,10 +202,13 @@ async function* checkTables(target: ToolTarget, o: SstCheckOptions, summary: Che
   yield* await checkLogRefs(target, picture);
   const listed = await listTables(target);
   const absent = await absentOf(target, picture);
-  yield* absent.map((parent) => absentParentFinding(stores, parent, 'check'));
-  const isAbsent = ({ path, isExternal }: NamedTable) =>
-    isExternal && absent.some((parent) => path.startsWith(`${parent.path}/`));
-  const there = [...picture.tables.entries()].filter(([, named]) => !isAbsent(named));
+  const answered = await quarantinedPaths(target);
+  for (const parent of absent) {
+    const tables = [...picture.tables.values()].filter((named) => named.parent === parent.path);
+    const finding = absentParentFinding(stores, parent, 'check');
+    yield finding.severity === 'unknown' ? finding : asNeeded(finding, picture, tables, answered);
+  }
+  const there = [...picture.tables.entries()].filter(([, named]) => !absent.some(({ path }) => path === named.parent));
   const jobs = there.map(([id, named]) => ({ id, named: named as NamedTable | undefined }));
   if (level === 'cross')
     for (const id of listed.keys()) if (!picture.tables.has(id)) jobs.push({ id, named: undefined });
@@ -218,7 +221,6 @@ async function* checkTables(target: ToolTarget, o: SstCheckOptions, summary: Che
     );
   }
   const pace = makePace(target, o.bytesPerSecond);
-  const answered = await quarantinedPaths(target);
   const sources: SourceSeqs = new Map();
   const bytesBefore = stores.counts().bytesIn;
   const progress = (done: number) =>
@@ -233,10 +235,7 @@ async function* checkTables(target: ToolTarget, o: SstCheckOptions, summary: Che
     for (const [k, { findings, seqs }] of results.entries()) {
       if (seqs !== undefined) sources.set(batch[k].id, seqs);
       const { named } = batch[k];
-      const checkpoints = onlyKeptBy(picture, named);
-      if (!isNeeded(picture, named)) yield* findings.map((f) => ofNoUse(f, answered));
-      else if (checkpoints.length > 0) yield* findings.map((f) => ofCheckpoints(f, checkpoints));
-      else yield* findings;
+      yield* findings.map((f) => asNeeded(f, picture, [named], answered));
     }
     summary.cursor = batch[batch.length - 1].id;
     progress(Math.min(left.length, i + concurrency));
@@ -244,9 +243,24 @@ async function* checkTables(target: ToolTarget, o: SstCheckOptions, summary: Che
   if (level === 'cross' && o.resumeFrom === undefined) yield* sourcesOutOfOrder(picture, sources);
 }
 
-/** Parents of the newest manifest of which nothing is found: one finding for each says more than one for each of its tables. */
-async function absentOf({ stores }: ToolTarget, { newest }: Picture): Promise<AbsentParent[]> {
-  return newest === undefined ? [] : absentParents(stores, newest.manifest);
+/** Parents of which nothing is found: one finding for each says more than one for each of its tables. */
+function absentOf({ stores }: ToolTarget, { tables }: Picture): Promise<AbsentParent[]> {
+  const used = new Map<string, number>();
+  for (const { parent } of tables.values()) if (parent !== undefined) used.set(parent, (used.get(parent) ?? 0) + 1);
+  return absentParents(stores, used);
+}
+
+/** A finding about tables by who needs one of them: the newest state, checkpoints alone, or nobody. */
+function asNeeded(
+  finding: Finding,
+  picture: Picture,
+  tables: readonly (NamedTable | undefined)[],
+  answered: ReadonlySet<string>,
+): Finding {
+  const needed = tables.filter((named) => isNeeded(picture, named));
+  if (needed.length === 0) return ofNoUse(finding, answered);
+  const keepers = needed.map((named) => onlyKeptBy(picture, named));
+  return keepers.every((of) => of.length > 0) ? ofCheckpoints(finding, [...new Set(keepers.flat())]) : finding;
 }
 
 /**
@@ -259,7 +273,10 @@ export function ofNoUse(finding: Finding, answered: ReadonlySet<string>): Findin
 }
 
 function ofCheckpoints(finding: Finding, checkpoints: readonly string[]): Finding {
-  const summary = checkpointAdvice(checkpoints);
+  // How to be able to tell is the same whoever needs it.
+  if (finding.severity === 'unknown') return finding;
+  const what = finding.code === 'PARENT_MISSING' ? 'the tables of this parent' : undefined;
+  const summary = checkpointAdvice(checkpoints, what);
   return { ...finding, hint: { ...finding.hint, summary, commands: [], lossIfRepaired: 'none' } };
 }
 

@@ -1,9 +1,12 @@
 /** Clones, whose manifests name tables of a parent by its path from the root of the store: found, out of reach, and gone. */
-import { rmSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import type { DbError } from '../../src/common/errors.ts';
+import type { DbError, Finding } from '../../src/common/errors.ts';
+import { encodeManifest } from '../../src/format/manifest-codec.ts';
+import { manifestPath } from '../../src/format/object-names.ts';
+import { loadManifest } from '../../src/lsm/manifest-store.ts';
 import { open, openReader } from '../../src/open.ts';
 import { LocalStore } from '../../src/store/local-store.ts';
 import { resolveLocation } from '../../src/store/location.ts';
@@ -24,6 +27,12 @@ function cloneOnDisk() {
     url: pathToFileURL(join(copy.directory, 'db')),
     root: pathToFileURL(copy.directory),
   };
+}
+
+async function findingsOf(check: AsyncIterable<Finding>): Promise<Finding[]> {
+  const found: Finding[] = [];
+  for await (const finding of check) found.push(finding);
+  return found;
 }
 
 const rejection = (promise: Promise<unknown>) =>
@@ -99,6 +108,57 @@ describe('a clone whose parent is gone from a root that was stated', () => {
     const errors = report.findings.filter((f) => f.severity === 'error');
     expect(new Set(errors.map((f) => f.code))).toEqual(new Set(['MISSING_OBJECT']));
     expect(errors.every((f) => f.object.path.startsWith('parent/compacted/'))).toBe(true);
+  });
+});
+
+describe('a clone of which only a checkpoint still needs its parent', () => {
+  const union = goldenFixture('slatedb-0.17.0/union-same-views-lossy');
+  function unionOnDisk() {
+    const copy = copyGolden(union);
+    return {
+      copy,
+      directory: copy.directory,
+      url: pathToFileURL(join(copy.directory, 'union')),
+      root: pathToFileURL(copy.directory),
+    };
+  }
+
+  it('gets the verdict cannot tell, and no repair, where the root is left open', async () => {
+    const { copy, url } = unionOnDisk();
+    using _ = copy;
+    const check = sstCheck(url, { logger: QUIET });
+    const found = await findingsOf(check);
+    expect(found.map((f) => [f.severity, f.code, f.object.path])).toEqual([['unknown', 'OUT_OF_REACH', 'parent/']]);
+    expect(found[0].hint.commands.join()).toContain('--root');
+    expect((await check.summary()).verdict).toBe('unknown');
+    const report = await verify(url, { logger: QUIET });
+    expect(report.verdict).toBe('unknown');
+    expect(report.findings.some((f) => f.code === 'MISSING_OBJECT')).toBe(false);
+    expect(report.nextSteps.join()).not.toContain('repair');
+  });
+
+  it('misses it where the root was stated and it is gone, with advice about the checkpoint', async () => {
+    const { copy, directory, url, root } = unionOnDisk();
+    using _ = copy;
+    rmSync(join(directory, 'parent'), { recursive: true });
+    const found = await findingsOf(sstCheck(url, { logger: QUIET, root }));
+    expect(found.map((f) => [f.severity, f.code, f.object.path])).toEqual([['error', 'PARENT_MISSING', 'parent/']]);
+    expect(found[0].hint.summary).toMatch(/only checkpoint/);
+  });
+
+  it('is told of a parent that only older manifests name, too', async () => {
+    const { copy, directory, url, root } = unionOnDisk();
+    using _ = copy;
+    const store = new LocalStore(directory);
+    const path = `union/${manifestPath(14)}`;
+    const { manifest } = loadManifest(14, (await store.get(path))!.bytes);
+    writeFileSync(join(directory, path), encodeManifest({ ...manifest, checkpoints: [] }));
+    expect((await sstCheck(url, { logger: QUIET, scope: 'all' }).summary()).findings).toEqual({ OUT_OF_REACH: 1 });
+    rmSync(join(directory, 'parent'), { recursive: true });
+    const found = await findingsOf(sstCheck(url, { logger: QUIET, root, scope: 'all' }));
+    const parents = found.filter((f) => f.code === 'PARENT_MISSING');
+    expect(parents.map((f) => [f.severity, f.object.path])).toEqual([['warning', 'parent/']]);
+    expect(found.some((f) => f.code === 'MISSING_OBJECT' && f.object.role === 'table')).toBe(false);
   });
 });
 
