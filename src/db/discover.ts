@@ -39,6 +39,7 @@ import {
 import { type DatabaseIdentity, decodeIdentity } from '../format/sidecar.ts';
 import { type DatabaseStores, whereOf } from '../lsm/database-stores.ts';
 import type { EpochGuard, Stamp } from '../lsm/epoch-guard.ts';
+import { misplacedLog } from '../lsm/log-place.ts';
 import { crossCheckManifest } from '../lsm/manifest-evidence.ts';
 import {
   type LoadedManifest,
@@ -467,19 +468,6 @@ export function assertUsable(stores: DatabaseStores, found: Discovery): void {
       `${stores.main.name}: manifest ${found.newest.id} says that this database is still being set up (a clone that was not finished). Finish or delete it first.`,
     );
   }
-  const expected = expectsWalStore(found);
-  if (expected === undefined || expected === stores.hasWalStore) return;
-  throw new InvalidArgumentError(
-    'BAD_ARGUMENT',
-    expected
-      ? `${stores.main.name}: this database keeps its WAL in another store; pass it as walStore of the location. Without it, rows would be missing.`
-      : `${stores.main.name}: this database keeps its WAL beside its tables, but the location has a walStore; leave it out.`,
-    { details: { walStore: expected } },
-  );
-}
-
-/** Whether the WAL lies in another store; undefined if nothing says it. */
-function expectsWalStore({ newest, identity }: Discovery): boolean | undefined {
-  if (identity !== undefined) return identity.value.separateWalStore;
-  return newest.manifest.headerVersion === 1 ? newest.manifest.walStoreUri !== undefined : undefined;
+  const misplaced = misplacedLog(stores, stores.main.name, found.newest, found.identity?.value);
+  if (misplaced !== undefined) throw misplaced;
 }

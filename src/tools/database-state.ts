@@ -15,10 +15,18 @@ import {
   locate,
   locateFindings,
   ManifestCorruptionError,
+  unknownFinding,
 } from '../common/errors.ts';
-import { COMPACTIONS_PREFIX, IDENTITY_PATH, manifestPath, parseCompactionsPath } from '../format/object-names.ts';
+import {
+  COMPACTIONS_PREFIX,
+  IDENTITY_PATH,
+  manifestPath,
+  parseCompactionsPath,
+  WAL_PREFIX,
+} from '../format/object-names.ts';
 import { type DatabaseIdentity, decodeIdentity } from '../format/sidecar.ts';
 import type { EpochGuard, Stamp } from '../lsm/epoch-guard.ts';
+import { misplacedLog } from '../lsm/log-place.ts';
 import { crossCheckManifest } from '../lsm/manifest-evidence.ts';
 import {
   type LoadedManifest,
@@ -174,17 +182,34 @@ function assertUsable(target: ToolTarget, newest: LoadedManifest, identity: Data
     const message = `${target.where}: manifest ${newest.id} says that this database is still being set up (a clone that was not finished). Finish or delete it first.`;
     throw new InvalidArgumentError('NOT_A_DATABASE', message);
   }
-  const hasUri = manifest.headerVersion === 1 ? manifest.walStoreUri !== undefined : undefined;
-  const expected = identity?.separateWalStore ?? hasUri;
-  if (expected === undefined || expected === target.stores.hasWalStore) return;
-  throw new InvalidArgumentError(
-    'BAD_ARGUMENT',
-    expected
-      ? `${target.where}: this database keeps its WAL in another store; pass it as walStore of the location. Without it, rows would be missing.`
-      : `${target.where}: this database keeps its WAL beside its tables, but the location has a walStore; leave it out.`,
-    { details: { walStore: expected } },
-  );
+  const misplaced = misplacedLog(target.stores, target.where, newest, identity);
+  if (misplaced !== undefined) throw misplaced;
 }
+
+/** Throws where the log that belongs to this manifest is in another store than the location says. One GET. */
+export async function assertLogInReach(target: ToolTarget, newest: LoadedManifest): Promise<void> {
+  const misplaced = await misplacedLogOf(target, newest);
+  if (misplaced !== undefined) throw misplaced;
+}
+
+/** What a check says instead, which then looks at no log: another one would be judged. One GET. */
+export async function logOutOfReach(target: ToolTarget, newest: LoadedManifest): Promise<Finding | undefined> {
+  const misplaced = await misplacedLogOf(target, newest);
+  if (misplaced === undefined) return undefined;
+  const object = { role: 'wal' as const, path: WAL_PREFIX, id: '', sealed: false };
+  const summary = target.stores.hasWalStore ? WITHOUT_WAL_STORE : WITH_WAL_STORE;
+  return unknownFinding(misplaced, { object, during: 'check', summary });
+}
+
+async function misplacedLogOf({ stores, where }: ToolTarget, newest: LoadedManifest) {
+  const { identity } = await readIdentity(stores.main);
+  return misplacedLog(stores, where, newest, identity);
+}
+
+const WITH_WAL_STORE =
+  'Call the function of shaledb/admin with { store, path, walStore } as location; the command line takes no second store. The log was not looked at, nothing is known to be damaged, and nothing is repaired.';
+const WITHOUT_WAL_STORE =
+  'Leave walStore out of the location. The log was not looked at, nothing is known to be damaged, and nothing is repaired.';
 
 /** Throws for a manifest that this program cannot write again without losing something. */
 export function assertRewritable(target: ToolTarget, newest: LoadedManifest): void {

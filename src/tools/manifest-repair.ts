@@ -19,7 +19,7 @@ import { EpochGuard } from '../lsm/epoch-guard.ts';
 import { type LoadedManifest, type MendedManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
 import type { ToolAccess } from '../lsm/tool-access.ts';
 import { ambiguousViewFindings } from '../lsm/view-ids.ts';
-import { manifestHint } from './database-state.ts';
+import { assertLogInReach, manifestHint } from './database-state.ts';
 import { flipThatFits } from './manifest-flip.ts';
 import { type BadManifest, type ManifestSurvey, surveyManifests } from './manifest-survey.ts';
 import { readPicture } from './named-tables.ts';
@@ -71,6 +71,8 @@ export async function manifestRepair(target: Target, given: ManifestRepairOption
       async () => {
         const guard = new EpochGuard(opened.clock, opened.stores.latestStoreTimesMs);
         const survey = await surveyManifests(opened, guard, { heal: strategy !== 'previous' });
+        // Else it would be taken for empty.
+        if (survey.base !== undefined) await assertLogInReach(opened, survey.base);
         const plan = planFor(opened, survey, strategy);
         if (plan.outcome === 'clean' && strategy === 'auto') return planForViews(opened, survey, plan);
         if (plan.outcome !== 'unrecoverable' || (strategy !== 'auto' && strategy !== 'heal')) return plan;

@@ -23,7 +23,7 @@ import { type AbsentParent, absentParentFinding, absentParents } from '../lsm/pa
 import { type KnownTable, missingTable } from '../lsm/table-anatomy.ts';
 import { MAX_MISSING, manyMissing, tailLost } from '../lsm/wal-errors.ts';
 import { missingWalFinding } from '../lsm/wal-object.ts';
-import { assertRemains } from './database-state.ts';
+import { assertRemains, logOutOfReach } from './database-state.ts';
 import {
   checkpointAdvice,
   isNeeded,
@@ -100,7 +100,7 @@ const CHECKS: ChecksOf<SstCheckOptions> = {
 /**
  * Checks tables. Iterate over the findings, or await `summary()`. The iteration rejects with `InvalidArgumentError` for bad
  * options and where no database is, `AbortError`, and with errors of the store; damage is never an error here. Costs three
- * LISTs, a GET per manifest in scope, and from level `tails` on one GET per table, from `blocks` on one per 4 MiB besides.
+ * LISTs, a GET of the identity and one per manifest in scope, and from level `tails` on one GET per table, from `blocks` on one per 4 MiB besides.
  */
 export function sstCheck(t: Target, given: SstCheckOptions = {}): SstCheck {
   return new CheckRun(t, given);
@@ -293,6 +293,8 @@ async function listTables({ stores }: ToolTarget): Promise<Map<Ulid, number>> {
 async function checkLogRefs(target: ToolTarget, { newest }: Picture): Promise<Finding[]> {
   const { stores, signal } = target;
   if (newest === undefined) return [];
+  const elsewhere = await logOutOfReach(target, newest);
+  if (elsewhere !== undefined) return [elsewhere];
   const { replayAfterWalId, walIdLastSeen } = newest.manifest;
   const present = await listLog(target, replayAfterWalId);
   const last = [...present.keys()].reduce((a, b) => Math.max(a, b), 0);

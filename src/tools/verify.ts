@@ -12,6 +12,7 @@ import type { LoadedManifest } from '../lsm/manifest-store.ts';
 import { missingManifests } from '../lsm/wal-errors.ts';
 import { readWalObject, type WalReadResult } from '../lsm/wal-object.ts';
 import { probeStore } from '../store/store-probe.ts';
+import { logOutOfReach } from './database-state.ts';
 import { manifestInspect } from './manifest-inspect.ts';
 import { readPicture } from './named-tables.ts';
 import { quarantinedPaths } from './quarantine.ts';
@@ -66,7 +67,9 @@ async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Pr
   let logBytes = 0;
   // Without manifest and log there is nothing to report on; that no manifest is left is told above.
   const isReadable = picture.incompatible === undefined;
-  const hasLog = isReadable && (picture.ids.length > 0 || (await listLog(target)).size > 0);
+  // The check of the tables has said so.
+  const isLogHere = picture.newest === undefined || (await logOutOfReach(target, picture.newest)) === undefined;
+  const hasLog = isReadable && isLogHere && (picture.ids.length > 0 || (await listLog(target)).size > 0);
   for await (const report of hasLog ? walInspect(t, common) : []) {
     wal.objects++;
     if (report.state === 'missing') wal.missing++;
@@ -79,7 +82,7 @@ async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Pr
     logBytes += report.size;
     onProgress?.({ part: 'log', done: wal.objects, bytesRead: sst.bytesRead + logBytes });
   }
-  findings.push(...(await checkWitnesses(target, picture.newest)));
+  if (isLogHere) findings.push(...(await checkWitnesses(target, picture.newest)));
   const readable = picture.manifests.flatMap(({ loaded }) => loaded ?? []);
   findings.push(...(await findLostViews(target.stores, readable)).map((lost) => lostViewFinding(lost, 'check')));
   findings.push(...(await checkSidecars(target, picture.newest)));

@@ -16,7 +16,7 @@ import { checkSuccessor, checkWitness, isEmptied } from '../lsm/wal-check.ts';
 import { advised, type LogObject, pieceOf, readLogObject } from '../lsm/wal-log.ts';
 import { readWalObject, type WalObject } from '../lsm/wal-object.ts';
 import { rowsOfBlock, type SalvagedWal, salvageWalObject, type WalRow } from '../lsm/wal-salvage.ts';
-import { assertRemains } from './database-state.ts';
+import { assertRemains, logOutOfReach } from './database-state.ts';
 import type { WalEntry, WalObjectReport, WalObjectState } from './reports.ts';
 import { openTarget, type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget } from './target.ts';
 import { type LogRange, listLog, replayRange, type Survey, surveyLog } from './wal-survey.ts';
@@ -52,7 +52,9 @@ const MANIFESTS_TRIED = 10;
  * Reports on every object of the log in the order of ids, whatever its damage; looks at no table, and of the manifests only for the
  * newest good one (`verify` looks at all). Changes nothing.
  *
- * Requests: a LIST of the manifests and one of the log, one GET for each object (three for a damaged one, 1.1 s apart), three
+ * Where the log is in another store than the location says, there is one report, of state `unknown`, with that finding.
+ *
+ * Requests: a GET of the identity, a LIST of the manifests and one of the log, one GET for each object (three for a damaged one, 1.1 s apart), three
  * HEADs; `entries` GETs its object again. Rejects with `InvalidArgumentError` (options, location, not a database) and
  * `UnavailableError` (the store); damage is in the reports, never an error.
  */
@@ -83,12 +85,24 @@ async function* inspect(
   const listed = await listLog(target);
   const manifests = await newestGood(target);
   if (manifests.isNoneLeft) await assertRemains(target);
+  const elsewhere = manifests.newest === undefined ? undefined : await logOutOfReach(target, manifests.newest);
+  if (elsewhere !== undefined) {
+    yield reportOfElsewhere(manifests.newest!, [...(manifests.error?.findings ?? []), elsewhere]);
+    return;
+  }
   let untold: readonly Finding[] = manifests.error?.findings ?? [];
   for await (const report of reports(target, options, listed, manifests.newest)) {
     yield { ...report, findings: [...untold, ...report.findings] };
     untold = [];
   }
   if (untold.length > 0 && listed.size === 0) throw manifests.error;
+}
+
+/** Of a log in another store: one report, at the first object that an opening would replay. */
+function reportOfElsewhere({ manifest }: LoadedManifest, findings: Finding[]): WalObjectReport {
+  const id = manifest.replayAfterWalId + 1;
+  const report = describe(id, { id, result: undefined, salvaged: undefined, bytes: undefined }, findings, undefined);
+  return { ...report, state: 'unknown' };
 }
 
 async function* reports(
