@@ -39,6 +39,18 @@ function parentsOf(manifest: Manifest): Map<string, number> {
   return counts;
 }
 
+/** What to do about a table of a parent: a repair of the clone is refused, and one of the parent does not change this one. */
+export function parentAdvice({ whole }: DatabaseStores, parent: string): string {
+  return `The table belongs to the database ${parent} in ${whole.name}, of which this one is a clone. Restore the object there from a backup or an older version of the bucket; a repair of that database writes a new table for itself, and this one goes on reading the old.`;
+}
+
+/** A finding about a table of a parent, with that advice and without commands that would be refused. */
+export function ofParent(finding: Finding, stores: DatabaseStores, parent: string): Finding {
+  if (finding.severity === 'unknown') return finding;
+  const summary = `${finding.hint.summary} ${parentAdvice(stores, parent)}`;
+  return { ...finding, hint: { ...finding.hint, summary, commands: [], lossIfRepaired: 'unknown' } };
+}
+
 /**
  * Parents of which no object is stored below the root in use. `used`: their paths, with how many tables are named of each. One
  * LIST for each parent, read up to its first object.

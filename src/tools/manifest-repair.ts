@@ -54,7 +54,7 @@ const CHECKS: ChecksOf<ManifestRepairOptions> = {
  * ids of their own, and a view that a compaction lost for that reason is shown again if that cannot bring back what was deleted
  * or overwritten. That reads all manifests, and the rows of the tables concerned.
  *
- * Requests: LISTs of manifests, log and tables; one GET for each manifest down to the first good one, for each log object
+ * Requests: LISTs of manifests, log and tables; a GET of the identity; one for each manifest down to the first good one, for each log object
  * behind its replay point and for each table newer than it; with `apply` about 20 more and two for each damaged manifest.
  *
  * Rejects with `ConflictError` (`LIVE_WRITER`, `PLAN_CHANGED`), `InvalidArgumentError`, `IncompatibleError`, `FencedError`,

@@ -110,6 +110,13 @@ export function isNeeded({ newest }: Picture, named: NamedTable | undefined): bo
   return named.manifestIds.some((id) => id === newest.id || isPinned(newest.manifest, id, 'checkpoints'));
 }
 
+/** Parents whose tables the manifests in scope name, with how many. */
+export function parentsNamed({ tables }: Picture): Map<string, number> {
+  const used = new Map<string, number>();
+  for (const { parent } of tables.values()) if (parent !== undefined) used.set(parent, (used.get(parent) ?? 0) + 1);
+  return used;
+}
+
 /** Checkpoints that alone keep the table; none if the newest manifest names it. */
 export function onlyKeptBy({ newest }: Picture, named: NamedTable | undefined): string[] {
   if (named === undefined || newest === undefined || named.manifestIds.includes(newest.id)) return [];

@@ -19,7 +19,7 @@ import {
 import { isUlid, type Ulid } from '../common/ulid.ts';
 import { parseTablePath, TABLE_PREFIX, tablePath, walPath } from '../format/object-names.ts';
 import { dataEnd } from '../format/table-layout.ts';
-import { type AbsentParent, absentParentFinding, absentParents } from '../lsm/parents.ts';
+import { type AbsentParent, absentParentFinding, absentParents, ofParent } from '../lsm/parents.ts';
 import { type KnownTable, missingTable } from '../lsm/table-anatomy.ts';
 import { MAX_MISSING, manyMissing, tailLost } from '../lsm/wal-errors.ts';
 import { missingWalFinding } from '../lsm/wal-object.ts';
@@ -30,6 +30,7 @@ import {
   type NamedTable,
   onlyKeptBy,
   type Picture,
+  parentsNamed,
   readPicture,
   type Scope,
 } from './named-tables.ts';
@@ -235,7 +236,8 @@ async function* checkTables(target: ToolTarget, o: SstCheckOptions, summary: Che
     for (const [k, { findings, seqs }] of results.entries()) {
       if (seqs !== undefined) sources.set(batch[k].id, seqs);
       const { named } = batch[k];
-      yield* findings.map((f) => asNeeded(f, picture, [named], answered));
+      const located = named?.parent === undefined ? findings : findings.map((f) => ofParent(f, stores, named.parent!));
+      yield* located.map((f) => asNeeded(f, picture, [named], answered));
     }
     summary.cursor = batch[batch.length - 1].id;
     progress(Math.min(left.length, i + concurrency));
@@ -244,10 +246,8 @@ async function* checkTables(target: ToolTarget, o: SstCheckOptions, summary: Che
 }
 
 /** Parents of which nothing is found: one finding for each says more than one for each of its tables. */
-function absentOf({ stores }: ToolTarget, { tables }: Picture): Promise<AbsentParent[]> {
-  const used = new Map<string, number>();
-  for (const { parent } of tables.values()) if (parent !== undefined) used.set(parent, (used.get(parent) ?? 0) + 1);
-  return absentParents(stores, used);
+function absentOf({ stores }: ToolTarget, picture: Picture): Promise<AbsentParent[]> {
+  return absentParents(stores, parentsNamed(picture));
 }
 
 /** A finding about tables by who needs one of them: the newest state, checkpoints alone, or nobody. */

@@ -33,10 +33,11 @@ import { tablePath } from '../format/object-names.ts';
 import { FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
 import { salvageBlock, suspectRows } from '../format/salvage.ts';
 import { CODECS, isSameTable, type TableInfo } from '../format/table-info.ts';
+import { absentParentFinding, absentParents, ofParent } from '../lsm/parents.ts';
 import { dissectTail, findBlocks, type KnownTable, missingTable, type TableTail } from '../lsm/table-anatomy.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { describeHealed, diagnoseBlock } from './block-diagnosis.ts';
-import { type NamedTable, type Picture, readPicture } from './named-tables.ts';
+import { type NamedTable, type Picture, parentsNamed, readPicture } from './named-tables.ts';
 import type { BlockReport, SstReport, SstRow, Trust } from './reports.ts';
 import { countChecks, edgeKeys, RowAudit } from './row-audit.ts';
 import { blockFinding, type ExaminedBlock, examineBlock, keysOf, paddingNote } from './table-blocks.ts';
@@ -149,17 +150,44 @@ export async function findTable(target: ToolTarget, id: Ulid): Promise<FoundTabl
 }
 
 async function inspectNamed(target: ToolTarget, id: Ulid, o: SstInspectOptions): Promise<SstReport> {
-  const { known, store, bytes } = await findTable(target, id);
+  const found = await findTable(target, id);
+  const { known, store, bytes } = found;
+  const parent = found.named?.parent;
+  const located = (report: SstReport): SstReport =>
+    parent === undefined
+      ? report
+      : { ...report, findings: report.findings.map((f) => ofParent(f, target.stores, parent)) };
   if (bytes === undefined) {
-    const findings = [missingTable(known, 'check')];
-    return { schemaVersion: 1, id, path: known.path, size: 0, sealed: false, findings, blocks: [] };
+    const absent = parent === undefined ? undefined : await absentParent(target, found.picture, parent);
+    if (absent === undefined) return located(reportOfMissing(known));
+    return { ...reportOfMissing(known), findings: [absent] };
   }
   const report = await inspectBytes(bytes, known, o);
   if (report.findings.length === 0) return report;
   // One bit on the way would look like damage at rest.
   const again = await store.get(known.path);
-  if (again === undefined || equalBytes(again.bytes, bytes)) return report;
-  return inspectBytes(again.bytes, known, o);
+  if (again === undefined || equalBytes(again.bytes, bytes)) return located(report);
+  return located(await inspectBytes(again.bytes, known, o));
+}
+
+/** What is said of the parent of a missing table, if nothing of that parent is found. */
+async function absentParent({ stores }: ToolTarget, picture: Picture, path: string): Promise<Finding | undefined> {
+  const used = parentsNamed(picture).get(path) ?? 0;
+  const [absent] = await absentParents(stores, new Map([[path, used]]));
+  return absent === undefined ? undefined : absentParentFinding(stores, absent, 'check');
+}
+
+function reportOfMissing(known: KnownTable): SstReport {
+  const findings = [missingTable(known, 'check')];
+  return {
+    schemaVersion: 1,
+    ...(known.id !== undefined && { id: known.id }),
+    path: known.path,
+    size: 0,
+    sealed: false,
+    findings,
+    blocks: [],
+  };
 }
 
 /** The parts of a table with all its blocks judged. */

@@ -16,6 +16,7 @@ import type { Ulid } from '../common/ulid.ts';
 import type { Manifest, TableRef, TableView, Tree } from '../format/manifest-types.ts';
 import type { LineageRecord } from '../format/seal-records.ts';
 import type { TableInfo } from '../format/table-info.ts';
+import { parentAdvice } from '../lsm/parents.ts';
 import { MAX_LOST_ROWS_CHECK, type MaxLoss } from '../lsm/repair-report.ts';
 import { missingTable, type TableTail, unreadTail } from '../lsm/table-anatomy.ts';
 import { tooNew } from '../lsm/verified-read.ts';
@@ -185,7 +186,7 @@ class TablePlan {
     const { picture, named, known, store, bytes: first } = await findTable(target, this.#id);
     if (place === undefined) return { checkpoints: onlyKeptBy(picture, named) };
     if (store !== target.stores.main) {
-      const message = `Table ${this.#id} belongs to another database (${known.path}); repair it there. A clone names the old object on.`;
+      const message = `${known.path} is not repaired here. ${parentAdvice(target.stores, named?.parent ?? '')} Nothing was changed.`;
       throw new InvalidArgumentError('BAD_ARGUMENT', message);
     }
     const ref = refIn(place, this.#id);

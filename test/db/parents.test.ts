@@ -1,5 +1,5 @@
 /** Clones, whose manifests name tables of a parent by its path from the root of the store: found, out of reach, and gone. */
-import { rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -12,6 +12,8 @@ import { LocalStore } from '../../src/store/local-store.ts';
 import { resolveLocation } from '../../src/store/location.ts';
 import { MemoryStore } from '../../src/store/memory-store.ts';
 import { sstCheck } from '../../src/tools/sst-check.ts';
+import { sstInspect } from '../../src/tools/sst-inspect.ts';
+import { sstRepair } from '../../src/tools/sst-repair.ts';
 import { verify } from '../../src/tools/verify.ts';
 import { CONCAT, copyGolden, fileHashes } from '../support/golden-database.ts';
 import { goldenFixture } from '../support/golden-fixtures.ts';
@@ -159,6 +161,49 @@ describe('a clone of which only a checkpoint still needs its parent', () => {
     const parents = found.filter((f) => f.code === 'PARENT_MISSING');
     expect(parents.map((f) => [f.severity, f.object.path])).toEqual([['warning', 'parent/']]);
     expect(found.some((f) => f.code === 'MISSING_OBJECT' && f.object.role === 'table')).toBe(false);
+  });
+});
+
+describe('a table of the parent of a clone', () => {
+  const tableOf = (directory: string) => {
+    const [file] = readdirSync(join(directory, 'parent', 'compacted'));
+    return { id: file.replace('.sst', ''), file: join(directory, 'parent', 'compacted', file) };
+  };
+
+  it('is out of reach for its inspection where the root is left open, and gone where it was stated', async () => {
+    const { copy, directory, url, root } = cloneOnDisk();
+    using _ = copy;
+    const { id } = tableOf(directory);
+    const open = await sstInspect(url, id, { logger: QUIET });
+    expect(open.findings.map((f) => [f.severity, f.code])).toEqual([['unknown', 'OUT_OF_REACH']]);
+    expect(open.findings[0].hint.commands.join()).toContain('--root');
+    expect((await sstInspect(url, id, { logger: QUIET, root })).findings).toEqual([]);
+    rmSync(join(directory, 'parent'), { recursive: true });
+    const stated = await sstInspect(url, id, { logger: QUIET, root });
+    expect(stated.findings.map((f) => [f.severity, f.code])).toEqual([['error', 'PARENT_MISSING']]);
+  });
+
+  it.each([
+    ['damaged', (file: string) => writeFileSync(file, readFileSync(file).fill(0xff, 10, 20))],
+    ['gone', (file: string) => rmSync(file)],
+  ])('that is %s is told with the place of the parent, and without a repair that is refused', async (_, harm) => {
+    const { copy, directory, url, root } = cloneOnDisk();
+    using __ = copy;
+    writeFileSync(join(directory, 'parent', 'compacted', 'kept'), '');
+    const { id, file } = tableOf(directory);
+    harm(file);
+    const findings = [
+      ...(await findingsOf(sstCheck(url, { logger: QUIET, root }))),
+      ...(await sstInspect(url, id, { logger: QUIET, root })).findings,
+    ].filter((f) => f.object.path.startsWith('parent/') && f.severity === 'error');
+    expect(findings.length).toBeGreaterThanOrEqual(2);
+    for (const { hint } of findings) {
+      expect(hint.commands).toEqual([]);
+      expect(hint.summary).toContain('the database parent in ');
+    }
+    const error = await rejection(sstRepair(url, id, { logger: QUIET, root }));
+    expect(error).toMatchObject({ name: 'InvalidArgumentError', code: 'BAD_ARGUMENT' });
+    expect(error?.message).toContain('the database parent in ');
   });
 });
 
