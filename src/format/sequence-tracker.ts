@@ -19,7 +19,8 @@
  * therefore never produce such a tracker.
  */
 import { assertThat } from '../common/assert.ts';
-import { damage, IncompatibleError } from '../common/errors.ts';
+import { damage } from '../common/errors.ts';
+import { unknownVersion } from './versions.ts';
 
 /** What fits everywhere, and what has differences outside of 32 bits. */
 const NARROW = 1;
@@ -143,15 +144,16 @@ function malformed(bytes: Uint8Array, message: string) {
 }
 
 /**
- * Decodes the bytes of a tracker; offsets in errors are those of the tracker. Throws damage `MALFORMED`, `FORMAT_TOO_NEW` for
- * an unknown version. Whether the columns ascend is not checked here.
+ * Decodes the bytes of a tracker; offsets in errors are those of the tracker. Throws damage `MALFORMED`, `FORMAT_TOO_NEW` as
+ * `unknownVersion` decides. Whether the columns ascend is not checked here.
  */
 export function decodeTracker(bytes: Uint8Array): SequenceTracker {
-  if (bytes.length < HEADER_BYTES) throw malformed(bytes, 'The sequence tracker is too short');
+  if (bytes.length === 0) throw malformed(bytes, 'The sequence tracker is empty');
   const [version] = bytes;
   if (version !== NARROW && version !== WIDE) {
-    throw new IncompatibleError('FORMAT_TOO_NEW', `The sequence tracker has unknown version ${version}`);
+    throw unknownVersion('The sequence tracker has version', version, WIDE, { unit: 'object', offset: 0, length: 1 });
   }
+  if (bytes.length < HEADER_BYTES) throw malformed(bytes, 'The sequence tracker is too short');
   const count = new DataView(bytes.buffer, bytes.byteOffset, bytes.length).getUint32(1, true);
   const seqs = decodeColumn(bytes, HEADER_BYTES, count, version);
   const times = decodeColumn(bytes, seqs.end, count, version);

@@ -9,14 +9,14 @@
  * renumbered when 0.12.1 rewrites a version 2.
  */
 import { equalBytes, toHex } from '../common/bytes.ts';
-import { IncompatibleError, isCorruption } from '../common/errors.ts';
+import { type Finding, IncompatibleError, isCorruption, unknownFinding } from '../common/errors.ts';
 import { encodeInfo } from '../format/info-block.ts';
 import { encodeManifest } from '../format/manifest-codec.ts';
 import { type Bound, type Manifest, type TableView, type Tree, tablesOf, viewsOf } from '../format/manifest-types.ts';
 import { objectDigest } from '../format/seal.ts';
 import { decodeTracker, encodeTracker, type SequenceTracker } from '../format/sequence-tracker.ts';
 import { fieldsGoneBack } from './manifest-rules.ts';
-import type { LoadedManifest } from './manifest-store.ts';
+import { type LoadedManifest, manifestFindingObject } from './manifest-store.ts';
 
 /** Above 8192 pairs SlateDB drops every second one; a tracker with fewer than half of that has only been added to. */
 const NEVER_THINNED_PAIRS = 4096;
@@ -141,8 +141,9 @@ export function doubts({ manifest, digest }: LoadedManifest, previous: LoadedMan
     found.push('it is not encoded as known versions of SlateDB do');
   }
   const tracker = trackerOf(manifest);
-  if (tracker === undefined) found.push('its sequence tracker cannot be decoded');
-  else {
+  if (tracker === undefined) {
+    if (newerTracker(manifest) === undefined) found.push('its sequence tracker cannot be decoded');
+  } else {
     if (!isSoundTracker(tracker, manifest)) found.push('its sequence tracker contradicts itself');
     const before = previous === undefined ? undefined : trackerOf(previous.manifest);
     if (before !== undefined && !hasOnlyGrown(before, tracker))
@@ -198,6 +199,29 @@ function oddViews(m: Manifest, previous: Manifest | undefined): string[] {
 function placeOf({ table, visibleRange }: TableView): string {
   const bound = (b: Bound) => (b.kind === 'unbounded' ? '' : `${b.kind}:${toHex(b.key)}`);
   return visibleRange === undefined ? table.id : `${table.id} ${bound(visibleRange.start)} ${bound(visibleRange.end)}`;
+}
+
+/** That the sequence tracker has a form of a newer program, which is no doubt about the manifest: writers refuse it, readers need it not. */
+export function newerTrackerFindings(loaded: LoadedManifest, during: Finding['during']): Finding[] {
+  const { id, manifest, sizeBytes, seal } = loaded;
+  const error = newerTracker(manifest);
+  if (error === undefined) return [];
+  const object = manifestFindingObject(id, { size: sizeBytes, sealed: seal !== undefined });
+  const summary =
+    'A newer program wrote the sequence tracker: rows can be read; to write, use a newer version. Nothing is known to be damaged, and nothing is repaired.';
+  return [unknownFinding(error, { object, during, summary })];
+}
+
+/** Why the sequence tracker cannot be judged; undefined if it can. */
+export function newerTracker({ sequenceTracker }: Manifest): IncompatibleError | undefined {
+  if (sequenceTracker === undefined) return undefined;
+  try {
+    decodeTracker(sequenceTracker);
+  } catch (error) {
+    if (error instanceof IncompatibleError) return error;
+    if (!isCorruption(error)) throw error;
+  }
+  return undefined;
 }
 
 function trackerOf({ sequenceTracker }: Manifest): SequenceTracker | undefined {

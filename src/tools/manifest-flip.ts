@@ -8,7 +8,7 @@ import { equalBytes } from '../common/bytes.ts';
 import { IncompatibleError, isCorruption } from '../common/errors.ts';
 import { encodeManifest } from '../format/manifest-codec.ts';
 import { findManifestSeal } from '../format/seal.ts';
-import { contradictions, doubts } from '../lsm/manifest-cross-check.ts';
+import { contradictions, doubts, newerTracker } from '../lsm/manifest-cross-check.ts';
 import { type LoadedManifest, loadManifest } from '../lsm/manifest-store.ts';
 import { type BadManifest, type ManifestSurvey, saysTheSame } from './manifest-survey.ts';
 import { ownTables, readTableTail } from './orphan-tables.ts';
@@ -67,7 +67,7 @@ function fitting(
   const { manifest } = loaded;
   if (!equalBytes(encodeManifest(manifest), bytes)) return undefined;
   if (contradictions(id, manifest, { previous: previous.manifest, replayed: undefined }).length > 0) return undefined;
-  if (doubts(loaded, previous).length > 0) return undefined;
+  if (doubts(loaded, previous).length > 0 || newerTracker(loaded.manifest) !== undefined) return undefined;
   const known = new Set(previous.manifest.checkpoints.map((c) => c.id));
   if (manifest.checkpoints.some((c) => !known.has(c.id) && c.manifestId !== id)) return undefined;
   return stillOpen(survey, manifest, []).length === 0 ? loaded : undefined;

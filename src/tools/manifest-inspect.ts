@@ -20,6 +20,7 @@ import type { Manifest, Tree } from '../format/manifest-types.ts';
 import { manifestPath } from '../format/object-names.ts';
 import { decodeManifestSeal, findManifestSeal, objectDigest, type Seal } from '../format/seal.ts';
 import { EpochGuard } from '../lsm/epoch-guard.ts';
+import { newerTrackerFindings } from '../lsm/manifest-cross-check.ts';
 import { crossCheckManifest } from '../lsm/manifest-evidence.ts';
 import {
   type LoadedManifest,
@@ -95,6 +96,7 @@ class Inspection {
     const { manifest, bodyBytes } = this.#decode(bytes);
     const seal = sealReport(bytes, bodyBytes);
     const loaded = this.#load(bytes);
+    if (loaded !== undefined) this.#findings.push(...newerTrackerFindings(loaded, 'check'));
     const previous = await this.#previous(seal.seal);
     const chain = loaded === undefined ? 'unknown' : await this.#chain(loaded, previous);
     return {

@@ -19,7 +19,7 @@ import type { Ulid } from '../common/ulid.ts';
 import type { Manifest, TableRef, Tree } from '../format/manifest-types.ts';
 import { manifestPath, parseManifestPath, tablePath } from '../format/object-names.ts';
 import { type DatabaseStores, whereOf } from '../lsm/database-stores.ts';
-import { contradictions, doubts, hasLostItsSeal, oddities } from '../lsm/manifest-cross-check.ts';
+import { contradictions, doubts, hasLostItsSeal, newerTrackerFindings, oddities } from '../lsm/manifest-cross-check.ts';
 import { type LoadedManifest, listManifestIds, loadManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
 import { ownersOf } from '../lsm/parents.ts';
 import { noManifestLeft } from '../lsm/remains.ts';
@@ -203,6 +203,7 @@ function checkPins({ newest, ids, findings }: Picture, during: Finding['during']
 function checkSequence({ manifests, findings }: Picture, during: Finding['during']): void {
   for (const [i, { loaded }] of manifests.entries()) {
     if (loaded === undefined) continue;
+    findings.push(...newerTrackerFindings(loaded, during));
     const before = manifests[i + 1]?.loaded;
     const previous = before?.id === loaded.id - 1 ? before : undefined;
     const found = (

@@ -11,6 +11,7 @@ import { decodeTracker } from '../../src/format/sequence-tracker.ts';
 import type { TableInfo } from '../../src/format/table-info.ts';
 import { openReader } from '../../src/open.ts';
 import { type FaultRule, FaultyStore } from '../../src/store/faulty-store.ts';
+import { manifestInspect } from '../../src/tools/manifest-inspect.ts';
 import { verify } from '../../src/tools/verify.ts';
 import { Line, rejection, rowsOf, World, worldOfFixture } from '../support/database.ts';
 
@@ -299,8 +300,26 @@ describe('a manifest of SlateDB, which has no checksum', () => {
     expect(error).toMatchObject({ name: 'IncompatibleError', code: 'FORMAT_TOO_NEW' });
     expect(error.message).toContain(newest);
     expect(await rowsOf(copy, await copy.openReader())).toHaveLength(32);
+    const place = { store: copy.memory, path: '' };
+    const found = { code: 'FORMAT_TOO_NEW', severity: 'unknown', object: { path: newest } };
+    expect((await copy.run(manifestInspect(place, undefined, { clock: copy.clock }))).findings).toMatchObject([found]);
+    const report = await copy.run(verify(place, { clock: copy.clock }));
+    expect(report.verdict).toBe('unknown');
+    expect(report.findings.filter((f) => f.severity !== 'note')).toMatchObject([found]);
     expect(await copy.versions()).toEqual(before);
   });
+
+  it.each([0, 200])(
+    'with a sequence tracker of version %i, which nobody wrote, is damaged and can be written on',
+    async (version) => {
+      const copy = await changed((m) => ({ ...m, sequenceTracker: m.sequenceTracker!.with(0, version) }));
+      const place = { store: copy.memory, path: '' };
+      expect((await copy.run(manifestInspect(place, undefined, { clock: copy.clock }))).findings).toMatchObject([
+        { code: 'MANIFEST_INCONSISTENT', severity: 'warning', found: /tracker cannot be decoded/ },
+      ]);
+      await copy.run((await copy.open()).close());
+    },
+  );
 
   it('is not judged by one that was put before it later', async () => {
     const copy = await changed((m) => ({ ...m, compactorEpoch: m.compactorEpoch + 8 }));

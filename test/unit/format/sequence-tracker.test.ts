@@ -74,11 +74,17 @@ describe('sequence tracker bytes', () => {
     expect(decodeTracker(negative).seqs).toEqual([100_000, 100_064, 100_064]);
   });
 
-  it('of an unknown version are of a newer program', () => {
+  it('of a version slightly above ours are of a newer program, whatever their length; of any other they are damaged', () => {
     const bytes = encodeTracker(EMPTY);
-    for (const version of [0, 3, 255]) {
+    for (const version of [3, 16]) {
       bytes[0] = version;
-      expect(() => decodeTracker(bytes)).toThrow(expect.objectContaining({ code: 'FORMAT_TOO_NEW' }));
+      for (const stored of [bytes, bytes.subarray(0, 1)]) {
+        expect(() => decodeTracker(stored)).toThrow(expect.objectContaining({ code: 'FORMAT_TOO_NEW' }));
+      }
+    }
+    for (const version of [0, 17, 200, 255]) {
+      bytes[0] = version;
+      expect(() => decodeTracker(bytes)).toThrow(damaged);
     }
   });
 
