@@ -26,7 +26,7 @@ export const DAMAGE_ACK: Command = {
   name: ['damage', 'ack'],
   summary: 'declares a recorded loss as known and accepted',
   about: [
-    'Reads that the loss may concern then answer as if the lost rows had never been there, instead of with an error or a flag. This cannot be taken back; the entry and the note stay in the ledger.',
+    'Reads that the loss may concern then answer as if the lost rows had never been there, instead of with an error or a flag. This cannot be taken back; the entry and the note stay in the ledger, and a second note is refused.',
   ],
   operands: [LOCATION, { name: 'ID', says: 'the entry, as `shaledb damage list` names it' }],
   options: {

@@ -24,7 +24,8 @@ export async function damageList(target: Target, options: ToolOptions = {}): Pro
 /**
  * Ends an entry: its loss no longer makes reads fail and no longer counts as open. Durable when it resolves; an open database as
  * target answers by it at once, another handle when it is opened again, a reader at its next `refresh`. The note says who
- * decided it and why. Rejects with `InvalidArgumentError` if the ledger has no such entry. Two LISTs, a GET and a PUT.
+ * decided it and why, and stays: the same call again changes nothing, another note is refused. Rejects with `InvalidArgumentError` if
+ * the ledger has no such entry, or it was ended with another note. Two LISTs, a GET and a PUT.
  */
 export async function damageAcknowledge(
   target: Target,
@@ -47,11 +48,13 @@ export async function damageAcknowledge(
     await appendLedger(
       opened.stores.main,
       (entries) => {
-        if (!entries.some((e) => e.id === id)) throw unknownEntry(opened.where, id, entries);
-        if (entries.every((e) => e.id !== id || (e.state !== 'open' && e.note === note))) return undefined;
-        const end = (e: LedgerEntry): LedgerEntry =>
-          e.state === 'open' ? { ...e, state: 'acknowledged', note } : { ...e, note };
-        return entries.map((e) => (e.id === id ? end(e) : e));
+        const meant = entries.filter((e) => e.id === id);
+        if (meant.length === 0) throw unknownEntry(opened.where, id, entries);
+        if (meant.every((e) => e.state !== 'open')) {
+          if (meant.some((e) => e.note === note)) return undefined;
+          throw alreadyEnded(opened.where, meant[meant.length - 1]);
+        }
+        return entries.map((e) => (e.id === id && e.state === 'open' ? { ...e, state: 'acknowledged', note } : e));
       },
       opened,
     );
@@ -63,4 +66,12 @@ function unknownEntry(where: string, id: string, entries: readonly LedgerEntry[]
   const open = entries.filter((e) => e.state === 'open').map((e) => e.id);
   const known = open.length === 0 ? 'it has no open entry' : `open are ${open.slice(0, 10).join(', ')}`;
   return new InvalidArgumentError('BAD_ARGUMENT', `${where}: the ledger has no entry ${JSON.stringify(id)}; ${known}.`);
+}
+
+function alreadyEnded(where: string, { id, state, note }: LedgerEntry): InvalidArgumentError {
+  const noted = note === undefined ? '' : `, with the note ${JSON.stringify(note)}`;
+  return new InvalidArgumentError(
+    'BAD_ARGUMENT',
+    `${where}: entry ${id} is already ${state}${noted}. Its note stays, and nothing was changed.`,
+  );
 }

@@ -93,6 +93,9 @@ describe('the ledger', () => {
     expect([first.state, second.state, second.note]).toEqual(['open', 'acknowledged', 'restored by hand, J.']);
     await world.run(damageAcknowledge(target, 'f-2', 'restored by hand, J.', options));
     expect(await world.paths('shale/damage/')).toHaveLength(3);
+    const again = await rejection(world.run(damageAcknowledge(target, 'f-2', 'another reason', options)));
+    expect(again).toMatchObject({ code: 'BAD_ARGUMENT', message: /already acknowledged, .*restored by hand, J\./ });
+    expect(await world.paths('shale/damage/')).toHaveLength(3);
     const error = await rejection(world.run(damageAcknowledge(target, 'f-9', 'note', options)));
     expect(error).toMatchObject({ code: 'BAD_ARGUMENT', message: /open are f-1/ });
     expect(await rejection(world.run(damageAcknowledge(target, 'f-1', ' ', options)))).toMatchObject({
