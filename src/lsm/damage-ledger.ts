@@ -32,7 +32,7 @@ export interface SeqRange {
 
 /** A loss that is known and not yet acknowledged or made good. */
 export interface LedgerEntry {
-  /** That of the finding. */
+  /** That of the finding; one of its own where nothing is wrong with the object that was dropped. */
   id: string;
   repairId: string;
   /** Path of the object that was lost or damaged. */

@@ -194,7 +194,9 @@ class Scale {
         if (row.trust === 'probable') this.#kept.probable++;
         if (row.trust === 'suspect') this.#kept.suspect++;
       }
-      if (state === 'partial') this.#lose({ min: seq, max: seq }, (size ?? rows.length + 1) - rows.length);
+      if (state === 'partial') {
+        this.#lose({ min: seq, max: seq }, (size ?? rows.length + 1) - rows.length, this.#id, size !== undefined);
+      }
     } else {
       this.#batches.dropped++;
       if (size === undefined) this.#isExact = false;

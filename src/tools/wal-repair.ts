@@ -5,7 +5,7 @@
  * (`truncate`); then one manifest puts them in front and moves the replay point behind everything that was damaged. Nothing
  * is overwritten, no hole is filled, no sequence number is used twice, and what is lost stands in the ledger.
  */
-import { WalCorruptionError } from '../common/errors.ts';
+import { type Finding, makeFinding, WalCorruptionError } from '../common/errors.ts';
 import { rangeText } from '../common/events.ts';
 import { type ChecksOf, checkedOptions, oneOf, writerEpoch } from '../common/option-checks.ts';
 import type { Manifest, TableView } from '../format/manifest-types.ts';
@@ -264,11 +264,14 @@ async function evidence(
   );
 }
 
+/** One entry for each object, each with an id of its own, so that acknowledging one ends no other. */
 function lossesOf({ findings, objects, from }: Survey, { losses }: LogLoss): Loss[] {
   return losses.map(({ id, seqs, rows, exact }) => {
     const path = walPath(id);
-    const finding = findings.find((f) => f.object.path === path && f.severity === 'error') ?? findings[0];
-    const isExact = exact && objects[id - from]?.salvaged?.seal !== undefined;
+    const finding = findings.find((f) => f.object.path === path && f.severity === 'error') ?? droppedFinding(id);
+    const object = objects[id - from];
+    // A whole object that is dropped counts its rows itself, a damaged one by its seal.
+    const isCounted = object?.salvaged === undefined ? object?.result?.object : object.salvaged.seal;
     return {
       id: finding.id,
       object: path,
@@ -276,10 +279,16 @@ function lossesOf({ findings, objects, from }: Survey, { losses }: LogLoss): Los
       keys: [],
       seqs: seqs.map(({ min, max }) => ({ min: BigInt(min), max: BigInt(max) })),
       rows,
-      exact: isExact,
+      exact: exact && isCounted !== undefined,
       state: 'open' as const,
     };
   });
+}
+
+/** For an object with which nothing is wrong, of which rows are lost all the same: its id in the ledger. */
+function droppedFinding(id: number): Finding {
+  const object = { role: 'wal' as const, path: walPath(id), id: String(id), sealed: false };
+  return makeFinding({ code: 'LOST_DATA', object, at: { unit: 'object', offset: 0, length: 0 }, during: 'repair' });
 }
 
 function nextSteps(loss: LogLoss, rows: RepairReport['rows'], damaged: readonly number[]): string[] {

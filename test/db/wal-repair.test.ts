@@ -7,6 +7,7 @@ import { encodeManifest } from '../../src/format/manifest-codec.ts';
 import { manifestPath, walPath } from '../../src/format/object-names.ts';
 import { readLedger } from '../../src/lsm/damage-ledger.ts';
 import { loadManifest } from '../../src/lsm/manifest-store.ts';
+import { damageAcknowledge } from '../../src/tools/damage-list.ts';
 import type { RepairReport, WalObjectReport } from '../../src/tools/reports.ts';
 import { type WalInspectOptions, walInspect } from '../../src/tools/wal-inspect.ts';
 import { type WalRepairOptions, walRepair } from '../../src/tools/wal-repair.ts';
@@ -270,6 +271,31 @@ describe('a log that a writer of ours left', () => {
     const db = await world.open();
     expect(await rowsOf(world, db)).toEqual(rows(names(2)));
     expect((await world.run(db.put('later', 'x'))).seq).toBe(6n);
+  });
+
+  it('with mode truncate records each dropped object on its own, and acknowledging one ends no other', async () => {
+    const world = await sealedLog(7);
+    await cut(world, 4, 10);
+    const done = await repair(world, { apply: true, acceptLoss: true, mode: 'truncate' });
+    const { entries } = await readLedger(world.memory);
+    expect(entries.map((e) => e.object)).toEqual([4, 5, 6, 7].map(walPath));
+    // Of the first nothing is left that counts its rows.
+    expect(entries.map((e) => [e.rows, e.exact])).toEqual([
+      [1, false],
+      [1, true],
+      [1, true],
+      [1, true],
+    ]);
+    expect(new Set(done.ledgerIds).size).toBe(4);
+    expect(entries.map((e) => e.id)).toEqual(done.ledgerIds);
+    const place = { store: world.memory, path: '' };
+    await world.run(damageAcknowledge(place, entries[1].id, 'known', { clock: world.clock }));
+    expect((await readLedger(world.memory)).entries.map((e) => e.state)).toEqual([
+      'open',
+      'acknowledged',
+      'open',
+      'open',
+    ]);
   });
 
   it('with two objects in each other’s place loses nothing', async () => {
