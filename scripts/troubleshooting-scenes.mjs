@@ -57,9 +57,10 @@ class Stage {
     await this.settle(db.close());
     return (await this.paths('compacted'))[0];
   }
-  /** A database that SlateDB wrote, from test/golden. */
-  async golden(name) {
-    for (const { path, bytes } of goldenFixture(name).objects) await this.replace(path, bytes);
+  /** A database that SlateDB wrote, from test/golden, with those that lie beside it; `root` is where the fixture has it. */
+  async golden(name, root = PATH) {
+    for (const { path, bytes } of goldenFixture(name).objects)
+      await this.replace(path.startsWith(`${root}/`) ? PATH + path.slice(root.length) : path, bytes);
   }
   /** A log of four objects with four rows each, its writer idle; then the paths of its objects, the first a fence. */
   async log() {
@@ -265,6 +266,11 @@ export const SCENES = {
     failure(async (s) => {
       await s.golden('slatedb-0.17.0/segments');
       await s.open();
+    }),
+  PROFILE_UNSUITABLE: () =>
+    failure(async (s) => {
+      await s.golden('slatedb-0.17.0/union-same-views', 'union');
+      await s.open({ compatibility: 'slatedb-0.12' });
     }),
   MERGE_OPERATOR_MISSING: () => failure(async (s) => (await s.open()).merge('k', '1')),
   ABORTED: () =>

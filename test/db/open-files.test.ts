@@ -88,7 +88,7 @@ describe.runIf(process.platform === 'linux')('no file stays open', () => {
       probe: () => admin.probe(url, QUIET),
     };
     const tools = Object.entries(admin).flatMap(([name, value]) =>
-      typeof value === 'function' && /^[a-zA-Z]+$/.test(name) ? [name] : [],
+      typeof value === 'function' && /^[a-zA-Z]+$/.test(name) && name !== 'verdictOf' ? [name] : [],
     );
     expect(Object.keys(runs).sort(), 'every tool is tried').toEqual(tools.sort());
     for (const [name, run] of Object.entries(runs)) {
