@@ -40,6 +40,7 @@ import { type DatabaseIdentity, decodeIdentity } from '../format/sidecar.ts';
 import { type DatabaseStores, whereOf } from '../lsm/database-stores.ts';
 import type { EpochGuard, Stamp } from '../lsm/epoch-guard.ts';
 import { misplacedLog } from '../lsm/log-place.ts';
+import { newerTrackerFindings } from '../lsm/manifest-cross-check.ts';
 import { crossCheckManifest } from '../lsm/manifest-evidence.ts';
 import {
   type LoadedManifest,
@@ -296,6 +297,9 @@ async function crossCheck(
     const at = { unit: 'object' as const, offset: 0, length: sizeBytes };
     const object = manifestFindingObject(id, { size: sizeBytes });
     throw locate(damage('MANIFEST_INCONSISTENT', at, broken.join('; ')), { object, during: 'open' });
+  }
+  for (const unknown of newerTrackerFindings(newest, 'open')) {
+    tellFinding(options, 'the newest manifest has a sequence tracker of a newer form', unknown);
   }
   if (doubts.length === 0) return;
   const finding = makeFinding({
