@@ -30,9 +30,11 @@ import {
   mendManifest,
 } from '../lsm/manifest-store.ts';
 import { noManifestLeft } from '../lsm/remains.ts';
-import { lookAround, manifestHint } from './database-state.ts';
+import { ambiguousViewFindings } from '../lsm/view-ids.ts';
+import { logOutOfReach, lookAround, manifestHint } from './database-state.ts';
 import type { ManifestReport, SealReport } from './reports.ts';
 import { type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
+import { missingManifestFindings } from './wal-survey.ts';
 
 const NOT_CHECKED = [
   'manifests but for this one and the one before it',
@@ -41,7 +43,8 @@ const NOT_CHECKED = [
 
 /**
  * Looks at manifest `id`, or at the newest. Resolves whatever is wrong with it; a missing one has no size and a finding.
- * Six to a dozen requests, no mutating one. Rejects with `InvalidArgumentError` where no database is, `UnavailableError`.
+ * Six to sixteen requests, no mutating one. Rejects with `InvalidArgumentError` where no database is and for an id above the newest,
+ * `UnavailableError`.
  */
 export async function manifestInspect(
   target: Target,
@@ -60,11 +63,26 @@ export async function manifestInspect(
     const around = await lookAround(opened, guard);
     const isNoneLeft = around.manifestIds.length === 0;
     const chosen = id === undefined ? (around.manifestIds.at(-1) ?? around.boundary.value + 1) : Number(id);
-    const report = await new Inspection(opened, chosen, around.boundary.value).run();
+    const newestId = around.manifestIds.at(-1) ?? 0;
+    if (id !== undefined && !isNoneLeft && chosen > Math.max(newestId, around.boundary.value)) {
+      await assertOnceThere(opened, chosen);
+    }
+    const report = await new Inspection(opened, chosen, around.boundary.value, chosen === newestId).run();
     // Asked for the newest one, there is more to say than that a certain one is missing.
     if (id !== undefined || !isNoneLeft || report.size > 0) return report;
     return { ...report, findings: [...noManifestLeft(opened.where, 'check').findings] };
   });
+}
+
+/** A manifest above the newest was never written, unless it is there all the same: lists may lag. */
+async function assertOnceThere({ stores, where }: ToolTarget, id: number): Promise<void> {
+  if ((await stores.main.head(manifestPath(id))) !== undefined) return;
+  const newestId = (await listManifestIds(stores.main)).at(-1) ?? 0;
+  if (id <= newestId) return;
+  throw new InvalidArgumentError(
+    'BAD_ARGUMENT',
+    `${where}: there is no manifest ${id}; the newest one is ${newestId}. Without an id the newest is shown.`,
+  );
 }
 
 function isManifestId(id: unknown): boolean {
@@ -75,12 +93,14 @@ class Inspection {
   readonly #target: ToolTarget;
   readonly #id: number;
   readonly #boundary: number;
+  readonly #isNewest: boolean;
   readonly #findings: Finding[] = [];
 
-  constructor(target: ToolTarget, id: number, boundary: number) {
+  constructor(target: ToolTarget, id: number, boundary: number, isNewest: boolean) {
     this.#target = target;
     this.#id = id;
     this.#boundary = boundary;
+    this.#isNewest = isNewest;
   }
 
   async run(): Promise<ManifestReport> {
@@ -97,6 +117,12 @@ class Inspection {
     const seal = sealReport(bytes, bodyBytes);
     const loaded = this.#load(bytes);
     if (loaded !== undefined) this.#findings.push(...newerTrackerFindings(loaded, 'check'));
+    if (loaded !== undefined && this.#isNewest) {
+      this.#findings.push(...ambiguousViewFindings(loaded, 'check'));
+      // Of a log in another store the checks of the log tell.
+      if ((await logOutOfReach(this.#target, loaded)) === undefined)
+        this.#findings.push(...(await missingManifestFindings(this.#target, loaded, this.#id)));
+    }
     const previous = await this.#previous(seal.seal);
     const chain = loaded === undefined ? 'unknown' : await this.#chain(loaded, previous);
     return {

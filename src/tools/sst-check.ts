@@ -19,6 +19,7 @@ import {
 import { isUlid, type Ulid } from '../common/ulid.ts';
 import { parseTablePath, TABLE_PREFIX, tablePath, walPath } from '../format/object-names.ts';
 import { dataEnd } from '../format/table-layout.ts';
+import type { LoadedManifest } from '../lsm/manifest-store.ts';
 import { type AbsentParent, absentParentFinding, absentParents, ofParent } from '../lsm/parents.ts';
 import { type KnownTable, missingTable } from '../lsm/table-anatomy.ts';
 import { MAX_MISSING, manyMissing, tailLost } from '../lsm/wal-errors.ts';
@@ -39,7 +40,7 @@ import { type CheckSummary, verdictOf } from './reports.ts';
 import { checkTable, type TableCheckJob, type TableCheckResult, type TableLevel } from './table-check.ts';
 import { openTarget, type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget } from './target.ts';
 import { type SourceSeqs, sourcesOutOfOrder } from './tree-check.ts';
-import { listLog } from './wal-survey.ts';
+import { listLog, missingManifestFindings } from './wal-survey.ts';
 
 /** `cross`: also what holds between tables, and tables that no manifest names. */
 export type CheckLevel = TableLevel | 'cross';
@@ -101,7 +102,7 @@ const CHECKS: ChecksOf<SstCheckOptions> = {
 /**
  * Checks tables. Iterate over the findings, or await `summary()`. The iteration rejects with `InvalidArgumentError` for bad
  * options and where no database is, `AbortError`, and with errors of the store; damage is never an error here. Costs three
- * LISTs, a GET of the identity and one per manifest in scope, and from level `tails` on one GET per table, from `blocks` on one per 4 MiB besides.
+ * LISTs, a GET of the identity, of three objects of the log and one per manifest in scope, and from level `tails` on one GET per table, from `blocks` on one per 4 MiB besides.
  */
 export function sstCheck(t: Target, given: SstCheckOptions = {}): SstCheck {
   return new CheckRun(t, given);
@@ -289,12 +290,21 @@ async function listTables({ stores }: ToolTarget): Promise<Map<Ulid, number>> {
   return sizes;
 }
 
-/** Objects of the log that must be there: those behind the replay point, up to the last that anything speaks of. */
-async function checkLogRefs(target: ToolTarget, { newest }: Picture): Promise<Finding[]> {
-  const { stores, signal } = target;
+/** What the log is asked for: whether all of it is there, and whether it knows of manifests that are not. */
+async function checkLogRefs(target: ToolTarget, picture: Picture): Promise<Finding[]> {
+  const { newest, ids } = picture;
   if (newest === undefined) return [];
   const elsewhere = await logOutOfReach(target, newest);
   if (elsewhere !== undefined) return [elsewhere];
+  return [
+    ...(await missingObjects(target, newest)),
+    ...(await missingManifestFindings(target, newest, ids[ids.length - 1])),
+  ];
+}
+
+/** Objects of the log that must be there: those behind the replay point, up to the last that anything speaks of. */
+async function missingObjects(target: ToolTarget, newest: LoadedManifest): Promise<Finding[]> {
+  const { stores, signal } = target;
   const { replayAfterWalId, walIdLastSeen } = newest.manifest;
   const present = await listLog(target, replayAfterWalId);
   const last = [...present.keys()].reduce((a, b) => Math.max(a, b), 0);

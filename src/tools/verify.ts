@@ -6,11 +6,8 @@
  */
 import { type Finding, IncompatibleError, SEVERITY_RANK } from '../common/errors.ts';
 import { bool, type ChecksOf, callable, checkedOptions } from '../common/option-checks.ts';
-import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
 import { type LedgerEntry, readLedger } from '../lsm/damage-ledger.ts';
 import type { LoadedManifest } from '../lsm/manifest-store.ts';
-import { missingManifests } from '../lsm/wal-errors.ts';
-import { readWalObject, type WalReadResult } from '../lsm/wal-object.ts';
 import { probeStore } from '../store/store-probe.ts';
 import { logOutOfReach } from './database-state.ts';
 import { manifestInspect } from './manifest-inspect.ts';
@@ -23,9 +20,6 @@ import { type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget, withTarget
 import { findLostViews, lostViewFinding } from './union-views.ts';
 import { walInspect } from './wal-inspect.ts';
 import { listLog } from './wal-survey.ts';
-
-/** Newest objects of the log that are asked which manifests they know. */
-const WITNESSES = 3;
 
 export interface VerifyOptions extends ToolOptions {
   /** How deep tables are looked into; default `cross`. Manifests, the log and the rest are always read whole. */
@@ -82,7 +76,6 @@ async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Pr
     logBytes += report.size;
     onProgress?.({ part: 'log', done: wal.objects, bytesRead: sst.bytesRead + logBytes });
   }
-  if (isLogHere) findings.push(...(await checkWitnesses(target, picture.newest)));
   const readable = picture.manifests.flatMap(({ loaded }) => loaded ?? []);
   findings.push(...(await findLostViews(target.stores, readable)).map((lost) => lostViewFinding(lost, 'check')));
   findings.push(...(await checkSidecars(target, picture.newest)));
@@ -127,24 +120,6 @@ async function readableLedger({ stores }: ToolTarget): Promise<readonly LedgerEn
     if (error instanceof IncompatibleError) return [];
     throw error;
   }
-}
-
-/** Objects of the log that are newer than the newest manifest know of later ones if those are gone. */
-async function checkWitnesses({ stores }: ToolTarget, newest: LoadedManifest | undefined): Promise<Finding[]> {
-  if (newest === undefined) return [];
-  const ids: number[] = [];
-  for await (const { path } of stores.wal.list(WAL_PREFIX)) {
-    const id = parseWalPath(path);
-    if (id !== undefined) ids.push(id);
-  }
-  const last = ids.sort((a, b) => a - b).slice(-WITNESSES);
-  const results: WalReadResult[] = [];
-  for (const id of last) {
-    const got = await stores.wal.get(walPath(id));
-    if (got !== undefined) results.push(await readWalObject(id, got.bytes));
-  }
-  const error = missingManifests(newest, results, last[0] ?? 0);
-  return error === undefined ? [] : error.findings.map((f) => ({ ...f, during: 'check' as const }));
 }
 
 async function probed({ stores, clock, random, signal }: ToolTarget): Promise<VerifyReport['store']> {

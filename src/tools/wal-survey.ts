@@ -5,15 +5,16 @@
 
 import { stopIfAborted } from '../common/abort.ts';
 import { mapLimit } from '../common/async.ts';
-import { type Finding, unknownFinding } from '../common/errors.ts';
+import { type Finding, IncompatibleError, isCorruption, unknownFinding } from '../common/errors.ts';
 import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
-import type { LoadedManifest } from '../lsm/manifest-store.ts';
+import { type LoadedManifest, listManifestIds, readManifest } from '../lsm/manifest-store.ts';
 import { checkLog, type LogContext, youngerThanTables } from '../lsm/wal-check.ts';
 import { MAX_MISSING, manyMissing, missingManifests, rowWouldBeHidden } from '../lsm/wal-errors.ts';
 import { type Judging, readJudging, withBound, withSettled } from '../lsm/wal-judging.ts';
 import { advised, isMeant, type LogObject, readLogObject, undecodable } from '../lsm/wal-log.ts';
-import type { WalObject } from '../lsm/wal-object.ts';
-import type { ToolTarget } from './target.ts';
+import { readWalObject, type WalObject, type WalReadResult } from '../lsm/wal-object.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import { MAX_ROUNDS, type ToolTarget } from './target.ts';
 
 const PARALLEL_GETS = 16;
 const HEADS_PAST_END = 3;
@@ -99,6 +100,51 @@ export async function surveyLog(
       : advised(f, objects[(parseWalPath(f.object.path) ?? 0) - from]?.salvaged),
   );
   return { from, end, newest, objects, findings, refusal };
+}
+
+/** Newest objects of the log that are asked which manifests they know. */
+const WITNESSES = 3;
+
+/**
+ * Whether objects of the log know of newer manifests than the newest one, of id `listedId`: then manifests are gone, and an opening
+ * refuses the database. A live writer may have committed meanwhile: only a manifest listed after the log was read is called the
+ * newest. A LIST of the log and three GETs, a LIST more if something is found.
+ */
+export async function missingManifestFindings(
+  target: ToolTarget,
+  newest: LoadedManifest,
+  listedId: number,
+): Promise<Finding[]> {
+  const { stores } = target;
+  let judge = newest;
+  let seenId = listedId;
+  for (let round = 0; round < MAX_ROUNDS; round++) {
+    const last = [...(await listLog(target)).keys()].sort((a, b) => a - b).slice(-WITNESSES);
+    const results: WalReadResult[] = [];
+    for (const id of last) {
+      const got = await stores.wal.get(walPath(id));
+      if (got !== undefined) results.push(await readWalObject(id, got.bytes));
+    }
+    const error = missingManifests(judge, results, last[0] ?? 0);
+    if (error === undefined) return [];
+    const lastId = (await listManifestIds(stores.main)).at(-1) ?? 0;
+    if (lastId <= seenId) return error.findings.map((f) => ({ ...f, during: 'check' as const }));
+    const now = await readGood(stores.main, lastId);
+    if (now === undefined) return [];
+    judge = now;
+    seenId = lastId;
+  }
+  return [];
+}
+
+/** Undefined if it was collected, or cannot be used, which is a finding of its own. */
+async function readGood(store: ObjectStore, id: number): Promise<LoadedManifest | undefined> {
+  try {
+    return await readManifest(store, id);
+  } catch (error) {
+    if (isCorruption(error) || error instanceof IncompatibleError) return undefined;
+    throw error;
+  }
 }
 
 async function judge({ stores }: ToolTarget, newest: LoadedManifest, results: LogObject['result'][]): Promise<Judging> {

@@ -1,7 +1,7 @@
 /** Damaged, missing and foreign manifests, and lists that lie: the true state or an error, never an empty database. */
 import { beforeAll, describe, expect, it } from 'vitest';
 import { equalBytes } from '../../src/common/bytes.ts';
-import type { DbError, ManifestCorruptionError, WalCorruptionError } from '../../src/common/errors.ts';
+import type { DbError, Finding, ManifestCorruptionError, WalCorruptionError } from '../../src/common/errors.ts';
 import { SeededRandom } from '../../src/common/random.ts';
 import { decodeManifest, encodeManifest } from '../../src/format/manifest-codec.ts';
 import type { Checkpoint, Manifest } from '../../src/format/manifest-types.ts';
@@ -12,7 +12,9 @@ import type { TableInfo } from '../../src/format/table-info.ts';
 import { openReader } from '../../src/open.ts';
 import { type FaultRule, FaultyStore } from '../../src/store/faulty-store.ts';
 import { manifestInspect } from '../../src/tools/manifest-inspect.ts';
+import { sstCheck } from '../../src/tools/sst-check.ts';
 import { verify } from '../../src/tools/verify.ts';
+import { walInspect } from '../../src/tools/wal-inspect.ts';
 import { Line, rejection, rowsOf, World, worldOfFixture } from '../support/database.ts';
 
 const AT_ONCE = 128;
@@ -372,6 +374,27 @@ describe('missing manifests', () => {
     expect(error).toMatchObject({ name: 'RollbackError', code: 'ROLLED_BACK', expected: 3n, found: 2n });
     expect(await rejection(world.openReader())).toMatchObject({ name: 'RollbackError' });
     expect(await world.versions()).toEqual(before);
+  });
+
+  it('are told by every tool that looks at the manifest in use', async () => {
+    const world = await smallDatabase();
+    await world.remove(manifestPath(3));
+    const place = { store: world.memory, path: '' };
+    const { clock } = world;
+    const codes = (findings: readonly Finding[]) => findings.filter((f) => f.severity === 'error').map((f) => f.code);
+    const looked = async () => {
+      const log: Finding[] = [];
+      for await (const { findings } of walInspect(place, { clock })) log.push(...findings);
+      const tables: Finding[] = [];
+      for await (const finding of sstCheck(place, { clock })) tables.push(finding);
+      const { findings } = await manifestInspect(place, undefined, { clock });
+      return { log: codes(log), tables: codes(tables), manifest: codes(findings) };
+    };
+    const told = ['ROLLED_BACK'];
+    expect(await world.run(looked())).toEqual({ log: told, tables: told, manifest: told });
+    const report = await world.run(verify(place, { clock }));
+    expect(report.verdict).toBe('corrupt');
+    expect(codes(report.findings)).toEqual(told);
   });
 
   it('are noticed where only the claim of the newest writer is gone', async () => {

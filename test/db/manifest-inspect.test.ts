@@ -52,7 +52,13 @@ describe('manifestInspect', () => {
   });
 
   it('tells a missing one, a cut one, and one whose predecessor was replaced', async () => {
-    expect(await inspected(world, 9n)).toMatchObject({ size: 0, findings: [{ code: 'MISSING_OBJECT' }] });
+    const gap = await world.copy();
+    await gap.remove(manifestPath(2));
+    expect(await inspected(gap, 2n)).toMatchObject({ size: 0, findings: [{ code: 'MISSING_OBJECT' }] });
+    expect(await rejection(inspected(world, 9n))).toMatchObject({
+      code: 'BAD_ARGUMENT',
+      message: /no manifest 9; the newest one is 3/,
+    });
     const cut = await world.copy();
     await cut.replace(manifestPath(3), (await cut.bytes(manifestPath(3))).subarray(0, 40));
     const report = await inspected(cut);

@@ -8,6 +8,7 @@ import { manifestPath } from '../../src/format/object-names.ts';
 import { listManifestIds, loadManifest } from '../../src/lsm/manifest-store.ts';
 import { open, openReader } from '../../src/open.ts';
 import { prefixedStore } from '../../src/store/prefixed-store.ts';
+import { manifestInspect } from '../../src/tools/manifest-inspect.ts';
 import { type ManifestRepairOptions, manifestRepair } from '../../src/tools/manifest-repair.ts';
 import { verify } from '../../src/tools/verify.ts';
 import { type Line, World } from '../support/database.ts';
@@ -68,6 +69,12 @@ describe('a union whose views share an id', () => {
     expect(found).toMatchObject([{ code: 'MANIFEST_INCONSISTENT', severity: 'warning' }]);
     expect(found[0].found).toMatch(/2 views of table \w{26} under one id, .*SlateDB 0\.16 and 0\.17/);
     expect(report.nextSteps).toContain('shaledb manifest repair LOCATION');
+  });
+
+  it('is named by a look at its manifest', async () => {
+    const world = await worldOf(UNION);
+    const { findings } = await world.run(manifestInspect(at(world.line()), undefined, toolOptions(world)));
+    expect(findings.filter((f) => f.severity === 'warning')).toMatchObject([{ found: /under one id/ }]);
   });
 
   it('is named beside whatever else is seldom about its manifest', async () => {
