@@ -81,7 +81,8 @@ export function exitOfRepair(report: RepairReport, wanted: boolean): ExitCode {
     if (report.outcome === 'clean') return EXIT.clean;
     return report.rows.lost === 0 && report.ledgerIds.length === 0 ? EXIT.repaired : EXIT.repairedWithLoss;
   }
-  if (report.outcome === 'clean') return EXIT.clean;
+  if (report.outcome === 'clean')
+    return report.before.some((f) => f.severity === 'unknown') ? EXIT.unknown : EXIT.clean;
   return wanted ? EXIT.notRepaired : EXIT.damage;
 }
 

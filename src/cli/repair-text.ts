@@ -19,6 +19,8 @@ import {
 
 const MOST_RANGES = 20;
 
+const CANNOT_TELL = ['magenta', 'cannot tell: nothing to repair is known, but not all could be looked at'] as const;
+
 const OUTCOMES: Record<RepairOutcome, readonly [Style, string]> = {
   clean: ['green', 'clean: nothing to repair'],
   healed: ['green', 'healed: the damage is undone exactly, nothing is lost'],
@@ -70,7 +72,8 @@ function ranges(title: string, texts: readonly string[]): string[] {
 export function repairText(report: RepairReport, view: View, wanted: boolean, again: string): string[] {
   const { paint } = view;
   const [headStyle, head] = headline(report, wanted);
-  const [outcomeStyle, outcome] = OUTCOMES[report.outcome];
+  const isUnclear = report.outcome === 'clean' && report.before.some((f) => f.severity === 'unknown');
+  const [outcomeStyle, outcome] = isUnclear ? CANNOT_TELL : OUTCOMES[report.outcome];
   const done = report.applied ? '' : 'would be ';
   const { shadowed, ledgerIds } = report;
   return [

@@ -98,8 +98,13 @@ const WHERE_TO_LOOK =
 
 /** Throws `PARENT_OUT_OF_REACH` for a clone whose location leaves open where its parent is. One LIST for each parent, if any. */
 export async function assertParentsInReach(stores: DatabaseStores, manifest: Manifest): Promise<void> {
-  if (!stores.isRootAssumed || manifest.externalDbs.length === 0) return;
-  const [absent] = await absentParents(stores, parentsOf(manifest));
+  if (manifest.externalDbs.length > 0) await assertInReach(stores, parentsOf(manifest));
+}
+
+/** The same for these parents. */
+export async function assertInReach(stores: DatabaseStores, used: ReadonlyMap<string, number>): Promise<void> {
+  if (!stores.isRootAssumed) return;
+  const [absent] = await absentParents(stores, used);
   if (absent !== undefined) throw outOfReach(stores, absent);
 }
 

@@ -17,6 +17,7 @@ import type { Manifest } from '../format/manifest-types.ts';
 import { manifestPath, tablePath } from '../format/object-names.ts';
 import { EpochGuard } from '../lsm/epoch-guard.ts';
 import { type LoadedManifest, type MendedManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
+import { assertInReach } from '../lsm/parents.ts';
 import type { ToolAccess } from '../lsm/tool-access.ts';
 import { ambiguousViewFindings } from '../lsm/view-ids.ts';
 import { assertLogInReach, manifestHint } from './database-state.ts';
@@ -28,7 +29,13 @@ import { runManifestRepair } from './repair-run.ts';
 import type { RepairReport } from './reports.ts';
 import { isWhole, rollForward, stillOpen } from './roll-forward.ts';
 import { type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
-import { findLostViews, lostViewFinding, withRepairedViews } from './union-views.ts';
+import {
+  findLostViews,
+  lostViewFinding,
+  type UnclearView,
+  unclearViewFinding,
+  withRepairedViews,
+} from './union-views.ts';
 
 const STRATEGIES = ['auto', 'heal', 'previous', 'roll-forward'] as const;
 export type ManifestStrategy = (typeof STRATEGIES)[number];
@@ -52,7 +59,8 @@ const CHECKS: ChecksOf<ManifestRepairOptions> = {
  *
  * Where every manifest is good, `auto` also repairs what SlateDB 0.16 and 0.17 do to unions: views of level 0 that share an id get
  * ids of their own, and a view that a compaction lost for that reason is shown again if that cannot bring back what was deleted
- * or overwritten. That reads all manifests, and the rows of the tables concerned.
+ * or overwritten. That reads all manifests, and the rows of the tables concerned. Where they cannot be read, nobody can tell: it rejects
+ * with `InvalidArgumentError` (`PARENT_OUT_OF_REACH`) if another root may have them, else a finding of severity `unknown` says so.
  *
  * Requests: LISTs of manifests, log and tables; a GET of the identity; one for each manifest down to the first good one, for each log object
  * behind its replay point and for each table newer than it; with `apply` about 20 more and two for each damaged manifest.
@@ -144,7 +152,7 @@ async function planForViews(target: ToolTarget, survey: ManifestSurvey, clean: R
   const { base } = survey;
   if (base === undefined) return clean;
   const state = await readPicture(target.stores, 'all', 'repair', target.signal);
-  const lost = await findLostViews(
+  const { lost, unclear } = await findLostViews(
     target.stores,
     state.manifests.flatMap(({ loaded }) => loaded ?? []),
   );
@@ -157,8 +165,14 @@ async function planForViews(target: ToolTarget, survey: ManifestSurvey, clean: R
       ({ view, obstacles }) =>
         `The rows of table ${view.table.id} cannot be put back without bringing back what was deleted or overwritten: ${obstacles.join('; ')}.`,
     );
+  const doubts = unclear.map((view) => unclearViewFinding(view, 'repair'));
+  const untold = [...new Set(doubts.map(({ hint }) => hint.summary))];
   if (ambiguous.length === 0 && back.length === 0) {
-    if (hopeless.length === 0) return clean;
+    if (hopeless.length === 0) {
+      if (doubts.length === 0) return clean;
+      await assertViewsInReach(target, unclear);
+      return { ...clean, before: [...clean.before, ...doubts], nextSteps: [...clean.nextSteps, ...untold] };
+    }
     return { ...clean, before, outcome: 'unrecoverable', nextSteps: hopeless };
   }
   const got = await target.stores.main.get(manifestPath(base.id));
@@ -176,12 +190,21 @@ async function planForViews(target: ToolTarget, survey: ManifestSurvey, clean: R
           `Table ${view.table.id} is shown again in run ${run.id}, where its ${rows.length} rows were lost.`,
       ),
       ...hopeless,
+      ...untold,
     ],
     facts: createHash('sha256').update(encodeManifest(manifest)).digest('hex'),
     takeover: { manifest, id: survey.highestId + 1, previous: base, seenEpochs: survey.epochs },
     changesTree: true,
     edit: (newest) => withRepairedViews(newest, lost),
   };
+}
+
+/** Throws `PARENT_OUT_OF_REACH` where what would show a loss is in a parent that the location does not reach. */
+async function assertViewsInReach({ stores }: ToolTarget, unclear: readonly UnclearView[]): Promise<void> {
+  const used = new Map<string, Set<string>>();
+  for (const { parent, view } of unclear)
+    if (parent !== undefined) used.set(parent, (used.get(parent) ?? new Set()).add(view.table.id));
+  await assertInReach(stores, new Map([...used].map(([path, tables]) => [path, tables.size])));
 }
 
 const TABLES_WITHOUT_MANIFEST =

@@ -444,6 +444,8 @@ class RepairRun {
 function assertAllKnown({ where }: ToolTarget, { before, outcome }: RepairPlan): void {
   const unknown = before.find((f) => f.severity === 'unknown');
   if (unknown === undefined || outcome === 'obsolete') return;
+  // Nothing is repaired: the report itself says what could not be looked at.
+  if (outcome === 'clean' && unknown.code === 'OUT_OF_REACH') return;
   const code = unknown.code === 'CODEC_MISSING' ? unknown.code : 'FORMAT_TOO_NEW';
   throw new IncompatibleError(
     code,

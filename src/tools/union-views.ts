@@ -11,6 +11,7 @@
  *    manifest, and in the run made there no row of the one and rows of another.
  * 2. A view is put back only where that cannot bring back what was deleted or overwritten: no newer source of that compaction
  *    had a row in its range, and the run still is what that compaction made of it.
+ * 3. Where a table that would show it cannot be read, nothing is called lost and nothing sound: that is told.
  */
 import { createHash } from 'node:crypto';
 import { compareBytes, toHex } from '../common/bytes.ts';
@@ -21,6 +22,7 @@ import type { BytesRange, ExternalDb, Manifest, SortedRun, TableView, Tree } fro
 import { manifestPath, tablePath } from '../format/object-names.ts';
 import type { DatabaseStores } from '../lsm/database-stores.ts';
 import { type LoadedManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
+import { ownersOf } from '../lsm/parents.ts';
 import { compareStarts, rangesOverlap, shownRange, showsKey } from '../lsm/shown-range.ts';
 import {
   ambiguousViews,
@@ -50,13 +52,30 @@ export interface LostView {
   obstacles: string[];
 }
 
+/** A view of which nobody can tell whether a compaction dropped its rows. */
+export interface UnclearView {
+  droppedBy: number;
+  view: TableView;
+  /** Path of the database that its table belongs to, if that is another one. */
+  parent: string | undefined;
+}
+
+/** What became of views that shared an id. */
+export interface ViewsLookedFor {
+  lost: LostView[];
+  unclear: UnclearView[];
+}
+
 /**
- * Views that compactions lost and that are not back. `manifests`: all that can be read, newest first. No request where no
+ * Views that compactions lost and that are not back, and those of which the tables that would show it cannot be read. `manifests`: all that can be read, newest first. No request where no
  * manifest has an ambiguous id; else the GETs of the rows of these tables, of the runs made of them and of newer sources.
  */
-export async function findLostViews(stores: DatabaseStores, manifests: readonly LoadedManifest[]): Promise<LostView[]> {
+export async function findLostViews(
+  stores: DatabaseStores,
+  manifests: readonly LoadedManifest[],
+): Promise<ViewsLookedFor> {
   const newest = manifests[0];
-  const lost: LostView[] = [];
+  const all: ViewsLookedFor = { lost: [], unclear: [] };
   for (let i = 0; i + 1 < manifests.length; i++) {
     const after = manifests[i];
     const before = manifests[i + 1];
@@ -68,11 +87,13 @@ export async function findLostViews(stores: DatabaseStores, manifests: readonly 
         if (then === undefined || now === undefined || then.l0.some((v) => v.viewId === views[0].viewId)) continue;
         const later = manifests.slice(0, i);
         const step: Step = { stores, before, after, newest, later, tree, then, now, name };
-        lost.push(...(await lostAmong(step, views)));
+        const { lost, unclear } = await lostAmong(step, views);
+        all.lost.push(...lost);
+        all.unclear.push(...unclear);
       }
     }
   }
-  return lost;
+  return all;
 }
 
 /** Two manifests that follow each other, and a tree in them and in the newest. */
@@ -89,18 +110,27 @@ interface Step {
   name: string;
 }
 
-async function lostAmong(step: Step, views: readonly TableView[]): Promise<LostView[]> {
+async function lostAmong(step: Step, views: readonly TableView[]): Promise<ViewsLookedFor> {
+  const found: ViewsLookedFor = { lost: [], unclear: [] };
   const run = step.then.runs.find((r) => isMadeNow(r, step.tree));
-  if (run === undefined) return [];
+  if (run === undefined) return found;
   const looked = await Promise.all(views.map((view) => lookFor(step, view, run.views, step.after)));
-  // Where none was merged the compaction did something else, and where one cannot be read nothing is known.
-  if (!looked.some((l) => l.state === 'there')) return [];
-  const lost: LostView[] = [];
+  // Where none was merged the compaction did something else.
+  if (!looked.some((l) => l.state === 'there' || l.state === 'unread')) return found;
+  const isProven = looked.some((l) => l.state === 'there');
   for (const [i, view] of views.entries()) {
-    if (looked[i].state !== 'dropped' || step.later.some((m) => isShown(m, step.name, view))) continue;
+    const { state } = looked[i];
+    if ((state !== 'dropped' && state !== 'unread') || step.later.some((m) => isShown(m, step.name, view))) continue;
     const now = await lookFor(step, view, [...step.now.l0, ...step.now.runs.flatMap((r) => r.views)], step.newest);
-    if (now.state !== 'dropped') continue;
-    lost.push({
+    if (now.state !== 'dropped' && now.state !== 'unread') continue;
+    if (!isProven || state === 'unread' || now.state === 'unread') {
+      const parent = ownersOf(step.before.manifest).get(view.table.id);
+      // Once for each table: its views share the doubt.
+      if (!found.unclear.some((u) => u.view.table.id === view.table.id))
+        found.unclear.push({ droppedBy: step.after.id, view, parent });
+      continue;
+    }
+    found.lost.push({
       namedBy: step.before.id,
       droppedBy: step.after.id,
       tree: step.name,
@@ -111,7 +141,7 @@ async function lostAmong(step: Step, views: readonly TableView[]): Promise<LostV
       obstacles: await obstaclesTo(step, view, run),
     });
   }
-  return lost;
+  return found;
 }
 
 /** Whether a run has a table that it did not have before. */
@@ -129,21 +159,21 @@ function isShown(m: LoadedManifest, name: string, view: TableView): boolean {
 
 /**
  * Looks for rows of a view in others: `there` if one of them is, `dropped` with those that are neither there nor overwritten if
- * none is and some are not, else `unknown`.
+ * none is and some are not, `unread` if that cannot be read, else `overwritten`.
  */
 async function lookFor(
   step: Step,
   view: TableView,
   others: readonly TableView[],
   { manifest }: LoadedManifest,
-): Promise<{ state: 'there' | 'dropped' | 'unknown'; rows: LooseRow[] }> {
+): Promise<{ state: 'there' | 'dropped' | 'overwritten' | 'unread'; rows: LooseRow[] }> {
   const rows = await rowsShown(step.stores, step.before.manifest, view, shownRange(view));
   const found = await Promise.all(
     others
       .filter((v) => rangesOverlap(shownRange(v), shownRange(view)))
       .map((v) => rowsShown(step.stores, manifest, v, shownRange(view))),
   );
-  if (rows === undefined || found.some((f) => f === undefined)) return { state: 'unknown', rows: [] };
+  if (rows === undefined || found.some((f) => f === undefined)) return { state: 'unread', rows: [] };
   const newestSeqs = new Map<string, number>();
   const names = new Set<string>();
   for (const row of found.flatMap((f) => f!)) {
@@ -153,7 +183,7 @@ async function lookFor(
   }
   if (rows.some((row) => names.has(nameOf(row)))) return { state: 'there', rows: [] };
   const missing = rows.filter((row) => (newestSeqs.get(toHex(row.key)) ?? 0) < row.seq);
-  return missing.length > 0 ? { state: 'dropped', rows: missing } : { state: 'unknown', rows: [] };
+  return missing.length > 0 ? { state: 'dropped', rows: missing } : { state: 'overwritten', rows: [] };
 }
 
 function nameOf({ key, seq }: LooseRow): string {
@@ -238,6 +268,25 @@ export function lostViewFinding(lost: LostView, during: Finding['during']): Find
         ? `The compaction that manifest ${droppedBy} ends lost ${rows.length} rows. Table ${view.table.id} still has them; a repair puts them back.`
         : `The compaction that manifest ${droppedBy} ends lost ${rows.length} rows. They cannot be put back safely: ${obstacles.join('; ')}.`,
     ),
+  });
+}
+
+/** That nobody can tell, for the manifest that no longer names the view. */
+export function unclearViewFinding({ droppedBy, view, parent }: UnclearView, during: Finding['during']): Finding {
+  const of = parent === undefined ? '' : ` of the database ${parent}`;
+  return makeFinding({
+    code: 'OUT_OF_REACH',
+    severity: 'unknown',
+    object: manifestFindingObject(droppedBy, { path: manifestPath(droppedBy) }),
+    at: { unit: 'object', offset: 0, length: 0 },
+    found: `table ${view.table.id}${of}, or a table that was made of it, cannot be read; ${UNION_FAULT}`,
+    during,
+    hint: {
+      summary: `Whether the compaction that manifest ${droppedBy} ends lost rows cannot be told. If the table is below another root, state it (--root on the command line, the option root of tools); if it is gone, compare with the database that it belonged to.`,
+      commands: [],
+      docs: 'docs/troubleshooting.md',
+      lossIfRepaired: 'unknown',
+    },
   });
 }
 

@@ -17,7 +17,7 @@ import { type VerifyReport, verdictOf } from './reports.ts';
 import { checkSidecars } from './sidecar-check.ts';
 import { type CheckLevel, type CheckProgress, LEVEL_CHECK, ofNoUse, sstCheck } from './sst-check.ts';
 import { type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
-import { findLostViews, lostViewFinding } from './union-views.ts';
+import { findLostViews, lostViewFinding, unclearViewFinding } from './union-views.ts';
 import { walInspect } from './wal-inspect.ts';
 import { listLog } from './wal-survey.ts';
 
@@ -77,7 +77,9 @@ async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Pr
     onProgress?.({ part: 'log', done: wal.objects, bytesRead: sst.bytesRead + logBytes });
   }
   const readable = picture.manifests.flatMap(({ loaded }) => loaded ?? []);
-  findings.push(...(await findLostViews(target.stores, readable)).map((lost) => lostViewFinding(lost, 'check')));
+  const { lost, unclear } = await findLostViews(target.stores, readable);
+  findings.push(...lost.map((one) => lostViewFinding(one, 'check')));
+  findings.push(...unclear.map((one) => unclearViewFinding(one, 'check')));
   findings.push(...(await checkSidecars(target, picture.newest)));
   const ledger = (await readableLedger(target)).filter((e) => e.state === 'open');
   const all = distinct(findings);

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { EXIT, exitOfRepair } from '../../src/cli/exit-codes.ts';
 import type { DbError, Finding } from '../../src/common/errors.ts';
 import { encodeManifest } from '../../src/format/manifest-codec.ts';
 import { manifestPath } from '../../src/format/object-names.ts';
@@ -11,6 +12,7 @@ import { open, openReader } from '../../src/open.ts';
 import { LocalStore } from '../../src/store/local-store.ts';
 import { resolveLocation } from '../../src/store/location.ts';
 import { MemoryStore } from '../../src/store/memory-store.ts';
+import { manifestRepair } from '../../src/tools/manifest-repair.ts';
 import { sstCheck } from '../../src/tools/sst-check.ts';
 import { sstInspect } from '../../src/tools/sst-inspect.ts';
 import { sstRepair } from '../../src/tools/sst-repair.ts';
@@ -137,6 +139,22 @@ describe('a clone of which only a checkpoint still needs its parent', () => {
     expect(report.verdict).toBe('unknown');
     expect(report.findings.some((f) => f.code === 'MISSING_OBJECT')).toBe(false);
     expect(report.nextSteps.join()).not.toContain('repair');
+  });
+
+  it('is not called clean by a repair that cannot look for what a compaction lost', async () => {
+    const { copy, directory, url, root } = unionOnDisk();
+    using _ = copy;
+    const error = await rejection(manifestRepair(url, { logger: QUIET }));
+    expect(error).toMatchObject({ name: 'InvalidArgumentError', code: 'PARENT_OUT_OF_REACH' });
+    expect(error?.message).toContain('--root');
+    expect(await manifestRepair(url, { logger: QUIET, root })).toMatchObject({ rows: { recovered: 100 } });
+    const lost = (await verify(url, { logger: QUIET })).findings.find((f) => f.object.role === 'manifest');
+    expect(lost).toMatchObject({ severity: 'unknown', code: 'OUT_OF_REACH' });
+    rmSync(join(directory, 'parent'), { recursive: true });
+    const report = await manifestRepair(url, { logger: QUIET, root });
+    expect(report.before).toMatchObject([{ severity: 'unknown', code: 'OUT_OF_REACH' }]);
+    expect(report.nextSteps.join()).toMatch(/cannot be told/);
+    expect(exitOfRepair(report, false)).toBe(EXIT.unknown);
   });
 
   it('misses it where the root was stated and it is gone, with advice about the checkpoint', async () => {
