@@ -77,7 +77,7 @@ class Judge {
     this.#reference = reference;
     this.#damage = damage;
     this.#clock = new ManualClock(reference.nowMs);
-    this.#keys = [...reference.rows.keys(), ...reference.absent];
+    this.#keys = reference.asked ?? [...reference.rows.keys(), ...reference.absent];
   }
 
   async run(): Promise<void> {

@@ -45,6 +45,8 @@ export interface Reference {
   /** The last manifest says where the log ends. */
   isClosed: boolean;
   nowMs: number;
+  /** Keys that are asked for one by one, where there are many; scans ask for all. */
+  asked?: string[];
   /** What checks say of it as it is. */
   isFindingOfItself?: (finding: Finding) => boolean;
 }
@@ -232,7 +234,8 @@ function union(name: string): Reference {
     isOthers: !path.startsWith('parent/compacted/'),
   }));
   const objects = [...found.objects, ...others];
-  return { ...found, objects, isFindingOfItself: ({ found: text }) => text?.includes('under one id') ?? false };
+  const asked = [...[...found.rows.keys()].filter((_, i) => i % 10 === 0), ...found.absent];
+  return { ...found, objects, asked, isFindingOfItself: ({ found: text }) => text?.includes('under one id') ?? false };
 }
 
 function objectsOf(fixture: GoldenFixture): StoredObject[] {
