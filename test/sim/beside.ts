@@ -126,8 +126,17 @@ export class Company {
     if (error.kind === 'fenced') {
       judge.reached('fenced by a repair');
       this.#isFenced = true;
+    } else if (error.code === 'FAILED' && this.#isManifestDeleted()) {
+      // It works on a manifest that is gone, and so stops; it never acknowledges again, as one that was fenced.
+      judge.reached('stopped, its manifest gone');
+      this.#isFenced = true;
     } else if (error.kind === 'unavailable' && this.#isFrozenAtTimes) judge.reached('a write ran out of time, frozen');
     else judge.fail(`the writer: ${what} rejects with ${describe(error)}`);
+  }
+
+  #isManifestDeleted(): boolean {
+    const { damages } = this.#database.judge;
+    return damages.some(({ kind, path }) => kind === 'delete' && parseManifestPath(path) !== undefined);
   }
 
   // ---- the repairs

@@ -112,7 +112,7 @@ export const RULE_SCRIPTS: Readonly<Record<string, RuleScript>> = {
     lives: TWO_TABLES,
     isCollected: true,
     damage: ({ tables }) => [{ kind: 'burst', path: tables[0], ...FIRST_BLOCKS }],
-    outcome: 'unrecoverable',
+    outcome: 'consent-needed',
   },
   'a table that the log still holds': {
     tool: 'sstRepair',
@@ -191,7 +191,7 @@ class RuleRun {
     if (report === undefined) report = await this.#repair(new Machine(this.#world, 'tool-next').start());
     if (report === undefined) return;
     await this.#woken;
-    if (outcome === 'unrecoverable' && this.#woken === undefined)
+    if (outcome === 'consent-needed' && this.#woken === undefined)
       judge.expectUnchanged(before, 'RULE noResurrection: a repair without consent');
     if (report.applied) judge.judgeEvidence(this.#script.tool, report, judge.objects());
     const isExpected = this.#woken !== undefined || (report.outcome === outcome && report.applied === this.#isDone);
@@ -211,7 +211,7 @@ class RuleRun {
   }
 
   get #isDone(): boolean {
-    return this.#script.outcome !== 'unrecoverable';
+    return this.#script.outcome !== 'consent-needed';
   }
 
   // ---- the scene
