@@ -98,7 +98,10 @@ describe.runIf(process.platform === 'linux')('output that cannot be written', ()
     const log = join(crashed, 'wal');
     const path = join(log, readdirSync(log).sort().at(-2)!);
     writeFileSync(path, readFileSync(path).fill(0, 0, 60));
-    const { code, err } = shell(`wal repair '${pathToFileURL(crashed)}' --apply --live-check-ms 0`, '> /dev/full');
+    const { code, err } = shell(
+      `wal repair '${pathToFileURL(crashed)}' --apply --accept-loss --live-check-ms 0`,
+      '> /dev/full',
+    );
     expect(code).toBe(74);
     expect(err).toMatch(/The command itself ended with [34] \(repaired/);
   });
