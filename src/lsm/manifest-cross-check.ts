@@ -17,6 +17,7 @@ import { objectDigest } from '../format/seal.ts';
 import { decodeTracker, encodeTracker, type SequenceTracker } from '../format/sequence-tracker.ts';
 import { fieldsGoneBack } from './manifest-rules.ts';
 import { type LoadedManifest, manifestFindingObject } from './manifest-store.ts';
+import { ownersOf } from './parents.ts';
 
 /** Above 8192 pairs SlateDB drops every second one; a tracker with fewer than half of that has only been added to. */
 const NEVER_THINNED_PAIRS = 4096;
@@ -87,11 +88,6 @@ function describedOtherwise(previous: Manifest, m: Manifest): string[] {
         : [`table ${now.id} is said to be stored elsewhere than in the manifest before`]),
     ];
   });
-}
-
-/** The path of the database that a table belongs to, by its id; none for this one's own. */
-function ownersOf({ externalDbs }: Manifest): Map<string, string> {
-  return new Map(externalDbs.flatMap(({ path, tableIds }) => tableIds.map((id) => [id as string, path] as const)));
 }
 
 /** Without a new table: what only a flush changes, and then never alone. */

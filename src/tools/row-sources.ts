@@ -11,7 +11,14 @@ import { compareBytes, EMPTY_BYTES } from '../common/bytes.ts';
 import { IncompatibleError, isCorruption } from '../common/errors.ts';
 import type { Ulid } from '../common/ulid.ts';
 import { decodeCompactions } from '../format/compactions-codec.ts';
-import type { Manifest, SortedRun, TableRef, TableView, Tree } from '../format/manifest-types.ts';
+import {
+  type Manifest,
+  type SortedRun,
+  type TableRef,
+  type TableView,
+  type Tree,
+  viewsOf,
+} from '../format/manifest-types.ts';
 import {
   COMPACTIONS_PREFIX,
   parseCompactionsPath,
@@ -321,10 +328,6 @@ const treesOf = (manifest: Manifest): Tree[] => [manifest, ...(manifest.segments
 
 function runsOf(manifest: Manifest): SortedRun[] {
   return treesOf(manifest).flatMap((tree) => tree.runs);
-}
-
-function viewsOf(manifest: Manifest): TableView[] {
-  return treesOf(manifest).flatMap((tree) => [...tree.l0, ...tree.runs.flatMap((run) => run.views)]);
 }
 
 /** Sources of the job that names the table among its outputs, as far as a compactor still says it. */
