@@ -73,7 +73,7 @@ export class Db {
     this.#source = {
       clock: state.clock,
       turns: state.turns,
-      hideExpired: state.options.hideExpired,
+      nowMs: state.options.hideExpired ? () => state.clock.nowMs() : undefined,
       mergeOperator: state.options.mergeOperator,
       policy: state.options.corruptionPolicy,
       watch: new CorruptionWatch(parts.tableStore.damage, state.options.onCorruption, state.logger),
@@ -165,7 +165,7 @@ export class Db {
     return this.#reads.get(key, options);
   }
 
-  /** Values in the order of the keys. With damage it rejects at the end; the error's `results` has the outcome of each key. */
+  /** Values in the order of the keys, all of one moment. With damage it rejects at the end; the error's `results` has the outcome of each key. */
   getMany(keys: readonly Bytes[], options?: ReadOptions): Promise<(Uint8Array | undefined)[]> {
     return this.#reads.getMany(keys, options);
   }
@@ -184,21 +184,15 @@ export class Db {
     return this.#reads.scan(options);
   }
 
-  /** Pins the present state for reads in this process, until it is closed. No request. */
+  /**
+   * Pins the present state for reads in this process, until it is closed: all its reads show the rows of this moment, and judge
+   * by the clock of this moment, too, which of them have expired. No request; nothing that it can see is dropped by flushes.
+   */
   snapshot(): Snapshot {
     this.#assertServing();
     const { state } = this.#p;
-    const seq = state.lastSeq;
-    state.snapshots.set(seq, (state.snapshots.get(seq) ?? 0) + 1);
-    return new Snapshot({
-      seq,
-      source: this.#source,
-      release: () => {
-        const pins = (state.snapshots.get(seq) ?? 1) - 1;
-        if (pins === 0) state.snapshots.delete(seq);
-        else state.snapshots.set(seq, pins);
-      },
-    });
+    const pin = state.pin();
+    return new Snapshot({ pin, source: this.#source, release: () => void state.pins.delete(pin) });
   }
 
   /** Rows and bytes of a range as metadata tells them; every version counts. One GET for each table not yet read. */

@@ -72,7 +72,7 @@ export class DbReader {
       watch: this.#watch,
       clock: options.clock,
       turns: new Turns(options.clock),
-      hideExpired: options.hideExpired,
+      nowMs: options.hideExpired ? () => options.clock.nowMs() : undefined,
       mergeOperator: options.mergeOperator,
       view: () => this.#state.view,
       // All a reader sees is durable.

@@ -63,7 +63,8 @@ export interface ReadSource {
   readonly clock: Clock;
   /** Shared by all that reads through the same handle. */
   readonly turns: Turns;
-  readonly hideExpired: boolean;
+  /** The time by which reads judge what has expired; undefined: expired rows are shown. */
+  readonly nowMs: (() => number) | undefined;
   readonly mergeOperator: MergeOperator | undefined;
   readonly policy: CorruptionPolicy;
   readonly watch: CorruptionWatch;
@@ -73,6 +74,13 @@ export interface ReadSource {
   assertServing(): void;
   /** After a table was found missing: true if the view was renewed and the read can be made again; else rejects. */
   renewView(error: CorruptionError): Promise<boolean>;
+}
+
+/** What one call reads, however long it takes: one view, rows up to one sequence number, expiry judged by one time. */
+interface Moment {
+  view: ReadView;
+  maxSeq: number;
+  now: (() => number) | undefined;
 }
 
 /** What a bound must be, `toRange` says. */
@@ -91,12 +99,10 @@ export class Reads {
   readonly #source: ReadSource;
   /** Used by lookups that end in the same turn. */
   readonly #options: LookupOptions;
-  readonly #now: (() => number) | undefined;
 
   constructor(source: ReadSource) {
     this.#source = source;
-    this.#now = source.hideExpired ? () => source.clock.nowMs() : undefined;
-    this.#options = { maxSeq: 0, now: this.#now, mergeOperator: source.mergeOperator, useProbable: false };
+    this.#options = { maxSeq: 0, now: source.nowMs, mergeOperator: source.mergeOperator, useProbable: false };
   }
 
   get(key: Bytes, options: ReadOptions | undefined): Promise<Uint8Array | undefined> {
@@ -107,7 +113,7 @@ export class Reads {
       this.#options.maxSeq = maxSeq;
       const value = lookupNow(this.#source.view(), k, this.#options);
       if (value !== NOT_NOW) return this.#source.turns.give(value);
-      return this.#lookup(k, maxSeq, o).then((found) => found?.value);
+      return this.#lookup(k, this.#moment(maxSeq), o).then((found) => found?.value);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -121,7 +127,7 @@ export class Reads {
     try {
       const o = options === undefined ? undefined : readOptionsOf('getWithMeta', options);
       const maxSeq = this.#begin(o);
-      return this.#lookup(toKey(key), maxSeq, o).then(toMeta);
+      return this.#lookup(toKey(key), this.#moment(maxSeq), o).then(toMeta);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -131,12 +137,12 @@ export class Reads {
     const o = options === undefined ? undefined : readOptionsOf('getMany', options);
     const maxSeq = this.#begin(o);
     const wanted = readingArgument('getMany', () => toKeys(keys));
-    const view = this.#source.view();
+    const moment = this.#moment(maxSeq);
+    const lookups: LookupOptions = { ...this.#options, maxSeq, now: moment.now };
     const results = new Array<Uint8Array | undefined>(wanted.length);
     const pending: number[] = [];
-    this.#options.maxSeq = maxSeq;
     for (let i = 0; i < wanted.length; i++) {
-      const value = lookupNow(view, wanted[i], this.#options);
+      const value = lookupNow(moment.view, wanted[i], lookups);
       if (value === NOT_NOW) pending.push(i);
       else results[i] = value;
     }
@@ -145,7 +151,7 @@ export class Reads {
     const errors = new Map<number, CorruptionError>();
     await mapLimit(pending, PARALLEL_LOOKUPS, async (i, n) => {
       try {
-        results[i] = (await this.#lookup(copies[n], maxSeq, o))?.value;
+        results[i] = (await this.#lookup(copies[n], moment, o))?.value;
       } catch (error) {
         if (!isCorruption(error)) throw error;
         errors.set(i, error);
@@ -206,7 +212,7 @@ export class Reads {
       reverse: reverse ?? false,
       limit: limit ?? Number.POSITIVE_INFINITY,
       maxSeq,
-      nowMs: this.#now?.(),
+      nowMs: source.nowMs?.(),
       mergeOperator: source.mergeOperator,
       isStrict: (options.corruptionPolicy ?? source.policy) === 'strict',
       skipDamage: onCorruption === 'skip',
@@ -235,22 +241,27 @@ export class Reads {
     return this.#source.maxSeq(o.durabilityFilter === 'remote');
   }
 
-  async #lookup(key: Uint8Array, maxSeq: number, o: Own<ReadOptions> | undefined): Promise<FoundValue | undefined> {
+  /** The present state as rows up to `maxSeq` show it. */
+  #moment(maxSeq: number): Moment {
+    const { nowMs } = this.#source;
+    const time = nowMs?.();
+    return { view: this.#source.view(), maxSeq, now: time === undefined ? undefined : () => time };
+  }
+
+  async #lookup(key: Uint8Array, first: Moment, o: Own<ReadOptions> | undefined): Promise<FoundValue | undefined> {
     const own = new Uint8Array(key);
     const isStrict = (o?.corruptionPolicy ?? this.#source.policy) === 'strict';
-    const options: LookupOptions = {
-      maxSeq,
-      now: this.#now,
-      mergeOperator: this.#source.mergeOperator,
-      useProbable: !isStrict,
-    };
+    const { mergeOperator } = this.#source;
+    let moment = first;
     for (let attempt = 0; ; attempt++) {
-      const found = await untilAborted(this.#attempt(own, options), o?.signal);
+      const { view, maxSeq, now } = moment;
+      const options: LookupOptions = { maxSeq, now, mergeOperator, useProbable: !isStrict };
+      const found = await untilAborted(this.#attempt(view, own, options), o?.signal);
       const error = found instanceof CorruptionError ? found : found?.damage;
       if (error === undefined) return this.#source.turns.give(found as FoundValue | undefined);
       if (attempt < MAX_RENEWALS && isMissingTable(error) && (await this.#isRenewed(error, o))) {
         // Tables of the new view may lack versions that only a pinned read can ask for.
-        options.maxSeq = this.#source.maxSeq(o?.durabilityFilter === 'remote');
+        moment = this.#moment(this.#source.maxSeq(o?.durabilityFilter === 'remote'));
         continue;
       }
       return this.#source.turns.give(this.#judge(own, found as FoundValue | Absence | CorruptionError, isStrict));
@@ -261,9 +272,13 @@ export class Reads {
     return untilAborted(this.#source.renewView(error), o?.signal);
   }
 
-  async #attempt(key: Uint8Array, options: LookupOptions): Promise<FoundValue | Absence | CorruptionError | undefined> {
+  async #attempt(
+    view: ReadView,
+    key: Uint8Array,
+    options: LookupOptions,
+  ): Promise<FoundValue | Absence | CorruptionError | undefined> {
     try {
-      return await lookup(this.#source.view(), key, options);
+      return await lookup(view, key, options);
     } catch (error) {
       if (isCorruption(error)) return error;
       // Requests of a handle that was closed are aborted: that is the reason then.

@@ -164,12 +164,12 @@ export class TableFlusher {
 
   /**
    * Up to when what has expired may go: when the last row was written, but not later than now, because a clock that was once ahead
-   * dates rows into the future. Where reads show expired rows, nothing may: a snapshot may be opened at any moment until the table
-   * takes the place of its rows.
+   * dates rows into the future, nor than any open snapshot, which goes on seeing what had not expired when it was made. Where reads
+   * show expired rows, nothing may: a snapshot may be opened at any moment until the table takes the place of its rows.
    */
   #expiredAtMs({ table }: FrozenMemtable): number | undefined {
-    const { clock, options } = this.#o.state;
-    return options.hideExpired ? Math.min(table.maxCreateTs, clock.nowMs()) : undefined;
+    const { state } = this.#o;
+    return state.options.hideExpired ? state.expireTo(table.maxCreateTs) : undefined;
   }
 
   #seal(id: Ulid, putId: Ulid, frozen: FrozenMemtable, facts: TableFacts): Uint8Array {

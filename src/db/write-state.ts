@@ -33,6 +33,12 @@ export interface FrozenMemtable {
   trackerPairs: TrackerPair[];
 }
 
+/** What an open snapshot reads: rows up to a sequence number, of which those are gone that had expired at a time. */
+export interface Pin {
+  readonly seq: number;
+  readonly nowMs: number;
+}
+
 /** A clock that was so far ahead was wrong, or this one is: machines agree to a few seconds, and a few minutes do no harm. */
 const FAR_AHEAD_MS = 10 * 60_000;
 /** Of the budget: how far the memory of a memtable can be ahead of its rows. */
@@ -63,8 +69,10 @@ export class WriteState {
   #isTickTold = false;
   /** Bytes of encoded objects in memory: WAL objects and tables under way. */
   inFlightBytes = 0;
-  /** Sequence numbers of open snapshots, with how often each is pinned. */
-  readonly snapshots = new Map<number, number>();
+  /** Of the open snapshots. */
+  readonly pins = new Set<Pin>();
+  /** Up to when flushes have taken rows for expired: no later snapshot may see those. */
+  expiredToMs = Number.NEGATIVE_INFINITY;
   /** Why no further call is served. */
   ended: DbError | undefined;
   readonly #memtableSeed: () => number;
@@ -141,8 +149,23 @@ export class WriteState {
   /** Lowest sequence number that some snapshot may still read; `otherwise` without snapshots. */
   oldestSnapshot(otherwise: number): number {
     let oldest = otherwise;
-    for (const seq of this.snapshots.keys()) if (seq < oldest) oldest = seq;
+    for (const { seq } of this.pins) if (seq < oldest) oldest = seq;
     return oldest;
+  }
+
+  /** Pins the present state. Its time is never before that of a flush under way, also where the clock was put back. */
+  pin(): Pin {
+    const pin = { seq: this.lastSeq, nowMs: Math.max(this.clock.nowMs(), this.expiredToMs) };
+    this.pins.add(pin);
+    return pin;
+  }
+
+  /** Up to when, but not later than `latestMs`, a table that is built now may leave out what has expired. */
+  expireTo(latestMs: number): number {
+    let toMs = Math.min(latestMs, this.clock.nowMs());
+    for (const { nowMs } of this.pins) if (nowMs < toMs) toMs = nowMs;
+    this.expiredToMs = Math.max(this.expiredToMs, toMs);
+    return toMs;
   }
 
   /** Resolves at the next moment at which memory may have been freed. */

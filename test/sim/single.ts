@@ -48,7 +48,7 @@ export class SingleRun {
   readonly #pending = new Set<Promise<unknown>>();
   #process: Process;
   #db!: Db;
-  #snapshots: { seq: number; snapshot: Snapshot }[] = [];
+  #snapshots: { seq: number; nowMs: number; snapshot: Snapshot; first?: string }[] = [];
   #scans: { seq: number; nowMs: number; reverse: boolean; iterator: ScanIterator; rows: ScanRow[] }[] = [];
   #reader: { reader: DbReader; seq: number } | undefined;
   #again: CrashPoint[] = [];
@@ -288,17 +288,19 @@ export class SingleRun {
       case 'goOnScanning':
         return this.#goOnScanning();
       case 'snapshot':
-        this.#snapshots.push({ seq: this.model.lastSeq, snapshot: db.snapshot() });
+        this.#snapshots.push({ seq: this.model.lastSeq, nowMs: this.machine.wallMs, snapshot: db.snapshot() });
         return;
       case 'readSnapshot': {
         const pinned = this.#snapshots[0];
         if (pinned === undefined) return;
-        const now = this.machine.wallMs;
         const rows = await this.#call('read', () => pinned.snapshot.scan().nextBatch(1000));
         if (rows === 'died') return;
         if ('error' in rows) return this.#expect(rows.error, ['unavailable'], 'snapshot');
         this.auditor.states.add('snapshot read');
-        return this.#checkRows(rows.value, pinned.seq, now, {}, 'snapshot');
+        const all = rows.value.map((row) => `${text(row.key)}=${text(row.value)}`).join(' ');
+        pinned.first ??= all;
+        if (all !== pinned.first) this.#wrong('the same snapshot again', all, [pinned.first]);
+        return this.#checkRows(rows.value, pinned.seq, pinned.nowMs, {}, 'snapshot');
       }
       case 'dropSnapshot':
         await this.#snapshots.shift()?.snapshot.close();
