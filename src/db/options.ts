@@ -52,6 +52,8 @@ export interface OpenOptions {
   memoryBytes?: number;
   /** Size at which a memtable becomes an L0 table, bytes; at least 4 KiB, default the least of 64 MiB and an eighth of the budget. More: fewer, larger tables and a longer replay. */
   l0SstSizeBytes?: number;
+  /** Log objects that are in no table yet at which the memtable becomes an L0 table, however small it is; 1 to 1,000,000, default 4,096. They are what an opening and the first look of a reader read, one GET each; objects that were replayed count, fences too. More: fewer, larger tables and a longer replay. While flushing pauses (`l0MaxSsts`) the log grows beyond it. */
+  maxWalFlushesBeforeL0Flush?: number;
   /** Unflushed bytes at which writers have to wait; above `l0SstSizeBytes`, default half of the budget. */
   maxUnflushedBytes?: number;
   /** How long a write waits to be admitted, ms; default 60,000. Then `OVERLOADED`, not applied. */
@@ -169,6 +171,7 @@ const CHECKS: ChecksOf<OpenOptions> = {
   minWalPutIntervalMs: whole(0, 60_000),
   memoryBytes: whole(8 * MIB, MAX_BYTES),
   l0SstSizeBytes: whole(4 * KIB, 2 ** 31),
+  maxWalFlushesBeforeL0Flush: whole(1, 1_000_000),
   maxUnflushedBytes: whole(8 * KIB, MAX_BYTES),
   writeTimeoutMs: whole(1, MAX_MS),
   timeoutMs: whole(1, MAX_MS),
@@ -271,6 +274,7 @@ function complete(
     minWalPutIntervalMs: o.minWalPutIntervalMs ?? 0,
     memoryBytes,
     l0SstSizeBytes,
+    maxWalFlushesBeforeL0Flush: o.maxWalFlushesBeforeL0Flush ?? 4096,
     maxUnflushedBytes,
     writeTimeoutMs: o.writeTimeoutMs ?? 60_000,
     timeoutMs: o.timeoutMs ?? 60_000,

@@ -1,4 +1,5 @@
 /** Puts the parts of a writer together around what the opening found, and replays the log. */
+import { ignoreRejection } from '../common/async.ts';
 import { isCorruption, UnavailableError } from '../common/errors.ts';
 import { nextInt } from '../common/random.ts';
 import { loadCodec } from '../format/codecs.ts';
@@ -55,6 +56,8 @@ export async function startWriter(
       // One step for readers: tables in, memtables whose rows they hold out.
       state.frozen = state.frozen.filter((f) => f.table.lastSeq > m.lastL0Seq);
       state.refreshView(tableStore.view(m));
+      // A compactor may have made room for tables that wait.
+      tables.advance();
     },
   });
   const tables = new TableFlusher({
@@ -71,6 +74,7 @@ export async function startWriter(
     keepsWideTracker: profile.keepsWideTracker,
     prepareCommit: () => forms.learn(state.view.tree),
     correct: (m) => forms.correct(m),
+    onCommitted: () => writer.boundLog(),
   });
   if (options.walEnabled) {
     wal = new WalFlusher({
@@ -82,6 +86,7 @@ export async function startWriter(
       format: { blockBytes: options.sstBlockSizeBytes, codec, filterForm: profile.filter },
       fence,
       onTableDurable: () => tables.advance(),
+      onObjectDurable: () => writer.boundLog(),
     });
   }
   let db: Db | undefined;
@@ -93,6 +98,7 @@ export async function startWriter(
     throw error;
   }
   wal?.startAt(state.active, state.active.end);
+  boundReplayed(fence.id, state, writer, tables);
   state.checkTick();
   db = new Db({ stores, state, writer, wal, tables, tableStore, manifests, onClosed });
   return db;
@@ -126,6 +132,16 @@ async function replay(
       await spaceFreed(state);
     }
   }
+}
+
+/**
+ * What an opening had to read counts: a database that is killed again and again must not leave a log that grows for ever, whether
+ * it writes in its short lives or only fences. Not waited for: it may as well be killed before it serves.
+ */
+function boundReplayed(lastWalId: number, state: WriteState, writer: Writer, tables: TableFlusher): void {
+  if (state.active.rowCount > 0 || state.frozen.length > 0) writer.boundLog();
+  else if (lastWalId - tables.replayAfterWalId >= state.options.maxWalFlushesBeforeL0Flush)
+    ignoreRejection(tables.passEmptyLog(lastWalId));
 }
 
 /** An object that is gone or damaged now was sound before: perhaps it was collected after another takeover, which is told first. */

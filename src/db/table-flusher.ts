@@ -53,6 +53,8 @@ export interface TableFlusherOptions {
   keepsWideTracker: boolean;
   /** Puts what the tables' own info blocks say in place of what the manifest says. */
   correct(manifest: Manifest): Manifest;
+  /** The manifest names the table of the oldest memtable, which is gone. */
+  onCommitted(): void;
 }
 
 export class TableFlusher {
@@ -78,6 +80,30 @@ export class TableFlusher {
 
   get isIdle(): boolean {
     return this.#o.state.frozen.length === 0;
+  }
+
+  /** Newest WAL object whose rows are all in tables that the manifest names. */
+  get replayAfterWalId(): number {
+    return this.#o.manifests.current.manifest.replayAfterWalId;
+  }
+
+  /**
+   * Moves the replay point over a log without rows, up to `walId`: fences of openings that wrote nothing, say. For when no memtable
+   * has a row. One manifest; if it cannot be written, the next opening does it.
+   */
+  async passEmptyLog(walId: number): Promise<void> {
+    const { state, manifests } = this.#o;
+    try {
+      await manifests.commit((m) =>
+        m.replayAfterWalId >= walId
+          ? undefined
+          : { ...m, replayAfterWalId: walId, walIdLastSeen: Math.max(m.walIdLastSeen, walId) },
+      );
+    } catch (error) {
+      if (this.#stopped.signal.aborted) return;
+      if (isFinal(error)) state.fail(error);
+      else state.logger.warn('the replay point could not be moved over empty log objects', { error: String(error) });
+    }
   }
 
   /** Resolves when the table of `frozen` is named by the manifest. */
@@ -324,5 +350,6 @@ export class TableFlusher {
       );
     }
     state.spaceFreed();
+    this.#o.onCommitted();
   }
 }

@@ -73,6 +73,8 @@ export interface WalFlusherOptions {
   fence: { id: number; digest: WalDigest; lastSeq: number };
   /** A frozen memtable is durable to its last row. */
   onTableDurable(): void;
+  /** One more object of the log is known to be durable; no other is bound to its id yet, so the memtable may be frozen. */
+  onObjectDurable(): void;
 }
 
 export class WalFlusher {
@@ -343,6 +345,7 @@ export class WalFlusher {
     if (frozen !== undefined && slot.group.to === slot.group.table.rowCount) frozen.lastWalId = slot.id;
     if (frozen?.lastWalId !== undefined) this.#o.onTableDurable();
     state.spaceFreed();
+    this.#o.onObjectDurable();
   }
 
   #failFlushWaiters(error = this.#o.state.ended, upTo = Number.POSITIVE_INFINITY): void {

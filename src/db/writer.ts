@@ -6,6 +6,9 @@
  *
  * Back-pressure: while `maxUnflushedBytes` are held by memtables and uploads, writes queue in order of arrival until memory
  * is freed or `writeTimeoutMs` is over; such a write is not applied.
+ *
+ * A memtable is frozen when it is large, and also when the log behind it has many objects (`boundLog`): an opening reads each of
+ * them. Not while another one waits for its table: until that is named, a further one would let go of no object.
  */
 import { abortError, onAbort } from '../common/abort.ts';
 import { type Deferred, deferred } from '../common/async.ts';
@@ -136,6 +139,17 @@ export class Writer {
     else this.#wal?.rowsAdded(true);
     this.#tables.advance();
     return frozen;
+  }
+
+  /**
+   * Freezes the active memtable if the log has as many objects as `maxWalFlushesBeforeL0Flush` that are in no table. For the moments
+   * at which that can have become so: an object is durable, a table was named, the log was replayed.
+   */
+  boundLog(): void {
+    const state = this.#state;
+    if (this.#wal === undefined || state.frozen.length > 0 || state.ended !== undefined) return;
+    const objects = this.#wal.lastDurableId - this.#tables.replayAfterWalId;
+    if (objects >= state.options.maxWalFlushesBeforeL0Flush) this.freeze();
   }
 
   #mustQueue(bytes: number): boolean {

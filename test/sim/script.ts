@@ -65,6 +65,7 @@ export function makeScript(seed: number, crashes = 0): Script {
     minFilterKeys: draw.of([0, 1000]),
     flushIntervalMs: draw.of([1, 100, 1000]),
     minWalPutIntervalMs: draw.of([0, 0, 0, 50]),
+    maxWalFlushesBeforeL0Flush: new Draw(seed ^ 0x3a1).of([4096, 4096, 3, 10]),
     walEnabled: draw.chance(0.9),
     compatibility: draw.of(['auto', 'auto', 'slatedb-0.12', 'slatedb-0.17']),
   };
