@@ -91,14 +91,14 @@ export function readingArgument<T>(call: string, read: () => T): T {
 
 const UNKNOWN = ' is unknown';
 
-/** `within`: what stands before the names in faults. */
+/** `within`: what stands before the names in faults, '' for the options themselves: those that are known there end the message. */
 function readMembers(options: object, checks: Checks, within: string, faults: string[]): Record<string, unknown> {
   const given: Record<string, unknown> = {};
   for (const name of memberNames(options, checks)) {
     const value = (options as Record<string, unknown>)[name];
     if (value === undefined) continue;
     if (!Object.hasOwn(checks, name)) {
-      faults.push(`${within}${shortened(name)}${UNKNOWN}${suggestion(name, checks)}`);
+      faults.push(`${within}${shortened(name)}${UNKNOWN}${suggestion(name, checks) || knownWithin(within, checks)}`);
       continue;
     }
     const before = faults.length;
@@ -106,6 +106,11 @@ function readMembers(options: object, checks: Checks, within: string, faults: st
     if (faults.length === before) given[name] = own;
   }
   return given;
+}
+
+/** The names that an object inside of options takes; they are few. */
+function knownWithin(within: string, checks: Checks): string {
+  return within === '' ? '' : ` (known are ${Object.keys(checks).join(', ')})`;
 }
 
 /** Longer chains of prototypes are not followed: a proxy can make one without end. */

@@ -94,6 +94,7 @@ describe('options', () => {
     [{ ISON: true }, 'ISON is unknown (did you mean isOn?)'],
     [{ moed: 1 }, 'moed is unknown (did you mean mode?)'],
     [{ limits: { row: 1 } }, 'limits.row is unknown (did you mean rows?)'],
+    [{ limits: { zzz: 1 } }, 'limits.zzz is unknown (known are rows)'],
     [{ names: ['slow', 'fsat'] }, 'names[1] must be one of slow, fast, not "fsat"'],
     [{ constructor: 1 }, 'constructor is unknown'],
     [{ toString: 1 }, 'toString is unknown'],
@@ -104,6 +105,10 @@ describe('options', () => {
   it('that are unknown are told with the known ones, where those are few', () => {
     expect(thrown(() => read({ zzz: 1 })).message).toBe(
       'call: zzz is unknown. Known are isOn, count, mode, names, limits.',
+    );
+    expect(thrown(() => read({ limits: { zzz: 1 } })).message).toBe('call: limits.zzz is unknown (known are rows).');
+    expect(thrown(() => read({ zzz: 1, limits: { yyy: 1 } })).message).toBe(
+      'call: zzz is unknown; limits.yyy is unknown (known are rows). Known are isOn, count, mode, names, limits.',
     );
   });
 
