@@ -217,8 +217,9 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow> {
    * count for `limit`. A scan never goes back: rows that were handed out do not come again, so a seek to the last of them changes
    * nothing, like one to where the last seek went. No request before the next row is asked for.
    *
-   * Rejects with `InvalidArgumentError`, and changes nothing, if the key lies outside of the range, before the last row handed out,
-   * or before the key of the last seek (in reverse: above them).
+   * Rejects with `InvalidArgumentError`, and changes nothing, if the key is none, lies outside of the range, before the last row
+   * handed out, or before the key of the last seek (in reverse: above them). That is so after the end, too, where a seek that is
+   * not refused changes nothing; outside of an empty range lies every key.
    */
   seek(key: Bytes): Promise<void> {
     let target: Uint8Array;
@@ -231,7 +232,6 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow> {
       const { turns } = this.#input;
       if (turns.isDue) await turns.take();
       this.#input.assertServing();
-      if (this.#isDone && this.#at === this.#buffer.length) return;
       this.#checkSeek(target);
       this.#sought = target;
       while (this.#at < this.#buffer.length && this.#isBefore(this.#buffer[this.#at].key, target)) {
@@ -256,8 +256,9 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow> {
   #checkSeek(target: Uint8Array): void {
     const { range } = this.#input;
     const isOutside =
-      (range?.gte !== undefined && compareBytes(target, range.gte) < 0) ||
-      (range?.lt !== undefined && compareBytes(target, range.lt) >= 0);
+      range === undefined ||
+      (range.gte !== undefined && compareBytes(target, range.gte) < 0) ||
+      (range.lt !== undefined && compareBytes(target, range.lt) >= 0);
     if (isOutside)
       throw new InvalidArgumentError('BAD_ARGUMENT', 'seek: the key lies outside of the range of the scan.');
     for (const reached of [this.#lastKey(), this.#sought]) {
@@ -272,13 +273,14 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow> {
 
   /** Key of the last row handed out or passed over. One that `next` gave may have been changed by the caller: only the refusal errs then. */
   #lastKey(): Uint8Array | undefined {
-    if (this.#at === 0) return this.#bufferEnd;
+    if (this.#at === 0 || this.#at === this.#buffer.length) return this.#bufferEnd;
     return this.#batchEnd?.at === this.#at ? this.#batchEnd.key : this.#buffer[this.#at - 1].key;
   }
 
   /** Ends the scan; harmless when called again. */
   close(): Promise<void> {
     this.#isDone = true;
+    this.#bufferEnd = this.#lastKey();
     this.#clearBuffer();
     this.#rows = undefined;
     this.#held = undefined;
