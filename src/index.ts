@@ -50,7 +50,9 @@ export type { Snapshot } from './db/snapshot.ts';
 export { WriteBatch } from './db/write-batch.ts';
 export type {
   CloseOptions,
+  DeleteOptions,
   FlushOptions,
+  NoTtlOptions,
   ReadOptions,
   RefreshOptions,
   TtlOptions,

@@ -4,7 +4,7 @@
  * Every method can be called at any time; after `close`, a takeover or a failure each rejects with the reason. All
  * background work starts from calls: an idle database makes no request and holds no timer.
  */
-import { abortError, stopIfAborted, untilAborted } from '../common/abort.ts';
+import { stopIfAborted, untilAborted } from '../common/abort.ts';
 import { ignoreRejection } from '../common/async.ts';
 import { sleep, type Timer } from '../common/clock.ts';
 import {
@@ -37,6 +37,8 @@ import type { WalFlusher } from './wal-flusher.ts';
 import { WriteBatch } from './write-batch.ts';
 import {
   type CloseOptions,
+  type DeleteOptions,
+  deleteOptions,
   type FlushOptions,
   flushOptions,
   type ReadOptions,
@@ -126,11 +128,11 @@ export class Db {
     }
   }
 
-  /** Deletes a key, whether it exists or not. Like `put` in everything else. */
-  delete(key: Bytes, options?: Omit<WriteOptions, 'ttlMs' | 'expireAtMs'>): Promise<WriteResult> {
+  /** Deletes a key, whether it exists or not; a time to live is refused (`BAD_OPTION`). Like `put` in everything else. */
+  delete(key: Bytes, options?: DeleteOptions): Promise<WriteResult> {
     try {
       this.#assertWriting();
-      const o = options === undefined ? undefined : writeOptions('delete', options);
+      const o = options === undefined ? undefined : deleteOptions(options);
       return this.#p.writer.delete(toKey(key), o);
     } catch (error) {
       return Promise.reject(error);
@@ -389,6 +391,6 @@ function namesMissingTable(manifest: Manifest, error: CorruptionError): boolean 
 function waitAborted(signal: AbortSignal): AbortError {
   return new AbortError('The wait was aborted; what was waited for goes on.', {
     outcome: 'unknown',
-    cause: abortError(signal),
+    cause: signal.reason,
   });
 }

@@ -2,7 +2,7 @@
  * Whoever waits for a write to become durable. Each waiter is told exactly once: durable, or an error that says whether the
  * write can still take effect. Waiters stand in order of sequence number, so one pass from the front releases a group.
  */
-import { abortError, onAbort } from '../common/abort.ts';
+import { onAbort } from '../common/abort.ts';
 import type { Clock, Timer } from '../common/clock.ts';
 import { AbortError, type DbError, UnavailableError } from '../common/errors.ts';
 
@@ -131,6 +131,6 @@ function settle(waiter: Waiter): boolean {
 function aborted(signal: AbortSignal): AbortError {
   return new AbortError('The wait was aborted; the write had been admitted and may become durable.', {
     outcome: 'unknown',
-    cause: abortError(signal),
+    cause: signal.reason,
   });
 }

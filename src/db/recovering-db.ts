@@ -5,7 +5,7 @@
  * Invariants: calls reach the database in the order in which they were made; if the recovery fails every call rejects with its
  * error; once the database serves, nothing but one call lies between.
  */
-import { abortError, untilAborted } from '../common/abort.ts';
+import { untilAborted } from '../common/abort.ts';
 import { ignoreRejection } from '../common/async.ts';
 import { copyBytes, isBytes, isReadable } from '../common/bytes.ts';
 import { type Clock, sleep } from '../common/clock.ts';
@@ -170,7 +170,7 @@ function signalOf(args: readonly unknown[]): AbortSignal | undefined {
 function notMade(signal: AbortSignal): AbortError {
   return new AbortError('The call was aborted before the database served; it was not made.', {
     outcome: 'not-applied',
-    cause: abortError(signal),
+    cause: signal.reason,
   });
 }
 
@@ -232,7 +232,12 @@ class LateScan implements Pick<ScanIterator, keyof ScanIterator> {
   }
 
   seek(...args: Parameters<ScanIterator['seek']>): Promise<void> {
-    return this.#scan.then((s) => s.seek(...args));
+    try {
+      const own = args.map(copied) as typeof args;
+      return this.#scan.then((s) => s.seek(...own));
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   resume(...args: Parameters<ScanIterator['resume']>): ReturnType<ScanIterator['resume']> {

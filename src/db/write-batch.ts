@@ -15,7 +15,7 @@ import { EXPECTED_KEYS } from '../lsm/memtable-index.ts';
 import { HEADER_BYTES } from '../lsm/memtable-log.ts';
 import { foldOperands, type MergeOperator, missingOperator } from '../lsm/merge-operator.ts';
 import { type Bytes, toKey, toValue } from './keys.ts';
-import { type Own, type TtlOptions, ttlOptions } from './write-options.ts';
+import { checkNoTtl, type NoTtlOptions, type Own, type TtlOptions, ttlOptions } from './write-options.ts';
 
 const NO_VALUE = new Uint8Array(0);
 const NO_TTL: Own<TtlOptions> = { ttlMs: undefined, expireAtMs: undefined };
@@ -112,7 +112,9 @@ export class WriteBatch {
     return this.#add(toKey(key), toValue(value), 0, ttl);
   }
 
-  delete(key: Bytes): this {
+  /** Deletes a key. It takes no options: a time to live is refused (`BAD_OPTION`). */
+  delete(key: Bytes, options?: NoTtlOptions): this {
+    if (options !== undefined) checkNoTtl('delete', options);
     return this.#add(toKey(key), NO_VALUE, FLAG_TOMBSTONE, undefined);
   }
 

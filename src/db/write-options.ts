@@ -31,6 +31,14 @@ export interface WriteOptions extends TtlOptions {
   signal?: AbortSignal;
 }
 
+/** Of deletions: they have no time to live. */
+export interface NoTtlOptions {
+  ttlMs?: never;
+  expireAtMs?: never;
+}
+
+export interface DeleteOptions extends NoTtlOptions, Pick<WriteOptions, 'awaitDurable' | 'signal'> {}
+
 export interface ReadOptions {
   /** `remote`: only what is durable. Default `memory`: everything written. */
   durabilityFilter?: 'memory' | 'remote';
@@ -66,6 +74,16 @@ const TTL_CHECKS: ChecksOf<TtlOptions> = {
 
 const WRITE_CHECKS: ChecksOf<WriteOptions> = { ...TTL_CHECKS, awaitDurable: bool, signal: abortSignal };
 
+/** An option that would do nothing is refused. */
+const notForDeletions: Check = (value, name, faults) => {
+  faults.push(`${name} is no option of a deletion, which has no time to live`);
+  return value;
+};
+
+const NO_TTL_CHECKS: ChecksOf<NoTtlOptions> = { ttlMs: notForDeletions, expireAtMs: notForDeletions };
+
+const DELETE_CHECKS: ChecksOf<DeleteOptions> = { ...NO_TTL_CHECKS, awaitDurable: bool, signal: abortSignal };
+
 export const READ_CHECKS: ChecksOf<ReadOptions> = {
   durabilityFilter: oneOf(['memory', 'remote']),
   corruptionPolicy: oneOf(['available', 'strict']),
@@ -75,6 +93,18 @@ export const READ_CHECKS: ChecksOf<ReadOptions> = {
 const FLUSH_CHECKS: ChecksOf<FlushOptions> = { type: oneOf(['wal', 'memtable']), signal: abortSignal };
 
 const WAIT_CHECKS: ChecksOf<CloseOptions> = { signal: abortSignal };
+
+export function deleteOptions(o: DeleteOptions): Own<WriteOptions> {
+  const ready = atOnce(o, DELETE_CHECKS, plainDelete);
+  if (ready !== undefined) return ready;
+  const { awaitDurable, signal } = checkedOptions<DeleteOptions>('delete', o, DELETE_CHECKS);
+  return { awaitDurable, ttlMs: undefined, expireAtMs: undefined, signal };
+}
+
+/** For deletions in a batch, which take no option. */
+export function checkNoTtl(call: string, o: NoTtlOptions): void {
+  checkedOptions<NoTtlOptions>(call, o, NO_TTL_CHECKS);
+}
 
 /** Options of a write; `call` for messages. */
 export function writeOptions(call: string, o: WriteOptions): Own<WriteOptions> {
@@ -138,6 +168,12 @@ function plainWrite({ awaitDurable, ttlMs, expireAtMs, signal }: WriteOptions): 
   if (awaitDurable !== undefined && typeof awaitDurable !== 'boolean') return undefined;
   if (!areTimes(ttlMs, expireAtMs) || (signal !== undefined && !isSignal(signal))) return undefined;
   return { awaitDurable, ttlMs, expireAtMs, signal };
+}
+
+function plainDelete({ awaitDurable, ttlMs, expireAtMs, signal }: DeleteOptions): Own<WriteOptions> | undefined {
+  if (ttlMs !== undefined || expireAtMs !== undefined) return undefined;
+  if (awaitDurable !== undefined && typeof awaitDurable !== 'boolean') return undefined;
+  return signal === undefined || isSignal(signal) ? { awaitDurable, ttlMs, expireAtMs, signal } : undefined;
 }
 
 function plainTtl({ ttlMs, expireAtMs }: TtlOptions): Own<TtlOptions> | undefined {

@@ -10,7 +10,7 @@
  * A memtable is frozen when it is large, and also when the log behind it has many objects (`boundLog`): an opening reads each of
  * them. Not while another one waits for its table: until that is named, a further one would let go of no object.
  */
-import { abortError, onAbort } from '../common/abort.ts';
+import { onAbort } from '../common/abort.ts';
 import { type Deferred, deferred } from '../common/async.ts';
 import { AbortError, InvalidArgumentError, isDbError, UnavailableError } from '../common/errors.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../format/row-flags.ts';
@@ -333,7 +333,7 @@ const ROW_BYTES = 64;
 function notApplied(signal: AbortSignal): AbortError {
   return new AbortError('The write was aborted before it was admitted; it was not applied.', {
     outcome: 'not-applied',
-    cause: abortError(signal),
+    cause: signal.reason,
   });
 }
 

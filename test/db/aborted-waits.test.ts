@@ -3,8 +3,9 @@
  * wait for goes on. And nothing of a handle that was refused or closed asks the store any more.
  */
 import { beforeEach, describe, expect, it } from 'vitest';
+import { ignoreRejection } from '../../src/common/async.ts';
 import { AbortError } from '../../src/common/errors.ts';
-import type { Db, DbReader } from '../../src/index.ts';
+import { type Db, type DbReader, WriteBatch } from '../../src/index.ts';
 import { damageList } from '../../src/tools/damage-list.ts';
 import { manifestInspect } from '../../src/tools/manifest-inspect.ts';
 import { sstCheck } from '../../src/tools/sst-check.ts';
@@ -40,9 +41,7 @@ async function expectAborted(world: World, call: (signal: AbortSignal) => Promis
   expect(outcome?.error).toBeInstanceOf(AbortError);
   expect(world.clock.monotonicMs()).toBe(atMs);
   const error = outcome?.error as AbortError;
-  let reason: unknown = error;
-  while (reason instanceof AbortError) reason = reason.cause;
-  expect(reason).toBe(REASON);
+  expect(error.cause).toBe(REASON);
   return error;
 }
 
@@ -105,6 +104,44 @@ describe('the signal of a read ends its wait', () => {
     controller.abort(REASON);
     expect((await aborted).name).toBe('AbortError');
     expect(text(await world.run(other))).toBe('v'.repeat(100));
+  });
+});
+
+describe('the signal of a write', () => {
+  it('that has aborted before refuses it, and has its reason for the cause', async () => {
+    const world = new World();
+    const db = await world.open();
+    const options = { signal: AbortSignal.abort(REASON) };
+    const writes = [
+      () => db.put('k', 'v', options),
+      () => db.delete('k', options),
+      () => db.write(new WriteBatch().put('k', 'v'), options),
+    ];
+    for (const write of writes) {
+      const refused = await rejection(write());
+      expect(refused).toMatchObject({ name: 'AbortError', outcome: 'not-applied' });
+      expect(refused.cause).toBe(REASON);
+    }
+    expect(await world.run(db.get('k'))).toBeUndefined();
+  });
+
+  it('ends the wait for admission', async () => {
+    const world = new World();
+    const db = await world.open({ memoryBytes: 8 << 20, l0SstSizeBytes: 1 << 20, maxUnflushedBytes: 2 << 20 });
+    world.faults.add({ action: 'stall', op: 'put' });
+    for (let i = 0; i < 4; i++) ignoreRejection(db.put(`k${i}`, new Uint8Array(1 << 20)));
+    expect(await expectAborted(world, (signal) => db.put('k', 'v', { signal }))).toMatchObject({
+      outcome: 'not-applied',
+    });
+    world.faults.clear();
+  });
+
+  it('ends the wait for durability', async () => {
+    const world = new World();
+    const db = await world.open();
+    world.faults.add({ action: 'stall', op: 'put' });
+    expect(await expectAborted(world, (signal) => db.put('k', 'v', { signal }))).toMatchObject({ outcome: 'unknown' });
+    world.faults.clear();
   });
 });
 

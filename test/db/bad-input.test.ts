@@ -255,6 +255,27 @@ describe('a call', () => {
     expect(thrown(() => new WriteBatch().put('key', 'v', { ttlMs: 0 }))).toMatchObject({ code: 'BAD_OPTION' });
   });
 
+  it('to delete with a time to live is refused, as it would do nothing', async () => {
+    const why = ['no option of a deletion', 'no time to live'];
+    const batch = new WriteBatch();
+    for (const options of [{ ttlMs: 5 }, { expireAtMs: 5 }, { ttlMs: Number.POSITIVE_INFINITY }] as const) {
+      // @ts-expect-error Not of the type either.
+      await expectRefused(() => db.delete('key', options), 'BAD_OPTION', [...why, Object.keys(options)[0]]);
+      // @ts-expect-error Not of the type either.
+      expect(thrown(() => batch.delete('key', options))).toMatchObject({ code: 'BAD_OPTION' });
+    }
+    await expectRefused(() => db.delete('key', { ttl: 5 } as Anything), 'BAD_OPTION', ['ttl is unknown']);
+    await expectRefused(() => db.delete('key', { awaitDurable: 1 } as Anything), 'BAD_OPTION', ['awaitDurable']);
+    await expectRefused(() => db.delete('key', { signal: 1 } as Anything), 'BAD_OPTION', ['signal']);
+    expect(thrown(() => batch.delete('key', { awaitDurable: true } as Anything))).toMatchObject({ code: 'BAD_OPTION' });
+    expect(batch.length).toBe(0);
+    const other = new World();
+    const there = await other.open();
+    const { signal } = new AbortController();
+    expect(await other.run(there.delete('key', { awaitDurable: false, signal }))).toEqual({ seq: 1n });
+    expect(await other.run(there.write(batch.delete('key', {}), { ttlMs: 5 }))).toEqual({ seq: 2n });
+  });
+
   it('with a bad range is refused', async () => {
     const cases: [Anything, string, string[]][] = [
       [{ gt: 'a', gte: 'a' }, 'BAD_ARGUMENT', ['gt', 'gte']],
@@ -295,6 +316,32 @@ describe('a call', () => {
     await expectRefused(() => scan.nextBatch(0), 'BAD_ARGUMENT', ['0']);
     await expectRefused(() => scan.nextBatch('many' as Anything), 'BAD_ARGUMENT', ['many']);
   });
+
+  it.each(['by its rows', 'by its limit', 'by close', 'by an empty range'])(
+    'of a scan that ended %s is refused, too',
+    async (how) => {
+      const other = new World();
+      const there = await other.open();
+      for (const key of ['c', 'e', 'g']) await other.run(there.put(key, 'v'));
+      const range = how === 'by an empty range' ? { gte: 'b', lt: 'b' } : { gte: 'b', lt: 'y' };
+      const scan = there.scan({ ...range, ...(how === 'by its limit' && { limit: 2 }) });
+      if (how === 'by close') {
+        await other.run(scan.next());
+        await other.run(scan.next());
+        await scan.close();
+      } else await other.run(scan.nextBatch(9));
+      for (const key of ['a', 'y', 'z']) await expectRefused(() => scan.seek(key), 'BAD_ARGUMENT', ['range']);
+      await expectRefused(() => scan.seek(''), 'BAD_ARGUMENT', ['empty']);
+      await expectRefused(() => scan.seek(7 as Anything), 'BAD_ARGUMENT', ['7']);
+      await expectRefused(() => scan.seek('x'.repeat(70_000)), 'KEY_TOO_LARGE', ['70000']);
+      if (how === 'by an empty range') return;
+      await expectRefused(() => scan.seek('d'), 'BAD_ARGUMENT', ['goes on']);
+      await other.run(scan.seek(how === 'by its rows' ? 'g' : 'e'));
+      await other.run(scan.seek('h'));
+      await expectRefused(() => scan.seek('g'), 'BAD_ARGUMENT', ['goes on']);
+      expect(await other.run(scan.next())).toEqual({ done: true, value: undefined });
+    },
+  );
 
   it('of a scan back to rows it has passed is refused', async () => {
     const other = new World();

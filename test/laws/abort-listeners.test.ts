@@ -1,4 +1,7 @@
-/** A listener on a caller's signal is added in one file only, which takes it back: common/abort.ts. */
+/**
+ * A listener on a caller's signal is added in one file only, which takes it back: common/abort.ts. And an `AbortError` has the
+ * signal's reason for its cause, never another `AbortError`.
+ */
 import { join } from 'node:path';
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
@@ -22,6 +25,40 @@ function listening(file: SourceFile): string[] {
   });
   return faults;
 }
+
+/** Errors made of a signal in the place of a cause. */
+function nested(file: SourceFile): string[] {
+  const faults: string[] = [];
+  walk(file.ast, (node) => {
+    if (!ts.isPropertyAssignment(node) || node.name.getText(file.ast) !== 'cause') return;
+    if (
+      /abort|cancel/i.test(node.initializer.getText(file.ast).split('(')[0]) &&
+      node.initializer.getText().includes('(')
+    )
+      faults.push(`${file.path}:${lineOf(file.ast, node)}`);
+  });
+  return faults;
+}
+
+describe('causes of aborts', () => {
+  it('are the reason of the signal', () => {
+    expect(readSources(SRC).flatMap(nested)).toEqual([]);
+  });
+
+  it.each(['new AbortError("x", { cause: abortError(signal) });', 'f({ cause: cancelledError(a, b, c) });'])(
+    'the law sees: %s',
+    (text) => {
+      expect(nested(parseSource('db/x.ts', text))).toHaveLength(1);
+    },
+  );
+
+  it.each(['new AbortError("x", { cause: signal.reason });', 'f({ cause: aborted });'])(
+    'the law allows: %s',
+    (text) => {
+      expect(nested(parseSource('db/x.ts', text))).toEqual([]);
+    },
+  );
+});
 
 describe('listeners on signals', () => {
   it('are added in common/abort.ts only', () => {

@@ -373,7 +373,9 @@ export class SingleRun {
     const { kind, key, value, ttlMs } = ops[0];
     const options = this.#withSignal(ttlMs === undefined ? { awaitDurable } : { awaitDurable, ttlMs });
     if (kind === 'put') return this.#db.put(key, value, options);
-    return kind === 'merge' ? this.#db.merge(key, value, options) : this.#db.delete(key, options);
+    return kind === 'merge'
+      ? this.#db.merge(key, value, options)
+      : this.#db.delete(key, this.#withSignal({ awaitDurable }));
   }
 
   /** The options, for some calls with a signal that may abort. */
