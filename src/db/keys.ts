@@ -46,13 +46,9 @@ export function toValue(value: Bytes): Uint8Array {
   return bytes;
 }
 
-/**
- * Bytes of any realm that can be read in this moment. Most are told by looks that the compiler knows; of the length of an array whose
- * memory is gone it may know the old one, but the length of the memory is always the true one.
- */
+/** Bytes of any realm that can be read in this moment. Most are told by looks that the compiler knows. */
 function readable(bytes: unknown, what: string): Uint8Array {
-  const isOurs = ArrayBuffer.isView(bytes) && bytes instanceof Uint8Array;
-  if (isOurs && bytes.length > 0 && bytes.buffer.byteLength > 0) return bytes;
+  if (ArrayBuffer.isView(bytes) && bytes instanceof Uint8Array && bytes.length > 0) return bytes;
   if (!isBytes(bytes)) {
     const message = `The ${what} must be a Uint8Array or a string, not ${describeValue(bytes)}.`;
     throw new InvalidArgumentError('BAD_ARGUMENT', message);

@@ -30,7 +30,7 @@ import type { CorruptionPolicy, CorruptionWatch } from './corruption-watch.ts';
 import { type Bytes, RANGE_NAMES, type RangeOptions, toKey, toRange } from './keys.ts';
 import { ScanIterator } from './scan-iterator.ts';
 import type { Turns } from './turns.ts';
-import { type Own, READ_CHECKS, type ReadOptions, readOptionsOf } from './write-options.ts';
+import { atOnce, type Own, plainRead, READ_CHECKS, type ReadOptions, readOptionsOf } from './write-options.ts';
 
 export interface ScanOptions extends RangeOptions, ReadOptions {
   /**
@@ -190,7 +190,7 @@ export class Reads {
   }
 
   #scan(given: ScanOptions): ScanIterator {
-    const options = checkedOptions<ScanOptions>('scan', given, SCAN_CHECKS);
+    const options = atOnce(given, SCAN_CHECKS, plainScan) ?? checkedOptions<ScanOptions>('scan', given, SCAN_CHECKS);
     const { limit, onCorruption, reverse, signal } = options;
     if (limit !== undefined && !(Number.isSafeInteger(limit) && limit >= 0)) {
       throw new InvalidArgumentError(
@@ -304,6 +304,14 @@ export class Reads {
       ...(seq !== undefined && { possiblyStale: { seq: BigInt(seq), ...(value !== undefined && { value }) } }),
     });
   }
+}
+
+/** Each read once; what a bound must be, `toRange` says, and the rest `Reads.scan`. */
+function plainScan(o: ScanOptions): Own<ScanOptions> | undefined {
+  const read = plainRead(o);
+  if (read === undefined) return undefined;
+  const { gte, gt, lte, lt, prefix, reverse, limit, onCorruption } = o;
+  return { gte, gt, lte, lt, prefix, reverse, limit, onCorruption, ...read };
 }
 
 /** One by one: an array may be sparse, and longer than memory. */

@@ -9,7 +9,7 @@
  * came before, merges are combined by the merge operator (with a value that precedes them in the batch).
  */
 import { commonBytes, EMPTY_BYTES, viewOf } from '../common/bytes.ts';
-import { InvalidArgumentError } from '../common/errors.ts';
+import { InvalidArgumentError, memoryGone } from '../common/errors.ts';
 import { FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
 import { EXPECTED_KEYS } from '../lsm/memtable-index.ts';
 import { HEADER_BYTES } from '../lsm/memtable-log.ts';
@@ -144,10 +144,8 @@ export class WriteBatch {
     if (end > this.#arena.length) this.#growArena(end);
     const o = this.#count * COLUMNS;
     if (o === this.#ops.length) this.#growOps();
-    const arena = this.#arena;
-    if (key.length > SHORT_KEY_BYTES) arena.set(key, at);
-    else for (let i = 0; i < key.length; i++) arena[at + i] = key[i];
-    arena.set(value, at + key.length);
+    this.#copyIn(key, at);
+    this.#copyIn(value, at + key.length);
     this.#used = end;
     this.#bytes += key.length + value.length;
     if (ttl !== undefined) {
@@ -160,6 +158,21 @@ export class WriteBatch {
     this.#ops[o + FLAGS] = flags;
     this.#count++;
     return this;
+  }
+
+  /** The arena has the room. */
+  #copyIn(bytes: Uint8Array, at: number): void {
+    const arena = this.#arena;
+    if (bytes.length <= SHORT_KEY_BYTES) {
+      for (let i = 0; i < bytes.length; i++) arena[at + i] = bytes[i];
+      return;
+    }
+    try {
+      arena.set(bytes, at);
+    } catch (error) {
+      // Of an array whose length says otherwise, because it was made to.
+      throw error instanceof TypeError ? memoryGone('key or value') : error;
+    }
   }
 
   #growArena(needed: number): void {

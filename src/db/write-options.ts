@@ -153,7 +153,7 @@ function isTtl(ttlMs: unknown): boolean {
  * The options of a plain object that has no fault, for calls that take less time than the check that names all faults (200 ns
  * against 20); undefined where that one has to look.
  */
-function atOnce<T extends object, R>(o: T, checks: ChecksOf<T>, read: (o: T) => R | undefined): R | undefined {
+export function atOnce<T extends object, R>(o: T, checks: ChecksOf<T>, read: (o: T) => R | undefined): R | undefined {
   try {
     if (typeof o !== 'object' || Object.getPrototypeOf(o) !== Object.prototype) return undefined;
     for (const name in o) if (!Object.hasOwn(checks, name)) return undefined;
@@ -185,7 +185,7 @@ function areTimes(ttlMs: number | undefined, expireAtMs: number | undefined): bo
   return expireAtMs === undefined && isTtl(ttlMs);
 }
 
-function plainRead({ durabilityFilter, corruptionPolicy, signal }: ReadOptions): Own<ReadOptions> | undefined {
+export function plainRead({ durabilityFilter, corruptionPolicy, signal }: ReadOptions): Own<ReadOptions> | undefined {
   if (durabilityFilter !== undefined && durabilityFilter !== 'memory' && durabilityFilter !== 'remote')
     return undefined;
   if (corruptionPolicy !== undefined && corruptionPolicy !== 'available' && corruptionPolicy !== 'strict')
