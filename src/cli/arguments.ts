@@ -3,6 +3,7 @@
  * names the word, what is allowed, and the nearest name that exists.
  */
 import { parseArgs } from 'node:util';
+import { editDistance } from '../common/edit-distance.ts';
 
 /** Exit code 2; the message is for the person at the keyboard. */
 export class UsageError extends Error {}
@@ -156,17 +157,4 @@ export function nearest(name: string, known: readonly string[]): string | undefi
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }
   return best;
-}
-
-/** Letters to add, drop or change (Levenshtein). */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
-    }
-    row = next;
-  }
-  return row[b.length];
 }

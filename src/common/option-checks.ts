@@ -12,6 +12,7 @@
  * 5. Enumerable members of `Object.prototype`, of whatever realm, are nobody's options.
  */
 import { copyBytes, isBytes, isReadable } from './bytes.ts';
+import { editDistance } from './edit-distance.ts';
 import { InvalidArgumentError, isDbError } from './errors.ts';
 
 /**
@@ -289,16 +290,4 @@ function suggestion(name: string, checks: Checks): string {
     names.find((k) => k.toLowerCase().startsWith(wanted) || (k.length > 2 && wanted.startsWith(k.toLowerCase()))) ??
     names.find((k) => editDistance(k.toLowerCase(), wanted) <= Math.min(2, k.length - 1));
   return close === undefined ? '' : ` (did you mean ${close}?)`;
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
-    }
-    row = next;
-  }
-  return row[b.length];
 }

@@ -18,7 +18,7 @@ import {
   UnavailableError,
 } from '../common/errors.ts';
 import { checkedOptions } from '../common/option-checks.ts';
-import type { Manifest } from '../format/manifest-types.ts';
+import { type Manifest, tablesOf } from '../format/manifest-types.ts';
 import type { DatabaseStores } from '../lsm/database-stores.ts';
 import type { ManifestLog } from '../lsm/manifest-log.ts';
 import type { RepairReport } from '../lsm/repair-report.ts';
@@ -384,8 +384,7 @@ export class Db {
 
 function namesMissingTable(manifest: Manifest, error: CorruptionError): boolean {
   const missing = error.findings.filter((f) => f.code === 'MISSING_OBJECT').map((f) => f.object.id);
-  const trees = [manifest, ...(manifest.segments ?? [])];
-  return trees.some((t) => [...t.l0, ...t.runs.flatMap((r) => r.views)].some((v) => missing.includes(v.table.id)));
+  return tablesOf(manifest).some((table) => missing.includes(table.id));
 }
 
 function waitAborted(signal: AbortSignal): AbortError {

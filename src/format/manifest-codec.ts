@@ -29,15 +29,16 @@ import {
   requireUuid,
 } from './flat-tables.ts';
 import { FlatBuilder, FlatReader, type FlatRef } from './flatbuffer.ts';
-import type {
-  Checkpoint,
-  ExternalDb,
-  Manifest,
-  Segment,
-  SortedRun,
-  TableRef,
-  TableView,
-  Tree,
+import {
+  type Checkpoint,
+  type ExternalDb,
+  type Manifest,
+  type Segment,
+  type SortedRun,
+  type TableRef,
+  type TableView,
+  type Tree,
+  tablesOf,
 } from './manifest-types.ts';
 import { bodyEnd, decodeHeaderVersion, HEADER_BYTES } from './versioned-body.ts';
 
@@ -338,10 +339,7 @@ function allTables(m: Manifest): TableRef[] {
   const add = (table: TableRef) => {
     if (!tables.has(table.id)) tables.set(table.id, table);
   };
-  for (const tree of [m, ...(m.segments ?? [])]) {
-    for (const view of tree.l0) add(view.table);
-    for (const run of tree.runs) for (const view of run.views) add(view.table);
-  }
+  tablesOf(m).forEach(add);
   m.unviewedTables.forEach(add);
   return [...tables.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
 }

@@ -98,12 +98,19 @@ export interface Manifest extends Tree {
   hasUnknownFields: boolean;
 }
 
+/** The trees of a manifest: the root tree, then those of its segments. */
+export function treesOf(manifest: Manifest): Tree[] {
+  return [manifest, ...(manifest.segments ?? [])];
+}
+
+/** All views of one tree, in the order in which they are read. */
+export function viewsOfTree(tree: Tree): TableView[] {
+  return [...tree.l0, ...tree.runs.flatMap((run) => run.views)];
+}
+
 /** All views of a manifest, tree by tree, in the order in which they are read. */
 export function viewsOf(manifest: Manifest): TableView[] {
-  return [manifest, ...(manifest.segments ?? [])].flatMap((tree: Tree) => [
-    ...tree.l0,
-    ...tree.runs.flatMap((run) => run.views),
-  ]);
+  return treesOf(manifest).flatMap(viewsOfTree);
 }
 
 /** The tables of these views; one that several views name as often. */

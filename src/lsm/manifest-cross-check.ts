@@ -12,7 +12,15 @@ import { equalBytes, toHex } from '../common/bytes.ts';
 import { type Finding, IncompatibleError, isCorruption, unknownFinding } from '../common/errors.ts';
 import { encodeInfo } from '../format/info-block.ts';
 import { encodeManifest } from '../format/manifest-codec.ts';
-import { type Bound, type Manifest, type TableView, type Tree, tablesOf, viewsOf } from '../format/manifest-types.ts';
+import {
+  type Bound,
+  type Manifest,
+  type TableView,
+  type Tree,
+  tablesOf,
+  treesOf,
+  viewsOf,
+} from '../format/manifest-types.ts';
 import { objectDigest } from '../format/seal.ts';
 import { decodeTracker, encodeTracker, type SequenceTracker } from '../format/sequence-tracker.ts';
 import { fieldsGoneBack } from './manifest-rules.ts';
@@ -104,7 +112,7 @@ function movedAlone(previous: Manifest, m: Manifest): string[] {
 
 /** Version 1 names views by their tables, whatever version 2 called them: only table ids can be compared. */
 function l0TableIds(m: Manifest): Set<string> {
-  return new Set([m, ...(m.segments ?? [])].flatMap((tree: Tree) => tree.l0.map((view) => view.table.id)));
+  return new Set(treesOf(m).flatMap((tree) => tree.l0.map((view) => view.table.id)));
 }
 
 function isEqualBelowL0(a: Tree, b: Tree): boolean {
@@ -169,7 +177,7 @@ export function oddities({ manifest }: LoadedManifest, previous: LoadedManifest 
 
 /** SlateDB up to 0.18 always gives newer runs higher ids. */
 function oddRuns(m: Manifest): string[] {
-  return [m, ...(m.segments ?? [])].flatMap((tree: Tree) =>
+  return treesOf(m).flatMap((tree) =>
     tree.runs
       .filter((run, i) => i > 0 && run.id > tree.runs[i - 1].id)
       .map((run) => `run ${run.id} has a higher id than a newer one; runs are read in the order of their places`),

@@ -14,6 +14,7 @@ import type { ObjectStore } from '../store/object-store.ts';
 import type { DatabaseStores } from './database-stores.ts';
 import { contradictions, doubts, type ManifestEvidence, oddities } from './manifest-cross-check.ts';
 import { type LoadedManifest, readManifest } from './manifest-store.ts';
+import { ownersOf } from './parents.ts';
 import { ownInfo } from './table-tail.ts';
 import { readWalObject } from './wal-object.ts';
 
@@ -66,9 +67,9 @@ async function saidOtherwiseByTables(
   previous: Manifest | undefined,
 ): Promise<string[]> {
   const known = new Set(previous === undefined ? [] : tablesOf(previous).map((t) => t.id));
-  const external = new Set(manifest.externalDbs.flatMap((db) => db.tableIds));
+  const owners = ownersOf(manifest);
   const refs = new Map(tablesOf(manifest).map((t) => [t.id, t]));
-  const asked = [...refs.values()].filter((t) => !known.has(t.id) && !external.has(t.id)).slice(0, TABLES_ASKED);
+  const asked = [...refs.values()].filter((t) => !known.has(t.id) && !owners.has(t.id)).slice(0, TABLES_ASKED);
   const found = await mapLimit(asked, TABLES_ASKED, async (ref) => {
     const own = await readOwnInfo(stores.main, ref.id);
     if (own === undefined) return [];

@@ -11,6 +11,8 @@
 import { type Finding, InvalidArgumentError, makeFinding, unknownFinding } from '../common/errors.ts';
 import type { Ulid } from '../common/ulid.ts';
 import { type Manifest, tablesOf } from '../format/manifest-types.ts';
+import { tablePath } from '../format/object-names.ts';
+import type { ObjectStore } from '../store/object-store.ts';
 import { type DatabaseStores, normalPath, whereOf } from './database-stores.ts';
 
 /** A parent of which nothing is found. */
@@ -26,6 +28,17 @@ export function ownersOf({ externalDbs }: Manifest): Map<Ulid, string> {
   const owners = new Map<Ulid, string>();
   for (const db of externalDbs) for (const id of db.tableIds) owners.set(id, normalPath(db.path));
   return owners;
+}
+
+/** Where a table is stored: below this database, or below the parent that owns it (`ownersOf`). */
+export function tablePlace(
+  { main, whole }: Pick<DatabaseStores, 'main' | 'whole'>,
+  owner: string | undefined,
+  table: Ulid,
+): { store: ObjectStore; path: string } {
+  const path = tablePath(table);
+  if (owner === undefined) return { store: main, path };
+  return { store: whole, path: owner === '' ? path : `${owner}/${path}` };
 }
 
 /** Paths of the parents whose tables a manifest uses, with how many. */

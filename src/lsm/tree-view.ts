@@ -8,7 +8,6 @@ import { compareBytes, startsWith } from '../common/bytes.ts';
 import type { Finding } from '../common/errors.ts';
 import type { Ulid } from '../common/ulid.ts';
 import type { Manifest, TableView, Tree } from '../format/manifest-types.ts';
-import { tablePath } from '../format/object-names.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import type { BlockCache } from './block-cache.ts';
 import { type Ledger, type LedgerEntry, readLedger } from './damage-ledger.ts';
@@ -16,6 +15,7 @@ import { DamageRegister } from './damage-register.ts';
 import type { Gap } from './damaged-block.ts';
 import { gapsOfLedger, NO_LOSSES, type UnplacedLoss, unplacedLosses } from './lost-ranges.ts';
 import type { LoadedManifest } from './manifest-store.ts';
+import { ownersOf, tablePlace } from './parents.ts';
 import { compareToLast, type TableHandle } from './table-handle.ts';
 import { TableReader } from './table-reader.ts';
 
@@ -89,12 +89,11 @@ export class TableStore {
 
   /** The view of a manifest. Readers of tables that it no longer names are dropped. */
   view(manifest: Manifest): TreeView {
-    const external = new Map<Ulid, string>();
-    for (const db of manifest.externalDbs) for (const id of db.tableIds) external.set(id, db.path);
+    const owners = ownersOf(manifest);
     const next = new Map<Ulid, TableReader>();
     const handle = (view: TableView): TableHandle => {
       const { id } = view.table;
-      const reader = next.get(id) ?? this.#readers.get(id) ?? this.#open(view, external.get(id));
+      const reader = next.get(id) ?? this.#readers.get(id) ?? this.#open(view, owners.get(id));
       next.set(id, reader);
       return { view, reader };
     };
@@ -112,23 +111,16 @@ export class TableStore {
     return { trees, lost: gapsOfLedger(entries, inUse), unplaced: unplacedLosses(entries, manifest.replayAfterWalId) };
   }
 
-  #open(view: TableView, externalPath: string | undefined): TableReader {
-    const { store, wholeStore } = this.#options;
-    const path = tablePath(view.table.id);
-    return externalPath === undefined
-      ? new TableReader(view.table, path, store, this.#options)
-      : new TableReader(view.table, joinPath(externalPath, path), wholeStore, this.#options);
+  #open({ table }: TableView, owner: string | undefined): TableReader {
+    const { store: main, wholeStore: whole } = this.#options;
+    const { store, path } = tablePlace({ main, whole }, owner, table.id);
+    return new TableReader(table, path, store, this.#options);
   }
 
   dispose(): void {
     for (const reader of this.#readers.values()) reader.dispose();
     this.#readers.clear();
   }
-}
-
-function joinPath(root: string, path: string): string {
-  const clean = root.split('/').filter((s) => s !== '');
-  return [...clean, path].join('/');
 }
 
 /** The tree a key belongs to. */

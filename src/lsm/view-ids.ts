@@ -10,11 +10,8 @@ import { toHex } from '../common/bytes.ts';
 import { type Finding, type Hint, makeFinding } from '../common/errors.ts';
 import type { Random } from '../common/random.ts';
 import { makeUlid, type Ulid, ulidTimeMs } from '../common/ulid.ts';
-import type { Manifest, TableView, Tree } from '../format/manifest-types.ts';
+import { type Manifest, type TableView, type Tree, treesOf, viewsOfTree } from '../format/manifest-types.ts';
 import { type LoadedManifest, manifestFindingObject } from './manifest-store.ts';
-
-const treesOf = (m: Manifest): Tree[] => [m, ...(m.segments ?? [])];
-const viewsOf = (tree: Tree): TableView[] => [...tree.l0, ...tree.runs.flatMap((run) => run.views)];
 
 /** Ids that occur more than once. */
 export function repeatedIds(ids: readonly Ulid[]): Set<Ulid> {
@@ -24,7 +21,7 @@ export function repeatedIds(ids: readonly Ulid[]): Set<Ulid> {
 
 /** Tables that have more than one view in one tree. */
 export function tablesWithSeveralViews(manifest: Manifest): Ulid[] {
-  const tables = treesOf(manifest).flatMap((tree) => [...repeatedIds(viewsOf(tree).map((view) => view.table.id))]);
+  const tables = treesOf(manifest).flatMap((tree) => [...repeatedIds(viewsOfTree(tree).map((view) => view.table.id))]);
   return [...new Set(tables)];
 }
 
@@ -43,7 +40,7 @@ export function withUniqueViewIds(manifest: Manifest, random: Random): Manifest 
 
 function uniqueInTree(tree: Tree, random: Random): Pick<Tree, 'l0'> {
   const ambiguous = repeatedIds(tree.l0.map((view) => view.viewId));
-  const taken = new Set(viewsOf(tree).map((view) => view.viewId));
+  const taken = new Set(viewsOfTree(tree).map((view) => view.viewId));
   if (tree.lastCompacted !== undefined) taken.add(tree.lastCompacted);
   const l0 = tree.l0.map((view) =>
     ambiguous.has(view.viewId) ? { ...view, viewId: freshViewId(view.viewId, taken, random) } : view,

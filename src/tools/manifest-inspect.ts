@@ -16,7 +16,7 @@ import {
 } from '../common/errors.ts';
 import { checkedOptions, describeValue } from '../common/option-checks.ts';
 import { decodeManifest, encodeManifest } from '../format/manifest-codec.ts';
-import type { Manifest, Tree } from '../format/manifest-types.ts';
+import { type Manifest, treesOf } from '../format/manifest-types.ts';
 import { manifestPath } from '../format/object-names.ts';
 import { decodeManifestSeal, findManifestSeal, objectDigest, type Seal } from '../format/seal.ts';
 import { EpochGuard } from '../lsm/epoch-guard.ts';
@@ -279,7 +279,6 @@ function compare(changes: string[], what: string, before: readonly string[], now
   for (const x of before) if (!now.includes(x)) changes.push(`${what} ${x} removed`);
 }
 
-const treesOf = (m: Manifest): Tree[] => [m, ...(m.segments ?? [])];
 const l0Of = (m: Manifest) => treesOf(m).flatMap((tree) => tree.l0.map((v) => v.table.id as string));
 const runsOf = (m: Manifest) => treesOf(m).flatMap((tree) => tree.runs.map((run) => String(run.id)));
 const runTablesOf = (m: Manifest) =>

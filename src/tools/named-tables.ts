@@ -16,12 +16,12 @@ import {
   unknownFinding,
 } from '../common/errors.ts';
 import type { Ulid } from '../common/ulid.ts';
-import type { Manifest, TableRef, Tree } from '../format/manifest-types.ts';
-import { manifestPath, parseManifestPath, tablePath } from '../format/object-names.ts';
+import { type Manifest, type TableRef, type Tree, treesOf } from '../format/manifest-types.ts';
+import { manifestPath, parseManifestPath } from '../format/object-names.ts';
 import { type DatabaseStores, whereOf } from '../lsm/database-stores.ts';
 import { contradictions, doubts, hasLostItsSeal, newerTrackerFindings, oddities } from '../lsm/manifest-cross-check.ts';
 import { type LoadedManifest, listManifestIds, loadManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
-import { ownersOf } from '../lsm/parents.ts';
+import { ownersOf, tablePlace } from '../lsm/parents.ts';
 import { noManifestLeft } from '../lsm/remains.ts';
 import { ambiguousViewFindings } from '../lsm/view-ids.ts';
 import type { ObjectStore } from '../store/object-store.ts';
@@ -256,21 +256,12 @@ function addTables(tables: Picture['tables'], stores: DatabaseStores, { id, mani
       return;
     }
     const parent = owners.get(ref.id);
-    const path = tablePath(ref.id);
-    tables.set(ref.id, {
-      ref,
-      path: parent === undefined || parent === '' ? path : `${parent}/${path}`,
-      store: parent === undefined ? stores.main : stores.whole,
-      parent,
-      level,
-      manifestIds: [id],
-    });
+    tables.set(ref.id, { ref, ...tablePlace(stores, parent, ref.id), parent, level, manifestIds: [id] });
   };
   const addTree = (tree: Tree) => {
     for (const view of tree.l0) add(view.table, 'l0');
     for (const run of tree.runs) for (const view of run.views) add(view.table, 'run');
   };
-  addTree(manifest);
-  for (const segment of manifest.segments ?? []) addTree(segment);
+  treesOf(manifest).forEach(addTree);
   for (const ref of manifest.unviewedTables) add(ref, 'run');
 }

@@ -6,11 +6,12 @@ import { IncompatibleError, isCorruption } from '../common/errors.ts';
 import type { Ulid } from '../common/ulid.ts';
 import { unframeUnit } from '../format/framing.ts';
 import { decodeInfo } from '../format/info-block.ts';
-import type { Manifest, TableRef } from '../format/manifest-types.ts';
+import { type Manifest, type TableRef, tablesOf } from '../format/manifest-types.ts';
 import { parseTablePath, TABLE_PREFIX, tablePath } from '../format/object-names.ts';
 import { decodeSeal, type Seal } from '../format/seal.ts';
 import { tableObjectId } from '../format/seal-records.ts';
 import { checkLayout, decodeFooter, FOOTER_BYTES, sealRange } from '../format/table-layout.ts';
+import { ownersOf } from '../lsm/parents.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 
 const TAIL_BYTES = 64 * 1024;
@@ -41,10 +42,8 @@ export async function listTables(store: ObjectStore): Promise<Map<Ulid, StoredTa
 
 /** Tables that a manifest names and that lie below this root: those of other databases are somebody else's. */
 export function ownTables(m: Manifest): TableRef[] {
-  const external = new Set(m.externalDbs.flatMap((db) => db.tableIds));
-  const trees = [m, ...(m.segments ?? [])];
-  const views = trees.flatMap((tree) => [...tree.l0, ...tree.runs.flatMap((run) => run.views)]);
-  return [...views.map((view) => view.table), ...m.unviewedTables].filter((table) => !external.has(table.id));
+  const owners = ownersOf(m);
+  return [...tablesOf(m), ...m.unviewedTables].filter((table) => !owners.has(table.id));
 }
 
 /** Undefined if the table is gone or its tail is damaged. One or two GETs. */

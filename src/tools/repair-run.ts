@@ -12,7 +12,7 @@
 import { type Clock, isoTime } from '../common/clock.ts';
 import { IncompatibleError, isCorruption, UnavailableError } from '../common/errors.ts';
 import { makeUlid, type Ulid } from '../common/ulid.ts';
-import type { Manifest, TableRef } from '../format/manifest-types.ts';
+import { type Manifest, type TableRef, treesOf, viewsOf } from '../format/manifest-types.ts';
 import { tablePath } from '../format/object-names.ts';
 import type { RepairRecord } from '../format/seal-records.ts';
 import { Author } from '../lsm/author.ts';
@@ -467,12 +467,10 @@ function repairRecord({ plan, identity }: Named, attempt: Attempt): RepairRecord
 
 /** After which new tables are named: a collector takes the old, by the times of tables, views and the compactor's marker. */
 function newestTable(m: Manifest): Ulid | undefined {
-  const trees = [m, ...(m.segments ?? [])];
-  const views = trees.flatMap((tree) => [...tree.l0, ...tree.runs.flatMap((run) => run.views)]);
-  return [...trees.map((tree) => tree.lastCompacted), ...views.flatMap((view) => [view.viewId, view.table.id])].reduce(
-    (a, b) => (a === undefined || (b !== undefined && b > a) ? b : a),
-    undefined,
-  );
+  return [
+    ...treesOf(m).map((tree) => tree.lastCompacted),
+    ...viewsOf(m).flatMap((view) => [view.viewId, view.table.id]),
+  ].reduce((a, b) => (a === undefined || (b !== undefined && b > a) ? b : a), undefined);
 }
 
 function stoppedAt(atMs: number, clock: Clock): Clock {

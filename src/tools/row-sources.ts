@@ -17,6 +17,7 @@ import {
   type TableRef,
   type TableView,
   type Tree,
+  treesOf,
   viewsOf,
 } from '../format/manifest-types.ts';
 import {
@@ -63,7 +64,7 @@ export interface TreePlace {
 
 /** Undefined: the manifest does not name the table. */
 export function placeInTree(manifest: Manifest, id: Ulid): TreePlace | undefined {
-  for (const tree of [manifest as Tree, ...(manifest.segments ?? [])]) {
+  for (const tree of treesOf(manifest)) {
     const sources = [...tree.l0.map((view) => [view]), ...tree.runs.map((run) => run.views)];
     const at = sources.findIndex((views) => views.some((view) => view.table.id === id));
     if (at < 0) continue;
@@ -323,8 +324,6 @@ async function readGood(stores: DatabaseStores, id: number): Promise<LoadedManif
     throw error;
   }
 }
-
-const treesOf = (manifest: Manifest): Tree[] => [manifest, ...(manifest.segments ?? [])];
 
 function runsOf(manifest: Manifest): SortedRun[] {
   return treesOf(manifest).flatMap((tree) => tree.runs);

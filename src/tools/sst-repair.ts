@@ -13,7 +13,7 @@ import { compareBytes } from '../common/bytes.ts';
 import { type Finding, InvalidArgumentError } from '../common/errors.ts';
 import { bool, type ChecksOf, checkedOptions, list, oneOf } from '../common/option-checks.ts';
 import type { Ulid } from '../common/ulid.ts';
-import type { Manifest, TableRef, TableView, Tree } from '../format/manifest-types.ts';
+import { type Manifest, type TableRef, type TableView, type Tree, viewsOfTree } from '../format/manifest-types.ts';
 import type { LineageRecord } from '../format/seal-records.ts';
 import type { TableInfo } from '../format/table-info.ts';
 import { parentAdvice } from '../lsm/parents.ts';
@@ -359,8 +359,7 @@ function refused(plan: RepairPlan, why: string): RepairPlan {
 }
 
 function refIn({ tree }: TreePlace, id: Ulid): TableRef {
-  const views = [...tree.l0, ...tree.runs.flatMap((run) => run.views)];
-  return views.find((view) => view.table.id === id)!.table;
+  return viewsOfTree(tree).find((view) => view.table.id === id)!.table;
 }
 
 /** SlateDB 0.12.1 takes such a filter for one of its own and misses rows, whatever a manifest says of it. */

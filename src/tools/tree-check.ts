@@ -5,7 +5,7 @@
 import { compareBytes } from '../common/bytes.ts';
 import { type Finding, makeFinding } from '../common/errors.ts';
 import type { Ulid } from '../common/ulid.ts';
-import type { TableView, Tree } from '../format/manifest-types.ts';
+import { type TableView, type Tree, treesOf } from '../format/manifest-types.ts';
 import { tablePath } from '../format/object-names.ts';
 import { repairHint } from '../lsm/table-anatomy.ts';
 import type { Picture } from './named-tables.ts';
@@ -17,7 +17,7 @@ export type SourceSeqs = Map<Ulid, { min: number; max: number }>;
 export function* sourcesOutOfOrder(picture: Picture, seqs: SourceSeqs): Generator<Finding> {
   const manifest = picture.newest?.manifest;
   if (manifest === undefined) return;
-  for (const tree of [manifest, ...(manifest.segments ?? [])]) yield* checkTree(tree, seqs);
+  for (const tree of treesOf(manifest)) yield* checkTree(tree, seqs);
 }
 
 function* checkTree(tree: Tree, seqs: SourceSeqs): Generator<Finding> {

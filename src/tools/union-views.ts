@@ -18,11 +18,20 @@ import { compareBytes, toHex } from '../common/bytes.ts';
 import { type Finding, makeFinding } from '../common/errors.ts';
 import { SeededRandom } from '../common/random.ts';
 import type { Ulid } from '../common/ulid.ts';
-import type { BytesRange, ExternalDb, Manifest, SortedRun, TableView, Tree } from '../format/manifest-types.ts';
-import { manifestPath, tablePath } from '../format/object-names.ts';
+import {
+  type BytesRange,
+  type ExternalDb,
+  type Manifest,
+  type SortedRun,
+  type TableView,
+  type Tree,
+  viewsOf,
+  viewsOfTree,
+} from '../format/manifest-types.ts';
+import { manifestPath } from '../format/object-names.ts';
 import type { DatabaseStores } from '../lsm/database-stores.ts';
 import { type LoadedManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
-import { ownersOf } from '../lsm/parents.ts';
+import { ownersOf, tablePlace } from '../lsm/parents.ts';
 import { compareStarts, rangesOverlap, shownRange, showsKey } from '../lsm/shown-range.ts';
 import {
   ambiguousViews,
@@ -32,7 +41,6 @@ import {
   UNION_FAULT,
   withUniqueViewIds,
 } from '../lsm/view-ids.ts';
-import type { ObjectStore } from '../store/object-store.ts';
 import { rowsInRange } from './table-range.ts';
 import type { LooseRow } from './table-rebuild.ts';
 
@@ -121,7 +129,7 @@ async function lostAmong(step: Step, views: readonly TableView[]): Promise<Views
   for (const [i, view] of views.entries()) {
     const { state } = looked[i];
     if ((state !== 'dropped' && state !== 'unread') || step.later.some((m) => isShown(m, step.name, view))) continue;
-    const now = await lookFor(step, view, [...step.now.l0, ...step.now.runs.flatMap((r) => r.views)], step.newest);
+    const now = await lookFor(step, view, viewsOfTree(step.now), step.newest);
     if (now.state !== 'dropped' && now.state !== 'unread') continue;
     if (!isProven || state === 'unread' || now.state === 'unread') {
       const parent = ownersOf(step.before.manifest).get(view.table.id);
@@ -153,7 +161,7 @@ function isMadeNow(run: SortedRun, before: Tree): boolean {
 /** Whether a manifest shows the table where the view did: then it was put back, whatever became of it since. */
 function isShown(m: LoadedManifest, name: string, view: TableView): boolean {
   const tree = treesByName(m.manifest).get(name);
-  const all = tree === undefined ? [] : [...tree.l0, ...tree.runs.flatMap((run) => run.views)];
+  const all = tree === undefined ? [] : viewsOfTree(tree);
   return all.some((v) => v.table.id === view.table.id && rangesOverlap(shownRange(v), shownRange(view)));
 }
 
@@ -209,7 +217,7 @@ async function obstaclesTo(step: Step, view: TableView, run: SortedRun): Promise
       obstacles.push(`table ${source.table.id}, which was compacted together with it, cannot be read`);
     else if (rows.length > 0) obstacles.push(`table ${source.table.id} changed ${rows.length} rows of the same range`);
   }
-  const { store, path } = placeOf(stores, before.manifest, view.table.id);
+  const { store, path } = tablePlace(stores, ownersOf(before.manifest).get(view.table.id), view.table.id);
   if ((await store.head(path)) === undefined) obstacles.push(`its table ${path} is gone`);
   return obstacles;
 }
@@ -223,7 +231,7 @@ async function rowsShown(
 ): Promise<LooseRow[] | undefined> {
   const { firstEntry, lastEntry } = view.table.info;
   if (firstEntry === undefined || lastEntry === undefined) return undefined;
-  const { store, path } = placeOf(stores, m, view.table.id);
+  const { store, path } = tablePlace(stores, ownersOf(m).get(view.table.id), view.table.id);
   const { id, info, formatVersion } = view.table;
   const read = await rowsInRange(store, { id, path, info, formatVersion }, { gte: firstEntry, lte: lastEntry });
   if (read === undefined || !read.isWhole) return undefined;
@@ -233,14 +241,6 @@ async function rowsShown(
 
 function externalOf(m: Manifest, table: Ulid): ExternalDb | undefined {
   return m.externalDbs.find((db) => db.tableIds.includes(table));
-}
-
-/** Where a table of this database, or of one that it is a clone of, is stored. */
-function placeOf(stores: DatabaseStores, m: Manifest, table: Ulid): { store: ObjectStore; path: string } {
-  const external = externalOf(m, table);
-  if (external === undefined) return { store: stores.main, path: tablePath(table) };
-  const root = external.path.split('/').filter((s) => s !== '');
-  return { store: stores.whole, path: [...root, tablePath(table)].join('/') };
 }
 
 // ---- what is said, and done
@@ -304,12 +304,12 @@ export function withRepairedViews(m: Manifest, lost: readonly LostView[]): Manif
 }
 
 function treeText(m: Manifest): string[] {
-  return [...treesByName(m).values()].flatMap((t) => [...t.l0, ...t.runs.flatMap((r) => r.views)].map((v) => v.viewId));
+  return viewsOf(m).map((view) => view.viewId);
 }
 
 function withView(m: Manifest, { tree: name, run, view, external }: LostView, random: SeededRandom): Manifest {
   const put = <T extends Tree>(tree: T): T => {
-    const taken = new Set([...tree.l0, ...tree.runs.flatMap((r) => r.views)].map((v) => v.viewId));
+    const taken = new Set(viewsOfTree(tree).map((v) => v.viewId));
     if (tree.lastCompacted !== undefined) taken.add(tree.lastCompacted);
     const back = { ...view, viewId: freshViewId(view.viewId, taken, random) };
     const byKey = (a: TableView, b: TableView) => compareStarts(shownRange(a).start, shownRange(b).start);
