@@ -1,6 +1,6 @@
 /** All commands, in the order in which help lists them. */
 import { UsageError, unknownName } from './arguments.ts';
-import type { Command } from './command.ts';
+import { COMMON_OPTIONS, type Command } from './command.ts';
 import { DOCTOR, PROBE } from './doctor-commands.ts';
 import { DAMAGE_ACK, DAMAGE_LIST, QUARANTINE_LIST, QUARANTINE_RESTORE } from './ledger-commands.ts';
 import { MANIFEST_INSPECT, MANIFEST_REPAIR } from './manifest-commands.ts';
@@ -34,10 +34,24 @@ export function findCommand(words: readonly string[]): { command: Command; rest:
   const ofGroup = commandsOf(first);
   const found = ofGroup.find((c) => c.name.length === 1 || c.name[1] === second);
   if (found !== undefined) return { command: found, rest: words.slice(found.name.length) };
+  if (first.startsWith('-')) throw misplacedOption(first);
   if (ofGroup.length === 0) throw unknownName('command', first, [...new Set(COMMANDS.map((c) => c.name[0]))]);
   const verbs = ofGroup.map((c) => c.name[1]);
   if (second === undefined || second.startsWith('-')) {
     throw new UsageError(`${first} needs one more word: ${verbs.join(', ')}.`);
   }
   throw unknownName(`command of ${first}`, second, verbs);
+}
+
+/** Only options of all commands may stand before the command. */
+function misplacedOption(word: string): UsageError {
+  const name = word.replace(/^--?/, '').replace(/=.*$/s, '');
+  if (!COMMANDS.some((c) => Object.hasOwn(c.options, name))) {
+    return unknownName(
+      'option',
+      word,
+      Object.keys(COMMON_OPTIONS).map((n) => `--${n}`),
+    );
+  }
+  return new UsageError(`--${name} belongs to a command: it stands behind the command's name.`);
 }

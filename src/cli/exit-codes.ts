@@ -41,11 +41,11 @@ export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 /** What each code means, in one line, for help and documentation. */
 export const EXIT_MEANINGS: readonly (readonly [ExitCode, string])[] = [
   [EXIT.clean, 'clean, or nothing to do'],
-  [EXIT.damage, 'damage found (inspect, check, dry run)'],
+  [EXIT.damage, 'damage found (inspect, check, dry run of a repair that can be done)'],
   [EXIT.usage, 'wrong command line, location, credentials or configuration'],
   [EXIT.repaired, 'repaired, nothing lost'],
   [EXIT.repairedWithLoss, 'repaired, loss recorded in the ledger'],
-  [EXIT.notRepaired, 'not repaired: consent needed, or unrecoverable'],
+  [EXIT.notRepaired, 'not repaired: consent needed, or unrecoverable (also found by a dry run)'],
   [EXIT.conflict, 'conflict: live writer, fenced, plan changed, obsolete'],
   [EXIT.unavailable, 'store unavailable, try again'],
   [EXIT.unknown, 'cannot tell: of a newer format, or out of reach; no damage found'],
@@ -83,7 +83,8 @@ export function exitOfRepair(report: RepairReport, wanted: boolean): ExitCode {
   }
   if (report.outcome === 'clean')
     return report.before.some((f) => f.severity === 'unknown') ? EXIT.unknown : EXIT.clean;
-  return wanted ? EXIT.notRepaired : EXIT.damage;
+  // A plan that finds no way is the answer of the repair, as an error that says so is.
+  return wanted || report.outcome === 'unrecoverable' ? EXIT.notRepaired : EXIT.damage;
 }
 
 /** @param repairs whether the command that failed was to change something */

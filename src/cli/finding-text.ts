@@ -1,13 +1,14 @@
 /** Findings in words. Each ends with the command to run next, and what it would lose. */
+import { shellWord } from '../common/shell-word.ts';
 import { type Finding, SEVERITY_RANK, type Severity } from '../index.ts';
 import type { Style } from './paint.ts';
 import {
   commandText,
   count,
   keyRangeText,
+  NO_LOCATION,
   number,
   seqRangeText,
-  shellWord,
   size,
   type View,
   visible,
@@ -55,9 +56,12 @@ const ORIGIN: Record<Finding['origin'], string | undefined> = {
 
 /** What to run next about a finding; every command shows a plan before it changes anything. */
 export function nextCommands(finding: Finding, view: Pick<View, 'location' | 'root' | 'running'>): string[] {
+  // A copy of one object belongs to no database, so nothing could be run as it stands.
+  if (view.location === NO_LOCATION) return [];
   const given = finding.hint.commands.map((c) => commandText(c, view)).filter((c) => c !== view.running);
-  // What cannot be read must not be repaired.
-  return given.length > 0 || finding.severity === 'unknown' ? given : [commandText(defaultCommand(finding), view)];
+  // What cannot be read must not be repaired, and about a note there is nothing to do.
+  const isWithout = given.length > 0 || finding.severity === 'unknown' || finding.severity === 'note';
+  return isWithout ? given : [commandText(defaultCommand(finding), view)];
 }
 
 function defaultCommand({ object: { role, id }, severity }: Finding): string {

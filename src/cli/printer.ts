@@ -5,9 +5,9 @@
  * tells streams to stop.
  */
 import type { DbError } from '../index.ts';
-import { type DocumentType, document, errorDocument } from './json.ts';
+import { type DocumentType, document, errorDocument, type Writing } from './json.ts';
 import { paintFor } from './paint.ts';
-import { type View, visible } from './words.ts';
+import { commandText, type View, visible } from './words.ts';
 
 /** An output of the process. */
 export interface Output {
@@ -28,6 +28,7 @@ export interface PrinterOptions {
   quiet: boolean;
   location: string;
   root?: string;
+  file?: string;
   running: string;
 }
 
@@ -57,6 +58,7 @@ export class Printer {
       redactKeys: options.redactKeys,
       location: options.location,
       ...(options.root !== undefined && { root: options.root }),
+      ...(options.file !== undefined && { file: options.file }),
       running: options.running,
     };
   }
@@ -71,7 +73,7 @@ export class Printer {
   }
 
   document(type: DocumentType, value: object): void {
-    this.lines([document(type, value, this.view.redactKeys)]);
+    this.lines([document(type, value, this.#writing())]);
   }
 
   /** The report as a document, or in words. */
@@ -91,12 +93,17 @@ export class Printer {
   failure(lines: readonly string[], error?: DbError): void {
     this.#clearProgress();
     this.#o.err.write(lines.map((l) => `${l}\n`).join(''));
-    if (this.json && error !== undefined) this.lines([errorDocument(error, this.view.redactKeys)]);
+    if (this.json && error !== undefined) this.lines([errorDocument(error, this.#writing())]);
   }
 
   /** For what is written to standard error, which may be a terminal when standard output is none. */
   get errView(): View {
     return { ...this.view, paint: paintFor(this.#o.env, this.#o.err.isTerminal) };
+  }
+
+  #writing(): Writing {
+    const { view } = this;
+    return { redactKeys: view.redactKeys, command: (command) => commandText(command, view) };
   }
 
   #clearProgress(): void {

@@ -3,7 +3,7 @@ import type { RepairReport, ToolOptions, WalRepairOptions } from '../admin.ts';
 import { UsageError } from './arguments.ts';
 import type { Call } from './command.ts';
 import { type ExitCode, exitOfRepair } from './exit-codes.ts';
-import { repairText } from './repair-text.ts';
+import { applyCommand, isHowToApply, repairText } from './repair-text.ts';
 
 /** What all repairs take. */
 type CommonOptions = Pick<WalRepairOptions, 'apply' | 'ifLiveWriter' | 'liveCheckMs' | keyof ToolOptions>;
@@ -21,6 +21,11 @@ export async function runRepair(
     apply: args.has('plan') ? { planHash: args.text('plan') } : wanted,
     ...args.members<CommonOptions>({ ifLiveWriter: 'if-live-writer', liveCheckMs: 'live-check-ms' }),
   });
-  printer.report('repair', report, () => repairText(report, printer.view, wanted, again));
+  const shown = {
+    ...report,
+    nextSteps: report.nextSteps.map((s) => (isHowToApply(s) ? applyCommand(report, again) : s)),
+  };
+  if (printer.json) printer.document('repair', shown);
+  else printer.lines(repairText(report, printer.view, wanted, again));
   return exitOfRepair(report, wanted);
 }

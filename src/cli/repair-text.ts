@@ -32,11 +32,21 @@ const OUTCOMES: Record<RepairOutcome, readonly [Style, string]> = {
 };
 
 function headline(report: RepairReport, wanted: boolean): readonly [Style, string] {
+  if (report.tool === 'quarantineRestore') return restoreHeadline(report);
   if (report.alreadyDone) return ['green', 'This repair was done before; this is its report.'];
   if (report.applied) return ['green', 'Repaired.'];
   if (report.outcome === 'clean') return ['green', 'Nothing was changed.'];
   if (wanted) return ['red', 'Not repaired. Nothing was changed.'];
   return ['cyan', 'Dry run: nothing was changed.'];
+}
+
+/** What is put back is the damaged original: that is no repair, and no row comes or goes. */
+function restoreHeadline({ evidence, applied }: RepairReport): readonly [Style, string] {
+  if (evidence.length === 0) return ['green', 'Nothing is to be put back. Nothing was changed.'];
+  const originals = count(evidence.length, 'original');
+  const are = evidence.length === 1 ? 'is' : 'are';
+  if (applied) return ['green', `${originals} put back.`];
+  return ['cyan', `Dry run: nothing was changed. ${originals} ${are} gone and would be put back.`];
 }
 
 function lostText({ lost, lostAtMost, lostExact }: RepairReport['rows']): string {
@@ -76,6 +86,23 @@ export function repairText(report: RepairReport, view: View, wanted: boolean, ag
   const [outcomeStyle, outcome] = isUnclear ? CANNOT_TELL : OUTCOMES[report.outcome];
   const done = report.applied ? '' : 'would be ';
   const { shadowed, ledgerIds } = report;
+  if (report.tool === 'quarantineRestore') {
+    return [
+      paint('bold', paint(headStyle, head)),
+      '',
+      ...facts(paint, [
+        ['repair', visible(report.repairId)],
+        ['cost', `${count(report.requests, 'request')}, ${duration(report.tookMs)}`],
+      ]),
+      ...copiesText(
+        `Copies ${report.applied ? '' : 'that would be '}put back`,
+        ['copy', '>size', 'original'],
+        report,
+        view,
+      ),
+      ...nextText(report, view, wanted, again),
+    ];
+  }
   return [
     paint('bold', paint(headStyle, head)),
     '',
@@ -95,37 +122,41 @@ export function repairText(report: RepairReport, view: View, wanted: boolean, ag
       report.lostKeys.map((r) => keyRangeText(r, view.redactKeys)),
     ),
     ...ranges('Lost sequence numbers', report.lostSeqs.map(seqRangeText)),
-    ...evidenceText(report, view, done),
+    ...copiesText(`Copies ${done}made first`, ['original', '>size', 'copy'], report, view),
     ...ranges(`Objects ${done}written`, report.newObjects.map(visible)),
     ...findingsText(report.before, view, 'without-next'),
     ...nextText(report, view, wanted, again),
   ];
 }
 
-function evidenceText(report: RepairReport, view: View, done: string): string[] {
+function copiesText(title: string, heads: readonly string[], report: RepairReport, view: View): string[] {
   if (report.evidence.length === 0) return [];
   const rows = report.evidence.map((e) => [visible(e.from), size(e.bytes), visible(e.to)]);
-  return [
-    '',
-    `Copies ${done}made first`,
-    ...table(view.paint, ['original', '>size', 'copy'], rows).map((l) => `  ${l}`),
-  ];
+  return ['', title, ...table(view.paint, heads, rows).map((l) => `  ${l}`)];
+}
+
+/** The tools know their options; the command line says the whole command. */
+export function isHowToApply(step: string): boolean {
+  return step.includes('--plan');
+}
+
+/** `again`: the command that was run, without `--apply` and `--plan`. */
+export function applyCommand(report: RepairReport, again: string): string {
+  const accept = report.missingConsent.includes('loss') ? ' --accept-loss' : '';
+  return `${again} --apply --plan ${report.planHash}${accept}`;
 }
 
 function nextText(report: RepairReport, view: View, wanted: boolean, again: string): string[] {
   const { paint } = view;
   const isPlan =
     !report.applied && !wanted && !['clean', 'obsolete', 'unrecoverable', 'consent-needed'].includes(report.outcome);
-  const accept = report.missingConsent.includes('loss') ? ' --accept-loss' : '';
   // How to apply is said below, with the whole command.
-  const steps = report.nextSteps.filter((s) => !s.includes('--plan')).map((s) => commandText(s, view));
+  const steps = report.nextSteps.filter((s) => !isHowToApply(s)).map((s) => commandText(s, view));
   const lines = steps.flatMap((s) =>
     s.startsWith('shaledb ') ? [`  ${paint('cyan', s)}`] : wrap(s, view.columns - 2).map((l) => `  ${l}`),
   );
   return [
     ...(lines.length > 0 ? ['', isPlan ? paint('yellow', 'What to know first') : 'Next', ...lines] : []),
-    ...(isPlan
-      ? ['', 'To do exactly this', `  ${paint('cyan', `${again} --apply --plan ${report.planHash}${accept}`)}`]
-      : []),
+    ...(isPlan ? ['', 'To do exactly this', `  ${paint('cyan', applyCommand(report, again))}`] : []),
   ];
 }

@@ -5,6 +5,7 @@
  * Always holds: whatever goes wrong ends as a message with the next step and one of the exit codes, never as a stack trace.
  */
 import type { ToolOptions } from '../admin.ts';
+import { shellWord } from '../common/shell-word.ts';
 import { type DbError, InternalError, InvalidArgumentError, isCorruption, isDbError } from '../index.ts';
 import { type Arguments, parseArguments, UsageError } from './arguments.ts';
 import { COMMON_OPTIONS, type Command } from './command.ts';
@@ -12,10 +13,10 @@ import { COMMANDS, commandsOf, findCommand } from './commands.ts';
 import { EXIT, type ExitCode, exitOfError } from './exit-codes.ts';
 import { findingsText } from './finding-text.ts';
 import { commandHelp, overview, usageOf } from './help.ts';
-import { errorDocument } from './json.ts';
+import { errorDocument, type Writing } from './json.ts';
 import { columnsOf, type Output, Printer } from './printer.ts';
 import type { Tools } from './tools.ts';
-import { shellWord, visible } from './words.ts';
+import { commandText, NO_LOCATION, visible } from './words.ts';
 
 export interface Host {
   out: Output;
@@ -29,25 +30,52 @@ export interface Host {
 const ISSUES = 'This is a bug of shaledb. Please report it with this text and the command.';
 
 export async function runCommandLine(words: readonly string[], host: Host): Promise<ExitCode> {
-  const first = words[0];
-  if (first === undefined) {
+  if (words.length === 0) {
     host.err.write(text(overview(COMMANDS, host.version)));
     return EXIT.usage;
   }
-  if (first === '--version' || first === '-V' || first === 'version') {
-    host.out.write(`${host.version}\n`);
-    return EXIT.clean;
-  }
   try {
-    if (isHelp(first) || first === 'help') return help(words.slice(1), host);
-    if (isHelp(words[1]) && commandsOf(first).length > 0) return help([first], host);
-    const { command, rest } = findCommand(words);
+    const { name, options } = commandWords(words);
+    const [first = ''] = name;
+    if (first === '--version' || first === '-V' || first === 'version') {
+      host.out.write(`${host.version}\n`);
+      return EXIT.clean;
+    }
+    if (isHelp(first) || first === 'help') return help(name.slice(1), host);
+    if (isHelp(name[1]) && commandsOf(first).length > 0) return help([first], host);
+    if (name.length === 0) throw new UsageError('A command is missing.');
+    const { command, rest: behind } = findCommand(name);
+    const rest = [...options, ...behind];
     if (beforeTerminator(rest).some(isHelp)) return help(command.name, host);
     return await runCommand(command, rest, host);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     return usageFailure(error, undefined, words, host);
   }
+}
+
+/** Options of all commands may also stand before the command, or between its two words: they are taken out. */
+function commandWords(words: readonly string[]): { name: string[]; options: string[] } {
+  const options: string[] = [];
+  const name: string[] = [];
+  let at = 0;
+  while (at < words.length && name.length < 2) {
+    const word = words[at];
+    const option = /^--([^=]+)/.exec(word)?.[1];
+    const isCommon = option !== undefined && !isHelp(word) && Object.hasOwn(COMMON_OPTIONS, option);
+    const spec = isCommon ? COMMON_OPTIONS[option] : undefined;
+    if (spec === undefined) {
+      name.push(word);
+      at++;
+      // Behind a command of one word, and behind anything else that is no name, nothing has to be looked for.
+      if (!commandsOf(name[0]).some((c) => c.name.length > name.length)) break;
+      continue;
+    }
+    const takes = spec.kind === 'flag' || word.includes('=') ? 1 : 2;
+    options.push(...words.slice(at, at + takes));
+    at += takes;
+  }
+  return { name: [...name, ...words.slice(at)], options };
 }
 
 function isHelp(word: string | undefined): boolean {
@@ -85,10 +113,14 @@ function helpLines(words: readonly string[], columns: number, { version }: Host)
   return commands.flatMap((command, i) => [...(i > 0 ? ['', ''] : []), ...commandHelp(command, columns)]);
 }
 
+/** A mistake in the words names no command that would need the location. */
+const AS_IT_IS: Writing = { redactKeys: false, command: (command) => command };
+
 /** Scripts that read JSON find the mistake there, people on standard error. */
 function usageFailure(error: UsageError, command: Command | undefined, words: readonly string[], host: Host): ExitCode {
   if (beforeTerminator(words).includes('--json')) {
-    host.out.write(text([errorDocument(new InvalidArgumentError('BAD_ARGUMENT', error.message), false)]));
+    const document = errorDocument(new InvalidArgumentError('BAD_ARGUMENT', error.message), AS_IT_IS);
+    host.out.write(text([document]));
   }
   const more =
     command === undefined
@@ -108,7 +140,7 @@ async function runCommand(command: Command, words: readonly string[], host: Host
   }
   const { out, err, env, tools, readFile } = host;
   const common = args.members<ToolOptions>({ timeoutMs: 'timeout-ms', root: 'root' });
-  const again = ['shaledb', ...command.name, ...withoutApply(words).map(shellWord)].join(' ');
+  const again = typed(command, withoutApply(words));
   const printer = new Printer({
     out,
     err,
@@ -116,23 +148,29 @@ async function runCommand(command: Command, words: readonly string[], host: Host
     json: args.has('json'),
     redactKeys: args.has('redact-keys'),
     quiet: args.has('quiet'),
-    location: args.has('LOCATION') ? args.text('LOCATION') : 'LOCATION',
+    location: args.has('LOCATION') ? args.text('LOCATION') : NO_LOCATION,
     ...(args.has('root') && { root: args.text('root') }),
+    ...(args.has('file') && { file: args.text('file') }),
     running: again,
   });
   try {
     return await command.run({ args, printer, tools, common, again, readFile });
   } catch (error) {
     if (error instanceof UsageError) return usageFailure(error, command, words, host);
-    return failure(error, command, printer);
+    return failure(error, command, words, printer);
   }
+}
+
+/** A command as it would be typed. */
+function typed({ name }: Command, words: readonly string[]): string {
+  return ['shaledb', ...name, ...words.map(shellWord)].join(' ');
 }
 
 function withoutApply(words: readonly string[]): string[] {
   return words.filter((w, i) => !/^--(apply|plan)(=|$)/.test(w) && words[i - 1] !== '--plan');
 }
 
-function failure(error: unknown, command: Command, printer: Printer): ExitCode {
+function failure(error: unknown, command: Command, words: readonly string[], printer: Printer): ExitCode {
   const code = exitOfError(error, command.repairs === true);
   if (!isDbError(error)) {
     const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
@@ -140,31 +178,35 @@ function failure(error: unknown, command: Command, printer: Printer): ExitCode {
     printer.failure([...stack.split('\n').map(visible), ISSUES], new InternalError(message, { cause: error }));
     return code;
   }
-  printer.failure(errorText(error, command, printer), error);
+  printer.failure(errorText(error, command, words, printer), error);
   return code;
 }
 
 /** The error, what it was caused by, the findings it carries, and what to do. */
-function errorText(error: DbError, command: Command, printer: Printer): string[] {
+function errorText(error: DbError, command: Command, words: readonly string[], printer: Printer): string[] {
   const view = printer.errView;
   const { paint } = view;
   const lines = [`${paint('red', error.name)} ${paint('bold', error.code)}: ${visible(error.message)}`];
   if (error.cause instanceof Error && !error.message.includes(error.cause.message))
     lines.push(`  because: ${visible(error.cause.message)}`);
   if (isCorruption(error)) lines.push(...findingsText(error.findings, view), '');
-  const advice = adviceOf(error, command);
-  return advice === undefined ? lines : [...lines, advice];
+  else lines.push(...(error.hint?.commands ?? []).map((c) => `  next      ${paint('cyan', commandText(c, view))}`));
+  const advice = adviceOf(error, command, typed(command, words));
+  return [...lines, ...advice];
 }
 
-function adviceOf(error: DbError, command: Command): string | undefined {
+function adviceOf(error: DbError, command: Command, line: string): string[] {
+  if (error.code === 'LIVE_WRITER') return ['To take the database over from it', `  ${line} --if-live-writer fence`];
   switch (exitOfError(error, command.repairs === true)) {
     case EXIT.unavailable:
-      return command.repairs === true
-        ? 'Run the same command again later: it goes on where it stopped.'
-        : 'Nothing was changed. Try again later.';
+      return [
+        command.repairs === true
+          ? 'Run the same command again later: it goes on where it stopped.'
+          : 'Nothing was changed. Try again later.',
+      ];
     case EXIT.internal:
-      return ISSUES;
+      return [ISSUES];
     default:
-      return undefined;
+      return [];
   }
 }

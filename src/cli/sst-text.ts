@@ -3,7 +3,19 @@ import type { BlockReport, CheckSummary, SstReport, SstRow } from '../admin.ts';
 import { findingCounts, findingsText } from './finding-text.ts';
 import { damagedRanges, fileMap, keyMap, shortId } from './maps.ts';
 import { VERDICTS } from './verify-text.ts';
-import { commandText, count, duration, facts, keyText, number, size, table, type View, visible } from './words.ts';
+import {
+  commandText,
+  count,
+  duration,
+  facts,
+  keyText,
+  NO_LOCATION,
+  number,
+  size,
+  table,
+  type View,
+  visible,
+} from './words.ts';
 
 /** @param all every block, not only those that are damaged */
 export function sstText(report: SstReport, view: View, all: boolean): string[] {
@@ -24,7 +36,7 @@ export function sstText(report: SstReport, view: View, all: boolean): string[] {
     'diagnosis',
   ];
   return [
-    paint('bold', visible(report.path ?? report.id ?? 'bytes')),
+    paint('bold', visible(report.path ?? report.id ?? view.file ?? 'bytes')),
     '',
     ...facts(paint, aboutTable(report, view)),
     '',
@@ -149,7 +161,7 @@ export function checkSummaryText(summary: CheckSummary, view: View): string[] {
 /** What a verdict says nothing about, and who looks at it. */
 export function notCheckedText(notChecked: readonly string[], view: View): string[] {
   // A copy of one object belongs to no database.
-  if (notChecked.length === 0 || view.location === 'LOCATION') return [];
+  if (notChecked.length === 0 || view.location === NO_LOCATION) return [];
   const doctor = commandText('shaledb doctor LOCATION', view);
   return ['', `Not looked at (${doctor} does)`, ...notChecked.map((what) => `  ${visible(what)}`)];
 }

@@ -2,6 +2,7 @@
 
 import type { LedgerEntry, QuarantineEntry, VerifyReport } from '../admin.ts';
 import type { StoreProfile } from '../index.ts';
+import { acknowledgeCommand } from '../lsm/damage-ledger.ts';
 import { findingsText } from './finding-text.ts';
 import type { Paint, Style } from './paint.ts';
 import {
@@ -20,7 +21,7 @@ import {
 
 export const VERDICTS: Record<VerifyReport['verdict'], readonly [Style, string]> = {
   clean: ['green', 'Clean: no damage found.'],
-  degraded: ['yellow', 'Degraded: nothing that is read is damaged, but see the warnings.'],
+  degraded: ['yellow', 'Degraded: nothing that is read is damaged, but see the warnings and open losses.'],
   unknown: [
     'magenta',
     'Cannot tell: no damage found, but something is in a form or at a place that this program cannot read.',
@@ -102,10 +103,7 @@ export function ledgerText(entries: readonly LedgerEntry[], view: View): string[
     const style = e.state === 'open' ? 'yellow' : 'green';
     const rows = e.rows === undefined ? undefined : `${count(e.rows, 'row')}${e.exact ? '' : ' (not known exactly)'}`;
     const lost = [...e.keys.map((k) => keyRangeText(k, view.redactKeys)), ...e.seqs.map(seqRangeText)];
-    const next =
-      e.state === 'open'
-        ? commandText(`shaledb damage ack LOCATION ${e.id} --note "why it is known and accepted"`, view)
-        : undefined;
+    const next = e.state === 'open' ? commandText(acknowledgeCommand(e.id), view) : undefined;
     return [
       '',
       `${paint(style, e.state)} ${paint('bold', visible(e.id))} ${visible(e.object)}`,

@@ -4,7 +4,7 @@ import { UsageError } from './arguments.ts';
 import { ACCEPT, type Call, type Command, LOCATION, LOSS_OPTIONS, REPAIR_OPTIONS } from './command.ts';
 import { EXIT, type ExitCode, exitOfFindings } from './exit-codes.ts';
 import { runRepair } from './repair-call.ts';
-import { type WalSummary, walEntryText, walText } from './wal-text.ts';
+import { type WalSummary, walEntryText, walSummary, walText } from './wal-text.ts';
 import { number } from './words.ts';
 
 export const WAL_INSPECT: Command = {
@@ -12,7 +12,7 @@ export const WAL_INSPECT: Command = {
   summary: 'every object of the write-ahead log: whole, damaged or missing, and what is in it',
   about: [
     'Reads and changes nothing, fences nobody, works beside a live writer and on databases that do not open. One request for each object of the log.',
-    'With --json one line for each object (type wal-object), and with --rows one for each row behind it (type wal-row).',
+    'With --json one line for each object (type wal-object), with --rows one for each row after it (type wal-row), and one with the sums (type wal-summary) at the end, also where the log is empty.',
   ],
   operands: [{ ...LOCATION, optional: true }],
   options: {
@@ -30,7 +30,7 @@ export const WAL_INSPECT: Command = {
     { line: 'wal inspect file:///var/lib/db', says: 'what is wrong with the log' },
     { line: 'wal inspect s3://bucket/db --from 17 --to 17 --rows keys', says: 'the rows of one object' },
     { line: 'wal inspect --file ./00000000000000000017.sst --rows full', says: 'a copy of one object' },
-    { line: 'wal inspect s3://bucket/db --json', says: 'one line of JSON for each object' },
+    { line: 'wal inspect s3://bucket/db --json', says: 'one line of JSON for each object, and the sums' },
   ],
   run: inspect,
 };
@@ -42,6 +42,8 @@ async function inspect({ args, printer, tools, common, readFile }: Call): Promis
   const raw = isFile ? [{ id: idOfName(args.text('file')), bytes: await readFile(args.text('file')) }] : undefined;
   const objects: WalSummary[] = [];
   const options = args.members<WalInspectOptions>({ from: 'from', to: 'to', rows: 'rows' });
+  const { from = 0n, to = from } = options;
+  if (from > to) throw new UsageError(`--from ${from} lies behind --to ${to}: nothing would be looked at.`);
   for await (const object of tools.walInspect(location, { ...common, ...options, ...(raw && { raw }) })) {
     if (printer.isClosed) return EXIT.interrupted;
     const { entries: _entries, ...summary } = object;
@@ -50,7 +52,8 @@ async function inspect({ args, printer, tools, common, readFile }: Call): Promis
     else printer.progress(`object ${number(object.id)} of the log`);
     if (args.has('rows')) await rowsOf(object, printer);
   }
-  if (!printer.json) printer.lines(walText(objects, printer.view, args.has('all')));
+  if (printer.json) printer.document('wal-summary', walSummary(objects, options));
+  else printer.lines(walText(objects, printer.view, args.has('all'), options));
   return exitOfFindings(objects.flatMap((o) => o.findings));
 }
 
@@ -92,6 +95,11 @@ export const WAL_REPAIR: Command = {
       says: 'a batch of which rows are missing: drop it whole (default), or keep the rows that are proven',
     },
     accept: ACCEPT,
+    'expected-epoch': {
+      kind: 'id',
+      value: 'EPOCH',
+      says: 'take over from exactly this writer epoch, which `shaledb manifest inspect` shows, or do nothing (exit code 6)',
+    },
     ...LOSS_OPTIONS,
     'max-lost-objects': {
       kind: 'count',
@@ -129,6 +137,7 @@ export const WAL_REPAIR: Command = {
           onPartialBatch: 'on-partial-batch',
           accept: 'accept',
           acceptLoss: 'accept-loss',
+          expectedEpoch: 'expected-epoch',
         }),
         ...(Object.keys(maxLoss).length > 0 && { maxLoss }),
       }),

@@ -1,10 +1,16 @@
 /** The log in words: one line per object, a picture of the whole, and the findings. */
-import type { WalEntry, WalObjectReport, WalObjectState } from '../admin.ts';
+import {
+  verdictOf,
+  type WalEntry,
+  type WalInspectOptions,
+  type WalObjectReport,
+  type WalObjectState,
+} from '../admin.ts';
 import { findingCounts, findingsText } from './finding-text.ts';
 import { logMap } from './maps.ts';
 import type { Style } from './paint.ts';
 import { notCheckedText } from './sst-text.ts';
-import { count, keyText, number, size, table, type View } from './words.ts';
+import { commandText, count, keyText, number, size, table, type View } from './words.ts';
 
 const STATE_STYLE: Record<WalObjectState, Style> = {
   ok: 'green',
@@ -22,9 +28,44 @@ const NOT_CHECKED = ['tables', 'manifests, but for the newest one that is good']
 /** A report without its rows, which can be read only once. */
 export type WalSummary = Omit<WalObjectReport, 'entries'>;
 
+/** Which ids were asked for. */
+type Asked = Pick<WalInspectOptions, 'from' | 'to'>;
+
+/** The sums over the objects that were looked at, for `--json`. */
+export function walSummary(objects: readonly WalSummary[], { from, to }: Asked) {
+  const findings = objects.flatMap((o) => o.findings);
+  const codes: Record<string, number> = {};
+  for (const { code } of findings) codes[code] = (codes[code] ?? 0) + 1;
+  const sum = (of: (o: WalSummary) => number) => objects.reduce((n, o) => n + of(o), 0);
+  const having = (state: WalObjectState) => objects.filter((o) => o.state === state).length;
+  return {
+    verdict: verdictOf(findings),
+    asked: { from, to },
+    objects: objects.length,
+    first: objects[0]?.id,
+    last: objects.at(-1)?.id,
+    damaged: having('damaged'),
+    missing: having('missing'),
+    neededForRecovery: objects.filter((o) => o.neededForRecovery).length,
+    bytes: sum((o) => o.size),
+    rows: sum(rowsOf),
+    findings: codes,
+    notChecked: NOT_CHECKED,
+  };
+}
+
+const rowsOf = ({ rows }: WalSummary) => rows.total ?? rows.verified;
+
+function nothingThere({ from, to }: Asked, view: View): string[] {
+  if (from === undefined && to === undefined) return ['The log is empty.'];
+  const ids = [from === undefined ? '' : ` from ${number(from)}`, to === undefined ? ' on' : ` up to ${number(to)}`];
+  const all = commandText('shaledb wal inspect LOCATION', view);
+  return [`The log has no object${ids.join('')}; this says nothing of the others.`, `All of it: ${all}`];
+}
+
 /** @param all also the objects with which nothing is wrong */
-export function walText(objects: readonly WalSummary[], view: View, all: boolean): string[] {
-  if (objects.length === 0) return ['The log is empty.'];
+export function walText(objects: readonly WalSummary[], view: View, all: boolean, asked: Asked = {}): string[] {
+  if (objects.length === 0) return nothingThere(asked, view);
   const { paint } = view;
   const shown = all ? objects : objects.filter((o) => !isQuiet(o));
   const findings = objects.flatMap((o) => o.findings);
@@ -57,7 +98,7 @@ const isQuiet = (o: WalSummary) => (o.state === 'ok' || o.state === 'fence') && 
 function totals(objects: readonly WalSummary[], findings: string): string {
   const bytes = objects.reduce((sum, o) => sum + o.size, 0);
   const needed = objects.filter((o) => o.neededForRecovery).length;
-  const rows = objects.reduce((sum, o) => sum + (o.rows.total ?? o.rows.verified), 0);
+  const rows = objects.reduce((sum, o) => sum + rowsOf(o), 0);
   return `${count(objects.length, 'object')}, ${size(bytes)}, ${count(rows, 'row')}; an opening replays ${number(needed)}. ${findings}.`;
 }
 

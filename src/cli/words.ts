@@ -5,6 +5,7 @@
  * move the cursor or to hide a line of the terminal of whoever looks for damage.
  */
 import type { CheckProgress, KeyRange, SeqRange } from '../admin.ts';
+import { shellWord } from '../common/shell-word.ts';
 import { type Paint, widthOf } from './paint.ts';
 
 /** What every rendering needs to know. */
@@ -13,13 +14,18 @@ export interface View {
   /** Characters of a line of the output. */
   columns: number;
   redactKeys: boolean;
-  /** The location as it was given, for commands to run next. */
+  /** The location as it was given, for commands to run next; `NO_LOCATION` if none was. */
   location: string;
+  /** The file that was given instead of a location. */
+  file?: string;
   /** The root of the store, if it was stated: commands to run next need it, too. */
   root?: string;
   /** The command that runs, as it would be typed: it is not what to run next. */
   running?: string;
 }
+
+/** What stands in commands for the location, and in its place where a file was given instead. */
+export const NO_LOCATION = 'LOCATION';
 
 const LONGEST_KEY_SHOWN = 60;
 const CONTROL = /[\p{C}\p{Zl}\p{Zp}]/gu;
@@ -136,16 +142,13 @@ export function wrap(text: string, columns: number): string[] {
   return [...lines, line];
 }
 
-const SAFE_WORD = /^[\w@%+=:,./-]+$/;
-
-/** A word as a shell takes it. */
-export function shellWord(word: string): string {
-  return SAFE_WORD.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
-}
-
-/** A command of a hint with the placeholder LOCATION filled in. */
-export function commandText(command: string, { location, root }: Pick<View, 'location' | 'root'>): string {
+/** A command of a hint with the placeholders LOCATION and FILE filled in. */
+export function commandText(
+  command: string,
+  { location, root, file }: Pick<View, 'location' | 'root' | 'file'>,
+): string {
   const isStated = root !== undefined && !/ --root /.test(command);
   const place = isStated ? `${shellWord(location)} --root ${shellWord(root)}` : shellWord(location);
-  return visible(command.replace(/\bLOCATION\b/g, () => place));
+  const named = file === undefined ? command : command.replace(/\bFILE\b/g, () => shellWord(file));
+  return visible(named.replace(/\bLOCATION\b/g, () => place));
 }

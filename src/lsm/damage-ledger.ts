@@ -10,6 +10,7 @@ import { fromBase64Url, toBase64Url } from '../common/bytes.ts';
 import type { Clock } from '../common/clock.ts';
 import { type CorruptionError, damage, isCorruption, locate, UnavailableError } from '../common/errors.ts';
 import type { Random } from '../common/random.ts';
+import { shellWord } from '../common/shell-word.ts';
 import { makeUlid } from '../common/ulid.ts';
 import { idText, parseIdText, SIDECAR_PREFIX } from '../format/object-names.ts';
 import { decodeSidecar, encodeSidecar } from '../format/sidecar.ts';
@@ -48,6 +49,11 @@ export interface LedgerEntry {
   exact: boolean;
   state: 'open' | 'acknowledged' | 'restored';
   note?: string;
+}
+
+/** The command that ends an open entry. */
+export function acknowledgeCommand(id: string): string {
+  return `shaledb damage ack LOCATION ${shellWord(id)} --note "why it is known and accepted"`;
 }
 
 export interface Ledger {

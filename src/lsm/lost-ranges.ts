@@ -12,7 +12,7 @@ import { compareBytes, EMPTY_BYTES } from '../common/bytes.ts';
 import { CorruptionError, makeFinding } from '../common/errors.ts';
 import { parseWalPath } from '../format/object-names.ts';
 import { NO_TS } from '../format/row-flags.ts';
-import type { LedgerEntry } from './damage-ledger.ts';
+import { acknowledgeCommand, type LedgerEntry } from './damage-ledger.ts';
 import { DAMAGE_SEQ, FLAG_DAMAGED, type MayBeDamaged } from './damage-row.ts';
 import { ANY_SEQ, Gap, type SeqSpan } from './damaged-block.ts';
 import { END, ROW, type RowCursor } from './row-cursor.ts';
@@ -94,7 +94,7 @@ function lossOf({ id, object: path, repairId, keys, seqs }: LedgerEntry): Corrup
       summary: isPlaced
         ? `Repair ${repairId} could not save all rows of ${path}. Acknowledge the loss, or restore the object from a backup, and such reads answer again.`
         : `Repair ${repairId} could not save all rows of ${path}, and nothing says which keys they had: every answer older than they were may lack one of them. Write again what you have elsewhere, then acknowledge the loss.`,
-      commands: [`shaledb damage list LOCATION`, `shaledb damage ack LOCATION ${id} --note TEXT`],
+      commands: ['shaledb damage list LOCATION', acknowledgeCommand(id)],
       docs: 'docs/troubleshooting.md',
       lossIfRepaired: 'none',
     },

@@ -86,8 +86,8 @@ export async function absentParents(
 export function absentParentFinding(stores: DatabaseStores, parent: AbsentParent, during: Finding['during']): Finding {
   const object = { role: 'table' as const, path: `${parent.path}/`, id: '', sealed: false };
   if (stores.isRootAssumed) {
-    const finding = unknownFinding(outOfReach(stores, parent), { object, during, summary: WHERE_TO_LOOK });
-    return { ...finding, hint: { ...finding.hint, commands: ['shaledb doctor LOCATION --root ROOT'] } };
+    // Only the operator knows the root, so there is no command that could be run as it is.
+    return unknownFinding(outOfReach(stores, parent), { object, during, summary: WHERE_TO_LOOK });
   }
   return makeFinding({
     code: 'PARENT_MISSING',

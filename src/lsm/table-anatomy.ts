@@ -79,9 +79,15 @@ export interface TableTail {
   findings: Finding[];
 }
 
+/** A table in a sentence; bytes that were given by themselves have no name. */
+export function tableWords(id: string): string {
+  return id === '' ? 'the table' : `table ${id}`;
+}
+
 /** Command and costs of mending a table. */
 export function repairHint(id: string, summary: string, lossIfRepaired: Finding['hint']['lossIfRepaired']) {
-  const commands = [`shaledb sst inspect LOCATION ${id}`, `shaledb sst repair LOCATION ${id}`];
+  // Bytes that were given by themselves belong to no database.
+  const commands = id === '' ? [] : [`shaledb sst inspect LOCATION ${id}`, `shaledb sst repair LOCATION ${id}`];
   return { summary, commands, docs: 'docs/troubleshooting.md', lossIfRepaired };
 }
 
@@ -171,8 +177,12 @@ class Dissection {
         severity,
         remedy: canRebuild ? 'rebuilds' : found.remedy,
         hint: canRebuild
-          ? repairHint(object.id, `The ${found.at.unit} of table ${object.id} is made again from its rows.`, 'none')
-          : repairHint(object.id, `${found.code} in table ${object.id}: ${error.message}`, 'possible'),
+          ? repairHint(
+              object.id,
+              `The ${found.at.unit} of ${tableWords(object.id)} is made again from its rows.`,
+              'none',
+            )
+          : repairHint(object.id, `${found.code} in ${tableWords(object.id)}: ${error.message}`, 'possible'),
       });
     }
   }
@@ -293,7 +303,7 @@ class Dissection {
       const wrong = damage('MANIFEST_INCONSISTENT', at, "the manifest mistakes the form of the table's filter", more);
       this.add(wrong, infoOffset);
       const last = tail.findings[tail.findings.length - 1];
-      const summary = `SlateDB of any version misses keys of table ${tail.object.id} by point reads. If 0.12.1 stays in use, repair it with --filter-form legacy, or it does it again.`;
+      const summary = `SlateDB of any version misses keys of ${tableWords(tail.object.id)} by point reads. If 0.12.1 stays in use, repair it with --filter-form legacy, or it does it again.`;
       // It takes rows away from every reader but this program.
       tail.findings[tail.findings.length - 1] = {
         ...last,

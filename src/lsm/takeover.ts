@@ -43,7 +43,7 @@ export function assertExpectedEpoch(where: string, newest: LoadedManifest, expec
       : 'no writer has had that epoch yet; look again, or the newest manifests are lost';
   throw new FencedError(
     'WRITER_FENCED',
-    `${where}: writer epoch ${expected} was expected (option expectedEpoch), manifest ${newest.id} has ${writerEpoch}: ${what}. Nothing was written and nobody was fenced.`,
+    `${where}: writer epoch ${expected} was expected (option expectedEpoch, --expected-epoch), manifest ${newest.id} has ${writerEpoch}: ${what}. Nothing was written and nobody was fenced.`,
     { details: { owner, expectedEpoch: expected, epoch: writerEpoch, manifestId: newest.id } },
   );
 }

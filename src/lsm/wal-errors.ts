@@ -26,11 +26,16 @@ const MANIFEST_HINT: Hint = {
   lossIfRepaired: 'unknown',
 };
 
-/** Objects of the log from `from` on that know a newer manifest or epoch than the one in use: manifests are missing. */
+/**
+ * Objects of the log from `from` on that know a newer manifest or epoch than the one in use: manifests are missing. `listedId`: the
+ * highest id that is there. If it is above `newest`, a damaged manifest stands between, which a finding of its own is about: then only
+ * what is above that one is missing, and an epoch, which the damaged one may have claimed, proves nothing.
+ */
 export function missingManifests(
   newest: LoadedManifest,
   results: Iterable<WalReadResult | undefined>,
   from: number,
+  listedId = newest.id,
 ): RollbackError | undefined {
   let knownId = newest.id;
   let epoch = newest.manifest.writerEpoch;
@@ -41,7 +46,8 @@ export function missingManifests(
     knownId = Math.max(knownId, identity.newestManifestId);
     epoch = Math.max(epoch, identity.epoch);
   }
-  if (knownId === newest.id && epoch === newest.manifest.writerEpoch) return undefined;
+  const isDamagedAbove = listedId > newest.id;
+  if (knownId <= listedId && (isDamagedAbove || epoch === newest.manifest.writerEpoch)) return undefined;
   const finding = makeFinding({
     code: 'ROLLED_BACK',
     object: manifestFindingObject(newest.id, { sealed: newest.seal !== undefined }),

@@ -141,7 +141,7 @@ function planFor(target: ToolTarget, survey: ManifestSurvey, strategy: ManifestS
       ? { recovered: 0, probable: 0, suspect: 0, lost: 0, lostExact: false }
       : common.rows,
     outcome,
-    nextSteps: [...steps, ...damagedLogSteps(target, survey, manifest)],
+    nextSteps: [...steps, ...damagedLogSteps(survey, manifest), DOCTOR],
     facts: createHash('sha256').update(encodeManifest(manifest)).digest('hex'),
     takeover: { manifest, id: survey.highestId + 1, previous: base, seenEpochs: survey.epochs },
   };
@@ -191,6 +191,7 @@ async function planForViews(target: ToolTarget, survey: ManifestSurvey, clean: R
       ),
       ...hopeless,
       ...untold,
+      DOCTOR,
     ],
     facts: createHash('sha256').update(encodeManifest(manifest)).digest('hex'),
     takeover: { manifest, id: survey.highestId + 1, previous: base, seenEpochs: survey.epochs },
@@ -290,9 +291,11 @@ function howMended(
   return `${mended}: with one bit of it changed, and no other one, it fits the manifest before it, the tables and the log.`;
 }
 
-function damagedLogSteps(target: ToolTarget, { log }: ManifestSurvey, manifest: Manifest): string[] {
+const DOCTOR = 'shaledb doctor LOCATION';
+
+function damagedLogSteps({ log }: ManifestSurvey, manifest: Manifest): string[] {
   if (isWhole(log, manifest.replayAfterWalId, log.end)) return [];
-  return [`Objects of the log are damaged, too; afterwards: shaledb wal repair ${target.label}`];
+  return ['Objects of the log are damaged, too: they are repaired after the manifest.', 'shaledb wal repair LOCATION'];
 }
 
 function findingsOf(target: ToolTarget, survey: ManifestSurvey, { id, bytes, error }: BadManifest): Finding[] {

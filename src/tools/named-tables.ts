@@ -138,10 +138,19 @@ function weighed(finding: Finding, { ids, manifests, newest }: Picture): Finding
   const id = parseManifestPath(finding.object.path);
   if (id === undefined || id === ids[ids.length - 1]) return finding;
   if (newest?.manifest.checkpoints.some((c) => c.manifestId === id)) return finding;
-  const isAnswered = manifests.some((m) => m.id > id && m.loaded?.seal?.manifest?.isRepair === true);
-  const isHarmless = isAnswered || finding.severity === 'note' || finding.severity === 'unknown';
+  if (manifests.some((m) => m.id > id && m.loaded?.seal?.manifest?.isRepair === true)) return asAnswered(finding);
+  const isHarmless = finding.severity === 'note' || finding.severity === 'unknown';
   return { ...finding, severity: isHarmless ? 'note' : 'warning' };
 }
+
+/** A finding about what a repair has replaced: a note, and nobody is sent to repair it once more. */
+export function asAnswered(finding: Finding): Finding {
+  const hint = { ...finding.hint, summary: ANSWERED, commands: [], lossIfRepaired: 'none' as const };
+  return { ...finding, severity: 'note', hint };
+}
+
+const ANSWERED =
+  'A repair has answered this already, and nothing that is in use needs the object any more. There is nothing to do.';
 
 /** Nothing is called damaged before it was read twice. Undefined: it was collected meanwhile. */
 async function look(

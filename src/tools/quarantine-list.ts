@@ -2,7 +2,7 @@
 import { ConflictError, InvalidArgumentError } from '../common/errors.ts';
 import { type ChecksOf, checkedOptions, describeValue } from '../common/option-checks.ts';
 import { makeUlid } from '../common/ulid.ts';
-import { roleOfPath } from '../format/object-names.ts';
+import { parseManifestPath, parseTablePath, parseWalPath, roleOfPath } from '../format/object-names.ts';
 import { readLedger } from '../lsm/damage-ledger.ts';
 import { unanswered } from '../lsm/takeover.ts';
 import { assertRemains } from './database-state.ts';
@@ -74,7 +74,7 @@ export async function quarantineRestore(
     if (copies.length === 0) {
       throw new InvalidArgumentError(
         'BAD_ARGUMENT',
-        `${opened.where}: no copy is kept of repair ${repairId}. List them: shaledb quarantine list ${opened.label}`,
+        `${opened.where}: no copy is kept of repair ${repairId}. The list of repairs: shaledb quarantine list ${opened.label}`,
       );
     }
     return restore(opened, repairId, copies, options.apply ?? false);
@@ -132,10 +132,30 @@ async function restore(
     newObjects: evidence.map((e) => e.to),
     ledgerIds: [],
     missingConsent: [],
-    nextSteps: gone.length === 0 ? ['Every original is where it was; nothing is to be put back.'] : [],
+    nextSteps: nextSteps(evidence, apply !== false, hash),
     requests: target.requests(),
     tookMs: target.tookMs(),
   };
+}
+
+/** More originals are not named one by one. */
+const MOST_NAMED = 5;
+
+function nextSteps(evidence: readonly Evidence[], isApplied: boolean, hash: string): string[] {
+  if (evidence.length === 0) return ['Every original of this repair is where it was, so nothing is put back.'];
+  if (!isApplied) return [`To do exactly this, run it again with --apply --plan ${hash}.`];
+  return [
+    'The originals are there again as they were, with their damage. The database goes on reading what the repair put in their place: nothing that it reads has changed.',
+    ...evidence.slice(0, MOST_NAMED).flatMap(({ to }) => inspectCommand(to)),
+  ];
+}
+
+/** How to look at an object of a database; none for the small ones. */
+function inspectCommand(path: string): string[] {
+  const [wal, table, manifest] = [parseWalPath(path), parseTablePath(path), parseManifestPath(path)];
+  if (wal !== undefined) return [`shaledb wal inspect LOCATION --from ${wal} --to ${wal}`];
+  if (table !== undefined) return [`shaledb sst inspect LOCATION ${table}`];
+  return manifest === undefined ? [] : [`shaledb manifest inspect LOCATION ${manifest}`];
 }
 
 async function putBack(target: ToolTarget, { from, to, sha256 }: Evidence): Promise<void> {

@@ -5,7 +5,8 @@
  */
 import { ConflictError, UnavailableError } from '../common/errors.ts';
 import { makeUlid } from '../common/ulid.ts';
-import { SIDECAR_PREFIX } from '../format/object-names.ts';
+import { SIDECAR_PREFIX, tablePath } from '../format/object-names.ts';
+import type { LoadedManifest } from '../lsm/manifest-store.ts';
 import { unanswered } from '../lsm/takeover.ts';
 import { type DamagedObject, sha256Hex } from './repair-plan.ts';
 import type { Evidence } from './reports.ts';
@@ -17,9 +18,16 @@ export function quarantinePath(repairId: string, path: string): string {
   return `${QUARANTINE_PREFIX}${repairId}/${path}`;
 }
 
-/** Paths of all objects of which a repair has kept a copy: what is still said of them is known and answered. One LIST. */
-export async function quarantinedPaths({ stores }: ToolTarget): Promise<Set<string>> {
+/**
+ * Paths of all objects that a repair has answered: those of which it kept a copy, and tables that a manifest which repaired says
+ * it replaced or dropped (of a table that was gone there is nothing to copy). `manifests`: those that were read. One LIST.
+ */
+export async function answeredPaths(
+  { stores }: ToolTarget,
+  manifests: Iterable<LoadedManifest | undefined>,
+): Promise<Set<string>> {
   const paths = new Set<string>();
+  for (const loaded of manifests) for (const { from } of loaded?.seal?.repair?.pairs ?? []) paths.add(tablePath(from));
   for await (const { path } of stores.main.list(QUARANTINE_PREFIX)) {
     const [, ...original] = path.slice(QUARANTINE_PREFIX.length).split('/');
     paths.add(original.join('/'));

@@ -4,7 +4,7 @@
  * 1. What counts is the most that can be lost. Where nothing bounds it, it exceeds every limit.
  * 2. Consent is `acceptLoss`, or a `maxLoss` that names a limit and is kept. A limit that is exceeded is an error, also with
  *    `acceptLoss`; without any consent nothing is done and the report says so.
- * 3. Asked before anything is written (no claim, no fence, no copy, no plan object), and again for the plan that is made when
+ * 3. Asked after the look for a live writer, which would refuse the repair whatever is consented to, and before anything is written (no claim, no fence, no copy, no plan object), and again for the plan that is made when
  *    the database is owned.
  */
 import { CorruptionError } from '../common/errors.ts';
@@ -24,10 +24,10 @@ export function isConsented(plan: RepairPlan, consent: LossOptions | undefined):
   const tooMuch: string[] = [];
   const { lostAtMost } = plan.rows;
   if (rows !== undefined && (lostAtMost === undefined || lostAtMost > rows))
-    tooMuch.push(`rows: ${lostRowsText(plan.rows)} (maxLoss: ${rows})`);
+    tooMuch.push(`rows: ${lostRowsText(plan.rows)} (--max-lost-rows, maxLoss: ${rows})`);
   const objects = plan.lossyWalObjects ?? 0;
   if (walObjects !== undefined && objects > walObjects)
-    tooMuch.push(`rows of WAL objects: ${objects} (maxLoss: ${walObjects})`);
+    tooMuch.push(`rows of WAL objects: ${objects} (--max-lost-objects, maxLoss: ${walObjects})`);
   if (tooMuch.length > 0) throw tooMuchLost(plan, tooMuch.join('; '));
   return acceptLoss || rows !== undefined || walObjects !== undefined;
 }
@@ -42,5 +42,5 @@ function tooMuchLost(plan: RepairPlan, what: string): CorruptionError {
 
 /** What to say about a loss that nobody has accepted. */
 export function consentAdvice({ rows }: RepairPlan): string {
-  return `Rows that would be lost: ${lostRowsText(rows)}. To do it all the same, accept the loss with --accept-loss (acceptLoss: true), or set a limit that covers it (maxLoss).`;
+  return `Rows that would be lost: ${lostRowsText(rows)}. To do it all the same, accept the loss with --accept-loss (acceptLoss: true), or set a limit that covers it with --max-lost-rows (maxLoss).`;
 }

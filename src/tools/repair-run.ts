@@ -1,7 +1,7 @@
 /**
  * The order in which every repair changes a database, so that it can be cut off at any moment and done again:
  *
- * plan → (without `apply`, or without consent to what is lost, it ends here) → signs of life → copies in quarantine, verified → the plan object → both epochs and a
+ * plan → (without `apply` it ends here) → signs of life → (without consent to what is lost it ends here) → copies in quarantine, verified → the plan object → both epochs and a
  * fence in the log → the plan again, now that nobody else writes → new tables, read back → ledger → are all new tables there →
  * one manifest → report.
  *
@@ -103,16 +103,19 @@ class RepairRun {
       this.#named(await makePlan({ target: this.#target, manifest: m, fence }));
     const { manifest, named: first } = await this.#lookFirst(look);
     this.#assertExpected(manifest);
-    if (first.plan.outcome === 'unrecoverable' || first.plan.outcome === 'consent-needed') return this.#report(first);
-    if (isNothingToDo(first.plan)) return (await this.#history.finishedBefore(manifest)) ?? this.#report(first);
     const { apply = false } = this.#task;
+    if (first.plan.outcome === 'unrecoverable') return this.#report(first);
+    if (first.plan.outcome === 'consent-needed') {
+      if (apply !== false) await this.#assertNobodyWrites();
+      return this.#report(first);
+    }
+    if (isNothingToDo(first.plan)) return (await this.#history.finishedBefore(manifest)) ?? this.#report(first);
     if (apply === false) return this.#report(first, [...this.#applyHint(first), ...first.plan.nextSteps]);
     this.#assertReviewed(first);
     assertRewritable(this.#target, manifest);
+    // Before consent is asked for: it would be given for a repair that is refused all the same.
+    await this.#assertNobodyWrites();
     if (!isConsented(first.plan, this.#task.consent)) return this.#unconsented(first);
-    if (this.#task.ifLiveWriter !== 'fence' && openDb === undefined) {
-      await assertNobodyWrites(this.#target, this.#task.liveCheckMs ?? DEFAULT_LIVE_CHECK_MS);
-    }
     await putIntoQuarantine(this.#target, first.identity.text, first.plan.damaged);
     let attempt = await this.#begin(first, manifest);
     const held = openDb === undefined ? await this.#own(first) : await this.#hold(openDb);
@@ -148,7 +151,7 @@ class RepairRun {
   async runOnManifests(makePlan: () => Promise<RepairPlan>): Promise<RepairReport> {
     const target = this.#target;
     const { openDb } = target;
-    let hasLooked = this.#task.ifLiveWriter === 'fence';
+    let hasLooked = false;
     for (let round = 0; round < MAX_ROUNDS; round++) {
       const named = this.#named(await makePlan());
       const { takeover, nextSteps } = named.plan;
@@ -161,8 +164,7 @@ class RepairRun {
       if ((this.#task.apply ?? false) === false) return this.#report(named, [...this.#applyHint(named), ...nextSteps]);
       this.#assertReviewed(named);
       assertRewritable(target, takeover.previous);
-      if (!hasLooked && openDb === undefined)
-        await assertNobodyWrites(target, this.#task.liveCheckMs ?? DEFAULT_LIVE_CHECK_MS);
+      if (!hasLooked) await this.#assertNobodyWrites();
       hasLooked = true;
       await putIntoQuarantine(target, named.identity.text, named.plan.damaged);
       const attempt = await this.#begin(named, takeover.previous);
@@ -187,6 +189,13 @@ class RepairRun {
     assertAllKnown(this.#target, plan);
     const identity = repairIdentity(this.#task, plan);
     return { plan, identity, hash: planHash(identity, plan) };
+  }
+
+  /** Not asked of an open database, which is the writer, nor where the repair is to take the database over. */
+  async #assertNobodyWrites(): Promise<void> {
+    const { ifLiveWriter, liveCheckMs = DEFAULT_LIVE_CHECK_MS } = this.#task;
+    if (ifLiveWriter === 'fence' || this.#target.openDb !== undefined) return;
+    await assertNobodyWrites(this.#target, liveCheckMs);
   }
 
   #assertReviewed({ hash }: Named): void {

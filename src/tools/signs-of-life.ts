@@ -24,7 +24,7 @@ export async function assertNobodyWrites(target: ToolTarget, waitMs: number): Pr
   const moved = after.filter((end, i) => end !== before[i]);
   if (moved.length === 0) return;
   const summary =
-    'Flush the running writer (db.flush({ type: "memtable" })) and stop it, then repair; or let the repair take the database over with ifLiveWriter: "fence".';
+    'Flush the running writer (db.flush({ type: "memtable" })) and stop it, then repair; or let the repair take the database over with --if-live-writer fence (ifLiveWriter: "fence").';
   throw new ConflictError(
     'LIVE_WRITER',
     `${target.where}: somebody works on this database: within ${waitMs} ms came ${moved.join(', ')}. Nothing was changed. ${summary}`,

@@ -26,6 +26,7 @@ import { MAX_MISSING, manyMissing, tailLost } from '../lsm/wal-errors.ts';
 import { missingWalFinding } from '../lsm/wal-object.ts';
 import { assertRemains, logOutOfReach } from './database-state.ts';
 import {
+  asAnswered,
   checkpointAdvice,
   isNeeded,
   type NamedTable,
@@ -35,7 +36,7 @@ import {
   readPicture,
   type Scope,
 } from './named-tables.ts';
-import { quarantinedPaths } from './quarantine.ts';
+import { answeredPaths } from './quarantine.ts';
 import { type CheckSummary, verdictOf } from './reports.ts';
 import { checkTable, type TableCheckJob, type TableCheckResult, type TableLevel } from './table-check.ts';
 import { openTarget, type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget } from './target.ts';
@@ -204,7 +205,10 @@ async function* checkTables(target: ToolTarget, o: SstCheckOptions, summary: Che
   yield* await checkLogRefs(target, picture);
   const listed = await listTables(target);
   const absent = await absentOf(target, picture);
-  const answered = await quarantinedPaths(target);
+  const answered = await answeredPaths(
+    target,
+    picture.manifests.map((m) => m.loaded),
+  );
   for (const parent of absent) {
     const tables = [...picture.tables.values()].filter((named) => named.parent === parent.path);
     const finding = absentParentFinding(stores, parent, 'check');
@@ -265,13 +269,20 @@ function asNeeded(
 }
 
 /**
- * What no manifest in use names takes no row away. It is worth a look all the same, unless a repair has kept a copy: then it
- * is what that repair replaced.
+ * What no manifest in use names takes no row away, and no repair changes it. It is worth a look all the same, unless a repair has
+ * answered it: then it is what that repair replaced.
  */
 export function ofNoUse(finding: Finding, answered: ReadonlySet<string>): Finding {
-  const isNote = finding.severity === 'note' || finding.severity === 'unknown' || answered.has(finding.object.path);
-  return { ...finding, severity: isNote ? 'note' : 'warning' };
+  if (finding.severity === 'note' || finding.severity === 'unknown') return { ...finding, severity: 'note' };
+  if (answered.has(finding.object.path)) return asAnswered(finding);
+  // Of the log it was told already.
+  if (finding.object.role === 'wal') return { ...finding, severity: 'warning' };
+  const hint = { ...finding.hint, summary: OF_NO_USE, commands: [], lossIfRepaired: 'none' as const };
+  return { ...finding, severity: 'warning', hint };
 }
+
+const OF_NO_USE =
+  'Nothing that is in use names this object, so no row is missing for that and there is nothing to repair. It stays a warning until a collector removes the object, or the old manifests that name it.';
 
 function ofCheckpoints(finding: Finding, checkpoints: readonly string[]): Finding {
   // How to be able to tell is the same whoever needs it.

@@ -37,6 +37,7 @@ import { absentParentFinding, absentParents, ofParent } from '../lsm/parents.ts'
 import { dissectTail, findBlocks, type KnownTable, missingTable, type TableTail } from '../lsm/table-anatomy.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { describeHealed, diagnoseBlock } from './block-diagnosis.ts';
+import { assertFileKind } from './file-kind.ts';
 import { type NamedTable, type Picture, parentsNamed, readPicture } from './named-tables.ts';
 import type { BlockReport, SstReport, SstRow, Trust } from './reports.ts';
 import { countChecks, edgeKeys, RowAudit } from './row-audit.ts';
@@ -76,13 +77,14 @@ const MOST_HEX_BYTES = 65_536;
 
 /**
  * Reports on one table. Resolves however damaged it is; a missing table that a manifest names is a report with that finding.
- * Rejects with `InvalidArgumentError` for a name that is no table's and where nothing of a database is, `IncompatibleError`
- * `CODEC_MISSING`.
+ * Rejects with `InvalidArgumentError` for a name that is no table's, for bytes that are empty, text or an object of another kind, and
+ * where nothing of a database is, `IncompatibleError` `CODEC_MISSING`.
  */
 export async function sstInspect(t: Target, what: Inspected, given: SstInspectOptions = {}): Promise<SstReport> {
   const o = checkedOptions('sstInspect', given, CHECKS);
   if (typeof what === 'object' && what !== null) {
     const { bytes, info } = inspectedBytes(what);
+    if (info === undefined) assertFileKind(bytes, 'table');
     return inspectBytes(bytes, { path: '', ...(info !== undefined && { info }) }, o);
   }
   const id = tableIdOf(what);
@@ -233,10 +235,23 @@ async function inspectBytes(bytes: Uint8Array, known: KnownTable, o: SstInspectO
         infoEqualsManifest: isSameTable(tail.ownInfo, known.info) && tail.ownInfo.filterForm === known.info.filterForm,
       }),
     ...reportFilter(tail),
-    findings,
+    findings: isRecognised(tail, blocks) ? findings : findings.map(unrecognised),
     blocks: reports,
     ...(o.rows === true && { rows: rowsOf(tail, blocks) }),
   };
+}
+
+/** Whether any part of the bytes says that they are a table, or were one. */
+function isRecognised({ info, seal }: TableTail, blocks: readonly ExaminedBlock[]): boolean {
+  return info !== undefined || seal !== undefined || blocks.length > 0;
+}
+
+/** Nothing is there from which a part could be made again. */
+function unrecognised(finding: Finding): Finding {
+  const summary =
+    'Nothing in these bytes is recognised as part of a table: neither its end nor any block. Check that this is the right file, or restore the object from a backup.';
+  const hint = { ...finding.hint, summary, lossIfRepaired: 'certain' as const };
+  return { ...finding, severity: finding.severity === 'unknown' ? 'unknown' : 'error', remedy: 'none', hint };
 }
 
 function reportSeal({ seal, sealPlace }: TableTail): NonNullable<SstReport['seal']> {

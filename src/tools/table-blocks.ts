@@ -21,7 +21,7 @@ import { type BlockProof, blockProof, hasChecks } from '../format/block-proof.ts
 import { lengthBeforeZeros, type UnitPlace } from '../format/frame-search.ts';
 import { CRC_BYTES } from '../format/framing.ts';
 import { wrongLength } from '../format/table-layout.ts';
-import { readBlock, repairHint, type TableTail } from '../lsm/table-anatomy.ts';
+import { readBlock, repairHint, type TableTail, tableWords } from '../lsm/table-anatomy.ts';
 import type { KeyRange } from './reports.ts';
 import { countChecks, edgeKeys } from './row-audit.ts';
 
@@ -144,7 +144,7 @@ export function paddingNote(room: Uint8Array, { index, place }: ExaminedBlock, t
   let end = padding.length;
   while (padding[end - 1] === 0) end--;
   const { object, during } = tail;
-  const what = `Padding after block ${index} of table ${object.id} holds other bytes than zeros. No row is concerned: padding is never read.`;
+  const what = `Padding after block ${index} of ${tableWords(object.id)} holds other bytes than zeros. No row is concerned: padding is never read.`;
   return makeFinding({
     code: 'MALFORMED',
     severity: 'note',
@@ -241,7 +241,7 @@ export function blockFinding(b: ExaminedBlock, keys: KeyRange, tail: TableTail):
     affects: { keys, ...(rows !== undefined && { rows }) },
     reads: { attempts: 2, identical: true, pastCaches: true },
   });
-  const what = `Block ${b.index} of table ${object.id}: ${error.message}`;
+  const what = `Block ${b.index} of ${tableWords(object.id)}: ${error.message}`;
   return {
     ...found,
     ...(!isOfIndex && {

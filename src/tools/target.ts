@@ -22,6 +22,7 @@ import {
   whole,
 } from '../common/option-checks.ts';
 import { type Random, SYSTEM_RANDOM } from '../common/random.ts';
+import { shellWord } from '../common/shell-word.ts';
 import { type DatabaseStores, databaseStores, whereOf, withSignal } from '../lsm/database-stores.ts';
 import { isToolHandle, TOOL_ACCESS, type ToolAccess, type ToolHandle } from '../lsm/tool-access.ts';
 import { type Location, resolveLocation, urlText } from '../store/location.ts';
@@ -72,7 +73,7 @@ export interface ToolTarget {
   openDb: ToolAccess | undefined;
   /** Store and path, for messages. */
   where: string;
-  /** How the location is written in commands: its URL, or `LOCATION` where it has none. */
+  /** How the location is written in commands, as a shell takes it: its URL with the root that was stated, or `LOCATION`. */
   label: string;
   /** Requests since the target was opened. */
   requests(): number;
@@ -112,11 +113,17 @@ export async function openTarget(target: Target, options: ToolOptions): Promise<
     signal,
     openDb,
     where: whereOf(stores),
-    label: openDb === undefined ? (urlText(target) ?? 'LOCATION') : 'LOCATION',
+    label: openDb === undefined ? labelOf(target, options.root) : 'LOCATION',
     requests: () => requestCount(stores) - before,
     tookMs: () => Math.round(clock.monotonicMs() - startMs),
     close: () => place?.dispose(),
   };
+}
+
+function labelOf(target: Target, root: ToolOptions['root']): string {
+  const url = urlText(target);
+  if (url === undefined) return 'LOCATION';
+  return root === undefined ? shellWord(url) : `${shellWord(url)} --root ${shellWord(String(root))}`;
 }
 
 function requestCount(stores: DatabaseStores): number {

@@ -6,13 +6,13 @@
  */
 import { type Finding, IncompatibleError, SEVERITY_RANK } from '../common/errors.ts';
 import { bool, type ChecksOf, callable, checkedOptions } from '../common/option-checks.ts';
-import { type LedgerEntry, readLedger } from '../lsm/damage-ledger.ts';
+import { acknowledgeCommand, type LedgerEntry, readLedger } from '../lsm/damage-ledger.ts';
 import type { LoadedManifest } from '../lsm/manifest-store.ts';
 import { probeStore } from '../store/store-probe.ts';
 import { logOutOfReach } from './database-state.ts';
 import { manifestInspect } from './manifest-inspect.ts';
 import { readPicture } from './named-tables.ts';
-import { quarantinedPaths } from './quarantine.ts';
+import { answeredPaths } from './quarantine.ts';
 import { type VerifyReport, verdictOf } from './reports.ts';
 import { checkSidecars } from './sidecar-check.ts';
 import { type CheckLevel, type CheckProgress, LEVEL_CHECK, ofNoUse, sstCheck } from './sst-check.ts';
@@ -55,10 +55,14 @@ async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Pr
   for await (const finding of check) findings.push(finding);
   const sst = await check.summary();
   const picture = await readPicture(target.stores, 'all', 'check', target.signal);
-  const answered = await quarantinedPaths(target);
+  const answered = await answeredPaths(
+    target,
+    picture.manifests.map((m) => m.loaded),
+  );
   const wal: VerifyReport['wal'] = { objects: 0, damaged: 0, missing: 0, rows: 0 };
   let requests = sst.requests;
   let logBytes = 0;
+  let lastLogId = 0;
   // Without manifest and log there is nothing to report on; that no manifest is left is told above.
   const isReadable = picture.incompatible === undefined;
   // The check of the tables has said so.
@@ -66,6 +70,7 @@ async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Pr
   const hasLog = isReadable && isLogHere && (picture.ids.length > 0 || (await listLog(target)).size > 0);
   for await (const report of hasLog ? walInspect(t, common) : []) {
     wal.objects++;
+    lastLogId = Math.max(lastLogId, Number(report.id));
     if (report.state === 'missing') wal.missing++;
     else if (report.findings.some((f) => f.severity === 'error' && f.object.role === 'wal')) wal.damaged++;
     wal.rows += report.rows.total ?? report.rows.verified;
@@ -98,19 +103,23 @@ async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Pr
     },
     ledger,
     store: probe ? await probed(target) : { suitable: 'not-probed', problems: [] },
-    cannotKnow: cannotKnow(picture.newest),
-    nextSteps: nextSteps(all, ledger.length),
+    cannotKnow: cannotKnow(picture.newest, lastLogId),
+    nextSteps: nextSteps(all, ledger),
     requests: requests + target.requests(),
     tookMs: target.tookMs(),
   };
 }
 
-/** The manifest of a clean close names the last object of the log; before it, objects at the end are named by nobody. */
-function cannotKnow(newest: LoadedManifest | undefined): string[] {
+/**
+ * The manifest of a clean close names the last object of the log; before it, objects at the end are named by nobody. One that is gone
+ * before the last that is there, or that a manifest names, is a hole, and a finding. `lastLogId`: of the log that was looked at.
+ */
+function cannotKnow(newest: LoadedManifest | undefined, lastLogId: number): string[] {
   if (newest === undefined || newest.seal?.manifest?.isCleanClose === true) return [];
-  const last = Math.max(newest.manifest.walIdLastSeen, newest.seal?.manifest?.walTail.id ?? 0);
+  const last = Math.max(lastLogId, newest.manifest.walIdLastSeen, newest.seal?.manifest?.walTail.id ?? 0);
+  const end = last === 0 ? 'whether the log ever had an object' : `whether the log went on after object ${last}`;
   return [
-    `whether log objects after ${last} vanished: manifest ${newest.id} was not written by a clean close, so they would leave no trace`,
+    `${end}: manifest ${newest.id} was not written by a clean close, so objects that vanished from the end would leave no trace`,
   ];
 }
 
@@ -148,10 +157,14 @@ function saysAllOf(a: Finding, b: Finding): boolean {
   return SEVERITY_RANK[a.severity] <= SEVERITY_RANK[b.severity] && (a.found ?? '').includes(b.found ?? '');
 }
 
-/** The commands of all findings, each once, those of the worst first. */
-function nextSteps(findings: readonly Finding[], openLosses: number): string[] {
+/** More losses are acknowledged from the list. */
+const MOST_ACKNOWLEDGED = 5;
+
+/** The commands of all findings, each once, those of the worst first; then how to see open losses and how to end them. */
+function nextSteps(findings: readonly Finding[], open: readonly LedgerEntry[]): string[] {
   const sorted = [...findings].sort((a, b) => SEVERITY_RANK[a.severity] - SEVERITY_RANK[b.severity]);
   const commands = sorted.filter((f) => f.severity !== 'note').flatMap((f) => f.hint.commands);
-  if (openLosses > 0) commands.push('shaledb damage list LOCATION');
+  if (open.length > 0) commands.push('shaledb damage list LOCATION');
+  if (open.length <= MOST_ACKNOWLEDGED) commands.push(...new Set(open.map(({ id }) => acknowledgeCommand(id))));
   return [...new Set(commands)].filter((command) => command !== 'shaledb doctor LOCATION');
 }

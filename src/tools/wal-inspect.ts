@@ -17,6 +17,7 @@ import { advised, type LogObject, pieceOf, readLogObject } from '../lsm/wal-log.
 import { readWalObject, type WalObject } from '../lsm/wal-object.ts';
 import { rowsOfBlock, type SalvagedWal, salvageWalObject, type WalRow } from '../lsm/wal-salvage.ts';
 import { assertRemains, logOutOfReach } from './database-state.ts';
+import { assertFileKind } from './file-kind.ts';
 import type { WalEntry, WalObjectReport, WalObjectState } from './reports.ts';
 import { openTarget, type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget } from './target.ts';
 import { type LogRange, listLog, replayRange, type Survey, surveyLog } from './wal-survey.ts';
@@ -55,7 +56,8 @@ const MANIFESTS_TRIED = 10;
  * Where the log is in another store than the location says, there is one report, of state `unknown`, with that finding.
  *
  * Requests: a GET of the identity, a LIST of the manifests and one of the log, one GET for each object (three for a damaged one, 1.1 s apart), three
- * HEADs; `entries` GETs its object again. Rejects with `InvalidArgumentError` (options, location, not a database) and
+ * HEADs; `entries` GETs its object again. Rejects with `InvalidArgumentError` (options, location, not a database, `raw` bytes of
+ * something else) and
  * `UnavailableError` (the store); damage is in the reports, never an error.
  */
 export async function* walInspect(
@@ -64,6 +66,7 @@ export async function* walInspect(
 ): AsyncGenerator<WalObjectReport, void, undefined> {
   const options = checkedOptions('walInspect', given, CHECKS);
   if (options.raw !== undefined) {
+    for (const { bytes } of options.raw) assertFileKind(bytes, 'wal');
     for (const { id, bytes } of options.raw) yield await rawReport(Number(id), bytes, options);
     return;
   }
@@ -91,7 +94,7 @@ async function* inspect(
     return;
   }
   let untold: readonly Finding[] = manifests.error?.findings ?? [];
-  for await (const report of reports(target, options, listed, manifests.newest)) {
+  for await (const report of reports(target, options, listed, manifests)) {
     yield { ...report, findings: [...untold, ...report.findings] };
     untold = [];
   }
@@ -109,7 +112,7 @@ async function* reports(
   target: ToolTarget,
   options: WalInspectOptions,
   listed: ReadonlyMap<number, number>,
-  judge: LoadedManifest | undefined,
+  { newest: judge, listedId }: Manifests,
 ): AsyncGenerator<WalObjectReport, void, undefined> {
   let newest = judge;
   if (newest === undefined && listed.size === 0) return;
@@ -139,12 +142,14 @@ async function* reports(
     const { sound } = pieceOf(object, false, 0, 'probable');
     if (sound !== undefined) counts.set(id, sound);
   };
-  let survey = await surveyLog(target, newest, { from: after + 1, end }, see);
+  let survey = await surveyLog(target, newest, { from: after + 1, end }, see, listedId);
   if (survey.findings.some((f) => f.severity === 'error')) {
-    const now = (await newestGood(target)).newest ?? newest;
+    const again = await newestGood(target);
+    const now = again.newest ?? newest;
     // What is empty was perhaps the fence of a writer that came meanwhile.
     const isClaimed = (now?.manifest.writerEpoch ?? 0) > (newest?.manifest.writerEpoch ?? 0);
-    if (isClaimed && survey.findings.some(isEmptied)) survey = await surveyLog(target, now, survey, see);
+    if (isClaimed && survey.findings.some(isEmptied))
+      survey = await surveyLog(target, now, survey, see, again.listedId);
     newest = now;
   }
   for (let id = Math.max(from, survey.from); id <= to; id++) {
@@ -205,6 +210,8 @@ interface Manifests {
   /** The newest one that is good; undefined if none of the newest is. */
   newest: LoadedManifest | undefined;
   isNoneLeft: boolean;
+  /** The highest id that is there, whether good or not. */
+  listedId: number | undefined;
   /** Why an opening refuses them: the newest of all is damaged, or none is left. */
   error: CorruptionError | undefined;
 }
@@ -212,19 +219,20 @@ interface Manifests {
 async function newestGood({ stores, signal, where }: ToolTarget): Promise<Manifests> {
   const ids = await listManifestIds(stores.main);
   const isNoneLeft = ids.length === 0;
+  const listedId = ids.at(-1);
   let error: CorruptionError | undefined = isNoneLeft ? noManifestLeft(where, 'check') : undefined;
   for (const id of ids.slice(-MANIFESTS_TRIED).reverse()) {
     stopIfAborted(signal);
     try {
       const newest = await readManifest(stores.main, id);
-      if (newest !== undefined) return { newest, isNoneLeft, error };
+      if (newest !== undefined) return { newest, isNoneLeft, listedId, error };
     } catch (wrong) {
       // Of a newer form: what it says of the log is unknown, and an older one would say something else.
       if (!isCorruption(wrong)) throw wrong;
       error ??= wrong;
     }
   }
-  return { newest: undefined, isNoneLeft, error };
+  return { newest: undefined, isNoneLeft, listedId, error };
 }
 
 // ---- one object

@@ -296,18 +296,18 @@ function nextSteps(loss: LogLoss, rows: RepairReport['rows'], damaged: readonly 
   const steps: string[] = [];
   if (loss.lostRows > 0) {
     steps.push(
-      `Rows with sequence numbers ${loss.lostSeqs.map(rangeText).join(', ')} are lost: ${lostRowsText(rows)}; writes behind them that relied on them are kept. Write them again if you have them elsewhere.`,
-      'shaledb damage list LOCATION shows the loss until it is acknowledged: shaledb damage ack LOCATION ID',
+      `Rows with sequence numbers ${loss.lostSeqs.map(rangeText).join(', ')} are lost: ${lostRowsText(rows)}; writes after them that relied on them are kept. Write them again if you have them elsewhere. The loss stays open until it is acknowledged.`,
     );
   }
   if (loss.lostRows === 0 && !loss.lostExact)
     steps.push('No row is known to be lost, but nothing proves that none is: compare with what you have elsewhere.');
   if (loss.batches.undecided > 0) {
     steps.push(
-      `${loss.batches.undecided} batches may be incomplete. They are dropped unless onPartialBatch is keep-verified-rows.`,
+      `${loss.batches.undecided} batches may be incomplete. They are dropped without --on-partial-batch keep-verified-rows (onPartialBatch).`,
     );
   }
-  steps.push('shaledb doctor LOCATION checks everything again');
+  if (loss.losses.length > 0) steps.push('shaledb damage list LOCATION');
+  steps.push('shaledb doctor LOCATION');
   return steps;
 }
 

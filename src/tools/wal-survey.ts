@@ -65,12 +65,16 @@ export interface Survey extends LogRange {
   refusal: Error | undefined;
 }
 
-/** Reads and verifies the log behind the replay point. `see` gets each object while its rows are in memory. */
+/**
+ * Reads and verifies the log behind the replay point. `see` gets each object while its rows are in memory. `listedId`: the highest
+ * id of a manifest that is there, where `newest` is only the newest good one.
+ */
 export async function surveyLog(
   target: ToolTarget,
   newest: LoadedManifest | undefined,
   range: LogRange,
   see: (id: number, object: LogObject) => void = () => undefined,
+  listedId = newest?.id,
 ): Promise<Survey> {
   const { from, end } = range;
   const { stores, clock, signal } = target;
@@ -91,7 +95,7 @@ export async function surveyLog(
   const { context, fenceIds } =
     newest === undefined ? { context: NO_CONTEXT, fenceIds: NO_IDS } : await judge(target, newest, results);
   const found = checkLog(from, withoutToolFences(results, fenceIds), context);
-  const rolledBack = newest === undefined ? undefined : missingManifests(newest, results, from);
+  const rolledBack = newest === undefined ? undefined : missingManifests(newest, results, from, listedId);
   const unknown = undecodable(objects);
   const refusal = unknown ?? rolledBack ?? hidden;
   const findings = found.map((f) =>
@@ -125,7 +129,7 @@ export async function missingManifestFindings(
       const got = await stores.wal.get(walPath(id));
       if (got !== undefined) results.push(await readWalObject(id, got.bytes));
     }
-    const error = missingManifests(judge, results, last[0] ?? 0);
+    const error = missingManifests(judge, results, last[0] ?? 0, seenId);
     if (error === undefined) return [];
     const lastId = (await listManifestIds(stores.main)).at(-1) ?? 0;
     if (lastId <= seenId) return error.findings.map((f) => ({ ...f, during: 'check' as const }));

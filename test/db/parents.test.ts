@@ -69,7 +69,7 @@ describe('a clone opened by a URL that does not say where the root of the store 
     expect(report.verdict).toBe('unknown');
     const told = report.findings.filter((f) => f.severity !== 'note');
     expect(told.map((f) => [f.severity, f.code, f.object.path])).toEqual([['unknown', 'OUT_OF_REACH', 'parent/']]);
-    expect(told[0].hint.commands.join()).toContain('--root');
+    expect(told[0].hint).toMatchObject({ summary: expect.stringContaining('--root'), commands: [] });
     expect((await sstCheck(url, { logger: QUIET }).summary()).verdict).toBe('unknown');
   });
 
@@ -133,7 +133,7 @@ describe('a clone of which only a checkpoint still needs its parent', () => {
     const check = sstCheck(url, { logger: QUIET });
     const found = await findingsOf(check);
     expect(found.map((f) => [f.severity, f.code, f.object.path])).toEqual([['unknown', 'OUT_OF_REACH', 'parent/']]);
-    expect(found[0].hint.commands.join()).toContain('--root');
+    expect(found[0].hint).toMatchObject({ summary: expect.stringContaining('--root'), commands: [] });
     expect((await check.summary()).verdict).toBe('unknown');
     const report = await verify(url, { logger: QUIET });
     expect(report.verdict).toBe('unknown');
@@ -194,7 +194,7 @@ describe('a table of the parent of a clone', () => {
     const { id } = tableOf(directory);
     const open = await sstInspect(url, id, { logger: QUIET });
     expect(open.findings.map((f) => [f.severity, f.code])).toEqual([['unknown', 'OUT_OF_REACH']]);
-    expect(open.findings[0].hint.commands.join()).toContain('--root');
+    expect(open.findings[0].hint).toMatchObject({ summary: expect.stringContaining('--root'), commands: [] });
     expect((await sstInspect(url, id, { logger: QUIET, root })).findings).toEqual([]);
     rmSync(join(directory, 'parent'), { recursive: true });
     const stated = await sstInspect(url, id, { logger: QUIET, root });

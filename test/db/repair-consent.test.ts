@@ -168,6 +168,28 @@ describe('a damaged table', () => {
   });
 });
 
+describe('a live writer', () => {
+  const consents: [string, LossOptions][] = [
+    ['no consent', {}],
+    ['a limit that is exceeded', { maxLoss: { rows: 0 } }],
+    ['a consent', { acceptLoss: true }],
+  ];
+  it.each(consents)('is told of before the loss, with %s', async (_, consent) => {
+    const world = await tablesWorld([numbers(0, 100)]);
+    const [{ ref, path }] = await tablesOf(world);
+    await overwrite(world, path, 20, 300);
+    const how = { ...toolOptions(world), apply: true, sources: ['rebuild'] as const, ...consent };
+    const call = () => sstRepair({ store: world.line(), path: '' }, ref.id, { ...how, liveCheckMs: 1000 });
+    // Somebody else writes while the repair looks.
+    world.clock.setTimer(
+      500,
+      () => void world.memory.put(walPath(90), Uint8Array.of(1), { condition: 'if-absent', putId: 'p' }),
+    );
+    expect(await rejection(world.run(call()))).toMatchObject({ code: 'LIVE_WRITER' });
+    expect(await world.paths('shale/repairs/')).toEqual([]);
+  });
+});
+
 describe('options', () => {
   const bad: [string, object][] = [
     ['acceptLoss of another type', { acceptLoss: 'yes' }],

@@ -59,7 +59,8 @@ describe('the exit code of a repair', () => {
     ['nothing to do', { outcome: 'clean' }, false, 0],
     ['nothing to do, applied', { outcome: 'clean' }, true, 0],
     ['a plan', { outcome: 'healed' }, false, 1],
-    ['a plan that cannot save anything', { outcome: 'unrecoverable' }, false, 1],
+    ['a plan that cannot save anything', { outcome: 'unrecoverable' }, false, 5],
+    ['a plan that waits for a consent', { outcome: 'consent-needed' }, false, 1],
     ['done, nothing lost', { outcome: 'healed', applied: true, ...lossless }, true, 3],
     ['done, rows lost', { applied: true }, true, 4],
     ['done, loss recorded whose rows are not counted', { applied: true, ...lossless, ledgerIds: ['f-1'] }, true, 4],
@@ -115,9 +116,31 @@ describe('wal inspect', () => {
       [1, 'wal-object'],
       [1, 'wal-row'],
       [1, 'wal-object'],
+      [1, 'wal-summary'],
     ]);
+    expect(lines[3]).toMatchObject({ verdict: 'clean', objects: 2, first: { $bigint: '1' }, last: { $bigint: '2' } });
     expect(lines[0]).toMatchObject({ id: { $bigint: '1' }, state: 'ok' });
     expect(lines[1]).toMatchObject({ objectId: { $bigint: '1' }, seq: { $bigint: '8' }, key: { $bytes: 'YQ' } });
+  });
+  it('gives the sums also where there is no object', async () => {
+    const { code, out } = await runWith(['wal', 'inspect', DB, '--json'], { tools: { walInspect: () => stream([]) } });
+    expect(code).toBe(EXIT.clean);
+    expect(documents(out)).toEqual([
+      expect.objectContaining({ type: 'wal-summary', verdict: 'clean', objects: 0, rows: 0, findings: {} }),
+    ]);
+  });
+  it('calls a log empty only where all of it was asked for', async () => {
+    const tools = { walInspect: () => stream([]) };
+    const said = async (...words: string[]) => (await runWith(['wal', 'inspect', DB, ...words], { tools })).out;
+    expect(await said()).toBe('The log is empty.\n');
+    const all = `All of it: shaledb wal inspect ${DB}\n`;
+    expect(await said('--from', '900')).toBe(
+      `The log has no object from 900 on; this says nothing of the others.\n${all}`,
+    );
+    expect(await said('--from', '7', '--to', '9')).toContain('no object from 7 up to 9;');
+    expect(await said('--to', '3')).toContain('no object up to 3;');
+    const { code, err } = await runWith(['wal', 'inspect', DB, '--from', '9', '--to', '5'], { tools });
+    expect([code, err]).toEqual([EXIT.usage, expect.stringContaining('--from 9 lies behind --to 5')]);
   });
   it('takes a copy of one object', async () => {
     const { tools, calls } = spy('walInspect', stream([]));
@@ -188,6 +211,22 @@ describe('repairs', () => {
         { ...options, acceptResurrection: true, filterForm: 'legacy', ifLiveWriter: 'refuse', liveCheckMs: 0 },
       ],
     ]);
+  });
+  it('of the log take the writer epoch to take over from', async () => {
+    const { tools, calls } = spy('walRepair', Promise.resolve(repairReport()));
+    await runWith(['wal', 'repair', DB, '--expected-epoch', '7'], { tools });
+    expect(calls).toEqual([[DB, { apply: false, expectedEpoch: 7n }]]);
+  });
+  it('that a live writer refuses name the flag that takes over, in a whole command', async () => {
+    const tools = {
+      walRepair: async () => {
+        throw new ConflictError('LIVE_WRITER', 'somebody works here');
+      },
+    };
+    const words = ['wal', 'repair', DB, '--apply', '--plan', 'p-1'];
+    const { code, err } = await runWith(words, { tools });
+    expect(code).toBe(EXIT.conflict);
+    expect(err).toContain(`  shaledb ${words.join(' ')} --if-live-writer fence\n`);
   });
   it('of manifests and from quarantine are called alike', async () => {
     const manifest = spy('manifestRepair', Promise.resolve(repairReport({ outcome: 'clean' })));
@@ -364,5 +403,41 @@ describe('a failure', () => {
     const { code, err } = await runWith(['doctor', DB], { tools: failing(new TypeError('x is undefined')) });
     expect(code).toBe(70);
     expect(err).toContain('This is a bug of shaledb');
+  });
+});
+
+describe('options of all commands', () => {
+  const inspects = (words: string) => {
+    const { tools, calls } = spy('walInspect', stream([]));
+    return runWith(words.split(' '), { tools }).then(({ code, out }) => ({ code, out, calls }));
+  };
+  it.each([
+    [`--json wal inspect ${DB} --root file:///`],
+    [`wal --json inspect ${DB} --root=file:///`],
+    [`--root file:/// --json wal inspect ${DB}`],
+    [`--root=file:/// wal inspect --json ${DB}`],
+    [`wal inspect ${DB} --root file:/// --json`],
+  ])('may stand on either side of the command: %s', async (words) => {
+    const { code, out, calls } = await inspects(words);
+    expect([code, calls]).toEqual([EXIT.clean, [[DB, { root: 'file:///' }]]]);
+    expect(documents(out)[0]).toMatchObject({ type: 'wal-summary' });
+  });
+  it('before the command keep the words of the command that is printed whole', async () => {
+    const { out } = await runWith(['--quiet', 'wal', 'repair', DB], {
+      tools: { walRepair: async () => repairReport() },
+    });
+    expect(out).toContain(`  shaledb wal repair --quiet ${DB} --apply --plan 5f3a09c1\n`);
+  });
+  it.each([
+    ['--jsn doctor file:///db', 'Unknown option "--jsn"; did you mean --json?'],
+    ['--level rows doctor file:///db', '--level belongs to a command'],
+    ['--constructor doctor file:///db', 'Unknown option "--constructor"'],
+    ['--json', 'A command is missing.'],
+    ['--root', 'A command is missing.'],
+    ['--json nonsense', 'Unknown command "nonsense"'],
+  ])('and no others: %s', async (words, message) => {
+    const { code, err, out } = await runWith(words.split(' '));
+    expect([code, err]).toEqual([EXIT.usage, expect.stringContaining(message)]);
+    if (words.includes('--json')) expect(documents(out)).toEqual([expect.objectContaining({ type: 'error' })]);
   });
 });

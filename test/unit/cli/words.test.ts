@@ -7,11 +7,11 @@ import {
   keyText,
   number,
   seqRangeText,
-  shellWord,
   size,
   table,
   visible,
 } from '../../../src/cli/words.ts';
+import { shellWord } from '../../../src/common/shell-word.ts';
 import { key } from '../../support/report-samples.ts';
 
 const ESCAPE = String.fromCharCode(27);
