@@ -13,17 +13,18 @@
 import { CorruptionError, isCorruption } from '../common/errors.ts';
 import { Block } from '../format/block.ts';
 import { ABSENT, FOUND, type FoundRow, findInBlock, UNDECIDED } from '../format/block-cursor.ts';
-import { FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../format/row-flags.ts';
+import { FLAG_TOMBSTONE, NO_TS } from '../format/row-flags.ts';
 import { sipHash13, sipHigh, sipLow } from '../format/siphash.ts';
 import { concerns, Gap, gapsAt } from './damaged-block.ts';
 import { lossError, lossesAbove, type UnplacedLoss } from './lost-ranges.ts';
 import type { Memtable } from './memtable.ts';
-import { foldOperands, type MergeOperator } from './merge-operator.ts';
+import type { MergeOperator } from './merge-operator.ts';
 import { copyOut } from './result-slab.ts';
 import type { TableHandle } from './table-handle.ts';
 import { mayHold } from './table-handle.ts';
 import type { TableMeta } from './table-reader.ts';
 import { firstInRun, type TreeTables, type TreeView, treeOf } from './tree-view.ts';
+import { canExpire, decidedFrom, foldVersions, hasExpired, isOperand, isSeen, type Version } from './visibility.ts';
 
 export interface ReadView {
   /** Newest first. */
@@ -89,9 +90,9 @@ export function lookupNow(
     const id = m.find(key, maxSeq);
     if (id < 0) continue;
     const flags = m.flagsOf(id);
-    if ((flags & FLAG_MERGE) !== 0) return NOT_NOW;
+    if (isOperand(flags)) return NOT_NOW;
     if ((flags & FLAG_TOMBSTONE) !== 0) return undefined;
-    if ((flags & FLAG_EXPIRE) !== 0 && options.now !== undefined && m.expireTsOf(id) <= options.now()) return undefined;
+    if (canExpire(flags) && hasExpired(flags, m.expireTsOf(id), options.now?.())) return undefined;
     return copyOut(m.valueBufOf(id), m.valueStartOf(id), m.valueLengthOf(id));
   }
   return lookupTablesNow(treeOf(view.tree, key), key, options);
@@ -145,19 +146,10 @@ function probeTableNow(handle: TableHandle, key: Uint8Array, maxSeq: number, low
 
 function resultNow(options: LookupOptions): Uint8Array | undefined | typeof NOT_NOW {
   const { flags } = scratch;
-  if ((flags & FLAG_MERGE) !== 0) return NOT_NOW;
+  if (isOperand(flags)) return NOT_NOW;
   if ((flags & FLAG_TOMBSTONE) !== 0) return undefined;
-  if ((flags & FLAG_EXPIRE) !== 0 && options.now !== undefined && scratch.expireTs <= options.now()) return undefined;
+  if (canExpire(flags) && hasExpired(flags, scratch.expireTs, options.now?.())) return undefined;
   return copyOut(scratch.bytes, scratch.valueStart, scratch.valueLength);
-}
-
-/** One version as the full lookup sees it. */
-interface Version {
-  flags: number;
-  value: Uint8Array;
-  seq: number;
-  createTs: number;
-  expireTs: number;
 }
 
 /** The whole lookup, fetching what is needed. Rejects with `CorruptionError` where damage may hide the answer. */
@@ -169,20 +161,15 @@ export async function lookup(
   const gathered: Version[] = [];
   const gaps: Gap[] = [];
   const nowMs = options.now?.();
-  const decided =
-    gatherFromMemory(view, key, options.maxSeq, gathered) ||
-    (await gatherFromTables(view, key, options, gathered, gaps));
+  if (!gatherFromMemory(view, key, options.maxSeq, gathered)) {
+    await gatherFromTables(view, key, options, gathered, gaps);
+  }
   for (const gap of gapsAt(view.tree.lost, key, options.maxSeq)) gaps.push(gap);
-  const found = conclude(key, gathered, gaps, nowMs, options.mergeOperator, decided);
+  const found = conclude(key, gathered, gaps, nowMs, options.mergeOperator);
   const { unplaced } = view.tree;
   if (unplaced.length === 0) return found;
-  const above = lossesAbove(unplaced, oldestSeqOf(gathered, decided), options.maxSeq);
+  const above = lossesAbove(unplaced, decidedFrom(gathered), options.maxSeq);
   return above.length === 0 ? found : withLosses(found, gathered[0]?.seq, above);
-}
-
-/** Of the versions that an answer is made of: what is newer than all of them may change it. -1: anything may. */
-function oldestSeqOf(gathered: readonly Version[], decided: boolean): number {
-  return decided ? gathered[gathered.length - 1].seq : -1;
 }
 
 /** The answer, flagged: a row that is lost may have had this key and be newer. */
@@ -207,7 +194,7 @@ function gatherFromMemory(view: ReadView, key: Uint8Array, maxSeq: number, gathe
         createTs: m.createTsOf(id),
         expireTs: m.expireTsOf(id),
       });
-      if ((flags & FLAG_MERGE) === 0) return true;
+      if (!isOperand(flags)) return true;
     }
   }
   return false;
@@ -219,16 +206,15 @@ async function gatherFromTables(
   options: LookupOptions,
   gathered: Version[],
   gaps: Gap[],
-): Promise<boolean> {
+): Promise<void> {
   const tree = treeOf(view.tree, key);
   const handles: TableHandle[] = tree.l0.filter((h) => mayHold(h, key));
   for (const run of tree.runs) {
     for (let i = firstInRun(run, key); i < run.length && mayHold(run[i], key); i++) handles.push(run[i]);
   }
   for (const handle of handles) {
-    if (await gatherFromTable(handle, key, options, gathered, gaps)) return true;
+    if (await gatherFromTable(handle, key, options, gathered, gaps)) return;
   }
-  return false;
 }
 
 async function gatherFromTable(
@@ -289,7 +275,7 @@ function gatherFromBlock(block: Block, search: BlockSearch): number {
       createTs: found.createTs,
       expireTs: found.expireTs,
     });
-    if ((found.flags & FLAG_MERGE) === 0) return FOUND;
+    if (!isOperand(found.flags)) return FOUND;
     search.below = found.seq - 1;
   }
 }
@@ -301,54 +287,19 @@ function conclude(
   gaps: readonly Gap[],
   nowMs: number | undefined,
   operator: MergeOperator | undefined,
-  decided: boolean,
 ): FoundValue | undefined {
-  const live = (v: Version) => nowMs === undefined || (v.flags & FLAG_EXPIRE) === 0 || v.expireTs > nowMs;
-  const oldestSeq = oldestSeqOf(gathered, decided);
-  const above = gaps.filter((gap) => gap.seqs.max > oldestSeq);
+  const decided = decidedFrom(gathered);
+  const above = gaps.filter((gap) => gap.seqs.max > decided);
   const newest = gathered[0];
-  const isPlainValue = newest !== undefined && (newest.flags & (FLAG_MERGE | FLAG_TOMBSTONE)) === 0 && live(newest);
-  if (above.length > 0 && !isPlainValue) {
+  if (above.length > 0 && (newest === undefined || !isSeen(newest, nowMs))) {
     // What lies below the damage is told where it is one version: a fold around a hole never existed.
-    const stale = newest !== undefined && (newest.flags & FLAG_MERGE) === 0 ? { seq: BigInt(newest.seq) } : undefined;
+    const stale = newest !== undefined && !isOperand(newest.flags) ? { seq: BigInt(newest.seq) } : undefined;
     throw damageOf(above, stale);
   }
-  if (newest === undefined) return undefined;
-  if ((newest.flags & FLAG_MERGE) === 0) {
-    if (!isPlainValue) return undefined;
-    return {
-      value: newest.value,
-      seq: newest.seq,
-      createTs: newest.createTs,
-      expireTs: newest.expireTs,
-      damage: above.length === 0 ? undefined : damageOf(above),
-    };
-  }
-  return foldGathered(key, gathered.filter(live), operator);
-}
-
-function foldGathered(
-  key: Uint8Array,
-  versions: readonly Version[],
-  operator: MergeOperator | undefined,
-): FoundValue | undefined {
-  const operands = versions.filter((v) => (v.flags & FLAG_MERGE) !== 0);
-  const base = versions.find((v) => (v.flags & FLAG_MERGE) === 0);
-  const existing = base !== undefined && (base.flags & FLAG_TOMBSTONE) === 0 ? base : undefined;
-  const parts = existing === undefined ? operands : [...operands, existing];
-  if (parts.length === 0) return undefined;
-  const expiries = parts.filter((v) => (v.flags & FLAG_EXPIRE) !== 0).map((v) => v.expireTs);
-  const value =
-    operands.length === 0
-      ? (existing as Version).value
-      : foldOperands(operator, key, existing?.value, operands.map((o) => o.value).reverse());
-  return {
-    value,
-    seq: Math.max(...parts.map((v) => v.seq)),
-    createTs: Math.max(...parts.map((v) => v.createTs)),
-    expireTs: expiries.length === 0 ? NO_TS : Math.min(...expiries),
-    damage: undefined,
-  };
+  const row = foldVersions(gathered, key, nowMs, operator);
+  if (row === undefined) return undefined;
+  const { value, seq, createTs, expireTs } = row;
+  return { value, seq, createTs, expireTs, damage: above.length === 0 ? undefined : damageOf(above) };
 }
 
 function damageOf(gaps: readonly Gap[], possiblyStale?: CorruptionError['possiblyStale']): CorruptionError {

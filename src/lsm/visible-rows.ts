@@ -15,9 +15,10 @@ import { FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts'
 import { FLAG_DAMAGED, type MayBeDamaged } from './damage-row.ts';
 import { concerns, Gap } from './damaged-block.ts';
 import type { MergeCursor } from './merge-cursor.ts';
-import { foldOperands, type MergeOperator } from './merge-operator.ts';
+import type { MergeOperator } from './merge-operator.ts';
 import { copyOutOf } from './result-slab.ts';
 import { BLOCKED, END, type RowCursor } from './row-cursor.ts';
+import { decidedFrom, foldVersions, hasExpired, isOperand, type Version } from './visibility.ts';
 
 export interface ScanRow {
   key: Uint8Array;
@@ -49,14 +50,6 @@ export type FillResult = 'more' | 'blocked' | 'done';
 const PLAIN = 0;
 /** Flags that make a row anything but a plain value without expiry. */
 const SPECIAL = FLAG_TOMBSTONE | FLAG_EXPIRE | FLAG_MERGE | FLAG_DAMAGED;
-
-/** A version kept while the rest of its key is still to come. */
-interface Version {
-  flags: number;
-  value: Uint8Array;
-  seq: number;
-  expireTs: number;
-}
 
 export class VisibleRows {
   readonly #merge: MergeCursor;
@@ -216,11 +209,11 @@ export class VisibleRows {
 
   #special(row: RowCursor, key: Uint8Array, out: ScanRow[]): void {
     if ((row.flags & FLAG_TOMBSTONE) !== 0) return;
-    if ((row.flags & FLAG_MERGE) !== 0) {
+    if (isOperand(row.flags)) {
       this.#versions.push(this.#version(row));
       return;
     }
-    if (this.#isExpired(row)) return;
+    if (hasExpired(row.flags, row.expireTs, this.#options.nowMs)) return;
     out.push({
       key,
       value: copyOutOf(row.rowView, row.valueBuf, row.valueStart, row.valueLength),
@@ -231,17 +224,14 @@ export class VisibleRows {
   /** An older version of a key whose newest visible one is an operand. */
   #gatherOlder(row: RowCursor, out: ScanRow[]): void {
     this.#versions.push(this.#version(row));
-    if ((row.flags & FLAG_MERGE) === 0) this.#emitFolded(out);
+    if (!isOperand(row.flags)) this.#emitFolded(out);
   }
 
   #emitFolded(out: ScanRow[]): void {
     const versions = this.#versions;
     this.#versions = [];
     this.#checkFold(versions);
-    const row = foldVersions(this.#options, this.#key, versions);
-    if (row === undefined) return;
-    if (oldestSeqOf(versions) < this.#staleBelow) row.possiblyStale = true;
-    out.push(row);
+    this.#push(versions, out);
   }
 
   #fillReverse(out: ScanRow[], limit: number): FillResult {
@@ -263,7 +253,7 @@ export class VisibleRows {
         this.#hasKey = true;
       } else if ((row.flags & FLAG_DAMAGED) !== 0) this.#meetDamage(row);
       if ((row.flags & FLAG_DAMAGED) === 0 && row.seq <= maxSeq) {
-        if ((row.flags & FLAG_MERGE) === 0) this.#versions = [];
+        if (!isOperand(row.flags)) this.#versions = [];
         this.#versions.push(this.#version(row));
       }
       if (!this.#advance()) return 'blocked';
@@ -277,9 +267,16 @@ export class VisibleRows {
     const versions = this.#versions.reverse();
     this.#versions = [];
     this.#checkFold(versions);
-    const row = foldVersions(this.#options, this.#key, versions);
-    if (row === undefined) return;
-    if (oldestSeqOf(versions) < this.#staleBelow) row.possiblyStale = true;
+    this.#push(versions, out);
+  }
+
+  /** The row that the versions of the key at hand make, newest first. */
+  #push(versions: readonly Version[], out: ScanRow[]): void {
+    const { nowMs, mergeOperator } = this.#options;
+    const seen = foldVersions(versions, this.#key, nowMs, mergeOperator);
+    if (seen === undefined) return;
+    const row: ScanRow = { key: this.#key, value: seen.value, seq: BigInt(seen.seq) };
+    if (decidedFrom(versions) < this.#staleBelow) row.possiblyStale = true;
     out.push(row);
   }
 
@@ -297,13 +294,9 @@ export class VisibleRows {
       flags: row.flags,
       value: copyOutOf(row.rowView, row.valueBuf, row.valueStart, row.valueLength),
       seq: row.seq,
+      createTs: row.createTs,
       expireTs: row.expireTs,
     };
-  }
-
-  #isExpired(row: { flags: number; expireTs: number }): boolean {
-    const { nowMs } = this.#options;
-    return nowMs !== undefined && (row.flags & FLAG_EXPIRE) !== 0 && row.expireTs <= nowMs;
   }
 
   #mayBeStale(row: ScanRow): boolean {
@@ -313,8 +306,8 @@ export class VisibleRows {
 
   /** Operands are never folded over a stretch that may hold an operand or a value between them: then the key is damage. */
   #checkFold(versions: readonly Version[]): void {
-    if (this.#included.length === 0 || versions.every((v) => (v.flags & FLAG_MERGE) === 0)) return;
-    const oldest = oldestSeqOf(versions);
+    if (this.#included.length === 0 || versions.every((v) => !isOperand(v.flags))) return;
+    const oldest = decidedFrom(versions);
     const key = this.#key;
     const around = this.#included.find((gap) => concerns(gap, key, this.#options.maxSeq) && gap.seqs.max > oldest);
     if (around !== undefined) this.#throwDamage(new Gap({ gte: key, lte: key }, around.seqs, around.error), false);
@@ -350,43 +343,4 @@ export class VisibleRows {
     const isOwn = isPending || compareBytes(gap.keys.lte, this.#key) === 0;
     return isOwn ? keySuccessor(this.#key) : this.#key;
   }
-}
-
-/** Of the versions that a row is made of, newest first; -1: operands without a base, under which anything may be missing. */
-function oldestSeqOf(versions: readonly Version[]): number {
-  const last = versions[versions.length - 1];
-  return (last.flags & FLAG_MERGE) === 0 ? last.seq : -1;
-}
-
-/** The row made from versions of one key, newest first; undefined if none is visible. */
-export function foldVersions(
-  options: { nowMs: number | undefined; mergeOperator: MergeOperator | undefined },
-  key: Uint8Array,
-  versions: readonly Version[],
-): ScanRow | undefined {
-  const live = (v: Version) =>
-    options.nowMs === undefined || (v.flags & FLAG_EXPIRE) === 0 || v.expireTs > options.nowMs;
-  const newest = versions[0];
-  if ((newest.flags & FLAG_MERGE) === 0) {
-    if ((newest.flags & FLAG_TOMBSTONE) !== 0 || !live(newest)) return undefined;
-    return { key, value: newest.value, seq: BigInt(newest.seq) };
-  }
-  const operands: Uint8Array[] = [];
-  let existing: Uint8Array | undefined;
-  for (const v of versions) {
-    if ((v.flags & FLAG_MERGE) !== 0) {
-      if (live(v)) operands.push(v.value);
-      continue;
-    }
-    if ((v.flags & FLAG_TOMBSTONE) === 0 && live(v)) existing = v.value;
-    break;
-  }
-  if (operands.length === 0) {
-    return existing === undefined ? undefined : { key, value: existing, seq: BigInt(newest.seq) };
-  }
-  return {
-    key,
-    value: foldOperands(options.mergeOperator, key, existing, operands.reverse()),
-    seq: BigInt(newest.seq),
-  };
 }

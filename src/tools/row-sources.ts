@@ -28,11 +28,12 @@ import {
   WAL_PREFIX,
   walPath,
 } from '../format/object-names.ts';
-import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../format/row-flags.ts';
+import { FLAG_CREATE, FLAG_TOMBSTONE, NO_TS } from '../format/row-flags.ts';
 import type { DatabaseStores } from '../lsm/database-stores.ts';
 import { type LoadedManifest, listManifestIds, readManifest } from '../lsm/manifest-store.ts';
 import { showsKey } from '../lsm/shown-range.ts';
 import type { KnownTable, TableTail } from '../lsm/table-anatomy.ts';
+import { DROP, fateByExpiry, KEEP, RETAIN_NEWEST, Retention } from '../lsm/visibility.ts';
 import { checkLog, checkWitness, type EpochBound } from '../lsm/wal-check.ts';
 import { boundOf } from '../lsm/wal-judging.ts';
 import { readWalObject, type WalObject, type WalReadResult } from '../lsm/wal-object.ts';
@@ -248,8 +249,9 @@ interface TableFacts {
 /** A row as a flush at this time keeps it: what had expired becomes a tombstone, an expired operand is left out. */
 function asFlushed(row: LooseRow, flushedMs: number): LooseRow[] {
   const { flags, expireTs } = row;
-  if ((flags & FLAG_EXPIRE) === 0 || expireTs > flushedMs) return [row];
-  if ((flags & FLAG_MERGE) !== 0) return [];
+  const fate = fateByExpiry(flags, expireTs, flushedMs);
+  if (fate === KEEP) return [row];
+  if (fate === DROP) return [];
   return [{ ...row, value: EMPTY_BYTES, flags: FLAG_TOMBSTONE | (flags & FLAG_CREATE), expireTs: NO_TS }];
 }
 
@@ -362,12 +364,11 @@ function jobsIn(bytes: Uint8Array) {
 
 /** The newest version of each key, and merge operands above it: what is left where no snapshot needs more. */
 export function withoutOldVersions(rows: readonly LooseRow[]): LooseRow[] {
-  const kept: LooseRow[] = [];
-  let closed: Uint8Array | undefined;
-  for (const row of rows) {
-    if (closed !== undefined && compareBytes(closed, row.key) === 0) continue;
-    kept.push(row);
-    if ((row.flags & FLAG_MERGE) === 0) closed = row.key;
-  }
-  return kept;
+  const retention = new Retention(RETAIN_NEWEST, undefined);
+  let previous: LooseRow | undefined;
+  return rows.filter((row) => {
+    const isSameKey = previous !== undefined && compareBytes(previous.key, row.key) === 0;
+    previous = row;
+    return retention.next(isSameKey, row.seq, row.flags, row.expireTs) === KEEP;
+  });
 }
