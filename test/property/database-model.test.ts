@@ -1,7 +1,7 @@
 /**
- * The whole database against a sorted map: any mix of writes, reads, snapshots, flushes, reopenings and crashes, under
- * varied settings, gives what the map gives. After a crash the content is a prefix of the commit order that holds
- * everything acknowledged as durable.
+ * The whole database against a plain model, the versions of each key in order: any mix of writes, reads, snapshots, flushes,
+ * reopenings, crashes and waits, under varied settings and times to live, gives the rows of the model, each with its sequence number
+ * and times. After a crash the content is a prefix of the commit order that holds everything acknowledged as durable.
  */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -15,7 +15,9 @@ import {
   type OpenOptions,
   open,
   openReader,
+  type ScanRow,
   WriteBatch,
+  type WriteOptions,
 } from '../../src/index.ts';
 import { type Incarnation, incarnation } from '../support/incarnation-store.ts';
 
@@ -23,11 +25,24 @@ const append: MergeOperator = {
   merge: (_key, existing, operand) => new Uint8Array([...(existing ?? []), ...operand]),
 };
 
-type Content = Map<string, string>;
+/** Of one key, oldest first. `seq` is known once the write has answered. */
+interface Version {
+  kind: 'put' | 'delete' | 'merge';
+  value: string;
+  seq: number;
+  createTs: number;
+  expireTs: number | undefined;
+}
+
+type Content = Map<string, readonly Version[]>;
+
+/** As a reader sees it. */
+type Row = Omit<Version, 'kind'>;
+
 type Write = { key: string; kind: 'put' | 'delete' | 'merge'; value: string };
 
 type Step =
-  | { type: 'write'; writes: Write[]; durable: boolean; asBatch: boolean }
+  | { type: 'write'; writes: Write[]; durable: boolean; asBatch: boolean; ttlMs: number | undefined }
   | { type: 'get'; key: string }
   | { type: 'getMany'; keys: string[] }
   | { type: 'scan'; from: string; to: string; reverse: boolean; limit: number; batches: boolean }
@@ -63,6 +78,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       writes: fc.array(write, { minLength: 1, maxLength: 8 }),
       durable: fc.boolean(),
       asBatch: fc.boolean(),
+      ttlMs: fc.constantFrom(undefined, undefined, 1, 60, 400, 5000),
     }),
   },
   { weight: 4, arbitrary: fc.record({ type: fc.constant('get' as const), key }) },
@@ -104,10 +120,51 @@ const settings: fc.Arbitrary<OpenOptions> = fc.record({
   walEnabled: fc.constantFrom(true, true, true, false),
 });
 
-function apply(content: Content, w: Write): void {
-  if (w.kind === 'put') content.set(w.key, w.value);
-  else if (w.kind === 'delete') content.delete(w.key);
-  else content.set(w.key, (content.get(w.key) ?? '') + w.value);
+/** One write after another, each a version of its own. */
+function add(content: Content, key: string, version: Version): void {
+  content.set(key, [...(content.get(key) ?? []), version]);
+}
+
+/** The writes of a batch to one key, as one version. */
+function combined(writes: readonly Write[]): Pick<Version, 'kind' | 'value'> {
+  return writes.reduce<Pick<Version, 'kind' | 'value'>>(
+    (before, { kind, value }) => {
+      if (kind === 'put') return { kind, value };
+      if (kind === 'delete') return { kind, value: '' };
+      return { kind: before.kind === 'merge' ? 'merge' : 'put', value: before.value + value };
+    },
+    { kind: 'merge', value: '' },
+  );
+}
+
+/** What a reader sees of a key at a time: operands that have expired are as if they had never been. */
+function rowOf(versions: readonly Version[] | undefined, nowMs: number): Row | undefined {
+  const parts: Version[] = [];
+  for (const version of [...(versions ?? [])].reverse()) {
+    const isLive = version.expireTs === undefined || version.expireTs > nowMs;
+    if (isLive && version.kind !== 'delete') parts.unshift(version);
+    if (version.kind !== 'merge') break;
+  }
+  if (parts.length === 0) return undefined;
+  const expiries = parts.flatMap(({ expireTs }) => expireTs ?? []);
+  return {
+    value: parts.map((part) => part.value).join(''),
+    seq: Math.max(...parts.map((part) => part.seq)),
+    createTs: Math.max(...parts.map((part) => part.createTs)),
+    expireTs: expiries.length === 0 ? undefined : Math.min(...expiries),
+  };
+}
+
+/** Keys in order, with value and sequence number. */
+type Rows = [string, string, number][];
+
+function rowsOf(content: Content, nowMs: number): Rows {
+  return [...content]
+    .flatMap(([k, versions]): Rows => {
+      const row = rowOf(versions, nowMs);
+      return row === undefined ? [] : [[k, row.value, row.seq]];
+    })
+    .sort((x, y) => byBytes(x[0], y[0]));
 }
 
 const utf8 = new TextEncoder();
@@ -123,7 +180,7 @@ class Machine {
   db!: Db;
   /** Content after each commit since the last one known to be durable; the last is the present. */
   states: Content[] = [new Map()];
-  snapshots: { content: Content; snapshot: ReturnType<Db['snapshot']> }[] = [];
+  snapshots: { content: Content; nowMs: number; snapshot: ReturnType<Db['snapshot']> }[] = [];
 
   constructor(options: OpenOptions, seed: number) {
     this.random = new SeededRandom(seed);
@@ -139,6 +196,15 @@ class Machine {
 
   run<T>(promise: Promise<T>): Promise<T> {
     return this.clock.runUntilSettled(promise, 120_000);
+  }
+
+  row(k: string): Row | undefined {
+    return rowOf(this.content.get(k), this.clock.nowMs());
+  }
+
+  async expectAll(): Promise<void> {
+    const nowMs = this.clock.nowMs();
+    expect(await this.all()).toEqual(rowsOf(this.content, nowMs));
   }
 
   get content(): Content {
@@ -160,20 +226,33 @@ class Machine {
     this.process.kill();
     this.snapshots = [];
     await this.open();
-    const found = await this.all();
-    const match = this.states.findLastIndex((s) => sameContent(s, found));
+    const nowMs = this.clock.nowMs();
+    const found = JSON.stringify(await this.all());
+    const match = this.states.findLastIndex((s) => JSON.stringify(rowsOf(s, nowMs)) === found);
     expect(match, `content after a crash is one of ${this.states.length} commit states`).toBeGreaterThanOrEqual(0);
     this.states = [this.states[match]];
   }
 
-  async all(): Promise<Content> {
-    const out: Content = new Map();
+  async all(): Promise<Rows> {
+    const out: Rows = [];
     const it = this.db.scan();
     for (;;) {
       const rows = await this.run(it.nextBatch(100));
       if (rows.length === 0) return out;
-      for (const r of rows) out.set(text(r.key) as string, text(r.value) as string);
+      out.push(...rows.map(rowFound));
     }
+  }
+
+  /** Value and times of a key, of the database or of a snapshot. */
+  async expectRow(source: Pick<Db, 'getWithMeta'>, k: string, expected: Row | undefined): Promise<void> {
+    const got = await this.run(source.getWithMeta(k));
+    const found = got && {
+      value: text(got.value),
+      seq: Number(got.seq),
+      createTs: got.createTs,
+      expireTs: got.expireTs,
+    };
+    expect(found).toEqual(expected);
   }
 
   async step(s: Step): Promise<void> {
@@ -181,16 +260,16 @@ class Machine {
       case 'write':
         return this.write(s);
       case 'get':
-        expect(text(await this.run(this.db.get(s.key)))).toBe(this.content.get(s.key));
-        expect(await this.run(this.db.has(s.key))).toBe(this.content.has(s.key));
-        return;
+        expect(text(await this.run(this.db.get(s.key)))).toBe(this.row(s.key)?.value);
+        expect(await this.run(this.db.has(s.key))).toBe(this.row(s.key) !== undefined);
+        return this.expectRow(this.db, s.key, this.row(s.key));
       case 'getMany':
-        expect((await this.run(this.db.getMany(s.keys))).map(text)).toEqual(s.keys.map((k) => this.content.get(k)));
+        expect((await this.run(this.db.getMany(s.keys))).map(text)).toEqual(s.keys.map((k) => this.row(k)?.value));
         return;
       case 'scan':
-        return this.scan(s, this.db, this.content);
+        return this.scan(s, this.db, this.content, this.clock.nowMs());
       case 'snapshot':
-        this.snapshots.push({ content: new Map(this.content), snapshot: this.db.snapshot() });
+        this.snapshots.push({ content: this.content, nowMs: this.clock.nowMs(), snapshot: this.db.snapshot() });
         return;
       case 'readSnapshot': {
         const pinned = this.snapshots[s.at % Math.max(1, this.snapshots.length)];
@@ -199,8 +278,10 @@ class Machine {
           { type: 'scan', from: '\u0000', to: '\u{10ffff}', reverse: s.at % 2 === 1, limit: 1000, batches: true },
           pinned.snapshot,
           pinned.content,
+          pinned.nowMs,
         );
-        for (const k of ['k1', 'a']) expect(text(await this.run(pinned.snapshot.get(k)))).toBe(pinned.content.get(k));
+        for (const k of ['k1', 'a'])
+          await this.expectRow(pinned.snapshot, k, rowOf(pinned.content.get(k), pinned.nowMs));
         return;
       }
       case 'dropSnapshot': {
@@ -215,8 +296,7 @@ class Machine {
       case 'reopen':
         await this.close();
         await this.open();
-        expect(sameContent(await this.all(), this.content)).toBe(true);
-        return;
+        return this.expectAll();
       case 'crash':
         return this.crash();
       case 'reader': {
@@ -226,10 +306,10 @@ class Machine {
             { clock: this.clock, mergeOperator: append, logger: SILENT_LOGGER },
           ),
         );
-        const rows = await this.run(reader.scan().nextBatch(100_000));
-        const seen = new Map(rows.map((r) => [text(r.key) as string, text(r.value) as string]));
+        const nowMs = this.clock.nowMs();
+        const seen = JSON.stringify((await this.run(reader.scan().nextBatch(100_000))).map(rowFound));
         expect(
-          this.states.some((c) => sameContent(c, seen)),
+          this.states.some((c) => JSON.stringify(rowsOf(c, nowMs)) === seen),
           'a reader sees a commit state',
         ).toBe(true);
         await reader.close();
@@ -241,52 +321,73 @@ class Machine {
   }
 
   async write(s: Extract<Step, { type: 'write' }>): Promise<void> {
-    const options = { awaitDurable: s.durable };
+    const { ttlMs, writes } = s;
+    const options = { awaitDurable: s.durable, ...(ttlMs !== undefined && { ttlMs }) };
+    const createTs = this.clock.nowMs();
+    const versionOf = (w: Pick<Version, 'kind' | 'value'>): Version => {
+      const expireTs = ttlMs === undefined || w.kind === 'delete' ? undefined : createTs + ttlMs;
+      return { kind: w.kind, value: w.kind === 'delete' ? '' : w.value, seq: 0, createTs, expireTs };
+    };
     if (s.asBatch) {
       const batch = new WriteBatch();
-      for (const w of s.writes) {
+      for (const w of writes) {
         if (w.kind === 'put') batch.put(w.key, w.value);
         else if (w.kind === 'delete') batch.delete(w.key);
         else batch.merge(w.key, w.value);
       }
       const next = new Map(this.content);
-      for (const w of s.writes) apply(next, w);
+      const added = [...new Set(writes.map((w) => w.key))].map((k) => {
+        const version = versionOf(combined(writes.filter((w) => w.key === k)));
+        add(next, k, version);
+        return version;
+      });
       this.states.push(next);
-      await this.run(this.db.write(batch, options));
+      const { seq } = await this.run(this.db.write(batch, options));
+      for (const version of added) version.seq = Number(seq);
     } else {
-      const all = s.writes.map((w) => {
+      const all = writes.map((w) => {
         const next = new Map(this.content);
-        apply(next, w);
+        const version = versionOf(w);
+        add(next, w.key, version);
         this.states.push(next);
-        if (w.kind === 'put') return this.db.put(w.key, w.value, options);
-        return w.kind === 'delete' ? this.db.delete(w.key, options) : this.db.merge(w.key, w.value, options);
+        return this.single(w, options).then(({ seq }) => {
+          version.seq = Number(seq);
+        });
       });
       await this.run(Promise.all(all));
     }
     if (s.durable) this.states = [this.content];
   }
 
-  async scan(s: Extract<Step, { type: 'scan' }>, source: Pick<Db, 'scan'>, content: Content): Promise<void> {
-    const keys = [...content.keys()].filter((k) => byBytes(k, s.from) >= 0 && byBytes(k, s.to) < 0).sort(byBytes);
-    if (s.reverse) keys.reverse();
-    const expected = keys.slice(0, s.limit).map((k) => [k, content.get(k)]);
+  single(w: Write, options: WriteOptions): Promise<{ seq: bigint }> {
+    if (w.kind === 'put') return this.db.put(w.key, w.value, options);
+    if (w.kind === 'merge') return this.db.merge(w.key, w.value, options);
+    return this.db.delete(w.key, { awaitDurable: options.awaitDurable === true });
+  }
+
+  async scan(
+    s: Extract<Step, { type: 'scan' }>,
+    source: Pick<Db, 'scan'>,
+    content: Content,
+    nowMs: number,
+  ): Promise<void> {
+    const expected = rowsOf(content, nowMs).filter(([k]) => byBytes(k, s.from) >= 0 && byBytes(k, s.to) < 0);
+    if (s.reverse) expected.reverse();
     const it = source.scan({ gte: s.from, lt: s.to, reverse: s.reverse, limit: s.limit });
-    const rows: [string, string][] = [];
+    const rows: Rows = [];
     if (s.batches) {
       for (let b = await this.run(it.nextBatch(7)); b.length > 0; b = await this.run(it.nextBatch(7))) {
-        rows.push(...b.map((r): [string, string] => [text(r.key) as string, text(r.value) as string]));
+        rows.push(...b.map(rowFound));
       }
     } else {
-      for (let r = await this.run(it.next()); !r.done; r = await this.run(it.next())) {
-        rows.push([text(r.value.key) as string, text(r.value.value) as string]);
-      }
+      for (let r = await this.run(it.next()); !r.done; r = await this.run(it.next())) rows.push(rowFound(r.value));
     }
-    expect(rows).toEqual(expected);
+    expect(rows).toEqual(expected.slice(0, s.limit));
   }
 }
 
-function sameContent(a: Content, b: Content): boolean {
-  return a.size === b.size && [...a].every(([k, v]) => b.get(k) === v);
+function rowFound({ key: k, value: v, seq }: ScanRow): Rows[number] {
+  return [text(k) as string, text(v) as string, Number(seq)];
 }
 
 const RUNS = Number(process.env['SHALEDB_PROPERTY_RUNS'] ?? 120);

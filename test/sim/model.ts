@@ -71,6 +71,11 @@ export class Model {
 
   /** All values of `key` that are right at `seq` for a reader whose clock shows `nowMs`; usually one. */
   read(key: string, seq: number, nowMs: number): (string | undefined)[] {
+    return this.readRows(key, seq, nowMs).map((row) => row?.value);
+  }
+
+  /** The same with the sequence number that each is shown with. */
+  readRows(key: string, seq: number, nowMs: number): (SeenRow | undefined)[] {
     const versions = this.#keys.get(key);
     if (versions === undefined) return [undefined];
     let end = versions.length;
@@ -103,7 +108,7 @@ export class Model {
     for (let mask = 0; mask < 1 << unsure.length; mask++) {
       const gone = new Set(unsure.filter((_, bit) => (mask & (1 << bit)) !== 0));
       const kept = versions.filter((v) => !gone.has(v));
-      values.add(fold(kept, kept.length, 0));
+      values.add(fold(kept, kept.length, 0)?.value);
     }
     return values;
   }
@@ -111,7 +116,7 @@ export class Model {
   /** Every value that `key` ever had, for what may be stale. */
   history(key: string): Set<string | undefined> {
     const versions = this.#keys.get(key) ?? [];
-    return new Set(versions.map((_, i) => fold(versions, i + 1, 0)));
+    return new Set(versions.map((_, i) => fold(versions, i + 1, 0)?.value));
   }
 
   /** All rows at the end, for runs without times to live. */
@@ -129,19 +134,29 @@ export class Model {
   }
 }
 
-function fold(versions: readonly Version[], end: number, nowMs: number): string | undefined {
-  const operands: string[] = [];
+/** What a reader sees of a key; the sequence number is that of its newest part. */
+export interface SeenRow {
+  value: string;
+  seq: number;
+}
+
+function fold(versions: readonly Version[], end: number, nowMs: number): SeenRow | undefined {
+  const parts: Version[] = [];
   for (let i = end - 1; i >= 0; i--) {
     const v = versions[i];
     const isLive = v.expireMs > nowMs;
-    if (v.kind === 'merge') {
-      if (isLive) operands.push(v.value);
-      continue;
-    }
-    if (v.kind === 'put' && isLive) operands.push(v.value);
-    break;
+    if (isLive && v.kind !== 'delete') parts.push(v);
+    if (v.kind !== 'merge') break;
   }
-  return operands.length === 0 ? undefined : operands.reverse().join('');
+  if (parts.length === 0) return undefined;
+  const { seq } = parts[0];
+  return {
+    value: parts
+      .map((v) => v.value)
+      .reverse()
+      .join(''),
+    seq,
+  };
 }
 
 /** Every combination of unsure versions being there or not; runs keep them few. */
@@ -150,14 +165,14 @@ function unsureFolds(
   end: number,
   nowMs: number,
   latestMs: number,
-): (string | undefined)[] {
+): (SeenRow | undefined)[] {
   const unsure: number[] = [];
   for (let i = end - 1; i >= 0; i--) {
     const v = versions[i];
     if (v.expireMs > nowMs && v.expireMs <= latestMs && unsure.length < 8) unsure.push(i);
     if (v.kind !== 'merge') break;
   }
-  const folds: (string | undefined)[] = [];
+  const folds: (SeenRow | undefined)[] = [];
   for (let mask = 0; mask < 1 << unsure.length; mask++) {
     const gone = new Set(unsure.filter((_, bit) => (mask & (1 << bit)) !== 0));
     const altered = versions.map((v, i) => (gone.has(i) ? { ...v, expireMs: 0 } : v));

@@ -21,7 +21,7 @@ import { Auditor } from './auditor.ts';
 import { CONCAT, call, type Outcome, text } from './calls.ts';
 import { Faults } from './faults.ts';
 import { type CrashPoint, Machine, type Process } from './machine.ts';
-import { type Commit, Model, type RowOp } from './model.ts';
+import { type Commit, Model, type RowOp, type SeenRow } from './model.ts';
 import type { Refusals } from './refusals.ts';
 import { type RunResult, resultOf } from './run-result.ts';
 import { Draw, type Script, type Step } from './script.ts';
@@ -491,13 +491,13 @@ export class SingleRun {
 
   #difference(rows: readonly ScanRow[], seq: number, nowMs: number, range: Range): string | undefined {
     const { from = '', to = '\u{ff}', reverse = false, limit = 1000 } = range;
-    const found = new Map<string, string>();
+    const found = new Map<string, SeenRow>();
     let previous: string | undefined;
     for (const row of rows) {
       const key = text(row.key);
       if (previous !== undefined && previous < key === reverse) return `${key} stands behind ${previous}`;
       previous = key;
-      found.set(key, text(row.value));
+      found.set(key, { value: text(row.value), seq: Number(row.seq) });
     }
     if (found.size !== rows.length) return 'a key stands there twice';
     const keys = this.model.keys().filter((k) => k >= from && k < to);
@@ -505,10 +505,11 @@ export class SingleRun {
     let count = 0;
     for (const key of keys) {
       if (count === limit) break;
-      const expected = this.model.read(key, seq, nowMs);
-      const value = found.get(key);
-      if (!expected.includes(value)) return `${key} is ${short(value)}, not ${expected.map(short).join(' or ')}`;
-      if (value !== undefined) count++;
+      const expected = this.model.readRows(key, seq, nowMs).map(rowText);
+      const row = found.get(key);
+      if (!expected.includes(rowText(row)))
+        return `${key} is ${short(rowText(row))}, not ${expected.map(short).join(' or ')}`;
+      if (row !== undefined) count++;
     }
     return count === rows.length ? undefined : `${rows.length} rows, not ${count}`;
   }
@@ -519,6 +520,10 @@ interface Range {
   to?: string;
   reverse?: boolean;
   limit?: number;
+}
+
+function rowText(row: SeenRow | undefined): string | undefined {
+  return row && `seq ${row.seq}: ${row.value}`;
 }
 
 function short(value: string | undefined): string {
