@@ -1,7 +1,7 @@
 /**
  * A read-only view of a database: writes nothing, fences nobody, pins nothing.
  *
- * It shows the tables of one manifest and the rows of the log behind it, as they were at the opening or the last `refresh`.
+ * It shows the tables of one manifest and the rows of the log after it, as they were at the opening or the last `refresh`.
  * Because it pins nothing, a collector may delete what it reads: then a read says `VIEW_EXPIRED`.
  */
 import { stopIfAborted, untilAborted } from '../common/abort.ts';
@@ -18,20 +18,18 @@ import { tellFinding } from '../common/events.ts';
 import type { DatabaseStores } from '../lsm/database-stores.ts';
 import { EpochGuard } from '../lsm/epoch-guard.ts';
 import { listManifestIds } from '../lsm/manifest-store.ts';
-import { Memtable } from '../lsm/memtable.ts';
 import { assertParentsInReach } from '../lsm/parents.ts';
 import type { ReadView } from '../lsm/point-lookup.ts';
 import type { TableStore } from '../lsm/tree-view.ts';
 import type { RequestCountsByRole } from '../store/metered-store.ts';
 import { type CorruptionReport, CorruptionWatch } from './corruption-watch.ts';
-import { assertUsable, type Discovery, findNewest, isNothingThere, lookAround } from './discover.ts';
+import { assertUsable, findNewest, isNothingThere, lookAround } from './discover.ts';
 import type { Bytes } from './keys.ts';
 import type { ResolvedOptions } from './options.ts';
+import { ReaderLog } from './reader-log.ts';
 import { Reads, type ScanOptions, type ValueWithMeta } from './reads.ts';
-import { applyRows } from './replay.ts';
 import type { ScanIterator } from './scan-iterator.ts';
 import { Turns } from './turns.ts';
-import { WalRange } from './wal-range.ts';
 import { type CloseOptions, type ReadOptions, type RefreshOptions, waitOptions } from './write-options.ts';
 
 const MAX_ROUNDS = 100;
@@ -40,6 +38,8 @@ interface State {
   manifestId: number;
   view: ReadView;
   lastSeq: number;
+  /** Its memtable is the view's. */
+  log: ReaderLog;
 }
 
 export class DbReader {
@@ -121,7 +121,19 @@ export class DbReader {
     return this.#reads.scan(options);
   }
 
-  /** Shows what is stored now; never goes back. As many requests as opening. Concurrent calls share one. */
+  /**
+   * Shows what is stored now; never goes back. Reads that are under way, scans too, go on with the state that they began with.
+   * Concurrent calls share one.
+   *
+   * The requests of an opening, but a GET only for those objects of the log that are new: none without new ones, k for k. What was
+   * read and verified stays, in `memoryBytes`, as long as lists show it with the size and ETag that it had; all is read again where
+   * an object was replaced or deleted, in stores that list no ETags, and where memory is short. What was damaged or missing
+   * is looked at again each time. So damage that a list does not show is found by the next opening; until then the rows
+   * that were read before it are served.
+   *
+   * Rejects with `CorruptionError` or `IncompatibleError` for what an opening would refuse, with `UnavailableError` and
+   * `AbortError`; the state shown before stays.
+   */
   refresh(options?: RefreshOptions): Promise<void> {
     let signal: AbortSignal | undefined;
     try {
@@ -144,11 +156,13 @@ export class DbReader {
   }
 
   async #refresh(): Promise<void> {
-    const next = await loadState(this.#stores, this.#options, this.#tableStore).catch((error: unknown) => {
-      // Requests of a reader that was closed are aborted: that is the reason then.
-      this.#assertOpen();
-      throw error;
-    });
+    const next = await loadState(this.#stores, this.#options, this.#tableStore, this.#state.log).catch(
+      (error: unknown) => {
+        // Requests of a reader that was closed are aborted: that is the reason then.
+        this.#assertOpen();
+        throw error;
+      },
+    );
     const isBack = next.manifestId < this.#state.manifestId || next.lastSeq < this.#state.lastSeq;
     if (!isBack && !this.#closed) this.#state = next;
   }
@@ -191,7 +205,13 @@ export class DbReader {
   }
 }
 
-async function loadState(stores: DatabaseStores, options: ResolvedOptions, tableStore: TableStore): Promise<State> {
+/** `kept`: the log of what is shown now. What it keeps is used, and grows. */
+async function loadState(
+  stores: DatabaseStores,
+  options: ResolvedOptions,
+  tableStore: TableStore,
+  kept?: ReaderLog,
+): Promise<State> {
   const guard = new EpochGuard(options.clock, stores.latestStoreTimesMs);
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const place = await lookAround(stores, guard, false);
@@ -205,45 +225,34 @@ async function loadState(stores: DatabaseStores, options: ResolvedOptions, table
     const found = await findNewest(stores, place, options, async () => undefined);
     assertUsable(stores, found);
     await assertParentsInReach(stores, found.newest.manifest);
-    const wal = new WalRange(stores, options);
-    await wal.load(found.newest);
-    const verdict = wal.verdict(found.newest);
+    const log = kept?.canFollow(found.newest) ? kept : new ReaderLog(stores, options);
+    kept = log;
+    await log.wal.load(found.newest);
+    const verdict = log.wal.verdict(found.newest);
     if (verdict !== undefined) {
       const ids = await listManifestIds(stores.main, found.newest.id);
       if (ids.some((id) => id > found.newest.id)) continue;
       const isAboutLog = isCorruption(verdict) && !(verdict instanceof ManifestCorruptionError);
-      if (!options.allowPrefix || !isAboutLog) throw verdict;
+      if (!options.allowPrefix || !isAboutLog) {
+        // What is refused is refused for what is stored now, and its error tells of all rows.
+        if (log.isUsed) {
+          kept = undefined;
+          continue;
+        }
+        throw verdict;
+      }
       options.logger.warn('the log is damaged; rows before the damage are served', { error: verdict.message });
       for (const finding of verdict.findings) tellFinding(options, 'damage in the log', finding);
     }
-    return build(found, wal, verdict === undefined ? wal.end : wal.prefixEnd, options, tableStore);
+    const end = verdict === undefined ? log.wal.end : log.wal.prefixEnd;
+    if (!log.isContinuedTo(end, found.newest)) {
+      kept = undefined;
+      continue;
+    }
+    const { manifest, id } = found.newest;
+    await tableStore.loadLedger(found.newest);
+    const { memtable, lastSeq } = await log.apply(found.newest, end);
+    return { manifestId: id, view: { memtables: [memtable], tree: tableStore.view(manifest) }, lastSeq, log };
   }
   throw new UnavailableError('DEADLINE', `${stores.main.name}: the manifests changed faster than they could be read.`);
-}
-
-async function build(
-  found: Discovery,
-  wal: WalRange,
-  lastWalId: number,
-  options: ResolvedOptions,
-  tableStore: TableStore,
-): Promise<State> {
-  const { manifest, id } = found.newest;
-  await tableStore.loadLedger(found.newest);
-  const memtable = new Memtable();
-  let lastSeq = manifest.lastL0Seq;
-  for (let walId = wal.from; walId <= lastWalId; walId++) {
-    const object = await wal.take(walId);
-    await applyRows(object, memtable, manifest.lastL0Seq, options.clock);
-    lastSeq = Math.max(lastSeq, object.maxSeq);
-    if (memtable.memoryBytes > options.memoryBytes) throw tooMuchLog(memtable.memoryBytes, options);
-  }
-  return { manifestId: id, view: { memtables: [memtable], tree: tableStore.view(manifest) }, lastSeq };
-}
-
-function tooMuchLog(bytes: number, options: ResolvedOptions): UnavailableError {
-  return new UnavailableError(
-    'OVERLOADED',
-    `The rows of the log that are in no table yet need more than ${bytes} bytes; the limit is ${options.memoryBytes} (option memoryBytes). Raise it, or let the writer flush its memtable.`,
-  );
 }

@@ -5,6 +5,10 @@
  * HEAD of the next three ids (a list may lag, and probing alone would stop at a hole). Objects are kept in memory up to a
  * limit; those beyond it are read again when their rows are applied. Where a repair was cut off, one GET more for its claim;
  * where empty objects stand together, one or more for older manifests.
+ *
+ * A range can be loaded again, for a newer manifest or a longer log. Log objects never change, so one that was sound is not read
+ * again while lists show the size and ETag that it had before it was read. What was damaged, healed or missing, and what lists show
+ * otherwise or not at all, is looked at again. The whole range is judged each time.
  */
 import { mapLimit } from '../common/async.ts';
 import type { CorruptionError, IncompatibleError } from '../common/errors.ts';
@@ -36,13 +40,18 @@ import {
 import { type LogObject, readLogObject } from '../lsm/wal-log.ts';
 import type { WalDigest, WalObject, WalReadResult } from '../lsm/wal-object.ts';
 import type { SalvagedWal } from '../lsm/wal-salvage.ts';
-import type { ObjectStore } from '../store/object-store.ts';
+import type { ListedObject, ObjectStore } from '../store/object-store.ts';
 import type { ResolvedOptions } from './options.ts';
 import { ReplayProgress } from './replay-progress.ts';
 
 const PARALLEL_GETS = 64;
 const HEADS_PAST_END = 3;
 const MAX_ROUNDS = 10;
+/** Memory of what is kept to judge an object by, its seal above all, without its rows: about so much. */
+const RESULT_BYTES = 2048;
+
+/** What lists and HEADs tell of an object. */
+type Listed = Pick<ListedObject, 'size' | 'etag'>;
 
 export class WalRange {
   readonly #store: ObjectStore;
@@ -51,6 +60,9 @@ export class WalRange {
   readonly #results = new Map<number, WalReadResult>();
   readonly #digests = new Map<number, WalDigest>();
   readonly #dropped = new Set<number>();
+  /** What was listed before each object was read; an object that changes shows another size or ETag. */
+  readonly #listed = new Map<number, Listed>();
+  #firstChangedId = Number.POSITIVE_INFINITY;
   /** What is left of damaged objects. */
   readonly #salvaged = new Map<number, SalvagedWal>();
   #keptBytes = 0;
@@ -89,6 +101,23 @@ export class WalRange {
     return this.#prefixEnd;
   }
 
+  /** The lowest id whose object was sound and is not there any more as it was read, of all loads; infinite if there is none. */
+  get firstChangedId(): number {
+    return this.#firstChangedId;
+  }
+
+  /** Greatest sequence number of the objects that are known and lie before the range; 0 if there is none. */
+  get passedSeq(): number {
+    let seq = 0;
+    for (const { id, object } of this.#results.values()) if (id < this.#from) seq = Math.max(seq, object?.maxSeq ?? 0);
+    return seq;
+  }
+
+  /** Memory held, roughly, in bytes. */
+  get memoryBytes(): number {
+    return this.#keptBytes + this.#results.size * RESULT_BYTES;
+  }
+
   get greatestSeq(): number {
     let seq = 0;
     for (const r of this.#results.values()) if (r.object !== undefined) seq = Math.max(seq, r.object.maxSeq);
@@ -99,7 +128,7 @@ export class WalRange {
     return this.#digests.get(id) ?? this.#results.get(id)?.object?.digest();
   }
 
-  /** Reads everything behind the manifest's replay point; what was read for an earlier manifest is kept. */
+  /** Reads everything after the manifest's replay point that was not read before; a GET for each, a LIST and three HEADs. */
   async load(newest: LoadedManifest): Promise<void> {
     const { manifest } = newest;
     this.#from = manifest.replayAfterWalId + 1;
@@ -109,6 +138,7 @@ export class WalRange {
       readJudging(this.#main, newest),
     ]);
     this.#judging = judging;
+    this.#forgetChanged(listed);
     const witnessed = Math.max(manifest.walIdLastSeen, newest.seal?.manifest?.walTail.id ?? 0);
     let lastListed = manifest.replayAfterWalId;
     for (const id of listed.keys()) lastListed = Math.max(lastListed, id);
@@ -123,7 +153,7 @@ export class WalRange {
     let from = this.#from;
     for (let round = 1; ; round++) {
       const end = this.#end;
-      const [further] = await Promise.all([this.#headsPast(end), this.#fetch(from, end, listed)]);
+      const [further] = await Promise.all([this.#headsPast(end), this.#fetch(from, end)]);
       // A busy writer adds objects as fast as we look; only the claim ends that, and the fence then finds what was passed.
       if (further === end || round === MAX_ROUNDS) break;
       from = end + 1;
@@ -138,30 +168,68 @@ export class WalRange {
   async extend(to: number): Promise<void> {
     const from = this.#end + 1;
     this.#end = to;
-    await this.#fetch(from, to, new Map());
+    await this.#fetch(from, to);
   }
 
-  async #list(after: number): Promise<Map<number, number>> {
-    const sizes = new Map<number, number>();
-    for await (const object of this.#store.list(WAL_PREFIX, { startAfter: walPath(after) })) {
-      const id = parseWalPath(object.path);
-      if (id !== undefined && id > after) sizes.set(id, object.size);
+  /** Lets go of everything before `id`. */
+  forgetBefore(id: number): void {
+    for (const known of this.#results.keys()) if (known < id) this.#forget(known);
+    for (const known of this.#listed.keys()) if (known < id) this.#listed.delete(known);
+  }
+
+  /** What has to be looked at, although it was before, is as if it had not been. */
+  #forgetChanged(listed: ReadonlyMap<number, Listed>): void {
+    for (const [id, { object }] of this.#results) {
+      if (id < this.#from) continue;
+      const isAsRead = isSame(this.#listed.get(id), listed.get(id));
+      if (isAsRead && object !== undefined && !this.#salvaged.has(id)) continue;
+      if (!isAsRead && object !== undefined) this.#firstChangedId = Math.min(this.#firstChangedId, id);
+      this.#forget(id);
     }
-    return sizes;
+    for (const [id, object] of listed) this.#listed.set(id, object);
+  }
+
+  #forget(id: number): void {
+    const object = this.#results.get(id)?.object;
+    if (object !== undefined) this.#release(object);
+    this.#results.delete(id);
+    this.#digests.delete(id);
+    this.#dropped.delete(id);
+    this.#salvaged.delete(id);
+    this.#listed.delete(id);
+  }
+
+  /** The rows of a kept object leave the memory. */
+  #release({ id, blocks, sizeBytes }: WalObject): void {
+    if (blocks.length > 0 && !this.#dropped.has(id)) this.#keptBytes -= sizeBytes;
+  }
+
+  async #list(after: number): Promise<Map<number, Listed>> {
+    const listed = new Map<number, Listed>();
+    for await (const { path, size, etag } of this.#store.list(WAL_PREFIX, { startAfter: walPath(after) })) {
+      const id = parseWalPath(path);
+      if (id !== undefined && id > after) listed.set(id, { size, etag });
+    }
+    return listed;
   }
 
   /** The last of the next ids that exists, else `end`. */
   async #headsPast(end: number): Promise<number> {
     const ids = Array.from({ length: HEADS_PAST_END }, (_, i) => end + 1 + i);
     const found = await Promise.all(ids.map((id) => this.#store.head(walPath(id))));
-    return ids.reduce((last, id, i) => (found[i] === undefined ? last : id), end);
+    return ids.reduce((last, id, i) => {
+      const head = found[i];
+      if (head === undefined) return last;
+      this.#listed.set(id, { size: head.size, etag: head.etag });
+      return id;
+    }, end);
   }
 
-  async #fetch(from: number, to: number, sizes: ReadonlyMap<number, number>): Promise<void> {
+  async #fetch(from: number, to: number): Promise<void> {
     const ids: number[] = [];
     for (let id = from; id <= to; id++) if (!this.#results.has(id)) ids.push(id);
     const progress = new ReplayProgress(this.#options, 'read', ids.length);
-    for (const group of groupsBySize(ids, sizes, Math.floor(this.#options.memoryBytes / 4))) {
+    for (const group of groupsBySize(ids, this.#listed, Math.floor(this.#options.memoryBytes / 4))) {
       await mapLimit(group, PARALLEL_GETS, async (id) => {
         const result = await this.#read(id);
         if (result !== undefined) this.#keep(result);
@@ -185,13 +253,18 @@ export class WalRange {
     const { object } = result;
     if (object !== undefined) {
       if (this.#keptBytes + object.sizeBytes > this.#options.memoryBytes / 4) {
-        this.#digests.set(object.id, object.digest());
         this.#dropped.add(object.id);
-        const digest = this.#digests.get(object.id) as WalDigest;
-        result = { ...result, object: { ...object, blocks: [], digest: () => digest } };
-      } else this.#keptBytes += object.sizeBytes;
+        result = this.#withoutRows(result, object);
+      } else if (object.blocks.length > 0) this.#keptBytes += object.sizeBytes;
     }
     this.#results.set(result.id, result);
+  }
+
+  /** What judging needs. Nothing of it holds on to the bytes of the object: sections of its end are parts of them. */
+  #withoutRows(result: WalReadResult, object: WalObject): WalReadResult {
+    const digest = this.#digests.get(object.id) ?? object.digest();
+    this.#digests.set(object.id, digest);
+    return { ...result, tail: undefined, index: undefined, object: { ...object, blocks: [], digest: () => digest } };
   }
 
   /** The rows of an object, read again if they were not kept. Frees what was kept. */
@@ -203,9 +276,8 @@ export class WalRange {
         throw walDamage(this.#newest as LoadedManifest, this.#from, again?.findings ?? [], this.#objects());
       object = again.object;
     }
-    const digest = this.digestOf(id);
-    if (digest !== undefined) this.#digests.set(id, digest);
-    this.#results.set(id, { ...(this.#results.get(id) as WalReadResult), object: { ...object, blocks: [] } });
+    this.#release(object);
+    this.#results.set(id, this.#withoutRows(this.#results.get(id) as WalReadResult, object));
     return object;
   }
 
@@ -254,12 +326,18 @@ export class WalRange {
   }
 }
 
+/** Whether an object is the one that was listed before. Without an ETag nothing tells. */
+function isSame(before: Listed | undefined, now: Listed | undefined): boolean {
+  if (before === undefined || now === undefined) return false;
+  return before.size === now.size && before.etag === now.etag && now.etag !== '';
+}
+
 /** Consecutive ids whose objects together stay within `limitBytes`, at least one each. */
-function groupsBySize(ids: readonly number[], sizes: ReadonlyMap<number, number>, limitBytes: number): number[][] {
+function groupsBySize(ids: readonly number[], listed: ReadonlyMap<number, Listed>, limitBytes: number): number[][] {
   const groups: number[][] = [];
   let bytes = 0;
   for (const id of ids) {
-    const size = sizes.get(id) ?? 0;
+    const size = listed.get(id)?.size ?? 0;
     if (groups.length === 0 || bytes + size > limitBytes) {
       groups.push([]);
       bytes = 0;

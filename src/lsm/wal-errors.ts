@@ -88,7 +88,7 @@ export const MAX_MISSING = 10_000;
 /** The error for a range in which more ids are missing than any store can have lost one by one. */
 export function manyMissing(
   newest: LoadedManifest,
-  listed: ReadonlyMap<number, number>,
+  listed: ReadonlyMap<number, unknown>,
   lastListed: number,
   end: number,
 ): CorruptionError {
