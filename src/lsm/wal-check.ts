@@ -7,6 +7,7 @@ import { type Finding, makeFinding } from '../common/errors.ts';
 import { BlockCursor } from '../format/block-cursor.ts';
 import type { Manifest } from '../format/manifest-types.ts';
 import type { Seal } from '../format/seal.ts';
+import { boundAfter, judgeEmptyObjects, type KnownEpoch, type LogSlot } from './empty-log-objects.ts';
 import { missingWalFinding, sealedWalId, type WalObject, type WalReadResult, walFindingObject } from './wal-object.ts';
 
 const WHOLE = { unit: 'object' as const, offset: 0, length: 0 };
@@ -151,105 +152,40 @@ export function checkWitness(object: WalObject, witness: LogContext['witness']):
   ];
 }
 
-/**
- * A zero-byte object is a fence of SlateDB 0.14 and later, or what is left of an object. A sealed successor's chain settles
- * it (checkChain), unless a repair put it there before it had repaired anything. Else each such fence needs an epoch of its
- * own between those of the nearest objects whose epochs are known: where there are too few, one of the empty objects or of
- * what is missing before them held rows. An epoch that perhaps only a manifest claimed which cannot be read, and which a
- * repair passed over, makes room for none. Beside missing objects the worst is believed. In a log without seals there are at
- * most as many fences as epochs, the first object among them; if there are more, those that leave a gap in the sequence numbers
- * are taken for losses. More cannot be told.
- */
+/** Findings about objects of zero bytes that may have held rows (empty-log-objects.ts). */
 function checkEmpty(from: number, results: readonly (WalReadResult | undefined)[], context: LogContext): Finding[] {
-  const findings: Finding[] = [];
-  const known = knownEpochs(results, context);
-  const knownIds = new Set(known.filter((k) => !k.isAssumed).map((k) => k.id));
-  const isKnown = (i: number) => knownIds.has(from + i);
-  const isDoubtful = (i: number) => results[i]?.object?.kind === 'empty' && !isKnown(i) && from + i > 1;
-  const isUnsealed = (i: number) =>
-    !isKnown(i) && results[i]?.object !== undefined && results[i].object.seal === undefined;
-  const isFence = (i: number) => isDoubtful(i) || (results[i]?.object?.kind === 'fence' && !isKnown(i));
-  const sealedFrom = known.find((k) => !k.isAssumed)?.id ?? Infinity;
-  let unsealedFences = 0;
-  for (let i = Math.max(0, 2 - from); i < results.length && from + i < sealedFrom; i++)
-    unsealedFences += isFence(i) ? 1 : 0;
-  const boundIds = new Set(context.bounds?.map((b) => b.id));
-  const isBehindBound = (i: number) => boundIds.has(from + i - 1);
-  // Where what is missing, unreadable or empty begins: each of these was a fence with an epoch of its own, or is a loss.
-  let first = 0;
-  let next = 0;
-  for (let i = 0; i < results.length; ) {
-    if (isBehindBound(i)) first = i;
-    if (!isDoubtful(i)) {
-      if (isKnown(i) || results[i]?.object !== undefined) first = i + 1;
-      i++;
-      continue;
-    }
-    const start = i;
-    while (isDoubtful(i) && (i === start || !isBehindBound(i))) i++;
-    const run = results.slice(start, i).flatMap((r) => r?.object ?? []);
-    const after = results[i]?.object;
-    const isVouchedFor =
-      after?.seal?.wal !== undefined &&
-      after.seal.wal.predecessorKind !== 'unknown' &&
-      after.seal.identity.role !== 'tool';
-    if (isVouchedFor && run.length === 1) continue;
-    while (next < known.length && known[next].id < from + first) next++;
-    const before = known[next - 1];
-    const behind = known[next];
-    // All fences before the first seal have epochs of their own below its, or, without any, up to the manifest's.
-    const isWhole = before?.isAssumed === true;
-    // Between seals, an object without one may have any.
-    const isBounded = !(isUnsealed(first - 1) && !isBehindBound(first)) && !(isUnsealed(i) && !isBehindBound(i));
-    // A fence behind them needs an epoch, too; a writer's rows have that of its fence.
-    const lastEpoch = behind === undefined ? context.writerEpoch : behind.epoch - (behind.isFence ? 1 : 0);
-    const isBeside = start > 0 && results[start - 1]?.object === undefined && !isKnown(start - 1);
-    const fences = isWhole ? unsealedFences : i - first;
-    const isTooMany =
-      before !== undefined &&
-      (isWhole || isBounded) &&
-      fences > lastEpoch - before.epoch &&
-      !(isWhole && isSeamless(results, start, i));
-    // From the very beginning on, an epoch that was claimed and never fenced would make room for a loss.
-    if (isTooMany || (isBeside && (before === undefined || before.isAssumed))) {
-      findings.push(...run.map((o) => emptied(o, 'error')));
-    } else if ((before === undefined || before.isAssumed || before.id < from + start - 1) && !isVouchedFor) {
-      findings.push(...run.map((o) => emptied(o, 'note')));
-    }
+  const facts = {
+    from,
+    slots: results.map(slotOf),
+    known: knownEpochs(results, context),
+    writerEpoch: context.writerEpoch,
+  };
+  return judgeEmptyObjects(facts).flatMap(({ ids, verdict }) =>
+    verdict === 'fence' ? [] : ids.map((id) => emptied(id, verdict === 'lost' ? 'error' : 'note')),
+  );
+}
+
+function slotOf(result: WalReadResult | undefined): LogSlot {
+  const object = result?.object;
+  if (object === undefined) {
+    return { kind: result === undefined ? 'missing' : 'unreadable', isSealed: false, namesPredecessor: false };
   }
-  return findings;
+  const { seal, rowCount, minSeq, maxSeq } = object;
+  const isOfWriter = seal !== undefined && seal.identity.role !== 'tool';
+  return {
+    kind: object.kind === 'empty' || object.kind === 'fence' ? object.kind : 'rows',
+    isSealed: seal !== undefined,
+    namesPredecessor: isOfWriter && seal.wal !== undefined && seal.wal.predecessorKind !== 'unknown',
+    ...(rowCount > 0 && { seqs: { min: minSeq, max: maxSeq } }),
+  };
 }
 
-/** Whether no row can have been lost from `start` to before `end`: the sequence numbers go on without a gap. */
-function isSeamless(results: readonly (WalReadResult | undefined)[], start: number, end: number): boolean {
-  const rowsAt = (i: number) => (results[i]?.object?.rowCount ? results[i]?.object : undefined);
-  let before = start - 1;
-  while (before >= 0 && rowsAt(before) === undefined) before--;
-  let behind = end;
-  while (behind < results.length && rowsAt(behind) === undefined) behind++;
-  const last = rowsAt(before);
-  const next = rowsAt(behind);
-  return last !== undefined && next !== undefined && next.minSeq === last.maxSeq + 1;
-}
-
-interface KnownEpoch {
-  id: number;
-  epoch: number;
-  isFence: boolean;
-  /** Of the first object, whether it is there or not; its epoch may be higher. */
-  isAssumed?: true;
-}
-
-/**
- * Epochs that the manifest and seals tell of, ascending by id; also seals of damaged and misplaced objects. The first object of
- * a log was a fence: a writer puts one before its first rows. A clone goes on from the epoch of its parent.
- */
+/** Epochs that the manifest and seals tell of; also seals of damaged and misplaced objects. */
 function knownEpochs(
   results: readonly (WalReadResult | undefined)[],
   { databaseId, settled, bounds = [] }: LogContext,
 ): readonly KnownEpoch[] {
   const known = new Map<number, KnownEpoch>();
-  known.set(1, { id: 1, epoch: 1, isFence: true, isAssumed: true });
   if (settled !== undefined) known.set(settled.id, { ...settled, isFence: false });
   for (const result of results) {
     const seal = result?.seal;
@@ -261,9 +197,7 @@ function knownEpochs(
     if (id === undefined || (result.object === undefined && !isOurs)) continue;
     known.set(id, { id, epoch: identity.epoch, isFence: kind === 'fence' });
   }
-  // Between the object it ends with and the one behind it.
-  for (const { id, epoch } of bounds) known.set(id + 0.5, { id: id + 0.5, epoch, isFence: false });
-  return [...known.values()].sort((a, b) => a.id - b.id);
+  return [...known.values(), ...bounds.map(({ id, epoch }) => boundAfter(id, epoch))];
 }
 
 /** Whether it says that an object of zero bytes is no fence. */
@@ -271,11 +205,11 @@ export function isEmptied({ code, severity, object }: Finding): boolean {
   return code === 'TRUNCATED' && severity === 'error' && object.role === 'wal' && object.size === 0;
 }
 
-function emptied(object: WalObject, severity: 'error' | 'note'): Finding {
+function emptied(id: number, severity: 'error' | 'note'): Finding {
   return makeFinding({
     code: 'TRUNCATED',
     severity,
-    object: walFindingObject(object.id, { size: 0 }),
+    object: walFindingObject(id, { size: 0 }),
     at: WHOLE,
     expected: severity === 'error' ? 'rows, or a newer epoch in the manifest' : 'a fence, or rows that were lost',
     found: '0 bytes',
