@@ -144,7 +144,10 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow> {
     return this.#at < this.#buffer.length ? { value: this.#buffer[this.#at++], done: false } : DONE;
   }
 
-  /** Up to `count` rows in one promise; fewer only at the end, none when it was reached. */
+  /**
+   * Up to `count` rows in one promise. Fewer: the end comes next, or a failure, which the next call rejects with. Only an empty batch
+   * is the end, so call again until there is one.
+   */
   nextBatch(count: number): Promise<ScanRow[]> {
     if (!Number.isSafeInteger(count) || count < 1) {
       return Promise.reject(

@@ -3,7 +3,9 @@
  * its process dies, and must reject with an error of this package or not at all.
  */
 import { type DbError, isDbError } from '../../src/common/errors.ts';
+import type { ScanIterator } from '../../src/db/scan-iterator.ts';
 import type { MergeOperator } from '../../src/lsm/merge-operator.ts';
+import type { ScanRow } from '../../src/lsm/visible-rows.ts';
 import type { Process } from './machine.ts';
 import { describe } from './world.ts';
 
@@ -26,6 +28,16 @@ const LIMITS_MS = {
   open: 40 * CALL_MS,
 };
 const GRACE_MS = 1000;
+
+/** All rows: a batch that is not full may stand before a failure, and only an empty one is the end. */
+export async function allRows(scan: Pick<ScanIterator, 'nextBatch'>): Promise<ScanRow[]> {
+  const rows: ScanRow[] = [];
+  for (;;) {
+    const batch = await scan.nextBatch(1000);
+    if (batch.length === 0) return rows;
+    rows.push(...batch);
+  }
+}
 
 export type Outcome<T> = { value: T } | { error: DbError } | 'died';
 

@@ -18,7 +18,7 @@ import { parseWalPath, walPath } from '../../src/format/object-names.ts';
 import type { ScanRow } from '../../src/lsm/visible-rows.ts';
 import { open, openReader } from '../../src/open.ts';
 import { Auditor } from './auditor.ts';
-import { CONCAT, call, type Outcome, text } from './calls.ts';
+import { allRows, CONCAT, call, type Outcome, text } from './calls.ts';
 import { Faults } from './faults.ts';
 import { type CrashPoint, Machine, type Process } from './machine.ts';
 import { type Commit, Model, type RowOp, type SeenRow } from './model.ts';
@@ -225,7 +225,7 @@ export class SingleRun {
     model.cut(seq);
     for (;;) {
       const nowMs = this.machine.wallMs;
-      const rows = await this.#call('read', () => this.#db.scan().nextBatch(1000));
+      const rows = await this.#call('read', () => allRows(this.#db.scan()));
       if (rows === 'died') return false;
       if ('error' in rows) {
         this.#expect(rows.error, ['unavailable'], 'scan after opening');
@@ -273,7 +273,7 @@ export class SingleRun {
         const seq = this.model.lastSeq;
         const now = this.machine.wallMs;
         const rows = await this.#call('read', () =>
-          db.scan(this.#withSignal({ gte: from, lt: to, reverse, limit })).nextBatch(1000),
+          allRows(db.scan(this.#withSignal({ gte: from, lt: to, reverse, limit }))),
         );
         if (rows === 'died') return;
         if ('error' in rows) return this.#expect(rows.error, ['unavailable'], 'scan');
@@ -293,7 +293,7 @@ export class SingleRun {
       case 'readSnapshot': {
         const pinned = this.#snapshots[0];
         if (pinned === undefined) return;
-        const rows = await this.#call('read', () => pinned.snapshot.scan().nextBatch(1000));
+        const rows = await this.#call('read', () => allRows(pinned.snapshot.scan()));
         if (rows === 'died') return;
         if ('error' in rows) return this.#expect(rows.error, ['unavailable'], 'snapshot');
         this.auditor.states.add('snapshot read');
@@ -432,7 +432,7 @@ export class SingleRun {
         const reader = known ?? (await openReader(location, { ...this.#readerOptions, clock }));
         if (known !== undefined) await known.refresh();
         const nowMs = this.#readerMachine.wallMs;
-        return { reader, nowMs, rows: await reader.scan().nextBatch(1000) };
+        return { reader, nowMs, rows: await allRows(reader.scan()) };
       },
       process,
     );

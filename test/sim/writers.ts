@@ -17,7 +17,7 @@ import { encodeBoundary } from '../../src/format/boundary.ts';
 import { MANIFEST_BOUNDARY_PATH, parseManifestPath, parseWalPath } from '../../src/format/object-names.ts';
 import { open, openReader } from '../../src/open.ts';
 import { Auditor } from './auditor.ts';
-import { CONCAT, call, text } from './calls.ts';
+import { allRows, CONCAT, call, text } from './calls.ts';
 import { Faults } from './faults.ts';
 import { Machine, type Process } from './machine.ts';
 import { type RunResult, resultOf } from './run-result.ts';
@@ -196,7 +196,7 @@ export class WritersRun {
   /** The commits that are there; each must be whole and once. */
   async #scan(process: Process, source: Pick<Db, 'scan'>): Promise<Set<string> | undefined> {
     for (;;) {
-      const rows = await call(process, 'read', () => source.scan().nextBatch(10_000));
+      const rows = await call(process, 'read', () => allRows(source.scan()));
       if (rows === 'died') return undefined;
       if ('error' in rows) {
         if (['fenced', 'closed'].includes(rows.error.kind)) {
