@@ -1,5 +1,5 @@
 /** The admin entry: what operators and their scripts need besides the database. Named re-exports only. */
-export type { Consent, MaxLoss } from './lsm/repair-report.ts';
+export type { Consent, MaxLoss } from './recovery/repair-report.ts';
 export { damageAcknowledge, damageList } from './tools/damage-list.ts';
 export { manifestInspect } from './tools/manifest-inspect.ts';
 export { type ManifestRepairOptions, type ManifestStrategy, manifestRepair } from './tools/manifest-repair.ts';

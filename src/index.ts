@@ -58,10 +58,10 @@ export type {
   TtlOptions,
   WriteOptions,
 } from './db/write-options.ts';
-export { BlockCache, type BlockCacheOptions } from './lsm/block-cache.ts';
-export type { LedgerEntry } from './lsm/damage-ledger.ts';
-export type { MergeOperator } from './lsm/merge-operator.ts';
-export type { ScanRow } from './lsm/visible-rows.ts';
+export type { ScanRow } from './lsm/read/visible-rows.ts';
+export type { MergeOperator } from './lsm/rows/merge-operator.ts';
+export { BlockCache, type BlockCacheOptions } from './lsm/table/block-cache.ts';
+export type { LedgerEntry } from './lsm/tree/damage-ledger.ts';
 export { open, openReader } from './open.ts';
 export { LocalStore, type LocalStoreOptions } from './store/local-store.ts';
 export type { DatabaseLocation, Location, StoreLocation } from './store/location.ts';

@@ -19,10 +19,10 @@ import { DbReader } from './db/reader.ts';
 import { type Recovered, recoveringDb } from './db/recovering-db.ts';
 import { closeOnSignals } from './db/signals.ts';
 import { startWriter } from './db/start-writer.ts';
-import { type DatabaseStores, databaseStores, withSignal } from './lsm/database-stores.ts';
-import { readManifest } from './lsm/manifest-store.ts';
-import { lostRowsText, type RepairReport } from './lsm/repair-report.ts';
-import { TableStore } from './lsm/tree-view.ts';
+import { type DatabaseStores, databaseStores, withSignal } from './lsm/manifest/database-stores.ts';
+import { readManifest } from './lsm/manifest/manifest-store.ts';
+import { TableStore } from './lsm/tree/table-store.ts';
+import { lostRowsText, type RepairReport } from './recovery/repair-report.ts';
 import { type Location, type Place, resolveLocation } from './store/location.ts';
 
 /**

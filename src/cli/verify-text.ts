@@ -2,7 +2,7 @@
 
 import type { LedgerEntry, QuarantineEntry, VerifyReport } from '../admin.ts';
 import type { StoreProfile } from '../index.ts';
-import { acknowledgeCommand } from '../lsm/damage-ledger.ts';
+import { acknowledgeCommand } from '../lsm/tree/damage-ledger.ts';
 import { findingsText } from './finding-text.ts';
 import type { Paint, Style } from './paint.ts';
 import {

@@ -6,8 +6,8 @@
 import { describeThrown, guarded } from '../common/callbacks.ts';
 import type { Finding } from '../common/errors.ts';
 import type { Logger } from '../common/logger.ts';
-import type { LedgerEntry } from '../lsm/damage-ledger.ts';
-import type { DamageRegister } from '../lsm/damage-register.ts';
+import type { LedgerEntry } from '../lsm/tree/damage-ledger.ts';
+import type { DamageRegister } from '../lsm/tree/damage-register.ts';
 
 /**
  * What a read does where damage may hide a newer version of what it found: `available` answers with what it found, flagged,

@@ -19,11 +19,11 @@ import {
 } from '../common/errors.ts';
 import { checkedOptions } from '../common/option-checks.ts';
 import { type Manifest, tablesOf } from '../format/manifest-types.ts';
-import type { DatabaseStores } from '../lsm/database-stores.ts';
-import type { ManifestLog } from '../lsm/manifest-log.ts';
-import type { RepairReport } from '../lsm/repair-report.ts';
-import { TOOL_ACCESS, type ToolAccess } from '../lsm/tool-access.ts';
-import type { TableStore } from '../lsm/tree-view.ts';
+import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
+import type { ManifestLog } from '../lsm/manifest/manifest-log.ts';
+import type { TableStore } from '../lsm/tree/table-store.ts';
+import type { RepairReport } from '../recovery/repair-report.ts';
+import { TOOL_ACCESS, type ToolAccess } from '../recovery/tool-access.ts';
 import type { RequestCountsByRole } from '../store/metered-store.ts';
 import { type CorruptionReport, CorruptionWatch } from './corruption-watch.ts';
 import type { WriteResult } from './durability-waiters.ts';

@@ -37,11 +37,8 @@ import {
   walPath,
 } from '../format/object-names.ts';
 import { type DatabaseIdentity, decodeIdentity } from '../format/sidecar.ts';
-import { type DatabaseStores, whereOf } from '../lsm/database-stores.ts';
-import type { EpochGuard, Stamp } from '../lsm/epoch-guard.ts';
-import { misplacedLog } from '../lsm/log-place.ts';
-import { newerTrackerFindings } from '../lsm/manifest-cross-check.ts';
-import { crossCheckManifest } from '../lsm/manifest-evidence.ts';
+import { type DatabaseStores, whereOf } from '../lsm/manifest/database-stores.ts';
+import type { EpochGuard, Stamp } from '../lsm/manifest/epoch-guard.ts';
 import {
   type LoadedManifest,
   listManifestIds,
@@ -49,11 +46,14 @@ import {
   manifestFindingObject,
   mendManifest,
   readBoundary,
-} from '../lsm/manifest-store.ts';
-import { hasRemains, noManifestLeft } from '../lsm/remains.ts';
-import { Looks, readTwice } from '../lsm/verified-read.ts';
-import { ambiguousViewFindings } from '../lsm/view-ids.ts';
-import { advised, readLogObject } from '../lsm/wal-log.ts';
+} from '../lsm/manifest/manifest-store.ts';
+import { ambiguousViewFindings } from '../lsm/manifest/view-ids.ts';
+import { Looks, readTwice } from '../lsm/table/verified-read.ts';
+import { advised, readLogObject } from '../recovery/log-damage.ts';
+import { misplacedLog } from '../recovery/log-place.ts';
+import { newerTrackerFindings } from '../recovery/manifest-cross-check.ts';
+import { crossCheckManifest } from '../recovery/manifest-evidence.ts';
+import { hasRemains, noManifestLeft } from '../recovery/remains.ts';
 import { type GetResult, type ObjectStore, PUT_ID_METADATA } from '../store/object-store.ts';
 import type { ResolvedOptions } from './options.ts';
 import { WalRange } from './wal-range.ts';

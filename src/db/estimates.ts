@@ -1,10 +1,10 @@
 /** Sizes and counts from what manifest and table metadata say; nothing is counted row by row. */
 import { compareBytes } from '../common/bytes.ts';
 import { roomEnd } from '../format/table-layout.ts';
-import type { ReadView } from '../lsm/point-lookup.ts';
-import type { TableHandle } from '../lsm/table-handle.ts';
-import { sourcesInRange } from '../lsm/tree-view.ts';
-import type { KeyRange } from '../lsm/visible-rows.ts';
+import type { ReadView } from '../lsm/read/point-lookup.ts';
+import type { KeyRange } from '../lsm/read/visible-rows.ts';
+import type { TableHandle } from '../lsm/table/table-handle.ts';
+import { sourcesInRange } from '../lsm/tree/table-store.ts';
 
 export interface SizeEstimate {
   /** Rows, every version and tombstone counted; of tables without stats none. */

@@ -10,8 +10,8 @@ import { isCorruption } from '../common/errors.ts';
 import type { Ulid } from '../common/ulid.ts';
 import type { Manifest, TableRef, TableView } from '../format/manifest-types.ts';
 import type { FilterForm } from '../format/table-info.ts';
-import type { LoadedManifest } from '../lsm/manifest-store.ts';
-import type { TreeView } from '../lsm/tree-view.ts';
+import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
+import type { TreeView } from '../lsm/tree/table-store.ts';
 
 const PARALLEL = 8;
 

@@ -11,8 +11,8 @@ import {
 } from '../common/bytes.ts';
 import { InvalidArgumentError, memoryGone } from '../common/errors.ts';
 import { describeValue } from '../common/option-checks.ts';
-import { MAX_BLOCK_BYTES } from '../lsm/table-reader.ts';
-import type { KeyRange } from '../lsm/visible-rows.ts';
+import type { KeyRange } from '../lsm/read/visible-rows.ts';
+import { MAX_BLOCK_BYTES } from '../lsm/table/table-reader.ts';
 
 export const MAX_KEY_BYTES = 65_535;
 /** 256 MiB; the format could hold 4 GiB, memory could not. */

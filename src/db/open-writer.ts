@@ -21,21 +21,21 @@ import { type Manifest, NO_TICK } from '../format/manifest-types.ts';
 import { IDENTITY_PATH, manifestPath } from '../format/object-names.ts';
 import { decodeTracker, encodeTracker, isWideTracker, narrowTracker } from '../format/sequence-tracker.ts';
 import { encodeIdentity } from '../format/sidecar.ts';
-import { Author } from '../lsm/author.ts';
-import { type DatabaseStores, whereOf } from '../lsm/database-stores.ts';
-import { EpochGuard, type Stamp } from '../lsm/epoch-guard.ts';
+import { Author } from '../lsm/manifest/author.ts';
+import { type DatabaseStores, whereOf } from '../lsm/manifest/database-stores.ts';
+import { EpochGuard, type Stamp } from '../lsm/manifest/epoch-guard.ts';
 import {
   type LoadedManifest,
   listManifestIds,
   NO_WITNESS,
   sealManifest,
   type TailWitness,
-} from '../lsm/manifest-store.ts';
-import { assertParentsInReach } from '../lsm/parents.ts';
-import { assertExpectedEpoch, type Fence, takeOver, unanswered } from '../lsm/takeover.ts';
-import type { TableStore } from '../lsm/tree-view.ts';
-import { tooNew } from '../lsm/verified-read.ts';
-import { withUniqueViewIds } from '../lsm/view-ids.ts';
+} from '../lsm/manifest/manifest-store.ts';
+import { withUniqueViewIds } from '../lsm/manifest/view-ids.ts';
+import { tooNew } from '../lsm/table/verified-read.ts';
+import { assertParentsInReach } from '../lsm/tree/parents.ts';
+import type { TableStore } from '../lsm/tree/table-store.ts';
+import { assertExpectedEpoch, type Fence, takeOver, unanswered } from '../recovery/fence.ts';
 import { probeStore } from '../store/store-probe.ts';
 import {
   assertUsable,

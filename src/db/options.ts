@@ -26,9 +26,9 @@ import {
 } from '../common/option-checks.ts';
 import { type Random, SYSTEM_RANDOM } from '../common/random.ts';
 import { CODECS, type Codec } from '../format/table-info.ts';
-import { BlockCache } from '../lsm/block-cache.ts';
-import type { MergeOperator } from '../lsm/merge-operator.ts';
-import { MAX_LOSS_CHECK, type MaxLoss } from '../lsm/repair-report.ts';
+import type { MergeOperator } from '../lsm/rows/merge-operator.ts';
+import { BlockCache } from '../lsm/table/block-cache.ts';
+import { MAX_LOSS_CHECK, type MaxLoss } from '../recovery/repair-report.ts';
 import type { CorruptionListener, CorruptionPolicy } from './corruption-watch.ts';
 
 const KIB = 1024;

@@ -12,9 +12,9 @@
 import { runSliced } from '../common/async.ts';
 import type { Clock } from '../common/clock.ts';
 import { UnavailableError } from '../common/errors.ts';
-import type { DatabaseStores } from '../lsm/database-stores.ts';
-import type { LoadedManifest } from '../lsm/manifest-store.ts';
-import { Memtable } from '../lsm/memtable.ts';
+import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
+import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
+import { Memtable } from '../lsm/memtable/memtable.ts';
 import type { ResolvedOptions } from './options.ts';
 import { applyRows } from './replay.ts';
 import { WalRange } from './wal-range.ts';

@@ -15,12 +15,12 @@ import {
   UnavailableError,
 } from '../common/errors.ts';
 import { tellFinding } from '../common/events.ts';
-import type { DatabaseStores } from '../lsm/database-stores.ts';
-import { EpochGuard } from '../lsm/epoch-guard.ts';
-import { listManifestIds } from '../lsm/manifest-store.ts';
-import { assertParentsInReach } from '../lsm/parents.ts';
-import type { ReadView } from '../lsm/point-lookup.ts';
-import type { TableStore } from '../lsm/tree-view.ts';
+import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
+import { EpochGuard } from '../lsm/manifest/epoch-guard.ts';
+import { listManifestIds } from '../lsm/manifest/manifest-store.ts';
+import type { ReadView } from '../lsm/read/point-lookup.ts';
+import { assertParentsInReach } from '../lsm/tree/parents.ts';
+import type { TableStore } from '../lsm/tree/table-store.ts';
 import type { RequestCountsByRole } from '../store/metered-store.ts';
 import { type CorruptionReport, CorruptionWatch } from './corruption-watch.ts';
 import { assertUsable, findNewest, isNothingThere, lookAround } from './discover.ts';

@@ -15,7 +15,6 @@ import {
 } from '../common/errors.ts';
 import { anything, type ChecksOf, checkedOptions, describeValue, readingArgument } from '../common/option-checks.ts';
 import { NO_TS } from '../format/row-flags.ts';
-import type { MergeOperator } from '../lsm/merge-operator.ts';
 import {
   type Absence,
   type FoundValue,
@@ -24,8 +23,9 @@ import {
   lookupNow,
   NOT_NOW,
   type ReadView,
-} from '../lsm/point-lookup.ts';
-import { EMPTY_TREE } from '../lsm/tree-view.ts';
+} from '../lsm/read/point-lookup.ts';
+import type { MergeOperator } from '../lsm/rows/merge-operator.ts';
+import { EMPTY_TREE } from '../lsm/tree/table-store.ts';
 import type { CorruptionPolicy, CorruptionWatch } from './corruption-watch.ts';
 import { type Bytes, RANGE_NAMES, type RangeOptions, toKey, toRange } from './keys.ts';
 import { ScanIterator } from './scan-iterator.ts';

@@ -2,8 +2,8 @@
 import { runSliced } from '../common/async.ts';
 import type { Clock } from '../common/clock.ts';
 import { BlockCursor } from '../format/block-cursor.ts';
-import type { Memtable } from '../lsm/memtable.ts';
-import type { WalObject } from '../lsm/wal-object.ts';
+import type { Memtable } from '../lsm/memtable/memtable.ts';
+import type { WalObject } from '../lsm/wal/wal-object.ts';
 
 const ROWS_PER_STEP = 256;
 

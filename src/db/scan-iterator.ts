@@ -25,15 +25,15 @@ import {
   MAX_FINDINGS_PER_ERROR,
 } from '../common/errors.ts';
 import { describeValue } from '../common/option-checks.ts';
-import { LostCursor, lossError, lossesAbove, type UnplacedLoss } from '../lsm/lost-ranges.ts';
-import type { Memtable } from '../lsm/memtable.ts';
-import { MergeCursor } from '../lsm/merge-cursor.ts';
-import type { MergeOperator } from '../lsm/merge-operator.ts';
-import type { ReadView } from '../lsm/point-lookup.ts';
-import type { RowCursor } from '../lsm/row-cursor.ts';
-import { TableCursor } from '../lsm/table-cursor.ts';
-import { sourcesInRange } from '../lsm/tree-view.ts';
-import { type KeyRange, type ScanRow, VisibleRows } from '../lsm/visible-rows.ts';
+import type { Memtable } from '../lsm/memtable/memtable.ts';
+import type { ReadView } from '../lsm/read/point-lookup.ts';
+import { type KeyRange, type ScanRow, VisibleRows } from '../lsm/read/visible-rows.ts';
+import { MergeCursor } from '../lsm/rows/merge-cursor.ts';
+import type { MergeOperator } from '../lsm/rows/merge-operator.ts';
+import type { RowCursor } from '../lsm/rows/row-cursor.ts';
+import { TableCursor } from '../lsm/table/table-cursor.ts';
+import { LostCursor, lossError, lossesAbove, type UnplacedLoss } from '../lsm/tree/lost-ranges.ts';
+import { sourcesInRange } from '../lsm/tree/table-store.ts';
 import type { CorruptionWatch } from './corruption-watch.ts';
 import { type Bytes, toKey } from './keys.ts';
 import type { Turns } from './turns.ts';

@@ -20,9 +20,9 @@ import {
   type SequenceTracker,
 } from '../format/sequence-tracker.ts';
 import type { BuiltTable, TableFacts } from '../format/table-builder.ts';
-import type { Author } from '../lsm/author.ts';
-import type { ManifestLog } from '../lsm/manifest-log.ts';
-import { buildTable, type TableFormat } from '../lsm/memtable-to-table.ts';
+import type { Author } from '../lsm/manifest/author.ts';
+import type { ManifestLog } from '../lsm/manifest/manifest-log.ts';
+import { buildTable, type TableFormat } from '../lsm/read/memtable-to-table.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { TABLE_UPLOADS_PART } from './options.ts';
 import { type FrozenMemtable, isFinal, type WriteState } from './write-state.ts';

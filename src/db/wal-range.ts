@@ -14,10 +14,20 @@ import { mapLimit } from '../common/async.ts';
 import type { CorruptionError, IncompatibleError } from '../common/errors.ts';
 import { tellFinding } from '../common/events.ts';
 import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
-import type { DatabaseStores } from '../lsm/database-stores.ts';
-import type { LoadedManifest } from '../lsm/manifest-store.ts';
-import { tooNew } from '../lsm/verified-read.ts';
-import { checkLog, youngerThanTables } from '../lsm/wal-check.ts';
+import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
+import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
+import { tooNew } from '../lsm/table/verified-read.ts';
+import type { WalDigest, WalObject, WalReadResult } from '../lsm/wal/wal-object.ts';
+import { type LogObject, readLogObject } from '../recovery/log-damage.ts';
+import {
+  type Judging,
+  judgingBy,
+  readJudging,
+  withBound,
+  withoutEmptyFences,
+  withSettled,
+} from '../recovery/log-evidence.ts';
+import { checkLog, youngerThanTables } from '../recovery/wal-check.ts';
 import {
   isMissingTail,
   MAX_MISSING,
@@ -28,18 +38,8 @@ import {
   rowWouldBeHidden,
   tailLost,
   walDamage,
-} from '../lsm/wal-errors.ts';
-import {
-  type Judging,
-  judgingBy,
-  readJudging,
-  withBound,
-  withoutEmptyFences,
-  withSettled,
-} from '../lsm/wal-judging.ts';
-import { type LogObject, readLogObject } from '../lsm/wal-log.ts';
-import type { WalDigest, WalObject, WalReadResult } from '../lsm/wal-object.ts';
-import type { SalvagedWal } from '../lsm/wal-salvage.ts';
+} from '../recovery/wal-errors.ts';
+import type { SalvagedWal } from '../recovery/wal-salvage.ts';
 import type { ListedObject, ObjectStore } from '../store/object-store.ts';
 import type { ResolvedOptions } from './options.ts';
 import { ReplayProgress } from './replay-progress.ts';

@@ -2,7 +2,7 @@
  * A batch of writes that is applied whole or not at all, under one sequence number.
  *
  * Operations are copied into one arena and one table of numbers as they are added, so that a batch costs no object per row.
- * The arena is laid out like a memtable's memory (lsm/memtable-log.ts), which takes a well filled one over when the batch is
+ * The arena is laid out like a memtable's memory (lsm/memtable/memtable-log.ts), which takes a well filled one over when the batch is
  * applied instead of copying its rows. Therefore what was added to an arena never changes.
  *
  * Before it is applied it is put in key order and folded to one row per key: a later put or delete of a key replaces what
@@ -11,9 +11,9 @@
 import { commonBytes, EMPTY_BYTES, viewOf } from '../common/bytes.ts';
 import { InvalidArgumentError, memoryGone } from '../common/errors.ts';
 import { FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
-import { EXPECTED_KEYS } from '../lsm/memtable-index.ts';
-import { HEADER_BYTES } from '../lsm/memtable-log.ts';
-import { foldOperands, type MergeOperator, missingOperator } from '../lsm/merge-operator.ts';
+import { EXPECTED_KEYS } from '../lsm/memtable/memtable-index.ts';
+import { HEADER_BYTES } from '../lsm/memtable/memtable-log.ts';
+import { foldOperands, type MergeOperator, missingOperator } from '../lsm/rows/merge-operator.ts';
 import { type Bytes, toKey, toValue } from './keys.ts';
 import { checkNoTtl, type NoTtlOptions, type Own, type TtlOptions, ttlOptions } from './write-options.ts';
 

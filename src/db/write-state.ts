@@ -18,9 +18,9 @@ import {
 } from '../common/errors.ts';
 import type { Logger } from '../common/logger.ts';
 import type { TrackerPair } from '../format/sequence-tracker.ts';
-import { Memtable } from '../lsm/memtable.ts';
-import type { ReadView } from '../lsm/point-lookup.ts';
-import type { TreeView } from '../lsm/tree-view.ts';
+import { Memtable } from '../lsm/memtable/memtable.ts';
+import type { ReadView } from '../lsm/read/point-lookup.ts';
+import type { TreeView } from '../lsm/tree/table-store.ts';
 import { DurabilityWaiters } from './durability-waiters.ts';
 import type { ResolvedOptions } from './options.ts';
 import { Turns } from './turns.ts';

@@ -15,7 +15,7 @@ import { type Deferred, deferred } from '../common/async.ts';
 import { AbortError, InvalidArgumentError, isDbError, UnavailableError } from '../common/errors.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../format/row-flags.ts';
 import { TrackerSampler } from '../format/sequence-tracker.ts';
-import { missingOperator } from '../lsm/merge-operator.ts';
+import { missingOperator } from '../lsm/rows/merge-operator.ts';
 import type { WriteResult } from './durability-waiters.ts';
 import type { TableFlusher } from './table-flusher.ts';
 import type { WalFlusher } from './wal-flusher.ts';

@@ -5,7 +5,7 @@ import { loadCodec } from '../format/codecs.ts';
 import type { UnitPlace } from '../format/frame-search.ts';
 import { CRC_BYTES, readCrc } from '../format/framing.ts';
 import { CODECS } from '../format/table-info.ts';
-import { readBlock, type TableTail } from '../lsm/table-anatomy.ts';
+import { readBlock, type TableTail } from '../lsm/table/table-anatomy.ts';
 
 /** Shorter runs of zeros are common in good data. */
 const ZEROS_WORTH_NAMING = 64;

@@ -1,7 +1,7 @@
 /** The ledger, for operators: what is lost and not yet acknowledged, and acknowledging it. */
 import { InvalidArgumentError } from '../common/errors.ts';
 import { checkedOptions, describeValue } from '../common/option-checks.ts';
-import { appendLedger, type LedgerEntry, readLedger } from '../lsm/damage-ledger.ts';
+import { appendLedger, type LedgerEntry, readLedger } from '../lsm/tree/damage-ledger.ts';
 import { assertRemains } from './database-state.ts';
 import { type Target, TOOL_CHECKS, type ToolOptions, withTarget } from './target.ts';
 

@@ -25,18 +25,18 @@ import {
   WAL_PREFIX,
 } from '../format/object-names.ts';
 import { type DatabaseIdentity, decodeIdentity } from '../format/sidecar.ts';
-import type { EpochGuard, Stamp } from '../lsm/epoch-guard.ts';
-import { misplacedLog } from '../lsm/log-place.ts';
-import { crossCheckManifest } from '../lsm/manifest-evidence.ts';
+import type { EpochGuard, Stamp } from '../lsm/manifest/epoch-guard.ts';
 import {
   type LoadedManifest,
   listManifestIds,
   loadManifest,
   manifestFindingObject,
   readBoundary,
-} from '../lsm/manifest-store.ts';
-import { hasRemains, noManifestLeft } from '../lsm/remains.ts';
-import { Looks, readTwice } from '../lsm/verified-read.ts';
+} from '../lsm/manifest/manifest-store.ts';
+import { Looks, readTwice } from '../lsm/table/verified-read.ts';
+import { misplacedLog } from '../recovery/log-place.ts';
+import { crossCheckManifest } from '../recovery/manifest-evidence.ts';
+import { hasRemains, noManifestLeft } from '../recovery/remains.ts';
 import { type GetResult, type ObjectStore, PUT_ID_METADATA } from '../store/object-store.ts';
 import { MAX_ROUNDS, type ToolTarget, tooManyOthers } from './target.ts';
 

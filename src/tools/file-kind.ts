@@ -16,7 +16,7 @@ import { decodeManifest } from '../format/manifest-codec.ts';
 import { decodeManifestSeal, decodeSeal, findManifestSeal } from '../format/seal.ts';
 import { decodeIdentity } from '../format/sidecar.ts';
 import { checkLayout, decodeFooter, FOOTER_BYTES, sealRange } from '../format/table-layout.ts';
-import { decodeLedger } from '../lsm/damage-ledger.ts';
+import { decodeLedger } from '../lsm/tree/damage-ledger.ts';
 
 export type SingleFile = 'table' | 'wal';
 

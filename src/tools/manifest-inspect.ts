@@ -19,18 +19,18 @@ import { decodeManifest, encodeManifest } from '../format/manifest-codec.ts';
 import { type Manifest, treesOf } from '../format/manifest-types.ts';
 import { manifestPath } from '../format/object-names.ts';
 import { decodeManifestSeal, findManifestSeal, objectDigest, type Seal } from '../format/seal.ts';
-import { EpochGuard } from '../lsm/epoch-guard.ts';
-import { newerTrackerFindings } from '../lsm/manifest-cross-check.ts';
-import { crossCheckManifest } from '../lsm/manifest-evidence.ts';
+import { EpochGuard } from '../lsm/manifest/epoch-guard.ts';
 import {
   type LoadedManifest,
   listManifestIds,
   loadManifest,
   manifestFindingObject,
   mendManifest,
-} from '../lsm/manifest-store.ts';
-import { noManifestLeft } from '../lsm/remains.ts';
-import { ambiguousViewFindings } from '../lsm/view-ids.ts';
+} from '../lsm/manifest/manifest-store.ts';
+import { ambiguousViewFindings } from '../lsm/manifest/view-ids.ts';
+import { newerTrackerFindings } from '../recovery/manifest-cross-check.ts';
+import { crossCheckManifest } from '../recovery/manifest-evidence.ts';
+import { noManifestLeft } from '../recovery/remains.ts';
 import { logOutOfReach, lookAround, manifestHint } from './database-state.ts';
 import type { ManifestReport, SealReport } from './reports.ts';
 import { type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget, withTarget } from './target.ts';

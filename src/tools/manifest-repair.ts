@@ -15,11 +15,11 @@ import { type ChecksOf, checkedOptions, oneOf } from '../common/option-checks.ts
 import { encodeManifest } from '../format/manifest-codec.ts';
 import type { Manifest } from '../format/manifest-types.ts';
 import { manifestPath, tablePath } from '../format/object-names.ts';
-import { EpochGuard } from '../lsm/epoch-guard.ts';
-import { type LoadedManifest, type MendedManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
-import { assertInReach } from '../lsm/parents.ts';
-import type { ToolAccess } from '../lsm/tool-access.ts';
-import { ambiguousViewFindings } from '../lsm/view-ids.ts';
+import { EpochGuard } from '../lsm/manifest/epoch-guard.ts';
+import { type LoadedManifest, type MendedManifest, manifestFindingObject } from '../lsm/manifest/manifest-store.ts';
+import { ambiguousViewFindings } from '../lsm/manifest/view-ids.ts';
+import { assertInReach } from '../lsm/tree/parents.ts';
+import type { ToolAccess } from '../recovery/tool-access.ts';
 import { assertLogInReach, manifestHint } from './database-state.ts';
 import { flipThatFits } from './manifest-flip.ts';
 import { type BadManifest, type ManifestSurvey, surveyManifests } from './manifest-survey.ts';

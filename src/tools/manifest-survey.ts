@@ -13,8 +13,7 @@ import { type Ulid, ulidToBytes } from '../common/ulid.ts';
 import { encodeInfo } from '../format/info-block.ts';
 import type { TableRef } from '../format/manifest-types.ts';
 import { manifestPath, parseWalPath, tablePath, WAL_PREFIX, walPath } from '../format/object-names.ts';
-import type { EpochGuard } from '../lsm/epoch-guard.ts';
-import { crossCheckManifest } from '../lsm/manifest-evidence.ts';
+import type { EpochGuard } from '../lsm/manifest/epoch-guard.ts';
 import {
   type LoadedManifest,
   listManifestIds,
@@ -23,9 +22,10 @@ import {
   type MendedManifest,
   manifestFindingObject,
   mendManifest,
-} from '../lsm/manifest-store.ts';
-import { youngerThanTables } from '../lsm/wal-check.ts';
-import { readWalObject, type WalReadResult } from '../lsm/wal-object.ts';
+} from '../lsm/manifest/manifest-store.ts';
+import { readWalObject, type WalReadResult } from '../lsm/wal/wal-object.ts';
+import { crossCheckManifest } from '../recovery/manifest-evidence.ts';
+import { youngerThanTables } from '../recovery/wal-check.ts';
 import { lookAround, type Surroundings } from './database-state.ts';
 import { listTables, ownTables, readTableTail, type StoredTable, type TableTail } from './orphan-tables.ts';
 import { MAX_ROUNDS, type ToolTarget, tooManyOthers } from './target.ts';

@@ -18,12 +18,23 @@ import {
 import type { Ulid } from '../common/ulid.ts';
 import { type Manifest, type TableRef, type Tree, treesOf } from '../format/manifest-types.ts';
 import { manifestPath, parseManifestPath } from '../format/object-names.ts';
-import { type DatabaseStores, whereOf } from '../lsm/database-stores.ts';
-import { contradictions, doubts, hasLostItsSeal, newerTrackerFindings, oddities } from '../lsm/manifest-cross-check.ts';
-import { type LoadedManifest, listManifestIds, loadManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
-import { ownersOf, tablePlace } from '../lsm/parents.ts';
-import { noManifestLeft } from '../lsm/remains.ts';
-import { ambiguousViewFindings } from '../lsm/view-ids.ts';
+import { type DatabaseStores, whereOf } from '../lsm/manifest/database-stores.ts';
+import {
+  type LoadedManifest,
+  listManifestIds,
+  loadManifest,
+  manifestFindingObject,
+} from '../lsm/manifest/manifest-store.ts';
+import { ambiguousViewFindings } from '../lsm/manifest/view-ids.ts';
+import { ownersOf, tablePlace } from '../lsm/tree/parents.ts';
+import {
+  contradictions,
+  doubts,
+  hasLostItsSeal,
+  newerTrackerFindings,
+  oddities,
+} from '../recovery/manifest-cross-check.ts';
+import { noManifestLeft } from '../recovery/remains.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 
 /** `live`: the newest manifest. `checkpoints`: and those that its checkpoints pin. `all`: every one that is there. */

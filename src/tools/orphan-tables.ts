@@ -11,7 +11,7 @@ import { parseTablePath, TABLE_PREFIX, tablePath } from '../format/object-names.
 import { decodeSeal, type Seal } from '../format/seal.ts';
 import { tableObjectId } from '../format/seal-records.ts';
 import { checkLayout, decodeFooter, FOOTER_BYTES, sealRange } from '../format/table-layout.ts';
-import { ownersOf } from '../lsm/parents.ts';
+import { ownersOf } from '../lsm/tree/parents.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 
 const TAIL_BYTES = 64 * 1024;

@@ -20,13 +20,13 @@ import {
 import { appendManifestSeal } from '../format/seal.ts';
 import { numberObjectId, type RepairRecord } from '../format/seal-records.ts';
 import { encodeIdentity } from '../format/sidecar.ts';
-import { Author } from '../lsm/author.ts';
-import { readLedger } from '../lsm/damage-ledger.ts';
-import type { EpochGuard } from '../lsm/epoch-guard.ts';
-import { type LoadedManifest, loadManifest, NO_WITNESS } from '../lsm/manifest-store.ts';
-import { type Fence, type LogTail, takeOver, unanswered } from '../lsm/takeover.ts';
-import type { ToolAccess } from '../lsm/tool-access.ts';
-import { readWalObject, type WalDigest } from '../lsm/wal-object.ts';
+import { Author } from '../lsm/manifest/author.ts';
+import type { EpochGuard } from '../lsm/manifest/epoch-guard.ts';
+import { type LoadedManifest, loadManifest, NO_WITNESS } from '../lsm/manifest/manifest-store.ts';
+import { readLedger } from '../lsm/tree/damage-ledger.ts';
+import { readWalObject, type WalDigest } from '../lsm/wal/wal-object.ts';
+import { type Fence, type LogTail, takeOver, unanswered } from '../recovery/fence.ts';
+import type { ToolAccess } from '../recovery/tool-access.ts';
 import type { Surroundings } from './database-state.ts';
 import { MAX_ROUNDS, type ToolTarget } from './target.ts';
 

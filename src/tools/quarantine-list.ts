@@ -3,8 +3,8 @@ import { ConflictError, InvalidArgumentError } from '../common/errors.ts';
 import { type ChecksOf, checkedOptions, describeValue } from '../common/option-checks.ts';
 import { makeUlid } from '../common/ulid.ts';
 import { parseManifestPath, parseTablePath, parseWalPath, roleOfPath } from '../format/object-names.ts';
-import { readLedger } from '../lsm/damage-ledger.ts';
-import { unanswered } from '../lsm/takeover.ts';
+import { readLedger } from '../lsm/tree/damage-ledger.ts';
+import { unanswered } from '../recovery/fence.ts';
 import { assertRemains } from './database-state.ts';
 import { QUARANTINE_PREFIX } from './quarantine.ts';
 import {

@@ -6,8 +6,8 @@
 import { ConflictError, UnavailableError } from '../common/errors.ts';
 import { makeUlid } from '../common/ulid.ts';
 import { SIDECAR_PREFIX, tablePath } from '../format/object-names.ts';
-import type { LoadedManifest } from '../lsm/manifest-store.ts';
-import { unanswered } from '../lsm/takeover.ts';
+import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
+import { unanswered } from '../recovery/fence.ts';
 import { type DamagedObject, sha256Hex } from './repair-plan.ts';
 import type { Evidence } from './reports.ts';
 import type { ToolTarget } from './target.ts';

@@ -8,7 +8,7 @@
  *    the database is owned.
  */
 import { CorruptionError } from '../common/errors.ts';
-import { lostRowsText } from '../lsm/repair-report.ts';
+import { lostRowsText } from '../recovery/repair-report.ts';
 import type { LossOptions, RepairPlan } from './repair-plan.ts';
 
 /** Whether the plan loses rows, or may. */

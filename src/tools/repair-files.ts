@@ -9,7 +9,7 @@ import { fromPlain, isCorruption, toPlain } from '../common/errors.ts';
 import { isUlid, makeUlid, type Ulid } from '../common/ulid.ts';
 import { SIDECAR_PREFIX } from '../format/object-names.ts';
 import { decodeSidecar, encodeSidecar } from '../format/sidecar.ts';
-import { unanswered } from '../lsm/takeover.ts';
+import { unanswered } from '../recovery/fence.ts';
 import type { RepairTask } from './repair-plan.ts';
 import type { RepairReport } from './reports.ts';
 import type { ToolTarget } from './target.ts';

@@ -4,7 +4,7 @@
  */
 import { isCorruption } from '../common/errors.ts';
 import { manifestPath } from '../format/object-names.ts';
-import { type LoadedManifest, listManifestIds, loadManifest } from '../lsm/manifest-store.ts';
+import { type LoadedManifest, listManifestIds, loadManifest } from '../lsm/manifest/manifest-store.ts';
 import { ownTables } from './orphan-tables.ts';
 import { type Attempt, listRepairs, readAttempt, readReport, writeReport } from './repair-files.ts';
 import { type RepairTask, repairIdText } from './repair-plan.ts';

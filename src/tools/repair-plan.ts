@@ -22,11 +22,11 @@ import {
 import type { Ulid } from '../common/ulid.ts';
 import type { Manifest, TableRef } from '../format/manifest-types.ts';
 import type { RepairRecord } from '../format/seal-records.ts';
-import type { Author } from '../lsm/author.ts';
-import type { LedgerEntry } from '../lsm/damage-ledger.ts';
-import type { LoadedManifest } from '../lsm/manifest-store.ts';
-import { MAX_LOSS_CHECK, type MaxLoss } from '../lsm/repair-report.ts';
-import type { Fence } from '../lsm/takeover.ts';
+import type { Author } from '../lsm/manifest/author.ts';
+import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
+import type { LedgerEntry } from '../lsm/tree/damage-ledger.ts';
+import type { Fence } from '../recovery/fence.ts';
+import { MAX_LOSS_CHECK, type MaxLoss } from '../recovery/repair-report.ts';
 import type { Claim } from './own-database.ts';
 import type { RepairReport } from './reports.ts';
 import type { ToolTarget } from './target.ts';

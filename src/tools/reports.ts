@@ -9,8 +9,8 @@ import { describeValue, readingArgument } from '../common/option-checks.ts';
 import type { Manifest } from '../format/manifest-types.ts';
 import type { Seal } from '../format/seal.ts';
 import type { TableInfo } from '../format/table-info.ts';
-import type { KeyRange, LedgerEntry, SeqRange } from '../lsm/damage-ledger.ts';
-import type { Evidence, RepairOutcome, RepairReport } from '../lsm/repair-report.ts';
+import type { KeyRange, LedgerEntry, SeqRange } from '../lsm/tree/damage-ledger.ts';
+import type { Evidence, RepairOutcome, RepairReport } from '../recovery/repair-report.ts';
 
 export type { Evidence, KeyRange, LedgerEntry, RepairOutcome, RepairReport, SeqRange };
 

@@ -13,7 +13,7 @@ import { xxHash32 } from '../format/checksum.ts';
 import type { UnitPlace } from '../format/frame-search.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
 import { sipHash13, sipHigh, sipLow } from '../format/siphash.ts';
-import type { TableTail } from '../lsm/table-anatomy.ts';
+import type { TableTail } from '../lsm/table/table-anatomy.ts';
 
 /** Times that the seal does not bound. */
 const SEQ_TAIL_BYTES = 9;

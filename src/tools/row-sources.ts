@@ -29,14 +29,14 @@ import {
   walPath,
 } from '../format/object-names.ts';
 import { FLAG_CREATE, FLAG_TOMBSTONE, NO_TS } from '../format/row-flags.ts';
-import type { DatabaseStores } from '../lsm/database-stores.ts';
-import { type LoadedManifest, listManifestIds, readManifest } from '../lsm/manifest-store.ts';
-import { showsKey } from '../lsm/shown-range.ts';
-import type { KnownTable, TableTail } from '../lsm/table-anatomy.ts';
-import { DROP, fateByExpiry, KEEP, RETAIN_NEWEST, Retention } from '../lsm/visibility.ts';
-import { checkLog, checkWitness, type EpochBound } from '../lsm/wal-check.ts';
-import { boundOf } from '../lsm/wal-judging.ts';
-import { readWalObject, type WalObject, type WalReadResult } from '../lsm/wal-object.ts';
+import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
+import { type LoadedManifest, listManifestIds, readManifest } from '../lsm/manifest/manifest-store.ts';
+import { showsKey } from '../lsm/rows/shown-range.ts';
+import { DROP, fateByExpiry, KEEP, RETAIN_NEWEST, Retention } from '../lsm/rows/visibility.ts';
+import type { KnownTable, TableTail } from '../lsm/table/table-anatomy.ts';
+import { readWalObject, type WalObject, type WalReadResult } from '../lsm/wal/wal-object.ts';
+import { boundOf } from '../recovery/log-evidence.ts';
+import { checkLog, checkWitness, type EpochBound } from '../recovery/wal-check.ts';
 import type { KeyRange } from './reports.ts';
 import { inRange, looseRows, rowsInRange } from './table-range.ts';
 import { type LooseRow, sortedRows } from './table-rebuild.ts';

@@ -29,8 +29,8 @@ import {
 } from '../format/object-names.ts';
 import { decodeManifestSeal } from '../format/seal.ts';
 import { decodeIdentity, decodeSidecar } from '../format/sidecar.ts';
-import { decodeLedger, LEDGER_PREFIX, ledgerPath } from '../lsm/damage-ledger.ts';
-import type { LoadedManifest } from '../lsm/manifest-store.ts';
+import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
+import { decodeLedger, LEDGER_PREFIX, ledgerPath } from '../lsm/tree/damage-ledger.ts';
 import type { GetResult } from '../store/object-store.ts';
 import { QUARANTINE_PREFIX } from './quarantine.ts';
 import { sha256Hex } from './repair-plan.ts';

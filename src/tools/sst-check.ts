@@ -19,11 +19,11 @@ import {
 import { isUlid, type Ulid } from '../common/ulid.ts';
 import { parseTablePath, TABLE_PREFIX, tablePath, walPath } from '../format/object-names.ts';
 import { dataEnd } from '../format/table-layout.ts';
-import type { LoadedManifest } from '../lsm/manifest-store.ts';
-import { type AbsentParent, absentParentFinding, absentParents, ofParent } from '../lsm/parents.ts';
-import { type KnownTable, missingTable } from '../lsm/table-anatomy.ts';
-import { MAX_MISSING, manyMissing, tailLost } from '../lsm/wal-errors.ts';
-import { missingWalFinding } from '../lsm/wal-object.ts';
+import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
+import { type KnownTable, missingTable } from '../lsm/table/table-anatomy.ts';
+import { type AbsentParent, absentParentFinding, absentParents, ofParent } from '../lsm/tree/parents.ts';
+import { missingWalFinding } from '../lsm/wal/wal-object.ts';
+import { MAX_MISSING, manyMissing, tailLost } from '../recovery/wal-errors.ts';
 import { assertRemains, logOutOfReach } from './database-state.ts';
 import {
   asAnswered,

@@ -16,11 +16,11 @@ import type { Ulid } from '../common/ulid.ts';
 import { type Manifest, type TableRef, type TableView, type Tree, viewsOfTree } from '../format/manifest-types.ts';
 import type { LineageRecord } from '../format/seal-records.ts';
 import type { TableInfo } from '../format/table-info.ts';
-import { parentAdvice } from '../lsm/parents.ts';
-import { MAX_LOST_ROWS_CHECK, type MaxLoss } from '../lsm/repair-report.ts';
-import { missingTable, type TableTail, unreadTail } from '../lsm/table-anatomy.ts';
-import { tooNew } from '../lsm/verified-read.ts';
-import { ACCEPTANCES } from '../lsm/wal-batches.ts';
+import { missingTable, type TableTail, unreadTail } from '../lsm/table/table-anatomy.ts';
+import { tooNew } from '../lsm/table/verified-read.ts';
+import { parentAdvice } from '../lsm/tree/parents.ts';
+import { MAX_LOST_ROWS_CHECK, type MaxLoss } from '../recovery/repair-report.ts';
+import { ACCEPTANCES } from '../recovery/wal-batches.ts';
 import { checkpointAdvice, onlyKeptBy } from './named-tables.ts';
 import {
   damagedObject,

@@ -21,7 +21,7 @@ import { type BlockProof, blockProof, hasChecks } from '../format/block-proof.ts
 import { lengthBeforeZeros, type UnitPlace } from '../format/frame-search.ts';
 import { CRC_BYTES } from '../format/framing.ts';
 import { wrongLength } from '../format/table-layout.ts';
-import { readBlock, repairHint, type TableTail, tableWords } from '../lsm/table-anatomy.ts';
+import { readBlock, repairHint, type TableTail, tableWords } from '../lsm/table/table-anatomy.ts';
 import type { KeyRange } from './reports.ts';
 import { countChecks, edgeKeys } from './row-audit.ts';
 

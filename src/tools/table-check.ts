@@ -15,7 +15,7 @@ import {
   type KnownTable,
   placesOfTail,
   type TableTail,
-} from '../lsm/table-anatomy.ts';
+} from '../lsm/table/table-anatomy.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { RowAudit, type RowLimits } from './row-audit.ts';
 import { blockFinding, type ExaminedBlock, examineBlock, keysOf, paddingNote } from './table-blocks.ts';

@@ -18,7 +18,7 @@ import type { TableRef } from '../format/manifest-types.ts';
 import { type SalvagedRow, type SuspectRow, salvageBlock, suspectRows } from '../format/salvage.ts';
 import { TableBuilder } from '../format/table-builder.ts';
 import type { TableInfo } from '../format/table-info.ts';
-import type { TableTail } from '../lsm/table-anatomy.ts';
+import type { TableTail } from '../lsm/table/table-anatomy.ts';
 import type { RepairView } from './repair-plan.ts';
 import type { Acceptance, KeyRange } from './reports.ts';
 import { countChecks } from './row-audit.ts';

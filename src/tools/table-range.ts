@@ -3,7 +3,7 @@ import { compareBytes, copyBytes } from '../common/bytes.ts';
 import type { Block } from '../format/block.ts';
 import { BlockCursor } from '../format/block-cursor.ts';
 import { dataEnd } from '../format/table-layout.ts';
-import { dissectTail, type KnownTable, placesOfTail } from '../lsm/table-anatomy.ts';
+import { dissectTail, type KnownTable, placesOfTail } from '../lsm/table/table-anatomy.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import type { KeyRange } from './reports.ts';
 import { examineBlock } from './table-blocks.ts';

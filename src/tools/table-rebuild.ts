@@ -20,7 +20,7 @@ import { encodeSeal } from '../format/seal.ts';
 import type { LineageRecord } from '../format/seal-records.ts';
 import { TableBuilder, type TableFacts } from '../format/table-builder.ts';
 import type { FilterForm } from '../format/table-info.ts';
-import { dissectTail, findBlocks, type TableTail } from '../lsm/table-anatomy.ts';
+import { dissectTail, findBlocks, type TableTail } from '../lsm/table/table-anatomy.ts';
 import type { TableNaming } from './repair-plan.ts';
 import { RowAudit } from './row-audit.ts';
 import { type ExaminedBlock, examineBlock } from './table-blocks.ts';

@@ -23,8 +23,8 @@ import {
 } from '../common/option-checks.ts';
 import { type Random, SYSTEM_RANDOM } from '../common/random.ts';
 import { shellWord } from '../common/shell-word.ts';
-import { type DatabaseStores, databaseStores, whereOf, withSignal } from '../lsm/database-stores.ts';
-import { isToolHandle, TOOL_ACCESS, type ToolAccess, type ToolHandle } from '../lsm/tool-access.ts';
+import { type DatabaseStores, databaseStores, whereOf, withSignal } from '../lsm/manifest/database-stores.ts';
+import { isToolHandle, TOOL_ACCESS, type ToolAccess, type ToolHandle } from '../recovery/tool-access.ts';
 import { type Location, resolveLocation, urlText } from '../store/location.ts';
 
 /** Where a tool works: whatever `open` takes as location, or an open database. */

@@ -7,7 +7,7 @@ import { type Finding, makeFinding } from '../common/errors.ts';
 import type { Ulid } from '../common/ulid.ts';
 import { type TableView, type Tree, treesOf } from '../format/manifest-types.ts';
 import { tablePath } from '../format/object-names.ts';
-import { repairHint } from '../lsm/table-anatomy.ts';
+import { repairHint } from '../lsm/table/table-anatomy.ts';
 import type { Picture } from './named-tables.ts';
 
 /** Sequence numbers of the rows of each table. */

@@ -29,10 +29,8 @@ import {
   viewsOfTree,
 } from '../format/manifest-types.ts';
 import { manifestPath } from '../format/object-names.ts';
-import type { DatabaseStores } from '../lsm/database-stores.ts';
-import { type LoadedManifest, manifestFindingObject } from '../lsm/manifest-store.ts';
-import { ownersOf, tablePlace } from '../lsm/parents.ts';
-import { compareStarts, rangesOverlap, shownRange, showsKey } from '../lsm/shown-range.ts';
+import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
+import { type LoadedManifest, manifestFindingObject } from '../lsm/manifest/manifest-store.ts';
 import {
   ambiguousViews,
   freshViewId,
@@ -40,7 +38,9 @@ import {
   treesByName,
   UNION_FAULT,
   withUniqueViewIds,
-} from '../lsm/view-ids.ts';
+} from '../lsm/manifest/view-ids.ts';
+import { compareStarts, rangesOverlap, shownRange, showsKey } from '../lsm/rows/shown-range.ts';
+import { ownersOf, tablePlace } from '../lsm/tree/parents.ts';
 import { rowsInRange } from './table-range.ts';
 import type { LooseRow } from './table-rebuild.ts';
 

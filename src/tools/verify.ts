@@ -6,8 +6,8 @@
  */
 import { type Finding, IncompatibleError, SEVERITY_RANK } from '../common/errors.ts';
 import { bool, type ChecksOf, callable, checkedOptions } from '../common/option-checks.ts';
-import { acknowledgeCommand, type LedgerEntry, readLedger } from '../lsm/damage-ledger.ts';
-import type { LoadedManifest } from '../lsm/manifest-store.ts';
+import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
+import { acknowledgeCommand, type LedgerEntry, readLedger } from '../lsm/tree/damage-ledger.ts';
 import { probeStore } from '../store/store-probe.ts';
 import { logOutOfReach } from './database-state.ts';
 import { manifestInspect } from './manifest-inspect.ts';

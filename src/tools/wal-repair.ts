@@ -11,13 +11,13 @@ import { type ChecksOf, checkedOptions, oneOf, writerEpoch } from '../common/opt
 import type { Manifest, TableView } from '../format/manifest-types.ts';
 import { NO_TICK } from '../format/manifest-types.ts';
 import { walPath } from '../format/object-names.ts';
-import { EpochGuard } from '../lsm/epoch-guard.ts';
-import { type LoadedManifest, listManifestIds } from '../lsm/manifest-store.ts';
-import { lostRowsText, type RepairOutcome, type RepairReport } from '../lsm/repair-report.ts';
-import { ACCEPTANCES, type Acceptance } from '../lsm/wal-batches.ts';
-import { isEmptied } from '../lsm/wal-check.ts';
-import { greatestKnownSeq, inPlace, misplacedIds, pieceOf } from '../lsm/wal-log.ts';
-import { type LogLoss, type LogPiece, weighLog } from '../lsm/wal-loss.ts';
+import { EpochGuard } from '../lsm/manifest/epoch-guard.ts';
+import { type LoadedManifest, listManifestIds } from '../lsm/manifest/manifest-store.ts';
+import { greatestKnownSeq, inPlace, misplacedIds, pieceOf } from '../recovery/log-damage.ts';
+import { lostRowsText, type RepairOutcome, type RepairReport } from '../recovery/repair-report.ts';
+import { ACCEPTANCES, type Acceptance } from '../recovery/wal-batches.ts';
+import { isEmptied } from '../recovery/wal-check.ts';
+import { type LogLoss, type LogPiece, weighLog } from '../recovery/wal-loss.ts';
 import { readDatabase } from './database-state.ts';
 import {
   assertReviewed,

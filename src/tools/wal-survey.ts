@@ -7,12 +7,12 @@ import { stopIfAborted } from '../common/abort.ts';
 import { mapLimit } from '../common/async.ts';
 import { type Finding, IncompatibleError, isCorruption, unknownFinding } from '../common/errors.ts';
 import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
-import { type LoadedManifest, listManifestIds, readManifest } from '../lsm/manifest-store.ts';
-import { checkLog, type LogContext, youngerThanTables } from '../lsm/wal-check.ts';
-import { MAX_MISSING, manyMissing, missingManifests, rowWouldBeHidden } from '../lsm/wal-errors.ts';
-import { type Judging, readJudging, withBound, withSettled } from '../lsm/wal-judging.ts';
-import { advised, isMeant, type LogObject, readLogObject, undecodable } from '../lsm/wal-log.ts';
-import { readWalObject, type WalObject, type WalReadResult } from '../lsm/wal-object.ts';
+import { type LoadedManifest, listManifestIds, readManifest } from '../lsm/manifest/manifest-store.ts';
+import { readWalObject, type WalObject, type WalReadResult } from '../lsm/wal/wal-object.ts';
+import { advised, isMeant, type LogObject, readLogObject, undecodable } from '../recovery/log-damage.ts';
+import { type Judging, readJudging, withBound, withSettled } from '../recovery/log-evidence.ts';
+import { checkLog, type LogContext, youngerThanTables } from '../recovery/wal-check.ts';
+import { MAX_MISSING, manyMissing, missingManifests, rowWouldBeHidden } from '../recovery/wal-errors.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { MAX_ROUNDS, type ToolTarget } from './target.ts';
 

@@ -6,7 +6,7 @@ import type { Db } from '../../src/db/db.ts';
 import type { OpenOptions } from '../../src/db/options.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
 import { walPath } from '../../src/format/object-names.ts';
-import { readLedger } from '../../src/lsm/damage-ledger.ts';
+import { readLedger } from '../../src/lsm/tree/damage-ledger.ts';
 import { walRepair } from '../../src/tools/wal-repair.ts';
 import { rejection, rowsOf, text, World, worldOfFixture } from '../support/database.ts';
 

@@ -4,7 +4,7 @@ import { type ManifestCorruptionError, UnavailableError } from '../../src/common
 import type { DbEvent } from '../../src/common/events.ts';
 import { encodeManifest } from '../../src/format/manifest-codec.ts';
 import { manifestPath, parseManifestPath, walPath } from '../../src/format/object-names.ts';
-import { loadManifest } from '../../src/lsm/manifest-store.ts';
+import { loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
 import { rejection, rowsOf, World } from '../support/database.ts';
 
 const KEYS = ['a', 'b', 'c', 'd'];

@@ -5,7 +5,7 @@ import type { Db } from '../../src/db/db.ts';
 import { encodeManifest } from '../../src/format/manifest-codec.ts';
 import type { Manifest } from '../../src/format/manifest-types.ts';
 import { manifestPath, walPath } from '../../src/format/object-names.ts';
-import { listManifestIds, loadManifest } from '../../src/lsm/manifest-store.ts';
+import { listManifestIds, loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
 import { walRepair } from '../../src/tools/wal-repair.ts';
 import { rejection, rowsOf, World, worldOfFixture } from '../support/database.ts';
 

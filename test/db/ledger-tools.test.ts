@@ -8,7 +8,7 @@ import {
   type LedgerEntry,
   ledgerPath,
   readLedger,
-} from '../../src/lsm/damage-ledger.ts';
+} from '../../src/lsm/tree/damage-ledger.ts';
 import { damageAcknowledge, damageList } from '../../src/tools/damage-list.ts';
 import { manifestRepair } from '../../src/tools/manifest-repair.ts';
 import { quarantineList, quarantineRestore } from '../../src/tools/quarantine-list.ts';

@@ -4,7 +4,7 @@ import type { Db } from '../../src/db/db.ts';
 import type { OpenOptions } from '../../src/db/options.ts';
 import { encodeManifest } from '../../src/format/manifest-codec.ts';
 import { manifestPath, parseManifestPath, walPath } from '../../src/format/object-names.ts';
-import { loadManifest } from '../../src/lsm/manifest-store.ts';
+import { loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
 import { latencyStore } from '../../src/store/latency-store.ts';
 import { manifestRepair } from '../../src/tools/manifest-repair.ts';
 import { World } from '../support/database.ts';

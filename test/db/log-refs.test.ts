@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { encodeManifest } from '../../src/format/manifest-codec.ts';
 import { manifestPath, parseManifestPath, walPath } from '../../src/format/object-names.ts';
-import { loadManifest } from '../../src/lsm/manifest-store.ts';
+import { loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
 import { manifestInspect } from '../../src/tools/manifest-inspect.ts';
 import { sstCheck } from '../../src/tools/sst-check.ts';
 import { verify } from '../../src/tools/verify.ts';

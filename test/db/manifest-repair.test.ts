@@ -5,7 +5,7 @@ import { type DbError, isCorruption } from '../../src/common/errors.ts';
 import { SeededRandom } from '../../src/common/random.ts';
 import { manifestPath, walPath } from '../../src/format/object-names.ts';
 import { findManifestSeal } from '../../src/format/seal.ts';
-import { listManifestIds, loadManifest, mendManifest } from '../../src/lsm/manifest-store.ts';
+import { listManifestIds, loadManifest, mendManifest } from '../../src/lsm/manifest/manifest-store.ts';
 import { type ManifestRepairOptions, manifestRepair } from '../../src/tools/manifest-repair.ts';
 import type { ToolOptions } from '../../src/tools/target.ts';
 import { alwaysOvertaken, type Line, rejection, rowsOf, World, worldOfFixture } from '../support/database.ts';

@@ -7,7 +7,7 @@ import { EXIT, exitOfRepair } from '../../src/cli/exit-codes.ts';
 import type { DbError, Finding } from '../../src/common/errors.ts';
 import { encodeManifest } from '../../src/format/manifest-codec.ts';
 import { manifestPath } from '../../src/format/object-names.ts';
-import { loadManifest } from '../../src/lsm/manifest-store.ts';
+import { loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
 import { open, openReader } from '../../src/open.ts';
 import { LocalStore } from '../../src/store/local-store.ts';
 import { resolveLocation } from '../../src/store/location.ts';

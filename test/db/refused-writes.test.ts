@@ -5,8 +5,8 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { Db } from '../../src/db/db.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
-import { Memtable } from '../../src/lsm/memtable.ts';
-import { TOOL_ACCESS } from '../../src/lsm/tool-access.ts';
+import { Memtable } from '../../src/lsm/memtable/memtable.ts';
+import { TOOL_ACCESS } from '../../src/recovery/tool-access.ts';
 import { rejection, rowsOf, text, thrown, World } from '../support/database.ts';
 import { detach, goneBytes, goodBytes, noBytes } from '../support/odd-bytes.ts';
 

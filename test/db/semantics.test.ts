@@ -4,7 +4,7 @@ import { describe, expect, it, vi } from 'vitest';
 import type { Db } from '../../src/db/db.ts';
 import type { OpenOptions } from '../../src/db/options.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
-import type { MergeOperator } from '../../src/lsm/merge-operator.ts';
+import type { MergeOperator } from '../../src/lsm/rows/merge-operator.ts';
 import { latencyStore } from '../../src/store/latency-store.ts';
 import { rejection, rowsOf, text, World } from '../support/database.ts';
 

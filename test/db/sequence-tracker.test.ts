@@ -5,7 +5,7 @@ import { encodeManifest } from '../../src/format/manifest-codec.ts';
 import type { Manifest } from '../../src/format/manifest-types.ts';
 import { manifestPath } from '../../src/format/object-names.ts';
 import { decodeTracker, encodeTracker } from '../../src/format/sequence-tracker.ts';
-import { listManifestIds, loadManifest } from '../../src/lsm/manifest-store.ts';
+import { listManifestIds, loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
 import { open } from '../../src/open.ts';
 import type { DatabaseLocation } from '../../src/store/location.ts';
 import { prefixedStore } from '../../src/store/prefixed-store.ts';

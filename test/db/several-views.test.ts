@@ -5,7 +5,7 @@ import type { OpenOptions } from '../../src/db/options.ts';
 import { decodeManifest, encodeManifest } from '../../src/format/manifest-codec.ts';
 import type { Bound, Manifest } from '../../src/format/manifest-types.ts';
 import { manifestPath } from '../../src/format/object-names.ts';
-import { type LoadedManifest, listManifestIds, loadManifest } from '../../src/lsm/manifest-store.ts';
+import { type LoadedManifest, listManifestIds, loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
 import { open, openReader } from '../../src/open.ts';
 import type { DatabaseLocation } from '../../src/store/location.ts';
 import type { MemoryStore } from '../../src/store/memory-store.ts';

@@ -4,7 +4,7 @@ import type { Finding } from '../../src/common/errors.ts';
 import { encodeManifest } from '../../src/format/manifest-codec.ts';
 import type { Manifest } from '../../src/format/manifest-types.ts';
 import { manifestPath } from '../../src/format/object-names.ts';
-import { listManifestIds } from '../../src/lsm/manifest-store.ts';
+import { listManifestIds } from '../../src/lsm/manifest/manifest-store.ts';
 import type { CheckSummary } from '../../src/tools/reports.ts';
 import { type CheckLevel, type CheckProgress, type SstCheckOptions, sstCheck } from '../../src/tools/sst-check.ts';
 import { sstRepair } from '../../src/tools/sst-repair.ts';

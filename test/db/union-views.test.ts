@@ -5,7 +5,7 @@ import type { Ulid } from '../../src/common/ulid.ts';
 import { encodeManifest } from '../../src/format/manifest-codec.ts';
 import type { BytesRange, Manifest } from '../../src/format/manifest-types.ts';
 import { manifestPath } from '../../src/format/object-names.ts';
-import { listManifestIds, loadManifest } from '../../src/lsm/manifest-store.ts';
+import { listManifestIds, loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
 import { open, openReader } from '../../src/open.ts';
 import { prefixedStore } from '../../src/store/prefixed-store.ts';
 import { manifestInspect } from '../../src/tools/manifest-inspect.ts';

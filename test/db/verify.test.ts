@@ -4,7 +4,7 @@ import { WriteBatch } from '../../src/db/write-batch.ts';
 import { encodeManifest } from '../../src/format/manifest-codec.ts';
 import { parseManifestPath } from '../../src/format/object-names.ts';
 import { findManifestSeal } from '../../src/format/seal.ts';
-import { loadManifest } from '../../src/lsm/manifest-store.ts';
+import { loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
 import type { VerifyReport } from '../../src/tools/reports.ts';
 import { type VerifyOptions, verify } from '../../src/tools/verify.ts';
 import { rejection, World, worldOfFixture } from '../support/database.ts';

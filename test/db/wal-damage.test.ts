@@ -4,7 +4,7 @@ import { type CorruptionError, type DbError, isCorruption, WalCorruptionError } 
 import { SeededRandom } from '../../src/common/random.ts';
 import { encodeManifest } from '../../src/format/manifest-codec.ts';
 import { manifestPath, walPath } from '../../src/format/object-names.ts';
-import { loadManifest } from '../../src/lsm/manifest-store.ts';
+import { loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
 import { type FaultRule, FaultyStore } from '../../src/store/faulty-store.ts';
 import type { ObjectStore } from '../../src/store/object-store.ts';
 import { storeError } from '../../src/store/store-error.ts';

@@ -4,7 +4,7 @@ import { decodeCompactions, encodeCompactions, isCanonicalCompactions } from '..
 import { decodeManifest, encodeManifest, isCanonicalManifest } from '../../src/format/manifest-codec.ts';
 import { decodeManifestSeal, findManifestSeal } from '../../src/format/seal.ts';
 import { decodeTracker } from '../../src/format/sequence-tracker.ts';
-import { loadManifest } from '../../src/lsm/manifest-store.ts';
+import { loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
 import { mutateFlat, oneIn } from './mutate.ts';
 import { pickSeed, type SeedObjects } from './seeds.ts';
 import { mutateSeal, resealed } from './table-parts.ts';

@@ -8,7 +8,7 @@ import { getHeapStatistics } from 'node:v8';
 import { type ErrorKind, isDbError } from '../../src/common/errors.ts';
 import { SeededRandom } from '../../src/common/random.ts';
 import { crc32 } from '../../src/format/checksum.ts';
-import { MAX_BLOCK_BYTES } from '../../src/lsm/table-reader.ts';
+import { MAX_BLOCK_BYTES } from '../../src/lsm/table/table-reader.ts';
 import type { Target } from './target.ts';
 
 const LIMIT_MS = 50;

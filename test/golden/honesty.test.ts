@@ -10,8 +10,8 @@ import { type CorruptionError, type DbError, InvalidArgumentError, isCannotTell,
 import { ManualClock } from '../../src/common/manual-clock.ts';
 import { SeededRandom } from '../../src/common/random.ts';
 import { parseCompactionsPath, parseManifestPath, parseWalPath, roleOfPath } from '../../src/format/object-names.ts';
-import { normalPath } from '../../src/lsm/database-stores.ts';
-import { loadManifest } from '../../src/lsm/manifest-store.ts';
+import { normalPath } from '../../src/lsm/manifest/database-stores.ts';
+import { loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
 import { open, openReader } from '../../src/open.ts';
 import type { DatabaseLocation } from '../../src/store/location.ts';
 import type { GetOptions, ObjectStore } from '../../src/store/object-store.ts';

@@ -4,8 +4,8 @@
  */
 import { describe, expect, it } from 'vitest';
 import { parseManifestPath } from '../../src/format/object-names.ts';
-import { contradictions, doubts } from '../../src/lsm/manifest-cross-check.ts';
-import { type LoadedManifest, loadManifest } from '../../src/lsm/manifest-store.ts';
+import { contradictions, doubts } from '../../src/recovery/manifest-cross-check.ts';
+import { type LoadedManifest, loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
 import { openReader } from '../../src/open.ts';
 import { goldenInMemory, goldenReadOptions } from '../support/golden-database.ts';
 import { type GoldenFixture, goldenFixtures } from '../support/golden-fixtures.ts';

@@ -12,10 +12,10 @@ import { parseTablePath, parseWalPath } from '../../src/format/object-names.ts';
 import type { TableStats } from '../../src/format/stats-block.ts';
 import type { TableInfo } from '../../src/format/table-info.ts';
 import { decodeFooter, FOOTER_BYTES } from '../../src/format/table-layout.ts';
-import { BlockCache } from '../../src/lsm/block-cache.ts';
-import { listManifestIds, loadManifest } from '../../src/lsm/manifest-store.ts';
-import { type TableMeta, TableReader } from '../../src/lsm/table-reader.ts';
-import { readWalObject } from '../../src/lsm/wal-object.ts';
+import { BlockCache } from '../../src/lsm/table/block-cache.ts';
+import { listManifestIds, loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
+import { type TableMeta, TableReader } from '../../src/lsm/table/table-reader.ts';
+import { readWalObject } from '../../src/lsm/wal/wal-object.ts';
 import { MemoryStore } from '../../src/store/memory-store.ts';
 import { prefixedStore } from '../../src/store/prefixed-store.ts';
 import {

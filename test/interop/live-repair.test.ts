@@ -17,8 +17,8 @@ import {
   tablePath,
   walPath,
 } from '../../src/format/object-names.ts';
-import { listManifestIds, loadManifest } from '../../src/lsm/manifest-store.ts';
-import { readWalObject } from '../../src/lsm/wal-object.ts';
+import { listManifestIds, loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
+import { readWalObject } from '../../src/lsm/wal/wal-object.ts';
 import { open, openReader } from '../../src/open.ts';
 import { LocalStore } from '../../src/store/local-store.ts';
 import type { ObjectStore } from '../../src/store/object-store.ts';

@@ -1,7 +1,7 @@
 /** A database of SlateDB whose newest manifest is damaged: its own open refuses; repaired, it opens, reads and writes on. */
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { manifestPath } from '../../src/format/object-names.ts';
-import { listManifestIds } from '../../src/lsm/manifest-store.ts';
+import { listManifestIds } from '../../src/lsm/manifest/manifest-store.ts';
 import { open } from '../../src/open.ts';
 import type { ObjectStore } from '../../src/store/object-store.ts';
 import { prefixedStore } from '../../src/store/prefixed-store.ts';

@@ -4,7 +4,7 @@
  */
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { tablePath } from '../../src/format/object-names.ts';
-import { listManifestIds, readManifest } from '../../src/lsm/manifest-store.ts';
+import { listManifestIds, readManifest } from '../../src/lsm/manifest/manifest-store.ts';
 import type { ObjectStore } from '../../src/store/object-store.ts';
 import { prefixedStore } from '../../src/store/prefixed-store.ts';
 import { sstInspect } from '../../src/tools/sst-inspect.ts';

@@ -6,13 +6,32 @@ import { describe, expect, it } from 'vitest';
 import { lineOf, parseSource, readSources, type SourceFile } from '../support/source-files.ts';
 
 const SRC = join(import.meta.dirname, '..', '..', 'src');
-const ENTRY_FLOOR = 4;
+const ENTRY_FLOOR = 5;
 
 /** Room -> floor, from the table of the map. */
 function readFloors(map: string): Map<string, number> {
   const floors = new Map<string, number>();
   for (const [, room, floor] of map.matchAll(/^\| `([^`]+)` \| ([\d.]+) \|/gm)) floors.set(room!, Number(floor));
   return floors;
+}
+
+/** Sub-rooms of a room, in the order of the map. */
+function readSubRooms(map: string): string[] {
+  return [...map.matchAll(/^\| `([^`/]+\/[^`]+)` \|/gm)].map(([, name]) => name!);
+}
+
+/** Files of a room with sub-rooms that are in none of them, and imports to a sub-room that is listed below. */
+function subRoomFaults(files: SourceFile[], subRooms: readonly string[]): string[] {
+  const placeOf = (path: string) => subRooms.findIndex((name) => path.startsWith(`${name}/`));
+  const isDivided = (path: string) => subRooms.some((name) => name.startsWith(`${roomOf(path)}/`));
+  return files
+    .filter((f) => isDivided(f.path))
+    .flatMap(({ path, imports }) => {
+      const place = placeOf(path);
+      if (place < 0) return [`${path} is in no sub-room`];
+      const up = imports.filter(({ target }) => target !== undefined && placeOf(target) > place);
+      return up.map(({ line, target }) => `${path}:${line}: ${subRooms[place]} imports ${target}`);
+    });
 }
 
 function roomOf(path: string): string {
@@ -79,6 +98,11 @@ describe('layering', () => {
   it('imports go to the own room or to a lower floor', () => {
     expect(upwardImports(files, floors)).toEqual([]);
   });
+  it('imports within lsm go to the own sub-room or to one listed above it', () => {
+    const subRooms = readSubRooms(readFileSync(join(SRC, 'README.md'), 'utf8'));
+    expect(subRooms.length).toBe(7);
+    expect(subRoomFaults(files, subRooms)).toEqual([]);
+  });
   it('there are no import cycles', () => {
     expect(cycles(files)).toEqual([]);
   });
@@ -124,6 +148,15 @@ describe('the layering law sees', () => {
     );
     expect(upwardImports([common, parseSource('store/s.ts', ''), sideways], floors)).toEqual([
       'format/f.ts:1: format (floor 1) imports store/s.ts (floor 1)',
+    ]);
+  });
+  it('an import to a sub-room that is listed below, and a file outside of all', () => {
+    const subRooms = readSubRooms('| `lsm/rows` | x |\n| `lsm/read` | x |\n');
+    const rows = parseSource('lsm/rows/r.ts', "import { v } from '../read/v.ts';");
+    const read = parseSource('lsm/read/v.ts', "import { r } from '../rows/r.ts';");
+    expect(subRoomFaults([rows, read, parseSource('lsm/l.ts', '')], subRooms)).toEqual([
+      'lsm/rows/r.ts:1: lsm/rows imports lsm/read/v.ts',
+      'lsm/l.ts is in no sub-room',
     ]);
   });
   it('a room without a floor', () => {

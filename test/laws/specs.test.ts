@@ -14,7 +14,12 @@ describe('the model of the commit protocol', () => {
 
   it('names functions that exist in them', () => {
     const code = [
-      ...new Set([...sources, 'src/lsm/epoch-guard.ts', 'src/lsm/manifest-store.ts', 'src/db/start-writer.ts']),
+      ...new Set([
+        ...sources,
+        'src/lsm/manifest/epoch-guard.ts',
+        'src/lsm/manifest/manifest-store.ts',
+        'src/db/start-writer.ts',
+      ]),
     ]
       .map((path) => readFileSync(path, 'utf8'))
       .join('\n');

@@ -8,7 +8,7 @@
 import { SILENT_LOGGER } from '../../src/common/logger.ts';
 import { SeededRandom } from '../../src/common/random.ts';
 import type { Db } from '../../src/db/db.ts';
-import { BlockCache } from '../../src/lsm/block-cache.ts';
+import { BlockCache } from '../../src/lsm/table/block-cache.ts';
 import { open } from '../../src/open.ts';
 import { Auditor } from './auditor.ts';
 import { call, text } from './calls.ts';

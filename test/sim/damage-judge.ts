@@ -11,7 +11,7 @@ import { type DbError, isCorruption } from '../../src/common/errors.ts';
 import type { Db } from '../../src/db/db.ts';
 import type { DbReader } from '../../src/db/reader.ts';
 import { parseWalPath, walPath } from '../../src/format/object-names.ts';
-import { decodeLedger, LEDGER_PREFIX, type LedgerEntry } from '../../src/lsm/damage-ledger.ts';
+import { decodeLedger, LEDGER_PREFIX, type LedgerEntry } from '../../src/lsm/tree/damage-ledger.ts';
 import type { RepairReport } from '../../src/tools/reports.ts';
 import { call, text } from './calls.ts';
 import type { Damage } from './damaging.ts';

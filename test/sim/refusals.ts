@@ -9,7 +9,7 @@ import { isDbError } from '../../src/common/errors.ts';
 import type { Logger } from '../../src/common/logger.ts';
 import type { Db } from '../../src/db/db.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
-import type { MergeOperator } from '../../src/lsm/merge-operator.ts';
+import type { MergeOperator } from '../../src/lsm/rows/merge-operator.ts';
 import { CONCAT } from './calls.ts';
 import type { Process } from './machine.ts';
 import { Draw } from './script.ts';

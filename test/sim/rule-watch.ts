@@ -13,8 +13,8 @@ import {
   parseWalPath,
   tablePath,
 } from '../../src/format/object-names.ts';
-import { decodeLedger, LEDGER_PREFIX } from '../../src/lsm/damage-ledger.ts';
-import { type LoadedManifest, loadManifest } from '../../src/lsm/manifest-store.ts';
+import { type LoadedManifest, loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
+import { decodeLedger, LEDGER_PREFIX } from '../../src/lsm/tree/damage-ledger.ts';
 import { repairIdText } from '../../src/tools/repair-plan.ts';
 import type { Process } from './machine.ts';
 import type { SimObject, SimStore } from './sim-store.ts';

@@ -16,7 +16,7 @@ import {
   tablePath,
   walPath,
 } from '../../src/format/object-names.ts';
-import { type LoadedManifest, loadManifest } from '../../src/lsm/manifest-store.ts';
+import { type LoadedManifest, loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
 import { manifestRepair } from '../../src/tools/manifest-repair.ts';
 import type { RepairReport } from '../../src/tools/reports.ts';
 import { sstRepair } from '../../src/tools/sst-repair.ts';

@@ -10,7 +10,7 @@ import {
   roleOfPath,
   tablePath,
 } from '../../src/format/object-names.ts';
-import { loadManifest } from '../../src/lsm/manifest-store.ts';
+import { loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
 import { type WholeLossKind, wholeLosses } from '../support/whole-kinds.ts';
 import type { Reference, StoredObject } from './references.ts';
 

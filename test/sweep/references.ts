@@ -13,7 +13,7 @@ import { SeededRandom } from '../../src/common/random.ts';
 import type { Db } from '../../src/db/db.ts';
 import type { OpenOptions } from '../../src/db/options.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
-import type { MergeOperator } from '../../src/lsm/merge-operator.ts';
+import type { MergeOperator } from '../../src/lsm/rows/merge-operator.ts';
 import { open } from '../../src/open.ts';
 import { MemoryStore } from '../../src/store/memory-store.ts';
 import { type ObjectStore, PUT_ID_METADATA } from '../../src/store/object-store.ts';

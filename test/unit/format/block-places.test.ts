@@ -11,7 +11,7 @@ import { NO_CODEC } from '../../../src/format/codecs.ts';
 import { decodeIndex } from '../../../src/format/index-block.ts';
 import { TableBuilder } from '../../../src/format/table-builder.ts';
 import { dataEnd } from '../../../src/format/table-layout.ts';
-import { readBlock } from '../../../src/lsm/table-anatomy.ts';
+import { readBlock } from '../../../src/lsm/table/table-anatomy.ts';
 import { type SampleRow, sampleRow, utf8 } from './block-samples.ts';
 
 const UNIT = 1024;

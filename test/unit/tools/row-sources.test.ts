@@ -5,7 +5,7 @@ import { SeededRandom } from '../../../src/common/random.ts';
 import { decodeManifest, encodeManifest } from '../../../src/format/manifest-codec.ts';
 import type { Manifest, TableView } from '../../../src/format/manifest-types.ts';
 import { manifestPath, tablePath } from '../../../src/format/object-names.ts';
-import { databaseStores } from '../../../src/lsm/database-stores.ts';
+import { databaseStores } from '../../../src/lsm/manifest/database-stores.ts';
 import { MemoryStore } from '../../../src/store/memory-store.ts';
 import { inputCandidates, rowsOfOthers } from '../../../src/tools/row-sources.ts';
 import type { LooseRow } from '../../../src/tools/table-rebuild.ts';

@@ -1,0 +1,117 @@
+/**
+ * The stack of wrappers between a database and its stores: path prefix, counting, retries with deadlines, store time.
+ * Counting lies below the retries, so every request that is paid for is counted.
+ */
+import type { Clock } from '../../common/clock.ts';
+import type { Random } from '../../common/random.ts';
+import { roleOfPath } from '../../format/object-names.ts';
+import type { Place } from '../../store/location.ts';
+import {
+  type MeteredStore,
+  meteredStore,
+  type RequestCounts,
+  type RequestCountsByRole,
+} from '../../store/metered-store.ts';
+import type { ObjectStore } from '../../store/object-store.ts';
+import { prefixedStore } from '../../store/prefixed-store.ts';
+import { retryingStore } from '../../store/retrying-store.ts';
+import { timedStore } from './epoch-guard.ts';
+
+export interface DatabaseStores {
+  /** Root of the database. */
+  main: ObjectStore;
+  /** Root of the database in the store that holds `wal/`; the same object as `main` without a WAL store. */
+  wal: ObjectStore;
+  hasWalStore: boolean;
+  /** The whole store, for tables of other databases. */
+  whole: ObjectStore;
+  path: string;
+  /** Whether a URL left open where the root of `whole` is: then what is not found there may be elsewhere. */
+  isRootAssumed: boolean;
+  /** Latest time that the answers of `main` told, then that of `wal` if it is another store. */
+  latestStoreTimesMs(): (number | undefined)[];
+  counts(): RequestCountsByRole;
+}
+
+interface StackOptions {
+  clock: Clock;
+  random: Random;
+  timeoutMs: number;
+}
+
+/** Leading, trailing and doubled slashes are dropped, as SlateDB does. */
+export function normalPath(path: string): string {
+  return path
+    .split('/')
+    .filter((s) => s !== '')
+    .join('/');
+}
+
+/** Store and path, for messages. */
+export function whereOf({ main, path }: Pick<DatabaseStores, 'main' | 'path'>): string {
+  return path === '' ? main.name : `${main.name} (${path})`;
+}
+
+export function databaseStores(
+  { location, isRootAssumed }: Pick<Place, 'location' | 'isRootAssumed'>,
+  options: StackOptions,
+): DatabaseStores {
+  const path = normalPath(location.path);
+  const meters: MeteredStore[] = [];
+  const stack = (store: ObjectStore, root: string, roleOf: (p: string) => string) => {
+    const metered = meteredStore(root === '' ? store : prefixedStore(store, root), roleOf);
+    meters.push(metered);
+    return timedStore(retryingStore(metered, options));
+  };
+  const main = stack(location.store, path, roleOfPath);
+  const whole = stack(location.store, '', () => 'table');
+  const { walStore } = location;
+  const wal = walStore === undefined ? main : stack(walStore.store, normalPath(walStore.path), roleOfPath);
+  return {
+    main: main.store,
+    wal: wal.store,
+    hasWalStore: walStore !== undefined,
+    whole: whole.store,
+    path,
+    isRootAssumed,
+    latestStoreTimesMs: () => (wal === main ? [main] : [main, wal]).map((store) => store.latestStoreTimeMs()),
+    counts: () => sumCounts(meters.map((m) => m.counts())),
+  };
+}
+
+/** The same stores, whose calls end when `signal` aborts unless they bring one of their own. */
+export function withSignal(stores: DatabaseStores, signal: AbortSignal): DatabaseStores {
+  const main = endedBy(stores.main, signal);
+  const wal = stores.wal === stores.main ? main : endedBy(stores.wal, signal);
+  return { ...stores, main, wal, whole: endedBy(stores.whole, signal) };
+}
+
+function endedBy(store: ObjectStore, signal: AbortSignal): ObjectStore {
+  return {
+    name: store.name,
+    ...(store.conformance !== undefined && { conformance: store.conformance }),
+    get: (path, options) => store.get(path, { signal, ...options }),
+    head: (path, options) => store.head(path, { signal, ...options }),
+    put: (path, bytes, options) => store.put(path, bytes, { signal, ...options }),
+    list: (prefix, options) => store.list(prefix, { signal, ...options }),
+    delete: (paths, options) => store.delete(paths, { signal, ...options }),
+  };
+}
+
+const NO_COUNTS: RequestCounts = { get: 0, head: 0, put: 0, list: 0, delete: 0, bytesIn: 0, bytesOut: 0 };
+
+function add(a: RequestCounts, b: RequestCounts): RequestCounts {
+  const sum = { ...a };
+  for (const key of Object.keys(NO_COUNTS) as (keyof RequestCounts)[]) sum[key] += b[key];
+  return sum;
+}
+
+function sumCounts(all: readonly RequestCountsByRole[]): RequestCountsByRole {
+  let totals = NO_COUNTS;
+  const byRole: Record<string, RequestCounts> = {};
+  for (const counts of all) {
+    totals = add(totals, counts);
+    for (const [role, c] of Object.entries(counts.byRole)) byRole[role] = add(byRole[role] ?? NO_COUNTS, c);
+  }
+  return { ...totals, byRole };
+}

@@ -1,0 +1,320 @@
+/**
+ * Finding one key: sources from newest to oldest, the first one with a visible version decides.
+ *
+ * Two forms. `lookupNow` answers from memory without a promise, or says that something must be fetched or gathered;
+ * `lookup` then does the whole work. Warm reads so cost no request and no allocation but the result.
+ *
+ * Reading over damage: a key that is found in a source above all damage is simply returned; one that is found below is
+ * returned and flagged; one that is not found, is deleted, or needs merge operands from behind damage is an error, because
+ * the damaged stretch may hold the truth. Damage counts only where it may hold a version newer than what was found, and one
+ * that the read may see. A loss of rows whose keys nobody knows may concern any key: then every answer that is not newer is
+ * given flagged, an absence and a fold included, and the caller's policy decides.
+ */
+import { CorruptionError, isCorruption } from '../../common/errors.ts';
+import { Block } from '../../format/block.ts';
+import { ABSENT, FOUND, type FoundRow, findInBlock, UNDECIDED } from '../../format/block-cursor.ts';
+import { FLAG_TOMBSTONE, NO_TS } from '../../format/row-flags.ts';
+import { sipHash13, sipHigh, sipLow } from '../../format/siphash.ts';
+import type { Memtable } from '../memtable/memtable.ts';
+import { concerns, Gap, gapsAt } from '../rows/damaged-block.ts';
+import type { MergeOperator } from '../rows/merge-operator.ts';
+import { copyOut } from '../rows/result-slab.ts';
+import {
+  canExpire,
+  decidedFrom,
+  foldVersions,
+  hasExpired,
+  isOperand,
+  isSeen,
+  type Version,
+} from '../rows/visibility.ts';
+import type { TableHandle } from '../table/table-handle.ts';
+import { mayHold } from '../table/table-handle.ts';
+import type { TableMeta } from '../table/table-reader.ts';
+import { lossError, lossesAbove, type UnplacedLoss } from '../tree/lost-ranges.ts';
+import { firstInRun, type TreeTables, type TreeView, treeOf } from '../tree/table-store.ts';
+
+export interface ReadView {
+  /** Newest first. */
+  memtables: readonly Memtable[];
+  tree: TreeView;
+}
+
+export interface LookupOptions {
+  maxSeq: number;
+  /** Asked only where a row has an expiry; undefined: expired rows are shown. */
+  now: (() => number) | undefined;
+  mergeOperator: MergeOperator | undefined;
+  /** Whether rows of probable healings may answer, flagged. */
+  useProbable: boolean;
+}
+
+export interface FoundValue {
+  value: Uint8Array;
+  seq: number;
+  createTs: number;
+  expireTs: number;
+  /** A newer version may lie in a damaged stretch, which this tells. */
+  damage: CorruptionError | undefined;
+}
+
+/** Nothing was found, or a deletion, and a row that is newer may be lost. */
+export interface Absence {
+  value: undefined;
+  /** Sequence number of the deletion, if there is one. */
+  seq: number | undefined;
+  damage: CorruptionError;
+}
+
+/** The answer needs a fetch or a merge: call `lookup`. */
+export const NOT_NOW = Symbol('not now');
+
+/** Scratch for the synchronous path, which never interleaves. */
+const scratch: FoundRow = newFoundRow();
+
+function newFoundRow(): FoundRow {
+  return {
+    bytes: new Uint8Array(0),
+    valueStart: 0,
+    valueLength: 0,
+    seq: 0,
+    flags: 0,
+    createTs: NO_TS,
+    expireTs: NO_TS,
+    rowOffset: 0,
+  };
+}
+
+/** A copy of the value, undefined for none, or `NOT_NOW`. */
+export function lookupNow(
+  view: ReadView,
+  key: Uint8Array,
+  options: LookupOptions,
+): Uint8Array | undefined | typeof NOT_NOW {
+  const { maxSeq } = options;
+  if (view.tree.lost.length > 0 && gapsAt(view.tree.lost, key, maxSeq).length > 0) return NOT_NOW;
+  if (view.tree.unplaced.length > 0 && lossesAbove(view.tree.unplaced, -1, maxSeq).length > 0) return NOT_NOW;
+  for (const m of view.memtables) {
+    const id = m.find(key, maxSeq);
+    if (id < 0) continue;
+    const flags = m.flagsOf(id);
+    if (isOperand(flags)) return NOT_NOW;
+    if ((flags & FLAG_TOMBSTONE) !== 0) return undefined;
+    if (canExpire(flags) && hasExpired(flags, m.expireTsOf(id), options.now?.())) return undefined;
+    return copyOut(m.valueBufOf(id), m.valueStartOf(id), m.valueLengthOf(id));
+  }
+  return lookupTablesNow(treeOf(view.tree, key), key, options);
+}
+
+function lookupTablesNow(
+  tree: TreeTables,
+  key: Uint8Array,
+  options: LookupOptions,
+): Uint8Array | undefined | typeof NOT_NOW {
+  if (tree.l0.length === 0 && tree.runs.length === 0) return undefined;
+  sipHash13(key, 0, key.length);
+  const low = sipLow;
+  const high = sipHigh;
+  for (const handle of tree.l0) {
+    if (!mayHold(handle, key)) continue;
+    const r = probeTableNow(handle, key, options.maxSeq, low, high);
+    if (r === FOUND) return resultNow(options);
+    if (r !== ABSENT) return NOT_NOW;
+  }
+  for (const run of tree.runs) {
+    for (let i = firstInRun(run, key); i < run.length && mayHold(run[i], key); i++) {
+      const r = probeTableNow(run[i], key, options.maxSeq, low, high);
+      if (r === FOUND) return resultNow(options);
+      if (r !== ABSENT) return NOT_NOW;
+    }
+  }
+  return undefined;
+}
+
+const NEEDS_FETCH = -1;
+
+/** Looks into one table as far as it is in memory; a hit lies in `scratch`. */
+function probeTableNow(handle: TableHandle, key: Uint8Array, maxSeq: number, low: number, high: number): number {
+  const { reader } = handle;
+  const { meta } = reader;
+  if (meta === undefined) return NEEDS_FETCH;
+  reader.touched[0] = 1;
+  if (meta.filter !== undefined && !meta.filter.mayContain(low, high)) return ABSENT;
+  const { index } = meta;
+  for (let b = index.findStart(key); b < index.blockCount; b++) {
+    const block = reader.blocks[b];
+    if (block === undefined) return NEEDS_FETCH;
+    reader.touched[b + 1] = 1;
+    const r = findInBlock(block, key, maxSeq, scratch);
+    if (r === FOUND || r === ABSENT) return r;
+    if (b + 1 < index.blockCount && index.compareFirstKey(b + 1, key) > 0) return ABSENT;
+  }
+  return ABSENT;
+}
+
+function resultNow(options: LookupOptions): Uint8Array | undefined | typeof NOT_NOW {
+  const { flags } = scratch;
+  if (isOperand(flags)) return NOT_NOW;
+  if ((flags & FLAG_TOMBSTONE) !== 0) return undefined;
+  if (canExpire(flags) && hasExpired(flags, scratch.expireTs, options.now?.())) return undefined;
+  return copyOut(scratch.bytes, scratch.valueStart, scratch.valueLength);
+}
+
+/** The whole lookup, fetching what is needed. Rejects with `CorruptionError` where damage may hide the answer. */
+export async function lookup(
+  view: ReadView,
+  key: Uint8Array,
+  options: LookupOptions,
+): Promise<FoundValue | Absence | undefined> {
+  const gathered: Version[] = [];
+  const gaps: Gap[] = [];
+  const nowMs = options.now?.();
+  if (!gatherFromMemory(view, key, options.maxSeq, gathered)) {
+    await gatherFromTables(view, key, options, gathered, gaps);
+  }
+  for (const gap of gapsAt(view.tree.lost, key, options.maxSeq)) gaps.push(gap);
+  const found = conclude(key, gathered, gaps, nowMs, options.mergeOperator);
+  const { unplaced } = view.tree;
+  if (unplaced.length === 0) return found;
+  const above = lossesAbove(unplaced, decidedFrom(gathered), options.maxSeq);
+  return above.length === 0 ? found : withLosses(found, gathered[0]?.seq, above);
+}
+
+/** The answer, flagged: a row that is lost may have had this key and be newer. */
+function withLosses(
+  found: FoundValue | undefined,
+  newestSeq: number | undefined,
+  above: readonly UnplacedLoss[],
+): FoundValue | Absence {
+  if (found === undefined) return { value: undefined, seq: newestSeq, damage: lossError(above) };
+  return { ...found, damage: lossError(above, found.damage) };
+}
+
+/** Adds versions newest first; true once a value or tombstone ended the search. */
+function gatherFromMemory(view: ReadView, key: Uint8Array, maxSeq: number, gathered: Version[]): boolean {
+  for (const m of view.memtables) {
+    for (let id = m.find(key, maxSeq); id >= 0; id = m.older(id)) {
+      const flags = m.flagsOf(id);
+      gathered.push({
+        flags,
+        value: copyOut(m.valueBufOf(id), m.valueStartOf(id), m.valueLengthOf(id)),
+        seq: m.seqOf(id),
+        createTs: m.createTsOf(id),
+        expireTs: m.expireTsOf(id),
+      });
+      if (!isOperand(flags)) return true;
+    }
+  }
+  return false;
+}
+
+async function gatherFromTables(
+  view: ReadView,
+  key: Uint8Array,
+  options: LookupOptions,
+  gathered: Version[],
+  gaps: Gap[],
+): Promise<void> {
+  const tree = treeOf(view.tree, key);
+  const handles: TableHandle[] = tree.l0.filter((h) => mayHold(h, key));
+  for (const run of tree.runs) {
+    for (let i = firstInRun(run, key); i < run.length && mayHold(run[i], key); i++) handles.push(run[i]);
+  }
+  for (const handle of handles) {
+    if (await gatherFromTable(handle, key, options, gathered, gaps)) return;
+  }
+}
+
+async function gatherFromTable(
+  handle: TableHandle,
+  key: Uint8Array,
+  options: LookupOptions,
+  gathered: Version[],
+  gaps: Gap[],
+): Promise<boolean> {
+  const { reader } = handle;
+  let meta: TableMeta;
+  try {
+    meta = await reader.loadMeta();
+  } catch (error) {
+    if (!isCorruption(error)) throw error;
+    gaps.push(reader.gap(error));
+    return false;
+  }
+  sipHash13(key, 0, key.length);
+  if (meta.filter !== undefined && !meta.filter.mayContain(sipLow, sipHigh)) return false;
+  const { index } = meta;
+  const search: BlockSearch = { key, below: options.maxSeq, gathered };
+  for (let b = index.findStart(key); b < index.blockCount; b++) {
+    if (index.compareFirstKey(b, key) > 0) return false;
+    const loaded = await reader.loadBlock(b, meta);
+    const parts = loaded instanceof Block ? [loaded] : loaded.parts;
+    for (const part of parts) {
+      let block: Block | undefined;
+      if (part instanceof Gap) {
+        if (!concerns(part, key, options.maxSeq)) continue;
+        gaps.push(part);
+        block = options.useProbable ? part.probable : undefined;
+      } else block = part;
+      const r = block === undefined ? UNDECIDED : gatherFromBlock(block, search);
+      if (r !== UNDECIDED) return r === FOUND;
+    }
+  }
+  return false;
+}
+
+interface BlockSearch {
+  key: Uint8Array;
+  /** Highest sequence number that is still of interest. */
+  below: number;
+  gathered: Version[];
+}
+
+/** FOUND: a value or tombstone ended the search. ABSENT: a greater key was met. UNDECIDED: the block ended first. */
+function gatherFromBlock(block: Block, search: BlockSearch): number {
+  const found = newFoundRow();
+  for (;;) {
+    const r = findInBlock(block, search.key, search.below, found);
+    if (r !== FOUND) return r;
+    search.gathered.push({
+      flags: found.flags,
+      value: copyOut(found.bytes, found.valueStart, found.valueLength),
+      seq: found.seq,
+      createTs: found.createTs,
+      expireTs: found.expireTs,
+    });
+    if (!isOperand(found.flags)) return FOUND;
+    search.below = found.seq - 1;
+  }
+}
+
+/** @param gaps those above the last version gathered, and losses wherever they lie */
+function conclude(
+  key: Uint8Array,
+  gathered: readonly Version[],
+  gaps: readonly Gap[],
+  nowMs: number | undefined,
+  operator: MergeOperator | undefined,
+): FoundValue | undefined {
+  const decided = decidedFrom(gathered);
+  const above = gaps.filter((gap) => gap.seqs.max > decided);
+  const newest = gathered[0];
+  if (above.length > 0 && (newest === undefined || !isSeen(newest, nowMs))) {
+    // What lies below the damage is told where it is one version: a fold around a hole never existed.
+    const stale = newest !== undefined && !isOperand(newest.flags) ? { seq: BigInt(newest.seq) } : undefined;
+    throw damageOf(above, stale);
+  }
+  const row = foldVersions(gathered, key, nowMs, operator);
+  if (row === undefined) return undefined;
+  const { value, seq, createTs, expireTs } = row;
+  return { value, seq, createTs, expireTs, damage: above.length === 0 ? undefined : damageOf(above) };
+}
+
+function damageOf(gaps: readonly Gap[], possiblyStale?: CorruptionError['possiblyStale']): CorruptionError {
+  const errors = gaps.map((gap) => gap.error);
+  return new CorruptionError(
+    errors.map((e) => e.message).join('; '),
+    errors.flatMap((e) => e.findings),
+    { details: { ...errors[0].details }, ...(possiblyStale !== undefined && { possiblyStale }) },
+  );
+}

@@ -1,0 +1,105 @@
+/**
+ * What is left of a block that cannot be read whole: stretches of rows that are proven, and gaps between them.
+ *
+ * Invariants: parts lie in key order; a gap names all keys of which a version may lie in it, its edges included (an edge
+ * is the key of the proven row next to it, or what the index says about the block); the seqs of a gap bound all its versions.
+ */
+import { compareBytes, equalBytes } from '../../common/bytes.ts';
+import { CorruptionError, type Finding } from '../../common/errors.ts';
+import type { Block } from '../../format/block.ts';
+import { type BlockRow, blockOfRows } from '../../format/rows-block.ts';
+
+/** Keys from `gte` to `lte`, both included. */
+export interface KeySpan {
+  gte: Uint8Array;
+  lte: Uint8Array;
+}
+
+/** Sequence numbers of all versions in some place; 0 and Infinity where nothing tells. */
+export interface SeqSpan {
+  min: number;
+  max: number;
+}
+
+export const ANY_SEQ: SeqSpan = { min: 0, max: Number.POSITIVE_INFINITY };
+
+/** Keys some versions of which cannot be read. */
+export class Gap {
+  readonly keys: KeySpan;
+  readonly seqs: SeqSpan;
+  readonly error: CorruptionError;
+  /** What the stretch holds if the only small change that mends its checksum is the right one. */
+  readonly probable: Block | undefined;
+
+  constructor(
+    keys: KeySpan,
+    seqs: SeqSpan,
+    error: CorruptionError,
+    more: { probable?: Block | undefined; rows?: number | undefined } = {},
+  ) {
+    this.keys = keys;
+    this.seqs = seqs;
+    this.probable = more.probable;
+    const affects = {
+      keys: { gte: keys.gte, lte: keys.lte },
+      ...(more.rows !== undefined && { rows: more.rows }),
+      ...(seqs.max < Number.POSITIVE_INFINITY && { seqs: { min: BigInt(seqs.min), max: BigInt(seqs.max) } }),
+    };
+    const findings: Finding[] = error.findings.map((f) => ({ ...f, affects: { ...f.affects, ...affects } }));
+    this.error = new CorruptionError(error.message, findings, { details: { ...error.details } });
+  }
+
+  /** Whether it is the same damage, perhaps read again. */
+  equals(other: Gap): boolean {
+    return (
+      this.error.findings[0]?.id === other.error.findings[0]?.id &&
+      equalBytes(this.keys.gte, other.keys.gte) &&
+      equalBytes(this.keys.lte, other.keys.lte)
+    );
+  }
+}
+
+/** Whether the gap may hold a version of `key` that a read up to `maxSeq` could see. */
+export function concerns({ keys, seqs }: Gap, key: Uint8Array, maxSeq: number): boolean {
+  return seqs.min <= maxSeq && compareBytes(keys.gte, key) <= 0 && compareBytes(key, keys.lte) <= 0;
+}
+
+export function gapsAt(gaps: readonly Gap[], key: Uint8Array, maxSeq: number): Gap[] {
+  return gaps.filter((gap) => concerns(gap, key, maxSeq));
+}
+
+export class DamagedBlock {
+  readonly parts: readonly (Block | Gap)[];
+
+  constructor(parts: readonly (Block | Gap)[]) {
+    this.parts = parts;
+  }
+}
+
+export interface ProvenRow extends BlockRow {
+  /** Position among all rows of the block: between two that follow each other there was never another. */
+  ordinal: number;
+}
+
+/**
+ * The block as its proven rows and the gaps around them.
+ * @param rows by ordinal
+ * @param rowCount rows the block had
+ */
+export function partsOf(rows: readonly ProvenRow[], rowCount: number, whole: Gap): DamagedBlock {
+  if (rows.length === 0) return new DamagedBlock([whole]);
+  const parts: (Block | Gap)[] = [];
+  const gap = (gte: Uint8Array, lte: Uint8Array, lost: number) =>
+    new Gap({ gte, lte }, whole.seqs, whole.error, { rows: lost });
+  if (rows[0].ordinal > 0) parts.push(gap(whole.keys.gte, rows[0].key, rows[0].ordinal));
+  let start = 0;
+  for (let i = 1; i <= rows.length; i++) {
+    if (i < rows.length && rows[i].ordinal === rows[i - 1].ordinal + 1) continue;
+    parts.push(blockOfRows(rows.slice(start, i)));
+    const last = rows[i - 1];
+    if (i < rows.length) parts.push(gap(last.key, rows[i].key, rows[i].ordinal - last.ordinal - 1));
+    else if (last.ordinal < rowCount - 1) parts.push(gap(last.key, whole.keys.lte, rowCount - 1 - last.ordinal));
+    start = i;
+  }
+  return new DamagedBlock(parts);
+}

@@ -1,0 +1,62 @@
+/** Merge operands and how they become a value. */
+import { copyBytes, isBytes, isReadable } from '../../common/bytes.ts';
+import { guarded, isThenable } from '../../common/callbacks.ts';
+import { IncompatibleError, InvalidArgumentError } from '../../common/errors.ts';
+
+/**
+ * Combines operands with what is there. Must be associative and accept operands without an existing value: they may be
+ * folded among themselves first, in groups.
+ */
+export interface MergeOperator {
+  /** `existing` is undefined where there is no value. Must not keep or change its arguments. */
+  merge(key: Uint8Array, existing: Uint8Array | undefined, operand: Uint8Array): Uint8Array;
+  /** The same for several operands, oldest first; used instead of `merge` where it exists. */
+  mergeBatch?(key: Uint8Array, existing: Uint8Array | undefined, operands: Uint8Array[]): Uint8Array;
+}
+
+/** Folds `operands` (oldest first) into `existing`. An exception of the operator fails this call alone. */
+export function foldOperands(
+  operator: MergeOperator | undefined,
+  key: Uint8Array,
+  existing: Uint8Array | undefined,
+  operands: Uint8Array[],
+): Uint8Array {
+  if (operator === undefined) throw missingOperator();
+  // The key belongs to a row as well: an operator that changes it all the same harms nothing.
+  const own = copyBytes(key);
+  if (operator.mergeBatch !== undefined) {
+    return checkedResult(called(() => operator.mergeBatch?.(own, existing, operands)));
+  }
+  let value = existing;
+  for (const operand of operands) value = checkedResult(called(() => operator.merge(own, value, operand)));
+  return value as Uint8Array;
+}
+
+/** Whatever an operator throws is a failure of its own, also if it looks like one of ours: it says nothing about the database. */
+function called(call: () => unknown): unknown {
+  let failure: { cause: unknown } | undefined;
+  const result = guarded(call, (cause) => {
+    failure = { cause };
+  });
+  if (failure !== undefined) {
+    throw new InvalidArgumentError(
+      'BAD_ARGUMENT',
+      'The merge operator threw an exception; see the cause.',
+      failure as { cause: unknown },
+    );
+  }
+  return result;
+}
+
+function checkedResult(result: unknown): Uint8Array {
+  if (isBytes(result) && isReadable(result)) return result;
+  const what = isThenable(result) ? ', not a promise: it must answer at once' : '';
+  throw new InvalidArgumentError('BAD_ARGUMENT', `The merge operator must return a Uint8Array${what}.`);
+}
+
+export function missingOperator(): IncompatibleError {
+  return new IncompatibleError(
+    'MERGE_OPERATOR_MISSING',
+    'A merge operand was met, but no merge operator is configured: pass the option `mergeOperator`.',
+  );
+}

@@ -1,0 +1,30 @@
+/**
+ * The damage that reads have met since the opening, each piece once, as long as a manifest names its table.
+ *
+ * Bounded: an object can be damaged in more places than are worth keeping.
+ */
+import type { Finding } from '../../common/errors.ts';
+
+const MAX_KEPT = 1000;
+
+export class DamageRegister {
+  readonly #findings = new Map<string, Finding>();
+
+  /** Newest last. What a later look found out about the same damage replaces what was known. */
+  get findings(): Finding[] {
+    return [...this.#findings.values()];
+  }
+
+  /** True if this piece of damage is new. */
+  note(finding: Finding): boolean {
+    const isNew = !this.#findings.has(finding.id);
+    if (isNew && this.#findings.size >= MAX_KEPT) return false;
+    this.#findings.set(finding.id, finding);
+    return isNew;
+  }
+
+  /** Forgets damage to objects that are no longer in use. */
+  keepOnly(paths: ReadonlySet<string>): void {
+    for (const [id, finding] of this.#findings) if (!paths.has(finding.object.path)) this.#findings.delete(id);
+  }
+}

@@ -1,0 +1,166 @@
+/**
+ * The tables of one manifest, ready to read, and the store of readers behind them.
+ *
+ * Invariants: a view never changes after it was made; readers are shared between views, so what is cached for a table stays
+ * while any manifest names it. A key belongs to the segment whose prefix it starts with, else to the root tree.
+ */
+import { compareBytes, startsWith } from '../../common/bytes.ts';
+import type { Finding } from '../../common/errors.ts';
+import type { Ulid } from '../../common/ulid.ts';
+import type { Manifest, TableView, Tree } from '../../format/manifest-types.ts';
+import type { ObjectStore } from '../../store/object-store.ts';
+import type { LoadedManifest } from '../manifest/manifest-store.ts';
+import type { Gap } from '../rows/damaged-block.ts';
+import type { BlockCache } from '../table/block-cache.ts';
+import { compareToLast, type TableHandle } from '../table/table-handle.ts';
+import { TableReader } from '../table/table-reader.ts';
+import { type Ledger, type LedgerEntry, readLedger } from './damage-ledger.ts';
+import { DamageRegister } from './damage-register.ts';
+import { gapsOfLedger, NO_LOSSES, type UnplacedLoss, unplacedLosses } from './lost-ranges.ts';
+import { ownersOf, tablePlace } from './parents.ts';
+
+/** Tables of one tree: L0 newest first, runs newest first, tables of a run ascending by key. */
+export interface TreeTables {
+  prefix: Uint8Array | undefined;
+  l0: readonly TableHandle[];
+  runs: readonly (readonly TableHandle[])[];
+}
+
+export interface TreeView {
+  /** The root tree first. */
+  readonly trees: readonly TreeTables[];
+  /** Losses that repairs left behind. */
+  readonly lost: readonly Gap[];
+  /** Those of which nobody knows the keys. */
+  readonly unplaced: readonly UnplacedLoss[];
+}
+
+export const EMPTY_TREE: TreeView = { trees: [], lost: [], unplaced: NO_LOSSES };
+
+export interface TableStoreOptions {
+  /** Sees the database root. */
+  store: ObjectStore;
+  /** Sees the whole store, for tables that belong to another database. */
+  wholeStore: ObjectStore;
+  cache: BlockCache;
+  onFinding(finding: Finding): void;
+}
+
+export class TableStore {
+  /** Damage to the tables in use. */
+  readonly damage = new DamageRegister();
+  readonly #options: TableStoreOptions;
+  #readers = new Map<Ulid, TableReader>();
+  #ledger: Ledger | undefined;
+
+  constructor(options: TableStoreOptions) {
+    const { onFinding } = options;
+    // Each piece of damage is told once, however often it is met.
+    this.#options = { ...options, onFinding: (f) => void (this.damage.note(f) && onFinding(f)) };
+  }
+
+  /** Losses that nobody has acknowledged or made good. */
+  get lost(): LedgerEntry[] {
+    return (this.#ledger?.entries ?? []).filter((entry) => entry.state === 'open');
+  }
+
+  /** Version of the ledger that is in use; 0: none. */
+  get ledgerVersion(): number {
+    return this.#ledger?.version ?? 0;
+  }
+
+  /**
+   * Reads the ledger of losses for the views to come, unless the manifest names the version that is known, or none, and no loss
+   * is open that may have been acknowledged since. True if it was read: one LIST and one GET. Of a manifest without seal nobody
+   * knows.
+   */
+  async loadLedger(manifest: LoadedManifest): Promise<boolean> {
+    const version = manifest.seal === undefined ? undefined : (manifest.seal.manifest?.ledgerVersion ?? 0);
+    if (version === this.ledgerVersion && this.lost.length === 0) return false;
+    return this.reloadLedger();
+  }
+
+  /** Reads the ledger again, for the views to come. One LIST and one GET. */
+  async reloadLedger(): Promise<true> {
+    this.#ledger = await readLedger(this.#options.store);
+    for (const error of this.#ledger.damage) for (const f of error.findings) this.#options.onFinding(f);
+    return true;
+  }
+
+  /** The view of a manifest. Readers of tables that it no longer names are dropped. */
+  view(manifest: Manifest): TreeView {
+    const owners = ownersOf(manifest);
+    const next = new Map<Ulid, TableReader>();
+    const handle = (view: TableView): TableHandle => {
+      const { id } = view.table;
+      const reader = next.get(id) ?? this.#readers.get(id) ?? this.#open(view, owners.get(id));
+      next.set(id, reader);
+      return { view, reader };
+    };
+    const tables = (tree: Tree, prefix: Uint8Array | undefined): TreeTables => ({
+      prefix,
+      l0: tree.l0.map(handle),
+      runs: tree.runs.map((run) => run.views.map(handle)),
+    });
+    const trees = [tables(manifest, undefined), ...(manifest.segments ?? []).map((s) => tables(s, s.prefix))];
+    for (const [id, reader] of this.#readers) if (!next.has(id)) reader.dispose();
+    this.#readers = next;
+    const inUse = new Set([...next.values()].map((reader) => reader.path));
+    this.damage.keepOnly(inUse);
+    const entries = this.#ledger?.entries ?? [];
+    return { trees, lost: gapsOfLedger(entries, inUse), unplaced: unplacedLosses(entries, manifest.replayAfterWalId) };
+  }
+
+  #open({ table }: TableView, owner: string | undefined): TableReader {
+    const { store: main, wholeStore: whole } = this.#options;
+    const { store, path } = tablePlace({ main, whole }, owner, table.id);
+    return new TableReader(table, path, store, this.#options);
+  }
+
+  dispose(): void {
+    for (const reader of this.#readers.values()) reader.dispose();
+    this.#readers.clear();
+  }
+}
+
+/** The tree a key belongs to. */
+export function treeOf(view: TreeView, key: Uint8Array): TreeTables {
+  for (let i = 1; i < view.trees.length; i++) {
+    if (startsWith(key, view.trees[i].prefix as Uint8Array)) return view.trees[i];
+  }
+  return view.trees[0];
+}
+
+/** Index of the first table of a run that can hold `key`; the run's length if none can. */
+export function firstInRun(run: readonly TableHandle[], key: Uint8Array): number {
+  let lo = 0;
+  let hi = run.length;
+  while (lo < hi) {
+    const mid = (lo + hi) >>> 1;
+    if (compareToLast(run[mid], key) < 0) lo = mid + 1;
+    else hi = mid;
+  }
+  return lo;
+}
+
+/** Tables whose keys can lie in a range, as sorted sources newest first. */
+export function sourcesInRange(
+  view: TreeView,
+  gte: Uint8Array | undefined,
+  lt: Uint8Array | undefined,
+): (readonly TableHandle[])[] {
+  const overlaps = (h: TableHandle) => {
+    const { firstEntry, lastEntry } = h.view.table.info;
+    if (lt !== undefined && firstEntry !== undefined && compareBytes(firstEntry, lt) >= 0) return false;
+    return gte === undefined || lastEntry === undefined || compareBytes(lastEntry, gte) >= 0;
+  };
+  const out: (readonly TableHandle[])[] = [];
+  for (const tree of view.trees) {
+    for (const handle of tree.l0) if (overlaps(handle)) out.push([handle]);
+    for (const run of tree.runs) {
+      const part = run.filter(overlaps);
+      if (part.length > 0) out.push(part);
+    }
+  }
+  return out;
+}

@@ -1,0 +1,45 @@
+/**
+ * How a tool works on a database that this process has open: through the handle, which stays the one writer.
+ *
+ * A handle answers to `TOOL_ACCESS`; nothing else of it is known here, so tools need not know the writer. What is changed
+ * through it is committed by the writer itself: nobody is fenced, and rows that are only in memory stay what they are.
+ */
+import type { Clock } from '../common/clock.ts';
+import type { Random } from '../common/random.ts';
+import type { Author } from '../lsm/manifest/author.ts';
+import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
+import type { CommitOptions, ManifestChange } from '../lsm/manifest/manifest-log.ts';
+import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
+
+export const TOOL_ACCESS: unique symbol = Symbol.for('shaledb.tool-access');
+
+export interface ToolAccess {
+  readonly stores: DatabaseStores;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly owner: string;
+  readonly author: Author;
+  /** Memory that only a flush can free: memtables, and objects on their way to the store; bytes. */
+  readonly unflushedBytes: number;
+  /** The manifest in use. */
+  manifest(): LoadedManifest;
+  /** Lists the manifests and takes a newer one into use. */
+  refresh(): Promise<void>;
+  /** Reads the ledger of losses again: reads answer by what it says now. */
+  reloadLedger(): Promise<void>;
+  /** Resolves when all rows so far are in tables that the manifest names; what the log held is then no longer needed. */
+  flush(): Promise<void>;
+  /** Writes `change` of the newest manifest; resolves with the manifest that then is in use. */
+  commit(change: ManifestChange, options: CommitOptions): Promise<LoadedManifest>;
+}
+
+/** An open database, for tools. */
+export interface ToolHandle {
+  [TOOL_ACCESS](): ToolAccess;
+}
+
+export function isToolHandle(value: unknown): value is ToolHandle {
+  return (
+    typeof value === 'object' && value !== null && typeof (value as Partial<ToolHandle>)[TOOL_ACCESS] === 'function'
+  );
+}

@@ -1,0 +1,63 @@
+// What is legal in a manifest but seldom is named in words, because a changed bit may be the reason for it.
+import { describe, expect, it } from 'vitest';
+import type { Ulid } from '../../../src/common/ulid.ts';
+import type { Manifest } from '../../../src/format/manifest-types.ts';
+import { manifestPath } from '../../../src/format/object-names.ts';
+import { type LoadedManifest, loadManifest } from '../../../src/lsm/manifest/manifest-store.ts';
+import { oddities } from '../../../src/recovery/manifest-cross-check.ts';
+import { goldenBytes } from '../../support/golden-fixtures.ts';
+
+const load = (id: number) => loadManifest(id, goldenBytes('slatedb-0.17.0/tiny', `db/${manifestPath(id)}`));
+const before = load(4);
+const newest = load(5);
+
+function changed(loaded: LoadedManifest, change: Partial<Manifest>): LoadedManifest {
+  return { ...loaded, manifest: { ...loaded.manifest, ...change } };
+}
+
+describe('the oddities of a manifest', () => {
+  it('are none in what SlateDB wrote', () => {
+    expect(newest.manifest.l0.length).toBeGreaterThan(0);
+    expect([oddities(before, load(3)), oddities(newest, before), oddities(newest, undefined)]).toEqual([[], [], []]);
+  });
+
+  it('name fields that this program does not know', () => {
+    expect(oddities(changed(newest, { hasUnknownFields: true }), before).join()).toMatch(
+      /^it has fields that this program/,
+    );
+  });
+
+  it('name a last log object that went back', () => {
+    const ahead = changed(before, { walIdLastSeen: newest.manifest.walIdLastSeen + 64 });
+    expect(oddities(newest, ahead).join()).toMatch(/^wal_id_last_seen went back from \d+ to \d+/);
+  });
+
+  it('name a view that is called otherwise than its table, or than the same view in the manifest before', () => {
+    const id = '01M7YM7C66Y3QX79BMTWD73ZD0' as Ulid;
+    const [view, ...others] = newest.manifest.l0;
+    const visibleRange = { start: { kind: 'unbounded' }, end: { kind: 'excluded', key: Uint8Array.of(9) } } as const;
+    expect(oddities(changed(newest, { l0: [{ ...view, viewId: id }, ...others] }), undefined)).toEqual([
+      `the view of table ${view.table.id} is called ${id}; rows are found by the table's name`,
+    ]);
+    const cut = changed(newest, { l0: [{ ...view, visibleRange, viewId: id }, ...others] });
+    expect(oddities(cut, newest)).toEqual([]);
+    expect(oddities(cut, cut)).toEqual([]);
+    const renamed = changed(newest, { l0: [{ ...view, visibleRange }, ...others] });
+    expect(oddities(renamed, cut).length).toBe(1);
+  });
+
+  it('name runs whose ids do not descend', () => {
+    const withRuns = (...ids: number[]) =>
+      oddities(changed(newest, { runs: ids.map((id) => ({ id, views: [] })) }), undefined);
+    expect(withRuns(5, 3, 0)).toEqual([]);
+    expect(withRuns(1, 3, 0)).toEqual([
+      'run 3 has a higher id than a newer one; runs are read in the order of their places',
+    ]);
+  });
+
+  it('are none about view ids that version 1 does not store', () => {
+    const [view, ...others] = newest.manifest.l0;
+    const l0 = [{ ...view, viewId: '01M7YM7C66Y3QX79BMTWD73ZD0' as Ulid }, ...others];
+    expect(oddities(changed(newest, { headerVersion: 1, l0 }), before)).toEqual([]);
+  });
+});
