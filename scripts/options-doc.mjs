@@ -22,13 +22,23 @@ export function renderOptions(page, source) {
 function tableOf(file, name) {
   const declaration = file.statements.find((s) => ts.isInterfaceDeclaration(s) && s.name.text === name);
   if (declaration === undefined) throw new Error(`src/db/options.ts has no interface ${name}`);
-  const rows = declaration.members.map((member) => {
+  const taken = declaration.heritageClauses === undefined ? [] : namesTaken(file, declaration);
+  const own = declaration.members.map((member) => {
     const doc = ts.getJSDocCommentsAndTags(member).map((d) => ts.getTextOfJSDocComment(d.comment) ?? '');
     if (doc.join('') === '') throw new Error(`${name}.${member.name.text} has no doc comment`);
     const cells = [`\`${member.name.text}\``, `\`${member.type.getText(file)}\``, doc.join(' ')];
     return `| ${cells.map((c) => c.replace(/\s+/g, ' ').replaceAll('|', '\\|')).join(' | ')} |`;
   });
-  return ['| option | type | meaning, range, default |', '|---|---|---|', ...rows].join('\n');
+  const table = ['| option | type | meaning, range, default |', '|---|---|---|', ...own].join('\n');
+  if (taken.length === 0) return table;
+  const list = `${taken.slice(0, -1).join(', ')} and ${taken.at(-1)}`;
+  return `With the meaning above: ${list}. And besides\n\n${table}`;
+}
+
+/** The options that an interface takes over from another one: `extends Pick<Other, 'a' | 'b'>`. */
+function namesTaken(file, declaration) {
+  const [, names] = declaration.heritageClauses[0].types[0].typeArguments;
+  return (ts.isUnionTypeNode(names) ? names.types : [names]).map((t) => `\`${t.literal.text}\``);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

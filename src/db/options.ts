@@ -205,6 +205,9 @@ const CHECKS: ChecksOf<OpenOptions> = {
   signal: abortSignal,
 };
 
+/** Names of the options that are known, for the test that compares them with the documented ones. */
+export const OPTION_NAMES = { open: () => Object.keys(CHECKS), openReader: () => Object.keys(READER_CHECKS) };
+
 const READER_CHECKS: ChecksOf<ReaderOptions> = {
   memoryBytes: CHECKS.memoryBytes,
   timeoutMs: CHECKS.timeoutMs,
