@@ -22,7 +22,7 @@ export function renderOptions(page, source) {
 function tableOf(file, name) {
   const declaration = file.statements.find((s) => ts.isInterfaceDeclaration(s) && s.name.text === name);
   if (declaration === undefined) throw new Error(`src/db/options.ts has no interface ${name}`);
-  const taken = declaration.heritageClauses === undefined ? [] : namesTaken(file, declaration);
+  const taken = declaration.heritageClauses === undefined ? [] : namesTaken(declaration);
   const own = declaration.members.map((member) => {
     const doc = ts.getJSDocCommentsAndTags(member).map((d) => ts.getTextOfJSDocComment(d.comment) ?? '');
     if (doc.join('') === '') throw new Error(`${name}.${member.name.text} has no doc comment`);
@@ -36,7 +36,7 @@ function tableOf(file, name) {
 }
 
 /** The options that an interface takes over from another one: `extends Pick<Other, 'a' | 'b'>`. */
-function namesTaken(file, declaration) {
+function namesTaken(declaration) {
   const [, names] = declaration.heritageClauses[0].types[0].typeArguments;
   return (ts.isUnionTypeNode(names) ? names.types : [names]).map((t) => `\`${t.literal.text}\``);
 }

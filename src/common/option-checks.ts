@@ -11,7 +11,7 @@
  * 4. What the caller's members throw while they are read is reported as `BAD_OPTION`, with the exception as its cause.
  * 5. Enumerable members of `Object.prototype`, of whatever realm, are nobody's options.
  */
-import { copyBytes, isBytes, isReadable } from './bytes.ts';
+import { copyBytes, isBytes, trueBytes } from './bytes.ts';
 import { editDistance } from './edit-distance.ts';
 import { InvalidArgumentError, isDbError } from './errors.ts';
 
@@ -210,7 +210,8 @@ export const RANDOM_CHECK = methods('nextUint32', 'fill');
 
 /** Bytes, which are copied. */
 export const bytes: Check = (value, name, faults) => {
-  if (isBytes(value) && isReadable(value)) return copyBytes(value);
+  const own = isBytes(value) ? trueBytes(value) : undefined;
+  if (own !== undefined) return copyBytes(own);
   const what = isBytes(value) ? 'one whose memory is gone (it was transferred or resized)' : describeValue(value);
   faults.push(`${name} must be a Uint8Array, not ${what}`);
   return value;

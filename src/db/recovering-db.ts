@@ -7,7 +7,7 @@
  */
 import { untilAborted } from '../common/abort.ts';
 import { ignoreRejection } from '../common/async.ts';
-import { copyBytes, isBytes, isReadable } from '../common/bytes.ts';
+import { copyBytes, isBytes, trueBytes } from '../common/bytes.ts';
 import { type Clock, sleep } from '../common/clock.ts';
 import { AbortError, memoryGone, UnavailableError } from '../common/errors.ts';
 import { isPlainObject, isSignal, readingArgument } from '../common/option-checks.ts';
@@ -197,8 +197,9 @@ function copiedKeys(keys: readonly unknown[]): readonly unknown[] {
 }
 
 function ownBytes(bytes: Uint8Array): Uint8Array {
-  if (!isReadable(bytes)) throw memoryGone('argument');
-  return copyBytes(bytes);
+  const own = trueBytes(bytes);
+  if (own === undefined) throw memoryGone('argument');
+  return copyBytes(own);
 }
 
 /** A scan that begins when the database serves; its view is taken then. */

@@ -8,7 +8,7 @@
  * Before it is applied it is put in key order and folded to one row per key: a later put or delete of a key replaces what
  * came before, merges are combined by the merge operator (with a value that precedes them in the batch).
  */
-import { commonBytes, EMPTY_BYTES, viewOf } from '../common/bytes.ts';
+import { commonBytes, EMPTY_BYTES, trueLength, viewOf } from '../common/bytes.ts';
 import { InvalidArgumentError, memoryGone } from '../common/errors.ts';
 import { FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
 import { EXPECTED_KEYS } from '../lsm/memtable/memtable-index.ts';
@@ -140,21 +140,24 @@ export class WriteBatch {
   /** All that can fail comes first, the copies of the caller's bytes last of it: then nothing was added. */
   #add(key: Uint8Array, value: Uint8Array, flags: number, ttl: Own<TtlOptions> | undefined): this {
     const at = this.#used + HEADER_BYTES;
-    const end = aligned(at + key.length + value.length);
+    // Each asked once, and of the array itself: memory that is not the caller's must never be written.
+    const keyLength = trueLength(key);
+    const valueLength = trueLength(value);
+    const end = aligned(at + keyLength + valueLength);
     if (end > this.#arena.length) this.#growArena(end);
     const o = this.#count * COLUMNS;
     if (o === this.#ops.length) this.#growOps();
     this.#copyIn(key, at);
-    this.#copyIn(value, at + key.length);
+    this.#copyIn(value, at + keyLength);
     this.#used = end;
-    this.#bytes += key.length + value.length;
+    this.#bytes += keyLength + valueLength;
     if (ttl !== undefined) {
       this.#ttls ??= new Map();
       this.#ttls.set(this.#count, ttl);
     }
     this.#ops[o + KEY_START] = at;
-    this.#ops[o + KEY_LENGTH] = key.length;
-    this.#ops[o + VALUE_LENGTH] = value.length;
+    this.#ops[o + KEY_LENGTH] = keyLength;
+    this.#ops[o + VALUE_LENGTH] = valueLength;
     this.#ops[o + FLAGS] = flags;
     this.#count++;
     return this;
@@ -163,8 +166,9 @@ export class WriteBatch {
   /** The arena has the room. */
   #copyIn(bytes: Uint8Array, at: number): void {
     const arena = this.#arena;
-    if (bytes.length <= SHORT_KEY_BYTES) {
-      for (let i = 0; i < bytes.length; i++) arena[at + i] = bytes[i];
+    const length = trueLength(bytes);
+    if (length <= SHORT_KEY_BYTES) {
+      for (let i = 0; i < length; i++) arena[at + i] = bytes[i];
       return;
     }
     try {

@@ -12,6 +12,7 @@
  */
 import { onAbort } from '../common/abort.ts';
 import { type Deferred, deferred } from '../common/async.ts';
+import { trueLength } from '../common/bytes.ts';
 import { AbortError, InvalidArgumentError, isDbError, UnavailableError } from '../common/errors.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../format/row-flags.ts';
 import { TrackerSampler } from '../format/sequence-tracker.ts';
@@ -84,7 +85,7 @@ export class Writer {
 
   #single(key: Uint8Array, value: Uint8Array, flags: number, o: Own<WriteOptions> | undefined): Promise<WriteResult> {
     if (o?.signal?.aborted) throw notApplied(o.signal);
-    const bytes = key.length + value.length + ROW_BYTES;
+    const bytes = trueLength(key) + trueLength(value) + ROW_BYTES;
     if (this.#mustQueue(bytes)) {
       const k = new Uint8Array(key);
       const v = new Uint8Array(value);

@@ -8,7 +8,7 @@ import { WriteBatch } from '../../src/db/write-batch.ts';
 import { Memtable } from '../../src/lsm/memtable/memtable.ts';
 import { TOOL_ACCESS } from '../../src/recovery/tool-access.ts';
 import { rejection, rowsOf, text, thrown, World } from '../support/database.ts';
-import { detach, goneBytes, goodBytes, noBytes } from '../support/odd-bytes.ts';
+import { detach, fickleBytes, goneBytes, goodBytes, noBytes } from '../support/odd-bytes.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: what plain JavaScript lets through
 type Anything = any;
@@ -93,6 +93,29 @@ describe('bytes that are as good as any', () => {
     await world.run(db.delete(bytes()));
     expect(await rowsOf(world, db)).toEqual([`batch=${key}`]);
   });
+
+  it.each([0, 1, 2, 3, 4, 5, 6, 8, 12, 20])(
+    'are written as they are when they change their mind about their length after %i looks',
+    async (looks) => {
+      const { world, db } = await database();
+      for (const length of [3, 40, 3000]) {
+        const bytes = () =>
+          fickleBytes(
+            Array.from({ length }, () => 66),
+            looks,
+          );
+        const key = 'B'.repeat(length);
+        await world.run(db.write(new WriteBatch().delete('alice').put(bytes(), bytes()).put('x', bytes())));
+        expect(await rowsOf(world, db)).toEqual([`${key}=${key}`, `x=${key}`]);
+        await world.run(db.delete(bytes()));
+        expect(await rowsOf(world, db)).toEqual([`x=${key}`]);
+        await world.run(db.put(bytes(), bytes()));
+        expect(await rowsOf(world, db)).toEqual([`${key}=${key}`, `x=${key}`]);
+        await world.run(db.write(new WriteBatch().delete(bytes())));
+        expect(await rowsOf(world, db)).toEqual([`x=${key}`]);
+      }
+    },
+  );
 
   it('are copied when the call returns', async () => {
     const { world, db } = await database();

@@ -15,7 +15,7 @@ import * as main from '../../src/index.ts';
 import * as s3 from '../../src/s3.ts';
 import * as testing from '../../src/testing.ts';
 import { text } from '../support/database.ts';
-import { goneBytes, noBytes } from '../support/odd-bytes.ts';
+import { goneBytes, lyingBytes, noBytes } from '../support/odd-bytes.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: what plain JavaScript lets through
 type Anything = any;
@@ -30,6 +30,9 @@ cyclic.push(cyclic);
 
 const ODD: Record<string, Anything> = {
   ...Object.fromEntries(Object.entries(goneBytes(8)).map(([name, bytes]) => [`bytes ${name}`, bytes])),
+  'bytes whose length is too long': lyingBytes([1, 2, 3, 4])['of a class with the length 1004'],
+  'bytes whose length throws': lyingBytes([1, 2, 3, 4])['that has a length that throws'],
+  'bytes whose buffer is none': lyingBytes([1, 2, 3, 4])['that has the buffer undefined'],
   ...noBytes(),
   NaN: Number.NaN,
   '0': 0,

@@ -6,7 +6,7 @@
  *
  * Invariants: seqs never fall; one batch (equal seqs) never holds a key twice; after `freeze` nothing changes but the order.
  */
-import { isReadable } from '../../common/bytes.ts';
+import { isReadable, trueLength } from '../../common/bytes.ts';
 import { InternalError, memoryGone } from '../../common/errors.ts';
 import { FLAG_TOMBSTONE, NO_TS } from '../../format/row-flags.ts';
 import { MemtableCursor } from './memtable-cursor.ts';
@@ -118,7 +118,7 @@ export class Memtable {
    * the last one; `value` is empty for tombstones; timestamps are `NO_TS` where absent.
    */
   add(key: Uint8Array, value: Uint8Array, seq: number, flags: number, createTs: number, expireTs: number): number {
-    return this.addSlice(key, 0, key.length, value, 0, value.length, seq, flags, createTs, expireTs);
+    return this.addSlice(key, 0, trueLength(key), value, 0, trueLength(value), seq, flags, createTs, expireTs);
   }
 
   /** `add` from parts of larger buffers. */

@@ -1,5 +1,5 @@
 /** Merge operands and how they become a value. */
-import { copyBytes, isBytes, isReadable } from '../../common/bytes.ts';
+import { copyBytes, isBytes, trueBytes } from '../../common/bytes.ts';
 import { guarded, isThenable } from '../../common/callbacks.ts';
 import { IncompatibleError, InvalidArgumentError } from '../../common/errors.ts';
 
@@ -49,7 +49,8 @@ function called(call: () => unknown): unknown {
 }
 
 function checkedResult(result: unknown): Uint8Array {
-  if (isBytes(result) && isReadable(result)) return result;
+  const own = isBytes(result) ? trueBytes(result) : undefined;
+  if (own !== undefined) return own;
   const what = isThenable(result) ? ', not a promise: it must answer at once' : '';
   throw new InvalidArgumentError('BAD_ARGUMENT', `The merge operator must return a Uint8Array${what}.`);
 }
