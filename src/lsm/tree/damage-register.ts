@@ -2,6 +2,12 @@
  * The damage that reads have met since the opening, each piece once, as long as a manifest names its table.
  *
  * Bounded: an object can be damaged in more places than are worth keeping.
+ *
+ * Invariants:
+ * 1. Kept by id, which is of code, object, unit and offset (`makeFinding`): what shares one is what several looks said of one place,
+ *    and the latest knows most. Two kinds of damage at a place have two codes, losses have the ids of their ledger entries. So no
+ *    damage hides another one. (Manifests, of which several things are said at offset 0, are not registered here.)
+ * 2. Each kind of damage at each place is new once.
  */
 import type { Finding } from '../../common/errors.ts';
 
