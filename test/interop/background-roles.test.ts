@@ -3,16 +3,15 @@
  * process, and publishing unfinished work) and its collector. We write while they are at work, and every row is the same afterwards,
  * for us and for SlateDB.
  */
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { beforeEach, expect, it } from 'vitest';
 import type { Db } from '../../src/db/db.ts';
 import type { OpenOptions } from '../../src/db/options.ts';
 import type { Manifest } from '../../src/format/manifest-types.ts';
 import { open, openReader } from '../../src/open.ts';
-import { prefixedStore } from '../../src/store/prefixed-store.ts';
 import { clockFrom, gathered, newestManifest } from '../support/golden-database.ts';
-import { describeHandoversWith018, expectManifestsToContinue, type SharedPlace } from '../support/handover-places.ts';
+import { describeHandoversWith018, expectManifestsToContinue, Handover } from '../support/handover-places.ts';
 import { HandoverRows, toBatch } from '../support/handover-rows.ts';
-import type { LiveSlateDb, SlateDbOpenOptions, SlateDbRole, SlateDbSource } from '../support/live-slatedb.ts';
+import type { SlateDbOpenOptions, SlateDbRole, SlateDbSource } from '../support/live-slatedb.ts';
 
 const QUIET = { debug() {}, info() {}, warn() {}, error() {} };
 const LIMIT_MS = 120_000;
@@ -24,30 +23,22 @@ const AFTER_CHECKPOINTS_S = 3600;
 const HOUR_S = 3600;
 const HOUR_MS = HOUR_S * 1000;
 
-describeHandoversWith018(({ isOnS3, makeSlate, makePlace }) => {
-  const started: (LiveSlateDb | SlateDbRole)[] = [];
-  let place: SharedPlace;
+describeHandoversWith018((partners) => {
+  const { isOnS3 } = partners;
+  const handover = new Handover(partners, ({ ours }) => expectManifestsToContinue(ours));
   let rows: HandoverRows;
 
-  beforeEach(async () => {
-    place = await makePlace();
+  beforeEach(() => {
     rows = new HandoverRows(20261129);
-  });
-  afterEach(async () => {
-    for (const one of started.splice(0)) await one.crash();
-    await expectManifestsToContinue(place.ours);
-    await place.dispose();
   });
 
   async function start(role: 'compactor' | 'worker', options: SlateDbOpenOptions = {}): Promise<SlateDbRole> {
-    const running = await makeSlate().start(role, place.slate, options);
-    started.push(running);
-    return running;
+    return handover.ending(await partners.makeSlate().start(role, handover.place.slate, options));
   }
 
   async function until(what: string, isSo: (manifest: Manifest) => boolean): Promise<Manifest> {
     for (const limit = Date.now() + LIMIT_MS; ; ) {
-      const manifest = await newestManifest(place.ours);
+      const manifest = await newestManifest(handover.place.ours);
       if (isSo(manifest)) return manifest;
       if (Date.now() > limit) throw new Error(`not in time: ${what}`);
       await new Promise((resolve) => setTimeout(resolve, 20));
@@ -68,30 +59,23 @@ describeHandoversWith018(({ isOnS3, makeSlate, makePlace }) => {
   }
 
   async function expectByReader(): Promise<void> {
-    const reader = await openReader(place.ours, { logger: QUIET });
+    const reader = await openReader(handover.place.ours, { logger: QUIET });
     await expectByUs(reader);
     await reader.close();
   }
 
   async function expectByBoth(): Promise<void> {
     await expectByReader();
-    const slate = makeSlate();
-    started.push(slate);
-    await slate.open(place.slate);
+    const slate = handover.newSlate();
+    await slate.open(handover.place.slate);
     rows.expectScan(await slate.scan());
     const keys = rows.sample();
     rows.expectSample(keys, await slate.getMany(keys));
     await slate.close();
   }
 
-  async function storedPaths(): Promise<string[]> {
-    const paths: string[] = [];
-    for await (const { path } of prefixedStore(place.ours.store, place.ours.path).list('')) paths.push(path);
-    return paths;
-  }
-
   it.each(['of its own', 'in another process'])('a compactor with a worker %s merges what we write', async (worker) => {
-    const db = await open(place.ours, OPTIONS);
+    const db = await open(handover.place.ours, OPTIONS);
     await writeTurn(db);
     const settings = worker === 'of its own' ? {} : { 'compactor_options.worker': null };
     const roles = [await start('compactor', { settings })];
@@ -110,29 +94,29 @@ describeHandoversWith018(({ isOnS3, makeSlate, makePlace }) => {
 
   // What a place can change is in the test above.
   it.skipIf(isOnS3)('a compactor that publishes unfinished work is killed, and another one finishes it', async () => {
-    const slate = makeSlate();
+    const slate = partners.makeSlate();
     // It publishes once a minute, by a clock that runs 400 times as fast. No clock may go back, so
     // what comes before happens hours ago.
     const hoursAgo = { ...OPTIONS, clock: clockFrom(Date.now() - 10 * HOUR_MS) };
     const compact = async (sources: SlateDbSource[], destination: number) => {
       const clock = { clockAheadSeconds: -9 * HOUR_S };
       const role = await start('compactor', { settings: NO_PLANS, ...clock });
-      await slate.submit(place.slate, { sources, destination }, clock);
+      await slate.submit(handover.place.slate, { sources, destination }, clock);
       await until('the merge', ({ l0, runs }) => l0.length === 0 && runs.some(({ id }) => id === destination));
       await role.stop();
     };
     for (let run = 0; run < 3; run++) {
-      const db = await open(place.ours, hoursAgo);
+      const db = await open(handover.place.ours, hoursAgo);
       await writeTurn(db);
       await db.flush({ type: 'memtable' });
       await db.close();
-      const { l0 } = await newestManifest(place.ours);
+      const { l0 } = await newestManifest(handover.place.ours);
       await compact(
         l0.map(({ viewId }) => ({ SstView: viewId })),
         run,
       );
     }
-    expect((await newestManifest(place.ours)).runs.map(({ id }) => id)).toEqual([2, 1, 0]);
+    expect((await newestManifest(handover.place.ours)).runs.map(({ id }) => id)).toEqual([2, 1, 0]);
 
     const publishing = await start('compactor', {
       incremental: true,
@@ -142,19 +126,19 @@ describeHandoversWith018(({ isOnS3, makeSlate, makePlace }) => {
       settings: { ...NO_PLANS, ...SMALL_STEPS },
     });
     const sources = [{ SortedRun: 2 }, { SortedRun: 1 }, { SortedRun: 0 }];
-    await slate.submit(place.slate, { sources, destination: 0 }, { clockAheadSeconds: -8.5 * HOUR_S });
+    await slate.submit(handover.place.slate, { sources, destination: 0 }, { clockAheadSeconds: -8.5 * HOUR_S });
     const { runs } = await until('published work', (m) => m.runs.some((run) => hasSeveralViewsOfATable(run.views)));
     expect(runs.length).toBe(3);
     await expectByReader();
     // Our writer carries the cut views on while the compactor is at work.
-    const db = await open(place.ours, hoursAgo);
+    const db = await open(handover.place.ours, hoursAgo);
     await expectByUs(db);
     await writeTurn(db);
     await db.flush({ type: 'memtable' });
     await publishing.crash();
     await expectByUs(db);
     await db.close();
-    const left = await newestManifest(place.ours);
+    const left = await newestManifest(handover.place.ours);
     expect(left.runs.some((run) => hasSeveralViewsOfATable(run.views))).toBe(true);
     await expectByBoth();
 
@@ -165,18 +149,18 @@ describeHandoversWith018(({ isOnS3, makeSlate, makePlace }) => {
   });
 
   it('its collector deletes what is no longer needed, ours among it', async () => {
-    const slate = makeSlate();
-    let db = await open(place.ours, OPTIONS);
+    const slate = partners.makeSlate();
+    let db = await open(handover.place.ours, OPTIONS);
     await writeTurn(db);
     await writeTurn(db);
     await db.close();
-    await slate.compactAll(place.slate);
-    db = await open(place.ours, OPTIONS);
+    await slate.compactAll(handover.place.slate);
+    db = await open(handover.place.ours, OPTIONS);
     await writeTurn(db);
     await db.flush();
-    const before = await storedPaths();
-    await slate.collect(place.slate, 0, { clockAheadSeconds: AFTER_CHECKPOINTS_S });
-    const after = new Set(await storedPaths());
+    const before = await handover.storedPaths();
+    await slate.collect(handover.place.slate, 0, { clockAheadSeconds: AFTER_CHECKPOINTS_S });
+    const after = new Set(await handover.storedPaths());
     const kinds = new Set(before.filter((path) => !after.has(path)).map((path) => path.split('/')[0]));
     expect([...kinds].sort()).toEqual(['compacted', 'compactions', 'manifest', 'wal']);
     await expectByUs(db);

@@ -16,6 +16,7 @@ import {
   expectManifestsToContinue,
   inDirectory,
   type SharedPlace,
+  storedPaths,
 } from '../support/handover-places.ts';
 import { HandoverRows, type ReadRow, toBatch } from '../support/handover-rows.ts';
 import type { LiveSlateDb, SlateDbRow } from '../support/live-slatedb.ts';
@@ -150,12 +151,6 @@ function sharedSuite(makeNewer: () => LiveSlateDb): void {
     return slate;
   }
 
-  async function storedPaths(): Promise<string[]> {
-    const paths: string[] = [];
-    for await (const object of place.ours.store.list('db/')) paths.push(object.path.slice(3));
-    return paths;
-  }
-
   it('is sound after its collector deleted what is no longer needed, ours among it', async () => {
     const wanted = new Map<string, string>();
     const options = { logger: QUIET };
@@ -167,7 +162,7 @@ function sharedSuite(makeNewer: () => LiveSlateDb): void {
       }
       await db.close();
     }
-    const before = await storedPaths();
+    const before = await storedPaths(place.ours);
     const slate = start(makeNewer);
     await slate.compactAll(place.slate);
     const often = { interval: '100ms', min_age: '300ms', dry_run: false };
@@ -195,7 +190,7 @@ function sharedSuite(makeNewer: () => LiveSlateDb): void {
     ) {
       if (Date.now() > limit) throw new Error(`nothing was collected: ${left.join(' ')}`);
       await new Promise((resolve) => setTimeout(resolve, 100));
-      left = await storedPaths();
+      left = await storedPaths(place.ours);
     }
     // Taken over while its collector is at work.
     const db = await open(place.ours, options);

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect } from 'vitest';
+import { afterEach, beforeEach, describe, expect } from 'vitest';
 import { manifestPath, parseWalPath, walPath } from '../../src/format/object-names.ts';
 import { type LoadedManifest, listManifestIds, loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
 import { readWalObject, type WalReadResult } from '../../src/lsm/wal/wal-object.ts';
@@ -13,7 +13,7 @@ import type { DatabaseLocation } from '../../src/store/location.ts';
 import { prefixedStore } from '../../src/store/prefixed-store.ts';
 import { S3Store, type S3StoreOptions } from '../../src/store/s3-store.ts';
 import { describeWithS3, describeWithSlateDb017, describeWithSlateDb018 } from './environment.ts';
-import type { LiveSlateDb, SlateDbPlace } from './live-slatedb.ts';
+import type { LiveSlateDb, SlateDbPlace, SlateDbRole } from './live-slatedb.ts';
 import type { S3ForTests } from './s3-server.ts';
 import { slateDb012 } from './slatedb-012.ts';
 import { slateDb017 } from './slatedb-017.ts';
@@ -90,6 +90,51 @@ export function describeHandoversWith018(body: (partners: HandoverPartners) => v
   describeWithS3('SlateDB 0.18.0', (s3) => {
     describeWithSlateDb018('on S3', () => body({ ...NEWEST, isOnS3: true, makePlace: () => inBucket(s3) }));
   });
+}
+
+/** Paths of all that is stored, relative to the database. */
+export async function storedPaths({ store, path: root }: DatabaseLocation): Promise<string[]> {
+  const paths: string[] = [];
+  for await (const { path } of prefixedStore(store, root).list('')) paths.push(path);
+  return paths;
+}
+
+/** What each test of a suite has: a place of its own, and SlateDBs that are ended after it. */
+export class Handover {
+  readonly #partners: HandoverPartners;
+  readonly #started: (LiveSlateDb | SlateDbRole)[] = [];
+  #place: SharedPlace | undefined;
+
+  /** Of the suite that is being described. `judge` looks at what a test has left. */
+  constructor(partners: HandoverPartners, judge: (place: SharedPlace) => Promise<void> = async () => undefined) {
+    this.#partners = partners;
+    beforeEach(async () => {
+      this.#place = await partners.makePlace();
+    });
+    afterEach(async () => {
+      for (const one of this.#started.splice(0)) await one.crash();
+      await judge(this.place);
+      await this.place.dispose();
+    });
+  }
+
+  get place(): SharedPlace {
+    return this.#place!;
+  }
+
+  newSlate(): LiveSlateDb {
+    return this.ending(this.#partners.makeSlate());
+  }
+
+  /** Ends it after the test. */
+  ending<T extends LiveSlateDb | SlateDbRole>(one: T): T {
+    this.#started.push(one);
+    return one;
+  }
+
+  storedPaths(): Promise<string[]> {
+    return storedPaths(this.place.ours);
+  }
 }
 
 /** What an opening holds against a manifest without a seal holds of none that is stored here. */
