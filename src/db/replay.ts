@@ -9,32 +9,28 @@ const ROWS_PER_STEP = 256;
 
 /** Adds the rows with sequence numbers above `floor`, in slices; returns the greatest create time among them (0 if none). */
 export async function applyRows(object: WalObject, table: Memtable, floor: number, clock: Clock): Promise<number> {
+  const { blocks } = object;
   const rows = new BlockCursor();
   let greatestTs = 0;
-  for (const block of object.blocks) {
-    rows.attach(block);
-    let more = rows.first();
-    await runSliced(clock, () => {
-      for (let n = 0; more && n < ROWS_PER_STEP; n++) {
-        if (rows.seq > floor) {
-          table.addSlice(
-            rows.key,
-            0,
-            rows.keyLength,
-            block.bytes,
-            rows.valueStart,
-            rows.valueLength,
-            rows.seq,
-            rows.flags,
-            rows.createTs,
-            rows.expireTs,
-          );
-          if (rows.createTs > greatestTs) greatestTs = rows.createTs;
-        }
-        more = rows.next();
+  let next = 0;
+  let more = false;
+  // One slice may end in any block: an object has thousands, each too short to fill a slice.
+  await runSliced(clock, () => {
+    for (let n = 0; n < ROWS_PER_STEP; n++) {
+      while (!more) {
+        if (next === blocks.length) return true;
+        rows.attach(blocks[next++]);
+        more = rows.first();
       }
-      return !more;
-    });
-  }
+      if (rows.seq > floor) {
+        const { bytes } = blocks[next - 1];
+        const { key, keyLength, valueStart, valueLength, seq, flags, createTs, expireTs } = rows;
+        table.addSlice(key, 0, keyLength, bytes, valueStart, valueLength, seq, flags, createTs, expireTs);
+        if (createTs > greatestTs) greatestTs = createTs;
+      }
+      more = rows.next();
+    }
+    return false;
+  });
   return greatestTs;
 }
