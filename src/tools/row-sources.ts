@@ -7,8 +7,8 @@
  * below the newest one.
  */
 import { mapLimit } from '../common/async.ts';
-import { compareBytes, EMPTY_BYTES } from '../common/bytes.ts';
-import { IncompatibleError, isCorruption } from '../common/errors.ts';
+import { compareBytes, EMPTY_BYTES, toHex } from '../common/bytes.ts';
+import { type Finding, IncompatibleError, isCorruption } from '../common/errors.ts';
 import type { Ulid } from '../common/ulid.ts';
 import { decodeCompactions } from '../format/compactions-codec.ts';
 import {
@@ -37,6 +37,7 @@ import type { KnownTable, TableTail } from '../lsm/table/table-anatomy.ts';
 import { readWalObject, type WalObject, type WalReadResult } from '../lsm/wal/wal-object.ts';
 import { boundOf } from '../recovery/log-evidence.ts';
 import { checkLog, checkWitness, type EpochBound } from '../recovery/wal-check.ts';
+import { MAX_MISSING } from '../recovery/wal-errors.ts';
 import type { KeyRange } from './reports.ts';
 import { inRange, looseRows, rowsInRange } from './table-range.ts';
 import { type LooseRow, sortedRows } from './table-rebuild.ts';
@@ -107,7 +108,7 @@ export async function rowsOfOthers(
 export class LogRows {
   readonly #stores: DatabaseStores;
   readonly #manifest: Manifest;
-  #objects: Promise<LogObject[]> | undefined;
+  #stretches: Promise<LogStretch[]> | undefined;
   readonly #ranges: readonly KeyRange[];
 
   constructor(stores: DatabaseStores, manifest: Manifest, ranges: readonly KeyRange[]) {
@@ -127,9 +128,10 @@ export class LogRows {
     keys: KeyRange,
     isUnsealed: boolean,
   ): Promise<Candidates> {
-    this.#objects ??= this.#read();
-    const whole = await this.#objects;
-    if (whole.length === 0) return NO_CANDIDATES;
+    this.#stretches ??= this.#read();
+    const max = Math.min(seqs?.max ?? this.#manifest.lastL0Seq, this.#manifest.lastL0Seq);
+    const whole = stretchOf(await this.#stretches, max);
+    if (whole === undefined) return NO_CANDIDATES;
     const newer = await rowsOfOthers(this.#stores, place.newer, keys);
     const older = await rowsOfOthers(this.#stores, place.older, keys);
     if (newer === undefined || older === undefined) return NO_CANDIDATES;
@@ -145,7 +147,6 @@ export class LogRows {
       const key = keyText(row.key);
       newest.set(key, Math.max(newest.get(key) ?? 0, row.seq));
     }
-    const max = Math.min(seqs?.max ?? this.#manifest.lastL0Seq, this.#manifest.lastL0Seq);
     const rows = whole
       .flatMap((o) => o.rows)
       .filter((row) => inRange(row.key, keys) && row.seq <= max && row.seq >= (seqs?.min ?? 0))
@@ -162,10 +163,58 @@ export class LogRows {
   }
 
   /**
-   * The objects whose rows are in tables. One that is missing, damaged or at odds with its neighbours breaks the log, and so
-   * does an empty one that may have held rows: what lies before it is not used.
+   * The objects whose rows are in tables, in unbroken stretches, the oldest first. One that is missing or damaged breaks the log, and so
+   * does an empty one that may have held rows. What is stored before such a hole is as good as it was: a repair of the log moves
+   * the replay point past the hole and changes nothing before it. Objects that are at odds with each other are another thing: what is
+   * stored before them may belong to another history and is not used.
    */
-  async #read(): Promise<LogObject[]> {
+  async #read(): Promise<LogStretch[]> {
+    const { from, results } = await this.#readObjects();
+    const isHole = results.map((r) => r?.object === undefined);
+    const last = results.slice(isHole.lastIndexOf(true) + 1) as WalReadResult[];
+    const lastFrom = from + results.length - last.length;
+    const hasEmpty = results.some((r) => r?.object?.kind === 'empty');
+    const hasOlder = isHole.lastIndexOf(false, results.length - last.length - 1) >= 0;
+    const witnesses = hasEmpty || hasOlder ? await this.#witnesses() : [];
+    const context = {
+      lastL0Seq: this.#manifest.lastL0Seq,
+      writerEpoch: this.#manifest.writerEpoch,
+      databaseId: undefined,
+      witness: undefined,
+      settled: undefined,
+      bounds: boundsOf(witnesses),
+    };
+    const faults = (first: number, part: readonly (WalReadResult | undefined)[]) => [
+      ...checkLog(first, part, context),
+      ...part.flatMap((r) =>
+        r?.object === undefined ? [] : witnesses.flatMap((m) => checkWitness(r.object!, m.seal?.manifest?.walTail)),
+      ),
+    ];
+    // The newest stretch is judged by itself: what is stored before a hole must not cast doubt on it.
+    const ofLast = last.length === 0 ? [] : faults(lastFrom, last);
+    const lastBrokenAt = Math.max(0, ...ofLast.map(walIdOf));
+    const holes = new Set<number>();
+    let brokenAt = 0;
+    for (const fault of [...ofLast, ...faults(from, results)]) {
+      const id = walIdOf(fault);
+      const object = results[id - from]?.object;
+      if (object === undefined || object.kind === 'empty') holes.add(id);
+      else brokenAt = Math.max(brokenAt, id);
+    }
+    for (const { id } of foreignOf(results, witnesses)) brokenAt = Math.max(brokenAt, id < lastFrom ? id : 0);
+    const stretches: LogStretch[] = [[]];
+    results.forEach((result, i) => {
+      const id = from + i;
+      const object = result?.object;
+      const isOlder = id < lastFrom || id <= lastBrokenAt;
+      if (object === undefined || holes.has(id) || id === lastBrokenAt) stretches.push([]);
+      else if (!isOlder || id > brokenAt) this.#append(stretches[stretches.length - 1], id, object);
+    });
+    return stretches;
+  }
+
+  /** Every object up to the replay point, and behind it as far as it vouches; undefined for what is missing. */
+  async #readObjects(): Promise<{ from: number; results: (WalReadResult | undefined)[] }> {
     const { wal } = this.#stores;
     const end = this.#manifest.replayAfterWalId;
     const ids = new Set<number>();
@@ -173,40 +222,29 @@ export class LogRows {
       const id = parseWalPath(path);
       if (id !== undefined) ids.add(id);
     }
-    const { lastL0Seq, writerEpoch } = this.#manifest;
-    const results: WalReadResult[] = [];
+    const first = [...ids].reduce((a, b) => Math.min(a, b), end + 1);
+    const before: (WalReadResult | undefined)[] = [];
+    let missing = 0;
+    for (let id = end; id >= first && missing <= MAX_MISSING; id--) {
+      const result = ids.has(id) ? await this.#readObject(id) : undefined;
+      if (result === undefined) missing++;
+      before.push(result);
+    }
+    const results = before.reverse();
+    const from = end + 1 - results.length;
+    let maxSeq = 0;
     // SlateDB's replay point may lie before the last rows that are in tables; the object behind them vouches for the last.
-    for (let id = end + 1; ids.has(id) && (results.at(-1)?.object?.maxSeq ?? 0) <= lastL0Seq; id++) {
+    for (let id = end + 1; ids.has(id) && maxSeq <= this.#manifest.lastL0Seq; id++) {
       const result = await this.#readObject(id);
       if (result?.object === undefined) break;
+      maxSeq = result.object.maxSeq;
       results.push(result);
     }
-    for (let id = end; ids.has(id); id--) {
-      const result = await this.#readObject(id);
-      if (result?.object === undefined) break;
-      results.unshift(result);
-    }
-    const witnesses = results.some((r) => r.object?.kind === 'empty') ? await this.#witnesses() : [];
-    const context = {
-      lastL0Seq,
-      writerEpoch,
-      databaseId: undefined,
-      witness: undefined,
-      settled: undefined,
-      bounds: boundsOf(witnesses),
-    };
-    const findings = [
-      ...checkLog(results[0]?.id ?? 1, results, context),
-      ...results.flatMap(({ object }) =>
-        object === undefined ? [] : witnesses.flatMap((m) => checkWitness(object, m.seal?.manifest?.walTail)),
-      ),
-    ];
-    const brokenAt = Math.max(0, ...findings.map((f) => parseWalPath(f.object.path) ?? end));
-    return results.flatMap(({ id, object }) =>
-      object === undefined || id <= brokenAt || object.minSeq === 0 || object.minSeq > lastL0Seq
-        ? []
-        : [this.#rowsOf(id, object)],
-    );
+    return { from, results };
+  }
+
+  #append(stretch: LogStretch, id: number, object: WalObject): void {
+    if (object.minSeq > 0 && object.minSeq <= this.#manifest.lastL0Seq) stretch.push(this.#rowsOf(id, object));
   }
 
   /** The newest manifests that can be read, newest first: what an empty object was is told by those that name it. */
@@ -227,6 +265,29 @@ export class LogRows {
     }
     return { id, minSeq, maxSeq, rows };
   }
+}
+
+/** The stretch in which rows up to `max` end; where they end in a hole, what is stored after the last hole. */
+function stretchOf(stretches: readonly LogStretch[], max: number): LogStretch | undefined {
+  const holds = (s: LogStretch) => s.length > 0 && s[0].minSeq <= max && s[s.length - 1].maxSeq >= max;
+  const found = stretches.find(holds) ?? stretches[stretches.length - 1];
+  return found.length === 0 ? undefined : found;
+}
+
+function walIdOf({ object }: Finding): number {
+  return parseWalPath(object.path) ?? 0;
+}
+
+/** Objects that another database sealed, as far as manifests say which database this is. */
+function foreignOf(
+  results: readonly (WalReadResult | undefined)[],
+  witnesses: readonly LoadedManifest[],
+): WalReadResult[] {
+  const own = new Set(witnesses.flatMap(({ seal }) => (seal === undefined ? [] : toHex(seal.identity.databaseId))));
+  return results.flatMap((result) => {
+    const seal = result?.object?.seal;
+    return seal === undefined || own.size === 0 || own.has(toHex(seal.identity.databaseId)) ? [] : result!;
+  });
 }
 
 /** What repairs found that went on from an older manifest than the one before them. `manifests` newest first. */
@@ -254,6 +315,9 @@ function asFlushed(row: LooseRow, flushedMs: number): LooseRow[] {
   if (fate === DROP) return [];
   return [{ ...row, value: EMPTY_BYTES, flags: FLAG_TOMBSTONE | (flags & FLAG_CREATE), expireTs: NO_TS }];
 }
+
+/** Objects that follow each other without a hole, those with rows in tables only. */
+type LogStretch = LogObject[];
 
 interface LogObject {
   id: number;

@@ -160,9 +160,15 @@ function saysAllOf(a: Finding, b: Finding): boolean {
 /** More losses are acknowledged from the list. */
 const MOST_ACKNOWLEDGED = 5;
 
-/** The commands of all findings, each once, those of the worst first; then how to see open losses and how to end them. */
+/**
+ * The commands of all findings, each once, those of the worst first; then how to see open losses and how to end them. Tables come before the
+ * log, which may still have their rows: a repair of the log moves the replay point, after which a collector may delete what it passed.
+ */
 function nextSteps(findings: readonly Finding[], open: readonly LedgerEntry[]): string[] {
-  const sorted = [...findings].sort((a, b) => SEVERITY_RANK[a.severity] - SEVERITY_RANK[b.severity]);
+  const isOfLog = ({ object }: Finding) => (object.role === 'wal' ? 1 : 0);
+  const sorted = [...findings].sort(
+    (a, b) => SEVERITY_RANK[a.severity] - SEVERITY_RANK[b.severity] || isOfLog(a) - isOfLog(b),
+  );
   const commands = sorted.filter((f) => f.severity !== 'note').flatMap((f) => f.hint.commands);
   if (open.length > 0) commands.push('shaledb damage list LOCATION');
   if (open.length <= MOST_ACKNOWLEDGED) commands.push(...new Set(open.map(({ id }) => acknowledgeCommand(id))));

@@ -11,6 +11,8 @@ import type { RepairReport } from '../../src/tools/reports.ts';
 import { sstCheck } from '../../src/tools/sst-check.ts';
 import { sstInspect } from '../../src/tools/sst-inspect.ts';
 import { type SstRepairOptions, sstRepair } from '../../src/tools/sst-repair.ts';
+import { verify } from '../../src/tools/verify.ts';
+import { walRepair } from '../../src/tools/wal-repair.ts';
 import { rejection, rowsOf, text, World } from '../support/database.ts';
 import {
   contentOf,
@@ -174,6 +176,74 @@ describe('a damaged block', () => {
     const again = await world.open(TABLE_OPTIONS);
     expect(await rejection(world.run(again.get('a', { corruptionPolicy: 'strict' })))).toMatchObject({
       code: 'LOST_DATA',
+    });
+  });
+
+  describe.each([
+    ['missing', async (world: World, path: string) => world.remove(path)],
+    ['damaged', async (world: World, path: string) => overwrite(world, path, 0, (await world.bytes(path)).length)],
+    ['emptied', async (world: World, path: string) => world.replace(path, new Uint8Array(0))],
+  ])('with an object of the log after it %s', (_, harm) => {
+    /** A table of which the log has all rows, one that is written last, a harmed object after both, and rows after that. */
+    async function harmedWorld(): Promise<World> {
+      const world = await tablesWorld([numbers(0, 100), numbers(100, 150)]);
+      const [first] = (await world.paths('wal/')).slice(-1);
+      const { db, line } = await world.connect(TABLE_OPTIONS);
+      for (const key of ['w1', 'w2', 'w3']) await world.run(db.put(key, 'in the log'));
+      line.cut();
+      const later = (await world.paths('wal/')).filter((path) => path > first);
+      // Its fence, then the three rows.
+      await harm(world, later[2]);
+      const [, older] = await tablesOf(world);
+      const { offset, length } = await blockPlace(world, older.ref.id, 1);
+      await overwrite(world, older.path, offset, length);
+      return world;
+    }
+    const repairs = {
+      log: (world: World) =>
+        world.run(
+          walRepair(
+            { store: world.store, path: '' },
+            { clock: world.clock, ...NO_WAIT, apply: true, acceptLoss: true },
+          ),
+        ),
+      table: async (world: World, id: string) => repair(world, id, { apply: true, acceptLoss: true }),
+    };
+
+    it('loses no row, whichever is repaired first', async () => {
+      const found: string[][] = [];
+      for (const order of [['table', 'log'] as const, ['log', 'table'] as const]) {
+        const world = await harmedWorld();
+        const [, { ref }] = await tablesOf(world);
+        for (const what of order) {
+          const report = await repairs[what](world, ref.id);
+          if (what === 'table') expect(report).toMatchObject({ outcome: 'reconstructed', applied: true, lostKeys: [] });
+        }
+        found.push(await rowsAfter(world));
+      }
+      expect(found[1]).toEqual(found[0]);
+      expect(found[0].slice(0, 150)).toEqual([
+        ...rowsOfVersion(numbers(0, 100), 'v0'),
+        ...rowsOfVersion(numbers(100, 150), 'v1'),
+      ]);
+    });
+
+    it('is told to be repaired before the log', async () => {
+      const world = await harmedWorld();
+      const { nextSteps } = await world.run(verify({ store: world.store, path: '' }, { clock: world.clock }));
+      const at = (command: string) => nextSteps.findIndex((step) => step.startsWith(command));
+      expect(at('shaledb sst repair')).toBeGreaterThanOrEqual(0);
+      expect(at('shaledb wal repair')).toBeGreaterThan(at('shaledb sst repair'));
+    });
+
+    it('takes nothing from before an object that another one says was replaced', async () => {
+      const world = await harmedWorld();
+      await repairs.log(world);
+      const [first, second, third] = await world.paths('wal/');
+      await world.replace(second, await world.bytes(third));
+      await world.remove(first);
+      const { ref } = (await tablesOf(world)).at(-1)!;
+      expect(await repair(world, ref.id)).toMatchObject({ outcome: 'salvaged', applied: false });
     });
   });
 
