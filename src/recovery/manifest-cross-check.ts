@@ -72,7 +72,7 @@ function notContinued(previous: Manifest, m: Manifest): string[] {
   if (!hasSegments && isEqualBelowL0(previous, m) && [...before].some((table) => !now.has(table))) {
     broken.push('tables vanished without a compaction');
   }
-  return [...broken, ...describedOtherwise(previous, m)];
+  return [...broken, ...describedOtherwise(previous, m), ...shownOtherwise(previous, m)];
 }
 
 /**
@@ -96,6 +96,22 @@ function describedOtherwise(previous: Manifest, m: Manifest): string[] {
         : [`table ${now.id} is said to be stored elsewhere than in the manifest before`]),
     ];
   });
+}
+
+/**
+ * A view never changes: whoever cuts a range out of one gives each piece an id of its own. Several views may share an id (unions of 0.16
+ * and 0.17). Version 1 stores no ids.
+ */
+function shownOtherwise(previous: Manifest, m: Manifest): string[] {
+  if (m.headerVersion === 1 || previous.headerVersion !== m.headerVersion) return [];
+  const before = new Map<string, Set<string>>();
+  for (const view of viewsOf(previous)) {
+    const places = before.get(view.viewId) ?? new Set<string>();
+    before.set(view.viewId, places.add(placeOf(view)));
+  }
+  return viewsOf(m)
+    .filter((view) => before.get(view.viewId)?.has(placeOf(view)) === false)
+    .map((view) => `view ${view.viewId} of table ${view.table.id} shows another range than in the manifest before`);
 }
 
 /** Without a new table: what only a flush changes, and then never alone. */

@@ -4,7 +4,7 @@ import type { Ulid } from '../../../src/common/ulid.ts';
 import type { Manifest } from '../../../src/format/manifest-types.ts';
 import { manifestPath } from '../../../src/format/object-names.ts';
 import { type LoadedManifest, loadManifest } from '../../../src/lsm/manifest/manifest-store.ts';
-import { oddities } from '../../../src/recovery/manifest-cross-check.ts';
+import { contradictions, oddities } from '../../../src/recovery/manifest-cross-check.ts';
 import { goldenBytes } from '../../support/golden-fixtures.ts';
 
 const load = (id: number) => loadManifest(id, goldenBytes('slatedb-0.17.0/tiny', `db/${manifestPath(id)}`));
@@ -14,6 +14,39 @@ const newest = load(5);
 function changed(loaded: LoadedManifest, change: Partial<Manifest>): LoadedManifest {
   return { ...loaded, manifest: { ...loaded.manifest, ...change } };
 }
+
+describe('a view in the next manifest', () => {
+  const [view, ...others] = newest.manifest.l0;
+  const upTo = (key: number) =>
+    ({ start: { kind: 'unbounded' }, end: { kind: 'excluded', key: Uint8Array.of(key) } }) as const;
+  const from = (key: number) =>
+    ({ start: { kind: 'included', key: Uint8Array.of(key) }, end: { kind: 'unbounded' } }) as const;
+  const shared = [
+    { ...view, visibleRange: upTo(9) },
+    { ...view, visibleRange: from(9) },
+  ];
+  const broken = (l0: Manifest['l0'], previousL0: Manifest['l0']) =>
+    contradictions(6, changed(newest, { l0 }).manifest, {
+      previous: changed(newest, { l0: previousL0 }).manifest,
+      replayed: undefined,
+    });
+
+  it('shows what it showed before, also where several share an id', () => {
+    expect(broken([view, ...others], [view, ...others])).toEqual([]);
+    expect(broken([...shared, ...others], [...shared, ...others])).toEqual([]);
+  });
+
+  it('is damage if it shows another range under the same id', () => {
+    const says = [`view ${view.viewId} of table ${view.table.id} shows another range than in the manifest before`];
+    expect(broken([{ ...view, visibleRange: upTo(9) }, ...others], [view, ...others])).toEqual(says);
+    expect(broken([shared[0], { ...view, visibleRange: from(8) }, ...others], [...shared, ...others])).toEqual(says);
+  });
+
+  it('may be a piece of one under an id of its own', () => {
+    const piece = { ...view, viewId: '01M7YM7C66Y3QX79BMTWD73ZD0' as Ulid, visibleRange: upTo(9) };
+    expect(broken([piece, ...others], [view, ...others])).toEqual([]);
+  });
+});
 
 describe('the oddities of a manifest', () => {
   it('are none in what SlateDB wrote', () => {
