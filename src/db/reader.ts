@@ -6,6 +6,7 @@
  */
 import { stopIfAborted, untilAborted } from '../common/abort.ts';
 import { ignoreRejection } from '../common/async.ts';
+import { equalBytes } from '../common/bytes.ts';
 import {
   ClosedError,
   type CorruptionError,
@@ -15,9 +16,9 @@ import {
   UnavailableError,
 } from '../common/errors.ts';
 import { tellFinding } from '../common/events.ts';
-import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
+import { type DatabaseStores, whereOf } from '../lsm/manifest/database-stores.ts';
 import { EpochGuard } from '../lsm/manifest/epoch-guard.ts';
-import { listManifestIds } from '../lsm/manifest/manifest-store.ts';
+import { type LoadedManifest, listManifestIds } from '../lsm/manifest/manifest-store.ts';
 import type { ReadView } from '../lsm/read/point-lookup.ts';
 import { assertParentsInReach } from '../lsm/tree/parents.ts';
 import type { TableStore } from '../lsm/tree/table-store.ts';
@@ -38,6 +39,8 @@ interface State {
   manifestId: number;
   view: ReadView;
   lastSeq: number;
+  /** Which database this is, as seals say it; undefined for one of SlateDB. */
+  databaseId: Uint8Array | undefined;
   /** Its memtable is the view's. */
   log: ReaderLog;
 }
@@ -122,7 +125,8 @@ export class DbReader {
   }
 
   /**
-   * Shows what is stored now; never goes back. Reads that are under way, scans too, go on with the state that they began with.
+   * Shows what is stored now; never goes back, and never to another database: where this one was deleted and made anew it rejects with
+   * `UnavailableError` (`VIEW_EXPIRED`), and what was shown stays. Reads that are under way, scans too, go on with the state that they began with.
    * Concurrent calls share one.
    *
    * The requests of an opening, but a GET only for those objects of the log that are new: none without new ones, k for k. What was
@@ -156,25 +160,44 @@ export class DbReader {
   }
 
   async #refresh(): Promise<void> {
-    const next = await loadState(this.#stores, this.#options, this.#tableStore, this.#state.log).catch(
-      (error: unknown) => {
-        // Requests of a reader that was closed are aborted: that is the reason then.
-        this.#assertOpen();
-        throw error;
-      },
-    );
+    const next = await loadState(this.#stores, this.#options, this.#tableStore, this.#state).catch((error: unknown) => {
+      // Requests of a reader that was closed are aborted: that is the reason then.
+      this.#assertOpen();
+      throw error;
+    });
     const isBack = next.manifestId < this.#state.manifestId || next.lastSeq < this.#state.lastSeq;
     if (!isBack && !this.#closed) this.#state = next;
   }
 
   async #judgeMissing(error: CorruptionError): Promise<boolean> {
     const ids = await listManifestIds(this.#stores.main, this.#state.manifestId);
-    if ((ids[ids.length - 1] ?? 0) <= this.#state.manifestId) return false;
+    if ((ids[ids.length - 1] ?? 0) <= this.#state.manifestId) {
+      await this.#assertStillThere();
+      return false;
+    }
     throw new UnavailableError(
       'VIEW_EXPIRED',
       `${this.#stores.main.name}: a table that this reader shows was collected; call refresh() and read again.`,
       { cause: error },
     );
+  }
+
+  /** Rejects if another database is in this place now: then what is missing is no damage. */
+  async #assertStillThere(): Promise<void> {
+    const place = await lookAround(
+      this.#stores,
+      new EpochGuard(this.#options.clock, this.#stores.latestStoreTimesMs),
+      false,
+    );
+    if (place.manifestIds.length === 0) return;
+    const found = await findNewest(this.#stores, place, this.#options, async () => undefined).catch(
+      (error: unknown) => {
+        // Damage there does not say that the missing table is none.
+        if (!isCorruption(error)) throw error;
+        return undefined;
+      },
+    );
+    if (found !== undefined) assertSameDatabase(this.#stores, this.#state, found.newest);
   }
 
   /** The damage that reads of this handle have met, and what it did to them. No request. */
@@ -206,12 +229,27 @@ export class DbReader {
 }
 
 /** `kept`: the log of what is shown now. What it keeps is used, and grows. */
+function databaseIdOf({ seal }: LoadedManifest): Uint8Array | undefined {
+  return seal?.identity.databaseId;
+}
+
+/** A database that was deleted may have been made anew in its place. Those of SlateDB do not say which they are. */
+function assertSameDatabase(stores: DatabaseStores, shown: State | undefined, newest: LoadedManifest): void {
+  const now = databaseIdOf(newest);
+  if (shown?.databaseId === undefined || now === undefined || equalBytes(shown.databaseId, now)) return;
+  throw new UnavailableError(
+    'VIEW_EXPIRED',
+    `${whereOf(stores)}: another database is here now than the one that this reader shows, which was deleted. Close the reader and open a new one.`,
+  );
+}
+
 async function loadState(
   stores: DatabaseStores,
   options: ResolvedOptions,
   tableStore: TableStore,
-  kept?: ReaderLog,
+  shown?: State,
 ): Promise<State> {
+  let kept = shown?.log;
   const guard = new EpochGuard(options.clock, stores.latestStoreTimesMs);
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const place = await lookAround(stores, guard, false);
@@ -224,6 +262,7 @@ async function loadState(
     }
     const found = await findNewest(stores, place, options, async () => undefined);
     assertUsable(stores, found);
+    assertSameDatabase(stores, shown, found.newest);
     await assertParentsInReach(stores, found.newest.manifest);
     const log = kept?.canFollow(found.newest) ? kept : new ReaderLog(stores, options);
     kept = log;
@@ -252,7 +291,8 @@ async function loadState(
     const { manifest, id } = found.newest;
     await tableStore.loadLedger(found.newest);
     const { memtable, lastSeq } = await log.apply(found.newest, end);
-    return { manifestId: id, view: { memtables: [memtable], tree: tableStore.view(manifest) }, lastSeq, log };
+    const view = { memtables: [memtable], tree: tableStore.view(manifest) };
+    return { manifestId: id, view, lastSeq, databaseId: databaseIdOf(found.newest), log };
   }
   throw new UnavailableError('DEADLINE', `${stores.main.name}: the manifests changed faster than they could be read.`);
 }

@@ -449,3 +449,24 @@ describe('a refresh that fails', () => {
     await expectFresh(pair);
   });
 });
+
+describe('a database that was deleted and made anew', () => {
+  async function replaced(rows: number): Promise<Pair> {
+    const pair = await readerOf(3);
+    const { world, db } = pair;
+    await world.run(db.flush({ type: 'memtable' }));
+    await refresh(pair);
+    await world.memory.delete(await world.paths());
+    const other = await world.open({ mergeOperator: CONCAT });
+    for (let i = 0; i < rows; i++) await world.run(other.put(`other-${i}`, 'x'));
+    return pair;
+  }
+
+  it.each([1, 3, 12])('is not shown by a reader of the one before, with %s rows', async (rows) => {
+    const pair = await replaced(rows);
+    const error = await pair.world.run(pair.reader.refresh().catch((e: unknown) => e));
+    expect(error).toMatchObject({ name: 'UnavailableError', code: 'VIEW_EXPIRED' });
+    expect((error as Error).message).toMatch(/another database is here now/);
+    await expect(pair.world.run(pair.reader.get('key-1'))).rejects.toThrow(/another database is here now/);
+  });
+});
