@@ -270,6 +270,7 @@ function makeTableStore(stores: ReturnType<typeof databaseStores>, options: Reso
     store: stores.main,
     wholeStore: stores.whole,
     cache: options.cache,
-    onFinding: (f) => tellFinding(options, 'damage that takes away no row', f),
+    onFinding: (f) =>
+      tellFinding(options, f.severity === 'error' ? 'damage that may hide losses' : 'damage that takes away no row', f),
   });
 }

@@ -2,7 +2,7 @@
 
 import type { LedgerEntry, QuarantineEntry, VerifyReport } from '../admin.ts';
 import type { StoreProfile } from '../index.ts';
-import { acknowledgeCommand } from '../lsm/tree/damage-ledger.ts';
+import { acknowledgeCommand, isUnknownLoss } from '../lsm/tree/damage-ledger.ts';
 import { findingsText } from './finding-text.ts';
 import type { Paint, Style } from './paint.ts';
 import {
@@ -39,6 +39,7 @@ export function verifyText(report: VerifyReport, view: View, map: readonly strin
   const logFaults =
     wal.damaged + wal.missing === 0 ? '' : `, ${number(wal.damaged)} damaged, ${number(wal.missing)} missing`;
   const open = ledger.filter((e) => e.state === 'open').length;
+  const unknown = ledger.some(isOpenUnknown) ? ', not all losses are known' : '';
   // Two findings may say the same command, one with the location and one with the word for it.
   const next = new Set(report.nextSteps.map((step) => commandText(step, view)));
   return [
@@ -48,7 +49,10 @@ export function verifyText(report: VerifyReport, view: View, map: readonly strin
       ['manifests', `${number(manifests.checked)} checked, ${newest}${good}`],
       ['log', `${count(wal.objects, 'object')}, ${count(wal.rows, 'row')}${logFaults}`],
       ['tables', `${number(sst.objects)}, ${number(sst.sealed)} of them sealed, ${size(sst.bytesRead)} read`],
-      ['ledger', open === 0 ? 'no open losses' : paint('yellow', `${count(open, 'open loss', 'open losses')}`)],
+      [
+        'ledger',
+        open === 0 ? 'no open losses' : paint('yellow', `${count(open, 'open loss', 'open losses')}${unknown}`),
+      ],
       ['store', storeText(store, paint)],
       ...report.cannotKnow.map((text): [string, string] => ['not known', visible(text)]),
       ['cost', `${count(report.requests, 'request')}, ${duration(report.tookMs)}`],
@@ -96,6 +100,10 @@ export function probeText(profile: StoreProfile, view: View): string[] {
   ];
 }
 
+function isOpenUnknown(entry: LedgerEntry): boolean {
+  return entry.state === 'open' && isUnknownLoss(entry);
+}
+
 export function ledgerText(entries: readonly LedgerEntry[], view: View): string[] {
   if (entries.length === 0) return ['No losses are recorded.'];
   const { paint } = view;
@@ -108,18 +116,21 @@ export function ledgerText(entries: readonly LedgerEntry[], view: View): string[
       '',
       `${paint(style, e.state)} ${paint('bold', visible(e.id))} ${visible(e.object)}`,
       ...facts(paint, [
-        ['when', visible(e.at)],
+        ['when', e.at === '' ? undefined : visible(e.at)],
         ['level', e.level],
         ['rows', rows],
         ['lost', lost.length === 0 ? undefined : lost.join('; ')],
-        ['repair', visible(e.repairId)],
+        ['repair', e.repairId === '' ? undefined : visible(e.repairId)],
         ['note', e.note === undefined ? undefined : visible(e.note)],
         ['next', next === undefined ? undefined : paint('cyan', next)],
       ]).map((l) => `  ${l}`),
     ];
   });
   const open = entries.filter((e) => e.state === 'open').length;
-  return [`${count(entries.length, 'recorded loss', 'recorded losses')}, ${number(open)} open.`, ...lines];
+  const unread = entries
+    .filter(isOpenUnknown)
+    .map((e) => `${visible(e.object)} cannot be read: besides the losses below, others may have been recorded there.`);
+  return [`${count(entries.length, 'recorded loss', 'recorded losses')}, ${number(open)} open.`, ...unread, ...lines];
 }
 
 export function quarantineText(entries: readonly QuarantineEntry[], view: View): string[] {

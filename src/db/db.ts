@@ -244,7 +244,7 @@ export class Db {
       manifest: () => manifests.current,
       refresh: () => manifests.refresh(),
       reloadLedger: async () => {
-        await tableStore.reloadLedger();
+        await tableStore.reloadLedger(manifests.current);
         state.refreshView(tableStore.view(manifests.current.manifest));
       },
       flush: () => this.#flushTables(),

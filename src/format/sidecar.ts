@@ -8,7 +8,9 @@
  */
 import { fromBase64Url, toBase64Url } from '../common/bytes.ts';
 import { crcText, damage, IncompatibleError } from '../common/errors.ts';
+import { healByChecksum } from './block-healing.ts';
 import { crc32 } from './checksum.ts';
+import { CRC_BYTES, writeCrc } from './framing.ts';
 
 const NEWLINE = 0x0a;
 /** More than any first line has. */
@@ -20,8 +22,7 @@ const STRICT_UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 /** The bytes of a sidecar. `value` must be plain JSON data. */
 export function encodeSidecar(kind: string, version: number, value: unknown): Uint8Array {
   const json = ENCODER.encode(JSON.stringify(value));
-  const crc = checksumOf(String(version), json).toString(16).padStart(8, '0');
-  const line = ENCODER.encode(`shaledb/${kind} ${version} ${crc} ${json.length}\n`);
+  const line = ENCODER.encode(firstLine(kind, version, checksumOf(String(version), json), json.length));
   const out = new Uint8Array(line.length + json.length);
   out.set(line);
   out.set(json, line.length);
@@ -63,6 +64,61 @@ export function decodeSidecar(bytes: Uint8Array, kind: string, maxVersion = 1): 
   } catch (cause) {
     throw damage('MALFORMED', at, `The sidecar ${kind} is not JSON: ${String(cause)}`);
   }
+}
+
+/**
+ * A sidecar of version 1 with one bit flipped back; undefined if nothing is wrong, if no single bit or more than one explains it, or
+ * if `isAsWritten` refuses the result. Damage of more bits passes for one bit with odds of 8 per byte / 2^32, and must then still
+ * leave what `isAsWritten` accepts, which should be a strict form.
+ */
+export function healSidecar(
+  stored: Uint8Array,
+  kind: string,
+  isAsWritten: (bytes: Uint8Array) => boolean,
+): Uint8Array | undefined {
+  const jsonAt = jsonStart(stored.length, kind);
+  if (jsonAt === undefined) return undefined;
+  const json = stored.subarray(jsonAt);
+  const crc = crc32(json);
+  const intact = withLine(kind, crc, json);
+  // A bit of the first line: the rest of it says that nothing else was changed.
+  const bits = differingBits(intact, stored);
+  if (bits === 0) return undefined;
+  if (bits === 1) return isAsWritten(intact) ? intact : undefined;
+  // A bit of the JSON: the first line must be whole, and its checksum tells which.
+  const line = LINE.exec(String.fromCharCode(...stored.subarray(0, jsonAt - 1)));
+  if (line === null || line[1] !== kind || line[2] !== '1' || Number(line[4]) !== json.length) return undefined;
+  const statedCrc = Number.parseInt(line[3], 16);
+  const frame = new Uint8Array(json.length + CRC_BYTES);
+  frame.set(json);
+  writeCrc(frame, json.length, statedCrc);
+  const healed = healByChecksum(frame, json.length, (work) =>
+    isAsWritten(withLine(kind, statedCrc, work.subarray(0, json.length))),
+  );
+  if (healed?.kind !== 'bit' || healed.changes[0].offset >= json.length) return undefined;
+  return withLine(kind, statedCrc, healed.stored.subarray(0, json.length));
+}
+
+function withLine(kind: string, crc: number, json: Uint8Array): Uint8Array {
+  return Buffer.concat([ENCODER.encode(firstLine(kind, 1, crc, json.length)), json]);
+}
+
+function firstLine(kind: string, version: number, crc: number, jsonBytes: number): string {
+  return `shaledb/${kind} ${version} ${crc.toString(16).padStart(8, '0')} ${jsonBytes}\n`;
+}
+
+/** Where the JSON of a sidecar of version 1 begins that has so many bytes in all. */
+function jsonStart(bytes: number, kind: string): number | undefined {
+  for (let at = firstLine(kind, 1, 0, 0).length; at < Math.min(bytes, MAX_LINE_BYTES); at++) {
+    if (firstLine(kind, 1, 0, bytes - at).length === at) return at;
+  }
+  return undefined;
+}
+
+function differingBits(a: Uint8Array, b: Uint8Array): number {
+  let bits = 0;
+  for (let i = 0; i < a.length; i++) for (let x = a[i] ^ b[i]; x !== 0; x &= x - 1) bits++;
+  return bits;
 }
 
 /** `shale/identity`: written once, next to the first manifest; its presence alone says that a database exists here. */

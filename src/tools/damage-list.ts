@@ -2,21 +2,20 @@
 import { InvalidArgumentError } from '../common/errors.ts';
 import { checkedOptions, describeValue } from '../common/option-checks.ts';
 import { appendLedger, type LedgerEntry, readLedger } from '../lsm/tree/damage-ledger.ts';
-import { assertRemains } from './database-state.ts';
+import { assertRemains, newestIfReadable } from './database-state.ts';
 import { type Target, TOOL_CHECKS, type ToolOptions, withTarget } from './target.ts';
 
 /**
- * All entries, oldest first, also those that are acknowledged or restored. Rejects with `InvalidArgumentError` where no
- * database is. A LIST and a GET, a few LISTs more if there is no entry.
+ * All entries, oldest first, also those that are acknowledged or restored. What cannot be read of the ledger is an open entry, too,
+ * of `level: 'unknown'`: never "no losses". Rejects with `InvalidArgumentError` where no database is. Two LISTs and two GETs, a
+ * few LISTs more if there is no entry.
  */
 export async function damageList(target: Target, options: ToolOptions = {}): Promise<LedgerEntry[]> {
   return withTarget(target, checkedOptions('damageList', options, TOOL_CHECKS), async (opened) => {
     const { stores, logger } = opened;
-    const { entries, damage } = await readLedger(stores.main);
+    const { entries, damage } = await readLedger(stores.main, await newestIfReadable(opened));
     if (entries.length === 0) await assertRemains(opened);
-    for (const error of damage) {
-      logger.warn('a version of the ledger is damaged; an older one is shown', { error: error.message });
-    }
+    for (const error of damage) logger.warn('a version of the ledger is damaged', { error: error.message });
     return [...entries];
   });
 }
@@ -25,7 +24,7 @@ export async function damageList(target: Target, options: ToolOptions = {}): Pro
  * Ends an entry: its loss no longer makes reads fail and no longer counts as open. Durable when it resolves; an open database as
  * target answers by it at once, another handle when it is opened again, a reader at its next `refresh`. The note says who
  * decided it and why, and stays: the same call again changes nothing, another note is refused. Rejects with `InvalidArgumentError` if
- * the ledger has no such entry, or it was ended with another note. Two LISTs, a GET and a PUT.
+ * the ledger has no such entry, or it was ended with another note. Three LISTs, two GETs and a PUT.
  */
 export async function damageAcknowledge(
   target: Target,
@@ -45,6 +44,7 @@ export async function damageAcknowledge(
   }
   await withTarget(target, checked, async (opened) => {
     await assertRemains(opened);
+    const manifest = await newestIfReadable(opened);
     await appendLedger(
       opened.stores.main,
       (entries) => {
@@ -57,6 +57,7 @@ export async function damageAcknowledge(
         return entries.map((e) => (e.id === id && e.state === 'open' ? { ...e, state: 'acknowledged', note } : e));
       },
       opened,
+      manifest,
     );
     await opened.openDb?.reloadLedger();
   });

@@ -32,6 +32,7 @@ import {
   loadManifest,
   manifestFindingObject,
   readBoundary,
+  readManifest,
 } from '../lsm/manifest/manifest-store.ts';
 import { Looks, readTwice } from '../lsm/table/verified-read.ts';
 import { misplacedLog } from '../recovery/log-place.ts';
@@ -151,6 +152,21 @@ function newestDamaged(
     findings.map((f) => ({ ...f, origin: 'at-rest' as const, hint })),
     { hint, cause: error },
   );
+}
+
+/**
+ * The newest manifest, if it can be read: for tools that also work without it. A LIST and a GET; none for an open database.
+ */
+export async function newestIfReadable({ stores, openDb }: ToolTarget): Promise<LoadedManifest | undefined> {
+  if (openDb !== undefined) return openDb.manifest();
+  const [newest] = (await listManifestIds(stores.main)).slice(-1);
+  if (newest === undefined) return undefined;
+  try {
+    return await readManifest(stores.main, newest);
+  } catch (error) {
+    if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
+    return undefined;
+  }
 }
 
 /**

@@ -67,8 +67,9 @@ export async function ownDatabase(
   const log = await readLogTail(target, claim);
   const compactions = await readCompactions(target, state.newestCompactionsId);
   const witness = claim.previous.seal?.manifest?.walTail ?? NO_WITNESS;
-  // The manifest before may be SlateDB's, which names none, or older than the last loss that was written down.
-  const ledgerVersion = (await readLedger(stores.main)).version;
+  // The manifest before may be SlateDB's, which names none, or older than the last loss that was written down. A version that
+  // cannot be read is named, too: what it says must not be forgotten.
+  const ledgerVersion = (await readLedger(stores.main, claim.previous)).version;
   const compactorEpoch =
     Math.max(
       claim.manifest.compactorEpoch,

@@ -5,7 +5,7 @@ import { makeUlid } from '../common/ulid.ts';
 import { parseManifestPath, parseTablePath, parseWalPath, roleOfPath } from '../format/object-names.ts';
 import { readLedger } from '../lsm/tree/damage-ledger.ts';
 import { unanswered } from '../recovery/fence.ts';
-import { assertRemains } from './database-state.ts';
+import { assertRemains, newestIfReadable } from './database-state.ts';
 import { QUARANTINE_PREFIX } from './quarantine.ts';
 import {
   assertReviewed,
@@ -23,7 +23,7 @@ import { type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget, withTarget
 const COPY = /^shale\/quarantine\/(r-[0-9a-f]{24})\/(.+)$/;
 const REPAIR_ID = /^r-[0-9a-f]{24}$/;
 
-/** Every copy, by repair. Rejects with `InvalidArgumentError` where no database is. Two LISTs and a GET, mostly. */
+/** Every copy, by repair. Rejects with `InvalidArgumentError` where no database is. Three LISTs and two GETs, mostly. */
 export async function quarantineList(target: Target, options: ToolOptions = {}): Promise<QuarantineEntry[]> {
   return withTarget(target, checkedOptions('quarantineList', options, TOOL_CHECKS), async (opened) => {
     const copies = await listCopies(opened, QUARANTINE_PREFIX);
@@ -32,8 +32,9 @@ export async function quarantineList(target: Target, options: ToolOptions = {}):
   });
 }
 
-async function listCopies({ stores }: ToolTarget, prefix: string): Promise<QuarantineEntry[]> {
-  const { entries } = await readLedger(stores.main);
+async function listCopies(target: ToolTarget, prefix: string): Promise<QuarantineEntry[]> {
+  const { stores } = target;
+  const { entries } = await readLedger(stores.main, await newestIfReadable(target));
   const open = entries.filter((e) => e.state === 'open');
   const copies: QuarantineEntry[] = [];
   for await (const { path, size, lastModifiedMs } of stores.main.list(prefix)) {

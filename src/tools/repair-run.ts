@@ -333,7 +333,8 @@ class RepairRun {
     const { plan } = named;
     const record = repairRecord(named, attempt);
     const tables = await this.#makeTables(plan, attempt, held, record);
-    const ledgerVersion = plan.losses.length === 0 ? undefined : await this.#recordLosses(named, attempt);
+    const ledgerVersion =
+      plan.losses.length === 0 ? undefined : await this.#recordLosses(named, attempt, held.manifest());
     await this.#assertAllThere(attempt);
     let isWanted = true;
     const edit = (newest: Manifest) => {
@@ -390,7 +391,7 @@ class RepairRun {
     );
   }
 
-  async #recordLosses({ plan, identity }: Named, attempt: Attempt): Promise<number> {
+  async #recordLosses({ plan, identity }: Named, attempt: Attempt, manifest: LoadedManifest): Promise<number> {
     const at = isoTime(attempt.atMs);
     const added = plan.losses.map((loss) => ({ ...loss, repairId: identity.text, at }));
     return appendLedger(
@@ -401,6 +402,7 @@ class RepairRun {
         return missing.length === 0 ? undefined : [...entries, ...missing];
       },
       this.#target,
+      manifest,
     );
   }
 

@@ -1,8 +1,8 @@
 /**
  * The check of everything that is neither manifest, table nor log: identity, ledger, what repairs wrote down, copies in
  * quarantine, compactions files, boundary files. Only names of the format are read: what other programs put beside them is theirs.
- * No row depends on any of them, so their damage is a warning; what is missing
- * is one where something else says that it should be there.
+ * No row depends on them, so their damage is a warning; what is missing is one where something else says that it should be there.
+ * How bad damage to a version of the ledger is depends on the others: see `readLedger`.
  */
 import { stopIfAborted } from '../common/abort.ts';
 import { equalBytes } from '../common/bytes.ts';
@@ -30,7 +30,7 @@ import {
 import { decodeManifestSeal } from '../format/seal.ts';
 import { decodeIdentity, decodeSidecar } from '../format/sidecar.ts';
 import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
-import { decodeLedger, LEDGER_PREFIX, ledgerPath } from '../lsm/tree/damage-ledger.ts';
+import { decodeLedger, LEDGER_PREFIX, readLedger } from '../lsm/tree/damage-ledger.ts';
 import type { GetResult } from '../store/object-store.ts';
 import { QUARANTINE_PREFIX } from './quarantine.ts';
 import { sha256Hex } from './repair-plan.ts';
@@ -40,6 +40,7 @@ const DOCS = 'docs/troubleshooting.md';
 const REPAIR_FILE = /^shale\/repairs\/(r-[0-9a-f]{24})\/(plan|report)-[1-9][0-9]{0,8}$/;
 /** What a probe of the store found: plain JSON, asked for again where it does not fit. */
 const PROFILE_PATH = 'shale/store-profile';
+const OVERTAKEN = 'A newer version of the ledger holds all that this one held, and nothing depends on it any more.';
 const WHOLE = { unit: 'object' as const, offset: 0, length: 0 };
 
 /** Findings about all such objects. One LIST of each of three prefixes, and a GET of each object. */
@@ -51,6 +52,7 @@ export async function checkSidecars(target: ToolTarget, newest: LoadedManifest |
       if (isDatabasePath(path) || path === PROFILE_PATH) await check.look(path);
   }
   check.compareWith(newest);
+  await check.judgeLedger(newest);
   return check.findings;
 }
 
@@ -134,10 +136,6 @@ class SidecarCheck {
       const f = makeFinding({ code: 'IDENTITY_MISMATCH', object: objectOf(IDENTITY_PATH), at: WHOLE, during: 'check' });
       this.#add(f, 'The identity is not that of the newest manifest.');
     }
-    const version = newest?.seal?.manifest?.ledgerVersion ?? 0;
-    if (version > 0 && !this.#seen.has(ledgerPath(version))) {
-      this.#missing(ledgerPath(version), 'the list of losses that the newest manifest names');
-    }
     for (const [path, expected] of this.#evidence) {
       const found = this.#copies.get(path);
       if (found === undefined || found === expected) continue;
@@ -145,6 +143,26 @@ class SidecarCheck {
       const f = makeFinding({ code: 'BAD_CHECKSUM', object: objectOf(path), at: WHOLE, during: 'check', ...more });
       this.#add(f, 'A copy in quarantine is no longer what was copied.');
     }
+  }
+
+  /** Damage to a version of the ledger as `readLedger` judges it; a version that newer ones have overtaken is of no use any more. */
+  async judgeLedger(newest: LoadedManifest | undefined): Promise<void> {
+    let counting: Finding[];
+    try {
+      counting = (await readLedger(this.#target.stores.main, newest)).damage.flatMap((error) => error.findings);
+    } catch (error) {
+      // Of a newer form, or not to be read: told above, and nothing else is known of the ledger.
+      if (!isCannotTell(error) || error.retryable) throw error;
+      return;
+    }
+    const paths = new Set(counting.map((f) => f.object.path));
+    for (const [i, finding] of this.findings.entries()) {
+      const { object, severity } = finding;
+      if (severity === 'unknown' || !object.path.startsWith(LEDGER_PREFIX) || paths.has(object.path)) continue;
+      this.findings[i] = { ...finding, severity: 'note', hint: { ...finding.hint, summary: OVERTAKEN, commands: [] } };
+    }
+    const others = this.findings.filter((f) => !paths.has(f.object.path));
+    this.findings.splice(0, this.findings.length, ...others, ...counting);
   }
 
   #missing(path: string, what: string): void {

@@ -86,7 +86,7 @@ async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Pr
   findings.push(...lost.map((one) => lostViewFinding(one, 'check')));
   findings.push(...unclear.map((one) => unclearViewFinding(one, 'check')));
   findings.push(...(await checkSidecars(target, picture.newest)));
-  const ledger = (await readableLedger(target)).filter((e) => e.state === 'open');
+  const ledger = (await readableLedger(target, picture.newest)).filter((e) => e.state === 'open');
   const all = distinct(findings);
   const newest = picture.ids[picture.ids.length - 1];
   const worst = verdictOf(all);
@@ -124,9 +124,12 @@ function cannotKnow(newest: LoadedManifest | undefined, lastLogId: number): stri
 }
 
 /** None where the newest version needs a newer program, which is a finding of the check of sidecars. */
-async function readableLedger({ stores }: ToolTarget): Promise<readonly LedgerEntry[]> {
+async function readableLedger(
+  { stores }: ToolTarget,
+  newest: LoadedManifest | undefined,
+): Promise<readonly LedgerEntry[]> {
   try {
-    return (await readLedger(stores.main)).entries;
+    return (await readLedger(stores.main, newest)).entries;
   } catch (error) {
     if (error instanceof IncompatibleError) return [];
     throw error;

@@ -54,19 +54,41 @@ describe('the ledger', () => {
     expect(entries.map((e) => e.id).sort()).toEqual(['f-1', 'f-2', 'f-3', 'f-4']);
   });
 
-  it('passes over a damaged version, which is never written again', async () => {
+  it('never takes a version that cannot be read for none', async () => {
     const world = await worldWith('f-1', 'f-2');
     const bytes = await world.bytes(ledgerPath(2));
     bytes[bytes.length - 3] ^= 1;
+    bytes[bytes.length - 30] ^= 1;
     await world.replace(ledgerPath(2), bytes);
     const { version, entries, damage } = await readLedger(world.memory);
-    expect({ version, ids: entries.map((e) => e.id) }).toEqual({ version: 1, ids: ['f-1'] });
+    expect({ version, entries }).toMatchObject({
+      version: 2,
+      entries: [{ id: 'f-1' }, { level: 'unknown', object: ledgerPath(2), keys: [], seqs: [], state: 'open' }],
+    });
     expect(damage[0].findings[0]).toMatchObject({
       code: 'BAD_CHECKSUM',
+      severity: 'error',
       object: { path: ledgerPath(2), role: 'sidecar' },
     });
+    // What is written above it keeps the unknown loss.
     await appendLedger(world.memory, (all) => [...all, entry('f-3')], tools(world));
-    expect((await readLedger(world.memory)).version).toBe(3);
+    const after = await readLedger(world.memory);
+    expect(after).toMatchObject({ version: 3, damage: [] });
+    expect(after.entries.map((e) => `${e.level} ${e.state}`)).toEqual(['l0 open', 'unknown open', 'l0 open']);
+    expect(after.entries[1].id).toBe(entries[1].id);
+  });
+
+  it('is healed of every single flipped bit', async () => {
+    const world = await worldWith('f-1');
+    const whole = await world.bytes(ledgerPath(1));
+    for (let bit = 0; bit < 8 * whole.length; bit++) {
+      const bytes = Uint8Array.from(whole);
+      bytes[bit >> 3] ^= 1 << (bit & 7);
+      await world.replace(ledgerPath(1), bytes);
+      const { entries, damage } = await readLedger(world.memory);
+      expect(entries, `bit ${bit}`).toEqual([entry('f-1')]);
+      expect(damage[0].findings[0], `bit ${bit}`).toMatchObject({ severity: 'warning' });
+    }
   });
 
   it('refuses entries that are incomplete', () => {

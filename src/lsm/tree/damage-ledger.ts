@@ -2,19 +2,38 @@
  * The ledger: losses that are known and not yet acknowledged or made good, so that what is gone never reads as "was never
  * there".
  *
- * Objects `shale/damage/<id>`, ids from 1 without holes, each a complete snapshot made by create-if-absent, so a version is
- * never changed and two who append at once cannot lose each other's entries. None is ever deleted: a stalled tool could take
- * the free id, and its loss would never be read. A damaged version is passed over; the newest good one counts.
+ * Objects `shale/damage/<id>`, ids ascending from 1, each a complete snapshot made by create-if-absent, so a version is
+ * never changed and two who append at once cannot lose each other's entries. None is ever deleted by us: a stalled tool could
+ * take the free id, and its loss would never be read.
+ *
+ * 1. The seal of a manifest names the version that its tables need; newer ones add acknowledgements, and losses of repairs that
+ *    do not count yet. So the newest version that can be read counts if it is not older than that one. Where no seal names
+ *    one, the newest version that exists must be readable.
+ * 2. If it is older, or none can be read, losses are unknown, not none: an open entry without known keys stands for all that the
+ *    unreadable versions may say (`isUnknownLoss`), every version appended from then on keeps it, and acknowledging it ends it.
+ * 3. One flipped bit is undone: the checksum must confirm the bit as the only one, and the result must be, byte for byte, what
+ *    this program writes.
  */
-import { fromBase64Url, toBase64Url } from '../../common/bytes.ts';
-import type { Clock } from '../../common/clock.ts';
-import { type CorruptionError, damage, isCorruption, locate, UnavailableError } from '../../common/errors.ts';
+import { equalBytes, fromBase64Url, toBase64Url } from '../../common/bytes.ts';
+import { type Clock, isoTime } from '../../common/clock.ts';
+import {
+  CorruptionError,
+  damage,
+  type FindingObject,
+  type Hint,
+  isCorruption,
+  locate,
+  makeFinding,
+  UnavailableError,
+} from '../../common/errors.ts';
 import type { Random } from '../../common/random.ts';
 import { shellWord } from '../../common/shell-word.ts';
 import { makeUlid } from '../../common/ulid.ts';
 import { idText, parseIdText, SIDECAR_PREFIX } from '../../format/object-names.ts';
-import { decodeSidecar, encodeSidecar } from '../../format/sidecar.ts';
+import { decodeSidecar, encodeSidecar, healSidecar } from '../../format/sidecar.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
+import type { LoadedManifest } from '../manifest/manifest-store.ts';
+import { readTwice } from '../table/verified-read.ts';
 
 export const LEDGER_PREFIX = `${SIDECAR_PREFIX}damage/`;
 const KIND = 'damage';
@@ -35,11 +54,13 @@ export interface SeqRange {
 export interface LedgerEntry {
   /** That of the finding; one of its own where nothing is wrong with the object that was dropped. */
   id: string;
+  /** Empty for a loss that is unknown. */
   repairId: string;
   /** Path of the object that was lost or damaged. */
   object: string;
-  level: 'wal' | 'l0' | 'run';
-  /** When it was recorded, ISO 8601. */
+  /** `unknown`: what versions of the ledger that cannot be read may say; `object` is the newest of them, and no repair made it. */
+  level: 'wal' | 'l0' | 'run' | 'unknown';
+  /** When it was recorded, ISO 8601; empty for a loss that is unknown and not yet written down. */
   at: string;
   /** Empty if unknown, as for rows of the log. */
   keys: KeyRange[];
@@ -57,52 +78,121 @@ export function acknowledgeCommand(id: string): string {
 }
 
 export interface Ledger {
-  /** 0: there is none. */
+  /** The newest version that exists or that the manifest names, readable or not; 0: there is none. */
   version: number;
+  /** Those of the newest version that can be read; and one for what the versions that count may say and cannot be read. */
   entries: readonly LedgerEntry[];
-  /** What is wrong with newer versions, which were passed over. */
+  /**
+   * What is wrong with versions newer than the one that was read, newest first. `error`: losses are unknown because of it;
+   * `warning`: open losses are, and nothing is missing from them; `note`: nothing depends on it any more.
+   */
   damage: readonly CorruptionError[];
 }
-
-const NO_LEDGER: Ledger = { version: 0, entries: [], damage: [] };
 
 export function ledgerPath(version: number): string {
   return `${LEDGER_PREFIX}${idText(version)}`;
 }
 
-/** The newest good version. One LIST and, where there is one, one GET. */
-export async function readLedger(store: ObjectStore): Promise<Ledger> {
-  return readNewestOf(store, await listVersions(store));
+/** Whether an entry stands for losses that are not known, because versions of the ledger cannot be read. */
+export function isUnknownLoss({ level }: LedgerEntry): boolean {
+  return level === 'unknown';
 }
 
-/** The newest good one of these versions, which ascend. */
-async function readNewestOf(store: ObjectStore, versions: readonly number[]): Promise<Ledger> {
+/**
+ * The ledger as it counts for a manifest; without one, as it does where nobody knows which version is needed. One LIST and,
+ * where there is one, one GET; two more for each version that cannot be read.
+ */
+export async function readLedger(store: ObjectStore, manifest?: LoadedManifest): Promise<Ledger> {
+  const listed = await listVersions(store);
+  const newest = listed[listed.length - 1] ?? 0;
+  const named = manifest?.seal === undefined ? undefined : (manifest.seal.manifest?.ledgerVersion ?? 0);
+  const version = Math.max(newest, named ?? 0);
   const broken: CorruptionError[] = [];
-  for (const version of [...versions].reverse()) {
-    const entries = await readVersion(store, version).catch((error: unknown) => {
-      if (!isCorruption(error)) throw error;
-      broken.push(error);
-    });
-    if (entries !== undefined) return { version, entries, damage: broken };
+  if (version > newest) broken.push(missing(version));
+  let read: { version: number; entries: LedgerEntry[] } = { version: 0, entries: [] };
+  for (const candidate of [...listed].reverse()) {
+    const found = await readVersion(store, candidate);
+    if (found.damage !== undefined) broken.push(found.damage);
+    if (found.entries === undefined) continue;
+    read = { version: candidate, entries: found.entries };
+    break;
   }
-  return { ...NO_LEDGER, damage: broken };
+  const isKnown = read.version >= (named ?? version);
+  const entries = isKnown ? read.entries : [...read.entries, unknownLoss(version, manifest)];
+  const isOpen = entries.some((e) => e.state === 'open');
+  const severity = !isKnown ? 'error' : isOpen ? 'warning' : 'note';
+  return { version, entries, damage: broken.map((error) => judged(error, severity)) };
+}
+
+/** Where keys and repairs are not known, only the numbers that rows had by then bound what may be lost. */
+function unknownLoss(version: number, manifest: LoadedManifest | undefined): LedgerEntry {
+  const object = objectOf(version);
+  const last = Math.max(manifest?.manifest.lastL0Seq ?? 0, manifest?.seal?.manifest?.walTail.lastSeq ?? 0);
+  return {
+    id: makeFinding({ code: 'LOST_DATA', object, at: WHOLE }).id,
+    repairId: '',
+    object: object.path,
+    level: 'unknown',
+    at: '',
+    keys: [],
+    seqs: manifest === undefined ? [] : [{ min: 0n, max: BigInt(last) }],
+    exact: false,
+    state: 'open',
+  };
+}
+
+const WHOLE = { unit: 'object' as const, offset: 0, length: 0 };
+
+function objectOf(version: number, size?: number): FindingObject {
+  const path = ledgerPath(version);
+  return { role: 'sidecar', path, id: idText(version), sealed: false, ...(size !== undefined && { size }) };
+}
+
+function missing(version: number): CorruptionError {
+  const expected = 'the list of losses that the newest manifest names';
+  const object = objectOf(version);
+  const finding = makeFinding({ code: 'MISSING_OBJECT', object, at: WHOLE, expected, during: 'check' });
+  return new CorruptionError(`${object.path} is gone: ${expected}`, [finding]);
+}
+
+const SUMMARIES: Record<'error' | 'warning' | 'note', string> = {
+  error:
+    'Which rows earlier repairs lost is not known: reads answer as after a loss of unknown keys. Put this object back from a backup; or look at the reports of repairs under shale/repairs/, write again what you have elsewhere, and acknowledge the unknown loss.',
+  warning: 'All losses are known. The next entry or acknowledgement writes the ledger anew, under a new number.',
+  note: 'All losses are known and acknowledged, and nothing depends on this version.',
+};
+
+function judged(error: CorruptionError, severity: 'error' | 'warning' | 'note'): CorruptionError {
+  const hint: Hint = {
+    summary: SUMMARIES[severity],
+    commands: severity === 'note' ? [] : ['shaledb damage list LOCATION'],
+    docs: 'docs/troubleshooting.md',
+    lossIfRepaired: 'none',
+  };
+  return new CorruptionError(
+    error.message,
+    error.findings.map((f) => ({ ...f, severity, hint })),
+    { details: { ...error.details } },
+  );
 }
 
 /**
  * Writes the next version with what `change` makes of the entries; undefined: nothing is to be changed. Resolves with the
- * version that then counts. A LIST, a GET and a PUT; the same again for each version of others that came first.
+ * version that then counts. `manifest`: the newest, if it can be read. A LIST, a GET and a PUT; the same again for each version
+ * of others that came first.
  */
 export async function appendLedger(
   store: ObjectStore,
   change: (entries: readonly LedgerEntry[]) => readonly LedgerEntry[] | undefined,
   { clock, random }: { clock: Clock; random: Random },
+  manifest?: LoadedManifest,
 ): Promise<number> {
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    const versions = await listVersions(store);
-    const ledger = await readNewestOf(store, versions);
-    const entries = change(ledger.entries);
+    const ledger = await readLedger(store, manifest);
+    const at = isoTime(clock.nowMs());
+    const entries = change(ledger.entries)?.map((e) => (isUnknownLoss(e) && e.at === '' ? { ...e, at } : e));
     if (entries === undefined) return ledger.version;
-    const version = (versions[versions.length - 1] ?? 0) + 1;
+    const version = ledger.version + 1;
     const bytes = encodeLedger(entries);
     decodeLedger(bytes);
     const answer = await store.put(ledgerPath(version), bytes, {
@@ -128,17 +218,34 @@ async function listVersions(store: ObjectStore): Promise<number[]> {
   return versions.sort((a, b) => a - b);
 }
 
-/** Undefined if the version does not exist. */
-async function readVersion(store: ObjectStore, version: number): Promise<LedgerEntry[] | undefined> {
-  const path = ledgerPath(version);
-  const got = await store.get(path);
-  if (got === undefined) return undefined;
+/** Entries that a bit had to be flipped back for come with what was wrong. */
+async function readVersion(
+  store: ObjectStore,
+  version: number,
+): Promise<{ entries?: LedgerEntry[]; damage?: CorruptionError }> {
+  let stored: Uint8Array | undefined;
   try {
-    return decodeLedger(got.bytes);
+    const entries = await readTwice(store, ledgerPath(version), ({ bytes }) => {
+      stored = bytes;
+      return decodeLedger(bytes);
+    });
+    return entries === undefined ? { damage: missing(version) } : { entries };
+  } catch (error) {
+    if (!isCorruption(error) || stored === undefined) throw error;
+    const reads = { attempts: 2, identical: true, pastCaches: true };
+    const located = locate(error, { object: objectOf(version, stored.length), during: 'check', reads });
+    const whole = healSidecar(stored, KIND, isAsWritten);
+    return whole === undefined ? { damage: located } : { entries: decodeLedger(whole), damage: located };
+  }
+}
+
+/** Whether these are, byte for byte, what this program writes for the entries that they hold. */
+function isAsWritten(bytes: Uint8Array): boolean {
+  try {
+    return equalBytes(encodeLedger(decodeLedger(bytes)), bytes);
   } catch (error) {
     if (!isCorruption(error)) throw error;
-    const object = { role: 'sidecar' as const, path, id: idText(version), sealed: false, size: got.size };
-    throw locate(error, { object, during: 'check' });
+    return false;
   }
 }
 
@@ -167,7 +274,7 @@ export function decodeLedger(bytes: Uint8Array): LedgerEntry[] {
   return list as LedgerEntry[];
 }
 
-const LEVELS: readonly unknown[] = ['wal', 'l0', 'run'];
+const LEVELS: readonly unknown[] = ['wal', 'l0', 'run', 'unknown'];
 const STATES: readonly unknown[] = ['open', 'acknowledged', 'restored'];
 
 function decodeEntry(value: unknown): LedgerEntry | undefined {

@@ -15,7 +15,7 @@ import { NO_TS } from '../../format/row-flags.ts';
 import { DAMAGE_SEQ, FLAG_DAMAGED, type MayBeDamaged } from '../rows/damage-row.ts';
 import { ANY_SEQ, Gap, type SeqSpan } from '../rows/damaged-block.ts';
 import { END, ROW, type RowCursor } from '../rows/row-cursor.ts';
-import { acknowledgeCommand, type LedgerEntry } from './damage-ledger.ts';
+import { acknowledgeCommand, isUnknownLoss, type LedgerEntry } from './damage-ledger.ts';
 
 /**
  * The open losses of a ledger as gaps.
@@ -80,26 +80,33 @@ function seqsOf({ seqs }: LedgerEntry): SeqSpan {
   };
 }
 
-function lossOf({ id, object: path, repairId, keys, seqs }: LedgerEntry): CorruptionError {
+function lossOf(entry: LedgerEntry): CorruptionError {
+  const { id, object: path, repairId, keys, seqs } = entry;
+  const isUnknown = isUnknownLoss(entry);
   const [first] = seqs;
   const isPlaced = keys.length > 0;
   const finding = makeFinding({
     code: 'LOST_DATA',
-    object: { role: path.startsWith('wal/') ? 'wal' : 'table', path, id: path, sealed: false },
+    object: { role: isUnknown ? 'sidecar' : path.startsWith('wal/') ? 'wal' : 'table', path, id: path, sealed: false },
     at: { unit: 'object', offset: 0, length: 0 },
     ...(!isPlaced && first !== undefined && { affects: { seqs: { min: first.min, max: seqs[seqs.length - 1].max } } }),
     remedy: 'none',
     origin: 'at-rest',
     hint: {
-      summary: isPlaced
-        ? `Repair ${repairId} could not save all rows of ${path}. Acknowledge the loss, or restore the object from a backup, and such reads answer again.`
-        : `Repair ${repairId} could not save all rows of ${path}, and nothing says which keys they had: every answer older than they were may lack one of them. Write again what you have elsewhere, then acknowledge the loss.`,
+      summary: isUnknown
+        ? `${path} cannot be read, and with it what earlier repairs lost: every answer that is not newer may lack a row. Put the object back from a backup; or write again what you have elsewhere, then acknowledge the unknown loss.`
+        : isPlaced
+          ? `Repair ${repairId} could not save all rows of ${path}. Acknowledge the loss, or restore the object from a backup, and such reads answer again.`
+          : `Repair ${repairId} could not save all rows of ${path}, and nothing says which keys they had: every answer older than they were may lack one of them. Write again what you have elsewhere, then acknowledge the loss.`,
       commands: ['shaledb damage list LOCATION', acknowledgeCommand(id)],
       docs: 'docs/troubleshooting.md',
       lossIfRepaired: 'none',
     },
   });
-  return new CorruptionError(`rows of ${path} were lost (damage ledger, ${id})`, [{ ...finding, id }]);
+  const message = isUnknown
+    ? `rows may be lost that nothing tells of any more: ${path} of the damage ledger cannot be read (${id})`
+    : `rows of ${path} were lost (damage ledger, ${id})`;
+  return new CorruptionError(message, [{ ...finding, id }]);
 }
 
 /** Shows each loss as one damage row (damage-row.ts). */

@@ -14,7 +14,7 @@ import type { Gap } from '../rows/damaged-block.ts';
 import type { BlockCache } from '../table/block-cache.ts';
 import { compareToLast, type TableHandle } from '../table/table-handle.ts';
 import { TableReader } from '../table/table-reader.ts';
-import { type Ledger, type LedgerEntry, readLedger } from './damage-ledger.ts';
+import { isUnknownLoss, type Ledger, type LedgerEntry, readLedger } from './damage-ledger.ts';
 import { DamageRegister } from './damage-register.ts';
 import { gapsOfLedger, NO_LOSSES, type UnplacedLoss, unplacedLosses } from './lost-ranges.ts';
 import { ownersOf, tablePlace } from './parents.ts';
@@ -52,6 +52,7 @@ export class TableStore {
   readonly #options: TableStoreOptions;
   #readers = new Map<Ulid, TableReader>();
   #ledger: Ledger | undefined;
+  #told: ReadonlySet<string> = new Set();
 
   constructor(options: TableStoreOptions) {
     const { onFinding } = options;
@@ -64,7 +65,7 @@ export class TableStore {
     return (this.#ledger?.entries ?? []).filter((entry) => entry.state === 'open');
   }
 
-  /** Version of the ledger that is in use; 0: none. */
+  /** Newest version of the ledger, whether it could be read or not; 0: none. */
   get ledgerVersion(): number {
     return this.#ledger?.version ?? 0;
   }
@@ -77,13 +78,19 @@ export class TableStore {
   async loadLedger(manifest: LoadedManifest): Promise<boolean> {
     const version = manifest.seal === undefined ? undefined : (manifest.seal.manifest?.ledgerVersion ?? 0);
     if (version === this.ledgerVersion && this.lost.length === 0) return false;
-    return this.reloadLedger();
+    return this.reloadLedger(manifest);
   }
 
-  /** Reads the ledger again, for the views to come. One LIST and one GET. */
-  async reloadLedger(): Promise<true> {
-    this.#ledger = await readLedger(this.#options.store);
-    for (const error of this.#ledger.damage) for (const f of error.findings) this.#options.onFinding(f);
+  /** Reads the ledger again, for the views to come of this manifest and newer ones. One LIST and one GET. */
+  async reloadLedger(manifest: LoadedManifest): Promise<true> {
+    const before = new Map(this.lost.filter(isUnknownLoss).map((e) => [e.id, e]));
+    const ledger = await readLedger(this.#options.store, manifest);
+    // What was written since is not what may be lost: the numbers of the first look stay.
+    this.#ledger = { ...ledger, entries: ledger.entries.map((e) => (e.at === '' ? (before.get(e.id) ?? e) : e)) };
+    const findings = ledger.damage.flatMap((error) => error.findings);
+    // The register keeps damage to tables only, so what was told of the ledger is kept here.
+    for (const f of findings) if (!this.#told.has(`${f.severity} ${f.id}`)) this.#options.onFinding(f);
+    this.#told = new Set(findings.map((f) => `${f.severity} ${f.id}`));
     return true;
   }
 
