@@ -251,13 +251,21 @@ function isAsWritten(bytes: Uint8Array): boolean {
 
 // ---- bytes
 
-/** The bytes of one version. */
+/** The bytes of one version: the same for the same entries, in whatever order their members are. */
 export function encodeLedger(entries: readonly LedgerEntry[]): Uint8Array {
   return encodeSidecar(KIND, 1, {
-    entries: entries.map(({ keys, seqs, ...rest }) => ({
-      ...rest,
+    entries: entries.map(({ id, repairId, object, level, at, keys, seqs, rows, exact, state, note }) => ({
+      id,
+      repairId,
+      object,
+      level,
+      at,
       keys: keys.map(({ gte, lte }) => ({ gte: toBase64Url(gte), lte: toBase64Url(lte) })),
       seqs: seqs.map(({ min, max }) => ({ min: String(min), max: String(max) })),
+      rows,
+      exact,
+      state,
+      note,
     })),
   });
 }
