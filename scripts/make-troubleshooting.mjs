@@ -18,9 +18,31 @@ export function shownOutputs(page) {
   return [...page.matchAll(MARKED)].map((m) => m[2]);
 }
 
-/** The page with all outputs made anew. Throws if it names one that nobody makes. */
+const HEADING_OR_OUTPUT = /^#{1,6} (.*)$|<!-- output:([\w-]+) -->/gm;
+
+/** Output name -> the error code that the heading above it promises; outputs below other headings are left out. */
+function promisedCodes(page) {
+  const promised = new Map();
+  let code;
+  for (const [, heading, name] of page.matchAll(HEADING_OR_OUTPUT)) {
+    if (heading !== undefined) code = /^`([A-Z][A-Z_]*)`$/.exec(heading)?.[1];
+    else if (code !== undefined) promised.set(name, code);
+  }
+  return promised;
+}
+
+/** Throws if an output shows another error than its heading promises: then the scene does not provoke it (any more). */
+function assertPromised(name, code, output) {
+  const shown = [...output.matchAll(/^\w+Error ([A-Z][A-Z_]*): /gm)].map((m) => m[1]);
+  if (shown.length === 1 && shown[0] === code) return;
+  const what = shown.length === 0 ? 'no error' : shown.join(', ');
+  throw new Error(`the output ${name} stands below the heading ${code}, but shows ${what}: ${output}`);
+}
+
+/** The page with all outputs made anew. Throws if it names one that nobody makes, or one shows another error than its heading says. */
 export async function renderTroubleshooting(page) {
   const outputs = new Map();
+  const promised = promisedCodes(page);
   for (const name of shownOutputs(page)) {
     const scene = SCENES[name];
     if (scene === undefined) throw new Error(`the page shows ${name}, which no scene makes`);
@@ -30,6 +52,8 @@ export async function renderTroubleshooting(page) {
         throw new Error(`scene ${name}: ${cause.message}`, { cause });
       }),
     );
+    const code = promised.get(name);
+    if (code !== undefined) assertPromised(name, code, outputs.get(name));
   }
   return page.replace(
     MARKED,

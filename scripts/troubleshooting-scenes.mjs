@@ -242,10 +242,10 @@ export const SCENES = {
     }),
   DEADLINE: () =>
     failure(async (s) => {
-      const db = await s.open();
+      const db = await s.open({ closeTimeoutMs: 2000 });
       s.faults.add({ action: 'stall', op: 'put' });
       db.put('k', 'v').catch(() => undefined);
-      await s.settle(db.close({ timeoutMs: 2000 }));
+      await s.settle(db.close());
     }),
   RECOVERING: () =>
     failure(async (s) => {

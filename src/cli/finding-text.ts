@@ -59,8 +59,12 @@ export function nextCommands(finding: Finding, view: Pick<View, 'location' | 'ro
   // A copy of one object belongs to no database, so nothing could be run as it stands.
   if (view.location === NO_LOCATION) return [];
   const given = finding.hint.commands.map((c) => commandText(c, view)).filter((c) => c !== view.running);
-  // What cannot be read must not be repaired, and about a note there is nothing to do.
-  const isWithout = given.length > 0 || finding.severity === 'unknown' || finding.severity === 'note';
+  // What cannot be read must not be repaired, about a note there is nothing to do, and a folder that is gone can only be restored.
+  const isWithout =
+    given.length > 0 ||
+    finding.severity === 'unknown' ||
+    finding.severity === 'note' ||
+    finding.object.path.endsWith('/');
   return isWithout ? given : [commandText(defaultCommand(finding), view)];
 }
 

@@ -1,4 +1,5 @@
 /** `shaledb damage ...` and `shaledb quarantine ...`: what is known to be lost, and the originals that were kept. */
+import type { LedgerEntry } from '../admin.ts';
 import { APPLY_OPTIONS, type Call, type Command, LOCATION } from './command.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { runRepair } from './repair-call.ts';
@@ -17,10 +18,15 @@ export const DAMAGE_LIST: Command = {
   ],
   run: async ({ printer, tools, common }) => {
     const entries = await tools.damageList(printer.view.location, common);
-    printer.report('damage-list', { entries }, () => ledgerText(entries, printer.view));
+    printer.report('damage-list', { entries: entries.map(withRowsAre) }, () => ledgerText(entries, printer.view));
     return entries.some((e) => e.state === 'open') ? EXIT.damage : EXIT.clean;
   },
 };
+
+/** For programs: whether `rows` is how many are lost, or only the least. */
+function withRowsAre(entry: LedgerEntry): LedgerEntry & { rowsAre?: 'exact' | 'at-least' } {
+  return entry.rows === undefined ? entry : { ...entry, rowsAre: entry.exact ? 'exact' : 'at-least' };
+}
 
 export const DAMAGE_ACK: Command = {
   name: ['damage', 'ack'],

@@ -8,6 +8,8 @@ import { applyCommand, isHowToApply, repairText } from './repair-text.ts';
 /** What all repairs take. */
 type CommonOptions = Pick<WalRepairOptions, 'apply' | 'ifLiveWriter' | 'liveCheckMs' | keyof ToolOptions>;
 
+const PLAN_HASH = /^p-[0-9a-f]{24}$/;
+
 export async function runRepair(
   call: Call,
   repair: (common: CommonOptions) => Promise<RepairReport>,
@@ -15,6 +17,11 @@ export async function runRepair(
   const { args, printer, again } = call;
   const wanted = args.has('apply');
   if (args.has('plan') && !wanted) throw new UsageError('--plan needs --apply: alone it would do nothing.');
+  if (args.has('plan') && !PLAN_HASH.test(args.text('plan'))) {
+    throw new UsageError(
+      `--plan takes the hash that the plan showed, such as p-0123456789abcdef01234567, not ${JSON.stringify(args.text('plan'))}.`,
+    );
+  }
   printer.progress(wanted ? 'repairing; interrupt at any time and run the same command again' : 'making a plan');
   const report = await repair({
     ...call.common,

@@ -63,6 +63,11 @@ function rowsText({ rows }: RepairReport): string {
   return parts.join(', ');
 }
 
+/** A repair of manifests that neither brings nor takes rows: "0 recovered" would read as if none were there. */
+function isWithoutRows({ tool, rows }: RepairReport): boolean {
+  return tool === 'manifestRepair' && rows.recovered === 0 && rows.lost === 0 && rows.lostExact;
+}
+
 function batchesText({ batches }: RepairReport): string | undefined {
   if (batches === undefined) return undefined;
   return `${number(batches.intact)} whole, ${number(batches.dropped)} dropped, ${number(batches.undecided)} undecided`;
@@ -86,6 +91,8 @@ export function repairText(report: RepairReport, view: View, wanted: boolean, ag
   const [outcomeStyle, outcome] = isUnclear ? CANNOT_TELL : OUTCOMES[report.outcome];
   const done = report.applied ? '' : 'would be ';
   const { shadowed, ledgerIds } = report;
+  // The loss of a table lies between rows that are kept; what else lies there is kept as well.
+  const bounds = report.tool === 'sstRepair' ? ' (outer bounds: what is lost lies in them)' : '';
   if (report.tool === 'quarantineRestore') {
     return [
       paint('bold', paint(headStyle, head)),
@@ -108,7 +115,7 @@ export function repairText(report: RepairReport, view: View, wanted: boolean, ag
     '',
     ...facts(paint, [
       ['outcome', paint(outcomeStyle, outcome)],
-      ['rows', rowsText(report)],
+      ['rows', isWithoutRows(report) ? undefined : rowsText(report)],
       ['batches', batchesText(report)],
       ['shadowed', shadowed > 0 ? `${count(shadowed, 'key')} of lost ranges would show an older value` : undefined],
       ['manifest', report.manifestId === undefined ? undefined : number(report.manifestId)],
@@ -118,10 +125,10 @@ export function repairText(report: RepairReport, view: View, wanted: boolean, ag
       ['cost', `${count(report.requests, 'request')}, ${duration(report.tookMs)}`],
     ]),
     ...ranges(
-      'Lost keys',
+      `Lost keys${bounds}`,
       report.lostKeys.map((r) => keyRangeText(r, view.redactKeys)),
     ),
-    ...ranges('Lost sequence numbers', report.lostSeqs.map(seqRangeText)),
+    ...ranges(`Lost sequence numbers${bounds}`, report.lostSeqs.map(seqRangeText)),
     ...copiesText(`Copies ${done}made first`, ['original', '>size', 'copy'], report, view),
     ...ranges(`Objects ${done}written`, report.newObjects.map(visible)),
     ...findingsText(report.before, view, 'without-next'),

@@ -109,7 +109,7 @@ export function ledgerText(entries: readonly LedgerEntry[], view: View): string[
   const { paint } = view;
   const lines = entries.flatMap((e) => {
     const style = e.state === 'open' ? 'yellow' : 'green';
-    const rows = e.rows === undefined ? undefined : `${count(e.rows, 'row')}${e.exact ? '' : ' (not known exactly)'}`;
+    const rows = e.rows === undefined ? undefined : `${e.exact ? '' : 'at least '}${count(e.rows, 'row')}`;
     const lost = [...e.keys.map((k) => keyRangeText(k, view.redactKeys)), ...e.seqs.map(seqRangeText)];
     const next = e.state === 'open' ? commandText(acknowledgeCommand(e.id), view) : undefined;
     return [
@@ -119,7 +119,8 @@ export function ledgerText(entries: readonly LedgerEntry[], view: View): string[
         ['when', e.at === '' ? undefined : visible(e.at)],
         ['level', e.level],
         ['rows', rows],
-        ['lost', lost.length === 0 ? undefined : lost.join('; ')],
+        // Of a table they are outer bounds: the rows beside the lost ones are there.
+        ['lost', lost.length === 0 ? undefined : `${e.level === 'table' ? 'within ' : ''}${lost.join('; ')}`],
         ['repair', e.repairId === '' ? undefined : visible(e.repairId)],
         ['note', e.note === undefined ? undefined : visible(e.note)],
         ['next', next === undefined ? undefined : paint('cyan', next)],

@@ -4,9 +4,12 @@
  * A signal may live as long as the process and be given to every call. So whoever listens leaves again as soon as it is settled,
  * and a thousand waits at once are one listener: Node warns of a leak from eleven on.
  *
- * Invariant: nothing in this package but this file adds a listener to a signal (a test of the source holds this).
+ * Invariants:
+ * 1. Nothing in this package but this file adds a listener to a signal (a test of the source holds this).
+ * 2. A signal is the caller's object and may throw: when it is asked or listened to, that is an `InvalidArgumentError` (`BAD_OPTION`) and
+ *    nobody waits with it; when its listener is taken back, it concerns nobody, as the listener does nothing any more.
  */
-import { AbortError } from './errors.ts';
+import { AbortError, InvalidArgumentError } from './errors.ts';
 
 interface Waiting {
   calls: Set<() => void>;
@@ -17,7 +20,8 @@ const WAITING = new WeakMap<AbortSignal, Waiting>();
 
 /**
  * Calls `call` once when `signal`, which is not aborted yet, aborts. Returns the function that takes it back; harmless when called
- * again. `call` must not throw, and must be another function each time.
+ * again. `call` must not throw, and must be another function each time. Throws `BAD_OPTION` if the signal does; not while anybody else
+ * waits with the same signal, as no code of the caller runs then.
  */
 export function onAbort(signal: AbortSignal, call: () => void): () => void {
   const { calls } = WAITING.get(signal) ?? listenTo(signal);
@@ -36,8 +40,8 @@ function listenTo(signal: AbortSignal): Waiting {
     for (const call of all) call();
   };
   const waiting = { calls, listener };
+  askingSignal(() => signal.addEventListener('abort', listener, { once: true }));
   WAITING.set(signal, waiting);
-  signal.addEventListener('abort', listener, { once: true });
   return waiting;
 }
 
@@ -45,7 +49,33 @@ function leave(signal: AbortSignal, calls: Set<() => void>): void {
   const waiting = WAITING.get(signal);
   if (waiting?.calls !== calls) return;
   WAITING.delete(signal);
-  signal.removeEventListener('abort', waiting.listener);
+  try {
+    signal.removeEventListener('abort', waiting.listener);
+  } catch {
+    // Whoever leaves is settled already, perhaps one of many writes that are told now: what the signal throws must not reach the others.
+  }
+}
+
+/** Keeps the one listener on `signal` until the function that it returns is called: until then `onAbort` runs no code of the caller. */
+export function holdListener(signal: AbortSignal): () => void {
+  return onAbort(signal, () => undefined);
+}
+
+/** Throws `BAD_OPTION` if the signal throws when it is asked. */
+export function isAborted(signal: AbortSignal): boolean {
+  return askingSignal(() => signal.aborted);
+}
+
+function askingSignal<T>(ask: () => T): T {
+  try {
+    return ask();
+  } catch (cause) {
+    const fault = 'signal threw an exception when it was asked or listened to';
+    throw new InvalidArgumentError('BAD_OPTION', `The ${fault}; see the cause.`, {
+      cause,
+      details: { faults: [fault] },
+    });
+  }
 }
 
 /** What a call rejects with that its signal has ended; the signal's reason is the cause. */
@@ -55,7 +85,7 @@ export function abortError(signal: AbortSignal): AbortError {
 
 /** Rejects with `AbortError` once the signal is given. */
 export function stopIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw abortError(signal);
+  if (signal !== undefined && isAborted(signal)) throw abortError(signal);
 }
 
 /**
@@ -69,9 +99,8 @@ export function untilAborted<T>(
 ): Promise<T> {
   if (signal === undefined) return work;
   return new Promise<T>((resolve, reject) => {
-    const abort = () => reject(errorOf(signal));
-    const leave = signal.aborted ? undefined : onAbort(signal, abort);
-    if (leave === undefined) abort();
+    let leave: (() => void) | undefined;
+    // First, so that what the work comes to is nobody's unhandled rejection, whatever the signal does.
     work.then(
       (value) => {
         leave?.();
@@ -82,5 +111,8 @@ export function untilAborted<T>(
         reject(error);
       },
     );
+    const abort = () => reject(errorOf(signal));
+    if (isAborted(signal)) abort();
+    else leave = onAbort(signal, abort);
   });
 }

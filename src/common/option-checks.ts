@@ -11,6 +11,7 @@
  * 4. What the caller's members throw while they are read is reported as `BAD_OPTION`, with the exception as its cause.
  * 5. Enumerable members of `Object.prototype`, of whatever realm, are nobody's options.
  */
+import { types } from 'node:util';
 import { copyBytes, isBytes, trueBytes } from './bytes.ts';
 import { editDistance } from './edit-distance.ts';
 import { InvalidArgumentError, isDbError } from './errors.ts';
@@ -51,7 +52,7 @@ export function readOptions(call: string, options: unknown, checks: Checks): Rea
   if (!isPlainObject(options)) {
     throw new InvalidArgumentError(
       'BAD_OPTION',
-      `${call}: the options must be an object, not ${describeValue(options)}.`,
+      `${call}: the options must be a plain object, not ${describeValue(options)}.`,
     );
   }
   const faults: string[] = [];
@@ -186,9 +187,15 @@ export function oneOf(values: readonly string[]): Check {
 
 /** An object with these functions. It is used as it is. */
 export function methods(...names: string[]): Check {
-  const has = (v: object) => names.every((n) => typeof (v as Record<string, unknown>)[n] === 'function');
-  const what = `an object with ${names.map((n) => `${n}()`).join(', ')}`;
-  return that(what, (v) => typeof v === 'object' && v !== null && has(v));
+  const listed = (all: readonly string[]) => all.map((n) => `${n}()`).join(', ');
+  return (value, name, faults) => {
+    const isObject = typeof value === 'object' && value !== null;
+    const missing = names.filter((n) => !isObject || typeof (value as Record<string, unknown>)[n] !== 'function');
+    if (missing.length === 0) return value;
+    const fault = isObject ? `it has no ${listed(missing)}` : `not ${describeValue(value)}`;
+    faults.push(`${name} must be an object with ${listed(names)}${isObject ? '; ' : ', '}${fault}`);
+    return value;
+  };
 }
 
 /** By its members, not by its class: signals of other realms and of polyfills are as good. */
@@ -244,7 +251,9 @@ function addMissing(given: object, required: readonly string[], within: string, 
 export function members(checks: Checks, required: readonly string[] = []): Check {
   return (value, name, faults) => {
     if (!isPlainObject(value)) {
-      faults.push(`${name} must be an object with ${Object.keys(checks).join(' or ')}, not ${describeValue(value)}`);
+      faults.push(
+        `${name} must be a plain object with ${Object.keys(checks).join(' or ')}, not ${describeValue(value)}`,
+      );
       return value;
     }
     const given = readMembers(value, checks, `${name}.`, faults);
@@ -262,7 +271,40 @@ export function describeValue(value: unknown): string {
   if (typeof value === 'bigint') return value > -MAX_SHOWN && value < MAX_SHOWN ? `${value}n` : 'a long bigint';
   if (value === null || value === undefined) return String(value);
   if (isArray(value)) return 'an array';
-  return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
+  return typeof value === 'object' ? kindOf(value) : `a ${typeof value}`;
+}
+
+/** Told by the engine, not by the value; the names that `types` has for them. */
+const KINDS: readonly (readonly [(value: unknown) => boolean, string])[] = [
+  [types.isMap, 'a Map'],
+  [types.isSet, 'a Set'],
+  [types.isWeakMap, 'a WeakMap'],
+  [types.isWeakSet, 'a WeakSet'],
+  [types.isDate, 'a Date'],
+  [types.isPromise, 'a Promise'],
+  [types.isRegExp, 'a RegExp'],
+  [types.isNativeError, 'an Error'],
+  [types.isAnyArrayBuffer, 'an ArrayBuffer'],
+  [types.isBoxedPrimitive, 'a boxed primitive'],
+];
+
+/** A proxy is not asked anything: its traps are the caller's code. */
+function kindOf(value: object): string {
+  if (types.isProxy(value)) return 'a proxy';
+  const kind = KINDS.find(([is]) => is(value));
+  if (kind !== undefined) return kind[1];
+  const name = className(value);
+  return name === undefined || name === 'Object' ? 'an object' : `an instance of ${name}`;
+}
+
+/** The name of the class in the nearest prototype that has one; accessors and proxies are passed over, as they are code. */
+function className(value: object): string | undefined {
+  const prototype = Object.getPrototypeOf(value) as object | null;
+  if (prototype === null || types.isProxy(prototype)) return undefined;
+  const made: unknown = Object.getOwnPropertyDescriptor(prototype, 'constructor')?.value;
+  if (typeof made !== 'function' || types.isProxy(made)) return undefined;
+  const name: unknown = Object.getOwnPropertyDescriptor(made, 'name')?.value;
+  return typeof name === 'string' && /^[\w$]{1,60}$/.test(name) ? name : undefined;
 }
 
 const MAX_SHOWN = 2n ** 64n;

@@ -2,7 +2,7 @@
  * Whoever waits for a write to become durable. Each waiter is told exactly once: durable, or an error that says whether the
  * write can still take effect. Waiters stand in order of sequence number, so one pass from the front releases a group.
  */
-import { onAbort } from '../common/abort.ts';
+import { isAborted, onAbort } from '../common/abort.ts';
 import type { Clock, Timer } from '../common/clock.ts';
 import { AbortError, type DbError, UnavailableError } from '../common/errors.ts';
 
@@ -38,7 +38,7 @@ export class DurabilityWaiters {
     return this.#head === this.#queue.length;
   }
 
-  /** Waits until everything up to `seq` is durable. */
+  /** Waits until everything up to `seq` is durable. Whoever gives a signal holds its listener: a write that is applied must not be refused. */
   add(seq: number, signal?: AbortSignal): Promise<WriteResult> {
     return new Promise((resolve, reject) => {
       const waiter: Waiter = {
@@ -59,7 +59,7 @@ export class DurabilityWaiters {
     const abort = () => {
       if (settle(waiter)) waiter.reject(aborted(signal));
     };
-    if (signal.aborted) abort();
+    if (isAborted(signal)) abort();
     else waiter.leave = onAbort(signal, abort);
   }
 

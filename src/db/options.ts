@@ -30,6 +30,7 @@ import type { MergeOperator } from '../lsm/rows/merge-operator.ts';
 import { BlockCache } from '../lsm/table/block-cache.ts';
 import { MAX_LOSS_CHECK, type MaxLoss } from '../recovery/repair-report.ts';
 import type { CorruptionListener, CorruptionPolicy } from './corruption-watch.ts';
+import { TTL_CHECK } from './write-options.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -72,7 +73,7 @@ export interface OpenOptions {
   filterBitsPerKey?: number;
   /** Write a write-ahead log. Default true. False: durable means in a table. */
   walEnabled?: boolean;
-  /** Time to live of writes that name none, ms, by the clock of this machine. Default: for ever. */
+  /** Time to live of writes that name none, ms, by the clock of this machine. Default: for ever, as with `Infinity`. */
   defaultTtlMs?: number;
   /** Hide expired rows from reads. Default true; false shows them until a compaction drops them, as SlateDB does. */
   hideExpired?: boolean;
@@ -181,7 +182,7 @@ const CHECKS: ChecksOf<OpenOptions> = {
   minFilterKeys: whole(0, MAX_MS),
   filterBitsPerKey: whole(1, 64),
   walEnabled: bool,
-  defaultTtlMs: whole(1, Number.MAX_SAFE_INTEGER),
+  defaultTtlMs: TTL_CHECK,
   hideExpired: bool,
   manifestPollIntervalMs: whole(10, 60_000),
   compatibility: oneOf(['auto', 'slatedb-0.12', 'slatedb-0.17']),

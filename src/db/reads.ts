@@ -13,7 +13,15 @@ import {
   isCorruption,
   UnavailableError,
 } from '../common/errors.ts';
-import { anything, type ChecksOf, checkedOptions, describeValue, readingArgument } from '../common/option-checks.ts';
+import {
+  anything,
+  bool,
+  type ChecksOf,
+  checkedOptions,
+  oneOf,
+  readingArgument,
+  that,
+} from '../common/option-checks.ts';
 import { NO_TS } from '../format/row-flags.ts';
 import {
   type Absence,
@@ -88,9 +96,9 @@ export const RANGE_CHECKS = Object.fromEntries(RANGE_NAMES.map((n) => [n, anythi
 
 const SCAN_CHECKS: ChecksOf<ScanOptions> = {
   ...RANGE_CHECKS,
-  reverse: anything,
-  limit: anything,
-  onCorruption: anything,
+  reverse: bool,
+  limit: that('a whole number of at least 0', isLimit),
+  onCorruption: oneOf(['throw', 'skip']),
   ...READ_CHECKS,
 };
 const PARALLEL_LOOKUPS = 16;
@@ -192,18 +200,6 @@ export class Reads {
   #scan(given: ScanOptions): ScanIterator {
     const options = atOnce(given, SCAN_CHECKS, plainScan) ?? checkedOptions<ScanOptions>('scan', given, SCAN_CHECKS);
     const { limit, onCorruption, reverse, signal } = options;
-    if (limit !== undefined && !(Number.isSafeInteger(limit) && limit >= 0)) {
-      throw new InvalidArgumentError(
-        'BAD_ARGUMENT',
-        `limit must be a whole number of at least 0, not ${describeValue(limit)}.`,
-      );
-    }
-    if (reverse !== undefined && typeof reverse !== 'boolean') {
-      throw new InvalidArgumentError('BAD_ARGUMENT', 'reverse must be true or false.');
-    }
-    if (onCorruption !== undefined && onCorruption !== 'throw' && onCorruption !== 'skip') {
-      throw new InvalidArgumentError('BAD_ARGUMENT', "onCorruption must be 'throw' or 'skip'.");
-    }
     const source = this.#source;
     const maxSeq = this.#begin(options);
     return new ScanIterator({
@@ -307,10 +303,17 @@ export class Reads {
 }
 
 /** Each read once; what a bound must be, `toRange` says, and the rest `Reads.scan`. */
+function isLimit(limit: unknown): boolean {
+  return Number.isSafeInteger(limit) && (limit as number) >= 0;
+}
+
 function plainScan(o: ScanOptions): Own<ScanOptions> | undefined {
   const read = plainRead(o);
   if (read === undefined) return undefined;
   const { gte, gt, lte, lt, prefix, reverse, limit, onCorruption } = o;
+  if (reverse !== undefined && typeof reverse !== 'boolean') return undefined;
+  if (limit !== undefined && !isLimit(limit)) return undefined;
+  if (onCorruption !== undefined && onCorruption !== 'throw' && onCorruption !== 'skip') return undefined;
   return { gte, gt, lte, lt, prefix, reverse, limit, onCorruption, ...read };
 }
 

@@ -67,8 +67,11 @@ export interface RefreshOptions {
 /** Options as they were read, each once; the caller's object is not looked at again. */
 export type Own<T> = { readonly [K in keyof Required<T>]: T[K] | undefined };
 
+/** A time to live, ms; `Infinity`: for ever. */
+export const TTL_CHECK = that('a whole number of at least 1, or Infinity', isTtl);
+
 const TTL_CHECKS: ChecksOf<TtlOptions> = {
-  ttlMs: that('a whole number of at least 1, or Infinity', isTtl),
+  ttlMs: TTL_CHECK,
   expireAtMs: that('a whole number of milliseconds', Number.isSafeInteger),
 };
 

@@ -10,7 +10,7 @@
  * A memtable is frozen when it is large, and also when the log behind it has many objects (`boundLog`): an opening reads each of
  * them. Not while another one waits for its table: until that is named, a further one would let go of no object.
  */
-import { onAbort } from '../common/abort.ts';
+import { holdListener, isAborted, onAbort } from '../common/abort.ts';
 import { type Deferred, deferred } from '../common/async.ts';
 import { trueLength } from '../common/bytes.ts';
 import { AbortError, InvalidArgumentError, isDbError, UnavailableError } from '../common/errors.ts';
@@ -84,19 +84,24 @@ export class Writer {
   }
 
   #single(key: Uint8Array, value: Uint8Array, flags: number, o: Own<WriteOptions> | undefined): Promise<WriteResult> {
-    if (o?.signal?.aborted) throw notApplied(o.signal);
+    stopBeforeApplied(o);
     const bytes = trueLength(key) + trueLength(value) + ROW_BYTES;
     if (this.#mustQueue(bytes)) {
       const k = new Uint8Array(key);
       const v = new Uint8Array(value);
       return this.#queued(bytes, o, () => this.#insert(k, v, flags, o));
     }
-    this.#insert(key, value, flags, o);
-    return this.#acknowledge(o, 1);
+    const leave = holdOf(o);
+    try {
+      this.#insert(key, value, flags, o);
+      return this.#acknowledge(o, 1);
+    } finally {
+      leave?.();
+    }
   }
 
   write(batch: WriteBatch, o: Own<WriteOptions> | undefined): Promise<WriteResult> {
-    if (o?.signal?.aborted) throw notApplied(o.signal);
+    stopBeforeApplied(o);
     if (batch.length === 0) return this.#state.turns.give({ seq: BigInt(this.#state.lastSeq) });
     const bytes = batch.byteLength + batch.length * ROW_BYTES;
     const { maxUnflushedBytes } = this.#state.options;
@@ -111,8 +116,13 @@ export class Writer {
       const copy = ready === batch ? batch.copy() : ready;
       return this.#queued(bytes, o, () => this.#insertRows(copy, o));
     }
-    this.#insertRows(ready, o);
-    return this.#acknowledge(o, ready.length);
+    const leave = holdOf(o);
+    try {
+      this.#insertRows(ready, o);
+      return this.#acknowledge(o, ready.length);
+    } finally {
+      leave?.();
+    }
   }
 
   /** Resolves when no write waits to be admitted. */
@@ -252,12 +262,18 @@ export class Writer {
   }
 
   async #queued(bytes: number, o: Own<WriteOptions> | undefined, apply: () => void): Promise<WriteResult> {
-    let seq = 0;
-    await this.#admission(bytes, o?.signal, () => {
-      apply();
-      seq = this.#state.lastSeq;
-    });
-    return this.#acknowledgeAt(seq, o);
+    const leave = holdOf(o);
+    try {
+      let seq = 0;
+      await this.#admission(bytes, o?.signal, () => {
+        apply();
+        seq = this.#state.lastSeq;
+      });
+      // Not awaited: whoever waits in there has a listener of its own by now.
+      return this.#acknowledgeAt(seq, o);
+    } finally {
+      leave?.();
+    }
   }
 
   #acknowledgeAt(seq: number, o: Own<WriteOptions> | undefined): Promise<WriteResult> {
@@ -330,6 +346,16 @@ export class Writer {
 
 /** Memory a row takes in a memtable besides key and value, roughly. */
 const ROW_BYTES = 64;
+
+function stopBeforeApplied(o: Own<WriteOptions> | undefined): void {
+  const signal = o?.signal;
+  if (signal !== undefined && isAborted(signal)) throw notApplied(signal);
+}
+
+/** Listens to the signal before anything is applied: one that cannot be listened to refuses the write with nothing done. */
+function holdOf(o: Own<WriteOptions> | undefined): (() => void) | undefined {
+  return o?.signal && holdListener(o.signal);
+}
 
 function notApplied(signal: AbortSignal): AbortError {
   return new AbortError('The write was aborted before it was admitted; it was not applied.', {

@@ -20,6 +20,9 @@ import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
 import { manifestFindingObject } from '../lsm/manifest/manifest-store.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 
+/** Without manifests: the only check that still reads tables, all that are there. */
+export const CROSS_CHECK = 'shaledb sst check LOCATION --level cross';
+
 const MAIN_PREFIXES = [MANIFEST_PREFIX, TABLE_PREFIX, COMPACTIONS_PREFIX, BOUNDARY_PREFIX, SIDECAR_PREFIX] as const;
 
 /** Whether an object of a database is stored here, of whatever kind. Six LISTs at once, each read up to its first such name. */
@@ -45,7 +48,7 @@ export function noManifestLeft(where: string, during: Finding['during']): Manife
     during,
     hint: {
       summary: `Restore ${MANIFEST_PREFIX} from a backup or an older version of the bucket: nothing else says which tables are in use. Keep collectors and writers away until then.`,
-      commands: ['shaledb sst check LOCATION --level cross'],
+      commands: [CROSS_CHECK],
       docs: 'docs/troubleshooting.md',
       lossIfRepaired: 'unknown',
     },

@@ -85,7 +85,9 @@ export interface RepairReport {
     lostExact: boolean;
   };
   batches?: { intact: number; dropped: number; undecided: number };
+  /** Of a table outer bounds: what is lost lies in them, but not every key of theirs is lost. Empty for the log, where keys are not known. */
   lostKeys: KeyRange[];
+  /** Of a table outer bounds, like `lostKeys`. */
   lostSeqs: SeqRange[];
   /** Keys of lost ranges for which an older version would show through. */
   shadowed: number;

@@ -67,7 +67,7 @@ export async function quarantineRestore(
   if (typeof repairId !== 'string' || !REPAIR_ID.test(repairId)) {
     throw new InvalidArgumentError(
       'BAD_ARGUMENT',
-      `${describeValue(repairId)} is no repair id, such as r-0123456789abcdef01234567.`,
+      `quarantineRestore needs the id of a repair, such as r-0123456789abcdef01234567, not ${describeValue(repairId)}; quarantineList shows them.`,
     );
   }
   return withTarget(target, options, async (opened) => {

@@ -3,7 +3,8 @@
  *
  * 1. What counts is the most that can be lost. Where nothing bounds it, it exceeds every limit.
  * 2. Consent is `acceptLoss`, or a `maxLoss` that names a limit and is kept. A limit that is exceeded is an error, also with
- *    `acceptLoss`; without any consent nothing is done and the report says so.
+ *    `acceptLoss`; without any consent nothing is done and the report says so. `acceptLoss: false`, said and not left out, is no
+ *    consent to any loss, whatever the limit allows.
  * 3. Asked after the look for a live writer, which would refuse the repair whatever is consented to, and before anything is written (no claim, no fence, no copy, no plan object), and again for the plan that is made when
  *    the database is owned.
  */
@@ -19,7 +20,7 @@ export function mayLose({ rows, losses }: RepairPlan): boolean {
 /** Whether the consent covers what the plan would lose; throws if it exceeds `maxLoss`. */
 export function isConsented(plan: RepairPlan, consent: LossOptions | undefined): boolean {
   if (consent === undefined || !mayLose(plan)) return true;
-  const { acceptLoss = false, maxLoss } = consent;
+  const { acceptLoss, maxLoss } = consent;
   const { rows, walObjects } = maxLoss ?? {};
   const tooMuch: string[] = [];
   const { lostAtMost } = plan.rows;
@@ -29,7 +30,7 @@ export function isConsented(plan: RepairPlan, consent: LossOptions | undefined):
   if (walObjects !== undefined && objects > walObjects)
     tooMuch.push(`rows of WAL objects: ${objects} (--max-lost-objects, maxLoss: ${walObjects})`);
   if (tooMuch.length > 0) throw tooMuchLost(plan, tooMuch.join('; '));
-  return acceptLoss || rows !== undefined || walObjects !== undefined;
+  return acceptLoss ?? (rows !== undefined || walObjects !== undefined);
 }
 
 function tooMuchLost(plan: RepairPlan, what: string): CorruptionError {
@@ -41,6 +42,16 @@ function tooMuchLost(plan: RepairPlan, what: string): CorruptionError {
 }
 
 /** What to say about a loss that nobody has accepted. */
-export function consentAdvice({ rows }: RepairPlan): string {
-  return `Rows that would be lost: ${lostRowsText(rows)}. To do it all the same, accept the loss with --accept-loss (acceptLoss: true), or set a limit that covers it with --max-lost-rows (maxLoss).`;
+export function consentAdvice({ rows, lossyWalObjects }: RepairPlan): string {
+  const limits = [
+    // No limit of rows covers a loss that nothing bounds.
+    ...(rows.lostAtMost === undefined
+      ? []
+      : [`--max-lost-rows ${rows.lostAtMost} (maxLoss: { rows: ${rows.lostAtMost} })`]),
+    ...(lossyWalObjects === undefined
+      ? []
+      : [`--max-lost-objects ${lossyWalObjects} (maxLoss: { walObjects: ${lossyWalObjects} })`]),
+  ];
+  const limit = limits.length === 0 ? '' : `, or set a limit that covers it with ${limits.join(' or ')}`;
+  return `Rows that would be lost: ${lostRowsText(rows)}. To do it all the same, accept the loss with --accept-loss (acceptLoss: true)${limit}.`;
 }

@@ -7,7 +7,7 @@ import { manifestPath } from '../format/object-names.ts';
 import { type LoadedManifest, listManifestIds, loadManifest } from '../lsm/manifest/manifest-store.ts';
 import { ownTables } from './orphan-tables.ts';
 import { type Attempt, listRepairs, readAttempt, readReport, writeReport } from './repair-files.ts';
-import { type RepairTask, repairIdText } from './repair-plan.ts';
+import { assertReviewed, type RepairTask, repairIdText } from './repair-plan.ts';
 import type { RepairReport } from './reports.ts';
 import type { ToolTarget } from './target.ts';
 
@@ -25,20 +25,28 @@ export class RepairHistory {
 
   /**
    * The report of an earlier run that repaired this: the one whose manifest is the newest, or, where the settings name one
-   * object, any. A run that was cut off between its manifest and its report is completed, unless this is a dry run.
+   * object, any. A run that was cut off between its manifest and its report is completed, unless this is a dry run. Rejects with
+   * `PLAN_CHANGED` if what was done is not the plan that this call is about.
    */
   async finishedBefore(newest: LoadedManifest, complete?: Complete): Promise<RepairReport | undefined> {
     const repairs = await listRepairs(this.#target);
     const current = newest.seal?.repair && repairIdText(newest.seal.repair.repairId);
+    let other: string | undefined;
     for (const [repairId, { plans, reports }] of repairs) {
       if (repairId !== current && !this.#task.isAboutOneObject) continue;
       const attempt = await readAttempt(this.#target, repairId, plans.at(-1) ?? 0);
       if (attempt === undefined || !this.#isOurs(attempt)) continue;
       const stored = reports.length === 0 ? undefined : await readReport(this.#target, repairId, reports.at(-1) ?? 0);
+      const { planHash } = stored ?? attempt.report;
+      if (!isMeant(this.#task, planHash)) {
+        if (stored !== undefined || (await this.#manifestOf(attempt)) !== undefined) other = planHash;
+        continue;
+      }
       if (stored !== undefined) return { ...stored, ...this.#costs(), alreadyDone: true };
       const done = await this.committed(attempt, complete);
       if (done !== undefined) return done;
     }
+    if (other !== undefined) assertReviewed(this.#target.where, this.#task.apply, other);
     return undefined;
   }
 
@@ -90,4 +98,9 @@ export class RepairHistory {
     }
     return last;
   }
+}
+
+/** Whether this call is about the plan with this hash: it named it, or named none. */
+function isMeant({ apply }: Pick<RepairTask, 'apply'>, planHash: string): boolean {
+  return typeof apply !== 'object' || apply.planHash === planHash;
 }

@@ -33,7 +33,10 @@ import type { ToolTarget } from './target.ts';
 
 /** Options of repairs that can lose rows. */
 export interface LossOptions {
-  /** Go on although rows are, or may be, lost. Default false: such a repair changes nothing and its outcome is `consent-needed`. */
+  /**
+   * Go on although rows are, or may be, lost. Default: such a repair changes nothing and its outcome is `consent-needed`, unless a
+   * `maxLoss` covers the loss. `false`: the same, whatever `maxLoss` covers.
+   */
   acceptLoss?: boolean;
   /** Go on if no more than this can be lost, and reject if more can. It counts besides `acceptLoss`, too. Default: no limit. */
   maxLoss?: MaxLoss;
@@ -43,7 +46,10 @@ export const LOSS_CHECKS: ChecksOf<LossOptions> = { acceptLoss: bool, maxLoss: M
 
 /** Options that every repair has. */
 export interface RepairOptions {
-  /** Carry the plan out. Default false: nothing is changed. With a hash: exactly that plan, else `PLAN_CHANGED`. */
+  /**
+   * Carry the plan out. Default false: nothing is changed. With a hash: exactly that plan, or the report of having done it before, else
+   * `PLAN_CHANGED`. Where nothing is left to repair and no report of a repair is there, the outcome says so whatever the hash is.
+   */
   apply?: boolean | { planHash: string };
   /** What to do if a process seems to write to the database. Default `refuse` (`LIVE_WRITER`). */
   ifLiveWriter?: 'refuse' | 'fence';

@@ -23,6 +23,8 @@ import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
 import { type KnownTable, missingTable } from '../lsm/table/table-anatomy.ts';
 import { type AbsentParent, absentParentFinding, absentParents, ofParent } from '../lsm/tree/parents.ts';
 import { missingWalFinding } from '../lsm/wal/wal-object.ts';
+import { advised } from '../recovery/log-damage.ts';
+import { CROSS_CHECK } from '../recovery/remains.ts';
 import { MAX_MISSING, manyMissing, tailLost } from '../recovery/wal-errors.ts';
 import { assertRemains, logOutOfReach } from './database-state.ts';
 import {
@@ -122,6 +124,15 @@ const NOT_BY_SCOPE: Record<Scope, readonly string[]> = {
   all: [],
 };
 
+const NO_MANIFEST = 'which of the tables are in use: there is no manifest';
+
+/** The advice to run the check that runs now would lead in a circle. */
+function withoutThisCheck(finding: Finding): Finding {
+  const { hint } = finding;
+  const commands = hint.commands.filter((command) => command !== CROSS_CHECK);
+  return commands.length === hint.commands.length ? finding : { ...finding, hint: { ...hint, commands } };
+}
+
 /** What a check with these options says nothing about, whatever its verdict. */
 function notChecked({ level = 'rows', scope = 'checkpoints', resumeFrom }: SstCheckOptions): string[] {
   return [
@@ -199,8 +210,11 @@ async function* checkTables(target: ToolTarget, o: SstCheckOptions, summary: Che
   const { level = 'rows', scope = 'checkpoints', concurrency = DEFAULT_CONCURRENCY, signal } = o;
   const { stores } = target;
   const picture = await readPicture(stores, scope, 'check', signal);
-  if (picture.ids.length === 0) await assertRemains(target);
-  yield* picture.findings;
+  if (picture.ids.length === 0) {
+    await assertRemains(target);
+    summary.notChecked = [NO_MANIFEST, ...summary.notChecked.filter((text) => !NOT_BY_SCOPE[scope].includes(text))];
+  }
+  yield* level === 'cross' ? picture.findings.map(withoutThisCheck) : picture.findings;
   if (picture.incompatible !== undefined) return;
   yield* await checkLogRefs(target, picture);
   const listed = await listTables(target);
@@ -339,16 +353,8 @@ async function missingObjects(target: ToolTarget, newest: LoadedManifest): Promi
   const missing = gone
     .filter((id) => id > after)
     .map(
-      (id): Finding => ({
-        ...missingWalFinding(id),
-        during: 'check',
-        hint: {
-          summary: `Object ${id} of the log is gone, and with it the rows that are not in tables yet.`,
-          commands: ['shaledb wal inspect LOCATION', 'shaledb wal repair LOCATION'],
-          docs: 'docs/troubleshooting.md',
-          lossIfRepaired: 'certain',
-        },
-      }),
+      // In the words of the log: nobody knows whether it held rows.
+      (id): Finding => ({ ...advised(missingWalFinding(id), undefined), during: 'check' }),
     );
   return [...byManifest.map((f) => ({ ...f, during: 'check' as const })), ...missing];
 }

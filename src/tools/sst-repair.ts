@@ -109,7 +109,10 @@ export async function sstRepair(t: Target, table: string, given: SstRepairOption
         ...(filterForm !== undefined && { filterForm }),
       },
       isAboutOneObject: true,
-      consent: { acceptLoss: o.acceptLoss === true, ...(o.maxLoss !== undefined && { maxLoss: o.maxLoss }) },
+      consent: {
+        ...(o.acceptLoss !== undefined && { acceptLoss: o.acceptLoss }),
+        ...(o.maxLoss !== undefined && { maxLoss: o.maxLoss }),
+      },
       plan: (view) => new TablePlan(view, id, { sources, accept, onLoss, acceptResurrection, filterForm }).make(),
       ...(o.apply !== undefined && { apply: o.apply }),
       ...(o.ifLiveWriter !== undefined && { ifLiveWriter: o.ifLiveWriter }),

@@ -81,7 +81,7 @@ type Settings = Required<Pick<WalRepairOptions, 'mode' | 'onPartialBatch' | 'acc
  */
 export async function walRepair(target: Target, given: WalRepairOptions = {}): Promise<RepairReport> {
   const options = checkedOptions('walRepair', given, CHECKS);
-  const { mode = 'recover', onPartialBatch = 'drop', accept = 'probable', acceptLoss = false, maxLoss } = options;
+  const { mode = 'recover', onPartialBatch = 'drop', accept = 'probable', acceptLoss, maxLoss } = options;
   const settings: Settings = { mode, onPartialBatch, accept };
   return withTarget(target, options, async (opened) => {
     if (opened.openDb !== undefined) return repairOpenDatabase(opened, options);
@@ -91,7 +91,7 @@ export async function walRepair(target: Target, given: WalRepairOptions = {}): P
       settings,
       isAboutOneObject: false,
       ...expectedOf(options),
-      consent: { acceptLoss, ...(maxLoss !== undefined && { maxLoss }) },
+      consent: { ...(acceptLoss !== undefined && { acceptLoss }), ...(maxLoss !== undefined && { maxLoss }) },
       plan: (view) => planRepair(view, settings),
     });
   });

@@ -282,10 +282,12 @@ describe('a call', () => {
       [{ lt: 'a', lte: 'a' }, 'BAD_ARGUMENT', ['lt', 'lte']],
       [{ gte: 5 }, 'BAD_ARGUMENT', ['gte']],
       [{ prefix: null }, 'BAD_ARGUMENT', ['prefix']],
-      [{ limit: -1 }, 'BAD_ARGUMENT', ['limit', '-1']],
-      [{ limit: 1.5 }, 'BAD_ARGUMENT', ['limit', '1.5']],
-      [{ limit: '3' }, 'BAD_ARGUMENT', ['limit', '3']],
-      [{ reverse: 1 }, 'BAD_ARGUMENT', ['reverse']],
+      [{ limit: -1 }, 'BAD_OPTION', ['limit', '-1']],
+      [{ limit: Number.NaN }, 'BAD_OPTION', ['limit', 'NaN']],
+      [{ onCorruption: 'ignore' }, 'BAD_OPTION', ['onCorruption', 'throw', 'skip']],
+      [{ limit: 1.5 }, 'BAD_OPTION', ['limit', '1.5']],
+      [{ limit: '3' }, 'BAD_OPTION', ['limit', '3']],
+      [{ reverse: 1 }, 'BAD_OPTION', ['reverse']],
       [{ start: 'a' }, 'BAD_OPTION', ['start', 'gte']],
       [5, 'BAD_OPTION', ['object']],
     ];
@@ -293,6 +295,8 @@ describe('a call', () => {
       await expectRefused(() => db.scan(range).next(), code, told);
       await expectRefused(() => db.snapshot().scan(range).nextBatch(1), code, told);
     }
+    const many = await rejection(db.scan({ limit: -1, reverse: 'x' } as Anything).next());
+    expect(many.details['faults']).toHaveLength(2);
     await expectRefused(() => db.estimateSize({ gt: 'a', gte: 'b' }), 'BAD_ARGUMENT', ['gt']);
   });
 

@@ -77,6 +77,37 @@ describe('what was not looked at', () => {
     expect((await of({ resumeFrom: '01JC0000000000000000000000' })).join()).toContain('01JC0000000000000000000000');
   });
 
+  it('says that there is no manifest, and leads in no circle', async () => {
+    const world = new World();
+    await world.writeAndCrash(['a']);
+    await world.remove(...(await world.paths('manifest/')));
+    const target = { store: world.line(), path: '' };
+    const run = (level: 'rows' | 'cross') => sstCheck(target, { ...toolOptions(world), level });
+    const checked = await world.run(run('rows').summary());
+    expect(checked.notChecked.join()).toContain('there is no manifest');
+    expect(checked.notChecked.join()).not.toContain('newest');
+    const commands: string[] = [];
+    await world.run(
+      (async () => {
+        for await (const f of run('cross')) commands.push(...f.hint.commands);
+      })(),
+    );
+    expect(commands).toEqual([]);
+  });
+
+  it('says of a missing object of the log the same as the log itself', async () => {
+    const world = new World();
+    await world.writeAndCrash(['a', 'b', 'c']);
+    await world.remove(walPath(3));
+    const report = await world.run(verify({ store: world.line(), path: '' }, toolOptions(world)));
+    const hints = report.findings.filter((f) => f.object.path === walPath(3)).map((f) => f.hint);
+    expect(hints.length).toBeGreaterThan(0);
+    for (const hint of hints) {
+      expect(hint).toMatchObject({ lossIfRepaired: 'possible' });
+      expect(hint.summary).toContain('if it held rows, they are lost');
+    }
+  });
+
   it('stands in the report of a manifest', async () => {
     const world = new World();
     await world.writeAndCrash(['a']);

@@ -44,6 +44,9 @@ describe('a log object that is gone with batches of many rows', () => {
     expect(plan.rows.lostAtMost).toBeUndefined();
     expect(plan).toMatchObject({ outcome: 'salvaged', missingConsent: ['loss'] });
     expect(plan.nextSteps.join('\n')).toContain('at least 1, and nothing says how many at most');
+    // Only what works is named.
+    expect(plan.nextSteps.join('\n')).toContain('--max-lost-objects 1 (maxLoss: { walObjects: 1 })');
+    expect(plan.nextSteps.join('\n')).not.toContain('--max-lost-rows');
     expect(plan.nextSteps.join('\n')).toContain(`--plan ${plan.planHash} --accept-loss`);
   });
 
@@ -64,6 +67,7 @@ describe('a log object that is gone with batches of many rows', () => {
     ['no word', {}],
     ['acceptLoss false', { acceptLoss: false }],
     ['a maxLoss that limits nothing', { maxLoss: {} }],
+    ['acceptLoss false and a limit that covers it', { acceptLoss: false, maxLoss: { walObjects: 1 } }],
   ];
   it.each(refused)('is not repaired with %s: no claim, no fence, no sidecar, no copy', async (_, consent) => {
     const world = await logWithLostObject(2);

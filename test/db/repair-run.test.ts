@@ -153,6 +153,10 @@ describe('a repair', () => {
     expect(await copy.versions()).toEqual(before);
     const report = await copy.run(call({ apply: { planHash: dry.planHash } })(copy.line(), toolOptions(copy)));
     expect(report).toMatchObject({ applied: true, planHash: dry.planHash });
+    // The same once more is the report; another plan was not done.
+    const again = (planHash: string) => copy.run(call({ apply: { planHash } })(copy.line(), toolOptions(copy)));
+    expect(await again(dry.planHash)).toMatchObject({ applied: true, alreadyDone: true });
+    expect(await rejection(again('p-other'))).toMatchObject({ name: 'ConflictError', code: 'PLAN_CHANGED' });
   });
 
   it('refuses beside a writer that writes, or fences it', async () => {

@@ -2,7 +2,7 @@
 import { getEventListeners } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Db } from '../../src/db/db.ts';
-import { LocalStore } from '../../src/index.ts';
+import { LocalStore, WriteBatch } from '../../src/index.ts';
 import { rejection, World } from '../support/database.ts';
 
 const listeners = (signal: AbortSignal) => getEventListeners(signal, 'abort').length;
@@ -95,4 +95,54 @@ it('a store that was asked with a signal has left it when it answers', async () 
   await store.get('a', { signal });
   for await (const _ of store.list('a/', { signal })) break;
   expect(listeners(signal)).toBe(0);
+});
+
+describe('a signal that throws when it is listened to', () => {
+  const cause = new Error('from the signal');
+  function deaf(): AbortSignal {
+    const { signal } = new AbortController();
+    signal.addEventListener = () => {
+      throw cause;
+    };
+    return signal;
+  }
+  const refused = { name: 'InvalidArgumentError', code: 'BAD_OPTION', cause };
+
+  it('refuses a write with nothing applied, also one that would wait for memory', async () => {
+    const world = new World();
+    const db = await world.open({ l0SstSizeBytes: 4096, maxUnflushedBytes: 200_000 });
+    for (const awaitDurable of [true, false])
+      expect(await rejection(db.put('a', 'v', { signal: deaf(), awaitDurable }))).toMatchObject(refused);
+    expect(await rejection(db.write(new WriteBatch().put('a', 'v'), { signal: deaf() }))).toMatchObject(refused);
+    world.faults.add({ action: 'stall', op: 'put' });
+    const large = new Uint8Array(150_000);
+    const first = db.put('large', large).catch(() => undefined);
+    expect(await rejection(db.put('a', large, { signal: deaf() }))).toMatchObject(refused);
+    world.faults.clear();
+    await world.run(first);
+    expect(await world.run(db.get('a'))).toBeUndefined();
+    // Nothing remembers the signal as one that is listened to.
+    const signal = deaf();
+    for (let i = 0; i < 2; i++) expect(await rejection(db.put('a', 'v', { signal }))).toMatchObject(refused);
+  });
+
+  it('refuses reads, too', async () => {
+    const world = new World();
+    const db = await world.open();
+    await world.run(db.put('a', 'v'));
+    await world.run(db.flush({ type: 'memtable' }));
+    expect(await rejection(world.run(db.get('a', { signal: deaf() })))).toMatchObject(refused);
+    expect(await rejection(world.run(db.flush({ signal: deaf() })))).toMatchObject(refused);
+  });
+
+  it('or when the listener is taken back, reaches no write', async () => {
+    const world = new World();
+    const db = await world.open();
+    const { signal } = new AbortController();
+    signal.removeEventListener = () => {
+      throw cause;
+    };
+    const writes = [db.put('a', 'v', { signal }), db.put('b', 'v')];
+    expect(await world.run(Promise.all(writes))).toHaveLength(2);
+  });
 });

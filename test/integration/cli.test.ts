@@ -106,7 +106,16 @@ describe('a damaged log', () => {
       '0',
     ]);
     expect([refused.code, contents(directory)]).toEqual([5, before]);
-    const other = await shaledb(['wal', 'repair', location, '--apply', '--plan', 'p-other', '--live-check-ms', '0']);
+    const other = await shaledb([
+      'wal',
+      'repair',
+      location,
+      '--apply',
+      '--plan',
+      'p-0123456789abcdef01234567',
+      '--live-check-ms',
+      '0',
+    ]);
     expect([other.code, contents(directory)]).toEqual([6, before]);
     expect(other.err).toContain('PLAN_CHANGED');
 

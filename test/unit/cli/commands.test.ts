@@ -178,17 +178,26 @@ describe('wal inspect', () => {
   });
 });
 
+const PLAN = 'p-0123456789abcdef01234567';
+
 describe('repairs', () => {
+  it.each(['xx', 'p-1', 'p-0123456789ABCDEF01234567', `${PLAN}0`])('take no hash like %s', async (hash) => {
+    const { tools, calls } = spy('walRepair', Promise.resolve(repairReport({ tool: 'walRepair' })));
+    const { code, err } = await runWith(['wal', 'repair', DB, '--apply', '--plan', hash], { tools });
+    expect(code).toBe(EXIT.usage);
+    expect(err).toContain(hash);
+    expect(calls).toEqual([]);
+  });
   it('are dry runs unless they are to be applied', async () => {
     const { tools, calls } = spy('walRepair', Promise.resolve(repairReport({ tool: 'walRepair' })));
     const limits = ['--max-lost-rows', '0', '--max-lost-objects', '2', '--mode', 'truncate', '--accept', 'verified'];
     expect((await runWith(['wal', 'repair', DB, ...limits], { tools })).code).toBe(EXIT.damage);
     await runWith(['wal', 'repair', DB, '--apply', '--if-live-writer', 'fence'], { tools });
-    await runWith(['wal', 'repair', DB, '--apply', '--plan', 'abc'], { tools });
+    await runWith(['wal', 'repair', DB, '--apply', '--plan', PLAN], { tools });
     expect(calls.map((c) => c[1])).toEqual([
       { apply: false, mode: 'truncate', accept: 'verified', maxLoss: { rows: 0, walObjects: 2 } },
       { apply: true, ifLiveWriter: 'fence' },
-      { apply: { planHash: 'abc' } },
+      { apply: { planHash: PLAN } },
     ]);
   });
   it('name the whole command that does exactly what was planned', async () => {
@@ -223,7 +232,7 @@ describe('repairs', () => {
         throw new ConflictError('LIVE_WRITER', 'somebody works here');
       },
     };
-    const words = ['wal', 'repair', DB, '--apply', '--plan', 'p-1'];
+    const words = ['wal', 'repair', DB, '--apply', '--plan', PLAN];
     const { code, err } = await runWith(words, { tools });
     expect(code).toBe(EXIT.conflict);
     expect(err).toContain(`  shaledb ${words.join(' ')} --if-live-writer fence\n`);

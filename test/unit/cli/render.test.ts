@@ -239,10 +239,10 @@ describe('a repair', () => {
       repair   r-0123456789abcdef01234567
       cost     12 requests, 85 ms
 
-      Lost keys
+      Lost keys (outer bounds: what is lost lies in them)
         keys key/0140 to key/0143
 
-      Lost sequence numbers
+      Lost sequence numbers (outer bounds: what is lost lies in them)
         seqs 141 to 144
 
       Copies would be made first
@@ -321,7 +321,7 @@ it('the ledger lists losses with the keys they concern', () => {
       when    2026-11-21T12:00:00.000Z
       level   l0
       rows    4 rows
-      lost    keys key/0140 to key/0143; seqs 141 to 144
+      lost    within keys key/0140 to key/0143; seqs 141 to 144
       repair  r-0123456789abcdef01234567
       next    shaledb damage ack file:///db f-0123456789abcdef --note "why it is known and accepted"
 
@@ -329,12 +329,14 @@ it('the ledger lists losses with the keys they concern', () => {
       when    2026-11-21T12:00:00.000Z
       level   l0
       rows    4 rows
-      lost    keys key/0140 to key/0143; seqs 141 to 144
+      lost    within keys key/0140 to key/0143; seqs 141 to 144
       repair  r-0123456789abcdef01234567
       note    restored elsewhere
     "
   `);
   expect(ledgerText([], VIEW)).toEqual(['No losses are recorded.']);
+  const bound = { ...ledgerEntries()[0], level: 'wal' as const, exact: false };
+  expect(shown(ledgerText([bound], VIEW))).toContain('at least 4 rows');
 });
 
 it('the quarantine lists what is kept and who needs it', () => {

@@ -31,6 +31,11 @@ describe('the troubleshooting page', () => {
   it('shows everything that is played', () => {
     expect([...shownOutputs(page), ...shownOutputs(readme)].sort()).toEqual(Object.keys(SCENES).sort());
   });
+  it('shows the error that its heading promises', async () => {
+    const block = (code: string) => `### \`${code}\`\n\n<!-- output:BAD_ARGUMENT -->\n<!-- /output -->`;
+    await expect(renderTroubleshooting(block('DEADLINE'))).rejects.toThrow(/DEADLINE.*BAD_ARGUMENT/);
+    await expect(renderTroubleshooting(block('BAD_ARGUMENT'))).resolves.toContain('BAD_ARGUMENT: ');
+  });
   it('names a scene that exists', async () => {
     await expect(renderTroubleshooting('<!-- output:nothing -->\n<!-- /output -->')).rejects.toThrow('nothing');
   });

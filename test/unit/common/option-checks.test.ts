@@ -7,6 +7,7 @@ import {
   describeValue,
   list,
   members,
+  methods,
   oneOf,
   whole,
 } from '../../../src/common/option-checks.ts';
@@ -146,6 +147,30 @@ describe('options', () => {
   });
 });
 
+function revokedProxy(): object {
+  const { proxy, revoke } = Proxy.revocable({}, {});
+  revoke();
+  return proxy;
+}
+
+/** Nothing of it may be called for a message. */
+class Loud {
+  get [Symbol.toStringTag](): string {
+    throw new Error('called');
+  }
+}
+
+it('says what stands in the place of options, and what an object lacks', () => {
+  expect(thrown(() => read(new Map())).message).toContain('must be a plain object, not a Map');
+  expect(thrown(() => read({ limits: new Date() })).message).toContain('a plain object with rows, not a Date');
+  const checks = { clock: methods('now', 'later') };
+  const call = (clock: unknown) => thrown(() => checkedOptions<{ clock?: unknown }>('call', { clock }, checks)).message;
+  expect(call({ now() {} })).toContain('clock must be an object with now(), later(); it has no later()');
+  expect(describeValue(revokedProxy())).toBe('a proxy');
+  expect(describeValue(new Loud())).toBe('an instance of Loud');
+  expect(call(5)).toContain('clock must be an object with now(), later(), not 5');
+});
+
 describe('a value in a message', () => {
   it.each([
     [undefined, 'undefined'],
@@ -159,6 +184,11 @@ describe('a value in a message', () => {
     [{}, 'an object'],
     [Object.create(null), 'an object'],
     [() => 1, 'a function'],
+    [new Map(), 'a Map'],
+    [new Date(), 'a Date'],
+    [Promise.resolve(), 'a Promise'],
+    [new AbortController().signal, 'an instance of AbortSignal'],
+    [new Uint8Array(1), 'an instance of Uint8Array'],
   ])('%o is described', (value, told) => {
     expect(describeValue(value)).toBe(told);
   });
