@@ -120,7 +120,10 @@ export function ledgerText(entries: readonly LedgerEntry[], view: View): string[
         ['level', e.level],
         ['rows', rows],
         // Of a table they are outer bounds: the rows beside the lost ones are there.
-        ['lost', lost.length === 0 ? undefined : `${e.level === 'table' ? 'within ' : ''}${lost.join('; ')}`],
+        [
+          'lost',
+          lost.length === 0 ? undefined : `${e.level === 'l0' || e.level === 'run' ? 'within ' : ''}${lost.join('; ')}`,
+        ],
         ['repair', e.repairId === '' ? undefined : visible(e.repairId)],
         ['note', e.note === undefined ? undefined : visible(e.note)],
         ['next', next === undefined ? undefined : paint('cyan', next)],
