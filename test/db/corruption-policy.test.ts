@@ -433,7 +433,7 @@ describe('a scan', () => {
     await rejection(world.run(strict.next()));
     expect(await rejection(world.run(strict.resume('include')))).toMatchObject({ code: 'BAD_ARGUMENT' });
     expect(await rejection(world.run(reader.scan({ onCorruption: 'include' as 'skip' }).next()))).toMatchObject({
-      code: 'BAD_ARGUMENT',
+      code: 'BAD_OPTION',
     });
   });
 });
