@@ -11,7 +11,7 @@ import { type Manifest, tablesOf } from '../format/manifest-types.ts';
 import { MANIFEST_PREFIX, parseManifestPath, tablePath, walPath } from '../format/object-names.ts';
 import { differingFields, type TableInfo } from '../format/table-info.ts';
 import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
-import { type LoadedManifest, readManifest } from '../lsm/manifest/manifest-store.ts';
+import { type LoadedManifest, readGoodManifest } from '../lsm/manifest/manifest-store.ts';
 import { ownInfo } from '../lsm/table/table-tail.ts';
 import { ownersOf } from '../lsm/tree/parents.ts';
 import { readWalObject } from '../lsm/wal/wal-object.ts';
@@ -93,13 +93,7 @@ async function readOwnInfo(store: ObjectStore, id: Ulid): Promise<TableInfo | un
 
 /** What was collected, or is damaged itself, proves nothing. */
 async function readPrevious(store: ObjectStore, boundary: number, id: number): Promise<LoadedManifest | undefined> {
-  if (id - 1 <= boundary) return undefined;
-  try {
-    return await readManifest(store, id - 1);
-  } catch (error) {
-    if (isCorruption(error) || error instanceof IncompatibleError) return undefined;
-    throw error;
-  }
+  return id - 1 <= boundary ? undefined : readGoodManifest(store, id - 1);
 }
 
 /** The newest object with rows at or before the replay point. */

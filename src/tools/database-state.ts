@@ -32,7 +32,7 @@ import {
   loadManifest,
   manifestFindingObject,
   readBoundary,
-  readManifest,
+  readGoodManifest,
 } from '../lsm/manifest/manifest-store.ts';
 import { Looks, readTwice } from '../lsm/table/verified-read.ts';
 import { misplacedLog } from '../recovery/log-place.ts';
@@ -160,13 +160,7 @@ function newestDamaged(
 export async function newestIfReadable({ stores, openDb }: ToolTarget): Promise<LoadedManifest | undefined> {
   if (openDb !== undefined) return openDb.manifest();
   const [newest] = (await listManifestIds(stores.main)).slice(-1);
-  if (newest === undefined) return undefined;
-  try {
-    return await readManifest(stores.main, newest);
-  } catch (error) {
-    if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
-    return undefined;
-  }
+  return newest === undefined ? undefined : readGoodManifest(stores.main, newest);
 }
 
 /**

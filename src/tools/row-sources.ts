@@ -28,11 +28,11 @@ import {
   WAL_PREFIX,
   walPath,
 } from '../format/object-names.ts';
-import { FLAG_CREATE, FLAG_TOMBSTONE, NO_TS } from '../format/row-flags.ts';
+import { NO_TS } from '../format/row-flags.ts';
 import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
-import { type LoadedManifest, listManifestIds, readManifest } from '../lsm/manifest/manifest-store.ts';
+import { type LoadedManifest, listManifestIds, readGoodManifest } from '../lsm/manifest/manifest-store.ts';
 import { showsKey } from '../lsm/rows/shown-range.ts';
-import { DROP, fateByExpiry, KEEP, RETAIN_NEWEST, Retention } from '../lsm/rows/visibility.ts';
+import { DROP, fateByExpiry, KEEP, RETAIN_NEWEST, Retention, tombstoneFlags } from '../lsm/rows/visibility.ts';
 import type { KnownTable, TableTail } from '../lsm/table/table-anatomy.ts';
 import { readWalObject, type WalObject, type WalReadResult } from '../lsm/wal/wal-object.ts';
 import { boundOf } from '../recovery/log-evidence.ts';
@@ -250,7 +250,9 @@ export class LogRows {
   /** The newest manifests that can be read, newest first: what an empty object was is told by those that name it. */
   async #witnesses(): Promise<LoadedManifest[]> {
     const ids = (await listManifestIds(this.#stores.main)).reverse().slice(0, MAX_WITNESSES);
-    return (await mapLimit(ids, PARALLEL_GETS, (id) => readGood(this.#stores, id))).flatMap((m) => m ?? []);
+    return (await mapLimit(ids, PARALLEL_GETS, (id) => readGoodManifest(this.#stores.main, id))).flatMap(
+      (m) => m ?? [],
+    );
   }
 
   async #readObject(id: number): Promise<WalReadResult | undefined> {
@@ -313,7 +315,7 @@ function asFlushed(row: LooseRow, flushedMs: number): LooseRow[] {
   const fate = fateByExpiry(flags, expireTs, flushedMs);
   if (fate === KEEP) return [row];
   if (fate === DROP) return [];
-  return [{ ...row, value: EMPTY_BYTES, flags: FLAG_TOMBSTONE | (flags & FLAG_CREATE), expireTs: NO_TS }];
+  return [{ ...row, value: EMPTY_BYTES, flags: tombstoneFlags(flags), expireTs: NO_TS }];
 }
 
 /** Objects that follow each other without a hole, those with rows in tables only. */
@@ -357,7 +359,7 @@ async function inputsOf(stores: DatabaseStores, id: Ulid, tail: TableTail | unde
   let first: LoadedManifest | undefined;
   let before: LoadedManifest | undefined;
   for (const manifestId of ids.reverse()) {
-    const loaded = await readGood(stores, manifestId);
+    const loaded = await readGoodManifest(stores.main, manifestId);
     if (loaded === undefined) break;
     if (placeInTree(loaded.manifest, id) !== undefined) first = loaded;
     else if (first !== undefined) {
@@ -380,15 +382,6 @@ async function inputsOf(stores: DatabaseStores, id: Ulid, tail: TableTail | unde
   const oldIds = new Set(old.map((view) => view.table.id));
   const changed = runsOf(first.manifest).filter((run) => run.views.some((view) => !oldIds.has(view.table.id)));
   return changed.length === 1 ? gone : [];
-}
-
-async function readGood(stores: DatabaseStores, id: number): Promise<LoadedManifest | undefined> {
-  try {
-    return await readManifest(stores.main, id);
-  } catch (error) {
-    if (isCorruption(error) || error instanceof IncompatibleError) return undefined;
-    throw error;
-  }
 }
 
 function runsOf(manifest: Manifest): SortedRun[] {

@@ -5,15 +5,14 @@
 
 import { stopIfAborted } from '../common/abort.ts';
 import { mapLimit } from '../common/async.ts';
-import { type Finding, IncompatibleError, isCorruption, unknownFinding } from '../common/errors.ts';
+import { type Finding, unknownFinding } from '../common/errors.ts';
 import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
-import { type LoadedManifest, listManifestIds, readManifest } from '../lsm/manifest/manifest-store.ts';
+import { type LoadedManifest, listManifestIds, readGoodManifest } from '../lsm/manifest/manifest-store.ts';
 import { readWalObject, type WalObject, type WalReadResult } from '../lsm/wal/wal-object.ts';
 import { advised, isMeant, type LogObject, readLogObject, undecodable } from '../recovery/log-damage.ts';
 import { type Judging, readJudging, withBound, withSettled } from '../recovery/log-evidence.ts';
 import { checkLog, type LogContext, youngerThanTables } from '../recovery/wal-check.ts';
 import { MAX_MISSING, manyMissing, missingManifests, rowWouldBeHidden } from '../recovery/wal-errors.ts';
-import type { ObjectStore } from '../store/object-store.ts';
 import { MAX_ROUNDS, type ToolTarget } from './target.ts';
 
 const PARALLEL_GETS = 16;
@@ -133,22 +132,13 @@ export async function missingManifestFindings(
     if (error === undefined) return [];
     const lastId = (await listManifestIds(stores.main)).at(-1) ?? 0;
     if (lastId <= seenId) return error.findings.map((f) => ({ ...f, during: 'check' as const }));
-    const now = await readGood(stores.main, lastId);
+    // None if it was collected, or cannot be used, which is a finding of its own.
+    const now = await readGoodManifest(stores.main, lastId);
     if (now === undefined) return [];
     judge = now;
     seenId = lastId;
   }
   return [];
-}
-
-/** Undefined if it was collected, or cannot be used, which is a finding of its own. */
-async function readGood(store: ObjectStore, id: number): Promise<LoadedManifest | undefined> {
-  try {
-    return await readManifest(store, id);
-  } catch (error) {
-    if (isCorruption(error) || error instanceof IncompatibleError) return undefined;
-    throw error;
-  }
 }
 
 async function judge({ stores }: ToolTarget, newest: LoadedManifest, results: LogObject['result'][]): Promise<Judging> {

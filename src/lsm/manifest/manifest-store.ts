@@ -164,6 +164,16 @@ export async function readManifest(store: ObjectStore, id: number): Promise<Load
   return readTwice(store, manifestPath(id), (got) => loadManifest(id, got.bytes));
 }
 
+/** The same where one that cannot be used is as good as none: damaged, or of a newer form. */
+export async function readGoodManifest(store: ObjectStore, id: number): Promise<LoadedManifest | undefined> {
+  try {
+    return await readManifest(store, id);
+  } catch (error) {
+    if (isCorruption(error) || error instanceof IncompatibleError) return undefined;
+    throw error;
+  }
+}
+
 function checkIdentity(id: number, seal: Seal, start: number, end: number): void {
   const { objectId } = seal.identity;
   if (equalBytes(objectId, numberObjectId(id))) return;

@@ -7,11 +7,11 @@ import { runSliced } from '../../common/async.ts';
 import type { Clock } from '../../common/clock.ts';
 import type { BlockCodec } from '../../format/codecs.ts';
 import { chooseRowsPerCheck } from '../../format/row-checks.ts';
-import { FLAG_CREATE, FLAG_TOMBSTONE, NO_TS } from '../../format/row-flags.ts';
+import { NO_TS } from '../../format/row-flags.ts';
 import { type BuiltTable, TableBuilder, type TableFacts } from '../../format/table-builder.ts';
 import type { FilterForm } from '../../format/table-info.ts';
 import type { Memtable } from '../memtable/memtable.ts';
-import { DROP, KEEP, Retention } from '../rows/visibility.ts';
+import { DROP, KEEP, Retention, tombstoneFlags } from '../rows/visibility.ts';
 
 const ROWS_PER_STEP = 256;
 const NO_VALUE = new Uint8Array(0);
@@ -89,7 +89,7 @@ class KeptRows {
       0,
       0,
       seq,
-      FLAG_TOMBSTONE | (table.flagsOf(id) & FLAG_CREATE),
+      tombstoneFlags(table.flagsOf(id)),
       table.createTsOf(id),
       NO_TS,
     );

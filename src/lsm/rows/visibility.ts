@@ -22,7 +22,7 @@
  * Sources: `Result row` of merges and the retention of flush and compaction in SlateDB; V4 hides at once what a SlateDB reader sees
  * until a rewrite drops it.
  */
-import { FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../../format/row-flags.ts';
+import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../../format/row-flags.ts';
 import { foldOperands, type MergeOperator } from './merge-operator.ts';
 
 /** One version of a key, in memory of its own. */
@@ -52,14 +52,14 @@ export function isOperand(flags: number): boolean {
   return (flags & FLAG_MERGE) !== 0;
 }
 
-/** V3, of a base. */
+/** V3; false for an operand. */
 export function isSeen({ flags, expireTs }: Pick<Version, 'flags' | 'expireTs'>, nowMs: number | undefined): boolean {
   return (flags & (FLAG_TOMBSTONE | FLAG_MERGE)) === 0 && !hasExpired(flags, expireTs, nowMs);
 }
 
 /**
- * The row that versions of one key make (V2 to V5); undefined if there is none to see. `versions` has at least one and may go on
- * after the first base.
+ * The row that versions of one key make (V2 to V5); undefined if there is none to see. `versions` may go on after the
+ * first base.
  *
  * Throws `MERGE_OPERATOR_MISSING` if operands that have not expired are met without an operator, and what the operator throws.
  */
@@ -116,6 +116,11 @@ export type Fate = typeof KEEP | typeof DROP | typeof MAKE_TOMBSTONE;
 export function fateByExpiry(flags: number, expireTs: number, nowMs: number | undefined): Fate {
   if (!hasExpired(flags, expireTs, nowMs)) return KEEP;
   return isOperand(flags) ? DROP : MAKE_TOMBSTONE;
+}
+
+/** Of the tombstone that a value becomes. */
+export function tombstoneFlags(flags: number): number {
+  return FLAG_TOMBSTONE | (flags & FLAG_CREATE);
 }
 
 /** As a barrier: every version is kept. */
