@@ -228,7 +228,6 @@ export class DbReader {
   }
 }
 
-/** `kept`: the log of what is shown now. What it keeps is used, and grows. */
 function databaseIdOf({ seal }: LoadedManifest): Uint8Array | undefined {
   return seal?.identity.databaseId;
 }
@@ -243,6 +242,7 @@ function assertSameDatabase(stores: DatabaseStores, shown: State | undefined, ne
   );
 }
 
+/** @param shown what is shown now: what its log keeps is used, and grows */
 async function loadState(
   stores: DatabaseStores,
   options: ResolvedOptions,

@@ -302,11 +302,11 @@ export class Reads {
   }
 }
 
-/** Each read once; what a bound must be, `toRange` says, and the rest `Reads.scan`. */
 function isLimit(limit: unknown): boolean {
   return Number.isSafeInteger(limit) && (limit as number) >= 0;
 }
 
+/** Each read once, by the rules of `SCAN_CHECKS`. */
 function plainScan(o: ScanOptions): Own<ScanOptions> | undefined {
   const read = plainRead(o);
   if (read === undefined) return undefined;

@@ -147,8 +147,8 @@ export class WriteBatch {
     if (end > this.#arena.length) this.#growArena(end);
     const o = this.#count * COLUMNS;
     if (o === this.#ops.length) this.#growOps();
-    this.#copyIn(key, at);
-    this.#copyIn(value, at + keyLength);
+    this.#copyIn(key, keyLength, at);
+    this.#copyIn(value, valueLength, at + keyLength);
     this.#used = end;
     this.#bytes += keyLength + valueLength;
     if (ttl !== undefined) {
@@ -164,9 +164,8 @@ export class WriteBatch {
   }
 
   /** The arena has the room. */
-  #copyIn(bytes: Uint8Array, at: number): void {
+  #copyIn(bytes: Uint8Array, length: number, at: number): void {
     const arena = this.#arena;
-    const length = trueLength(bytes);
     if (length <= SHORT_KEY_BYTES) {
       for (let i = 0; i < length; i++) arena[at + i] = bytes[i];
       return;
@@ -174,7 +173,7 @@ export class WriteBatch {
     try {
       arena.set(bytes, at);
     } catch (error) {
-      // Of an array whose length says otherwise, because it was made to.
+      // Seen once, of compiled code, for an array whose memory had just been transferred although its length was not 0.
       throw error instanceof TypeError ? memoryGone('key or value') : error;
     }
   }

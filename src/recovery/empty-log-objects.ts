@@ -256,8 +256,12 @@ class Log {
 
   #isSeamless(start: number, end: number): boolean {
     const { slots } = this.#facts;
-    const last = slots.slice(0, start).findLast((slot) => slot.seqs !== undefined)?.seqs;
-    const next = slots.slice(end).find((slot) => slot.seqs !== undefined)?.seqs;
+    let before = start - 1;
+    while (before >= 0 && slots[before].seqs === undefined) before--;
+    let after = end;
+    while (after < slots.length && slots[after].seqs === undefined) after++;
+    const last = slots[before]?.seqs;
+    const next = slots[after]?.seqs;
     return last !== undefined && next !== undefined && next.min === last.max + 1;
   }
 }
