@@ -30,15 +30,18 @@ const FILLING = 'x'.repeat(2000);
 const PACE_MS = 5;
 
 export class LiveLoad {
-  readonly #waiting: { count: number; resolve: () => void }[] = [];
+  readonly #waiting: { count: number; resolve: () => void; reject: (error: Error) => void }[] = [];
   #known = new Map<string, string>();
   #acknowledged: Operation[] = [];
   #refused: Operation | undefined;
+  /** Why the writer of the last run refused. */
+  #ended: Error | undefined;
   #size: RowSize = 'large';
   #turn = 0;
 
   /** Writes until the writer refuses; resolves with its error, or with undefined if `signal` came first. */
   async run(writer: LoadedWriter, signal?: AbortSignal): Promise<unknown> {
+    this.#ended = undefined;
     while (signal?.aborted !== true) {
       const operation = operationOf(this.#turn++, this.#size);
       try {
@@ -46,11 +49,12 @@ export class LiveLoad {
         operation.seq = (await writer[kind](key, value)).seq;
       } catch (error) {
         this.#refused = operation;
-        this.#wake(true);
+        this.#ended = new Error('the writer under load refused', { cause: error });
+        for (const { reject } of this.#waiting.splice(0)) reject(this.#ended);
         return error;
       }
       this.#acknowledged.push(operation);
-      this.#wake(false);
+      this.#wake();
       if (this.#size === 'small') await new Promise((resolve) => setTimeout(resolve, PACE_MS));
     }
     return undefined;
@@ -60,9 +64,12 @@ export class LiveLoad {
     this.#size = size;
   }
 
-  /** Resolves when `more` further operations were acknowledged, or when one was refused. */
+  /** Resolves when `more` further operations were acknowledged; rejects when one is refused, or was before. */
   goesOn(more: number): Promise<void> {
-    return new Promise((resolve) => this.#waiting.push({ count: this.#acknowledged.length + more, resolve }));
+    return new Promise((resolve, reject) => {
+      if (this.#ended !== undefined) reject(this.#ended);
+      else this.#waiting.push({ count: this.#acknowledged.length + more, resolve, reject });
+    });
   }
 
   /**
@@ -83,8 +90,8 @@ export class LiveLoad {
     expect(abridged(read)).toEqual(abridged([...this.#known]));
   }
 
-  #wake(all: boolean): void {
-    const isDue = ({ count }: { count: number }) => all || this.#acknowledged.length >= count;
+  #wake(): void {
+    const isDue = ({ count }: { count: number }) => this.#acknowledged.length >= count;
     const due = this.#waiting.filter(isDue);
     this.#waiting.splice(0, Infinity, ...this.#waiting.filter((w) => !due.includes(w)));
     for (const { resolve } of due) resolve();
