@@ -76,7 +76,7 @@ export async function connectS3(options: S3ConnectionOptions, store: string): Pr
     (next, context) => async (args) => {
       assertSendable(args.request as Parameters<typeof assertSendable>[0], identityOf(context));
       const result = await next(args);
-      assertOfStore(result.response);
+      await assertOfStore(args.request, result.response);
       return result;
     },
     { step: 'deserialize', name: 'shaledbRequestAndAnswerCheck', priority: 'low' },

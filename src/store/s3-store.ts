@@ -9,7 +9,12 @@
  */
 
 import type { Readable } from 'node:stream';
-import type { GetObjectCommandOutput, ListObjectsV2CommandOutput, ListPartsCommandOutput } from '@aws-sdk/client-s3';
+import type {
+  GetObjectCommandOutput,
+  HeadObjectCommandOutput,
+  ListObjectsV2CommandOutput,
+  ListPartsCommandOutput,
+} from '@aws-sdk/client-s3';
 import { mapLimit } from '../common/async.ts';
 import { type Clock, SYSTEM_CLOCK, sleep } from '../common/clock.ts';
 import { ClosedError, type DbError, InvalidArgumentError, isDbError } from '../common/errors.ts';
@@ -75,6 +80,9 @@ const PARTS_IN_FLIGHT = 4;
 const PART_ATTEMPTS = 3;
 const PART_RETRY_DELAY_MS = 100;
 const DELETE_BATCH = 1000;
+const FIRST_BYTE = { offset: 0, length: 1 } as const;
+/** What the SDK calls an answer without a code: by a word of its own, or by the status. */
+const NAMELESS: ReadonlySet<string> = new Set(['Unknown', 'UnknownError', '400', '401', '403']);
 
 /** A bucket. Loads the AWS SDK with the first request; `close()` gives its connections back. */
 export class S3Store implements ObjectStore {
@@ -123,15 +131,38 @@ export class S3Store implements ObjectStore {
       const { sdk, client } = await this.#connect();
       const input = { Bucket: this.#bucket, Key: path };
       const output = await client.send(new sdk.HeadObjectCommand(input), sendOptions(options.signal));
-      return {
-        size: headSize(output.ContentLength),
-        etag: etagOf(output.ETag),
-        lastModifiedMs: output.LastModified?.getTime() ?? 0,
-        storeTimeMs: storeTimeMs(output),
-        metadata: output.Metadata ?? {},
-      };
+      return headOf(output, headSize(output.ContentLength));
     } catch (error) {
       const failure = this.#classify(error, 'head', options.signal);
+      if (failure.verdict === 'absent') return undefined;
+      if (isUnexplained(failure)) return this.#headByGet(path, options);
+      throw this.#error(failure, error, path);
+    }
+  }
+
+  /** The answer to a refused HEAD has no body that says why. A GET of one byte says it, or is allowed where HEAD is not. */
+  async #headByGet(path: string, options: CallOptions): Promise<ObjectHead | undefined> {
+    try {
+      const { sdk, client } = await this.#connect();
+      const ask = async (input: { Range?: string }): Promise<ObjectHead> => {
+        const command = new sdk.GetObjectCommand({ Bucket: this.#bucket, Key: path, ...input });
+        const output = await client.send(command, sendOptions(options.signal));
+        (output.Body as Readable | undefined)?.destroy();
+        const size =
+          input.Range === undefined
+            ? undefined
+            : announcedBody(FIRST_BYTE, output.ContentLength, output.ContentRange).size;
+        return headOf(output, size ?? headSize(output.ContentLength));
+      };
+      try {
+        return await ask({ Range: rangeHeader(FIRST_BYTE) });
+      } catch (error) {
+        // An empty object has no first byte.
+        if (this.#classify(error, 'get', options.signal).verdict !== 'range') throw error;
+        return await ask({});
+      }
+    } catch (error) {
+      const failure = this.#classify(error, 'get', options.signal);
       if (failure.verdict === 'absent') return undefined;
       throw this.#error(failure, error, path);
     }
@@ -492,6 +523,22 @@ function reasonOf(cause: unknown, httpStatus: number | undefined): string {
 /** Without the mark of a weak one. */
 function etagOf(etag: string | undefined): string {
   return etag?.replace(/^W\//, '') ?? '';
+}
+
+function headOf(output: HeadObjectCommandOutput | GetObjectCommandOutput, size: number): ObjectHead {
+  return {
+    size,
+    etag: etagOf(output.ETag),
+    lastModifiedMs: output.LastModified?.getTime() ?? 0,
+    storeTimeMs: storeTimeMs(output),
+    metadata: output.Metadata ?? {},
+  };
+}
+
+/** Refused for the caller, and the answer does not say for what reason. */
+function isUnexplained({ verdict, providerCode, httpStatus }: S3Failure): boolean {
+  const isNameless = providerCode === undefined || NAMELESS.has(providerCode);
+  return httpStatus !== undefined && isNameless && (verdict === 'denied' || verdict === 'auth');
 }
 
 function headSize(length: unknown): number {

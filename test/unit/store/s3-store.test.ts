@@ -1,5 +1,6 @@
 /** S3Store against scripted answers: what servers, proxies and networks send that no healthy server does. */
 import { Readable } from 'node:stream';
+import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { DbError } from '../../../src/common/errors.ts';
 import { ManualClock } from '../../../src/common/manual-clock.ts';
@@ -87,6 +88,80 @@ async function collect(store: ObjectStore, prefix: string, startAfter?: string):
   for await (const { path } of store.list(prefix, startAfter === undefined ? {} : { startAfter })) found.push(path);
   return found;
 }
+
+describe('a HEAD that is refused without a word', () => {
+  const FULL = { 'last-modified': 'Sun, 06 Nov 1994 08:49:37 GMT', 'x-amz-meta-slatedbputid': CREATE.putId };
+  const scripted = (status: number, answer: (request: Request) => Answer) =>
+    storeWith((request) => (request.method === 'HEAD' ? { status } : answer(request)));
+
+  it.each([401, 403, 400])('is asked again by a GET of one byte, which may be allowed (status %i)', async (status) => {
+    const { store, requests } = scripted(status, () => ({
+      ...bodyAnswer('0', { ...FULL, 'content-range': 'bytes 0-0/77' }),
+      status: 206,
+    }));
+    const whole = await storeWith(() => ({
+      ...bodyAnswer('', FULL),
+      headers: { ...FULL, etag: '"e"', 'content-length': '77' },
+    })).store.head('wal/1');
+    expect(await store.head('wal/1')).toEqual(whole);
+    expect(whole).toMatchObject({ size: 77, metadata: { slatedbputid: CREATE.putId } });
+    expect(requests.map(({ method, headers }) => [method, headers['range']])).toEqual([
+      ['HEAD', undefined],
+      ['GET', 'bytes=0-0'],
+    ]);
+  });
+
+  it('which for an object of no bytes is a GET of all of it', async () => {
+    const { store, requests } = scripted(403, ({ headers }) =>
+      headers['range'] === undefined ? bodyAnswer('', FULL) : errorAnswer(416, 'InvalidRange'),
+    );
+    expect(await store.head('wal/1')).toMatchObject({ size: 0, etag: '"e"' });
+    expect(requests.length).toBe(3);
+  });
+
+  it('and which otherwise says why', async () => {
+    const denied = await failureOf(scripted(403, () => errorAnswer(403, 'InvalidAccessKeyId')).store.head('a'));
+    expect([storeErrorClass(denied), denied.message]).toEqual([
+      'denied',
+      expect.stringContaining('InvalidAccessKeyId'),
+    ]);
+    const expired = await failureOf(scripted(400, () => errorAnswer(400, 'ExpiredToken')).store.head('a'));
+    expect([storeErrorClass(expired), expired.message]).toEqual(['auth', expect.stringContaining('ExpiredToken')]);
+    expect(await scripted(403, () => errorAnswer(404, 'NoSuchKey')).store.head('a')).toBeUndefined();
+    const longer = scripted(403, () => bodyAnswer('the whole object'));
+    expect(storeErrorClass(await failureOf(longer.store.head('a')))).toBe('malformed-response');
+  });
+});
+
+describe('a list that a proxy compressed unasked', () => {
+  const compressed = (encoding: string, body: Uint8Array): Answer => ({
+    status: 200,
+    headers: { 'content-encoding': encoding, 'content-length': String(body.length) },
+    body,
+  });
+  const page = Buffer.from(listAnswer(['a/1', 'a/2']).body as string);
+
+  it.each([
+    ['gzip', gzipSync(page)],
+    ['x-gzip', gzipSync(page)],
+    ['GZIP ', gzipSync(page)],
+    ['deflate', deflateSync(page)],
+    ['br', brotliCompressSync(page)],
+  ])('is read (%s)', async (encoding, body) => {
+    expect(await collect(storeWith(() => compressed(encoding, body)).store, 'a/')).toEqual(['a/1', 'a/2']);
+  });
+
+  it.each([
+    ['gzip', 'cut', gzipSync(page).subarray(0, 30)],
+    ['gzip', 'not compressed at all', page],
+    ['gzip', 'far longer than a page', gzipSync(Buffer.alloc(40 << 20))],
+    ['gzip', 'longer than a page before it is decompressed', Buffer.alloc((16 << 20) + 1)],
+    ['zstd', 'in an encoding that is not known', page],
+  ])('is a malformed answer where it is %s, %s', async (encoding, _, body) => {
+    const error = await failureOf(collect(storeWith(() => compressed(encoding, body)).store, 'a/'));
+    expect([storeErrorClass(error), error.details['transient']]).toEqual(['malformed-response', true]);
+  });
+});
 
 describe('requests', () => {
   it('carry condition, put id and range', async () => {
