@@ -92,7 +92,7 @@ export type FindingCode =
 
 /**
  * `error`: damage that can take rows away. `unknown`: cannot tell, because something is in a form or at a place that this
- * program cannot read; never damage, and nothing is repaired because of it. `warning`: damage that takes no row away. `note`:
+ * program cannot read, or is not where it is looked for; never damage, and nothing is repaired because of it. `warning`: damage that takes no row away. `note`:
  * no damage.
  */
 export type Severity = 'error' | 'unknown' | 'warning' | 'note';

@@ -25,7 +25,6 @@ import {
 } from '../common/errors.ts';
 import { tellFinding } from '../common/events.ts';
 import { SILENT_LOGGER } from '../common/logger.ts';
-import type { Manifest } from '../format/manifest-types.ts';
 import {
   COMPACTIONS_PREFIX,
   compactionsPath,
@@ -54,6 +53,7 @@ import { misplacedLog } from '../recovery/log-place.ts';
 import { newerTrackerFindings } from '../recovery/manifest-cross-check.ts';
 import { crossCheckManifest } from '../recovery/manifest-evidence.ts';
 import { hasRemains, noManifestLeft } from '../recovery/remains.ts';
+import { findVanishedLog } from '../recovery/vanished-log.ts';
 import { type GetResult, type ObjectStore, PUT_ID_METADATA } from '../store/object-store.ts';
 import type { ResolvedOptions } from './options.ts';
 import { WalRange } from './wal-range.ts';
@@ -341,7 +341,7 @@ async function withFallback(
     if (got === undefined) continue;
     try {
       const good = loadManifest(id, got.bytes);
-      const fallback = await fallbackFrom(stores, good.manifest, id);
+      const fallback = await fallbackFrom(stores, good);
       const log = await logDamage(stores, good, badId, options);
       return new ManifestCorruptionError(
         `The newest manifest is damaged: ${failure.message}. Manifest ${id} is intact.${logText(log)} Nothing was changed.`,
@@ -436,16 +436,18 @@ async function listLogIds({ wal }: DatabaseStores, after: number): Promise<numbe
   return ids;
 }
 
-async function fallbackFrom(stores: DatabaseStores, manifest: Manifest, id: number): Promise<FallbackSummary> {
+async function fallbackFrom(stores: DatabaseStores, good: LoadedManifest): Promise<FallbackSummary> {
+  const { id, manifest } = good;
   const from = manifest.replayAfterWalId;
   const ids = await listLogIds(stores, from);
   const end = ids.reduce((a, b) => Math.max(a, b), from);
+  const isGone = ids.length === 0 && (await findVanishedLog(stores, good, 'open')) !== undefined;
   return {
     manifestId: BigInt(id),
     strategy: 'previous',
     walFrom: BigInt(from + 1),
     walTo: BigInt(end),
-    walComplete: ids.length === end - from && end >= manifest.walIdLastSeen,
+    walComplete: ids.length === end - from && end >= manifest.walIdLastSeen && !isGone,
     orphanTables: 0,
   };
 }

@@ -12,12 +12,11 @@
 import { runSliced } from '../common/async.ts';
 import type { Clock } from '../common/clock.ts';
 import { UnavailableError } from '../common/errors.ts';
-import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
 import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
 import { Memtable } from '../lsm/memtable/memtable.ts';
 import type { ResolvedOptions } from './options.ts';
 import { applyRows } from './replay.ts';
-import { WalRange } from './wal-range.ts';
+import { type LogStores, WalRange } from './wal-range.ts';
 
 const ROWS_PER_STEP = 256;
 
@@ -31,7 +30,7 @@ export class ReaderLog {
   #lastSeq = 0;
   #isWhole = true;
 
-  constructor(stores: Pick<DatabaseStores, 'wal' | 'main'>, options: ResolvedOptions) {
+  constructor(stores: LogStores, options: ResolvedOptions) {
     this.wal = new WalRange(stores, options);
     this.#options = options;
   }

@@ -1,17 +1,18 @@
 /**
  * Reads and verifies the part of the log that is not in tables, before anything is changed.
  *
- * Round trips 3 and 4 of an opening: one LIST from the replay point; then one GET for each object, many at a time, beside a
+ * Round trips 3 and 4 of an opening: one LIST from the object at the replay point on; then one GET for each object, many at a time, beside a
  * HEAD of the next three ids (a list may lag, and probing alone would stop at a hole). Objects are kept in memory up to a
  * limit; those beyond it are read again when their rows are applied. Where a repair was cut off, one GET more for its claim;
- * where empty objects stand together, one or more for older manifests.
+ * where empty objects stand together, one or more for older manifests. Where no object is there although one was, three or more to be
+ * sure of it (vanished-log.ts).
  *
  * A range can be loaded again, for a newer manifest or a longer log. Log objects never change, so one that was sound is not read
  * again while lists show the size and ETag that it had before it was read. What was damaged, healed or missing, and what lists show
  * otherwise or not at all, is looked at again. The whole range is judged each time.
  */
 import { mapLimit } from '../common/async.ts';
-import type { CorruptionError, IncompatibleError } from '../common/errors.ts';
+import type { CorruptionError, Finding, IncompatibleError } from '../common/errors.ts';
 import { tellFinding } from '../common/events.ts';
 import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
 import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
@@ -27,6 +28,7 @@ import {
   withoutEmptyFences,
   withSettled,
 } from '../recovery/log-evidence.ts';
+import { findVanishedLog } from '../recovery/vanished-log.ts';
 import { checkLog, youngerThanTables } from '../recovery/wal-check.ts';
 import {
   isMissingTail,
@@ -50,12 +52,16 @@ const MAX_ROUNDS = 10;
 /** Memory of what is kept to judge an object by, its seal above all, without its rows: about so much. */
 const RESULT_BYTES = 2048;
 
+/** Of a database: where its log and its manifests are. */
+export type LogStores = Pick<DatabaseStores, 'wal' | 'main' | 'hasWalStore'>;
+
 /** What lists and HEADs tell of an object. */
 type Listed = Pick<ListedObject, 'size' | 'etag'>;
 
 export class WalRange {
   readonly #store: ObjectStore;
   readonly #main: ObjectStore;
+  readonly #hasWalStore: boolean;
   readonly #options: ResolvedOptions;
   readonly #results = new Map<number, WalReadResult>();
   readonly #digests = new Map<number, WalDigest>();
@@ -71,12 +77,16 @@ export class WalRange {
   #prefixEnd = 0;
   /** Why nothing was read at all. */
   #senseless: CorruptionError | undefined;
+  /** That the log is gone, as far as that can be seen. */
+  #vanished: Finding | undefined;
+  #isVanishedTold = false;
   #newest: LoadedManifest | undefined;
   #judging: Judging | undefined;
 
-  constructor({ wal, main }: Pick<DatabaseStores, 'wal' | 'main'>, options: ResolvedOptions) {
+  constructor({ wal, main, hasWalStore }: LogStores, options: ResolvedOptions) {
     this.#store = wal;
     this.#main = main;
+    this.#hasWalStore = hasWalStore;
     this.#options = options;
   }
 
@@ -133,7 +143,8 @@ export class WalRange {
     const { manifest } = newest;
     this.#from = manifest.replayAfterWalId + 1;
     this.#newest = newest;
-    const [listed, judging] = await Promise.all([
+    this.#vanished = undefined;
+    const [{ listed, isReplayPointThere }, judging] = await Promise.all([
       this.#list(manifest.replayAfterWalId),
       readJudging(this.#main, newest),
     ]);
@@ -158,6 +169,10 @@ export class WalRange {
       if (further === end || round === MAX_ROUNDS) break;
       from = end + 1;
       this.#end = further;
+    }
+    if (!isReplayPointThere && this.#end === manifest.replayAfterWalId) {
+      const stores = { wal: this.#store, main: this.#main, hasWalStore: this.#hasWalStore };
+      this.#vanished = await findVanishedLog(stores, newest, 'open');
     }
     const results = this.#inOrder();
     const settled = await withSettled(this.#main, newest, judging, results);
@@ -204,13 +219,17 @@ export class WalRange {
     if (blocks.length > 0 && !this.#dropped.has(id)) this.#keptBytes -= sizeBytes;
   }
 
-  async #list(after: number): Promise<Map<number, Listed>> {
+  /** All after the replay point; and whether the object at that point is there, which no collector deletes. */
+  async #list(after: number): Promise<{ listed: Map<number, Listed>; isReplayPointThere: boolean }> {
     const listed = new Map<number, Listed>();
-    for await (const { path, size, etag } of this.#store.list(WAL_PREFIX, { startAfter: walPath(after) })) {
+    let isReplayPointThere = false;
+    const startAfter = walPath(Math.max(0, after - 1));
+    for await (const { path, size, etag } of this.#store.list(WAL_PREFIX, { startAfter })) {
       const id = parseWalPath(path);
       if (id !== undefined && id > after) listed.set(id, { size, etag });
+      isReplayPointThere ||= id === after;
     }
-    return listed;
+    return { listed, isReplayPointThere };
   }
 
   /** The last of the next ids that exists, else `end`. */
@@ -300,6 +319,13 @@ export class WalRange {
     });
   }
 
+  /** No reason to refuse anything: the tables are right. Once, however often the range is loaded. */
+  #tellVanished(): void {
+    if (this.#vanished === undefined || this.#isVanishedTold) return;
+    this.#isVanishedTold = true;
+    tellFinding(this.#options, 'the log is gone, or in another store', this.#vanished);
+  }
+
   /** The error for everything that is wrong with the range; undefined if it is sound. */
   verdict(newest: LoadedManifest): Error | undefined {
     if (this.#senseless !== undefined) return this.#senseless;
@@ -315,6 +341,7 @@ export class WalRange {
       if (f.severity === 'error') continue;
       tellFinding(this.#options, 'about the log', f);
     }
+    this.#tellVanished();
     const rolledBack = missingManifests(newest, results, this.#from);
     if (rolledBack !== undefined) errors.push(...rolledBack.findings);
     this.#prefixEnd = prefixEnd(this.#end, errors);

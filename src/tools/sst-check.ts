@@ -25,6 +25,7 @@ import { type AbsentParent, absentParentFinding, absentParents, ofParent } from 
 import { missingWalFinding } from '../lsm/wal/wal-object.ts';
 import { advised } from '../recovery/log-damage.ts';
 import { CROSS_CHECK } from '../recovery/remains.ts';
+import { findVanishedLog } from '../recovery/vanished-log.ts';
 import { MAX_MISSING, manyMissing, tailLost } from '../recovery/wal-errors.ts';
 import { assertRemains, logOutOfReach } from './database-state.ts';
 import {
@@ -327,11 +328,15 @@ async function checkLogRefs(target: ToolTarget, picture: Picture): Promise<Findi
   ];
 }
 
-/** Objects of the log that must be there: those behind the replay point, up to the last that anything speaks of. */
+/**
+ * Objects of the log that must be there: those behind the replay point, up to the last that anything speaks of; or, where nothing speaks
+ * of any, that the log as a whole is gone.
+ */
 async function missingObjects(target: ToolTarget, newest: LoadedManifest): Promise<Finding[]> {
   const { stores, signal } = target;
   const { replayAfterWalId, walIdLastSeen } = newest.manifest;
-  const present = await listLog(target, replayAfterWalId);
+  const present = await listLog(target, Math.max(0, replayAfterWalId - 1));
+  const isReplayPointThere = present.delete(replayAfterWalId);
   const last = [...present.keys()].reduce((a, b) => Math.max(a, b), 0);
   const witness = newest.seal?.manifest?.walTail.id ?? 0;
   const end = Math.max(last, walIdLastSeen, witness);
@@ -340,6 +345,10 @@ async function missingObjects(target: ToolTarget, newest: LoadedManifest): Promi
     if (now.newest?.id !== newest.id) return [];
     const { findings } = manyMissing(newest, present, Math.max(last, replayAfterWalId), end);
     return findings.map((f) => ({ ...f, during: 'check' as const }));
+  }
+  if (end <= replayAfterWalId && !isReplayPointThere) {
+    const vanished = await findVanishedLog(stores, newest, 'check');
+    return vanished === undefined ? [] : [vanished];
   }
   const gone = await missingIds(target, replayAfterWalId, end, present);
   if (gone.length === 0) return [];

@@ -8,6 +8,7 @@ import { type Finding, IncompatibleError, SEVERITY_RANK } from '../common/errors
 import { bool, type ChecksOf, callable, checkedOptions } from '../common/option-checks.ts';
 import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
 import { acknowledgeCommand, type LedgerEntry, readLedger } from '../lsm/tree/damage-ledger.ts';
+import { isAboutWholeLog } from '../recovery/vanished-log.ts';
 import { probeStore } from '../store/store-probe.ts';
 import { logOutOfReach } from './database-state.ts';
 import { manifestInspect } from './manifest-inspect.ts';
@@ -69,6 +70,11 @@ async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Pr
   const isLogHere = picture.newest === undefined || (await logOutOfReach(target, picture.newest)) === undefined;
   const hasLog = isReadable && isLogHere && (picture.ids.length > 0 || (await listLog(target)).size > 0);
   for await (const report of hasLog ? walInspect(t, common) : []) {
+    // Of no object, but of the log: that it is gone.
+    if (report.findings.some(isAboutWholeLog)) {
+      findings.push(...report.findings);
+      continue;
+    }
     wal.objects++;
     lastLogId = Math.max(lastLogId, Number(report.id));
     if (report.state === 'missing') wal.missing++;
@@ -112,7 +118,8 @@ async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Pr
 
 /**
  * The manifest of a clean close names the last object of the log; before it, objects at the end are named by nobody. One that is gone
- * before the last that is there, or that a manifest names, is a hole, and a finding. `lastLogId`: of the log that was looked at.
+ * before the last that is there, or that a manifest names, is a hole, and a finding; so is, where it shows, that none is left from the
+ * replay point on (vanished-log.ts). `lastLogId`: of the log that was looked at.
  */
 function cannotKnow(newest: LoadedManifest | undefined, lastLogId: number): string[] {
   if (newest === undefined || newest.seal?.manifest?.isCleanClose === true) return [];

@@ -13,6 +13,7 @@ import { type LoadedManifest, listManifestIds, readManifest } from '../lsm/manif
 import { readWalObject, type WalObject } from '../lsm/wal/wal-object.ts';
 import { advised, type LogObject, pieceOf, readLogObject } from '../recovery/log-damage.ts';
 import { noManifestLeft } from '../recovery/remains.ts';
+import { findVanishedLog } from '../recovery/vanished-log.ts';
 import { batchesOf, isGap } from '../recovery/wal-batches.ts';
 import { checkSuccessor, checkWitness, isEmptied } from '../recovery/wal-check.ts';
 import { rowsOfBlock, type SalvagedWal, salvageWalObject, type WalRow } from '../recovery/wal-salvage.ts';
@@ -53,7 +54,8 @@ const MANIFESTS_TRIED = 10;
  * Reports on every object of the log in the order of ids, whatever its damage; looks at no table, and of the manifests only for the
  * newest good one (`verify` looks at all). Changes nothing.
  *
- * Where the log is in another store than the location says, there is one report, of state `unknown`, with that finding.
+ * Where the log is in another store than the location says, there is one report, of state `unknown`, with that finding; also where the
+ * log is gone, or the end of it from the object at the replay point on, of that object.
  *
  * Requests: a GET of the identity, a LIST of the manifests and one of the log, one GET for each object (three for a damaged one, 1.1 s apart), three
  * HEADs; `entries` GETs its object again. Rejects with `InvalidArgumentError` (options, location, not a database, `raw` bytes of
@@ -103,7 +105,11 @@ async function* inspect(
 
 /** Of a log in another store: one report, at the first object that an opening would replay. */
 function reportOfElsewhere({ manifest }: LoadedManifest, findings: Finding[]): WalObjectReport {
-  const id = manifest.replayAfterWalId + 1;
+  return reportOfUnseen(manifest.replayAfterWalId + 1, findings);
+}
+
+/** Of an object that nobody can look at: it is not known to be missing. */
+function reportOfUnseen(id: number, findings: Finding[]): WalObjectReport {
   const report = describe(id, { id, result: undefined, salvaged: undefined, bytes: undefined }, findings, undefined);
   return { ...report, state: 'unknown' };
 }
@@ -134,6 +140,11 @@ async function* reports(
     // What stands behind it says what it was.
     read = listed.has(id + 1) ? await readLogObject(target.stores.wal, target.clock, id + 1) : undefined;
     yield replayedReport(target, object, read, newest, options);
+  }
+  if (newest !== undefined && end <= after && !listed.has(after)) {
+    const vanished = await findVanishedLog(target.stores, newest, 'check');
+    if (vanished !== undefined && Number(options.from ?? 0) <= after && after <= to)
+      yield reportOfUnseen(after, [vanished]);
   }
   if (to <= after) return;
   // All of the part to be replayed is read, also for a report on some of it: the chain needs the neighbours.

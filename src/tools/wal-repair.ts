@@ -15,6 +15,7 @@ import { EpochGuard } from '../lsm/manifest/epoch-guard.ts';
 import { type LoadedManifest, listManifestIds } from '../lsm/manifest/manifest-store.ts';
 import { greatestKnownSeq, inPlace, misplacedIds, pieceOf } from '../recovery/log-damage.ts';
 import { lostRowsText, type RepairOutcome, type RepairReport } from '../recovery/repair-report.ts';
+import { findVanishedLog } from '../recovery/vanished-log.ts';
 import { ACCEPTANCES, type Acceptance } from '../recovery/wal-batches.ts';
 import { isEmptied } from '../recovery/wal-check.ts';
 import { type LogLoss, type LogPiece, weighLog } from '../recovery/wal-loss.ts';
@@ -133,7 +134,7 @@ async function planRepair(view: RepairView, settings: Settings): Promise<RepairP
 async function planOf(
   target: ToolTarget,
   manifest: LoadedManifest,
-  { survey, pieces, sources }: Look,
+  { survey, pieces, sources, vanished }: Look,
   settings: Settings,
 ): Promise<RepairPlan> {
   if (survey.refusal !== undefined) throw survey.refusal;
@@ -167,7 +168,8 @@ async function planOf(
   };
   return {
     outcome: damaged.length === 0 ? 'clean' : outcomeOf(survey, loss),
-    before: survey.findings,
+    // Nothing is repaired because of it; but the report does not call such a log clean without a word.
+    before: vanished === undefined ? survey.findings : [...survey.findings, vanished],
     rows,
     batches: loss.batches,
     lostKeys: [],
@@ -209,6 +211,8 @@ interface Look {
   survey: Survey;
   pieces: LogPiece[];
   sources: LogSource[];
+  /** That the log is gone. */
+  vanished: Finding | undefined;
 }
 
 /** Reads the log behind the replay point, up to our fence if there is one. */
@@ -218,7 +222,11 @@ async function look(
   fenceId: number | undefined,
   settings: Settings,
 ): Promise<Look> {
-  const range = await replayRange(target, newest, await listLog(target, newest.manifest.replayAfterWalId));
+  const after = newest.manifest.replayAfterWalId;
+  const listed = await listLog(target, Math.max(0, after - 1));
+  const range = await replayRange(target, newest, listed);
+  const isNoneThere = range.end <= after && !listed.has(after);
+  const vanished = isNoneThere ? await findVanishedLog(target.stores, newest, 'check') : undefined;
   const end = fenceId === undefined ? range.end : fenceId - 1;
   const floorSeq = newest.manifest.lastL0Seq;
   const choice = { keepPartial: settings.onPartialBatch === 'keep-verified-rows', above: floorSeq };
@@ -241,7 +249,7 @@ async function look(
     const source = known === undefined ? sourceOf(object, object.readFrom, piece, choice) : known.source;
     if (source !== undefined) sources.push(source);
   }
-  return { survey, pieces, sources };
+  return { survey, pieces, sources, vanished };
 }
 
 function outcomeOf({ objects }: Survey, loss: LogLoss): RepairOutcome {

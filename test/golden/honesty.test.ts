@@ -6,7 +6,7 @@
  */
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { type CorruptionError, type DbError, InvalidArgumentError, isCannotTell, isCorruption, isDbError } from '../../src/common/errors.ts';
+import { type CorruptionError, type DbError, type Finding, InvalidArgumentError, isCannotTell, isCorruption, isDbError } from '../../src/common/errors.ts';
 import { ManualClock } from '../../src/common/manual-clock.ts';
 import { SeededRandom } from '../../src/common/random.ts';
 import { parseCompactionsPath, parseManifestPath, parseWalPath, roleOfPath } from '../../src/format/object-names.ts';
@@ -16,7 +16,7 @@ import { open, openReader } from '../../src/open.ts';
 import type { DatabaseLocation } from '../../src/store/location.ts';
 import type { GetOptions, ObjectStore } from '../../src/store/object-store.ts';
 import { manifestRepair } from '../../src/tools/manifest-repair.ts';
-import type { RepairReport, Verdict } from '../../src/tools/reports.ts';
+import { type RepairReport, type Verdict, verdictOf } from '../../src/tools/reports.ts';
 import { sstCheck } from '../../src/tools/sst-check.ts';
 import { sstRepair } from '../../src/tools/sst-repair.ts';
 import { verify } from '../../src/tools/verify.ts';
@@ -140,10 +140,9 @@ class Copy {
       verify: await of(async () => (await verify(this.location, this.options)).verdict),
       sstCheck: await of(async () => (await sstCheck(this.location, { ...this.options, level: 'cross' }).summary()).verdict),
       walInspect: await of(async () => {
-        let isCorrupt = false;
-        for await (const { findings } of walInspect(this.location, this.options))
-          isCorrupt ||= findings.some((f) => f.severity === 'error');
-        return isCorrupt ? 'corrupt' : 'clean';
+        const all: Finding[] = [];
+        for await (const { findings } of walInspect(this.location, this.options)) all.push(...findings);
+        return verdictOf(all);
       }),
     };
   }
@@ -305,6 +304,39 @@ describe.each(fixtures)('$name, with objects gone,', (fixture) => {
         .map(([tool]) => tool);
       expect({ name, refusal: refusal.message, clean }).toEqual({ name, refusal: refusal.message, clean: [] });
     }
+  });
+});
+
+/**
+ * Databases of which nothing shows that a log was there: nothing was ever flushed, or the one manifest there is, with nothing in level 0,
+ * could be that of a clone.
+ */
+const WITHOUT_TRACE: ReadonlySet<string> = new Set([
+  'constructed/forms-since-0.13',
+  'constructed/v1-blocks',
+  'slatedb-0.12.1/wal-only-crash',
+  'slatedb-0.15.0/crash-fences',
+  'slatedb-0.17.0/crash-fences',
+  'slatedb-0.17.0/wal-blocks',
+  'slatedb-0.18.0/crash-fences',
+]);
+
+describe('a log that is gone as a whole', () => {
+  const withLog = fixtures.filter(({ objects }) => objects.some(({ path }) => /(^|\/)db\/wal\//.test(path)));
+  it.each(withLog)('is seen in $name, unless it has left no trace', async (fixture) => {
+    const copy = await Copy.of(fixture);
+    await copy.remove((await copy.paths()).filter((path) => parseWalPath(path) !== undefined));
+    const verdicts = await copy.verdicts();
+    const unseen = Object.entries(verdicts).filter(([, verdict]) => verdict === 'clean');
+    const hasTrace = !WITHOUT_TRACE.has(fixture.name);
+    expect(unseen.map(([tool]) => tool)).toEqual(hasTrace ? [] : ['verify', 'sstCheck', 'walInspect']);
+    // Unknown is not broken: what is not refused opens, and no repair of the log changes anything.
+    if (!Object.values(verdicts).includes('unknown')) return;
+    const before = await copy.digests();
+    const repair = await copy.answer(walRepair(copy.location, { ...copy.options, apply: true, liveCheckMs: 0 }));
+    expect(repair).toMatchObject({ outcome: 'clean', applied: false });
+    expect(await copy.digests()).toEqual(before);
+    expect(await copy.opened()).toBeUndefined();
   });
 });
 

@@ -113,15 +113,28 @@ function neededPaths(objects: StoredObject[]): Set<string> {
 }
 
 /**
+ * Whether the newest manifest is left and of the log nothing from its replay point on, where collectors keep at least one object. What
+ * that object and later ones held is beyond proof, but not that something is gone, unless the database was closed.
+ */
+export function isLogGone({ objects, isClosed }: Reference, { paths, objects: left }: Damage): boolean {
+  const newest = Math.max(...objects.map((o) => parseManifestPath(o.path) ?? 0));
+  const path = manifestPath(newest);
+  if (isClosed || paths.includes(path)) return false;
+  const { replayAfterWalId } = loadManifest(newest, objects.find((o) => o.path === path)!.bytes).manifest;
+  return !left.some((o) => (parseWalPath(o.path) ?? -1) >= replayAfterWalId);
+}
+
+/**
  * Damage that the store alone cannot show, so that nothing can be held against us: the end of the log is lost, or the last
  * manifest, and nothing newer speaks of it. What is left is the database as it was a moment before.
  */
 export function isBeyondProof({ objects, isClosed, isSealed }: Reference, { kind, paths }: Damage): boolean {
   const newest = (parse: (path: string) => number | undefined) => Math.max(...objects.map((o) => parse(o.path) ?? 0));
-  // With the newest manifest goes what it said, and with the newest objects of the log what they held.
+  // With the newest manifest goes what it said, and with the newest objects of the log what they held, unless the database was closed.
   if (isWholeLoss(kind))
     return paths.some(
-      (p) => parseManifestPath(p) === newest(parseManifestPath) || parseWalPath(p) === newest(parseWalPath),
+      (p) =>
+        parseManifestPath(p) === newest(parseManifestPath) || (!isClosed && parseWalPath(p) === newest(parseWalPath)),
     );
   // The manifest of a clean close is the last thing that is written.
   if (isClosed) return kind === 'delete' && parseManifestPath(paths[0]) === newest(parseManifestPath);

@@ -3,9 +3,9 @@
  *
  * What counts as a fault: silent wrong answers, hangs, errors without a type or that name another object, and, in a database
  * of sealed objects, damage that `verify` does not see. Where nothing is sealed, unseen damage is counted but is no fault as
- * long as no answer is wrong.
+ * long as no answer is wrong. That the whole log is gone must be seen everywhere.
  */
-import { type Damage, type DamageKind, damagesOf, isBeyondProof, isWholeLoss } from './damages.ts';
+import { type Damage, type DamageKind, damagesOf, isBeyondProof, isLogGone, isWholeLoss } from './damages.ts';
 import { type Judgement, judge, OUTCOMES, type Outcome } from './judge.ts';
 import type { Reference } from './references.ts';
 import { sectionOf } from './sections.ts';
@@ -21,6 +21,7 @@ const MAX_NAMED_FAULTS = 40;
 const SLOW_MS = 5000;
 
 export function isFault({ outcome, isSeen }: Judgement, reference: Reference, damage: Damage): boolean {
+  if (isLogGone(reference, damage) && !isSeen) return true;
   if (isBeyondProof(reference, damage)) {
     const isFalseClean = isWholeLoss(damage.kind) && outcome === 'misnamed';
     return outcome === 'untyped' || outcome === 'hang' || isFalseClean;
