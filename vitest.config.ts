@@ -1,7 +1,18 @@
 // Test projects. `laws` holds the checks on the source itself (layering, determinism); it is part of `npm run check` too.
 // `fuzz` feeds every decoder with damaged bytes; a nightly run does more of the same by `npm run fuzz`.
-// `slow` starts servers and processes: one file at a time, after the others, so that its time limits mean something.
+// `slow` starts servers and processes: one file at a time, after the others, so that its time limits mean something; `live` is as
+// slow, and longer.
 import { defineConfig } from 'vitest/config';
+
+const LIVE = 'test/interop/live-repair.test.ts';
+/** Servers and processes take their time. */
+const PATIENT = {
+  globalSetup: ['test/support/global-setup.ts'],
+  testTimeout: 300_000,
+  hookTimeout: 300_000,
+  fileParallelism: false,
+  sequence: { groupOrder: 1 },
+};
 
 export default defineConfig({
   test: {
@@ -27,13 +38,11 @@ export default defineConfig({
         test: {
           name: 'slow',
           include: ['test/{integration,interop,crash}/**/*.test.ts'],
-          globalSetup: ['test/support/global-setup.ts'],
-          testTimeout: 300_000,
-          hookTimeout: 300_000,
-          fileParallelism: false,
-          sequence: { groupOrder: 1 },
+          exclude: [LIVE],
+          ...PATIENT,
         },
       },
+      { test: { name: 'live', include: [LIVE], ...PATIENT } },
     ],
   },
 });

@@ -1,5 +1,6 @@
 // A vitest reporter for logs: one line per test file, each failure with the command that reruns it, and counts for the
-// closing line `N passed, N failed[, N skipped]`, which scripts/test.mjs prints after everything else has ended.
+// closing line `N passed, N failed[, N skipped]`, which scripts/test.mjs prints after everything else has ended. Each line says how
+// many files are done and how long it took so far.
 // A file that breaks before its tests run, and an error outside of tests, count as one failure each.
 import { stripVTControlCharacters } from 'node:util';
 
@@ -14,7 +15,11 @@ export class PlainReporter {
   #skipped = 0;
   #write;
   #open = new Map();
-  #progressMs = Date.now();
+  #failures = [];
+  #startedMs = Date.now();
+  #progressMs = this.#startedMs;
+  #files = 0;
+  #filesDone = 0;
 
   /** @param {(line: string) => void} [write] */
   constructor(write = (line) => console.log(line)) {
@@ -23,6 +28,10 @@ export class PlainReporter {
 
   onInit(vitest) {
     this.#root = vitest.config.root;
+  }
+
+  onTestRunStart(files) {
+    this.#files = files.length;
   }
 
   onTestModuleQueued(module) {
@@ -69,7 +78,8 @@ export class PlainReporter {
     if (failed.length > 0) counts.push(`${failed.length} failed`);
     if (skipped > 0) counts.push(`${skipped} skipped`);
     const word = failed.length + broken > 0 ? 'FAIL' : skipped > 0 && skipped === tests.length ? 'skip' : 'ok  ';
-    this.#write(`${word} ${module.relativeModuleId} (${counts.join(', ')}, ${seconds} s)`);
+    const progress = `[${++this.#filesDone} of ${this.#files}, ${elapsed(Date.now() - this.#startedMs)}]`;
+    this.#write(`${word} ${progress} ${module.relativeModuleId} (${counts.join(', ')}, ${seconds} s)`);
     for (const test of failed) this.#failure(module, test.fullName, test.result().errors ?? [], true);
     for (const suite of module.children.allSuites()) {
       if (suite.errors().length > 0) this.#failure(module, suite.fullName, suite.errors());
@@ -81,12 +91,14 @@ export class PlainReporter {
     this.#unhandled = unhandledErrors.length;
     for (const error of unhandledErrors) {
       this.#write('FAIL an error outside of any test');
+      this.#failures.push('an error outside of any test');
       this.#printError(error);
     }
     for (const module of modules) {
       if (module.state() === 'pending' || module.state() === 'queued') {
         this.#brokenFiles++;
         this.#write(`FAIL ${module.relativeModuleId} did not run to its end`);
+        this.#failures.push(`${module.relativeModuleId} did not run to its end`);
       }
     }
   }
@@ -94,6 +106,11 @@ export class PlainReporter {
   onUserConsoleLog(log) {
     // Output of a test helps only beside its failure: kept short, marked, and never lost.
     for (const line of log.content.replace(/\n$/, '').split('\n')) this.#write(`  | ${line}`);
+  }
+
+  /** What failed, by name: after a long output nobody scrolls back for it. */
+  get failures() {
+    return this.#failures;
   }
 
   get passed() {
@@ -110,6 +127,7 @@ export class PlainReporter {
 
   #failure(module, title, errors, isTest = false) {
     this.#write(`\nFAIL ${module.relativeModuleId} > ${title}`);
+    this.#failures.push(`${module.relativeModuleId} > ${title}`);
     for (const error of errors) this.#printError(error);
     const only = isTest ? ` -t ${namePattern(title)}` : '';
     this.#write(`  rerun: npx vitest run --project ${module.project.name} ${module.relativeModuleId}${only}\n`);
@@ -141,6 +159,12 @@ export class PlainReporter {
   #indent(text) {
     for (const line of stripVTControlCharacters(String(text)).split('\n')) this.#write(`  ${line}`);
   }
+}
+
+/** Minutes and seconds. @param {number} ms */
+function elapsed(ms) {
+  const seconds = Math.floor(ms / 1000);
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
 }
 
 /**

@@ -1,6 +1,12 @@
-// `npm test`: runs the vitest projects (or the files and options given as arguments) and ends with the one line
-// `N passed, N failed[, N skipped]`. What will be skipped for want of a server or a package is said at the start, by
-// test/support/global-setup.ts, one line each. Exit code 0 only if something ran and nothing failed.
+// Runs tests and ends with the one line `N passed, N failed[, N skipped]`, before which every failure stands once more by name.
+//
+//   npm test                      what every change needs
+//   npm run test:quick            the laws, and what needs no whole database
+//   npm run test:long             what takes longer: fuzzing, the sweep, the simulator, repairs beside live SlateDBs
+//   npm test -- test/unit/common  some files, of any project; all options of vitest
+//
+// What will be skipped for want of a server or a package is said at the start, by test/support/global-setup.ts, one line each.
+// Exit code 0 only if something ran and nothing failed.
 //
 // A test that blocks its process cannot be stopped by its own time limit: a run without progress says where it stands, and
 // after STALL_LIMIT_MS its processes are killed and the run fails.
@@ -13,6 +19,23 @@ const STALL_NOTE_MS = 60_000;
 const STALL_LIMIT_MS = 420_000;
 const CLOSE_LIMIT_MS = 20_000;
 
+/** On two cores, measured; a busy machine takes longer. */
+const SUITES = {
+  test: { projects: ['laws', 'fast', 'slow'], filter: [], takes: 'TEST_TAKES', more: 'npm run test:long has the rest' },
+  quick: { projects: ['laws', 'fast'], filter: ['test/laws', 'test/unit', 'test/contract'], takes: 'QUICK_TAKES' },
+  long: { projects: ['fuzz', 'sweep', 'sim', 'live'], filter: [], takes: 'LONG_TAKES' },
+};
+
+/** The arguments of vitest: those given, or those of a suite. */
+function chosen(args) {
+  const name = args.length === 0 ? 'test' : /^--suite=(.*)$/.exec(args[0])?.[1];
+  if (name === undefined) return args;
+  const suite = SUITES[name];
+  if (suite === undefined) throw new Error(`${name} is no suite; there are ${Object.keys(SUITES).join(', ')}`);
+  console.log(`This takes about ${suite.takes}${suite.more === undefined ? '' : `; ${suite.more}`}.`);
+  return [...suite.projects.flatMap((project) => ['--project', project]), ...suite.filter, ...args.slice(1)];
+}
+
 const reporter = new PlainReporter();
 let vitest;
 let ending = false;
@@ -23,6 +46,7 @@ function finish(broken) {
   const ran = reporter.passed + failed > 0;
   const skipped = reporter.skipped > 0 ? `, ${reporter.skipped} skipped` : '';
   if (!ran) console.log('No test ran.');
+  if (reporter.failures.length > 0) console.log(['', 'Failed:', ...reporter.failures, ''].join('\n'));
   const line = `${reporter.passed} passed, ${failed} failed${skipped}\n`;
   process.stdout.write(line, () => process.exit(failed > 0 || !ran ? 1 : 0));
 }
@@ -66,7 +90,7 @@ process.once('SIGINT', () => abort('stopped by SIGINT'));
 
 let broken = 0;
 try {
-  const { filter, options } = parseCLI(['vitest', 'run', ...process.argv.slice(2)]);
+  const { filter, options } = parseCLI(['vitest', 'run', ...chosen(process.argv.slice(2))]);
   vitest = await startVitest('test', filter, { ...options, watch: false, reporters: [reporter] });
   clearInterval(watch);
   if (!ending) await vitest.close();
