@@ -6,6 +6,7 @@
  */
 import { stopIfAborted, untilAborted } from '../common/abort.ts';
 import { ignoreRejection } from '../common/async.ts';
+import { describeThrown } from '../common/callbacks.ts';
 import { sleep, type Timer } from '../common/clock.ts';
 import {
   AbortError,
@@ -321,21 +322,21 @@ export class Db {
   async #within(work: Promise<void>, timeoutMs: number, call: string, option = 'timeoutMs'): Promise<void> {
     ignoreRejection(work);
     const timer = new AbortController();
-    const { clock, where } = this.#p.state;
+    const { state, tables } = this.#p;
+    const { clock, where } = state;
     const deadline = sleep(clock, timeoutMs, timer.signal).then(() => {
-      throw new UnavailableError(
-        'DEADLINE',
-        `${where}: ${call} did not finish within ${timeoutMs} ms (option ${option}).`,
-        {
-          outcome: 'unknown',
-        },
-      );
+      const late = `${where}: ${call} did not finish within ${timeoutMs} ms (option ${option}).`;
+      const { trouble } = tables;
+      const fields = { outcome: 'unknown' as const };
+      if (trouble === undefined) throw new UnavailableError('DEADLINE', late, fields);
+      const message = `${late} The last attempt failed: ${describeThrown(trouble)}`;
+      throw new UnavailableError('DEADLINE', message, { ...fields, cause: trouble });
     });
     ignoreRejection(deadline);
     try {
       await Promise.race([work, deadline]);
     } catch (error) {
-      const { ended } = this.#p.state;
+      const { ended } = state;
       const isSilent = ended !== undefined && isDbError(error) && error.outcome === undefined;
       throw isSilent ? endedWaiter(ended, 'unknown') : error;
     } finally {

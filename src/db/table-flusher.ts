@@ -67,6 +67,7 @@ export class TableFlusher {
   #stallWarned = false;
   /** A manifest had a tracker of version 2: no release before 0.18 opened it. */
   #mayBeWide = false;
+  #trouble: unknown;
   readonly #stopped = new AbortController();
 
   constructor(options: TableFlusherOptions) {
@@ -80,6 +81,11 @@ export class TableFlusher {
 
   get isIdle(): boolean {
     return this.#o.state.frozen.length === 0;
+  }
+
+  /** Why the last attempt failed, while it is tried again. */
+  get trouble(): unknown {
+    return this.#trouble;
   }
 
   /** Newest WAL object whose rows are all in tables that the manifest names. */
@@ -242,6 +248,7 @@ export class TableFlusher {
         state.logger.warn('no answer says whether a table was stored; it is put again', { table: id });
       } catch (error) {
         if (this.#stopped.signal.aborted || isFinal(error)) throw error;
+        this.#trouble = error;
         state.logger.warn('a table could not be stored; it will be tried again', { table: id, error: String(error) });
       }
       await sleep(state.clock, wait, this.#stopped.signal);
@@ -268,6 +275,7 @@ export class TableFlusher {
           await this.#commit(job, view);
         } catch (error) {
           if (this.#stopped.signal.aborted || isFinal(error)) throw error;
+          this.#trouble = error;
           state.logger.warn('a manifest could not be written; it will be tried again', { error: String(error) });
           await sleep(state.clock, wait, this.#stopped.signal);
           wait = Math.min(wait * 2, RETRY_MAX_MS);
@@ -339,6 +347,7 @@ export class TableFlusher {
       state.durableSeq = Math.max(state.durableSeq, frozen.table.lastSeq);
       state.waiters.release(state.durableSeq);
     }
+    this.#trouble = undefined;
     const mine = this.#waiters.filter((w) => w.table === frozen);
     this.#waiters = this.#waiters.filter((w) => w.table !== frozen);
     for (const w of mine) w.done.resolve();

@@ -21,6 +21,9 @@ export interface LocalFiles {
   futimes(fd: number, mtimeMs: number): void;
   close(fd: number): void;
   stat(path: string): Promise<fs.Stats>;
+  /** Of a symbolic link itself. */
+  lstat(path: string): Promise<fs.Stats>;
+  readlink(path: string): Promise<string>;
   link(from: string, to: string): Promise<void>;
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
@@ -31,9 +34,12 @@ export interface LocalFiles {
 
 const read = promisify(fs.read);
 const write = promisify(fs.write);
+/** The open of a FIFO, which is no object, would wait for a writer for ever, and hold one of the few threads of the pool. */
+const READ_FLAGS = fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0);
+const openFile = promisify(fs.open) as (path: string, flags: string | number) => Promise<number>;
 
 export const SYSTEM_FILES: LocalFiles = {
-  open: promisify(fs.open) as (path: string, flags: string) => Promise<number>,
+  open: (path, flags) => openFile(path, flags === 'r' ? READ_FLAGS : flags),
   async read(fd, target, offset, length, position) {
     return (await read(fd, target, offset, length, position)).bytesRead;
   },
@@ -45,6 +51,8 @@ export const SYSTEM_FILES: LocalFiles = {
   futimes: (fd, mtimeMs) => fs.futimesSync(fd, mtimeMs / 1000, mtimeMs / 1000),
   close: (fd) => fs.closeSync(fd),
   stat: promisify(fs.stat) as (path: string) => Promise<fs.Stats>,
+  lstat: promisify(fs.lstat) as (path: string) => Promise<fs.Stats>,
+  readlink: (path) => fs.promises.readlink(path),
   link: promisify(fs.link),
   rename: promisify(fs.rename),
   unlink: promisify(fs.unlink),
@@ -95,6 +103,13 @@ const CLASS_OF_ERRNO: Record<string, StoreErrorClass> = {
   EFBIG: 'unsupported',
 };
 
+/** Where the system does not say it. */
+const REMEDY_OF_ERRNO: Record<string, string> = {
+  EACCES: 'give the user of this process access to it',
+  EPERM: 'give the user of this process access to it',
+  EROFS: 'mount the file system for writing',
+};
+
 /**
  * The store error of a failed file system call: what the system said, or Node before it asked the system. Whatever is not
  * known may pass and is `unavailable`.
@@ -104,7 +119,8 @@ export function fileError(store: string, path: string, error: unknown): DbError 
   const refused = refusedCall(error);
   const cls = refused?.cls ?? (code === undefined ? undefined : CLASS_OF_ERRNO[code]) ?? 'unavailable';
   const text = error instanceof Error ? error.message : String(error);
-  const message = refused?.remedy === undefined ? text : `${text}; ${refused.remedy}`;
+  const remedy = refused?.remedy ?? (code === undefined ? undefined : REMEDY_OF_ERRNO[code]);
+  const message = remedy === undefined ? text : `${text}; ${remedy}`;
   return storeError({ cls, message, store, path, ...(code === undefined ? {} : { providerCode: code }), cause: error });
 }
 

@@ -1,11 +1,13 @@
 /**
  * Lists files of a directory tree in the byte order of their paths, walking only where the prefix leads and holding one
- * directory per level in memory. Left out are files that vanish in the meantime, and the store's own temporary files and locks
+ * directory per level in memory. Left out are files that vanish in the meantime, what is no
+ * file (`local-place.ts`; whoever asks for its path is told), and the store's own temporary files and locks
  * (`local-names.ts`): of all files in the directory these are the only ones that a list may delete.
  */
 import type { Dirent, Stats } from 'node:fs';
-import { errnoOf, fileEtag, type LocalFiles } from './local-files.ts';
+import { fileEtag, type LocalFiles } from './local-files.ts';
 import { isOwnFileName } from './local-names.ts';
+import { isNowhere } from './local-place.ts';
 import { comparePaths } from './object-path.ts';
 import type { ListedObject } from './object-store.ts';
 
@@ -20,7 +22,10 @@ interface Walk {
   removeOlderThanMs: number | undefined;
 }
 
-/** `removeOlderThanMs`: leftover temporary files last changed before this time are deleted; absent: none. */
+/**
+ * `removeOlderThanMs`: leftover temporary files last changed before this time are deleted; absent: none. Rejects as the file system does
+ * if the folder of the prefix is not there.
+ */
 export function listDirectory(
   files: LocalFiles,
   root: string,
@@ -29,7 +34,12 @@ export function listDirectory(
   removeOlderThanMs: number | undefined,
 ): AsyncGenerator<ListedObject> {
   const walk = { files, root: root === '/' ? '' : root, prefix, startAfter, removeOlderThanMs };
-  return listFolder(walk, prefix.slice(0, prefix.lastIndexOf('/') + 1));
+  return listFolder(walk, topFolder(prefix));
+}
+
+/** The folder that all paths with this prefix are in: empty, or with a slash at its end. */
+export function topFolder(prefix: string): string {
+  return prefix.slice(0, prefix.lastIndexOf('/') + 1);
 }
 
 /** `folder` is empty or ends with a slash; so do the paths of folders in it, which puts them in their place in the order. */
@@ -56,7 +66,8 @@ async function readFolder(walk: Walk, folder: string): Promise<string[]> {
   try {
     entries = await walk.files.readdir(`${walk.root}/${folder}`);
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT' || (errnoOf(error) === 'ENOTDIR' && folder !== '')) return [];
+    // One that was just seen has vanished; of the one that the prefix names the store knows what to say.
+    if (isNowhere(error) && folder !== topFolder(walk.prefix)) return [];
     throw error;
   }
   const paths: string[] = [];
@@ -66,12 +77,23 @@ async function readFolder(walk: Walk, folder: string): Promise<string[]> {
       await removeIfOld(walk, path);
       continue;
     }
-    const isFolder =
-      entry.isDirectory() || (!entry.isFile() && (await statIfThere(walk, path))?.isDirectory() === true);
+    const isFolder = entry.isDirectory() || (!entry.isFile() && (await isLinkedFolder(walk, folder, path)));
     const listed = isFolder ? `${path}/` : path;
     if (isWanted(walk, listed, isFolder)) paths.push(listed);
   }
   return paths;
+}
+
+/** Whether a link leads to a directory: to another one than those that it is in, or the walk would never end. */
+async function isLinkedFolder(walk: Walk, folder: string, path: string): Promise<boolean> {
+  const stats = await statIfThere(walk, path);
+  if (!stats?.isDirectory()) return false;
+  const names = folder.split('/');
+  for (let n = names.length - 1; n >= 0; n--) {
+    const above = await statIfThere(walk, names.slice(0, n).join('/'));
+    if (above?.ino === stats.ino && above.dev === stats.dev) return false;
+  }
+  return true;
 }
 
 function isWanted({ prefix, startAfter }: Walk, path: string, isFolder: boolean): boolean {
@@ -92,7 +114,7 @@ async function statIfThere(walk: Walk, path: string): Promise<Stats | undefined>
   try {
     return await walk.files.stat(`${walk.root}/${path}`);
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR' || errnoOf(error) === 'ELOOP') return undefined;
+    if (isNowhere(error)) return undefined;
     throw error;
   }
 }

@@ -18,9 +18,10 @@ import { type DbError, InvalidArgumentError, isDbError } from '../common/errors.
 import { type ChecksOf, CLOCK_CHECK, checkedOptions, methods, RANDOM_CHECK } from '../common/option-checks.ts';
 import { type Random, SYSTEM_RANDOM } from '../common/random.ts';
 import { errnoOf, fileError, fileEtag, type LocalFiles, SYSTEM_FILES } from './local-files.ts';
-import { listDirectory } from './local-list.ts';
+import { listDirectory, topFolder } from './local-list.ts';
 import { lockFile } from './local-lock.ts';
 import { isOwnFileName } from './local-names.ts';
+import { isNowhere, type Obstacle, obstacleAt, obstacleText } from './local-place.ts';
 import { LocalReaders, type OpenFile } from './local-readers.ts';
 import { LocalWriter, type TemporaryFile } from './local-writer.ts';
 import { checkPath, checkRange, checkSignal, rangeBounds, sameEtag } from './object-path.ts';
@@ -87,7 +88,7 @@ export class LocalStore implements ObjectStore {
     checkSignal(this.name, path, options);
     try {
       const open = await this.#readers.acquire(file);
-      if (open === undefined) return undefined;
+      if (open === undefined) return await this.#absentOrThrow(path, file);
       try {
         const { start, end } = rangeBounds(range, open.stats.size);
         const bytes = await this.#read(open, path, start, end);
@@ -98,26 +99,23 @@ export class LocalStore implements ObjectStore {
         this.#readers.release(open, range !== undefined);
       }
     } catch (error) {
-      return this.#absentOrThrow(path, error);
+      return this.#absentOrThrow(path, file, error);
     }
   }
 
   async head(path: string, options?: CallOptions): Promise<ObjectHead | undefined> {
     const file = this.#fileOf(path);
     checkSignal(this.name, path, options);
-    try {
-      const stats = await this.#files.stat(file);
-      if (!stats.isFile()) return undefined;
-      return {
+    const stats = await this.#fileAt(path, file);
+    return (
+      stats && {
         size: stats.size,
         etag: fileEtag(stats),
         lastModifiedMs: Math.floor(stats.mtimeMs),
         storeTimeMs: this.#clock.nowMs(),
         metadata: NO_METADATA,
-      };
-    } catch (error) {
-      return this.#absentOrThrow(path, error);
-    }
+      }
+    );
   }
 
   async put(path: string, bytes: Uint8Array, options: PutOptions): Promise<PutOutcome> {
@@ -127,13 +125,13 @@ export class LocalStore implements ObjectStore {
     const { condition } = options;
     if (typeof condition === 'object') return this.#putIfMatch(path, target, bytes, condition.ifMatch, options);
     if (condition === 'if-absent') return this.#create(path, target, bytes, options);
-    const old = await this.#statIfThere(path, target);
+    const old = await this.#fileAt(path, target);
     const temporary = await this.#writeTemporary(path, target, bytes, old);
     return this.#replace(path, target, temporary, options);
   }
 
   async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ListedObject> {
-    const folder = prefix.slice(0, prefix.lastIndexOf('/') + 1);
+    const folder = topFolder(prefix);
     if (folder !== '') checkPath(this.name, folder.slice(0, -1));
     try {
       const removeOlderThanMs = this.#hasWritten ? this.#clock.nowMs() - 24 * 3600 * 1000 : undefined;
@@ -149,7 +147,12 @@ export class LocalStore implements ObjectStore {
         yield object;
       }
     } catch (error) {
-      await this.#absentOrThrow(prefix, error);
+      if (!isNowhere(error)) throw isDbError(error) ? error : fileError(this.name, prefix, error);
+      const place = folder === '' ? this.#root : this.#placeOf(folder.slice(0, -1));
+      const obstacle = await this.#obstacleAt(prefix, place, 'directory');
+      // Where an object lies nothing lies below it.
+      if (obstacle !== undefined && !obstacle.isFile) throw this.#inTheWay(prefix, obstacle, error);
+      if (errnoOf(error) !== 'ENOENT') await this.#assertRoot(prefix, error);
     }
   }
 
@@ -163,9 +166,8 @@ export class LocalStore implements ObjectStore {
         await this.#files.unlink(target);
         changed.add(dirname(target));
       } catch (error) {
-        const isDirectory = async () => (await this.#statIfThere(paths[i], target))?.isDirectory() === true;
-        if (errnoOf(error) === 'EISDIR' || (errnoOf(error) === 'EPERM' && (await isDirectory()))) return;
-        await this.#absentOrThrow(paths[i], error);
+        if (errnoOf(error) === 'ENOENT' || (await this.#isDirectory(target))) return;
+        await this.#absentOrThrow(paths[i], target, error);
       }
     });
     for (const directory of changed) await this.#syncOrThrow(paths[0], directory);
@@ -203,10 +205,9 @@ export class LocalStore implements ObjectStore {
       throw storeError({ cls: 'unsupported', message, store: this.name, path, providerCode: code, cause: error });
     }
     if (code !== 'EEXIST') throw fileError(this.name, path, error);
-    const there = await this.#statIfThere(path, target);
+    const there = await this.#fileAt(path, target);
     if (there === undefined) return false;
     if (there.ino === temporary.stats.ino && there.dev === temporary.stats.dev) return true;
-    if (!there.isFile()) throw this.#inTheWay(path, target, 'directory', 'file', error);
     // Whoever is refused will rely on what is there.
     if (this.#writer.isUnsynced(dirname(target))) await this.#syncOrThrow(path, dirname(target));
     return false;
@@ -219,14 +220,14 @@ export class LocalStore implements ObjectStore {
     ifMatch: string,
     options: PutOptions,
   ): Promise<PutOutcome> {
-    const old = await this.#statIfThere(path, target);
+    const old = await this.#fileAt(path, target);
     if (old === undefined || !sameEtag(fileEtag(old), ifMatch)) return REFUSED;
     const temporary = await this.#writeTemporary(path, target, bytes, old);
     let moved = false;
     try {
       const lock = await this.#lock(path, target, options);
       try {
-        const now = await this.#statIfThere(path, target);
+        const now = await this.#fileAt(path, target);
         if (now === undefined || !sameEtag(fileEtag(now), ifMatch)) return REFUSED;
         if (!(await lock.isHeld())) throw this.#lockLost(path);
         moved = true;
@@ -264,11 +265,8 @@ export class LocalStore implements ObjectStore {
     } catch (error) {
       await this.#writer.removeTemporary(temporary.path);
       checkSignal(this.name, path, options);
-      const code = errnoOf(error);
-      if (code === 'EISDIR' || code === 'ENOTEMPTY' || code === 'EEXIST') {
-        throw this.#inTheWay(path, target, 'directory', 'file', error);
-      }
-      throw fileError(this.name, path, error);
+      const obstacle = await this.#obstacleAt(path, target);
+      throw obstacle === undefined ? fileError(this.name, path, error) : this.#inTheWay(path, obstacle, error);
     }
     return this.#syncedOutcome(path, target, temporary.stats);
   }
@@ -300,14 +298,17 @@ export class LocalStore implements ObjectStore {
   }
 
   async #writeError(path: string, target: string, error: unknown): Promise<DbError> {
-    const code = errnoOf(error);
-    const blocked = code === 'ENOTDIR' || (code === 'EEXIST' && (error as { syscall?: string }).syscall === 'mkdir');
-    if (!blocked && code !== 'ENOENT') return fileError(this.name, path, error);
-    const rootError = await this.#rootError(path, error);
-    if (rootError !== undefined) return rootError;
-    return blocked
-      ? this.#inTheWay(path, dirname(target), 'file', 'directory', error)
-      : fileError(this.name, path, error);
+    const isBlocked =
+      isNowhere(error) || (errnoOf(error) === 'EEXIST' && (error as { syscall?: string }).syscall === 'mkdir');
+    if (!isBlocked) return fileError(this.name, path, error);
+    const obstacle = await this.#obstacleAt(path, target);
+    if (obstacle !== undefined) return this.#inTheWay(path, obstacle, error);
+    return (await this.#rootError(path, error)) ?? fileError(this.name, path, error);
+  }
+
+  async #assertRoot(path: string, error: unknown): Promise<void> {
+    const fault = await this.#rootError(path, error);
+    if (fault !== undefined) throw fault;
   }
 
   /** The error to throw if the store's own directory is not one, or cannot be made. */
@@ -319,9 +320,16 @@ export class LocalStore implements ObjectStore {
     return storeError({ cls: 'missing', message: `${this.#root} ${message}`, store, path, cause: error });
   }
 
-  #inTheWay(path: string, place: string, found: string, needed: string, cause: unknown): DbError {
-    const message = `a ${found} lies where a ${needed} is needed: ${place}`;
-    return storeError({ cls: 'unsupported', message, store: this.name, path, cause });
+  async #obstacleAt(path: string, target: string, needed?: Obstacle['needed']): Promise<Obstacle | undefined> {
+    try {
+      return await obstacleAt(this.#files, this.#root, target, needed);
+    } catch (error) {
+      throw fileError(this.name, path, error);
+    }
+  }
+
+  #inTheWay(path: string, obstacle: Obstacle, cause: unknown): DbError {
+    return storeError({ cls: 'unsupported', message: obstacleText(obstacle), store: this.name, path, cause });
   }
 
   async #read(open: OpenFile, path: string, start: number, end: number): Promise<Uint8Array> {
@@ -344,33 +352,46 @@ export class LocalStore implements ObjectStore {
     return bytes;
   }
 
-  /** For reads: a path that leads nowhere is absent, unless the store's own directory is at fault. */
-  async #absentOrThrow(path: string, error: unknown): Promise<undefined> {
-    const code = errnoOf(error);
-    if (code === 'ENOENT') return undefined;
-    if (code === 'ENOTDIR') {
-      const fault = await this.#rootError(path, error);
-      if (fault !== undefined) throw fault;
-      return undefined;
-    }
-    throw isDbError(error) ? error : fileError(this.name, path, error);
+  /** A path that leads nowhere is absent, unless something else lies there, or the store's own directory is at fault. */
+  async #absentOrThrow(path: string, target: string, error?: unknown): Promise<undefined> {
+    if (error !== undefined && !isMaybeAbsent(error))
+      throw isDbError(error) ? error : fileError(this.name, path, error);
+    const obstacle = await this.#obstacleAt(path, target);
+    if (obstacle !== undefined) throw this.#inTheWay(path, obstacle, error);
+    if (errnoOf(error) === 'ENOTDIR') await this.#assertRoot(path, error);
+    return undefined;
   }
 
-  async #statIfThere(path: string, target: string): Promise<Stats | undefined> {
+  /** The file that is the object; undefined: the place is free. Rejects if something else lies there. */
+  async #fileAt(path: string, target: string): Promise<Stats | undefined> {
+    let reason: unknown;
     try {
-      return await this.#files.stat(target);
+      const stats = await this.#files.stat(target);
+      if (stats.isFile()) return stats;
     } catch (error) {
-      const code = errnoOf(error);
-      if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
-      throw fileError(this.name, path, error);
+      reason = error;
     }
+    return this.#absentOrThrow(path, target, reason);
+  }
+
+  async #isDirectory(target: string): Promise<boolean> {
+    const stats = await this.#files.lstat(target).catch(() => undefined);
+    return stats?.isDirectory() === true;
   }
 
   #fileOf(path: string): string {
     checkPath(this.name, path);
-    if (!path.includes('#') || !path.split('/').some(isOwnFileName))
-      return this.#root === '/' ? `/${path}` : `${this.#root}/${path}`;
+    if (!path.includes('#') || !path.split('/').some(isOwnFileName)) return this.#placeOf(path);
     const message = `${this.name}: the name ${JSON.stringify(path)} is kept for temporary files of the store.`;
     throw new InvalidArgumentError('BAD_ARGUMENT', message, { details: { store: this.name, path } });
   }
+
+  #placeOf(path: string): string {
+    return this.#root === '/' ? `/${path}` : `${this.#root}/${path}`;
+  }
+}
+
+/** What a system says of a path where no file is: a socket cannot be opened at all. */
+function isMaybeAbsent(error: unknown): boolean {
+  return isNowhere(error) || errnoOf(error) === 'ENXIO';
 }

@@ -4,7 +4,8 @@
  * Contract, checked by the suite in `store-contract.ts` on every store and wrapper:
  * - paths have no leading or trailing slash and no empty segment; an object becomes visible whole or not at all;
  * - a `put` resolves for every outcome that a protocol step must decide on and rejects for the rest, with an error made by
- *   `storeError`; absence is `undefined`, never an error;
+ *   `storeError`; absence is `undefined`, never an error; where no object can be put, because something lies there that is none (in a
+ *   directory: a folder, a link that leads nowhere), no call but a list and a delete says absent: each rejects as `unsupported`;
  * - a range that reaches past the end is cut there; one that starts at or behind the end yields no bytes;
  * - reads after a write, delete or list see it; lists are in byte order of the path;
  * - `metadata` holds what `put` stored: at least the put id under `PUT_ID_METADATA`, where the store keeps metadata at all;

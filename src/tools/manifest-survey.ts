@@ -22,6 +22,7 @@ import {
   type MendedManifest,
   manifestFindingObject,
   mendManifest,
+  withUnlisted,
 } from '../lsm/manifest/manifest-store.ts';
 import { readWalObject, type WalReadResult } from '../lsm/wal/wal-object.ts';
 import { crossCheckManifest } from '../recovery/manifest-evidence.ts';
@@ -114,7 +115,7 @@ export async function surveyManifests(
 
 async function surveyOnce(target: ToolTarget, guard: EpochGuard, heal: boolean): Promise<ManifestSurvey> {
   const around = await lookAround(target, guard);
-  const ids = (await withUnlisted(target, around.manifestIds)).reverse();
+  const ids = (await withUnlisted(target.stores.main, around.manifestIds)).reverse();
   const bad: BadManifest[] = [];
   for (const id of ids.slice(0, MANIFESTS_LOOKED_AT)) {
     const sight = await look(target, around, id);
@@ -148,14 +149,6 @@ async function isOvertaken({ stores }: ToolTarget, { highestId, newestFound }: M
   if (highestId <= newestFound) return false;
   const newer = await listManifestIds(stores.main, newestFound + 1);
   return newer.length > 0;
-}
-
-/** A list may lag. */
-async function withUnlisted({ stores }: ToolTarget, listed: readonly number[]): Promise<number[]> {
-  const ids = [...listed];
-  if (ids.length === 0) return ids;
-  for (let id = ids[ids.length - 1] + 1; (await stores.main.head(manifestPath(id))) !== undefined; id++) ids.push(id);
-  return ids;
 }
 
 interface Sight extends BadManifest {

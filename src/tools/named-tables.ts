@@ -24,6 +24,7 @@ import {
   listManifestIds,
   loadManifest,
   manifestFindingObject,
+  withUnlisted,
 } from '../lsm/manifest/manifest-store.ts';
 import { ambiguousViewFindings } from '../lsm/manifest/view-ids.ts';
 import { ownersOf, tablePlace } from '../lsm/tree/parents.ts';
@@ -81,7 +82,7 @@ export async function readPicture(
 ): Promise<Picture> {
   const listed = await listManifestIds(stores.main);
   // One list that shows nothing proves nothing.
-  const ids = listed.length > 0 ? listed : await listManifestIds(stores.main);
+  const ids = await withUnlisted(stores.main, listed.length > 0 ? listed : await listManifestIds(stores.main));
   const picture: Picture = {
     ids,
     manifests: [],

@@ -23,7 +23,7 @@ import { encodeIdentity } from '../format/sidecar.ts';
 import { Author } from '../lsm/manifest/author.ts';
 import type { EpochGuard } from '../lsm/manifest/epoch-guard.ts';
 import { type LoadedManifest, loadManifest, NO_WITNESS } from '../lsm/manifest/manifest-store.ts';
-import { readLedger } from '../lsm/tree/damage-ledger.ts';
+import { ledgerPath, readLedger } from '../lsm/tree/damage-ledger.ts';
 import { readWalObject, type WalDigest } from '../lsm/wal/wal-object.ts';
 import { type Fence, type LogTail, takeOver, unanswered } from '../recovery/fence.ts';
 import type { ToolAccess } from '../recovery/tool-access.ts';
@@ -70,6 +70,8 @@ export async function ownDatabase(
   // The manifest before may be SlateDB's, which names none, or older than the last loss that was written down. A version that
   // cannot be read is named, too: what it says must not be forgotten.
   const ledgerVersion = (await readLedger(stores.main, claim.previous)).version;
+  // What keeps losses from being written down has to be told now, too.
+  await stores.main.head(ledgerPath(ledgerVersion + 1));
   const compactorEpoch =
     Math.max(
       claim.manifest.compactorEpoch,
@@ -204,10 +206,15 @@ interface ReadCompactions extends ReturnType<typeof decodeCompactions> {
   id: number;
 }
 
-/** Undefined where there is none, or none that can be read: then only the manifest tells a compactor that it is fenced. */
+/**
+ * Undefined where there is none, or none that can be read: then only the manifest tells a compactor that it is fenced. The place of the
+ * next one is looked at, too: what keeps it from being written has to be told before the database is claimed.
+ */
 async function readCompactions(target: ToolTarget, id: number | undefined): Promise<ReadCompactions | undefined> {
-  const got = id === undefined ? undefined : await target.stores.main.get(compactionsPath(id));
-  if (got === undefined || id === undefined) return undefined;
+  if (id === undefined) return undefined;
+  const { main } = target.stores;
+  const [got] = await Promise.all([main.get(compactionsPath(id)), main.head(compactionsPath(id + 1))]);
+  if (got === undefined) return undefined;
   try {
     const decoded = decodeCompactions(got.bytes);
     return decoded.compactions.hasUnknownFields ? undefined : { id, ...decoded };

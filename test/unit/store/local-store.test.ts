@@ -356,8 +356,9 @@ describe('errors', () => {
       const above = await failureOf(store.put('folder', BODY, options));
       expect(above).toMatchObject({ code: 'STORE_UNSUITABLE', message: expect.stringContaining(`${root}/folder`) });
     }
-    expect(await store.get('wal/1')).toBeUndefined();
-    expect(await store.head('wal/1')).toBeUndefined();
+    for (const read of [store.get('wal/1'), store.head('wal/1')]) {
+      expect(await failureOf(read)).toMatchObject({ code: 'STORE_UNSUITABLE' });
+    }
     expect(await paths(store, 'wal/')).toEqual([]);
     expect(allFiles().sort()).toEqual(['folder/object', 'wal']);
   });
