@@ -1,7 +1,6 @@
 // Test projects. `laws` holds the checks on the source itself (layering, determinism); it is part of `npm run check` too.
 // `fuzz` feeds every decoder with damaged bytes; a nightly run does more of the same by `npm run fuzz`.
-// `slow` starts servers and processes: one file at a time, after the others, so that its time limits mean something; `live` is as
-// slow, and longer.
+// `slow` starts servers and processes, and mostly waits for them: after the others, which compute. `live` is as slow, and longer.
 import { defineConfig } from 'vitest/config';
 
 const LIVE = 'test/interop/live-repair.test.ts';
@@ -10,8 +9,6 @@ const PATIENT = {
   globalSetup: ['test/support/global-setup.ts'],
   testTimeout: 300_000,
   hookTimeout: 300_000,
-  fileParallelism: false,
-  sequence: { groupOrder: 1 },
 };
 
 export default defineConfig({
@@ -40,6 +37,7 @@ export default defineConfig({
           include: ['test/{integration,interop,crash}/**/*.test.ts'],
           exclude: [LIVE],
           ...PATIENT,
+          sequence: { groupOrder: 1 },
         },
       },
       { test: { name: 'live', include: [LIVE], ...PATIENT } },
