@@ -55,8 +55,7 @@ import { crossCheckManifest } from '../recovery/manifest-evidence.ts';
 import { hasRemains, noManifestLeft } from '../recovery/remains.ts';
 import { findVanishedLog } from '../recovery/vanished-log.ts';
 import { type GetResult, type ObjectStore, PUT_ID_METADATA } from '../store/object-store.ts';
-import type { ResolvedOptions } from './options.ts';
-import { WalRange } from './wal-range.ts';
+import { type LogOptions, WalRange } from './wal-range.ts';
 
 export const STORE_PROFILE_PATH = 'shale/store-profile';
 /** Waits before a damaged object is looked at the second and third time, ms. */
@@ -149,7 +148,7 @@ async function newestCompactions(store: ObjectStore): Promise<number | undefined
 export async function findNewest(
   stores: DatabaseStores,
   place: Place,
-  options: ResolvedOptions,
+  options: LogOptions,
   beside: () => Promise<void>,
 ): Promise<Discovery> {
   const { main } = stores;
@@ -182,7 +181,7 @@ async function compactionsHeader(store: ObjectStore, id: number): Promise<number
 async function restart(
   stores: DatabaseStores,
   place: Place,
-  options: ResolvedOptions,
+  options: LogOptions,
   beside: () => Promise<void>,
 ): Promise<Discovery> {
   const manifestIds = await listManifestIds(stores.main);
@@ -194,7 +193,7 @@ async function restart(
 async function boundaryAbove(
   stores: DatabaseStores,
   place: Place,
-  options: ResolvedOptions,
+  options: LogOptions,
   beside: () => Promise<void>,
   id: number,
 ): Promise<Discovery> {
@@ -226,7 +225,7 @@ async function loadWithRereads(
   place: Place,
   id: number,
   bytes: Uint8Array,
-  options: ResolvedOptions,
+  options: LogOptions,
 ): Promise<Pick<Discovery, 'newest' | 'newestBytes'> | undefined> {
   const looks = new Looks(OPEN_REREADS_MS);
   let failure: unknown;
@@ -265,7 +264,7 @@ function healedManifest(
   id: number,
   bytes: Uint8Array,
   failure: unknown,
-  options: ResolvedOptions,
+  options: LogOptions,
 ): LoadedManifest | undefined {
   const mended = mendManifest(id, bytes);
   if (mended?.trust !== 'proven') return undefined;
@@ -289,7 +288,7 @@ async function crossCheck(
   stores: DatabaseStores,
   place: Place,
   newest: LoadedManifest,
-  options: ResolvedOptions,
+  options: LogOptions,
 ): Promise<void> {
   const { id, sizeBytes } = newest;
   const { broken, doubts, isDoubtNew } = await crossCheckManifest(stores, newest, place.boundary.value);
@@ -314,7 +313,7 @@ async function crossCheck(
 }
 
 /** Nothing is lost yet, so nothing is refused; but the next compaction by SlateDB would lose rows. */
-function warnOfAmbiguousViews(newest: LoadedManifest, { logger, onEvent }: ResolvedOptions): void {
+function warnOfAmbiguousViews(newest: LoadedManifest, { logger, onEvent }: LogOptions): void {
   for (const finding of ambiguousViewFindings(newest, 'open')) {
     logger.warn('views of level 0 share an id', {
       path: finding.object.path,
@@ -331,7 +330,7 @@ async function withFallback(
   place: Place,
   badId: number,
   failure: CorruptionError,
-  options: ResolvedOptions,
+  options: LogOptions,
 ): Promise<ManifestCorruptionError> {
   const reads = { attempts: OPEN_REREADS_MS.length + 1, identical: true, pastCaches: true };
   const findings = failure.findings.map((f) => ({ ...f, origin: 'at-rest' as const, reads }));
@@ -377,7 +376,7 @@ async function logDamage(
   stores: DatabaseStores,
   good: LoadedManifest | undefined,
   badId: number,
-  options: ResolvedOptions,
+  options: LogOptions,
 ): Promise<readonly Finding[]> {
   const quiet = { ...options, healOnOpen: false, logger: SILENT_LOGGER, onEvent: () => undefined };
   try {
@@ -402,7 +401,7 @@ async function damageAfter(
   stores: DatabaseStores,
   good: LoadedManifest,
   badId: number,
-  options: ResolvedOptions,
+  options: LogOptions,
 ): Promise<readonly Finding[]> {
   const { manifest } = good;
   // Each manifest that cannot be read may have claimed an epoch, whose fence is then in the log.
@@ -420,7 +419,7 @@ const PARALLEL_GETS = 16;
 async function damageOfEach(
   { wal }: DatabaseStores,
   ids: readonly number[],
-  { clock }: ResolvedOptions,
+  { clock }: LogOptions,
 ): Promise<readonly Finding[]> {
   const newest = [...ids].sort((a, b) => a - b).slice(-MOST_ALONE);
   const read = await mapLimit(newest, PARALLEL_GETS, (id) => readLogObject(wal, clock, id));

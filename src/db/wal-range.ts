@@ -43,8 +43,7 @@ import {
 } from '../recovery/wal-errors.ts';
 import type { SalvagedWal } from '../recovery/wal-salvage.ts';
 import type { ListedObject, ObjectStore } from '../store/object-store.ts';
-import type { ResolvedOptions } from './options.ts';
-import { ReplayProgress } from './replay-progress.ts';
+import { type ProgressOptions, ReplayProgress } from './replay-progress.ts';
 
 const PARALLEL_GETS = 64;
 const HEADS_PAST_END = 3;
@@ -55,6 +54,16 @@ const RESULT_BYTES = 2048;
 /** Of a database: where its log and its manifests are. */
 export type LogStores = Pick<DatabaseStores, 'wal' | 'main' | 'hasWalStore'>;
 
+/** How the log is read: settings of an opening. */
+export interface LogOptions extends ProgressOptions {
+  /** Of a database as a whole: a quarter of it may hold objects until their rows are applied. */
+  memoryBytes: number;
+  /** Undo damage that seals prove to be undoable, in memory. */
+  healOnOpen: boolean;
+  /** Greatest sequence number that the caller has seen. */
+  expectAtLeast?: bigint | undefined;
+}
+
 /** What lists and HEADs tell of an object. */
 type Listed = Pick<ListedObject, 'size' | 'etag'>;
 
@@ -62,7 +71,7 @@ export class WalRange {
   readonly #store: ObjectStore;
   readonly #main: ObjectStore;
   readonly #hasWalStore: boolean;
-  readonly #options: ResolvedOptions;
+  readonly #options: LogOptions;
   readonly #results = new Map<number, WalReadResult>();
   readonly #digests = new Map<number, WalDigest>();
   readonly #dropped = new Set<number>();
@@ -83,7 +92,7 @@ export class WalRange {
   #newest: LoadedManifest | undefined;
   #judging: Judging | undefined;
 
-  constructor({ wal, main, hasWalStore }: LogStores, options: ResolvedOptions) {
+  constructor({ wal, main, hasWalStore }: LogStores, options: LogOptions) {
     this.#store = wal;
     this.#main = main;
     this.#hasWalStore = hasWalStore;
