@@ -35,8 +35,6 @@ import { withUniqueViewIds } from '../lsm/manifest/view-ids.ts';
 import { tooNew } from '../lsm/table/verified-read.ts';
 import { assertParentsInReach } from '../lsm/tree/parents.ts';
 import type { TableStore } from '../lsm/tree/table-store.ts';
-import { assertExpectedEpoch, type Fence, takeOver, unanswered } from '../recovery/fence.ts';
-import { probeStore } from '../store/store-probe.ts';
 import {
   assertUsable,
   type Discovery,
@@ -45,11 +43,13 @@ import {
   lookAround,
   type Place,
   STORE_PROFILE_PATH,
-} from './discover.ts';
+} from '../recovery/discovery.ts';
+import { assertExpectedEpoch, type Fence, takeOver, unanswered } from '../recovery/fence.ts';
+import { VerifiedLog } from '../recovery/verified-log.ts';
+import { probeStore } from '../store/store-probe.ts';
 import { FilterForms } from './filter-forms.ts';
 import type { ResolvedOptions } from './options.ts';
 import { assertProfileHolds, chooseProfile, manifestHeader, type WriteProfile } from './profile.ts';
-import { WalRange } from './wal-range.ts';
 
 /** Everything a writer starts with. */
 export interface OpenedForWriting {
@@ -58,7 +58,7 @@ export interface OpenedForWriting {
   profile: WriteProfile;
   /** The manifest with our epoch. */
   claimed: LoadedManifest;
-  wal: WalRange;
+  wal: VerifiedLog;
   fence: Fence;
   hasBoundary: boolean;
   forms: FilterForms;
@@ -90,7 +90,7 @@ class Opening {
   readonly #stores: DatabaseStores;
   readonly #o: ResolvedOptions;
   readonly #guard: EpochGuard;
-  readonly #wal: WalRange;
+  readonly #wal: VerifiedLog;
   readonly #expectedEpoch: number | undefined;
   /** Of the first LIST that showed manifests. */
   #firstStamp: Stamp | undefined;
@@ -106,7 +106,7 @@ class Opening {
     this.#o = options;
     this.#tableStore = tableStore;
     this.#guard = new EpochGuard(options.clock, stores.latestStoreTimesMs);
-    this.#wal = new WalRange(stores, options);
+    this.#wal = new VerifiedLog(stores, options);
   }
 
   async run(onFound: () => void): Promise<OpenedForWriting> {

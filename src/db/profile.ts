@@ -3,7 +3,7 @@ import { IncompatibleError } from '../common/errors.ts';
 import type { Manifest } from '../format/manifest-types.ts';
 import type { FilterForm } from '../format/table-info.ts';
 import { tablesWithSeveralViews } from '../lsm/manifest/view-ids.ts';
-import type { Discovery } from './discover.ts';
+import type { Discovery } from '../recovery/discovery.ts';
 import type { Compatibility } from './options.ts';
 
 export interface WriteProfile {

@@ -14,14 +14,14 @@ import type { Clock } from '../common/clock.ts';
 import { UnavailableError } from '../common/errors.ts';
 import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
 import { Memtable } from '../lsm/memtable/memtable.ts';
+import { type LogStores, VerifiedLog } from '../recovery/verified-log.ts';
 import type { ResolvedOptions } from './options.ts';
 import { applyRows } from './replay.ts';
-import { type LogStores, WalRange } from './wal-range.ts';
 
 const ROWS_PER_STEP = 256;
 
 export class ReaderLog {
-  readonly wal: WalRange;
+  readonly wal: VerifiedLog;
   readonly #options: ResolvedOptions;
   #memtable = new Memtable();
   /** Of the manifest that was followed last: rows up to here are in tables. */
@@ -31,7 +31,7 @@ export class ReaderLog {
   #isWhole = true;
 
   constructor(stores: LogStores, options: ResolvedOptions) {
-    this.wal = new WalRange(stores, options);
+    this.wal = new VerifiedLog(stores, options);
     this.#options = options;
   }
 

@@ -22,9 +22,9 @@ import { type LoadedManifest, listManifestIds } from '../lsm/manifest/manifest-s
 import type { ReadView } from '../lsm/read/point-lookup.ts';
 import { assertParentsInReach } from '../lsm/tree/parents.ts';
 import type { TableStore } from '../lsm/tree/table-store.ts';
+import { assertUsable, findNewest, isNothingThere, lookAround } from '../recovery/discovery.ts';
 import type { RequestCountsByRole } from '../store/metered-store.ts';
 import { type CorruptionReport, CorruptionWatch } from './corruption-watch.ts';
-import { assertUsable, findNewest, isNothingThere, lookAround } from './discover.ts';
 import type { Bytes } from './keys.ts';
 import type { ResolvedOptions } from './options.ts';
 import { ReaderLog } from './reader-log.ts';

@@ -7,14 +7,14 @@ import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
 import { ManifestLog } from '../lsm/manifest/manifest-log.ts';
 import type { TableStore } from '../lsm/tree/table-store.ts';
 import type { WalObject } from '../lsm/wal/wal-object.ts';
+import { ReplayProgress } from '../recovery/replay-progress.ts';
+import type { VerifiedLog } from '../recovery/verified-log.ts';
 import { Db } from './db.ts';
 import type { OpenedForWriting } from './open-writer.ts';
 import type { ResolvedOptions } from './options.ts';
 import { applyRows } from './replay.ts';
-import { ReplayProgress } from './replay-progress.ts';
 import { TableFlusher } from './table-flusher.ts';
 import { WalFlusher } from './wal-flusher.ts';
-import type { WalRange } from './wal-range.ts';
 import { WriteState } from './write-state.ts';
 import { Writer } from './writer.ts';
 
@@ -145,7 +145,7 @@ function boundReplayed(lastWalId: number, state: WriteState, writer: Writer, tab
 }
 
 /** An object that is gone or damaged now was sound before: perhaps it was collected after another takeover, which is told first. */
-async function takeOwned(wal: WalRange, manifests: ManifestLog, id: number): Promise<WalObject> {
+async function takeOwned(wal: VerifiedLog, manifests: ManifestLog, id: number): Promise<WalObject> {
   try {
     return await wal.take(id);
   } catch (error) {

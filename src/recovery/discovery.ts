@@ -48,14 +48,14 @@ import {
 } from '../lsm/manifest/manifest-store.ts';
 import { ambiguousViewFindings } from '../lsm/manifest/view-ids.ts';
 import { Looks, readTwice } from '../lsm/table/verified-read.ts';
-import { advised, readLogObject } from '../recovery/log-damage.ts';
-import { misplacedLog } from '../recovery/log-place.ts';
-import { newerTrackerFindings } from '../recovery/manifest-cross-check.ts';
-import { crossCheckManifest } from '../recovery/manifest-evidence.ts';
-import { hasRemains, noManifestLeft } from '../recovery/remains.ts';
-import { findVanishedLog } from '../recovery/vanished-log.ts';
 import { type GetResult, type ObjectStore, PUT_ID_METADATA } from '../store/object-store.ts';
-import { type LogOptions, WalRange } from './wal-range.ts';
+import { advised, readLogObject } from './log-damage.ts';
+import { misplacedLog } from './log-place.ts';
+import { newerTrackerFindings } from './manifest-cross-check.ts';
+import { crossCheckManifest } from './manifest-evidence.ts';
+import { hasRemains, noManifestLeft } from './remains.ts';
+import { findVanishedLog } from './vanished-log.ts';
+import { type LogOptions, VerifiedLog } from './verified-log.ts';
 
 export const STORE_PROFILE_PATH = 'shale/store-profile';
 /** Waits before a damaged object is looked at the second and third time, ms. */
@@ -406,7 +406,7 @@ async function damageAfter(
   const { manifest } = good;
   // Each manifest that cannot be read may have claimed an epoch, whose fence is then in the log.
   const base = { ...good, manifest: { ...manifest, writerEpoch: manifest.writerEpoch + badId - good.id } };
-  const log = new WalRange(stores, options);
+  const log = new VerifiedLog(stores, options);
   await log.load(base);
   const verdict = log.verdict(base);
   return isCorruption(verdict) ? verdict.findings : [];

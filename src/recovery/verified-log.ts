@@ -19,17 +19,12 @@ import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
 import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
 import { tooNew } from '../lsm/table/verified-read.ts';
 import type { WalDigest, WalObject, WalReadResult } from '../lsm/wal/wal-object.ts';
-import { type LogObject, readLogObject } from '../recovery/log-damage.ts';
-import {
-  type Judging,
-  judgingBy,
-  readJudging,
-  withBound,
-  withoutEmptyFences,
-  withSettled,
-} from '../recovery/log-evidence.ts';
-import { findVanishedLog } from '../recovery/vanished-log.ts';
-import { checkLog, youngerThanTables } from '../recovery/wal-check.ts';
+import type { ListedObject, ObjectStore } from '../store/object-store.ts';
+import { type LogObject, readLogObject } from './log-damage.ts';
+import { type Judging, judgingBy, readJudging, withBound, withoutEmptyFences, withSettled } from './log-evidence.ts';
+import { type ProgressOptions, ReplayProgress } from './replay-progress.ts';
+import { findVanishedLog } from './vanished-log.ts';
+import { checkLog, youngerThanTables } from './wal-check.ts';
 import {
   isMissingTail,
   MAX_MISSING,
@@ -40,10 +35,8 @@ import {
   rowWouldBeHidden,
   tailLost,
   walDamage,
-} from '../recovery/wal-errors.ts';
-import type { SalvagedWal } from '../recovery/wal-salvage.ts';
-import type { ListedObject, ObjectStore } from '../store/object-store.ts';
-import { type ProgressOptions, ReplayProgress } from './replay-progress.ts';
+} from './wal-errors.ts';
+import type { SalvagedWal } from './wal-salvage.ts';
 
 const PARALLEL_GETS = 64;
 const HEADS_PAST_END = 3;
@@ -67,7 +60,7 @@ export interface LogOptions extends ProgressOptions {
 /** What lists and HEADs tell of an object. */
 type Listed = Pick<ListedObject, 'size' | 'etag'>;
 
-export class WalRange {
+export class VerifiedLog {
   readonly #store: ObjectStore;
   readonly #main: ObjectStore;
   readonly #hasWalStore: boolean;
