@@ -14,21 +14,20 @@
 import { mapLimit } from '../common/async.ts';
 import type { CorruptionError, Finding, IncompatibleError } from '../common/errors.ts';
 import { tellFinding } from '../common/events.ts';
-import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
+import { walPath } from '../format/object-names.ts';
 import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
 import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
 import { tooNew } from '../lsm/table/verified-read.ts';
 import type { WalDigest, WalObject, WalReadResult } from '../lsm/wal/wal-object.ts';
-import type { ListedObject, ObjectStore } from '../store/object-store.ts';
+import type { ObjectStore } from '../store/object-store.ts';
 import { type LogObject, readLogObject } from './log-damage.ts';
 import { type Judging, judgingBy, readJudging, withBound, withoutEmptyFences, withSettled } from './log-evidence.ts';
+import { extentOf, headsPast, type ListedWal, listFromReplayPoint, tooMuchMissing } from './log-range.ts';
 import { type ProgressOptions, ReplayProgress } from './replay-progress.ts';
 import { findVanishedLog } from './vanished-log.ts';
 import { checkLog, youngerThanTables } from './wal-check.ts';
 import {
   isMissingTail,
-  MAX_MISSING,
-  manyMissing,
   missingManifests,
   olderThanExpected,
   prefixEnd,
@@ -39,7 +38,6 @@ import {
 import type { SalvagedWal } from './wal-salvage.ts';
 
 const PARALLEL_GETS = 64;
-const HEADS_PAST_END = 3;
 const MAX_ROUNDS = 10;
 /** Memory of what is kept to judge an object by, its seal above all, without its rows: about so much. */
 const RESULT_BYTES = 2048;
@@ -57,9 +55,6 @@ export interface LogOptions extends ProgressOptions {
   expectAtLeast?: bigint | undefined;
 }
 
-/** What lists and HEADs tell of an object. */
-type Listed = Pick<ListedObject, 'size' | 'etag'>;
-
 export class VerifiedLog {
   readonly #store: ObjectStore;
   readonly #main: ObjectStore;
@@ -69,7 +64,7 @@ export class VerifiedLog {
   readonly #digests = new Map<number, WalDigest>();
   readonly #dropped = new Set<number>();
   /** What was listed before each object was read; an object that changes shows another size or ETag. */
-  readonly #listed = new Map<number, Listed>();
+  readonly #listed = new Map<number, ListedWal>();
   #firstChangedId = Number.POSITIVE_INFINITY;
   /** What is left of damaged objects. */
   readonly #salvaged = new Map<number, SalvagedWal>();
@@ -147,18 +142,15 @@ export class VerifiedLog {
     this.#newest = newest;
     this.#vanished = undefined;
     const [{ listed, isReplayPointThere }, judging] = await Promise.all([
-      this.#list(manifest.replayAfterWalId),
+      listFromReplayPoint(this.#store, manifest.replayAfterWalId),
       readJudging(this.#main, newest),
     ]);
     this.#judging = judging;
     this.#forgetChanged(listed);
-    const witnessed = Math.max(manifest.walIdLastSeen, newest.seal?.manifest?.walTail.id ?? 0);
-    let lastListed = manifest.replayAfterWalId;
-    for (const id of listed.keys()) lastListed = Math.max(lastListed, id);
-    this.#end = Math.max(lastListed, witnessed);
-    this.#senseless = undefined;
-    if (this.#end - manifest.replayAfterWalId - listed.size > MAX_MISSING) {
-      this.#senseless = manyMissing(newest, listed, lastListed, this.#end);
+    const extent = extentOf(newest, listed);
+    this.#end = extent.end;
+    this.#senseless = tooMuchMissing(newest, listed, extent);
+    if (this.#senseless !== undefined) {
       this.#end = manifest.replayAfterWalId;
       this.#prefixEnd = this.#end;
       return;
@@ -195,7 +187,7 @@ export class VerifiedLog {
   }
 
   /** What has to be looked at, although it was before, is as if it had not been. */
-  #forgetChanged(listed: ReadonlyMap<number, Listed>): void {
+  #forgetChanged(listed: ReadonlyMap<number, ListedWal>): void {
     for (const [id, { object }] of this.#results) {
       if (id < this.#from) continue;
       const isAsRead = isSame(this.#listed.get(id), listed.get(id));
@@ -221,29 +213,11 @@ export class VerifiedLog {
     if (blocks.length > 0 && !this.#dropped.has(id)) this.#keptBytes -= sizeBytes;
   }
 
-  /** All after the replay point; and whether the object at that point is there, which no collector deletes. */
-  async #list(after: number): Promise<{ listed: Map<number, Listed>; isReplayPointThere: boolean }> {
-    const listed = new Map<number, Listed>();
-    let isReplayPointThere = false;
-    const startAfter = walPath(Math.max(0, after - 1));
-    for await (const { path, size, etag } of this.#store.list(WAL_PREFIX, { startAfter })) {
-      const id = parseWalPath(path);
-      if (id !== undefined && id > after) listed.set(id, { size, etag });
-      isReplayPointThere ||= id === after;
-    }
-    return { listed, isReplayPointThere };
-  }
-
   /** The last of the next ids that exists, else `end`. */
   async #headsPast(end: number): Promise<number> {
-    const ids = Array.from({ length: HEADS_PAST_END }, (_, i) => end + 1 + i);
-    const found = await Promise.all(ids.map((id) => this.#store.head(walPath(id))));
-    return ids.reduce((last, id, i) => {
-      const head = found[i];
-      if (head === undefined) return last;
-      this.#listed.set(id, { size: head.size, etag: head.etag });
-      return id;
-    }, end);
+    const found = await headsPast(this.#store, end);
+    for (const [id, object] of found) this.#listed.set(id, object);
+    return Math.max(end, ...found.keys());
   }
 
   async #fetch(from: number, to: number): Promise<void> {
@@ -356,13 +330,13 @@ export class VerifiedLog {
 }
 
 /** Whether an object is the one that was listed before. Without an ETag nothing tells. */
-function isSame(before: Listed | undefined, now: Listed | undefined): boolean {
+function isSame(before: ListedWal | undefined, now: ListedWal | undefined): boolean {
   if (before === undefined || now === undefined) return false;
   return before.size === now.size && before.etag === now.etag && now.etag !== '';
 }
 
 /** Consecutive ids whose objects together stay within `limitBytes`, at least one each. */
-function groupsBySize(ids: readonly number[], listed: ReadonlyMap<number, Listed>, limitBytes: number): number[][] {
+function groupsBySize(ids: readonly number[], listed: ReadonlyMap<number, ListedWal>, limitBytes: number): number[][] {
   const groups: number[][] = [];
   let bytes = 0;
   for (const id of ids) {
