@@ -31,9 +31,6 @@ import {
   IDENTITY_PATH,
   manifestPath,
   parseCompactionsPath,
-  parseWalPath,
-  WAL_PREFIX,
-  walPath,
 } from '../format/object-names.ts';
 import { type DatabaseIdentity, decodeIdentity } from '../format/sidecar.ts';
 import { type DatabaseStores, whereOf } from '../lsm/manifest/database-stores.ts';
@@ -51,6 +48,7 @@ import { Looks, readTwice } from '../lsm/table/verified-read.ts';
 import { type GetResult, type ObjectStore, PUT_ID_METADATA } from '../store/object-store.ts';
 import { advised, readLogObject } from './log-damage.ts';
 import { misplacedLog } from './log-place.ts';
+import { extentOf, listLog } from './log-range.ts';
 import { newerTrackerFindings } from './manifest-cross-check.ts';
 import { crossCheckManifest } from './manifest-evidence.ts';
 import { hasRemains, noManifestLeft } from './remains.ts';
@@ -380,7 +378,7 @@ async function logDamage(
 ): Promise<readonly Finding[]> {
   const quiet = { ...options, healOnOpen: false, logger: SILENT_LOGGER, onEvent: () => undefined };
   try {
-    const ids = await listLogIds(stores, good?.manifest.replayAfterWalId ?? 0);
+    const ids = [...(await listLog(stores.wal, good?.manifest.replayAfterWalId)).keys()];
     const first = ids.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
     const all =
       good === undefined ? await damageOfEach(stores, ids, options) : await damageAfter(stores, good, badId, quiet);
@@ -426,27 +424,17 @@ async function damageOfEach(
   return read.flatMap(({ result, salvaged }) => (result?.findings ?? []).map((f) => advised(f, salvaged)));
 }
 
-async function listLogIds({ wal }: DatabaseStores, after: number): Promise<number[]> {
-  const ids: number[] = [];
-  for await (const { path } of wal.list(WAL_PREFIX, after > 0 ? { startAfter: walPath(after) } : {})) {
-    const id = parseWalPath(path);
-    if (id !== undefined && id > after) ids.push(id);
-  }
-  return ids;
-}
-
 async function fallbackFrom(stores: DatabaseStores, good: LoadedManifest): Promise<FallbackSummary> {
   const { id, manifest } = good;
-  const from = manifest.replayAfterWalId;
-  const ids = await listLogIds(stores, from);
-  const end = ids.reduce((a, b) => Math.max(a, b), from);
-  const isGone = ids.length === 0 && (await findVanishedLog(stores, good, 'open')) !== undefined;
+  const listed = await listLog(stores.wal, manifest.replayAfterWalId);
+  const { after, lastListed } = extentOf(good, listed);
+  const isGone = listed.size === 0 && (await findVanishedLog(stores, good, 'open')) !== undefined;
   return {
     manifestId: BigInt(id),
     strategy: 'previous',
-    walFrom: BigInt(from + 1),
-    walTo: BigInt(end),
-    walComplete: ids.length === end - from && end >= manifest.walIdLastSeen && !isGone,
+    walFrom: BigInt(after + 1),
+    walTo: BigInt(lastListed),
+    walComplete: listed.size === lastListed - after && lastListed >= manifest.walIdLastSeen && !isGone,
     orphanTables: 0,
   };
 }

@@ -31,10 +31,11 @@
 import { assertThat } from '../common/assert.ts';
 import { type Finding, makeFinding } from '../common/errors.ts';
 import { treesOf } from '../format/manifest-types.ts';
-import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
+import { WAL_PREFIX } from '../format/object-names.ts';
 import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
 import { type LoadedManifest, listManifestIds, readGoodManifest } from '../lsm/manifest/manifest-store.ts';
 import { walFindingObject } from '../lsm/wal/wal-object.ts';
+import { isAnyFrom, namedEnd } from './log-range.ts';
 
 /** What manifests say of a log. */
 export interface LogTraces {
@@ -127,14 +128,15 @@ export function judgeLogTraces(traces: LogTraces): { verdict: LogTracesVerdict; 
 }
 
 /** What one manifest says. `isAnyThere`: whether an object at or after its replay point is there. */
-export function tracesOf({ manifest, seal }: LoadedManifest, isAnyThere: boolean): LogTraces {
-  const { replayAfterWalId, walIdLastSeen, externalDbs } = manifest;
+export function tracesOf(newest: LoadedManifest, isAnyThere: boolean): LogTraces {
+  const { manifest, seal } = newest;
+  const { replayAfterWalId, externalDbs } = manifest;
   const sealedId = seal?.manifest?.walTail.id ?? 0;
   const ofParents = new Set(externalDbs.flatMap((parent) => parent.tableIds));
   return {
     replayAfterWalId,
     isAnyThere,
-    namedId: Math.max(walIdLastSeen, sealedId),
+    namedId: namedEnd(newest),
     sealedId,
     isCleanClose: seal?.manifest?.isCleanClose === true,
     hasParents: externalDbs.length > 0,
@@ -156,7 +158,7 @@ export async function findVanishedLog(
   const traces = tracesOf(newest, false);
   const byNewest = judgeLogTraces(traces).verdict;
   if (byNewest === 'there' || traces.replayAfterWalId === 0) return undefined;
-  if (await isAnyThere(stores.wal, traces.replayAfterWalId)) return undefined;
+  if (await isAnyFrom(stores.wal, traces.replayAfterWalId)) return undefined;
   if (byNewest === 'unproven') traces.olderReplayAfter = await oldestReplayAfter(stores.main, newest.id);
   return judgeLogTraces(traces).verdict === 'gone' ? goneFinding(traces, stores.hasWalStore, during) : undefined;
 }
@@ -164,15 +166,6 @@ export async function findVanishedLog(
 /** Whether a finding says that the log is gone as a whole, or is elsewhere: no object of it could be looked at. */
 export function isAboutWholeLog({ code, object }: Finding): boolean {
   return code === 'OUT_OF_REACH' && object.role === 'wal';
-}
-
-/** A list may lag, so the object at the replay point is asked for as well. */
-async function isAnyThere(wal: DatabaseStores['wal'], replayAfterWalId: number): Promise<boolean> {
-  if ((await wal.head(walPath(replayAfterWalId))) !== undefined) return true;
-  for await (const { path } of wal.list(WAL_PREFIX, { startAfter: walPath(replayAfterWalId - 1) })) {
-    if (parseWalPath(path) !== undefined) return true;
-  }
-  return false;
 }
 
 /** Oldest manifests that are tried where some of them cannot be read. */
