@@ -12,7 +12,7 @@ import { type CorruptionError, damage, IncompatibleError, isCorruption, locate }
 import { type Ulid, ulidToBytes } from '../common/ulid.ts';
 import { encodeInfo } from '../format/info-block.ts';
 import type { TableRef } from '../format/manifest-types.ts';
-import { manifestPath, parseWalPath, tablePath, WAL_PREFIX, walPath } from '../format/object-names.ts';
+import { manifestPath, tablePath, walPath } from '../format/object-names.ts';
 import type { EpochGuard } from '../lsm/manifest/epoch-guard.ts';
 import {
   type LoadedManifest,
@@ -25,6 +25,7 @@ import {
   withUnlisted,
 } from '../lsm/manifest/manifest-store.ts';
 import { readWalObject, type WalReadResult } from '../lsm/wal/wal-object.ts';
+import { extentOf, listLog } from '../recovery/log-range.ts';
 import { crossCheckManifest } from '../recovery/manifest-evidence.ts';
 import { youngerThanTables } from '../recovery/wal-check.ts';
 import { lookAround, type Surroundings } from './database-state.ts';
@@ -197,22 +198,18 @@ interface ReadLog extends LogSurvey {
 /** Every object behind the replay point of `base`; their rows are not kept. */
 async function readLog({ stores }: ToolTarget, base: LoadedManifest): Promise<ReadLog> {
   const { manifest, seal } = base;
-  const after = manifest.replayAfterWalId;
-  const ids: number[] = [];
-  for await (const { path } of stores.wal.list(WAL_PREFIX, { startAfter: walPath(after) })) {
-    const id = parseWalPath(path);
-    if (id !== undefined && id > after) ids.push(id);
-  }
+  const listed = await listLog(stores.wal, manifest.replayAfterWalId);
+  const { after, end } = extentOf(base, listed);
   const objects = new Map<number, LoggedObject>();
   const log = {
     from: after + 1,
-    end: ids.reduce((a, b) => Math.max(a, b), Math.max(after, manifest.walIdLastSeen, seal?.manifest?.walTail.id ?? 0)),
+    end,
     objects,
     hidden: undefined as CorruptionError | undefined,
     witnessedId: 0,
     writerEpoch: manifest.writerEpoch,
   };
-  await mapLimit(ids, PARALLEL_GETS, async (id) => {
+  await mapLimit([...listed.keys()], PARALLEL_GETS, async (id) => {
     const got = await stores.wal.get(walPath(id));
     if (got === undefined) return;
     const result = await readWalObject(id, got.bytes);

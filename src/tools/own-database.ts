@@ -13,8 +13,6 @@ import {
   IDENTITY_PATH,
   manifestPath,
   parseCompactionsPath,
-  parseWalPath,
-  WAL_PREFIX,
   walPath,
 } from '../format/object-names.ts';
 import { appendManifestSeal } from '../format/seal.ts';
@@ -26,12 +24,12 @@ import { type LoadedManifest, loadManifest, NO_WITNESS } from '../lsm/manifest/m
 import { ledgerPath, readLedger } from '../lsm/tree/damage-ledger.ts';
 import { readWalObject, type WalDigest } from '../lsm/wal/wal-object.ts';
 import { type Fence, type LogTail, takeOver, unanswered } from '../recovery/fence.ts';
+import { endPast, extentOf, listLog } from '../recovery/log-range.ts';
 import type { ToolAccess } from '../recovery/tool-access.ts';
 import type { Surroundings } from './database-state.ts';
 import { MAX_ROUNDS, type ToolTarget } from './target.ts';
 
 const CREATOR = 'shaledb 0.1.0';
-const HEADS_PAST_END = 3;
 /** Compactions header that SlateDB writes since 0.13; 0.14 and later may be at work. */
 const NEWER_COMPACTIONS = 2;
 
@@ -175,26 +173,15 @@ interface ReadTail extends LogTail {
 /** One LIST, three HEADs, and a GET of the last object. */
 async function readLogTail(target: ToolTarget, { manifest, previous, greatestSeq }: Claim): Promise<ReadTail> {
   const { wal } = target.stores;
-  const after = manifest.replayAfterWalId;
-  let end = Math.max(after, manifest.walIdLastSeen, previous.seal?.manifest?.walTail.id ?? 0);
-  let hasEmptyObject = false;
-  for await (const { path, size } of wal.list(WAL_PREFIX, { startAfter: walPath(after) })) {
-    end = Math.max(end, parseWalPath(path) ?? 0);
-    hasEmptyObject ||= size === 0;
-  }
-  for (let further = -1; further !== end; ) {
-    further = end;
-    const ids = Array.from({ length: HEADS_PAST_END }, (_, i) => further + 1 + i);
-    const heads = await Promise.all(ids.map((id) => wal.head(walPath(id))));
-    for (const [i, id] of ids.entries()) if (heads[i] !== undefined) end = id;
-  }
+  const listed = await listLog(wal, manifest.replayAfterWalId);
+  const end = await endPast(wal, extentOf({ manifest, seal: previous.seal }, listed).end);
   const last = end === 0 ? undefined : await wal.get(walPath(end));
   const read = last === undefined ? undefined : await readWalObject(end, last.bytes);
   const digest: WalDigest | undefined = read?.object?.digest();
   return {
     end,
     epoch: read?.seal?.identity.epoch ?? 0,
-    hasEmptyObject,
+    hasEmptyObject: [...listed.values()].some(({ size }) => size === 0),
     greatestSeq: Math.max(greatestSeq ?? 0, read?.seal?.wal?.lastSeq ?? 0, read?.seqs?.max ?? 0),
     digestOf: (id) => (id === end ? digest : undefined),
   };

@@ -20,14 +20,7 @@ import {
   treesOf,
   viewsOf,
 } from '../format/manifest-types.ts';
-import {
-  COMPACTIONS_PREFIX,
-  parseCompactionsPath,
-  parseWalPath,
-  tablePath,
-  WAL_PREFIX,
-  walPath,
-} from '../format/object-names.ts';
+import { COMPACTIONS_PREFIX, parseCompactionsPath, parseWalPath, tablePath, walPath } from '../format/object-names.ts';
 import { NO_TS } from '../format/row-flags.ts';
 import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
 import { type LoadedManifest, listManifestIds, readGoodManifest } from '../lsm/manifest/manifest-store.ts';
@@ -36,6 +29,7 @@ import { DROP, fateByExpiry, KEEP, RETAIN_NEWEST, Retention, tombstoneFlags } fr
 import type { KnownTable, TableTail } from '../lsm/table/table-anatomy.ts';
 import { readWalObject, type WalObject, type WalReadResult } from '../lsm/wal/wal-object.ts';
 import { boundOf } from '../recovery/log-evidence.ts';
+import { listLog } from '../recovery/log-range.ts';
 import { checkLog, checkWitness, type EpochBound } from '../recovery/wal-check.ts';
 import { MAX_MISSING } from '../recovery/wal-errors.ts';
 import type { KeyRange } from './reports.ts';
@@ -217,12 +211,8 @@ export class LogRows {
   async #readObjects(): Promise<{ from: number; results: (WalReadResult | undefined)[] }> {
     const { wal } = this.#stores;
     const end = this.#manifest.replayAfterWalId;
-    const ids = new Set<number>();
-    for await (const { path } of wal.list(WAL_PREFIX)) {
-      const id = parseWalPath(path);
-      if (id !== undefined) ids.add(id);
-    }
-    const first = [...ids].reduce((a, b) => Math.min(a, b), end + 1);
+    const ids = await listLog(wal);
+    const first = [...ids.keys()].reduce((a, b) => Math.min(a, b), end + 1);
     const before: (WalReadResult | undefined)[] = [];
     let missing = 0;
     for (let id = end; id >= first && missing <= MAX_MISSING; id--) {

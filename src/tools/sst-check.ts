@@ -17,16 +17,17 @@ import {
   whole,
 } from '../common/option-checks.ts';
 import { isUlid, type Ulid } from '../common/ulid.ts';
-import { parseTablePath, TABLE_PREFIX, tablePath, walPath } from '../format/object-names.ts';
+import { parseTablePath, TABLE_PREFIX, tablePath } from '../format/object-names.ts';
 import { dataEnd } from '../format/table-layout.ts';
 import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
 import { type KnownTable, missingTable } from '../lsm/table/table-anatomy.ts';
 import { type AbsentParent, absentParentFinding, absentParents, ofParent } from '../lsm/tree/parents.ts';
 import { missingWalFinding } from '../lsm/wal/wal-object.ts';
 import { advised } from '../recovery/log-damage.ts';
+import { extentOf, listFromReplayPoint, missingIds, tooMuchMissing } from '../recovery/log-range.ts';
 import { CROSS_CHECK } from '../recovery/remains.ts';
 import { findVanishedLog } from '../recovery/vanished-log.ts';
-import { MAX_MISSING, manyMissing, tailLost } from '../recovery/wal-errors.ts';
+import { tailLost } from '../recovery/wal-errors.ts';
 import { assertRemains, logOutOfReach } from './database-state.ts';
 import {
   asAnswered,
@@ -44,7 +45,7 @@ import { type CheckSummary, verdictOf } from './reports.ts';
 import { checkTable, type TableCheckJob, type TableCheckResult, type TableLevel } from './table-check.ts';
 import { openTarget, type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget } from './target.ts';
 import { type SourceSeqs, sourcesOutOfOrder } from './tree-check.ts';
-import { listLog, missingManifestFindings } from './wal-survey.ts';
+import { missingManifestFindings } from './wal-survey.ts';
 
 /** `cross`: also what holds between tables, and tables that no manifest names. */
 export type CheckLevel = TableLevel | 'cross';
@@ -334,31 +335,28 @@ async function checkLogRefs(target: ToolTarget, picture: Picture): Promise<Findi
  */
 async function missingObjects(target: ToolTarget, newest: LoadedManifest): Promise<Finding[]> {
   const { stores, signal } = target;
-  const { replayAfterWalId, walIdLastSeen } = newest.manifest;
-  const present = await listLog(target, Math.max(0, replayAfterWalId - 1));
-  const isReplayPointThere = present.delete(replayAfterWalId);
-  const last = [...present.keys()].reduce((a, b) => Math.max(a, b), 0);
-  const witness = newest.seal?.manifest?.walTail.id ?? 0;
-  const end = Math.max(last, walIdLastSeen, witness);
-  if (end - replayAfterWalId - present.size > MAX_MISSING) {
+  const { replayAfterWalId } = newest.manifest;
+  const { listed, isReplayPointThere } = await listFromReplayPoint(stores.wal, replayAfterWalId);
+  const extent = extentOf(newest, listed);
+  const senseless = tooMuchMissing(newest, listed, extent);
+  if (senseless !== undefined) {
     const now = await readPicture(stores, 'live', 'check', signal);
     if (now.newest?.id !== newest.id) return [];
-    const { findings } = manyMissing(newest, present, Math.max(last, replayAfterWalId), end);
-    return findings.map((f) => ({ ...f, during: 'check' as const }));
+    return senseless.findings.map((f) => ({ ...f, during: 'check' as const }));
   }
+  const { end, lastListed } = extent;
   if (end <= replayAfterWalId && !isReplayPointThere) {
     const vanished = await findVanishedLog(stores, newest, 'check');
     return vanished === undefined ? [] : [vanished];
   }
-  const gone = await missingIds(target, replayAfterWalId, end, present);
+  const gone = await missingIds(stores.wal, { from: replayAfterWalId + 1, end }, listed);
   if (gone.length === 0) return [];
   // A collector may have been faster: only a manifest that was read after they were missed counts.
   const now = await readPicture(stores, 'live', 'check', signal);
   const after = now.newest?.manifest.replayAfterWalId ?? replayAfterWalId;
-  const lastThere = Math.max(last, replayAfterWalId);
   // All that is missing lies behind all that is there: just as well what the manifest says of the end is wrong.
-  const isTail = now.newest?.id === newest.id && gone[0] > lastThere;
-  const byManifest = isTail ? tailLost(newest, lastThere, end, []).findings : [];
+  const isTail = now.newest?.id === newest.id && gone[0] > lastListed;
+  const byManifest = isTail ? tailLost(newest, lastListed, end, []).findings : [];
   const missing = gone
     .filter((id) => id > after)
     .map(
@@ -366,26 +364,6 @@ async function missingObjects(target: ToolTarget, newest: LoadedManifest): Promi
       (id): Finding => ({ ...advised(missingWalFinding(id), undefined), during: 'check' }),
     );
   return [...byManifest.map((f) => ({ ...f, during: 'check' as const })), ...missing];
-}
-
-/** Most ids that are named one by one. */
-const MOST_MISSING = 1000;
-/** Most ids that are asked for one by one; for more a second LIST is cheaper. */
-const MOST_HEADS = 32;
-
-/** Ids that were not listed and are not there: a list may lag. At most `MOST_HEADS` HEADs and one LIST. */
-async function missingIds(
-  target: ToolTarget,
-  after: number,
-  end: number,
-  listed: ReadonlyMap<number, number>,
-): Promise<number[]> {
-  const unlisted: number[] = [];
-  for (let id = after + 1; id <= end && unlisted.length < MOST_MISSING; id++) if (!listed.has(id)) unlisted.push(id);
-  const asked = unlisted.slice(0, MOST_HEADS);
-  const heads = await Promise.all(asked.map((id) => target.stores.wal.head(walPath(id))));
-  const again = unlisted.length > asked.length ? await listLog(target, after) : listed;
-  return unlisted.filter((id, i) => (i < asked.length ? heads[i] === undefined : !again.has(id)));
 }
 
 /** Waits so that bytes do not come faster than allowed. */

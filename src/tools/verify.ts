@@ -8,6 +8,7 @@ import { type Finding, IncompatibleError, SEVERITY_RANK } from '../common/errors
 import { bool, type ChecksOf, callable, checkedOptions } from '../common/option-checks.ts';
 import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
 import { acknowledgeCommand, type LedgerEntry, readLedger } from '../lsm/tree/damage-ledger.ts';
+import { listLog, namedEnd } from '../recovery/log-range.ts';
 import { isAboutWholeLog } from '../recovery/vanished-log.ts';
 import { probeStore } from '../store/store-probe.ts';
 import { logOutOfReach } from './database-state.ts';
@@ -20,7 +21,6 @@ import { type CheckLevel, type CheckProgress, LEVEL_CHECK, ofNoUse, sstCheck } f
 import { type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
 import { findLostViews, lostViewFinding, unclearViewFinding } from './union-views.ts';
 import { walInspect } from './wal-inspect.ts';
-import { listLog } from './wal-survey.ts';
 
 export interface VerifyOptions extends ToolOptions {
   /** How deep tables are looked into; default `cross`. Manifests, the log and the rest are always read whole. */
@@ -68,7 +68,7 @@ async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Pr
   const isReadable = picture.incompatible === undefined;
   // The check of the tables has said so.
   const isLogHere = picture.newest === undefined || (await logOutOfReach(target, picture.newest)) === undefined;
-  const hasLog = isReadable && isLogHere && (picture.ids.length > 0 || (await listLog(target)).size > 0);
+  const hasLog = isReadable && isLogHere && (picture.ids.length > 0 || (await listLog(target.stores.wal)).size > 0);
   for await (const report of hasLog ? walInspect(t, common) : []) {
     // Of no object, but of the log: that it is gone.
     if (report.findings.some(isAboutWholeLog)) {
@@ -123,7 +123,7 @@ async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Pr
  */
 function cannotKnow(newest: LoadedManifest | undefined, lastLogId: number): string[] {
   if (newest === undefined || newest.seal?.manifest?.isCleanClose === true) return [];
-  const last = Math.max(lastLogId, newest.manifest.walIdLastSeen, newest.seal?.manifest?.walTail.id ?? 0);
+  const last = Math.max(lastLogId, namedEnd(newest));
   const end = last === 0 ? 'whether the log ever had an object' : `whether the log went on after object ${last}`;
   return [
     `${end}: manifest ${newest.id} was not written by a clean close, so objects that vanished from the end would leave no trace`,

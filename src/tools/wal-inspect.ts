@@ -12,6 +12,7 @@ import { FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
 import { type LoadedManifest, listManifestIds, readManifest } from '../lsm/manifest/manifest-store.ts';
 import { readWalObject, type WalObject } from '../lsm/wal/wal-object.ts';
 import { advised, type LogObject, pieceOf, readLogObject } from '../recovery/log-damage.ts';
+import { type LogRange, listLog, rangeToReplay } from '../recovery/log-range.ts';
 import { noManifestLeft } from '../recovery/remains.ts';
 import { findVanishedLog } from '../recovery/vanished-log.ts';
 import { batchesOf, isGap } from '../recovery/wal-batches.ts';
@@ -21,7 +22,7 @@ import { assertRemains, logOutOfReach } from './database-state.ts';
 import { assertFileKind } from './file-kind.ts';
 import type { WalEntry, WalObjectReport, WalObjectState } from './reports.ts';
 import { openTarget, type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget } from './target.ts';
-import { type LogRange, listLog, replayRange, type Survey, surveyLog } from './wal-survey.ts';
+import { type Survey, surveyLog } from './wal-survey.ts';
 
 export interface WalInspectOptions extends ToolOptions {
   /** First id to look at. Default: the first that exists. */
@@ -87,7 +88,7 @@ async function* inspect(
   target: ToolTarget,
   options: WalInspectOptions,
 ): AsyncGenerator<WalObjectReport, void, undefined> {
-  const listed = await listLog(target);
+  const listed = await listLog(target.stores.wal);
   const manifests = await newestGood(target);
   if (manifests.isNoneLeft) await assertRemains(target);
   const elsewhere = manifests.newest === undefined ? undefined : await logOutOfReach(target, manifests.newest);
@@ -117,7 +118,7 @@ function reportOfUnseen(id: number, findings: Finding[]): WalObjectReport {
 async function* reports(
   target: ToolTarget,
   options: WalInspectOptions,
-  listed: ReadonlyMap<number, number>,
+  listed: ReadonlyMap<number, unknown>,
   { newest: judge, listedId }: Manifests,
 ): AsyncGenerator<WalObjectReport, void, undefined> {
   let newest = judge;
@@ -179,9 +180,9 @@ async function* reports(
 function rangeOrDamage(
   target: ToolTarget,
   newest: LoadedManifest,
-  listed: ReadonlyMap<number, number>,
+  listed: ReadonlyMap<number, unknown>,
 ): Promise<LogRange | CorruptionError> {
-  return replayRange(target, newest, listed).catch((error: unknown) => {
+  return rangeToReplay(target.stores.wal, newest, listed).catch((error: unknown) => {
     if (isCorruption(error)) return error;
     throw error;
   });
@@ -191,7 +192,7 @@ function rangeOrDamage(
 async function* reportsOfSenseless(
   target: ToolTarget,
   newest: LoadedManifest,
-  listed: ReadonlyMap<number, number>,
+  listed: ReadonlyMap<number, unknown>,
   damage: CorruptionError,
   options: WalInspectOptions,
 ): AsyncGenerator<WalObjectReport, void, undefined> {

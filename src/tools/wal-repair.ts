@@ -14,6 +14,7 @@ import { walPath } from '../format/object-names.ts';
 import { EpochGuard } from '../lsm/manifest/epoch-guard.ts';
 import { type LoadedManifest, listManifestIds } from '../lsm/manifest/manifest-store.ts';
 import { greatestKnownSeq, inPlace, misplacedIds, pieceOf } from '../recovery/log-damage.ts';
+import { listFromReplayPoint, rangeToReplay } from '../recovery/log-range.ts';
 import { lostRowsText, type RepairOutcome, type RepairReport } from '../recovery/repair-report.ts';
 import { findVanishedLog } from '../recovery/vanished-log.ts';
 import { ACCEPTANCES, type Acceptance } from '../recovery/wal-batches.ts';
@@ -43,7 +44,7 @@ import {
   tooManyOthers,
   withTarget,
 } from './target.ts';
-import { damagedIds, listLog, replayRange, type Survey, surveyLog } from './wal-survey.ts';
+import { damagedIds, type Survey, surveyLog } from './wal-survey.ts';
 import { type LogSource, planTables, sourceOf } from './wal-tables.ts';
 
 export interface WalRepairOptions extends RepairOptions, LossOptions, ToolOptions {
@@ -223,9 +224,9 @@ async function look(
   settings: Settings,
 ): Promise<Look> {
   const after = newest.manifest.replayAfterWalId;
-  const listed = await listLog(target, Math.max(0, after - 1));
-  const range = await replayRange(target, newest, listed);
-  const isNoneThere = range.end <= after && !listed.has(after);
+  const { listed, isReplayPointThere } = await listFromReplayPoint(target.stores.wal, after);
+  const range = await rangeToReplay(target.stores.wal, newest, listed);
+  const isNoneThere = range.end <= after && !isReplayPointThere;
   const vanished = isNoneThere ? await findVanishedLog(target.stores, newest, 'check') : undefined;
   const end = fenceId === undefined ? range.end : fenceId - 1;
   const floorSeq = newest.manifest.lastL0Seq;

@@ -6,53 +6,17 @@
 import { stopIfAborted } from '../common/abort.ts';
 import { mapLimit } from '../common/async.ts';
 import { type Finding, unknownFinding } from '../common/errors.ts';
-import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
+import { parseWalPath, walPath } from '../format/object-names.ts';
 import { type LoadedManifest, listManifestIds, readGoodManifest } from '../lsm/manifest/manifest-store.ts';
 import { readWalObject, type WalObject, type WalReadResult } from '../lsm/wal/wal-object.ts';
 import { advised, isMeant, type LogObject, readLogObject, undecodable } from '../recovery/log-damage.ts';
 import { type Judging, readJudging, withBound, withSettled } from '../recovery/log-evidence.ts';
+import { type LogRange, listLog } from '../recovery/log-range.ts';
 import { checkLog, type LogContext, youngerThanTables } from '../recovery/wal-check.ts';
-import { MAX_MISSING, manyMissing, missingManifests, rowWouldBeHidden } from '../recovery/wal-errors.ts';
+import { missingManifests, rowWouldBeHidden } from '../recovery/wal-errors.ts';
 import { MAX_ROUNDS, type ToolTarget } from './target.ts';
 
 const PARALLEL_GETS = 16;
-const HEADS_PAST_END = 3;
-
-export interface LogRange {
-  from: number;
-  /** Last id that exists or must exist. */
-  end: number;
-}
-
-/** The ids that exist, with their sizes: of the whole log, or those behind `after`. One LIST. */
-export async function listLog({ stores }: ToolTarget, after = 0): Promise<Map<number, number>> {
-  const sizes = new Map<number, number>();
-  for await (const object of stores.wal.list(WAL_PREFIX, after > 0 ? { startAfter: walPath(after) } : {})) {
-    const id = parseWalPath(object.path);
-    if (id !== undefined && id > after) sizes.set(id, object.size);
-  }
-  return sizes;
-}
-
-/** The part of the log behind the replay point. Rejects if more is missing than can be lost object by object. */
-export async function replayRange(
-  target: ToolTarget,
-  newest: LoadedManifest,
-  listed: ReadonlyMap<number, number>,
-): Promise<LogRange> {
-  const after = newest.manifest.replayAfterWalId;
-  const behind = new Map([...listed].filter(([id]) => id > after));
-  const lastListed = [...behind.keys()].reduce((a, b) => Math.max(a, b), after);
-  let end = Math.max(lastListed, newest.manifest.walIdLastSeen, newest.seal?.manifest?.walTail.id ?? 0);
-  if (end - after - behind.size > MAX_MISSING) throw manyMissing(newest, behind, lastListed, end);
-  for (;;) {
-    const ids = Array.from({ length: HEADS_PAST_END }, (_, i) => end + 1 + i);
-    const found = await mapLimit(ids, HEADS_PAST_END, (id) => target.stores.wal.head(walPath(id)));
-    const last = ids.filter((_, i) => found[i] !== undefined).pop();
-    if (last === undefined) return { from: after + 1, end };
-    end = last;
-  }
-}
 
 export interface Survey extends LogRange {
   newest: LoadedManifest | undefined;
@@ -122,7 +86,7 @@ export async function missingManifestFindings(
   let judge = newest;
   let seenId = listedId;
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    const last = [...(await listLog(target)).keys()].sort((a, b) => a - b).slice(-WITNESSES);
+    const last = [...(await listLog(stores.wal)).keys()].sort((a, b) => a - b).slice(-WITNESSES);
     const results: WalReadResult[] = [];
     for (const id of last) {
       const got = await stores.wal.get(walPath(id));
