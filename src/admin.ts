@@ -1,4 +1,5 @@
 /** The admin entry: what operators and their scripts need besides the database. Named re-exports only. */
+export type { KeyRange } from './common/key-range.ts';
 export type { Consent, MaxLoss } from './recovery/repair-report.ts';
 export { damageAcknowledge, damageList } from './tools/damage-list.ts';
 export { manifestInspect } from './tools/manifest-inspect.ts';
@@ -11,7 +12,6 @@ export {
   type BlockReport,
   type CheckSummary,
   type Evidence,
-  type KeyRange,
   type LedgerEntry,
   type ManifestReport,
   type QuarantineEntry,

@@ -29,6 +29,7 @@ export {
   type WalDamageSummary,
 } from './common/errors.ts';
 export type { DbEvent, EventListener } from './common/events.ts';
+export type { KeyRange } from './common/key-range.ts';
 export type { Logger } from './common/logger.ts';
 export type { Random } from './common/random.ts';
 export type {

@@ -1,5 +1,4 @@
 /** A manifest in words, and the tables it names as a picture of the key space. */
-
 import type { KeyRange, ManifestReport } from '../admin.ts';
 import type { Finding } from '../index.ts';
 import { findingCounts, findingsText } from './finding-text.ts';
@@ -63,7 +62,7 @@ function tablesOf({ manifest }: ManifestReport): NamedTable[] {
   if (manifest === undefined) return [];
   const named = (level: string, view: (typeof manifest.l0)[number]): NamedTable => {
     const { firstEntry: gte, lastEntry: lte } = view.table.info;
-    return { level, id: view.table.id, extent: gte !== undefined && lte !== undefined ? { gte, lte } : undefined };
+    return { level, id: view.table.id, extent: gte !== undefined ? { gte, lte } : undefined };
   };
   const runs = manifest.runs.flatMap((run) => run.views.map((v) => named(`run ${run.id}`, v)));
   return [...manifest.l0.map((v) => named('L0', v)), ...runs];

@@ -4,7 +4,6 @@
  * Each character stands for an equal share of what is shown and tells the worst in it, so no damage is too small to be seen.
  * The characters are the same with and without colour.
  */
-
 import type { KeyRange, SstReport, WalObjectReport, WalObjectState } from '../admin.ts';
 import type { Finding } from '../index.ts';
 import type { Paint, Style } from './paint.ts';
@@ -164,7 +163,7 @@ const POSITION_BYTES = 6;
  * the least to the greatest byte of all keys shown: digits of a text are 10 of 256 bytes, and in base 256 all of them would share the
  * first column.
  */
-function scale({ gte, lte }: KeyRange, keys: readonly Uint8Array[]): (key: Uint8Array) => number {
+function scale(gte: Uint8Array, lte: Uint8Array, keys: readonly Uint8Array[]): (key: Uint8Array) => number {
   let skip = 0;
   while (skip < gte.length && skip < lte.length && gte[skip] === lte[skip]) skip++;
   const used = keys.flatMap((key) => [...key.subarray(skip, skip + POSITION_BYTES)]);
@@ -185,24 +184,32 @@ function scale({ gte, lte }: KeyRange, keys: readonly Uint8Array[]): (key: Uint8
   };
 }
 
+/** The ends that are known. */
+function edgesOf({ gte, lte }: KeyRange): Uint8Array[] {
+  return lte === undefined ? [gte] : [gte, lte];
+}
+
 /** The keys from the least to the greatest, one line for each table. */
 export function keyMap(lines: readonly KeyLine[], view: View): string[] {
   if (lines.length === 0) return [];
-  const keys = lines.flatMap((l) => [l.extent.gte, l.extent.lte]).sort(Buffer.compare);
-  const space = { gte: keys[0], lte: keys[keys.length - 1] };
-  const position = scale(space, [...keys, ...lines.flatMap((l) => l.damaged.flatMap((d) => [d.gte, d.lte]))]);
+  const keys = lines.flatMap((l) => edgesOf(l.extent)).sort(Buffer.compare);
+  const [least] = keys;
+  const greatest = keys[keys.length - 1];
+  const place = scale(least, greatest, [...keys, ...lines.flatMap((l) => l.damaged.flatMap(edgesOf))]);
+  const endOf = ({ lte }: KeyRange) => (lte === undefined ? 1 : place(lte));
   const margin = Math.max(MAP_MARGIN, ...lines.map((l) => l.label.length + 2));
   const width = Math.max(16, Math.min(view.columns - margin, WIDEST_MAP));
   const extentCell: Cell = { char: '-', rank: 1, style: 'green' };
   const outside: Cell = { char: ' ', rank: 0, style: 'dim' };
   const strips = lines.map(({ label, extent, damaged }) => {
     const cells: Cell[] = Array.from({ length: width }, () => outside);
-    mark(cells, position(extent.gte), position(extent.lte), 1, extentCell);
-    for (const range of damaged) mark(cells, position(range.gte), position(range.lte), 1, BAD);
+    mark(cells, place(extent.gte), endOf(extent), 1, extentCell);
+    for (const range of damaged) mark(cells, place(range.gte), endOf(range), 1, BAD);
     return `${view.paint('dim', label.padEnd(margin))}${strip(view.paint, cells).trimEnd()}`;
   });
-  const low = keyText(space.gte, view.redactKeys);
-  const high = keyText(space.lte, view.redactKeys);
+  const low = keyText(least, view.redactKeys);
+  const isOpen = lines.some((l) => l.extent.lte === undefined);
+  const high = isOpen ? 'no upper end' : keyText(greatest, view.redactKeys);
   const gap = Math.max(4, width - low.length - high.length);
   return [`${' '.repeat(margin)}${view.paint('dim', low + ' '.repeat(gap) + high)}`, ...strips];
 }

@@ -104,7 +104,7 @@ function sealText({ seal }: SstReport): string {
 function keysText(report: SstReport, view: View): string[] {
   const { firstEntry, lastEntry } = report.info ?? {};
   const damaged = damagedRanges(report.findings);
-  if (firstEntry === undefined || lastEntry === undefined) return [];
+  if (firstEntry === undefined) return [];
   return ['', ...keyMap([{ label: 'keys', extent: { gte: firstEntry, lte: lastEntry }, damaged }], view)];
 }
 

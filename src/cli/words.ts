@@ -63,8 +63,8 @@ function cut(text: string, bytes: number): string {
 
 export function keyRangeText({ gte, lte }: KeyRange, redact = false): string {
   const from = keyText(gte, redact);
-  const to = keyText(lte, redact);
-  return Buffer.compare(gte, lte) === 0 ? `key ${from}` : `keys ${from} to ${to}`;
+  if (lte === undefined) return gte.length === 0 ? 'all keys' : `keys ${from} and up, without an upper end`;
+  return Buffer.compare(gte, lte) === 0 ? `key ${from}` : `keys ${from} to ${keyText(lte, redact)}`;
 }
 
 export function seqRangeText({ min, max }: SeqRange): string {

@@ -9,6 +9,7 @@ import { createHash } from 'node:crypto';
 import { types } from 'node:util';
 import { fromBase64Url, toBase64Url, toHex } from './bytes.ts';
 import { describeThrown } from './callbacks.ts';
+import type { KeyRange } from './key-range.ts';
 
 const BRAND = Symbol.for('shaledb.error');
 
@@ -139,7 +140,7 @@ export interface Finding {
   object: FindingObject;
   at: FindingPlace;
   affects: {
-    keys?: { gte: Uint8Array; lte: Uint8Array };
+    keys?: KeyRange;
     seqs?: { min: bigint; max: bigint };
     rows?: number;
     batches?: number;

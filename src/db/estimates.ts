@@ -2,7 +2,7 @@
 import { compareBytes } from '../common/bytes.ts';
 import { roomEnd } from '../format/table-layout.ts';
 import type { ReadView } from '../lsm/read/point-lookup.ts';
-import type { KeyRange } from '../lsm/read/visible-rows.ts';
+import type { ScanRange } from '../lsm/read/visible-rows.ts';
 import type { TableHandle } from '../lsm/table/table-handle.ts';
 import { sourcesInRange } from '../lsm/tree/table-store.ts';
 
@@ -15,7 +15,7 @@ export interface SizeEstimate {
 }
 
 /** Adds up the blocks that can hold keys of the range. One GET for each table whose metadata is not in memory. */
-export async function estimateSize(view: ReadView, range: KeyRange): Promise<SizeEstimate> {
+export async function estimateSize(view: ReadView, range: ScanRange): Promise<SizeEstimate> {
   const estimate: SizeEstimate = { rows: 0, bytes: 0, tables: 0 };
   for (const handles of sourcesInRange(view.tree, range.gte, range.lt)) {
     for (const handle of handles) await addTable(estimate, handle, range);
@@ -38,7 +38,7 @@ export async function estimateSize(view: ReadView, range: KeyRange): Promise<Siz
   return estimate;
 }
 
-async function addTable(estimate: SizeEstimate, handle: TableHandle, range: KeyRange): Promise<void> {
+async function addTable(estimate: SizeEstimate, handle: TableHandle, range: ScanRange): Promise<void> {
   const meta = await handle.reader.loadMeta();
   const { index, stats } = meta;
   estimate.tables++;

@@ -10,11 +10,11 @@ import {
   trueLength,
 } from '../common/bytes.ts';
 import { InvalidArgumentError, memoryGone } from '../common/errors.ts';
+import { MAX_KEY_BYTES } from '../common/key-range.ts';
 import { describeValue } from '../common/option-checks.ts';
-import type { KeyRange } from '../lsm/read/visible-rows.ts';
+import type { ScanRange } from '../lsm/read/visible-rows.ts';
 import { MAX_BLOCK_BYTES } from '../lsm/table/table-reader.ts';
 
-export const MAX_KEY_BYTES = 65_535;
 /** 256 MiB; the format could hold 4 GiB, memory could not. */
 export const MAX_VALUE_BYTES = MAX_BLOCK_BYTES - 128 * 1024;
 
@@ -107,7 +107,7 @@ function boundBytes(value: Bytes, name: string): Uint8Array {
 }
 
 /** One half-open range from all bounds; undefined if it is empty. */
-export function toRange(o: RangeOptions): KeyRange | undefined {
+export function toRange(o: RangeOptions): ScanRange | undefined {
   if (o.gt !== undefined && o.gte !== undefined) {
     throw new InvalidArgumentError('BAD_ARGUMENT', 'A range cannot have both gt and gte; leave one out.');
   }

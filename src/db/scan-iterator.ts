@@ -27,7 +27,7 @@ import {
 import { describeValue } from '../common/option-checks.ts';
 import type { Memtable } from '../lsm/memtable/memtable.ts';
 import type { ReadView } from '../lsm/read/point-lookup.ts';
-import { type KeyRange, type ScanRow, VisibleRows } from '../lsm/read/visible-rows.ts';
+import { type ScanRange, type ScanRow, VisibleRows } from '../lsm/read/visible-rows.ts';
 import { MergeCursor } from '../lsm/rows/merge-cursor.ts';
 import type { MergeOperator } from '../lsm/rows/merge-operator.ts';
 import type { RowCursor } from '../lsm/rows/row-cursor.ts';
@@ -43,7 +43,7 @@ const ROWS_PER_FILL = 128;
 export interface ScanInput {
   view: ReadView;
   /** undefined: nothing lies in the range. */
-  range: KeyRange | undefined;
+  range: ScanRange | undefined;
   reverse: boolean;
   limit: number;
   maxSeq: number;
@@ -443,7 +443,7 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow> {
   #open(): VisibleRows {
     if (this.#rows !== undefined) return this.#rows;
     const { view, reverse, maxSeq, nowMs, mergeOperator } = this.#input;
-    const range = this.#input.range as KeyRange;
+    const range = this.#input.range as ScanRange;
     const sources: RowCursor[] = view.memtables.map((m) => m.cursor({ reverse, maxSeq }));
     const limitKey = reverse ? range.gte : range.lt;
     const useProbable = !this.#input.isStrict;

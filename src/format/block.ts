@@ -11,10 +11,10 @@
  */
 import { describeBytes } from '../common/bytes.ts';
 import { type CorruptionError, damage, IncompatibleError } from '../common/errors.ts';
+import { MAX_KEY_BYTES } from '../common/key-range.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, FLAGS_KNOWN } from './row-flags.ts';
 import type { FormatVersion } from './table-info.ts';
 
-export const MAX_KEY_BYTES = 65_535;
 /** Most bytes one block may unpack to: the largest value and some room for its row. */
 export const MAX_BLOCK_BYTES = 256 * 1024 * 1024 + 128 * 1024;
 

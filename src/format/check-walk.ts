@@ -6,7 +6,7 @@
  * number and flags are such as blocks may have.
  */
 import { viewOf } from '../common/bytes.ts';
-import { MAX_KEY_BYTES } from './block.ts';
+import { MAX_KEY_BYTES } from '../common/key-range.ts';
 import { type BlockProof, RESTART_INTERVAL } from './block-proof.ts';
 import { xxHash32View } from './checksum.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, FLAGS_KNOWN } from './row-flags.ts';

@@ -14,7 +14,7 @@
  */
 import { assertThat } from '../common/assert.ts';
 import { commonBytes, copyWords, EMPTY_BYTES, viewOf, WORD_COPY_BYTES } from '../common/bytes.ts';
-import { MAX_KEY_BYTES } from './block.ts';
+import { MAX_KEY_BYTES } from '../common/key-range.ts';
 import { BloomBuilder, KeyHashes } from './bloom.ts';
 import { crc32 } from './checksum.ts';
 import type { BlockCodec } from './codecs.ts';

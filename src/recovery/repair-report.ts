@@ -4,8 +4,9 @@
  * Invariants: every report is complete whatever the damage was; `schemaVersion` rises only when a member changes its meaning.
  */
 import type { Finding } from '../common/errors.ts';
+import type { KeyRange } from '../common/key-range.ts';
 import { type ChecksOf, members, that } from '../common/option-checks.ts';
-import type { KeyRange, SeqRange } from '../lsm/tree/damage-ledger.ts';
+import type { SeqRange } from '../lsm/tree/damage-ledger.ts';
 
 /**
  * Most that a repair may lose. It is compared with the most that can be lost, not with what is known to be: where nothing bounds

@@ -6,6 +6,7 @@
  * Both are made by create-if-absent and never deleted. One that is damaged counts as absent.
  */
 import { fromPlain, isCorruption, toPlain } from '../common/errors.ts';
+import { fromStoredRange, type KeyRange, toStoredRange } from '../common/key-range.ts';
 import { isUlid, makeUlid, type Ulid } from '../common/ulid.ts';
 import { SIDECAR_PREFIX } from '../format/object-names.ts';
 import { decodeSidecar, encodeSidecar } from '../format/sidecar.ts';
@@ -73,7 +74,8 @@ export async function listRepairs(target: ToolTarget, repairId = ''): Promise<Ma
 
 /** The number of an attempt that nobody has begun; writes its plan. False: somebody else took the number. */
 export async function writeAttempt(target: ToolTarget, attempt: Attempt): Promise<boolean> {
-  const bytes = encodeSidecar(PLAN_KIND, 1, toPlain(attempt));
+  const stored = { ...attempt, report: withRanges(attempt.report, toStoredRange) };
+  const bytes = encodeSidecar(PLAN_KIND, 1, toPlain(stored));
   return create(target, planPath(attempt.repairId, attempt.number), bytes);
 }
 
@@ -93,14 +95,17 @@ export async function readAttempt(
 }
 
 function toAttempt(value: unknown): Attempt | undefined {
-  const { names, settings, report, atMs, baseManifestId } = (value ?? {}) as Partial<Attempt>;
+  const { names, settings, atMs, baseManifestId, report: stored } = (value ?? {}) as Partial<Attempt>;
+  const report = toReport(stored);
   if (!Array.isArray(names) || !names.every((n) => isUlid(String(n?.id)) && isUlid(String(n?.putId)))) return undefined;
-  if (typeof settings !== 'object' || settings === null || toReport(report) === undefined) return undefined;
-  return Number.isSafeInteger(atMs) && Number.isSafeInteger(baseManifestId) ? (value as Attempt) : undefined;
+  if (typeof settings !== 'object' || settings === null || report === undefined) return undefined;
+  if (!Number.isSafeInteger(atMs) || !Number.isSafeInteger(baseManifestId)) return undefined;
+  return { ...(value as Attempt), report };
 }
 
 export async function writeReport(target: ToolTarget, number: number, report: RepairReport): Promise<void> {
-  await create(target, reportPath(report.repairId, number), encodeSidecar(REPORT_KIND, 1, toPlain(report)));
+  const stored = withRanges(report, toStoredRange);
+  await create(target, reportPath(report.repairId, number), encodeSidecar(REPORT_KIND, 1, toPlain(stored)));
 }
 
 /** Undefined if it is absent or damaged. */
@@ -115,11 +120,21 @@ export async function readReport(
 /** Our own writing, and its checksum holds: only that it is a report at all is looked at. */
 function toReport(value: unknown): RepairReport | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
-  const { tool, repairId, before, rows } = value as Record<string, unknown>;
+  const { tool, repairId, before, rows, lostKeys } = value as Record<string, unknown>;
   const isReport =
     typeof tool === 'string' && typeof repairId === 'string' && Array.isArray(before) && typeof rows === 'object';
+  if (!isReport || !Array.isArray(lostKeys)) return undefined;
   // Reports of versions before it was written down are those of repairs that were done.
-  return isReport ? { missingConsent: [], ...(value as Omit<RepairReport, 'missingConsent'>) } : undefined;
+  return withRanges({ missingConsent: [], ...(value as Omit<RepairReport, 'missingConsent'>) }, fromStoredRange);
+}
+
+/** The report with another form of all its ranges of keys. */
+function withRanges(report: RepairReport, change: (keys: KeyRange) => KeyRange): RepairReport {
+  const before = report.before.map((finding) => {
+    const { keys } = finding.affects;
+    return keys === undefined ? finding : { ...finding, affects: { ...finding.affects, keys: change(keys) } };
+  });
+  return { ...report, before, lostKeys: report.lostKeys.map(change) };
 }
 
 async function readPlain(target: ToolTarget, path: string, kind: string): Promise<unknown> {

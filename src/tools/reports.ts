@@ -9,10 +9,10 @@ import { describeValue, readingArgument } from '../common/option-checks.ts';
 import type { Manifest } from '../format/manifest-types.ts';
 import type { Seal } from '../format/seal.ts';
 import type { TableInfo } from '../format/table-info.ts';
-import type { KeyRange, LedgerEntry, SeqRange } from '../lsm/tree/damage-ledger.ts';
+import type { LedgerEntry, SeqRange } from '../lsm/tree/damage-ledger.ts';
 import type { Evidence, RepairOutcome, RepairReport } from '../recovery/repair-report.ts';
 
-export type { Evidence, KeyRange, LedgerEntry, RepairOutcome, RepairReport, SeqRange };
+export type { Evidence, LedgerEntry, RepairOutcome, RepairReport, SeqRange };
 
 /**
  * How far a row may be trusted. `good`: its block's checksum holds. `verified`: its row check holds although the block's

@@ -9,6 +9,7 @@
 import { mapLimit } from '../common/async.ts';
 import { compareBytes, EMPTY_BYTES, toHex } from '../common/bytes.ts';
 import { type Finding, IncompatibleError, isCorruption } from '../common/errors.ts';
+import { endsBelow, inRange, type KeyRange } from '../common/key-range.ts';
 import type { Ulid } from '../common/ulid.ts';
 import { decodeCompactions } from '../format/compactions-codec.ts';
 import {
@@ -32,8 +33,7 @@ import { boundOf } from '../recovery/log-evidence.ts';
 import { listLog } from '../recovery/log-range.ts';
 import { checkLog, checkWitness, type EpochBound } from '../recovery/wal-check.ts';
 import { MAX_MISSING } from '../recovery/wal-errors.ts';
-import type { KeyRange } from './reports.ts';
-import { inRange, looseRows, rowsInRange } from './table-range.ts';
+import { looseRows, rowsInRange } from './table-range.ts';
 import { type LooseRow, sortedRows } from './table-rebuild.ts';
 
 const PARALLEL_GETS = 16;
@@ -75,9 +75,9 @@ function knownOf(ref: TableRef): KnownTable {
   return { id: ref.id, path: tablePath(ref.id), info: ref.info, formatVersion: ref.formatVersion };
 }
 
-function mayOverlap({ table: { info } }: TableView, { gte, lte }: KeyRange): boolean {
-  if (info.firstEntry !== undefined && compareBytes(info.firstEntry, lte) > 0) return false;
-  return info.lastEntry === undefined || compareBytes(info.lastEntry, gte) >= 0;
+function mayOverlap({ table: { info } }: TableView, keys: KeyRange): boolean {
+  if (info.firstEntry !== undefined && endsBelow(keys, info.firstEntry)) return false;
+  return info.lastEntry === undefined || compareBytes(info.lastEntry, keys.gte) >= 0;
 }
 
 /** Rows that other tables show in the range: what a view cuts off is not there. Undefined if one of them cannot be read there. */

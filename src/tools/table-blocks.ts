@@ -14,6 +14,7 @@ import {
   makeFinding,
   unknownFinding,
 } from '../common/errors.ts';
+import type { KeyRange } from '../common/key-range.ts';
 import { type Block, MAX_BLOCK_BYTES } from '../format/block.ts';
 import { type BlockBounds, blockFits, type Healed, healBlock } from '../format/block-healing.ts';
 import { type BlockPlace, firstNonZero } from '../format/block-places.ts';
@@ -22,7 +23,6 @@ import { lengthBeforeZeros, type UnitPlace } from '../format/frame-search.ts';
 import { CRC_BYTES } from '../format/framing.ts';
 import { wrongLength } from '../format/table-layout.ts';
 import { readBlock, repairHint, type TableTail, tableWords } from '../lsm/table/table-anatomy.ts';
-import type { KeyRange } from './reports.ts';
 import { countChecks, edgeKeys } from './row-audit.ts';
 
 export interface ExaminedBlock {
@@ -199,11 +199,8 @@ export function keysOf(blocks: readonly ExaminedBlock[], i: number, tail: TableT
       break;
     }
   }
-  return { gte, lte: lte ?? NO_UPPER_END };
+  return { gte, lte };
 }
-
-/** Stands for "no upper end known": greater than any key that text or tools produce. */
-const NO_UPPER_END = new Uint8Array(32).fill(0xff);
 
 function later(a: Uint8Array, b: Uint8Array): Uint8Array {
   return compareBytes(a, b) < 0 ? b : a;

@@ -7,6 +7,7 @@
  */
 import { compareBytes, copyBytes, EMPTY_BYTES } from '../common/bytes.ts';
 import { IncompatibleError } from '../common/errors.ts';
+import { inRange, type KeyRange } from '../common/key-range.ts';
 import type { Ulid } from '../common/ulid.ts';
 import { type Block, decodeBlock, MAX_BLOCK_BYTES } from '../format/block.ts';
 import { BlockCursor } from '../format/block-cursor.ts';
@@ -20,7 +21,7 @@ import { TableBuilder } from '../format/table-builder.ts';
 import type { TableInfo } from '../format/table-info.ts';
 import type { TableTail } from '../lsm/table/table-anatomy.ts';
 import type { RepairView } from './repair-plan.ts';
-import type { Acceptance, KeyRange } from './reports.ts';
+import type { Acceptance } from './reports.ts';
 import { countChecks } from './row-audit.ts';
 import {
   type Candidates,
@@ -74,8 +75,6 @@ export function isTrusted({ trust, healed }: ExaminedBlock, { sources, accept }:
 }
 
 const LARGEST_BLOCK_BYTES = 65_536;
-/** Stands for "no upper end known". */
-const NO_UPPER_END = new Uint8Array(32).fill(0xff);
 
 /** All gaps, in order. A table without blocks is one gap. */
 export function gapsOf(
@@ -85,7 +84,7 @@ export function gapsOf(
   choices: GapChoices,
 ): Gap[] {
   if (blocks.length === 0) {
-    const keys = { gte: named.firstEntry ?? EMPTY_BYTES, lte: named.lastEntry ?? NO_UPPER_END };
+    const keys = { gte: named.firstEntry ?? EMPTY_BYTES, lte: named.lastEntry };
     const rowCount = tail === undefined || tail.isForeign ? undefined : tail.seal?.lineage?.rows;
     return [{ blocks: [], after: undefined, before: undefined, keys, rowCount, estimatedRows: 1 }];
   }
@@ -154,7 +153,7 @@ function keysOfGap(
     (a, b) => (a === undefined || compareBytes(b, a) < 0 ? b : a),
     undefined,
   );
-  return { gte, lte: lte ?? NO_UPPER_END };
+  return { gte, lte };
 }
 
 interface Subject {
@@ -277,7 +276,7 @@ function loose({ key, value, seq, flags, createTs, expireTs }: LooseRow): LooseR
 function liesIn({ after, before, keys }: Gap, row: Edge): boolean {
   if (after !== undefined && compareRows(after, row) >= 0) return false;
   if (before !== undefined && compareRows(row, before) >= 0) return false;
-  return compareBytes(row.key, keys.gte) >= 0 && compareBytes(row.key, keys.lte) <= 0;
+  return inRange(row.key, keys);
 }
 
 function complete(gap: Gap, rows: LooseRow[]): GapResult {

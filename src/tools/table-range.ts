@@ -1,11 +1,11 @@
 /** The rows of one table within a range of keys: what other tables of a database know about what one has lost. */
-import { compareBytes, copyBytes } from '../common/bytes.ts';
+import { copyBytes } from '../common/bytes.ts';
+import { inRange, type KeyRange, lastKeyOf } from '../common/key-range.ts';
 import type { Block } from '../format/block.ts';
 import { BlockCursor } from '../format/block-cursor.ts';
 import { dataEnd } from '../format/table-layout.ts';
 import { dissectTail, type KnownTable, placesOfTail } from '../lsm/table/table-anatomy.ts';
 import type { ObjectStore } from '../store/object-store.ts';
-import type { KeyRange } from './reports.ts';
 import { examineBlock } from './table-blocks.ts';
 import type { LooseRow } from './table-rebuild.ts';
 
@@ -15,10 +15,6 @@ export interface RangeRows {
   rows: LooseRow[];
   /** Whether every block that may hold keys of the range was good. */
   isWhole: boolean;
-}
-
-export function inRange(key: Uint8Array, { gte, lte }: KeyRange): boolean {
-  return compareBytes(key, gte) >= 0 && compareBytes(key, lte) <= 0;
 }
 
 /** Undefined: the object is not there. One GET, and one for each stretch of blocks that may hold keys of the range. */
@@ -38,7 +34,7 @@ export async function rowsInRange(
   const result: RangeRows = { rows: [], isWhole: true };
   const first = index.findStart(keys.gte);
   let last = first;
-  while (last + 1 < places.length && index.compareFirstKey(last + 1, keys.lte) <= 0) last++;
+  while (last + 1 < places.length && index.compareFirstKey(last + 1, lastKeyOf(keys)) <= 0) last++;
   if (places.length === 0) return result;
   const base = places[first].start;
   const got = await store.get(known.path, { range: { offset: base, length: places[last].roomEnd - base } });

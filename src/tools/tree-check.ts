@@ -2,7 +2,7 @@
  * What must hold between the tables of one tree: the newer a source, the newer its versions. A read stops at the first source
  * that has a key, so a newer version below an older one would never be seen.
  */
-import { compareBytes } from '../common/bytes.ts';
+import { compareBytes, EMPTY_BYTES } from '../common/bytes.ts';
 import { type Finding, makeFinding } from '../common/errors.ts';
 import type { Ulid } from '../common/ulid.ts';
 import { type TableView, type Tree, treesOf } from '../format/manifest-types.ts';
@@ -52,7 +52,7 @@ function finding(older: TableView, newer: TableView, seqs: SourceSeqs): Finding 
     object: { role: 'table', path: tablePath(id), id, sealed: false },
     at: { unit: 'object', offset: 0, length: 0 },
     affects: {
-      keys: { gte: info.firstEntry ?? new Uint8Array(0), lte: info.lastEntry ?? new Uint8Array(0) },
+      keys: { gte: info.firstEntry ?? EMPTY_BYTES, lte: info.lastEntry },
       seqs: { min: BigInt(range.min), max: BigInt(range.max) },
     },
     expected: `older rows than those of table ${newer.table.id}, which is read first`,

@@ -8,6 +8,7 @@
 import { createHash } from 'node:crypto';
 import { compareBytes } from '../../src/common/bytes.ts';
 import { type DbError, isCorruption } from '../../src/common/errors.ts';
+import { inRange, type KeyRange } from '../../src/common/key-range.ts';
 import type { Db } from '../../src/db/db.ts';
 import type { DbReader } from '../../src/db/reader.ts';
 import { parseWalPath, walPath } from '../../src/format/object-names.ts';
@@ -287,10 +288,8 @@ function resultsOf(error: DbError): (Uint8Array | DbError | undefined)[] | undef
   return (error as { results?: (Uint8Array | DbError | undefined)[] }).results;
 }
 
-function mayHold(keys: { gte: Uint8Array; lte: Uint8Array } | undefined, key: string): boolean {
-  if (keys === undefined) return true;
-  const bytes = Buffer.from(key);
-  return compareBytes(keys.gte, bytes) <= 0 && compareBytes(bytes, keys.lte) <= 0;
+function mayHold(keys: KeyRange | undefined, key: string): boolean {
+  return keys === undefined || inRange(Buffer.from(key), keys);
 }
 
 /** Undefined if they are damaged. */

@@ -9,8 +9,9 @@
  * damaged stretch; the reader goes on behind a damaged stretch only after its error was handed out, or goes into it if asked
  * to: then its rows are flagged, unless they are newer than all that may be missing.
  */
-import { compareBytes, compareSlice, copyBytes, EMPTY_BYTES, keySuccessor } from '../../common/bytes.ts';
+import { compareSlice, copyBytes, EMPTY_BYTES, equalBytes, keySuccessor } from '../../common/bytes.ts';
 import { CorruptionError } from '../../common/errors.ts';
+import { lastKeyOf } from '../../common/key-range.ts';
 import { FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE } from '../../format/row-flags.ts';
 import { FLAG_DAMAGED, type MayBeDamaged } from '../rows/damage-row.ts';
 import { concerns, Gap } from '../rows/damaged-block.ts';
@@ -29,13 +30,13 @@ export interface ScanRow {
 }
 
 /** Half-open range of keys: from `gte` (undefined: the first) up to, not including, `lt` (undefined: the last). */
-export interface KeyRange {
+export interface ScanRange {
   gte: Uint8Array | undefined;
   lt: Uint8Array | undefined;
 }
 
 export interface VisibleRowsOptions {
-  range: KeyRange;
+  range: ScanRange;
   reverse: boolean;
   maxSeq: number;
   /** Rows that expired at or before this time are hidden; undefined: none are. */
@@ -322,7 +323,7 @@ export class VisibleRows {
   /** Hands the damage out, and makes the next call go on behind it. */
   #throwDamage(gap: Gap, canInclude: boolean): never {
     const { reverse } = this.#options;
-    const edge = reverse ? gap.keys.gte : gap.keys.lte;
+    const edge = reverse ? gap.keys.gte : lastKeyOf(gap.keys);
     const thrown = { gap, seekTo: this.#placeBefore(gap) };
     this.#restart(reverse ? edge : keySuccessor(edge));
     if (reverse && edge.length === 0) this.#done = true;
@@ -330,7 +331,7 @@ export class VisibleRows {
     throw new CorruptionError(
       gap.error.message,
       gap.error.findings.map((f) => ({ ...f, during: 'scan' as const })),
-      { details: { ...gap.error.details }, resumeAfter: edge },
+      { details: { ...gap.error.details }, resumeAfter: gap.keys.lte === undefined ? copyBytes(edge) : edge },
     );
   }
 
@@ -340,7 +341,7 @@ export class VisibleRows {
     const isPending = this.#versions.length > 0;
     if (!this.#options.reverse) return isPending ? this.#key : keySuccessor(this.#key);
     // In reverse a key is handed out when the next one is met; the damage may be met as its own oldest version.
-    const isOwn = isPending || compareBytes(gap.keys.lte, this.#key) === 0;
+    const isOwn = isPending || equalBytes(lastKeyOf(gap.keys), this.#key);
     return isOwn ? keySuccessor(this.#key) : this.#key;
   }
 }

@@ -4,16 +4,10 @@
  * Invariants: parts lie in key order; a gap names all keys of which a version may lie in it, its edges included (an edge
  * is the key of the proven row next to it, or what the index says about the block); the seqs of a gap bound all its versions.
  */
-import { compareBytes, equalBytes } from '../../common/bytes.ts';
 import { CorruptionError, type Finding } from '../../common/errors.ts';
+import { inRange, type KeyRange, sameRange } from '../../common/key-range.ts';
 import type { Block } from '../../format/block.ts';
 import { type BlockRow, blockOfRows } from '../../format/rows-block.ts';
-
-/** Keys from `gte` to `lte`, both included. */
-export interface KeySpan {
-  gte: Uint8Array;
-  lte: Uint8Array;
-}
 
 /** Sequence numbers of all versions in some place; 0 and Infinity where nothing tells. */
 export interface SeqSpan {
@@ -25,14 +19,14 @@ export const ANY_SEQ: SeqSpan = { min: 0, max: Number.POSITIVE_INFINITY };
 
 /** Keys some versions of which cannot be read. */
 export class Gap {
-  readonly keys: KeySpan;
+  readonly keys: KeyRange;
   readonly seqs: SeqSpan;
   readonly error: CorruptionError;
   /** What the stretch holds if the only small change that mends its checksum is the right one. */
   readonly probable: Block | undefined;
 
   constructor(
-    keys: KeySpan,
+    keys: KeyRange,
     seqs: SeqSpan,
     error: CorruptionError,
     more: { probable?: Block | undefined; rows?: number | undefined } = {},
@@ -51,17 +45,13 @@ export class Gap {
 
   /** Whether it is the same damage, perhaps read again. */
   equals(other: Gap): boolean {
-    return (
-      this.error.findings[0]?.id === other.error.findings[0]?.id &&
-      equalBytes(this.keys.gte, other.keys.gte) &&
-      equalBytes(this.keys.lte, other.keys.lte)
-    );
+    return this.error.findings[0]?.id === other.error.findings[0]?.id && sameRange(this.keys, other.keys);
   }
 }
 
 /** Whether the gap may hold a version of `key` that a read up to `maxSeq` could see. */
 export function concerns({ keys, seqs }: Gap, key: Uint8Array, maxSeq: number): boolean {
-  return seqs.min <= maxSeq && compareBytes(keys.gte, key) <= 0 && compareBytes(key, keys.lte) <= 0;
+  return seqs.min <= maxSeq && inRange(key, keys);
 }
 
 export function gapsAt(gaps: readonly Gap[], key: Uint8Array, maxSeq: number): Gap[] {
@@ -89,7 +79,7 @@ export interface ProvenRow extends BlockRow {
 export function partsOf(rows: readonly ProvenRow[], rowCount: number, whole: Gap): DamagedBlock {
   if (rows.length === 0) return new DamagedBlock([whole]);
   const parts: (Block | Gap)[] = [];
-  const gap = (gte: Uint8Array, lte: Uint8Array, lost: number) =>
+  const gap = (gte: Uint8Array, lte: Uint8Array | undefined, lost: number) =>
     new Gap({ gte, lte }, whole.seqs, whole.error, { rows: lost });
   if (rows[0].ordinal > 0) parts.push(gap(whole.keys.gte, rows[0].key, rows[0].ordinal));
   let start = 0;

@@ -5,6 +5,7 @@
  * repair does: it must not hold up the event loop.
  */
 import { CorruptionError, type Finding, IncompatibleError, isCorruption, locateFindings } from '../../common/errors.ts';
+import type { KeyRange } from '../../common/key-range.ts';
 import { type Block, decodeBlock } from '../../format/block.ts';
 import { type BlockProof, healBlock, READ_WORK_PER_MIB } from '../../format/block-healing.ts';
 import type { BlockCodec } from '../../format/codecs.ts';
@@ -13,7 +14,7 @@ import { CRC_BYTES, unframeUnit } from '../../format/framing.ts';
 import { salvageBlock } from '../../format/salvage.ts';
 import type { FormatVersion, TableInfo } from '../../format/table-info.ts';
 import { wrongLength } from '../../format/table-layout.ts';
-import { type DamagedBlock, Gap, type KeySpan, partsOf, type SeqSpan } from '../rows/damaged-block.ts';
+import { type DamagedBlock, Gap, partsOf, type SeqSpan } from '../rows/damaged-block.ts';
 import { tableHint } from './table-hint.ts';
 
 export interface RecoveryOptions {
@@ -25,7 +26,7 @@ export interface RecoveryOptions {
   /** What the seal says about this block. */
   proof: BlockProof | undefined;
   /** By the index. */
-  keys: KeySpan;
+  keys: KeyRange;
   /** By the seal. */
   seqs: SeqSpan;
   /** Told what was mended. */
@@ -49,7 +50,7 @@ export function recoverBlock(
   const bounds = {
     order: 'keys' as const,
     separator: keys.gte,
-    nextSeparator: keys.lte,
+    ...(keys.lte !== undefined && { nextSeparator: keys.lte }),
     minSeq: seqs.min,
     maxSeq: seqs.max,
   };

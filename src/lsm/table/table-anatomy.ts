@@ -442,10 +442,7 @@ export function missingTable(known: KnownTable, during: Finding['during']): Find
     code: 'MISSING_OBJECT',
     object: { role: 'table', path, id: id ?? '', sealed: false },
     at: { unit: 'object', offset: 0, length: 0 },
-    affects:
-      info?.firstEntry === undefined || info.lastEntry === undefined
-        ? {}
-        : { keys: { gte: info.firstEntry, lte: info.lastEntry } },
+    affects: info?.firstEntry === undefined ? {} : { keys: { gte: info.firstEntry, lte: info.lastEntry } },
     during,
     hint: repairHint(id ?? '', `Table ${id} is gone although a manifest names it.`, 'possible'),
   });

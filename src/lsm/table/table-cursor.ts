@@ -12,6 +12,7 @@
  */
 import { compareBytes, EMPTY_BYTES, keySuccessor } from '../../common/bytes.ts';
 import { isCorruption } from '../../common/errors.ts';
+import { endsBelow, lastKeyOf } from '../../common/key-range.ts';
 import { Block } from '../../format/block.ts';
 import { BlockCursor } from '../../format/block-cursor.ts';
 import { NO_TS } from '../../format/row-flags.ts';
@@ -137,7 +138,7 @@ export class TableCursor implements RowCursor, MayBeDamaged {
         this.#part = p;
         const part = this.#parts[p];
         if (part instanceof Gap) {
-          if (target !== undefined && compareBytes(part.keys.lte, target) < 0) continue;
+          if (target !== undefined && endsBelow(part.keys, target)) continue;
           return this.#showDamage(part, target);
         }
         this.#rows.attach(part);
@@ -343,7 +344,7 @@ export class TableCursor implements RowCursor, MayBeDamaged {
   /** @param target where a seek into the gap was headed */
   #showDamage(gap: Gap, target?: Uint8Array): number {
     this.#gapTarget = target;
-    const key = this.#reverse ? gap.keys.lte : gap.keys.gte;
+    const key = this.#reverse ? lastKeyOf(gap.keys) : gap.keys.gte;
     this.#atDamage = true;
     this.damage = gap;
     this.keyBuf = key;

@@ -20,6 +20,7 @@ import {
   locateFindings,
   makeFinding,
 } from '../../common/errors.ts';
+import type { KeyRange } from '../../common/key-range.ts';
 import { type Block, decodeBlock, MAX_BLOCK_BYTES } from '../../format/block.ts';
 import { type BlockProof, blockProof } from '../../format/block-healing.ts';
 import { type BlockCodec, loadCodec } from '../../format/codecs.ts';
@@ -379,22 +380,19 @@ export class TableReader implements CacheOwner {
   }
 
   /** Keys the table may hold, as far as the manifest knows. */
-  keyRange(): { gte: Uint8Array; lte: Uint8Array } {
+  keyRange(): KeyRange {
     const { firstEntry, lastEntry } = this.ref.info;
-    return { gte: firstEntry ?? EMPTY_BYTES, lte: lastEntry ?? MAX_KEY };
+    return { gte: firstEntry ?? EMPTY_BYTES, lte: lastEntry };
   }
 
   /** Keys block `i` may hold, from the separators of the index. */
-  blockKeyRange(i: number, meta: TableMeta): { gte: Uint8Array; lte: Uint8Array } {
+  blockKeyRange(i: number, meta: TableMeta): KeyRange {
     const whole = this.keyRange();
     const first = i === 0 ? whole.gte : meta.index.firstKey(i);
     const last = i + 1 < meta.index.blockCount ? meta.index.firstKey(i + 1) : whole.lte;
     return { gte: first, lte: last };
   }
 }
-
-/** Stands for "no upper end known": greater than any key that text or tools produce. */
-const MAX_KEY = new Uint8Array(32).fill(0xff);
 
 /** Sequence numbers of all rows, by the seal. */
 function seqsOf(meta: TableMeta): SeqSpan {

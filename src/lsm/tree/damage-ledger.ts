@@ -13,6 +13,8 @@
  *    unreadable versions may say (`isUnknownLoss`), every version appended from then on keeps it, and acknowledging it ends it.
  * 3. One flipped bit is undone: the checksum must confirm the bit as the only one, and the result must be, byte for byte, what
  *    this program writes.
+ * 4. A range without an upper end is stored with the key that stands for one (key-range.ts), also in versions of older programs: they
+ *    and this one read each other's.
  */
 import { equalBytes, fromBase64Url, toBase64Url } from '../../common/bytes.ts';
 import { type Clock, isoTime } from '../../common/clock.ts';
@@ -26,6 +28,7 @@ import {
   makeFinding,
   UnavailableError,
 } from '../../common/errors.ts';
+import { fromStoredRange, type KeyRange, toStoredRange } from '../../common/key-range.ts';
 import type { Random } from '../../common/random.ts';
 import { shellWord } from '../../common/shell-word.ts';
 import { makeUlid } from '../../common/ulid.ts';
@@ -39,11 +42,6 @@ export const LEDGER_PREFIX = `${SIDECAR_PREFIX}damage/`;
 const KIND = 'damage';
 /** Appends that find their id taken start over; so many lost races in a row are no accident. */
 const MAX_ROUNDS = 20;
-
-export interface KeyRange {
-  gte: Uint8Array;
-  lte: Uint8Array;
-}
 
 export interface SeqRange {
   min: bigint;
@@ -260,7 +258,7 @@ export function encodeLedger(entries: readonly LedgerEntry[]): Uint8Array {
       object,
       level,
       at,
-      keys: keys.map(({ gte, lte }) => ({ gte: toBase64Url(gte), lte: toBase64Url(lte) })),
+      keys: keys.map(toStoredRange).map(({ gte, lte }) => ({ gte: toBase64Url(gte), lte: toBase64Url(lte) })),
       seqs: seqs.map(({ min, max }) => ({ min: String(min), max: String(max) })),
       rows,
       exact,
@@ -316,7 +314,7 @@ function decodeList<T>(value: unknown, decode: (item: Record<string, unknown>) =
 
 function decodeKeys({ gte, lte }: Record<string, unknown>): KeyRange | undefined {
   if (typeof gte !== 'string' || typeof lte !== 'string') return undefined;
-  return { gte: fromBase64Url(gte), lte: fromBase64Url(lte) };
+  return fromStoredRange({ gte: fromBase64Url(gte), lte: fromBase64Url(lte) });
 }
 
 const U64_TEXT = /^[0-9]{1,20}$/;

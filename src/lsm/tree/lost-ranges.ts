@@ -10,6 +10,7 @@
  */
 import { compareBytes, EMPTY_BYTES } from '../../common/bytes.ts';
 import { CorruptionError, makeFinding } from '../../common/errors.ts';
+import { endsBelow, lastKeyOf } from '../../common/key-range.ts';
 import { parseWalPath } from '../../format/object-names.ts';
 import { NO_TS } from '../../format/row-flags.ts';
 import { DAMAGE_SEQ, FLAG_DAMAGED, type MayBeDamaged } from '../rows/damage-row.ts';
@@ -131,14 +132,14 @@ export class LostCursor implements RowCursor, MayBeDamaged {
   constructor(lost: readonly Gap[], reverse: boolean, maxSeq: number) {
     this.#reverse = reverse;
     this.seq = reverse ? -1 : DAMAGE_SEQ;
-    const edge = (gap: Gap) => (reverse ? gap.keys.lte : gap.keys.gte);
+    const edge = (gap: Gap) => (reverse ? lastKeyOf(gap.keys) : gap.keys.gte);
     const order = reverse ? -1 : 1;
     this.#lost = lost.filter((gap) => gap.seqs.min <= maxSeq).sort((a, b) => order * compareBytes(edge(a), edge(b)));
   }
 
   seek(key: Uint8Array | undefined): number {
     const isAhead = ({ keys }: Gap) =>
-      key === undefined || (this.#reverse ? compareBytes(keys.gte, key) < 0 : compareBytes(keys.lte, key) >= 0);
+      key === undefined || (this.#reverse ? compareBytes(keys.gte, key) < 0 : !endsBelow(keys, key));
     this.#left = this.#lost.filter(isAhead);
     return this.next();
   }
@@ -149,7 +150,7 @@ export class LostCursor implements RowCursor, MayBeDamaged {
       this.status = END;
       return END;
     }
-    this.keyBuf = this.#reverse ? this.damage.keys.lte : this.damage.keys.gte;
+    this.keyBuf = this.#reverse ? lastKeyOf(this.damage.keys) : this.damage.keys.gte;
     this.keyLength = this.keyBuf.length;
     this.status = ROW;
     return ROW;

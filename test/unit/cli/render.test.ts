@@ -433,6 +433,18 @@ describe('a map of the keys', () => {
     const [from, to] = mapOf('a', 'z', 'm', 'n');
     expect([from, to].every((at) => at > 40 && at < 56)).toBe(true);
   });
+
+  it('goes on to its right edge where a table or its damage has no upper end, and says so', () => {
+    const open = { label: 'a', extent: { gte: bytes('a'), lte: undefined }, damaged: [] };
+    const damaged = [{ gte: bytes('n'), lte: undefined }];
+    const closed = { label: 'b', extent: { gte: bytes('m'), lte: bytes('z') }, damaged };
+    const [edges, first, second] = keyMap([open, closed], { ...VIEW, columns: 108 });
+    expect(edges).toMatch(/^ {8}a +no upper end$/);
+    expect(first.slice(8)).toBe('-'.repeat(first.length - 8));
+    expect([second.length, second.endsWith('X')]).toEqual([first.length, true]);
+    const one = { label: 'a', extent: { gte: bytes('a'), lte: undefined }, damaged };
+    expect(keyMap([one], { ...VIEW, columns: 108 })[1].endsWith('X')).toBe(true);
+  });
 });
 
 it('a verdict names each command once under Next, however findings say it', () => {

@@ -42,6 +42,11 @@ describe('a key', () => {
   it('alone is no range', () => {
     expect(keyRangeText({ gte: key('a'), lte: key('a') })).toBe('key a');
   });
+  it('is the only end that a range without an upper end has', () => {
+    expect(keyRangeText({ gte: key('a'), lte: undefined })).toBe('keys a and up, without an upper end');
+    expect(keyRangeText({ gte: key('a'), lte: undefined }, true)).toBe('keys <1 bytes> and up, without an upper end');
+    expect(keyRangeText({ gte: key(''), lte: undefined })).toBe('all keys');
+  });
 });
 
 describe('text', () => {
