@@ -109,7 +109,7 @@ export class Db {
    * report if the log had to be repaired for that, else undefined. Rejects with the reason if it cannot serve.
    */
   ready(): Promise<RepairReport | undefined> {
-    return Promise.resolve(undefined);
+    return this.#source.turns.give(undefined);
   }
 
   /**
@@ -125,7 +125,7 @@ export class Db {
       const o = options === undefined ? undefined : writeOptions('put', options);
       return this.#p.writer.put(toKey(key), toValue(value), o);
     } catch (error) {
-      return Promise.reject(error);
+      return this.#source.turns.refuse(error);
     }
   }
 
@@ -136,7 +136,7 @@ export class Db {
       const o = options === undefined ? undefined : deleteOptions(options);
       return this.#p.writer.delete(toKey(key), o);
     } catch (error) {
-      return Promise.reject(error);
+      return this.#source.turns.refuse(error);
     }
   }
 
@@ -147,7 +147,7 @@ export class Db {
       const o = options === undefined ? undefined : writeOptions('merge', options);
       return this.#p.writer.merge(toKey(key), toValue(operand), o);
     } catch (error) {
-      return Promise.reject(error);
+      return this.#source.turns.refuse(error);
     }
   }
 
@@ -159,7 +159,7 @@ export class Db {
       const o = options === undefined ? undefined : writeOptions('write', options);
       return this.#p.writer.write(batch, o);
     } catch (error) {
-      return Promise.reject(error);
+      return this.#source.turns.refuse(error);
     }
   }
 
@@ -199,21 +199,28 @@ export class Db {
   }
 
   /** Rows and bytes of a range as metadata tells them; every version counts. One GET for each table not yet read. */
-  async estimateSize(range: RangeOptions = {}): Promise<SizeEstimate> {
+  estimateSize(range: RangeOptions = {}): Promise<SizeEstimate> {
+    return this.#source.turns.after(this.#estimateSize(range));
+  }
+
+  async #estimateSize(range: RangeOptions): Promise<SizeEstimate> {
     this.#assertServing();
     const keys = toRange(checkedOptions<RangeOptions>('estimateSize', range, RANGE_CHECKS));
     return keys === undefined ? { rows: 0, bytes: 0, tables: 0 } : estimateSize(this.#p.state.view, keys);
   }
 
   /** Resolves when all writes so far are durable: in the log, or with `memtable` in tables that the manifest names. */
-  async flush(options: FlushOptions = {}): Promise<void> {
+  flush(options: FlushOptions = {}): Promise<void> {
+    return this.#source.turns.after(this.#flush(options));
+  }
+
+  async #flush(options: FlushOptions): Promise<void> {
     this.#assertWriting();
     const { type = 'wal', signal } = flushOptions(options);
     stopIfAborted(signal);
     const { state, wal } = this.#p;
     const work = type === 'wal' && wal !== undefined ? wal.flush() : this.#flushTables();
     await untilAborted(this.#within(work, state.options.timeoutMs, 'flush'), signal, waitAborted);
-    await state.turns.give(undefined);
   }
 
   async #flushTables(): Promise<void> {
@@ -274,12 +281,11 @@ export class Db {
     try {
       ({ signal } = waitOptions('close', options));
     } catch (error) {
-      return Promise.reject(error);
+      return this.#source.turns.refuse(error);
     }
     this.#closing ??= this.#close();
-    if (signal === undefined) return this.#closing;
     ignoreRejection(this.#closing);
-    return untilAborted(this.#closing, signal, waitAborted);
+    return this.#source.turns.after(untilAborted(this.#closing, signal, waitAborted));
   }
 
   [Symbol.asyncDispose](): Promise<void> {

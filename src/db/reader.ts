@@ -51,6 +51,7 @@ export class DbReader {
   readonly #tableStore: TableStore;
   readonly #reads: Reads;
   readonly #watch: CorruptionWatch;
+  readonly #turns: Turns;
   readonly #onClosed: () => void;
   #state: State;
   #refreshing: Promise<void> | undefined;
@@ -70,11 +71,12 @@ export class DbReader {
     this.#state = state;
     this.#onClosed = onClosed;
     this.#watch = new CorruptionWatch(tableStore.damage, options.onCorruption, options.logger);
+    this.#turns = new Turns(options.clock);
     this.#reads = new Reads({
       policy: options.corruptionPolicy,
       watch: this.#watch,
       clock: options.clock,
-      turns: new Turns(options.clock),
+      turns: this.#turns,
       nowMs: options.hideExpired ? () => options.clock.nowMs() : undefined,
       mergeOperator: options.mergeOperator,
       view: () => this.#state.view,
@@ -145,14 +147,13 @@ export class DbReader {
       stopIfAborted(signal);
       this.#assertOpen();
     } catch (error) {
-      return Promise.reject(error);
+      return this.#turns.refuse(error);
     }
     this.#refreshing ??= this.#refresh().finally(() => {
       this.#refreshing = undefined;
     });
-    if (signal === undefined) return this.#refreshing;
     ignoreRejection(this.#refreshing);
-    return untilAborted(this.#refreshing, signal);
+    return this.#turns.after(untilAborted(this.#refreshing, signal));
   }
 
   #assertOpen(): void {
@@ -213,14 +214,14 @@ export class DbReader {
     try {
       waitOptions('close', options);
     } catch (error) {
-      return Promise.reject(error);
+      return this.#turns.refuse(error);
     }
     if (!this.#closed) {
       this.#closed = true;
       this.#tableStore.dispose();
       this.#onClosed();
     }
-    return Promise.resolve();
+    return this.#turns.give(undefined);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -123,7 +123,7 @@ export class Reads {
       if (value !== NOT_NOW) return this.#source.turns.give(value);
       return this.#lookup(k, this.#moment(maxSeq), o).then((found) => found?.value);
     } catch (error) {
-      return Promise.reject(error);
+      return this.#source.turns.refuse(error);
     }
   }
 
@@ -137,24 +137,39 @@ export class Reads {
       const maxSeq = this.#begin(o);
       return this.#lookup(toKey(key), this.#moment(maxSeq), o).then(toMeta);
     } catch (error) {
-      return Promise.reject(error);
+      return this.#source.turns.refuse(error);
     }
   }
 
-  async getMany(keys: readonly Bytes[], options: ReadOptions | undefined): Promise<(Uint8Array | undefined)[]> {
-    const o = options === undefined ? undefined : readOptionsOf('getMany', options);
-    const maxSeq = this.#begin(o);
-    const wanted = readingArgument('getMany', () => toKeys(keys));
-    const moment = this.#moment(maxSeq);
-    const lookups: LookupOptions = { ...this.#options, maxSeq, now: moment.now };
-    const results = new Array<Uint8Array | undefined>(wanted.length);
-    const pending: number[] = [];
-    for (let i = 0; i < wanted.length; i++) {
-      const value = lookupNow(moment.view, wanted[i], lookups);
-      if (value === NOT_NOW) pending.push(i);
-      else results[i] = value;
+  getMany(keys: readonly Bytes[], options: ReadOptions | undefined): Promise<(Uint8Array | undefined)[]> {
+    try {
+      const o = options === undefined ? undefined : readOptionsOf('getMany', options);
+      const maxSeq = this.#begin(o);
+      const wanted = readingArgument('getMany', () => toKeys(keys));
+      const moment = this.#moment(maxSeq);
+      const lookups: LookupOptions = { ...this.#options, maxSeq, now: moment.now };
+      const results = new Array<Uint8Array | undefined>(wanted.length);
+      const pending: number[] = [];
+      for (let i = 0; i < wanted.length; i++) {
+        const value = lookupNow(moment.view, wanted[i], lookups);
+        if (value === NOT_NOW) pending.push(i);
+        else results[i] = value;
+      }
+      if (pending.length === 0) return this.#source.turns.give(results, Math.max(1, wanted.length));
+      return this.#lookupMany(wanted, pending, results, moment, o);
+    } catch (error) {
+      return this.#source.turns.refuse(error);
     }
-    if (pending.length === 0) return this.#source.turns.give(results, Math.max(1, wanted.length));
+  }
+
+  /** The keys at the places `pending`, beside the results that are there. Each counts for itself. */
+  async #lookupMany(
+    wanted: readonly Uint8Array[],
+    pending: readonly number[],
+    results: (Uint8Array | undefined)[],
+    moment: Moment,
+    o: Own<ReadOptions> | undefined,
+  ): Promise<(Uint8Array | undefined)[]> {
     const copies = pending.map((i) => new Uint8Array(wanted[i]));
     const errors = new Map<number, CorruptionError>();
     await mapLimit(pending, PARALLEL_LOOKUPS, async (i, n) => {
@@ -192,7 +207,7 @@ export class Reads {
         assertServing() {
           throw error;
         },
-        onError: (e) => Promise.resolve(e),
+        onError: async (e) => e,
       });
     }
   }
@@ -244,23 +259,28 @@ export class Reads {
     return { view: this.#source.view(), maxSeq, now: time === undefined ? undefined : () => time };
   }
 
+  /** Counts for itself, whatever it comes to. */
   async #lookup(key: Uint8Array, first: Moment, o: Own<ReadOptions> | undefined): Promise<FoundValue | undefined> {
     const own = new Uint8Array(key);
     const isStrict = (o?.corruptionPolicy ?? this.#source.policy) === 'strict';
     const { mergeOperator } = this.#source;
     let moment = first;
-    for (let attempt = 0; ; attempt++) {
-      const { view, maxSeq, now } = moment;
-      const options: LookupOptions = { maxSeq, now, mergeOperator, useProbable: !isStrict };
-      const found = await untilAborted(this.#attempt(view, own, options), o?.signal);
-      const error = found instanceof CorruptionError ? found : found?.damage;
-      if (error === undefined) return this.#source.turns.give(found as FoundValue | undefined);
-      if (attempt < MAX_RENEWALS && isMissingTable(error) && (await this.#isRenewed(error, o))) {
-        // Tables of the new view may lack versions that only a pinned read can ask for.
-        moment = this.#moment(this.#source.maxSeq(o?.durabilityFilter === 'remote'));
-        continue;
+    try {
+      for (let attempt = 0; ; attempt++) {
+        const { view, maxSeq, now } = moment;
+        const options: LookupOptions = { maxSeq, now, mergeOperator, useProbable: !isStrict };
+        const found = await untilAborted(this.#attempt(view, own, options), o?.signal);
+        const error = found instanceof CorruptionError ? found : found?.damage;
+        if (error === undefined) return this.#source.turns.give(found as FoundValue | undefined);
+        if (attempt < MAX_RENEWALS && isMissingTable(error) && (await this.#isRenewed(error, o))) {
+          // Tables of the new view may lack versions that only a pinned read can ask for.
+          moment = this.#moment(this.#source.maxSeq(o?.durabilityFilter === 'remote'));
+          continue;
+        }
+        return this.#source.turns.give(this.#judge(own, found as FoundValue | Absence | CorruptionError, isStrict));
       }
-      return this.#source.turns.give(this.#judge(own, found as FoundValue | Absence | CorruptionError, isStrict));
+    } catch (error) {
+      return this.#source.turns.refuse(error);
     }
   }
 

@@ -16,6 +16,7 @@ import type { RepairReport } from '../recovery/repair-report.ts';
 import { TOOL_ACCESS } from '../recovery/tool-access.ts';
 import type { Db } from './db.ts';
 import type { ScanIterator } from './scan-iterator.ts';
+import { Turns } from './turns.ts';
 import { WriteBatch } from './write-batch.ts';
 import { type CloseOptions, waitOptions } from './write-options.ts';
 
@@ -42,6 +43,8 @@ class RecoveringDb implements Pick<Db, keyof Db> {
   readonly #stores: DatabaseStores;
   readonly #clock: Clock;
   readonly #timeoutMs: number;
+  /** Of calls that do not reach the database. */
+  readonly #turns: Turns;
   #db: Db | undefined;
 
   constructor(recovery: Promise<Recovered>, stores: DatabaseStores, clock: Clock, timeoutMs: number) {
@@ -49,6 +52,7 @@ class RecoveringDb implements Pick<Db, keyof Db> {
     this.#stores = stores;
     this.#clock = clock;
     this.#timeoutMs = timeoutMs;
+    this.#turns = new Turns(clock);
     ignoreRejection(
       recovery.then(({ db }) => {
         this.#db = db;
@@ -65,7 +69,7 @@ class RecoveringDb implements Pick<Db, keyof Db> {
   }
 
   ready(): Promise<RepairReport | undefined> {
-    return this.#recovery.then(({ report }) => report);
+    return this.#turns.after(this.#recovery.then(({ report }) => report));
   }
 
   readonly put: Db['put'] = (...args) => this.#call(args, (db, a) => db.put(...a));
@@ -81,7 +85,10 @@ class RecoveringDb implements Pick<Db, keyof Db> {
 
   readonly scan: Db['scan'] = (...args) =>
     this.#db === undefined
-      ? (new LateScan(this.#call(args, (db, a) => Promise.resolve(db.scan(...a)))) as unknown as ScanIterator)
+      ? (new LateScan(
+          this.#call(args, async (db, a) => db.scan(...a)),
+          this.#turns,
+        ) as unknown as ScanIterator)
       : this.#db.scan(...args);
 
   snapshot(): ReturnType<Db['snapshot']> {
@@ -110,13 +117,13 @@ class RecoveringDb implements Pick<Db, keyof Db> {
     try {
       ({ signal } = waitOptions('close', options));
     } catch (error) {
-      return Promise.reject(error);
+      return this.#turns.refuse(error);
     }
     const closed = this.#recovery.then(
       ({ db }) => db.close(),
       () => undefined,
     );
-    return untilAborted(closed, signal);
+    return this.#turns.after(untilAborted(closed, signal));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -133,9 +140,12 @@ class RecoveringDb implements Pick<Db, keyof Db> {
     if (this.#db !== undefined) return call(this.#db, args);
     try {
       const own = args.map(copied) as A;
-      return untilAborted(this.#wait(), signalOf(own), notMade).then((db) => call(db, own));
+      return untilAborted(this.#wait(), signalOf(own), notMade).then(
+        (db) => call(db, own),
+        (error) => this.#turns.refuse(error),
+      );
     } catch (error) {
-      return Promise.reject(error);
+      return this.#turns.refuse(error);
     }
   }
 
@@ -205,10 +215,12 @@ function ownBytes(bytes: Uint8Array): Uint8Array {
 /** A scan that begins when the database serves; its view is taken then. */
 class LateScan implements Pick<ScanIterator, keyof ScanIterator> {
   readonly #scan: Promise<ScanIterator>;
+  readonly #turns: Turns;
   #begun: ScanIterator | undefined;
 
-  constructor(scan: Promise<ScanIterator>) {
+  constructor(scan: Promise<ScanIterator>, turns: Turns) {
     this.#scan = scan;
+    this.#turns = turns;
     ignoreRejection(
       scan.then((s) => {
         this.#begun = s;
@@ -224,33 +236,37 @@ class LateScan implements Pick<ScanIterator, keyof ScanIterator> {
     return this as unknown as ScanIterator;
   }
 
+  #with<T>(call: (scan: ScanIterator) => Promise<T>): Promise<T> {
+    return this.#scan.then(call, (error) => this.#turns.refuse(error));
+  }
+
   next(): ReturnType<ScanIterator['next']> {
-    return this.#scan.then((s) => s.next());
+    return this.#with((s) => s.next());
   }
 
   nextBatch(count: number): ReturnType<ScanIterator['nextBatch']> {
-    return this.#scan.then((s) => s.nextBatch(count));
+    return this.#with((s) => s.nextBatch(count));
   }
 
   seek(...args: Parameters<ScanIterator['seek']>): Promise<void> {
     try {
       const own = args.map(copied) as typeof args;
-      return this.#scan.then((s) => s.seek(...own));
+      return this.#with((s) => s.seek(...own));
     } catch (error) {
-      return Promise.reject(error);
+      return this.#turns.refuse(error);
     }
   }
 
   resume(...args: Parameters<ScanIterator['resume']>): ReturnType<ScanIterator['resume']> {
-    return this.#scan.then((s) => s.resume(...args));
+    return this.#with((s) => s.resume(...args));
   }
 
   close(): Promise<void> {
-    return this.#scan.then((s) => s.close());
+    return this.#with((s) => s.close());
   }
 
   return(): ReturnType<ScanIterator['return']> {
-    return this.#scan.then((s) => s.return());
+    return this.#with((s) => s.return());
   }
 
   [Symbol.asyncDispose](): Promise<void> {

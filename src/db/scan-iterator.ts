@@ -118,7 +118,7 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow> {
         try {
           this.#check();
         } catch (error) {
-          return Promise.reject(error);
+          return this.#input.turns.refuse(error);
         }
         return this.#input.turns.give({ value: this.#buffer[this.#at++], done: false });
       }
@@ -150,7 +150,7 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow> {
    */
   nextBatch(count: number): Promise<ScanRow[]> {
     if (!Number.isSafeInteger(count) || count < 1) {
-      return Promise.reject(
+      return this.#input.turns.refuse(
         new InvalidArgumentError(
           'BAD_ARGUMENT',
           `nextBatch needs a whole number of at least 1, not ${describeValue(count)}.`,
@@ -229,7 +229,7 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow> {
     try {
       target = new Uint8Array(toKey(key));
     } catch (error) {
-      return Promise.reject(error);
+      return this.#input.turns.refuse(error);
     }
     return this.#exclusive(async () => {
       const { turns } = this.#input;
@@ -287,7 +287,7 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow> {
     this.#clearBuffer();
     this.#rows = undefined;
     this.#held = undefined;
-    return Promise.resolve();
+    return this.#input.turns.give(undefined);
   }
 
   /** The buffer is used up, or of no use any more. */
@@ -308,13 +308,22 @@ export class ScanIterator implements AsyncIterableIterator<ScanRow> {
   }
 
   #exclusive<T>(work: () => Promise<T>): Promise<T> {
-    const run = this.#busy === undefined ? work() : this.#busy.then(work, work);
-    this.#busy = run;
+    const begun = this.#busy === undefined ? work() : this.#busy.then(work, work);
     // Runs before the caller goes on: the next call finds nobody to queue behind, and needs no promises but its own.
     const leave = () => {
       if (this.#busy === run) this.#busy = undefined;
     };
-    run.then(leave, leave);
+    const run = begun.then(
+      (value) => {
+        leave();
+        return value;
+      },
+      (error) => {
+        leave();
+        return this.#input.turns.refuse(error);
+      },
+    );
+    this.#busy = run;
     return run;
   }
 

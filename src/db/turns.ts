@@ -1,6 +1,9 @@
 /**
- * Turns of the event loop for everybody else: a loop of awaited calls that are answered from memory would never let timers and I/O
- * have theirs, because a promise that is resolved at once takes none.
+ * Turns of the event loop for everybody else: a loop of awaited calls that are answered from memory, or refused, would never let timers
+ * and I/O have theirs, because a promise that is settled at once takes none.
+ *
+ * Invariant: no asynchronous method of a handle settles but through here, or after something that went through the event loop (a law
+ * forbids promises that are settled from the beginning everywhere else in this room).
  *
  * One count for each handle, shared by whatever is made from it (snapshots, scans, writes): a loop may make a new one of those for
  * each call.
@@ -12,6 +15,9 @@ import type { Clock } from '../common/clock.ts';
  * larger batch ends its turn.
  */
 export const ROWS_PER_TURN = 512;
+
+/** What a call that is refused counts: its error costs as much as some reads. */
+const ROWS_OF_REFUSAL = 16;
 
 export class Turns {
   readonly #clock: Clock;
@@ -28,6 +34,23 @@ export class Turns {
     this.#rows += rows;
     if (this.#rows < ROWS_PER_TURN) return Promise.resolve(value);
     return this.take().then(() => value);
+  }
+
+  /** The rejection of a call that is refused or aborted, at once or, when it is time, through the event loop. */
+  refuse(error: unknown): Promise<never> {
+    this.#rows += ROWS_OF_REFUSAL;
+    if (this.#rows < ROWS_PER_TURN) return Promise.reject(error);
+    return this.take().then(() => {
+      throw error;
+    });
+  }
+
+  /** What work comes to that may end without the event loop, and does not count itself. */
+  after<T>(work: Promise<T>): Promise<T> {
+    return work.then(
+      (value) => this.give(value),
+      (error) => this.refuse(error),
+    );
   }
 
   /** Counts rows of a call that goes on. */

@@ -257,7 +257,7 @@ export class Writer {
   #acknowledge(o: Own<WriteOptions> | undefined, rows: number): Promise<WriteResult> {
     const state = this.#state;
     const seq = state.lastSeq;
-    if (o?.awaitDurable ?? state.options.awaitDurable) return state.waiters.add(seq, o?.signal);
+    if (o?.awaitDurable ?? state.options.awaitDurable) return this.#durable(seq, o?.signal);
     return state.turns.give({ seq: BigInt(seq) }, rows);
   }
 
@@ -271,6 +271,8 @@ export class Writer {
       });
       // Not awaited: whoever waits in there has a listener of its own by now.
       return this.#acknowledgeAt(seq, o);
+    } catch (error) {
+      return this.#state.turns.refuse(error);
     } finally {
       leave?.();
     }
@@ -279,10 +281,16 @@ export class Writer {
   #acknowledgeAt(seq: number, o: Own<WriteOptions> | undefined): Promise<WriteResult> {
     const state = this.#state;
     if (!(o?.awaitDurable ?? state.options.awaitDurable)) return state.turns.give({ seq: BigInt(seq) });
-    if (seq <= state.durableSeq) return Promise.resolve({ seq: BigInt(seq) });
+    if (seq <= state.durableSeq) return state.turns.give({ seq: BigInt(seq) });
     // Admitted, and everything stopped before this waiter was there to be told.
-    if (state.ended !== undefined) return Promise.reject(state.endedFor(seq));
-    return state.waiters.add(seq, o?.signal);
+    if (state.ended !== undefined) return state.turns.refuse(state.endedFor(seq));
+    return this.#durable(seq, o?.signal);
+  }
+
+  /** A wait without a signal ends by the store or by a timer. */
+  #durable(seq: number, signal: AbortSignal | undefined): Promise<WriteResult> {
+    const { waiters, turns } = this.#state;
+    return signal === undefined ? waiters.add(seq) : turns.after(waiters.add(seq, signal));
   }
 
   /** Waits for memory, in order of arrival; `apply` runs in the moment of admission. */

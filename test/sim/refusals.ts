@@ -1,8 +1,8 @@
 /**
  * Calls that must be refused, callers who give up, and functions of the caller that throw, mixed into the runs of one writer.
  *
- * A refusal is answered in the same turn and changes nothing: the sequence number is what it was, and all that the run reads
- * afterwards is what the model says without it. A call whose signal aborts ends with `AbortError`; a write that was admitted by then
+ * A refusal changes nothing: the sequence number is what it was when the call returns, and all that the run reads afterwards is what the
+ * model says without it. It is answered in the same turn, or in a later one so that others have theirs. A call whose signal aborts ends with `AbortError`; a write that was admitted by then
  * may still take effect. Loggers and listeners that throw are nobody's failure.
  */
 import { isDbError } from '../../src/common/errors.ts';
@@ -79,16 +79,18 @@ export class Refusals {
   }
 
   /** Makes calls that are refused; gives what was wrong with an answer. `keys`: that exist, or may. */
-  async refuse(db: Db, keys: readonly string[]): Promise<string | undefined> {
-    while (this.#draw.chance(REFUSED)) {
+  async refuse(process: Process, db: Db, keys: readonly string[]): Promise<string | undefined> {
+    while (process.isAlive && this.#draw.chance(REFUSED)) {
       const [name, call] = this.#draw.of(Object.entries(this.#calls(db, this.#draw.of(keys))));
       const before = seqOf(db);
-      const answer = await outcomeOf(call);
+      const outcome = outcomeOf(call);
+      const after = seqOf(db);
+      const answer = await Promise.race([outcome, process.died.then(() => 'died' as const)]);
       this.counts.refused++;
+      if (answer === 'died') return undefined;
       if (answer === undefined) return `${name} was not refused`;
       if (!isDbError(answer.error)) return `${name} was refused with ${describe(answer.error)}`;
       if (!KINDS.includes(answer.error.kind)) return `${name} was refused with ${describe(answer.error)}`;
-      const after = seqOf(db);
       if (after !== before) return `${name} was refused, and the last seq is ${after} instead of ${before}`;
     }
     return undefined;

@@ -90,6 +90,8 @@ export class SingleRun {
     for (const step of this.#script.steps) {
       if (!this.#process.isAlive) await this.#recover();
       await this.#refuse();
+      // It may have died while a refusal let others have their turn.
+      if (!this.#process.isAlive) await this.#recover();
       this.world.trace(`-- ${stepText(step)}`);
       await this.#step(step);
     }
@@ -98,7 +100,7 @@ export class SingleRun {
 
   async #refuse(): Promise<void> {
     if (this.#refusals === undefined || !this.#process.isAlive) return;
-    const wrong = await this.#refusals.refuse(this.#db, [...this.model.keys(), 'k0']);
+    const wrong = await this.#refusals.refuse(this.#process, this.#db, [...this.model.keys(), 'k0']);
     if (wrong !== undefined) this.world.fail(`REFUSED: ${wrong}`);
   }
 
@@ -106,10 +108,8 @@ export class SingleRun {
   async #finish(): Promise<void> {
     this.faults.stop();
     this.world.trace('-- the end');
-    if (this.#process.isAlive) {
-      await this.#refuse();
-      await this.#closeAtEnd();
-    }
+    await this.#refuse();
+    if (this.#process.isAlive) await this.#closeAtEnd();
     await this.#recover();
     await this.#readAsReader();
     if (this.#script.seed % HOLES_EVERY === 0) await this.#checkThatHolesAreSeen();
