@@ -37,7 +37,9 @@ async function scanOverDamage(db) {
     } catch (error) {
       if (!isCorruption(error)) throw error;
       const { gte, lte } = error.findings[0].affects.keys;
-      console.log(`scan: after ${rows} rows ${error.name} (${error.code}); unknown from ${text(gte)} to ${text(lte)}`);
+      console.log(
+        `scan: after ${rows} rows ${error.name} (${error.code}); unknown from ${text(gte)} to ${lte === undefined ? 'the last key' : text(lte)}`,
+      );
     }
   }
 }

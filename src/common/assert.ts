@@ -2,5 +2,13 @@
 import { InternalError } from './errors.ts';
 
 export function assertThat(condition: boolean, rule: string, details?: Record<string, unknown>): asserts condition {
-  if (!condition) throw new InternalError(`Internal rule broken: ${rule}`, details === undefined ? {} : { details });
+  if (!condition) throw ruleBroken(rule, details);
+}
+
+/** For places that have to do something else before they throw it. */
+export function ruleBroken(rule: string, details: Record<string, unknown> = {}): InternalError {
+  return new InternalError(
+    `Internal rule broken: ${rule}. This is a bug of ShaleDB: report this message with its details and its stack.`,
+    { details },
+  );
 }

@@ -195,7 +195,7 @@ export class Db {
     this.#assertServing();
     const { state } = this.#p;
     const pin = state.pin();
-    return new Snapshot({ pin, source: this.#source, release: () => void state.pins.delete(pin) });
+    return new Snapshot({ pin, source: this.#source, release: () => state.unpin(pin) });
   }
 
   /** Rows and bytes of a range as metadata tells them; every version counts. One GET for each table not yet read. */

@@ -1,8 +1,15 @@
 /**
- * Whoever waits for a write to become durable. Each waiter is told exactly once: durable, or an error that says whether the
- * write can still take effect. Waiters stand in order of sequence number, so one pass from the front releases a group.
+ * Whoever waits for a write to become durable.
+ *
+ * 1. Each waiter is told exactly once: durable, or an error that says whether the write can still take effect.
+ * 2. Waiters stand in the order of their sequence numbers, so one pass from the front releases a group.
+ * 3. What was released stays so, and nobody waits for it: who comes later would never be told.
+ * 4. While anybody waits, a timer runs; all wait equally long, so the first to give up stands in front.
+ *
+ * Asserted where waiters come and are released; not where they are told of a failure or give up, because that is how a handle ends.
  */
 import { isAborted, onAbort } from '../common/abort.ts';
+import { assertThat } from '../common/assert.ts';
 import type { Clock, Timer } from '../common/clock.ts';
 import { AbortError, type DbError, UnavailableError } from '../common/errors.ts';
 
@@ -28,6 +35,8 @@ export class DurabilityWaiters {
   #queue: Waiter[] = [];
   #head = 0;
   #timer: Timer | undefined;
+  /** Everything up to here is durable. */
+  #releasedTo = -1;
 
   constructor(clock: Clock, timeoutMs: number) {
     this.#clock = clock;
@@ -40,6 +49,8 @@ export class DurabilityWaiters {
 
   /** Waits until everything up to `seq` is durable. Whoever gives a signal holds its listener: a write that is applied must not be refused. */
   add(seq: number, signal?: AbortSignal): Promise<WriteResult> {
+    const last = this.isEmpty ? this.#releasedTo : this.#queue[this.#queue.length - 1].seq;
+    assertThat(seq > last, 'who waits for durability comes in the order of the writes, before they are durable');
     return new Promise((resolve, reject) => {
       const waiter: Waiter = {
         seq,
@@ -65,12 +76,15 @@ export class DurabilityWaiters {
 
   /** Everything up to `seq` is durable. */
   release(seq: number): void {
+    assertThat(seq >= this.#releasedTo, 'what is durable stays durable');
+    this.#releasedTo = seq;
     const queue = this.#queue;
     while (this.#head < queue.length && queue[this.#head].seq <= seq) {
       const waiter = queue[this.#head++];
       if (settle(waiter)) waiter.resolve({ seq: BigInt(waiter.seq) });
     }
     this.#trim();
+    assertThat(this.isEmpty === (this.#timer === undefined), 'a timer runs exactly while somebody waits');
   }
 
   /** Rejects all waiters up to `seq`; `errorOf` makes the error of each. */
@@ -115,8 +129,8 @@ export class DurabilityWaiters {
         ),
       );
     }
-    this.#trim();
     if (!this.isEmpty) this.#arm(Math.max(1, queue[this.#head].deadlineMs - now));
+    this.#trim();
   }
 }
 

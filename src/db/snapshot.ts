@@ -2,7 +2,7 @@
  * A view of the database as it was at one moment, in this process, until it is closed.
  *
  * Invariant: every read through it shows the same state, however late it comes: rows up to one sequence number, of which those are
- * gone that had expired when the snapshot was made. Flushes keep both (`WriteState.pins`).
+ * gone that had expired when the snapshot was made. Flushes keep both (`WriteState.pin`).
  */
 import { ClosedError } from '../common/errors.ts';
 import type { Bytes } from './keys.ts';

@@ -53,9 +53,7 @@ export async function startWriter(
     onAdopt: (loaded) => {
       const m = loaded.manifest;
       forms.note(loaded);
-      // One step for readers: tables in, memtables whose rows they hold out.
-      state.frozen = state.frozen.filter((f) => f.table.lastSeq > m.lastL0Seq);
-      state.refreshView(tableStore.view(m));
+      state.adopt(tableStore.view(m), m.lastL0Seq);
       // A compactor may have made room for tables that wait.
       tables.advance();
     },
@@ -92,7 +90,7 @@ export async function startWriter(
   let db: Db | undefined;
   const writer = new Writer({ state, wal, tables, onWrite: () => db?.noteWrite() });
   try {
-    await replay(opened, state, writer, tables, manifests);
+    await replay(opened, state, writer, manifests);
   } catch (error) {
     state.fail(error);
     throw error;
@@ -109,7 +107,6 @@ async function replay(
   opened: OpenedForWriting,
   state: WriteState,
   writer: Writer,
-  tables: TableFlusher,
   manifests: ManifestLog,
 ): Promise<void> {
   const { wal } = opened;
@@ -119,15 +116,10 @@ async function replay(
   for (let id = wal.from; id <= last; id++) {
     const object = await takeOwned(wal, manifests, id);
     const createTs = await applyRows(object, state.active, state.lastSeq, state.clock);
-    state.lastTickMs = Math.max(state.lastTickMs, createTs);
-    state.lastSeq = Math.max(state.lastSeq, object.maxSeq);
-    state.durableSeq = state.lastSeq;
-    state.sentSeq = state.lastSeq;
+    state.replayed(object.maxSeq, createTs);
     progress.step();
     if (state.active.dataBytes < options.l0SstSizeBytes) continue;
-    const frozen = writer.freeze();
-    if (frozen !== undefined) frozen.lastWalId = id;
-    tables.advance();
+    writer.freeze(id);
     while (state.unflushedBytes > options.maxUnflushedBytes && state.frozen.length > 0) {
       await spaceFreed(state);
     }

@@ -1,9 +1,11 @@
 /**
  * Turns frozen memtables into L0 tables: builds and uploads several at once, commits them one by one, oldest first.
  *
- * Invariants: a table is committed only after its rows are durable in the log (with a log), so no reader of tables sees what
- * a takeover would lose; ULIDs are drawn in the order of the memtables and exceed every ULID of the manifest, because
- * collectors compare their times; one manifest version moves the replay point together with the table that justifies it.
+ * 1. A table is committed only after its rows are durable in the log (with a log), so no reader of tables sees what a takeover would
+ *    lose.
+ * 2. Tables are committed in the order of the memtables, each once: the oldest that is frozen is next.
+ * 3. ULIDs are drawn in the order of the memtables and exceed every ULID of the manifest, because collectors compare their times.
+ * 4. One manifest version moves the replay point together with the table that justifies it, never past what is durable.
  */
 import { type Deferred, deferred, ignoreRejection } from '../common/async.ts';
 import { sleep } from '../common/clock.ts';
@@ -163,8 +165,10 @@ export class TableFlusher {
     for (const id of [manifest.lastCompacted, ...manifest.l0.flatMap((v) => [v.viewId, v.table.id])]) {
       if (id !== undefined && (after === undefined || id > after)) after = id;
     }
-    this.#newestUlid = makeUlid(author.clock.nowMs(), author.random, after);
-    return this.#newestUlid;
+    const drawn = makeUlid(author.clock.nowMs(), author.random, after);
+    this.#o.state.mustHold(after === undefined || drawn > after, 'a new table has a greater ULID than all before it');
+    this.#newestUlid = drawn;
+    return drawn;
   }
 
   async #buildAndUpload(frozen: FrozenMemtable): Promise<TableView | undefined> {
@@ -174,18 +178,19 @@ export class TableFlusher {
     // With a log all rows of the table are durable by now; without one they become so together.
     const bound = state.oldestSnapshot(frozen.table.lastSeq);
     let held = frozen.table.dataBytes;
-    state.inFlightBytes += held;
+    state.hold(held);
     let built: BuiltTable | undefined;
     try {
       built = await buildTable(frozen.table, bound, this.#expiredAtMs(frozen), format, state.clock, (facts) =>
         this.#seal(id, putId, frozen, facts),
       );
       if (built === undefined) return undefined;
-      state.inFlightBytes += built.bytes.length - held;
+      state.hold(built.bytes.length);
+      state.letGo(held);
       held = built.bytes.length;
       await this.#upload(id, putId, built);
     } finally {
-      state.inFlightBytes -= held;
+      state.letGo(held);
     }
     return {
       viewId: id,
@@ -297,10 +302,13 @@ export class TableFlusher {
   async #commit(job: Job, view: TableView | undefined): Promise<void> {
     const { state, manifests } = this.#o;
     await this.#o.prepareCommit();
-    const { table } = job.frozen;
-    if (!state.options.walEnabled) state.sentSeq = Math.max(state.sentSeq, table.lastSeq);
+    const { table, lastWalId } = job.frozen;
+    const isDurable = lastWalId !== undefined && table.lastSeq <= state.durableSeq;
+    state.mustHold(isDurable || !state.options.walEnabled, 'a table is named when its rows are durable in the log');
+    if (!state.options.walEnabled) state.sending(table.lastSeq);
     return manifests.commit((m) => {
       if (m.lastL0Seq >= table.lastSeq) return undefined;
+      state.mustHold(state.frozen[0] === job.frozen, 'tables are named in the order of their memtables');
       return this.#o.correct(this.#withTable(m, job.frozen, view));
     });
   }
@@ -309,11 +317,16 @@ export class TableFlusher {
     const { state } = this.#o;
     const { table } = frozen;
     const tick = BigInt(table.maxCreateTs === Number.NEGATIVE_INFINITY ? 0 : Math.trunc(table.maxCreateTs));
+    const newestWalId = this.#o.lastWalId();
+    state.mustHold(
+      newestWalId === undefined || (frozen.lastWalId ?? 0) <= newestWalId,
+      'the replay point never passes what is durable',
+    );
     return {
       ...m,
       l0: view === undefined ? m.l0 : [view, ...m.l0],
       replayAfterWalId: Math.max(m.replayAfterWalId, frozen.lastWalId ?? 0),
-      walIdLastSeen: Math.max(m.walIdLastSeen, this.#o.lastWalId() ?? 0),
+      walIdLastSeen: Math.max(m.walIdLastSeen, newestWalId ?? 0),
       lastL0Seq: table.lastSeq,
       lastL0ClockTick: m.lastL0ClockTick === NO_TICK || tick > m.lastL0ClockTick ? tick : m.lastL0ClockTick,
       recentSnapshotMinSeq: state.oldestSnapshot(table.lastSeq),
@@ -343,10 +356,7 @@ export class TableFlusher {
   /** The manifest names the table; the memtable left the view in the moment in which that manifest was adopted. */
   #done(frozen: FrozenMemtable): void {
     const { state, manifests } = this.#o;
-    if (!state.options.walEnabled) {
-      state.durableSeq = Math.max(state.durableSeq, frozen.table.lastSeq);
-      state.waiters.release(state.durableSeq);
-    }
+    if (!state.options.walEnabled) state.madeDurable(frozen.table.lastSeq);
     this.#trouble = undefined;
     const mine = this.#waiters.filter((w) => w.table === frozen);
     this.#waiters = this.#waiters.filter((w) => w.table !== frozen);

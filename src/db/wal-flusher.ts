@@ -5,9 +5,14 @@
  * Rows nobody waits for go along, or leave after `flushIntervalMs`. A group never spans two memtables and never divides a
  * batch, so the id of a memtable's last group is exactly the point up to which its table replaces the log.
  *
- * Invariants: a WAL id is bound to its bytes from the first byte sent until it is known what became of it; nothing is
- * acknowledged before everything older is durable, nor without a confirmation of the epoch that is recent enough
- * (epoch-guard.ts); a slot that another's object holds means fenced.
+ * 1. A WAL id is bound to its bytes from the first byte sent until it is known what became of it: one object is bound at a time, and
+ *    only that one is settled.
+ * 2. Ids are contiguous: an object has the id after the newest one that is known to be durable.
+ * 3. Groups leave in the order of their numbers, so nothing is acknowledged before everything older is durable.
+ * 4. A group ends with the last row of a batch, and in the memtable in which it begins.
+ * 5. Nothing is acknowledged without a confirmation of the epoch that is recent enough (epoch-guard.ts). Not asserted: time passes
+ *    between two looks at a clock.
+ * 6. A slot that another's object holds means fenced.
  */
 import { type Deferred, deferred, ignoreRejection } from '../common/async.ts';
 import { sleep, type Timer } from '../common/clock.ts';
@@ -214,11 +219,13 @@ export class WalFlusher {
       const group = this.#takeGroup();
       if (group === undefined) return;
       const { state, guard } = this.#o;
-      state.inFlightBytes += group.bytes;
+      state.hold(group.bytes);
       const encoded = await this.#encode(group);
       slot = { id: this.#nextId, group, encoded, sentAt: guard.stamp(), inDoubt: false };
+      state.mustHold(this.#bound === undefined, 'one object of the log is bound to its id at a time');
       this.#bound = slot;
-      state.inFlightBytes += encoded.bytes.length - group.bytes;
+      state.hold(encoded.bytes.length);
+      state.letGo(group.bytes);
       if (this.#stopped.signal.aborted) return;
     }
     if (await this.#put(slot)) await this.#settled(slot);
@@ -232,13 +239,17 @@ export class WalFlusher {
     const from = this.#entry;
     if (from.row === table.rowCount) return undefined;
     const { to, bytes } = table.groupFrom(from, this.#groupBytes, ROW_OVERHEAD_BYTES);
+    const lastSeq = table.seqOf(to.row - 1);
+    const isWhole = to.row === table.rowCount || table.seqOf(to.row) > lastSeq;
+    state.mustHold(to.row > from.row && isWhole, 'a group of the log has rows, and ends with the last one of a batch');
+    state.mustHold(table.seqOf(from.row) > this.#tail.lastSeq, 'no row is sent to the log again once it is durable');
     this.#entry = to;
     if (to.row === state.active.rowCount && table === state.active) {
       this.#timerFired = false;
       this.#timer?.cancel();
       this.#timer = undefined;
     }
-    return { table, from: from.row, to: to.row, lastSeq: table.seqOf(to.row - 1), bytes };
+    return { table, from: from.row, to: to.row, lastSeq, bytes };
   }
 
   #nextTable(): void {
@@ -272,7 +283,7 @@ export class WalFlusher {
   /** Puts the bound object; true once it is there and may be acknowledged. */
   async #put(slot: Slot): Promise<boolean> {
     const { state, store, guard, manifests } = this.#o;
-    state.sentSeq = Math.max(state.sentSeq, slot.group.lastSeq);
+    state.sending(slot.group.lastSeq);
     const listing = guard.isValid() ? undefined : manifests.refresh();
     if (listing !== undefined) ignoreRejection(listing);
     let answer: PutOutcome;
@@ -330,19 +341,27 @@ export class WalFlusher {
 
   async #settled(slot: Slot): Promise<void> {
     const { state } = this.#o;
+    const { id, lastSeq } = this.#tail;
+    if (this.#bound !== slot || slot.id !== id + 1 || slot.group.lastSeq <= lastSeq) {
+      state.broken('objects of the log are settled one by one, in the order of ids and rows', {
+        id: slot.id,
+        seq: slot.group.lastSeq,
+        after: id,
+        afterSeq: lastSeq,
+      });
+    }
     this.#bound = undefined;
     this.#retryMs = RETRY_FIRST_MS;
     this.#nextId = slot.id + 1;
     this.#predecessor = slot.encoded.digest;
     this.#tail = { id: slot.id, lastSeq: slot.group.lastSeq, digest: slot.encoded.digest.bytes };
-    state.inFlightBytes -= slot.encoded.bytes.length;
-    state.durableSeq = slot.group.lastSeq;
-    state.waiters.release(state.durableSeq);
+    state.letGo(slot.encoded.bytes.length);
+    state.madeDurable(slot.group.lastSeq);
     while (this.#flushWaiters.length > 0 && this.#flushWaiters[0].seq <= state.durableSeq) {
       this.#flushWaiters.shift()?.done.resolve();
     }
     const frozen = state.frozen.find((f) => f.table === slot.group.table);
-    if (frozen !== undefined && slot.group.to === slot.group.table.rowCount) frozen.lastWalId = slot.id;
+    if (frozen !== undefined && slot.group.to === slot.group.table.rowCount) state.tableDurable(frozen, slot.id);
     if (frozen?.lastWalId !== undefined) this.#o.onTableDurable();
     state.spaceFreed();
     this.#o.onObjectDurable();
@@ -357,7 +376,7 @@ export class WalFlusher {
   /** Our slot holds another's object: who is it? */
   async #fenced(slot: Slot, afterUnknown: boolean): Promise<FencedError> {
     const { state, store, manifests } = this.#o;
-    if (!afterUnknown) state.sentSeq = state.durableSeq;
+    if (!afterUnknown) state.refused();
     try {
       await manifests.refresh();
     } catch (error) {

@@ -1,10 +1,25 @@
 /**
  * What the parts of a writer share: memtables, watermarks, and the one way to fail.
  *
- * Watermarks, never falling: `lastSeq` (assigned) >= `durableSeq` (in a WAL object, or without a WAL in a table that the
- * manifest names) >= the manifest's `last_l0_seq`. A view for readers is replaced as a whole, so that a row is never seen in
- * no place or counted as gone while it moves from memtable to table.
+ * Everything in here moves through methods, each of which asserts the rules that it could break. Where one is broken, the handle
+ * fails and nothing moves: what is durable was durable before, and nothing that is not so is acknowledged.
+ *
+ * 1. Watermarks: `lastSeq` (assigned) >= `sentSeq` (may be in the store) >= `durableSeq` (in a WAL object, or without a WAL in a table
+ *    that the manifest names) >= `last_l0_seq` of the manifest in use. Without a WAL a manifest comes into use before its rows are called
+ *    durable: in between its `last_l0_seq` is only <= `sentSeq`.
+ * 2. None of them falls, but `sentSeq` to `durableSeq` where the store is known to have refused what was sent (`refused`).
+ * 3. Writes are numbered without a gap, and a number is taken when its rows are in the active memtable.
+ * 4. Frozen memtables have rows, stand in the order of their numbers, and leave from the oldest on, when the manifest in use
+ *    covers all rows of one. The WAL object with the last row of one is set once, when all its rows are durable; these ids do not fall.
+ * 5. A view for readers is replaced as a whole, so that a row is never seen in no place or counted as gone while it moves from
+ *    memtable to table.
+ * 6. Memory of objects under way is counted up before it is counted down: never below 0.
+ * 7. Create times of rows do not fall, nor does the time up to which flushes take rows for expired.
+ * 8. The first cause ends the handle, once.
+ *
+ * All runs between two promises: no method waits, so no other call comes in between.
  */
+import { ruleBroken } from '../common/assert.ts';
 import type { Clock } from '../common/clock.ts';
 import {
   ClosedError,
@@ -21,16 +36,16 @@ import type { TrackerPair } from '../format/sequence-tracker.ts';
 import { Memtable } from '../lsm/memtable/memtable.ts';
 import type { ReadView } from '../lsm/read/point-lookup.ts';
 import type { TreeView } from '../lsm/tree/table-store.ts';
-import { DurabilityWaiters } from './durability-waiters.ts';
+import { DurabilityWaiters, type WriteResult } from './durability-waiters.ts';
 import type { ResolvedOptions } from './options.ts';
 import { Turns } from './turns.ts';
 
 /** A memtable that takes no more rows and is on its way to a table. */
 export interface FrozenMemtable {
-  table: Memtable;
+  readonly table: Memtable;
   /** WAL object with its last rows; known once they are durable, undefined without a WAL. */
-  lastWalId: number | undefined;
-  trackerPairs: TrackerPair[];
+  readonly lastWalId: number | undefined;
+  readonly trackerPairs: readonly TrackerPair[];
 }
 
 /** What an open snapshot reads: rows up to a sequence number, of which those are gone that had expired at a time. */
@@ -52,29 +67,25 @@ export class WriteState {
   readonly logger: Logger;
   readonly waiters: DurabilityWaiters;
   readonly turns: Turns;
-  active: Memtable;
-  /** Oldest first. */
-  frozen: FrozenMemtable[] = [];
+  #active: Memtable;
+  #frozen: readonly FrozenMemtable[] = [];
   /** Pairs sampled for the active memtable. */
-  trackerPairs: TrackerPair[] = [];
-  view: ReadView;
-  lastSeq: number;
-  durableSeq: number;
-  /** Highest sequence number that was sent to the store; above it nothing can have been applied. */
-  sentSeq: number;
-  /** Greatest create time of any row: never falls, so the wall clock may be less. */
-  lastTickMs: number;
-  /** The wall clock when the last row was numbered: what times to live count from. */
-  nowMs = 0;
+  #trackerPairs: TrackerPair[] = [];
+  #view: ReadView;
+  #lastSeq: number;
+  #sentSeq: number;
+  #durableSeq: number;
+  /** Of the manifest in use. */
+  #lastL0Seq: number;
+  #lastTickMs: number;
+  #nowMs = 0;
   #isTickTold = false;
-  /** Bytes of encoded objects in memory: WAL objects and tables under way. */
-  inFlightBytes = 0;
+  #inFlightBytes = 0;
   /** Of the open snapshots. */
-  readonly pins = new Set<Pin>();
+  readonly #pins = new Set<Pin>();
   /** Up to when flushes have taken rows for expired: no later snapshot may see those. */
-  expiredToMs = Number.NEGATIVE_INFINITY;
-  /** Why no further call is served. */
-  ended: DbError | undefined;
+  #expiredToMs = Number.NEGATIVE_INFINITY;
+  #ended: DbError | undefined;
   readonly #memtableSeed: () => number;
   #spaceListeners: (() => void)[] = [];
   #endListeners: ((error: DbError) => void)[] = [];
@@ -93,80 +104,262 @@ export class WriteState {
     this.waiters = new DurabilityWaiters(options.clock, options.timeoutMs);
     this.turns = new Turns(options.clock);
     this.#memtableSeed = memtableSeed;
-    this.active = this.newMemtable();
-    this.view = { memtables: [this.active], tree };
-    this.lastSeq = start.lastSeq;
-    this.durableSeq = start.lastSeq;
-    this.sentSeq = start.lastSeq;
-    this.lastTickMs = start.lastTickMs;
+    this.#active = this.#newMemtable();
+    this.#view = { memtables: [this.#active], tree };
+    this.#lastSeq = start.lastSeq;
+    this.#sentSeq = start.lastSeq;
+    this.#durableSeq = start.lastSeq;
+    this.#lastL0Seq = start.lastSeq;
+    this.#lastTickMs = start.lastTickMs;
   }
 
-  newMemtable(): Memtable {
+  // ---- what is so
+
+  get active(): Memtable {
+    return this.#active;
+  }
+
+  /** Oldest first. */
+  get frozen(): readonly FrozenMemtable[] {
+    return this.#frozen;
+  }
+
+  /** What readers see. */
+  get view(): ReadView {
+    return this.#view;
+  }
+
+  /** The newest number that a write has. */
+  get lastSeq(): number {
+    return this.#lastSeq;
+  }
+
+  /** Highest sequence number that was sent to the store; above it nothing can have been applied. */
+  get sentSeq(): number {
+    return this.#sentSeq;
+  }
+
+  get durableSeq(): number {
+    return this.#durableSeq;
+  }
+
+  /** Greatest create time of any row: never falls, so the wall clock may be less. */
+  get lastTickMs(): number {
+    return this.#lastTickMs;
+  }
+
+  /** The wall clock when the last row was numbered: what times to live count from. */
+  get nowMs(): number {
+    return this.#nowMs;
+  }
+
+  /** Why no further call is served. */
+  get ended(): DbError | undefined {
+    return this.#ended;
+  }
+
+  #newMemtable(): Memtable {
     const maxChunkBytes = Math.floor(this.options.memoryBytes * MEMTABLE_CHUNK_PART);
     return new Memtable({ hashSeed: this.#memtableSeed(), maxChunkBytes });
   }
 
   /** Memory that only a flush can free, in bytes. */
   get unflushedBytes(): number {
-    let bytes = this.inFlightBytes + this.active.memoryBytes;
-    for (const f of this.frozen) bytes += f.table.memoryBytes;
+    let bytes = this.#inFlightBytes + this.#active.memoryBytes;
+    for (const f of this.#frozen) bytes += f.table.memoryBytes;
     return bytes;
   }
 
-  /** Replaces what readers see. */
-  refreshView(tree: TreeView = this.view.tree): void {
-    const memtables = [this.active];
-    for (let i = this.frozen.length - 1; i >= 0; i--) memtables.push(this.frozen[i].table);
-    this.view = { memtables, tree };
+  // ---- rules
+
+  /** Where a rule does not hold, the handle fails, and the call that met it as well. */
+  mustHold(condition: boolean, rule: string): void {
+    if (!condition) this.broken(rule);
   }
+
+  /** For rules with details: they are only made when they are needed. */
+  broken(rule: string, details: Record<string, unknown> = {}): never {
+    const [lastSeq, sentSeq, durableSeq, lastL0Seq] = [this.#lastSeq, this.#sentSeq, this.#durableSeq, this.#lastL0Seq];
+    const error = ruleBroken(rule, { ...details, lastSeq, sentSeq, durableSeq, lastL0Seq });
+    this.fail(error);
+    throw error;
+  }
+
+  // ---- moves of the watermarks
+
+  /** The rows of a write are in the active memtable, under the next number. */
+  assigned(seq: number): void {
+    if (seq !== this.#lastSeq + 1 || this.#active.lastSeq !== seq) {
+      this.broken('writes are numbered without a gap, and are in the memtable by then', {
+        seq,
+        row: this.#active.lastSeq,
+      });
+    }
+    this.#lastSeq = seq;
+  }
+
+  /** All rows of an object of the log that were in no table are in the active memtable. */
+  replayed(maxSeq: number, maxCreateTs: number): void {
+    this.#lastTickMs = Math.max(this.#lastTickMs, maxCreateTs);
+    this.#lastSeq = Math.max(this.#lastSeq, maxSeq);
+    this.#sentSeq = this.#lastSeq;
+    this.#durableSeq = this.#lastSeq;
+  }
+
+  /** Rows up to `seq` are about to be sent to the store. */
+  sending(seq: number): void {
+    if (seq > this.#lastSeq) this.broken('nothing is sent that has no number', { seq });
+    if (seq > this.#sentSeq) this.#sentSeq = seq;
+  }
+
+  /** What was sent after the last durable row is known to be refused: nothing of it can have been applied. */
+  refused(): void {
+    this.#sentSeq = this.#durableSeq;
+  }
+
+  /** Rows up to `seq` are durable; tells those who wait for them. */
+  madeDurable(seq: number): void {
+    if (seq > this.#sentSeq) this.broken('nothing is durable that was not sent', { seq });
+    if (seq > this.#durableSeq) this.#durableSeq = seq;
+    this.waiters.release(this.#durableSeq);
+  }
+
+  // ---- moves of rows
+
+  /**
+   * Makes the active memtable, which has rows, immutable, and puts an empty one in its place.
+   * @param lastWalId where all its rows are durable, the WAL object with the last of them
+   */
+  freeze(lastWalId: number | undefined): FrozenMemtable {
+    const table = this.#active;
+    const before = this.#frozen.at(-1);
+    const isNext = before === undefined || before.table.lastSeq < table.firstSeq;
+    if (table.rowCount === 0 || !isNext || table.lastSeq > this.#lastSeq) {
+      this.broken('memtables are frozen with rows, in the order of their numbers', { row: table.lastSeq });
+    }
+    const frozen: FrozenMemtable = { table, lastWalId: undefined, trackerPairs: this.#trackerPairs };
+    if (lastWalId !== undefined) this.#setWalId(frozen, lastWalId, before);
+    table.freeze();
+    this.#trackerPairs = [];
+    this.#frozen = [...this.#frozen, frozen];
+    this.#active = this.#newMemtable();
+    this.refreshView();
+    return frozen;
+  }
+
+  /** The last rows of a frozen memtable are durable, in WAL object `walId`. */
+  tableDurable(frozen: FrozenMemtable, walId: number): void {
+    this.#setWalId(frozen, walId, this.#frozen[this.#frozen.indexOf(frozen) - 1]);
+  }
+
+  #setWalId(frozen: FrozenMemtable, walId: number, before: FrozenMemtable | undefined): void {
+    const isOnce = frozen.lastWalId === undefined;
+    const isNext = before === undefined || before.lastWalId === undefined || before.lastWalId <= walId;
+    if (!isOnce || !isNext || frozen.table.lastSeq > this.#durableSeq) {
+      this.broken('the last WAL object of a memtable is set once, in order, when its rows are durable', {
+        walId,
+        had: frozen.lastWalId,
+        row: frozen.table.lastSeq,
+      });
+    }
+    (frozen as { lastWalId: number | undefined }).lastWalId = walId;
+  }
+
+  /**
+   * Another manifest is in use. One step for readers: its tables come into the view, and the memtables whose rows they hold leave it.
+   * @param lastL0Seq its `last_l0_seq`
+   */
+  adopt(tree: TreeView, lastL0Seq: number): void {
+    const most = this.options.walEnabled ? this.#durableSeq : this.#sentSeq;
+    if (lastL0Seq < this.#lastL0Seq || lastL0Seq > most) {
+      this.broken('rows in tables stay there, and were durable before', { next: lastL0Seq });
+    }
+    this.#lastL0Seq = lastL0Seq;
+    this.#frozen = this.#frozen.filter((f) => f.table.lastSeq > lastL0Seq);
+    this.refreshView(tree);
+  }
+
+  /** Replaces what readers see. */
+  refreshView(tree: TreeView = this.#view.tree): void {
+    const memtables = [this.#active];
+    for (let i = this.#frozen.length - 1; i >= 0; i--) memtables.push(this.#frozen[i].table);
+    this.#view = { memtables, tree };
+  }
+
+  /** When a row of the active memtable was written. */
+  sampled(pair: TrackerPair): void {
+    this.#trackerPairs.push(pair);
+  }
+
+  // ---- memory
+
+  /** Counts memory of an encoded object: of the WAL, or of a table under way. */
+  hold(bytes: number): void {
+    this.#inFlightBytes += bytes;
+  }
+
+  letGo(bytes: number): void {
+    if (bytes > this.#inFlightBytes) {
+      this.broken('no more memory is let go than is held', { bytes, held: this.#inFlightBytes });
+    }
+    this.#inFlightBytes -= bytes;
+  }
+
+  // ---- time
 
   /** Milliseconds for a new row: never less than those of an earlier one. Sets `nowMs`. */
   nextTickMs(): number {
     const now = this.clock.nowMs();
-    this.nowMs = now;
-    if (now > this.lastTickMs) this.lastTickMs = now;
-    else if (this.lastTickMs - now > FAR_AHEAD_MS) this.#warnOfTick(now);
-    return this.lastTickMs;
+    this.#nowMs = now;
+    if (now > this.#lastTickMs) this.#lastTickMs = now;
+    else if (this.#lastTickMs - now > FAR_AHEAD_MS) this.#warnOfTick(now);
+    return this.#lastTickMs;
   }
 
   /** Says once that rows of the future are stored: create times stand still until the clock has come that far. */
   checkTick(): void {
     const now = this.clock.nowMs();
-    if (this.lastTickMs - now > FAR_AHEAD_MS) this.#warnOfTick(now);
+    if (this.#lastTickMs - now > FAR_AHEAD_MS) this.#warnOfTick(now);
   }
 
   #warnOfTick(nowMs: number): void {
     if (this.#isTickTold) return;
     this.#isTickTold = true;
-    const aheadMs = this.lastTickMs - nowMs;
+    const aheadMs = this.#lastTickMs - nowMs;
     this.logger.warn(
       `rows were written with a clock that was ${Math.round(aheadMs / 1000)} s ahead of this one: either was wrong. Create times stay at the later one until this clock has reached it; expiry goes by this clock`,
-      { storedTick: this.lastTickMs, now: nowMs },
+      { storedTick: this.#lastTickMs, now: nowMs },
     );
-    this.options.onEvent({ type: 'clock', storedTickMs: this.lastTickMs, nowMs });
+    this.options.onEvent({ type: 'clock', storedTickMs: this.#lastTickMs, nowMs });
   }
 
   /** Lowest sequence number that some snapshot may still read; `otherwise` without snapshots. */
   oldestSnapshot(otherwise: number): number {
     let oldest = otherwise;
-    for (const { seq } of this.pins) if (seq < oldest) oldest = seq;
+    for (const { seq } of this.#pins) if (seq < oldest) oldest = seq;
     return oldest;
   }
 
   /** Pins the present state. Its time is never before that of a flush under way, also where the clock was put back. */
   pin(): Pin {
-    const pin = { seq: this.lastSeq, nowMs: Math.max(this.clock.nowMs(), this.expiredToMs) };
-    this.pins.add(pin);
+    const pin = { seq: this.#lastSeq, nowMs: Math.max(this.clock.nowMs(), this.#expiredToMs) };
+    this.#pins.add(pin);
     return pin;
+  }
+
+  unpin(pin: Pin): void {
+    this.#pins.delete(pin);
   }
 
   /** Up to when, but not later than `latestMs`, a table that is built now may leave out what has expired. */
   expireTo(latestMs: number): number {
     let toMs = Math.min(latestMs, this.clock.nowMs());
-    for (const { nowMs } of this.pins) if (nowMs < toMs) toMs = nowMs;
-    this.expiredToMs = Math.max(this.expiredToMs, toMs);
+    for (const { nowMs } of this.#pins) if (nowMs < toMs) toMs = nowMs;
+    this.#expiredToMs = Math.max(this.#expiredToMs, toMs);
     return toMs;
   }
+
+  // ---- listeners and the end
 
   /** Resolves at the next moment at which memory may have been freed. */
   onSpace(listener: () => void): void {
@@ -180,17 +373,17 @@ export class WriteState {
   }
 
   onEnd(listener: (error: DbError) => void): void {
-    if (this.ended !== undefined) listener(this.ended);
+    if (this.#ended !== undefined) listener(this.#ended);
     else this.#endListeners.push(listener);
   }
 
   assertServing(): void {
-    if (this.ended !== undefined) throw this.ended;
+    if (this.#ended !== undefined) throw this.#ended;
   }
 
   /** Stops everything because of `cause`. The first cause counts. */
   fail(cause: unknown): void {
-    if (this.ended !== undefined) return;
+    if (this.#ended !== undefined) return;
     if (cause instanceof FencedError) this.#end(cause);
     else {
       const error = isDbError(cause) ? cause : new InternalError(`Unexpected failure: ${String(cause)}`, { cause });
@@ -204,16 +397,29 @@ export class WriteState {
 
   /** Stops everything because the user asked for it. */
   close(): void {
-    if (this.ended === undefined) this.#end(new ClosedError('CLOSED', `${this.where}: the database is closed.`));
+    if (this.#ended === undefined) this.#end(new ClosedError('CLOSED', `${this.where}: the database is closed.`));
+  }
+
+  /** Resolves when the write `seq`, which is applied, is durable. */
+  untilDurable(seq: number, signal: AbortSignal | undefined): Promise<WriteResult> {
+    // Everything stopped in that moment: nobody would tell this waiter.
+    if (this.#ended !== undefined) return this.turns.refuse(this.endedFor(seq));
+    try {
+      // A wait without a signal ends by the store or by a timer.
+      return signal === undefined ? this.waiters.add(seq) : this.turns.after(this.waiters.add(seq, signal));
+    } catch (error) {
+      this.fail(error);
+      throw error;
+    }
   }
 
   /** Why everything stopped, for one who waits for `seq`. */
   endedFor(seq: number): DbError {
-    return endedWaiter(this.ended as DbError, seq > this.sentSeq ? 'not-applied' : 'unknown');
+    return endedWaiter(this.#ended as DbError, seq > this.#sentSeq ? 'not-applied' : 'unknown');
   }
 
   #end(error: DbError): void {
-    this.ended = error;
+    this.#ended = error;
     this.waiters.fail(Number.POSITIVE_INFINITY, (seq) => this.endedFor(seq));
     const listeners = this.#endListeners;
     this.#endListeners = [];

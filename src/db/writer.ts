@@ -11,7 +11,7 @@
  * them. Not while another one waits for its table: until that is named, a further one would let go of no object.
  */
 import { holdListener, isAborted, onAbort } from '../common/abort.ts';
-import { type Deferred, deferred } from '../common/async.ts';
+import { type Deferred, deferred, ignoreRejection } from '../common/async.ts';
 import { trueLength } from '../common/bytes.ts';
 import { AbortError, InvalidArgumentError, isDbError, UnavailableError } from '../common/errors.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../format/row-flags.ts';
@@ -130,22 +130,16 @@ export class Writer {
     while (this.#queue.length > 0) await this.#queue[this.#queue.length - 1].admitted.promise.catch(() => undefined);
   }
 
-  /** Makes the active memtable immutable, if it has rows. */
-  freeze(): FrozenMemtable | undefined {
+  /**
+   * Makes the active memtable immutable, if it has rows.
+   * @param replayedTo in a replay, the WAL object with its last rows
+   */
+  freeze(replayedTo?: number): FrozenMemtable | undefined {
     const state = this.#state;
-    const table = state.active;
-    if (table.rowCount === 0) return undefined;
-    table.freeze();
-    const isDurable = this.#wal !== undefined && state.durableSeq >= table.lastSeq;
-    const frozen: FrozenMemtable = {
-      table,
-      lastWalId: isDurable ? this.#wal?.lastDurableId : undefined,
-      trackerPairs: state.trackerPairs,
-    };
-    state.trackerPairs = [];
-    state.frozen = [...state.frozen, frozen];
-    state.active = state.newMemtable();
-    state.refreshView();
+    const { rowCount, lastSeq } = state.active;
+    if (rowCount === 0) return undefined;
+    const isDurable = this.#wal !== undefined && state.durableSeq >= lastSeq;
+    const frozen = state.freeze(replayedTo ?? (isDurable ? this.#wal?.lastDurableId : undefined));
     if (isDurable) this.#wal?.startAt(state.active, state.active.end);
     else this.#wal?.rowsAdded(true);
     this.#tables.advance();
@@ -179,7 +173,7 @@ export class Writer {
     } catch (error) {
       throw notInserted(state, error);
     }
-    state.lastSeq = seq;
+    state.assigned(seq);
     this.#inserted(1, tick, o);
   }
 
@@ -211,7 +205,7 @@ export class Writer {
       if (active.lastSeq === seq) state.fail(refusal);
       throw state.ended === undefined ? refusal : endedWaiter(state.ended, 'not-applied');
     }
-    state.lastSeq = seq;
+    state.assigned(seq);
     this.#inserted(count, tick, o);
   }
 
@@ -230,7 +224,7 @@ export class Writer {
     if (this.#rowsSinceSample <= 0) {
       this.#rowsSinceSample = TRACKER_ROWS;
       const pair = this.#sampler.sample(state.lastSeq, tick);
-      if (pair !== undefined) state.trackerPairs.push(pair);
+      if (pair !== undefined) state.sampled(pair);
     }
     const awaited = o?.awaitDurable ?? state.options.awaitDurable;
     this.#onWrite();
@@ -257,40 +251,27 @@ export class Writer {
   #acknowledge(o: Own<WriteOptions> | undefined, rows: number): Promise<WriteResult> {
     const state = this.#state;
     const seq = state.lastSeq;
-    if (o?.awaitDurable ?? state.options.awaitDurable) return this.#durable(seq, o?.signal);
+    if (o?.awaitDurable ?? state.options.awaitDurable) return state.untilDurable(seq, o?.signal);
     return state.turns.give({ seq: BigInt(seq) }, rows);
   }
 
   async #queued(bytes: number, o: Own<WriteOptions> | undefined, apply: () => void): Promise<WriteResult> {
     const leave = holdOf(o);
     try {
-      let seq = 0;
+      let acknowledged: Promise<WriteResult> | undefined;
       await this.#admission(bytes, o?.signal, () => {
         apply();
-        seq = this.#state.lastSeq;
+        // In the same moment: of those who wait for durability, none may come before one whose write is older.
+        acknowledged = this.#acknowledge(o, 1);
+        ignoreRejection(acknowledged);
       });
       // Not awaited: whoever waits in there has a listener of its own by now.
-      return this.#acknowledgeAt(seq, o);
+      return acknowledged as Promise<WriteResult>;
     } catch (error) {
       return this.#state.turns.refuse(error);
     } finally {
       leave?.();
     }
-  }
-
-  #acknowledgeAt(seq: number, o: Own<WriteOptions> | undefined): Promise<WriteResult> {
-    const state = this.#state;
-    if (!(o?.awaitDurable ?? state.options.awaitDurable)) return state.turns.give({ seq: BigInt(seq) });
-    if (seq <= state.durableSeq) return state.turns.give({ seq: BigInt(seq) });
-    // Admitted, and everything stopped before this waiter was there to be told.
-    if (state.ended !== undefined) return state.turns.refuse(state.endedFor(seq));
-    return this.#durable(seq, o?.signal);
-  }
-
-  /** A wait without a signal ends by the store or by a timer. */
-  #durable(seq: number, signal: AbortSignal | undefined): Promise<WriteResult> {
-    const { waiters, turns } = this.#state;
-    return signal === undefined ? waiters.add(seq) : turns.after(waiters.add(seq, signal));
   }
 
   /** Waits for memory, in order of arrival; `apply` runs in the moment of admission. */
@@ -374,6 +355,7 @@ function notApplied(signal: AbortSignal): AbortError {
 
 /** The fault of a write that the memtable did not take. */
 function notInserted(state: WriteState, cause: unknown): unknown {
+  if (isDbError(cause) && cause.kind === 'internal') state.fail(cause);
   if (isDbError(cause) || !(cause instanceof RangeError)) return cause;
   const message = `${state.where}: the process has no memory left for the write (${cause.message}). It was not applied. Lower memoryBytes, or give the process more.`;
   return new UnavailableError('OVERLOADED', message, { outcome: 'not-applied', cause });

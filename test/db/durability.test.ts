@@ -402,6 +402,23 @@ describe('too much in memory', () => {
     }
   });
 
+  it('tells those whose writes had to queue in the order of the writes, whoever writes in between', async () => {
+    const world = new World();
+    const db = await world.open(SMALL);
+    const told: bigint[] = [];
+    // The next write of a chain is made in the moment in which the one before is durable: often before those that were just admitted
+    // have gone on.
+    const chain = async (id: number) => {
+      for (let i = 0; i < 8; i++) {
+        const { seq } = await db.put(`k${id}-${i}`, value(id), { awaitDurable: true });
+        told.push(seq);
+      }
+    };
+    await world.run(Promise.all(Array.from({ length: 60 }, (_, id) => chain(id))));
+    expect(told).toHaveLength(480);
+    expect(told).toEqual([...told].sort((a, b) => Number(a - b)));
+  });
+
   it('refuses a batch that can never be admitted', async () => {
     const world = new World();
     const db = await world.open(SMALL);
