@@ -6,8 +6,8 @@
  * costs few requests and a short one wastes little (3,000 rows of 200 B cold: one request for the metadata, six for data).
  * A known end of the scan limits what is fetched. The cursor holds its stretch itself, so a full cache cannot take it away.
  *
- * Invariants: after a move `status` is ROW, END or BLOCKED; BLOCKED has moved nothing: after `load()` the same call is made
- * again. Rows outside of a view's visible range do not exist. Each gap in what can be read is shown as one damage row
+ * Invariants: after a move `status` is ROW, END or BLOCKED; BLOCKED has moved nothing: after `load()` the same call is made again, and meets what was loaded for it: that is kept here, because nothing else need keep it (a gap is in no cache, and a full cache
+ * gives up metadata and blocks at once). Rows outside of a view's visible range do not exist. Each gap in what can be read is shown as one damage row
  * (damage-row.ts), and the next move goes on behind it: with the rows a probable healing has for it, if these are wanted.
  */
 import { compareBytes, EMPTY_BYTES, keySuccessor } from '../../common/bytes.ts';
@@ -27,7 +27,11 @@ const FIRST_STRETCH_BYTES = 16 * 1024;
 const MAX_STRETCH_BYTES = 1024 * 1024;
 const PREFETCH_FROM_BYTES = 64 * 1024;
 
+/** A move looks at the table that it leaves and at those that it passes, few of which have no row to show. */
+const HELD_METAS = 8;
+
 interface Stretch {
+  table: number;
   from: number;
   to: number;
   blocks: LoadedBlock[];
@@ -73,8 +77,12 @@ export class TableCursor implements RowCursor, MayBeDamaged {
   /** Metadata of the current table, or why it cannot be had. */
   #meta: TableMeta | Gap | undefined;
   #metaOf = -1;
+  /** What the last moves and loads met, the oldest first; a table that is a gap for good. */
+  readonly #held = new Map<number, TableMeta>();
+  readonly #tableGaps = new Map<number, Gap>();
   #stretch: Stretch | undefined;
-  #stretchOf = -1;
+  /** The stretch just before: a move that finds nothing in its last block goes on in the next one. */
+  #stretchBefore: Stretch | undefined;
   #stretchBytes = FIRST_STRETCH_BYTES;
   #ahead: { table: number; from: number; to: number; blocks: Promise<LoadedBlock[]> } | undefined;
   /** True while a damage row is shown. */
@@ -325,6 +333,7 @@ export class TableCursor implements RowCursor, MayBeDamaged {
 
   #end(): number {
     this.#stretch = undefined;
+    this.#stretchBefore = undefined;
     this.status = END;
     return END;
   }
@@ -389,18 +398,33 @@ export class TableCursor implements RowCursor, MayBeDamaged {
 
   #metaFor(table: number): TableMeta | Gap | undefined {
     if (this.#metaOf === table) return this.#meta;
-    const meta = this.#handles[table].reader.meta;
+    const { reader } = this.#handles[table];
+    const meta = this.#tableGaps.get(table) ?? this.#held.get(table) ?? reader.meta;
     if (meta === undefined) return undefined;
-    this.#handles[table].reader.touched[0] = 1;
-    this.#meta = meta;
-    this.#metaOf = table;
+    reader.touched[0] = 1;
+    this.#hold(table, meta);
     return meta;
   }
 
+  /** Makes this the current metadata, and keeps it for a while. */
+  #hold(table: number, meta: TableMeta | Gap): void {
+    this.#meta = meta;
+    this.#metaOf = table;
+    if (meta instanceof Gap) {
+      this.#tableGaps.set(table, meta);
+      return;
+    }
+    this.#held.delete(table);
+    this.#held.set(table, meta);
+    if (this.#held.size > HELD_METAS) this.#held.delete(this.#held.keys().next().value as number);
+  }
+
   #blockFor(table: number, b: number): LoadedBlock | undefined {
-    const s = this.#stretch;
-    if (s !== undefined && this.#stretchOf === table && b >= s.from && b <= s.to) return s.blocks[b - s.from];
-    return this.#handles[table].reader.blockNow(b, this.#meta as TableMeta);
+    return (
+      blockOf(this.#stretch, table, b) ??
+      blockOf(this.#stretchBefore, table, b) ??
+      this.#handles[table].reader.blockNow(b, this.#meta as TableMeta)
+    );
   }
 
   /** Fetches what the last BLOCKED call needs. Damage is kept for the next call; other failures reject. */
@@ -408,14 +432,13 @@ export class TableCursor implements RowCursor, MayBeDamaged {
     const wanted = this.#wanted;
     if (wanted === undefined) return;
     const { reader } = this.#handles[wanted.table];
-    if (this.#metaOf !== wanted.table) {
+    if (this.#metaFor(wanted.table) === undefined) {
       try {
-        this.#meta = await reader.loadMeta();
+        this.#hold(wanted.table, await reader.loadMeta());
       } catch (error) {
         if (!isCorruption(error)) throw error;
-        this.#meta = reader.gap(error);
+        this.#hold(wanted.table, reader.gap(error));
       }
-      this.#metaOf = wanted.table;
     }
     const meta = this.#meta;
     if (wanted.block < 0 || meta === undefined || meta instanceof Gap) return;
@@ -430,8 +453,8 @@ export class TableCursor implements RowCursor, MayBeDamaged {
   }
 
   #keep(table: number, from: number, to: number, blocks: LoadedBlock[]): void {
-    this.#stretch = { from, to, blocks };
-    this.#stretchOf = table;
+    this.#stretchBefore = this.#stretch;
+    this.#stretch = { table, from, to, blocks };
     this.#stretchBytes = Math.min(this.#stretchBytes * 2, MAX_STRETCH_BYTES);
   }
 
@@ -456,7 +479,7 @@ export class TableCursor implements RowCursor, MayBeDamaged {
   /** Starts the next request once half of a long stretch is used up. */
   #prefetch(table: number, b: number, meta: TableMeta): void {
     const s = this.#stretch;
-    if (s === undefined || this.#ahead !== undefined || this.#stretchBytes < PREFETCH_FROM_BYTES) return;
+    if (s?.table !== table || this.#ahead !== undefined || this.#stretchBytes < PREFETCH_FROM_BYTES) return;
     const used = this.#reverse ? s.to - b : b - s.from;
     if (used * 2 < s.to - s.from) return;
     const nextBlock = this.#reverse ? s.from - 1 : s.to + 1;
@@ -470,4 +493,10 @@ export class TableCursor implements RowCursor, MayBeDamaged {
     blocks.catch(() => undefined);
     this.#ahead = { table, from, to, blocks };
   }
+}
+
+function blockOf(stretch: Stretch | undefined, table: number, b: number): LoadedBlock | undefined {
+  return stretch?.table === table && b >= stretch.from && b <= stretch.to
+    ? stretch.blocks[b - stretch.from]
+    : undefined;
 }
