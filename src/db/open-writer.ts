@@ -18,34 +18,29 @@ import {
 } from '../common/errors.ts';
 import { makeUlid } from '../common/ulid.ts';
 import { type Manifest, NO_TICK } from '../format/manifest-types.ts';
-import { IDENTITY_PATH, manifestPath } from '../format/object-names.ts';
+import { IDENTITY_PATH, manifestPath, STORE_PROFILE_PATH } from '../format/object-names.ts';
 import { decodeTracker, encodeTracker, isWideTracker, narrowTracker } from '../format/sequence-tracker.ts';
 import { encodeIdentity } from '../format/sidecar.ts';
 import { Author } from '../lsm/manifest/author.ts';
 import { type DatabaseStores, whereOf } from '../lsm/manifest/database-stores.ts';
 import { EpochGuard, type Stamp } from '../lsm/manifest/epoch-guard.ts';
-import {
-  type LoadedManifest,
-  listManifestIds,
-  NO_WITNESS,
-  sealManifest,
-  type TailWitness,
-} from '../lsm/manifest/manifest-store.ts';
+import { type LoadedManifest, NO_WITNESS, sealManifest, type TailWitness } from '../lsm/manifest/manifest-store.ts';
 import { withUniqueViewIds } from '../lsm/manifest/view-ids.ts';
 import { tooNew } from '../lsm/table/verified-read.ts';
 import { assertParentsInReach } from '../lsm/tree/parents.ts';
 import type { TableStore } from '../lsm/tree/table-store.ts';
+import { type Discovery, discover } from '../recovery/discovery.ts';
+import { assertExpectedEpoch, type Fence, takeOver, unanswered } from '../recovery/fence.ts';
 import {
   assertUsable,
-  type Discovery,
-  findNewest,
+  findNewestId,
   isNothingThere,
+  isOvertaken,
   lookAround,
-  type Place,
-  STORE_PROFILE_PATH,
-} from '../recovery/discovery.ts';
-import { assertExpectedEpoch, type Fence, takeOver, unanswered } from '../recovery/fence.ts';
+  type Surroundings,
+} from '../recovery/place.ts';
 import { VerifiedLog } from '../recovery/verified-log.ts';
+import type { GetResult } from '../store/object-store.ts';
 import { probeStore } from '../store/store-probe.ts';
 import { FilterForms } from './filter-forms.ts';
 import type { ResolvedOptions } from './options.ts';
@@ -96,6 +91,7 @@ class Opening {
   #firstStamp: Stamp | undefined;
   readonly #tableStore: TableStore;
   readonly #forms = new FilterForms();
+  #storeProfile: GetResult | undefined;
   #conditionsChecked = false;
   #isCreating = false;
   #refusedCreations = 0;
@@ -119,7 +115,7 @@ class Opening {
       await this.#wal.load(found.newest);
       const verdict = this.#wal.verdict(found.newest);
       if (verdict !== undefined) {
-        if (await this.#isOutdated(found.newest.id)) continue;
+        if (await isOvertaken(this.#stores.main, found.newest.id)) continue;
         throw verdict;
       }
       await this.#assertSuitable(found);
@@ -134,17 +130,19 @@ class Opening {
 
   async #discover(): Promise<Discovery> {
     const wantsProfile = this.#stores.main.conformance !== 'known';
-    const place = await lookAround(this.#stores, this.#guard, wantsProfile);
-    if (place.manifestIds.length === 0) return this.#create(place);
-    this.#firstStamp ??= place.stamp;
+    const around = await lookAround(this.#stores, this.#guard, 'open', async () => {
+      this.#storeProfile = wantsProfile ? await this.#stores.main.get(STORE_PROFILE_PATH) : undefined;
+    });
+    if (around.manifestIds.length === 0) return this.#create(around);
+    this.#firstStamp ??= around.stamp;
     if (this.#o.errorIfExists && !this.#isCreating) {
       throw new InvalidArgumentError(
         'ALREADY_EXISTS',
         `${this.#where()}: a database exists here and errorIfExists is set.`,
       );
     }
-    return findNewest(this.#stores, place, this.#o, async () => {
-      if (place.identity !== undefined) await this.#checkConditions(IDENTITY_PATH, place.identity.bytes);
+    return discover(this.#stores, around, this.#o, async () => {
+      if (around.identity !== undefined) await this.#checkConditions(IDENTITY_PATH, around.identity.bytes);
     });
   }
 
@@ -154,8 +152,8 @@ class Opening {
 
   // ---- creating
 
-  async #create(place: Place): Promise<Discovery> {
-    if (!(await isNothingThere(this.#stores, place))) return this.#discover();
+  async #create(around: Surroundings): Promise<Discovery> {
+    if (!(await isNothingThere(this.#stores, around))) return this.#discover();
     if (this.#expectedEpoch !== undefined) {
       throw new InvalidArgumentError(
         'NOT_A_DATABASE',
@@ -168,7 +166,7 @@ class Opening {
         `${this.#where()}: no database is here and createIfMissing is false. Check the path, or create it.`,
       );
     }
-    await this.#assertStoreProfile(place);
+    await this.#assertStoreProfile();
     this.#isCreating = true;
     const databaseId = new Uint8Array(16);
     this.#o.random.fill(databaseId);
@@ -219,7 +217,7 @@ class Opening {
     const answer = await this.#stores.main.put(path, bytes, { condition: 'if-absent', putId });
     if (answer.outcome === 'applied' && answer.attempt === 'now') {
       // A collected manifest can have been put back by this very request: then the store did nothing wrong.
-      const [newest] = (await listManifestIds(this.#stores.main)).slice(-1);
+      const newest = await findNewestId(this.#stores.main);
       if (path === IDENTITY_PATH || manifestPath(newest ?? 0) === path) throw this.#unsuitable();
       return;
     }
@@ -234,7 +232,7 @@ class Opening {
   }
 
   #assertWritable(found: Discovery): void {
-    assertUsable(this.#stores, found);
+    assertUsable(this.#stores, this.#stores.main.name, found);
     const { manifest, id } = found.newest;
     if ((manifest.segments?.length ?? 0) > 0 || manifest.segmentExtractorName !== undefined) {
       throw new IncompatibleError(
@@ -255,24 +253,18 @@ class Opening {
   async #assertSuitable(found: Discovery): Promise<void> {
     if (found.identityDamage !== undefined && found.newest.seal === undefined) throw found.identityDamage;
     if (found.identity === undefined) await this.#checkConditions(manifestPath(found.newest.id), found.newestBytes);
-    await this.#assertStoreProfile(found);
+    await this.#assertStoreProfile();
   }
 
   /** The full probe, once for each store; its result is kept beside the database. */
-  async #assertStoreProfile(place: Place): Promise<void> {
+  async #assertStoreProfile(): Promise<void> {
     const { main } = this.#stores;
-    if (main.conformance === 'known' || storedProfileFits(place, main.name)) return;
+    if (main.conformance === 'known' || storedProfileFits(this.#storeProfile, main.name)) return;
     const { clock, random } = this.#o;
     const profile = await probeStore(main, { clock, random });
     if (!profile.conditionalCreate) throw this.#unsuitable();
     const bytes = new TextEncoder().encode(JSON.stringify({ ...profile, store: main.name }));
     await main.put(STORE_PROFILE_PATH, bytes, { condition: 'any', putId: makeUlid(clock.nowMs(), random) });
-  }
-
-  /** Whether a manifest newer than `id` is listed now. */
-  async #isOutdated(id: number): Promise<boolean> {
-    const ids = await listManifestIds(this.#stores.main, id);
-    return ids.some((x) => x > id);
   }
 
   // ---- claiming and fencing
@@ -385,10 +377,10 @@ function narrowed(bytes: Uint8Array | undefined): Uint8Array | undefined {
   }
 }
 
-function storedProfileFits(place: Place, storeName: string): boolean {
-  if (place.storeProfile === undefined) return false;
+function storedProfileFits(stored: GetResult | undefined, storeName: string): boolean {
+  if (stored === undefined) return false;
   try {
-    const profile = JSON.parse(new TextDecoder().decode(place.storeProfile.bytes)) as Record<string, unknown>;
+    const profile = JSON.parse(new TextDecoder().decode(stored.bytes)) as Record<string, unknown>;
     return profile['store'] === storeName && profile['conditionalCreate'] === true;
   } catch {
     // Not JSON: the store is probed again and the object replaced.

@@ -18,11 +18,12 @@ import {
 import { tellFinding } from '../common/events.ts';
 import { type DatabaseStores, whereOf } from '../lsm/manifest/database-stores.ts';
 import { EpochGuard } from '../lsm/manifest/epoch-guard.ts';
-import { type LoadedManifest, listManifestIds } from '../lsm/manifest/manifest-store.ts';
+import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
 import type { ReadView } from '../lsm/read/point-lookup.ts';
 import { assertParentsInReach } from '../lsm/tree/parents.ts';
 import type { TableStore } from '../lsm/tree/table-store.ts';
-import { assertUsable, findNewest, isNothingThere, lookAround } from '../recovery/discovery.ts';
+import { discover } from '../recovery/discovery.ts';
+import { assertUsable, isNothingThere, isOvertaken, lookAround } from '../recovery/place.ts';
 import type { RequestCountsByRole } from '../store/metered-store.ts';
 import { type CorruptionReport, CorruptionWatch } from './corruption-watch.ts';
 import type { Bytes } from './keys.ts';
@@ -171,8 +172,7 @@ export class DbReader {
   }
 
   async #judgeMissing(error: CorruptionError): Promise<boolean> {
-    const ids = await listManifestIds(this.#stores.main, this.#state.manifestId);
-    if ((ids[ids.length - 1] ?? 0) <= this.#state.manifestId) {
+    if (!(await isOvertaken(this.#stores.main, this.#state.manifestId))) {
       await this.#assertStillThere();
       return false;
     }
@@ -185,19 +185,14 @@ export class DbReader {
 
   /** Rejects if another database is in this place now: then what is missing is no damage. */
   async #assertStillThere(): Promise<void> {
-    const place = await lookAround(
-      this.#stores,
-      new EpochGuard(this.#options.clock, this.#stores.latestStoreTimesMs),
-      false,
-    );
-    if (place.manifestIds.length === 0) return;
-    const found = await findNewest(this.#stores, place, this.#options, async () => undefined).catch(
-      (error: unknown) => {
-        // Damage there does not say that the missing table is none.
-        if (!isCorruption(error)) throw error;
-        return undefined;
-      },
-    );
+    const guard = new EpochGuard(this.#options.clock, this.#stores.latestStoreTimesMs);
+    const around = await lookAround(this.#stores, guard, 'open');
+    if (around.manifestIds.length === 0) return;
+    const found = await discover(this.#stores, around, this.#options).catch((error: unknown) => {
+      // Damage there does not say that the missing table is none.
+      if (!isCorruption(error)) throw error;
+      return undefined;
+    });
     if (found !== undefined) assertSameDatabase(this.#stores, this.#state, found.newest);
   }
 
@@ -253,16 +248,16 @@ async function loadState(
   let kept = shown?.log;
   const guard = new EpochGuard(options.clock, stores.latestStoreTimesMs);
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    const place = await lookAround(stores, guard, false);
-    if (place.manifestIds.length === 0) {
-      if (!(await isNothingThere(stores, place))) continue;
+    const around = await lookAround(stores, guard, 'open');
+    if (around.manifestIds.length === 0) {
+      if (!(await isNothingThere(stores, around))) continue;
       throw new InvalidArgumentError(
         'NOT_A_DATABASE',
         `${stores.main.name} (${stores.path}): no database is here. Check the path.`,
       );
     }
-    const found = await findNewest(stores, place, options, async () => undefined);
-    assertUsable(stores, found);
+    const found = await discover(stores, around, options);
+    assertUsable(stores, stores.main.name, found);
     assertSameDatabase(stores, shown, found.newest);
     await assertParentsInReach(stores, found.newest.manifest);
     const log = kept?.canFollow(found.newest) ? kept : new ReaderLog(stores, options);
@@ -270,8 +265,7 @@ async function loadState(
     await log.wal.load(found.newest);
     const verdict = log.wal.verdict(found.newest);
     if (verdict !== undefined) {
-      const ids = await listManifestIds(stores.main, found.newest.id);
-      if (ids.some((id) => id > found.newest.id)) continue;
+      if (await isOvertaken(stores.main, found.newest.id)) continue;
       const isAboutLog = isCorruption(verdict) && !(verdict instanceof ManifestCorruptionError);
       if (!options.allowPrefix || !isAboutLog) {
         // What is refused is refused for what is stored now, and its error tells of all rows.

@@ -16,6 +16,8 @@ export const BOUNDARY_PREFIX = 'gc/';
 export const SIDECAR_PREFIX = 'shale/';
 export const MANIFEST_BOUNDARY_PATH = 'gc/manifest.boundary';
 export const IDENTITY_PATH = 'shale/identity';
+/** What a probe of the store found: plain JSON, asked for again where it does not fit. */
+export const STORE_PROFILE_PATH = 'shale/store-profile';
 
 const ID_DIGITS = 20;
 const MAX_U64_TEXT = '18446744073709551615';

@@ -26,6 +26,7 @@ import {
   IDENTITY_PATH,
   isDatabasePath,
   SIDECAR_PREFIX,
+  STORE_PROFILE_PATH,
 } from '../format/object-names.ts';
 import { decodeManifestSeal } from '../format/seal.ts';
 import { decodeIdentity, decodeSidecar } from '../format/sidecar.ts';
@@ -38,8 +39,6 @@ import type { ToolTarget } from './target.ts';
 
 const DOCS = 'docs/troubleshooting.md';
 const REPAIR_FILE = /^shale\/repairs\/(r-[0-9a-f]{24})\/(plan|report)-[1-9][0-9]{0,8}$/;
-/** What a probe of the store found: plain JSON, asked for again where it does not fit. */
-const PROFILE_PATH = 'shale/store-profile';
 const OVERTAKEN = 'A newer version of the ledger holds all that this one held, and nothing depends on it any more.';
 const WHOLE = { unit: 'object' as const, offset: 0, length: 0 };
 
@@ -49,7 +48,7 @@ export async function checkSidecars(target: ToolTarget, newest: LoadedManifest |
   const { main } = target.stores;
   for (const prefix of [SIDECAR_PREFIX, COMPACTIONS_PREFIX, BOUNDARY_PREFIX]) {
     for await (const { path } of main.list(prefix))
-      if (isDatabasePath(path) || path === PROFILE_PATH) await check.look(path);
+      if (isDatabasePath(path) || path === STORE_PROFILE_PATH) await check.look(path);
   }
   check.compareWith(newest);
   await check.judgeLedger(newest);
@@ -111,7 +110,7 @@ class SidecarCheck {
     else if (path === IDENTITY_PATH) this.#databaseId = decodeIdentity(bytes).databaseId;
     else if (path.startsWith(LEDGER_PREFIX)) decodeLedger(bytes);
     else if (path.startsWith(QUARANTINE_PREFIX)) this.#copies.set(path, sha256Hex(bytes));
-    else if (path === PROFILE_PATH) parseProfile(bytes);
+    else if (path === STORE_PROFILE_PATH) parseProfile(bytes);
     else this.#decodeRepairFile(path, bytes);
   }
 

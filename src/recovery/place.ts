@@ -1,0 +1,356 @@
+/**
+ * Where a database is: which manifest is the newest that counts, what is beside it, and the one loop of looking again while others
+ * write. Openings, readers and tools all find a database here.
+ *
+ * Two round trips: (1) LIST of manifests and of compactions beside GETs of identity and boundary; (2) GETs of the newest manifest that
+ * is listed and of the one after it, which a list that lags does not show, and further as long as there is a later one. A third one
+ * where the newest manifest has no seal, as those of SlateDB: what it is compared with (manifest-evidence.ts).
+ *
+ * Invariants:
+ * 1. Nothing is written here.
+ * 2. A listed manifest that is gone was collected, so a newer one is there: then all is looked at again, a limited number of times.
+ * 3. A manifest is called damaged only after it gave the same bytes three times, 100 ms and 1 s apart. What is done then is up to the
+ *    caller: an opening heals it, refuses, or finds that it was overtaken; a tool refuses; a repair of manifests goes back to older ones.
+ * 4. A place is empty only if every sign of a database is absent: one list that shows nothing proves nothing.
+ */
+import { type Clock, sleep } from '../common/clock.ts';
+import {
+  type CorruptionError,
+  damage,
+  type Finding,
+  IncompatibleError,
+  InvalidArgumentError,
+  isCorruption,
+  locate,
+  ManifestCorruptionError,
+  makeFinding,
+} from '../common/errors.ts';
+import {
+  COMPACTIONS_PREFIX,
+  compactionsPath,
+  IDENTITY_PATH,
+  MANIFEST_BOUNDARY_PATH,
+  manifestPath,
+  parseCompactionsPath,
+} from '../format/object-names.ts';
+import { type DatabaseIdentity, decodeIdentity } from '../format/sidecar.ts';
+import { type DatabaseStores, whereOf } from '../lsm/manifest/database-stores.ts';
+import type { EpochGuard, Stamp } from '../lsm/manifest/epoch-guard.ts';
+import {
+  type LoadedManifest,
+  listManifestIds,
+  loadManifest,
+  manifestFindingObject,
+  readBoundary,
+} from '../lsm/manifest/manifest-store.ts';
+import { Looks, readTwice } from '../lsm/table/verified-read.ts';
+import { type GetResult, type ObjectStore, PUT_ID_METADATA } from '../store/object-store.ts';
+import { REREADS_MS } from './log-damage.ts';
+import { misplacedLog } from './log-place.ts';
+import { type CrossCheck, crossCheckManifest } from './manifest-evidence.ts';
+import { hasRemains, noManifestLeft } from './remains.ts';
+
+export interface StoredIdentity {
+  value: DatabaseIdentity;
+  bytes: Uint8Array;
+  /** The store gave the put id back: it keeps metadata. */
+  keepsMetadata: boolean;
+}
+
+/** What is beside the manifests. */
+export interface Surroundings {
+  /** Before the first LIST was sent. */
+  stamp: Stamp;
+  /** Ascending. */
+  manifestIds: number[];
+  identity: StoredIdentity | undefined;
+  /** Set if `shale/identity` is there but damaged; the seal of the newest manifest can take its place. */
+  identityDamage: CorruptionError | undefined;
+  boundary: { exists: boolean; value: number };
+  newestCompactionsId: number | undefined;
+}
+
+export interface Place extends Surroundings {
+  newest: LoadedManifest;
+  /** Bytes of the newest manifest as stored. */
+  newestBytes: Uint8Array;
+}
+
+// ---- round trip 1
+
+/** What is beside the manifests, and their ids. Two LISTs and two GETs; `beside` is sent in the same trip. */
+export async function lookAround(
+  stores: DatabaseStores,
+  guard: EpochGuard,
+  during: Finding['during'],
+  beside: () => Promise<unknown> = () => Promise.resolve(),
+): Promise<Surroundings> {
+  const { main } = stores;
+  const stamp = guard.stamp();
+  const [manifestIds, identity, boundary, newestCompactionsId] = await Promise.all([
+    listManifestIds(main, undefined, stamp),
+    readIdentity(main, during),
+    readBoundary(main),
+    findNewestCompactions(main),
+    beside(),
+  ]);
+  return { stamp, manifestIds, ...identity, boundary, newestCompactionsId };
+}
+
+/** The identity of the database, if it has one. One GET, and one more if it is damaged. */
+export async function readIdentity(
+  store: ObjectStore,
+  during: Finding['during'],
+): Promise<Pick<Surroundings, 'identity' | 'identityDamage'>> {
+  try {
+    const identity = await readTwice(store, IDENTITY_PATH, (got) => ({
+      value: decodeLocated(got, during),
+      bytes: got.bytes,
+      keepsMetadata: got.metadata[PUT_ID_METADATA] !== undefined,
+    }));
+    return { identity, identityDamage: undefined };
+  } catch (error) {
+    if (!isCorruption(error)) throw error;
+    return { identity: undefined, identityDamage: error };
+  }
+}
+
+function decodeLocated({ bytes, size }: GetResult, during: Finding['during']): DatabaseIdentity {
+  try {
+    return decodeIdentity(bytes);
+  } catch (error) {
+    if (!isCorruption(error)) throw error;
+    const object = { role: 'sidecar' as const, path: IDENTITY_PATH, id: 'identity', sealed: false, size };
+    throw locate(error, { object, during });
+  }
+}
+
+/** The highest id of a compactions file, at or above `from` if that is given; undefined: none. One LIST. */
+export async function findNewestCompactions(store: ObjectStore, from = 1): Promise<number | undefined> {
+  let newest: number | undefined;
+  const options = from <= 1 ? {} : { startAfter: compactionsPath(from - 1) };
+  for await (const { path } of store.list(COMPACTIONS_PREFIX, options)) {
+    const id = parseCompactionsPath(path);
+    if (id !== undefined && (newest === undefined || id > newest)) newest = id;
+  }
+  return newest;
+}
+
+/** The highest manifest id that is listed, at or above `from` if that is given; undefined: none. One LIST, which dates `stamp`. */
+export async function findNewestId(store: ObjectStore, from?: number, stamp?: Stamp): Promise<number | undefined> {
+  return (await listManifestIds(store, from, stamp)).at(-1);
+}
+
+/**
+ * Whether a manifest above `id` is listed now. What is missing or damaged is judged only by a manifest that was listed after it was
+ * seen: a live writer and a collector may have moved on. One LIST.
+ */
+export async function isOvertaken(store: ObjectStore, id: number): Promise<boolean> {
+  return (await findNewestId(store, id + 1)) !== undefined;
+}
+
+/** The ids with those that a list which lags did not show: the ones that follow the last. One HEAD for each, and one more. */
+export async function withUnlisted(store: ObjectStore, listed: readonly number[]): Promise<number[]> {
+  const ids = [...listed];
+  const last = ids.at(-1);
+  if (last === undefined) return ids;
+  for (let id = last + 1; (await store.head(manifestPath(id))) !== undefined; id++) ids.push(id);
+  return ids;
+}
+
+// ---- one manifest
+
+/** How a manifest is looked at. */
+export interface LookOptions {
+  clock: Clock;
+  signal?: AbortSignal | undefined;
+  during: Finding['during'];
+}
+
+export interface GoodManifest {
+  bytes: Uint8Array;
+  loaded: LoadedManifest;
+  /** What one without a seal was compared with. */
+  check: CrossCheck | undefined;
+}
+
+export interface BadManifest {
+  id: number;
+  bytes: Uint8Array;
+  loaded: undefined;
+  failure: CorruptionError | IncompatibleError;
+  /** How it was looked at; throws `UnavailableError` if the store gave other bytes each time. */
+  reads(): Finding['reads'];
+}
+
+/**
+ * One manifest, verified, and compared with what it continues if it has no seal; looked at three times if something is wrong, and more
+ * often while looks differ. Undefined: it is gone. `first`: the bytes, if they were read already.
+ */
+export async function lookAtManifest(
+  stores: DatabaseStores,
+  id: number,
+  boundary: number,
+  { clock, signal, during }: LookOptions,
+  first?: Uint8Array,
+): Promise<GoodManifest | BadManifest | undefined> {
+  const { main } = stores;
+  const read = async () => (await main.get(manifestPath(id)))?.bytes;
+  const looks = new Looks(REREADS_MS);
+  for (let bytes = first ?? (await read()); bytes !== undefined; bytes = await read()) {
+    try {
+      const loaded = loadManifest(id, bytes);
+      const check = loaded.seal === undefined ? await crossCheckManifest(stores, loaded, boundary) : undefined;
+      if (check !== undefined && check.broken.length > 0) throw inconsistent(loaded, check.broken.join('; '), during);
+      return { bytes, loaded, check };
+    } catch (failure) {
+      // One bit on the way can also make a version look unknown.
+      if (!isCorruption(failure) && !(failure instanceof IncompatibleError)) throw failure;
+      looks.add(bytes);
+      const waitMs = looks.nextWaitMs;
+      if (waitMs === undefined) {
+        return { id, bytes, loaded: undefined, failure, reads: () => looks.reads(main.name, manifestPath(id)) };
+      }
+      await sleep(clock, waitMs, signal);
+    }
+  }
+  return undefined;
+}
+
+/** The error for a manifest that decodes and contradicts what it continues, or what it names. */
+export function inconsistent(
+  { id, sizeBytes }: LoadedManifest,
+  because: string,
+  during: Finding['during'],
+): CorruptionError {
+  const object = manifestFindingObject(id, { size: sizeBytes });
+  const error = damage('MANIFEST_INCONSISTENT', { unit: 'object', offset: 0, length: sizeBytes }, because);
+  return locate(error, { object, during });
+}
+
+// ---- round trip 2
+
+export interface Search extends LookOptions {
+  /** Sent in the trip of the newest manifest, each time. */
+  beside?: () => Promise<unknown>;
+  /** Called with each newest manifest that is good. */
+  onGood?: (good: GoodManifest) => void;
+  /** What is used instead of a newest manifest that stays bad; undefined: nothing, look again. May throw. */
+  onBad(bad: BadManifest, around: Surroundings): Promise<LoadedManifest | undefined>;
+  /** Whether a newest manifest at or below the collector's boundary is refused. */
+  refusesBelowBoundary: boolean;
+  /** Looks again where a listed manifest is gone. */
+  lookAgain(around: Surroundings): Promise<Surroundings>;
+  /** How often all is looked at, and the error after that. */
+  rounds: number;
+  tooManyOthers(): Error;
+}
+
+/**
+ * The newest manifest that counts. Two GETs, and where it has no seal those of `crossCheckManifest`; again for each time that others
+ * were faster. Rejects with `ManifestCorruptionError` if none is left.
+ */
+export async function findNewest(stores: DatabaseStores, around: Surroundings, search: Search): Promise<Place> {
+  let now = around;
+  for (let round = 0; round < search.rounds; round++) {
+    if (now.manifestIds.length === 0) throw noManifestLeft(whereOf(stores), search.during);
+    const found = await readNewest(stores, now, search);
+    if (found === undefined) now = await search.lookAgain(now);
+    else if (search.refusesBelowBoundary && now.boundary.exists && found.newest.id <= now.boundary.value) {
+      now = await withNewerThanBoundary(stores, now, found.newest.id, search.clock);
+    } else return { ...now, ...found };
+  }
+  throw search.tooManyOthers();
+}
+
+/** The same surroundings with the manifests that are listed now. One LIST. */
+export async function relist({ main }: DatabaseStores, around: Surroundings): Promise<Surroundings> {
+  return { ...around, manifestIds: await listManifestIds(main) };
+}
+
+/** Undefined: it is gone, or a newer one is there. */
+async function readNewest(
+  stores: DatabaseStores,
+  around: Surroundings,
+  search: Search,
+): Promise<Pick<Place, 'newest' | 'newestBytes'> | undefined> {
+  const { main } = stores;
+  const listed = around.manifestIds[around.manifestIds.length - 1];
+  const [got, after] = await Promise.all([
+    main.get(manifestPath(listed)),
+    main.get(manifestPath(listed + 1)),
+    search.beside?.(),
+  ]);
+  let id = listed;
+  let current = got;
+  for (let next = after; next !== undefined; next = await main.get(manifestPath(id + 1))) {
+    id++;
+    current = next;
+  }
+  if (current === undefined) return undefined;
+  const look = await lookAtManifest(stores, id, around.boundary.value, search, current.bytes);
+  if (look === undefined) return undefined;
+  if (look.loaded !== undefined) search.onGood?.(look);
+  const newest = look.loaded ?? (await search.onBad(look, around));
+  return newest && { newest, newestBytes: look.bytes };
+}
+
+const BOUNDARY_RETRIES = 3;
+
+/** The newest manifest is at or below the boundary: a stalled process re-created a collected id, or the boundary is damaged. */
+async function withNewerThanBoundary(
+  { main }: DatabaseStores,
+  around: Surroundings,
+  id: number,
+  clock: Clock,
+): Promise<Surroundings> {
+  for (let i = 0; i < BOUNDARY_RETRIES; i++) {
+    await sleep(clock, REREADS_MS[0]);
+    const manifestIds = await listManifestIds(main);
+    const boundary = await readBoundary(main);
+    const newest = manifestIds.at(-1);
+    if (newest !== undefined && newest > boundary.value) return { ...around, manifestIds, boundary };
+  }
+  const finding = makeFinding({
+    code: 'MANIFEST_INCONSISTENT',
+    object: { role: 'boundary', path: MANIFEST_BOUNDARY_PATH, id: 'manifest.boundary', sealed: false },
+    at: { unit: 'object', offset: 0, length: 0 },
+    expected: `below ${id}, the newest manifest`,
+    found: String(around.boundary.value),
+  });
+  throw new ManifestCorruptionError(
+    `The collector's boundary file says that manifest ${around.boundary.value} and all below it are deleted, but the newest manifest is ${id}.`,
+    [finding],
+  );
+}
+
+// ---- what holds for every use
+
+/**
+ * True if nothing at this place is part of a database; false if somebody has just created one: look around again. Rejects if
+ * there are signs of a database and, listed after they were seen, still no manifest.
+ */
+export async function isNothingThere(stores: DatabaseStores, around: Surroundings): Promise<boolean> {
+  // What was read does not depend on lists, which may lag.
+  const { identity, identityDamage, boundary, newestCompactionsId } = around;
+  const isSeen = [identity, identityDamage, newestCompactionsId].some((seen) => seen !== undefined) || boundary.exists;
+  if (!isSeen && !(await hasRemains(stores))) return true;
+  if ((await listManifestIds(stores.main)).length > 0) return false;
+  throw noManifestLeft(whereOf(stores), 'open');
+}
+
+/** What holds for readers, writers and tools alike before a manifest may be used. `where`: the database, for messages. */
+export function assertUsable(
+  stores: DatabaseStores,
+  where: string,
+  { newest, identity }: Pick<Place, 'newest' | 'identity'>,
+): void {
+  if (!newest.manifest.initialized) {
+    throw new InvalidArgumentError(
+      'NOT_A_DATABASE',
+      `${where}: manifest ${newest.id} says that this database is still being set up (a clone that was not finished). Finish or delete it first.`,
+    );
+  }
+  const misplaced = misplacedLog(stores, where, newest, identity?.value);
+  if (misplaced !== undefined) throw misplaced;
+}
