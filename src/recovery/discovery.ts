@@ -67,6 +67,7 @@ export async function discover(
   const place = await findNewest(stores, around, {
     clock: options.clock,
     during: 'open',
+    nextBy: 'get',
     beside: () =>
       Promise.all([
         compactionsId === undefined

@@ -18,7 +18,6 @@ import { type EpochGuard, FENCE_VALIDITY_MS, type Stamp } from '../lsm/manifest/
 import { fencedBy } from '../lsm/manifest/manifest-log.ts';
 import {
   type LoadedManifest,
-  listManifestIds,
   loadManifest,
   readBoundary,
   type SealManifestInput,
@@ -26,6 +25,7 @@ import {
 } from '../lsm/manifest/manifest-store.ts';
 import type { WalDigest } from '../lsm/wal/wal-object.ts';
 import { encodeFence } from '../lsm/wal/wal-writer.ts';
+import { findNewestId } from './place.ts';
 
 /**
  * Rejects unless the stored epoch is the one that the caller has seen: taking over from somebody else would fence a writer of
@@ -110,8 +110,7 @@ async function claimCounts(t: Takeover): Promise<boolean> {
   }
   if (t.guard.ageMs(t.listedAt) <= FENCE_VALIDITY_MS) return true;
   const stamp = t.guard.stamp();
-  const ids = await listManifestIds(t.stores.main, id, stamp);
-  if (ids[ids.length - 1] !== id) return false;
+  if ((await findNewestId(t.stores.main, id, stamp)) !== id) return false;
   t.guard.confirmListed(stamp);
   return true;
 }
@@ -139,7 +138,7 @@ async function placeFence(t: Takeover, claimed: LoadedManifest): Promise<Fence> 
     });
     if (answer.outcome === 'unknown') throw unanswered(t.where, `the fence at WAL id ${id}`, answer.cause);
     if (answer.outcome === 'refused') {
-      await assertOwner(t, claimed, await listManifestIds(main, claimed.id));
+      await assertOwner(t, claimed, await findNewestId(main, claimed.id));
       continue;
     }
     if (!isFirstTry) await verifyPassed(t, id - 1, claimed);
@@ -151,7 +150,7 @@ async function verifyPassed(t: Takeover, to: number, claimed: LoadedManifest): P
   const verdict = await t.readPassed(to, claimed);
   if (verdict === undefined) return;
   // What is missing may have been collected after another takeover: judged only by manifests listed after it was seen.
-  await assertOwner(t, claimed, await listManifestIds(t.stores.main, claimed.id));
+  await assertOwner(t, claimed, await findNewestId(t.stores.main, claimed.id));
   throw verdict;
 }
 
@@ -160,12 +159,11 @@ async function assertStillOwner(t: Takeover, claimed: LoadedManifest): Promise<v
   t.guard.confirmListed(t.startedAt);
   if (t.guard.ageMs(t.startedAt) <= FENCE_VALIDITY_MS) return;
   const stamp = t.guard.stamp();
-  await assertOwner(t, claimed, await listManifestIds(t.stores.main, claimed.id, stamp));
+  await assertOwner(t, claimed, await findNewestId(t.stores.main, claimed.id, stamp));
   t.guard.confirm(stamp);
 }
 
-async function assertOwner(t: Takeover, claimed: LoadedManifest, ids: readonly number[]): Promise<void> {
-  const newest = ids[ids.length - 1];
+async function assertOwner(t: Takeover, claimed: LoadedManifest, newest: number | undefined): Promise<void> {
   if (newest === undefined) {
     // Whoever takes over leaves a newer manifest, and no collector deletes the newest: this list is wrong.
     throw new UnavailableError(
@@ -176,7 +174,7 @@ async function assertOwner(t: Takeover, claimed: LoadedManifest, ids: readonly n
   assertThat(newest >= claimed.id, 'a list from our claim on begins with it');
   if (newest === claimed.id) return;
   const got = await t.stores.main.get(manifestPath(newest));
-  if (got === undefined) return assertOwner(t, claimed, await listManifestIds(t.stores.main, claimed.id));
+  if (got === undefined) return assertOwner(t, claimed, await findNewestId(t.stores.main, claimed.id));
   const loaded = loadManifest(newest, got.bytes);
   if (loaded.manifest.writerEpoch > claimed.manifest.writerEpoch) throw fencedBy(loaded, claimed.manifest.writerEpoch);
 }

@@ -149,12 +149,11 @@ export async function isOvertaken(store: ObjectStore, id: number): Promise<boole
   return (await findNewestId(store, id + 1)) !== undefined;
 }
 
-/** The ids with those that a list which lags did not show: the ones that follow the last. One HEAD for each, and one more. */
+/** The listed ids with those that follow, which a list that lags does not show. None may be there: an opening asks for the next one, too. One HEAD, and one more for each. */
 export async function withUnlisted(store: ObjectStore, listed: readonly number[]): Promise<number[]> {
   const ids = [...listed];
-  const last = ids.at(-1);
-  if (last === undefined) return ids;
-  for (let id = last + 1; (await store.head(manifestPath(id))) !== undefined; id++) ids.push(id);
+  if (ids.length === 0) return ids;
+  for (let id = ids[ids.length - 1] + 1; (await store.head(manifestPath(id))) !== undefined; id++) ids.push(id);
   return ids;
 }
 
@@ -231,7 +230,12 @@ export function inconsistent(
 // ---- round trip 2
 
 export interface Search extends LookOptions {
-  /** Sent in the trip of the newest manifest, each time. */
+  /**
+   * How the manifest after the last that is listed is asked for. `get`: in the same trip as that one, for who waits for the answer;
+   * `head`: before it, so that no bytes come which are not used.
+   */
+  nextBy: 'get' | 'head';
+  /** Sent in the first trip, each time. */
   beside?: () => Promise<unknown>;
   /** Called with each newest manifest that is good. */
   onGood?: (good: GoodManifest) => void;
@@ -274,25 +278,36 @@ async function readNewest(
   around: Surroundings,
   search: Search,
 ): Promise<Pick<Place, 'newest' | 'newestBytes'> | undefined> {
-  const { main } = stores;
   const listed = around.manifestIds[around.manifestIds.length - 1];
-  const [got, after] = await Promise.all([
-    main.get(manifestPath(listed)),
-    main.get(manifestPath(listed + 1)),
+  const [{ id, bytes }] = await Promise.all([
+    search.nextBy === 'get' ? getLast(stores.main, listed) : headLast(stores.main, listed),
     search.beside?.(),
   ]);
-  let id = listed;
-  let current = got;
-  for (let next = after; next !== undefined; next = await main.get(manifestPath(id + 1))) {
-    id++;
-    current = next;
-  }
-  if (current === undefined) return undefined;
-  const look = await lookAtManifest(stores, id, around.boundary.value, search, current.bytes);
+  if (search.nextBy === 'get' && bytes === undefined) return undefined;
+  const look = await lookAtManifest(stores, id, around.boundary.value, search, bytes);
   if (look === undefined) return undefined;
   if (look.loaded !== undefined) search.onGood?.(look);
   const newest = look.loaded ?? (await search.onBad(look, around));
   return newest && { newest, newestBytes: look.bytes };
+}
+
+interface LastManifest {
+  id: number;
+  bytes: Uint8Array | undefined;
+}
+
+/** The last manifest that is there, from `listed` on, with its bytes; none if `listed` itself is gone and no later one is there. */
+async function getLast(store: ObjectStore, listed: number): Promise<LastManifest> {
+  const get = async (id: number) => ({ id, bytes: (await store.get(manifestPath(id)))?.bytes });
+  let [last, next] = await Promise.all([get(listed), get(listed + 1)]);
+  for (; next.bytes !== undefined; next = await get(last.id + 1)) last = next;
+  return last;
+}
+
+/** The same without bytes. */
+async function headLast(store: ObjectStore, listed: number): Promise<LastManifest> {
+  const ids = await withUnlisted(store, [listed]);
+  return { id: ids[ids.length - 1], bytes: undefined };
 }
 
 const BOUNDARY_RETRIES = 3;

@@ -30,8 +30,9 @@ import {
 import { ambiguousViewFindings } from '../lsm/manifest/view-ids.ts';
 import { newerTrackerFindings } from '../recovery/manifest-cross-check.ts';
 import { crossCheckManifest } from '../recovery/manifest-evidence.ts';
+import { findNewestId } from '../recovery/place.ts';
 import { noManifestLeft } from '../recovery/remains.ts';
-import { logOutOfReach, lookAround, manifestHint } from './database-state.ts';
+import { logOutOfReach, lookAroundTarget, manifestHint } from './database-state.ts';
 import type { ManifestReport, SealReport } from './reports.ts';
 import { type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
 import { missingManifestFindings } from './wal-survey.ts';
@@ -60,7 +61,7 @@ export async function manifestInspect(
   }
   return withTarget(target, checked, async (opened) => {
     const guard = new EpochGuard(opened.clock, opened.stores.latestStoreTimesMs);
-    const around = await lookAround(opened, guard);
+    const around = await lookAroundTarget(opened, guard);
     const isNoneLeft = around.manifestIds.length === 0;
     const chosen = id === undefined ? (around.manifestIds.at(-1) ?? around.boundary.value + 1) : Number(id);
     const newestId = around.manifestIds.at(-1) ?? 0;
@@ -77,7 +78,7 @@ export async function manifestInspect(
 /** A manifest above the newest was never written, unless it is there all the same: lists may lag. */
 async function assertOnceThere({ stores, where }: ToolTarget, id: number): Promise<void> {
   if ((await stores.main.head(manifestPath(id))) !== undefined) return;
-  const newestId = (await listManifestIds(stores.main)).at(-1) ?? 0;
+  const newestId = (await findNewestId(stores.main)) ?? 0;
   if (id <= newestId) return;
   throw new InvalidArgumentError(
     'BAD_ARGUMENT',

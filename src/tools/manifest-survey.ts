@@ -7,33 +7,27 @@
  */
 import { mapLimit } from '../common/async.ts';
 import { equalBytes } from '../common/bytes.ts';
-import { sleep } from '../common/clock.ts';
-import { type CorruptionError, damage, IncompatibleError, isCorruption, locate } from '../common/errors.ts';
+import { type CorruptionError, isCorruption } from '../common/errors.ts';
 import { type Ulid, ulidToBytes } from '../common/ulid.ts';
 import { encodeInfo } from '../format/info-block.ts';
 import type { TableRef } from '../format/manifest-types.ts';
-import { manifestPath, tablePath, walPath } from '../format/object-names.ts';
+import { tablePath, walPath } from '../format/object-names.ts';
 import type { EpochGuard } from '../lsm/manifest/epoch-guard.ts';
 import {
   type LoadedManifest,
-  listManifestIds,
-  loadManifest,
   loadMisplaced,
   type MendedManifest,
-  manifestFindingObject,
   mendManifest,
-  withUnlisted,
 } from '../lsm/manifest/manifest-store.ts';
 import { readWalObject, type WalReadResult } from '../lsm/wal/wal-object.ts';
 import { extentOf, listLog } from '../recovery/log-range.ts';
-import { crossCheckManifest } from '../recovery/manifest-evidence.ts';
+import { inconsistent, isOvertaken, lookAtManifest, type Surroundings, withUnlisted } from '../recovery/place.ts';
 import { youngerThanTables } from '../recovery/wal-check.ts';
-import { lookAround, type Surroundings } from './database-state.ts';
+import { lookAroundTarget } from './database-state.ts';
 import { listTables, ownTables, readTableTail, type StoredTable, type TableTail } from './orphan-tables.ts';
 import { MAX_ROUNDS, type ToolTarget, tooManyOthers } from './target.ts';
 
 const PARALLEL_GETS = 16;
-const REREADS_MS: readonly number[] = [100, 1000];
 /** Manifests looked at, from the newest back, until one can be used. */
 const MANIFESTS_LOOKED_AT = 100;
 
@@ -109,13 +103,13 @@ export async function surveyManifests(
 ): Promise<ManifestSurvey> {
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const survey = await surveyOnce(target, guard, heal);
-    if (!(await isOvertaken(target, survey))) return survey;
+    if (!(await isSurveyOvertaken(target, survey))) return survey;
   }
   throw tooManyOthers(target);
 }
 
 async function surveyOnce(target: ToolTarget, guard: EpochGuard, heal: boolean): Promise<ManifestSurvey> {
-  const around = await lookAround(target, guard);
+  const around = await lookAroundTarget(target, guard);
   const ids = (await withUnlisted(target.stores.main, around.manifestIds)).reverse();
   const bad: BadManifest[] = [];
   for (const id of ids.slice(0, MANIFESTS_LOOKED_AT)) {
@@ -146,44 +140,24 @@ async function surveyOnce(target: ToolTarget, guard: EpochGuard, heal: boolean):
  * Whether a live writer has added manifests since they were listed, and the log tells of them: they would be taken for missing,
  * and a repair would go back behind them. No request unless something tells of a manifest above those found; then a LIST.
  */
-async function isOvertaken({ stores }: ToolTarget, { highestId, newestFound }: ManifestSurvey): Promise<boolean> {
+async function isSurveyOvertaken({ stores }: ToolTarget, { highestId, newestFound }: ManifestSurvey): Promise<boolean> {
   if (highestId <= newestFound) return false;
-  const newer = await listManifestIds(stores.main, newestFound + 1);
-  return newer.length > 0;
+  return isOvertaken(stores.main, newestFound);
 }
 
 interface Sight extends BadManifest {
   loaded: LoadedManifest | undefined;
 }
 
-/** A damaged one is looked at three times. */
-async function look(target: ToolTarget, around: Surroundings, id: number): Promise<Sight> {
-  for (let attempt = 0; ; attempt++) {
-    const got = await target.stores.main.get(manifestPath(id));
-    if (got === undefined) return { id, bytes: undefined, error: undefined, loaded: undefined };
-    try {
-      const loaded = loadManifest(id, got.bytes);
-      if (loaded.seal === undefined) {
-        const { broken } = await crossCheckManifest(target.stores, loaded, around.boundary.value);
-        if (broken.length > 0) throw inconsistent(loaded, broken.join('; '));
-      }
-      return { id, bytes: got.bytes, error: undefined, loaded };
-    } catch (error) {
-      if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
-      if (attempt === REREADS_MS.length) {
-        // What a newer program wrote is not repaired, and no older manifest takes its place.
-        if (!isCorruption(error)) throw error;
-        return { id, bytes: got.bytes, loaded: undefined, error };
-      }
-    }
-    await sleep(target.clock, REREADS_MS[attempt], target.signal);
-  }
-}
-
-function inconsistent({ id, sizeBytes }: LoadedManifest, because: string): CorruptionError {
-  const object = manifestFindingObject(id, { size: sizeBytes });
-  const error = damage('MANIFEST_INCONSISTENT', { unit: 'object', offset: 0, length: sizeBytes }, because);
-  return locate(error, { object, during: 'repair' });
+async function look({ stores, clock, signal }: ToolTarget, around: Surroundings, id: number): Promise<Sight> {
+  const found = await lookAtManifest(stores, id, around.boundary.value, { clock, signal, during: 'repair' });
+  if (found === undefined) return { id, bytes: undefined, error: undefined, loaded: undefined };
+  const { bytes, loaded } = found;
+  if (loaded !== undefined) return { id, bytes, error: undefined, loaded };
+  found.reads();
+  // What a newer program wrote is not repaired, and no older manifest takes its place.
+  if (!isCorruption(found.failure)) throw found.failure;
+  return { id, bytes, error: found.failure, loaded: undefined };
 }
 
 // ---- the log
@@ -216,7 +190,11 @@ async function readLog({ stores }: ToolTarget, base: LoadedManifest): Promise<Re
     objects.set(id, summary(result));
     const row = youngerThanTables([result], manifest);
     if (row !== undefined) {
-      log.hidden ??= inconsistent(base, `row ${row.seq} of WAL object ${id} is younger than any row of a table`);
+      log.hidden ??= inconsistent(
+        base,
+        `row ${row.seq} of WAL object ${id} is younger than any row of a table`,
+        'repair',
+      );
     }
     const identity = result.seal?.identity;
     if (identity === undefined || (seal !== undefined && !equalBytes(identity.databaseId, seal.identity.databaseId)))
@@ -260,7 +238,7 @@ async function contradictedByTables(
       : `what it says of table ${ref.id} is not what the table says`;
   });
   const first = wrong.find((w) => w !== undefined);
-  return first === undefined ? undefined : inconsistent(base, first);
+  return first === undefined ? undefined : inconsistent(base, first, 'repair');
 }
 
 function isOneBitAway(a: Ulid, b: Ulid): boolean {

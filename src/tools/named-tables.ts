@@ -24,7 +24,6 @@ import {
   listManifestIds,
   loadManifest,
   manifestFindingObject,
-  withUnlisted,
 } from '../lsm/manifest/manifest-store.ts';
 import { ambiguousViewFindings } from '../lsm/manifest/view-ids.ts';
 import { ownersOf, tablePlace } from '../lsm/tree/parents.ts';
@@ -35,6 +34,7 @@ import {
   newerTrackerFindings,
   oddities,
 } from '../recovery/manifest-cross-check.ts';
+import { withUnlisted } from '../recovery/place.ts';
 import { noManifestLeft } from '../recovery/remains.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 

@@ -7,14 +7,7 @@ import { type CorruptionError, IncompatibleError, isCorruption, UnavailableError
 import { makeUlid } from '../common/ulid.ts';
 import { decodeCompactions, encodeCompactions } from '../format/compactions-codec.ts';
 import type { Manifest } from '../format/manifest-types.ts';
-import {
-  COMPACTIONS_PREFIX,
-  compactionsPath,
-  IDENTITY_PATH,
-  manifestPath,
-  parseCompactionsPath,
-  walPath,
-} from '../format/object-names.ts';
+import { COMPACTIONS_PREFIX, compactionsPath, IDENTITY_PATH, manifestPath, walPath } from '../format/object-names.ts';
 import { appendManifestSeal } from '../format/seal.ts';
 import { numberObjectId, type RepairRecord } from '../format/seal-records.ts';
 import { encodeIdentity } from '../format/sidecar.ts';
@@ -25,8 +18,8 @@ import { ledgerPath, readLedger } from '../lsm/tree/damage-ledger.ts';
 import { readWalObject, type WalDigest } from '../lsm/wal/wal-object.ts';
 import { type Fence, type LogTail, takeOver, unanswered } from '../recovery/fence.ts';
 import { endPast, extentOf, listLog } from '../recovery/log-range.ts';
+import { findNewestCompactions, type Surroundings } from '../recovery/place.ts';
 import type { ToolAccess } from '../recovery/tool-access.ts';
-import type { Surroundings } from './database-state.ts';
 import { MAX_ROUNDS, type ToolTarget } from './target.ts';
 
 const CREATOR = 'shaledb 0.1.0';
@@ -79,7 +72,7 @@ export async function ownDatabase(
   const writerEpoch = Math.max(claim.manifest.writerEpoch, claim.seenEpochs?.writer ?? 0, log.epoch) + 1;
   const showsNewer =
     state.boundary.exists || log.hasEmptyObject || (compactions?.compactions.headerVersion ?? 0) >= NEWER_COMPACTIONS;
-  const canSettleEmptyPuts = stores.main.conformance === 'known' || state.keepsMetadata;
+  const canSettleEmptyPuts = stores.main.conformance === 'known' || (state.identity?.keepsMetadata ?? false);
   const taken = await takeOver({
     stores,
     guard,
@@ -123,7 +116,7 @@ export async function databaseIdOf(
   state: Surroundings,
   newest: LoadedManifest,
 ): Promise<Uint8Array> {
-  const known = state.identity?.databaseId ?? newest.seal?.identity.databaseId;
+  const known = state.identity?.value.databaseId ?? newest.seal?.identity.databaseId;
   if (known !== undefined) return known;
   if (state.identityDamage !== undefined) return sealedDatabaseId(target, state, state.identityDamage);
   const id = new Uint8Array(16);
@@ -216,7 +209,7 @@ async function readCompactions(target: ToolTarget, id: number | undefined): Prom
 
 /** Fences the compactor of a database that this process has open, which keeps the writer's epoch. */
 export async function claimCompactor(target: ToolTarget, openDb: ToolAccess, author: Author): Promise<LoadedManifest> {
-  const found = await readCompactions(target, await newestCompactions(target, 1));
+  const found = await readCompactions(target, await findNewestCompactions(target.stores.main));
   const seen = found?.compactions.compactorEpoch ?? 0;
   const claimed = await openDb.commit((m) => ({ ...m, compactorEpoch: Math.max(m.compactorEpoch, seen) + 1 }), {});
   if (found !== undefined) await claimCompactions(target, author, found, claimed);
@@ -248,17 +241,7 @@ async function claimCompactions(
     const answer = await main.put(compactionsPath(id), bytes, { condition: 'if-absent', putId });
     if (answer.outcome === 'applied') return;
     if (answer.outcome === 'unknown') throw unanswered(target.where, compactionsPath(id), answer.cause);
-    current = await readCompactions(target, (await newestCompactions(target, id)) ?? id);
+    current = await readCompactions(target, (await findNewestCompactions(main, id)) ?? id);
   }
   throw new UnavailableError('DEADLINE', `${target.where}: a compactor always wrote ${COMPACTIONS_PREFIX} first.`);
-}
-
-/** The highest id of a compactions file at or above `from`. */
-async function newestCompactions({ stores }: ToolTarget, from: number): Promise<number | undefined> {
-  let newest: number | undefined;
-  const options = from <= 1 ? {} : { startAfter: compactionsPath(from - 1) };
-  for await (const { path } of stores.main.list(COMPACTIONS_PREFIX, options)) {
-    newest = Math.max(newest ?? 0, parseCompactionsPath(path) ?? 0);
-  }
-  return newest;
 }

@@ -21,8 +21,9 @@ import { type CommitOptions, type ManifestChange, ManifestLog } from '../lsm/man
 import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
 import { appendLedger } from '../lsm/tree/damage-ledger.ts';
 import { assertExpectedEpoch, type Fence, unanswered } from '../recovery/fence.ts';
+import type { Place } from '../recovery/place.ts';
 import type { ToolAccess } from '../recovery/tool-access.ts';
-import { assertRewritable, type DatabaseState, lookAround, readDatabase } from './database-state.ts';
+import { assertRewritable, lookAroundTarget, readDatabase } from './database-state.ts';
 import { claimCompactor, ownDatabase, toolAuthor } from './own-database.ts';
 import { plannedEvidence, putIntoQuarantine } from './quarantine.ts';
 import { consentAdvice, isConsented } from './repair-consent.ts';
@@ -175,7 +176,7 @@ class RepairRun {
         const edit: ManifestChange = (m) => named.plan.edit(m, { tables: [], fence: undefined }) ?? { ...m };
         return this.#finish(named, attempt, (await openDb.commit(edit, { repair })).id);
       }
-      const owned = await ownDatabase(target, this.#guard, await lookAround(target, this.#guard), {
+      const owned = await ownDatabase(target, this.#guard, await lookAroundTarget(target, this.#guard), {
         ...takeover,
         greatestSeq: named.plan.greatestSeq,
         repair,
@@ -315,7 +316,7 @@ class RepairRun {
    * For a repair of manifests that was cut off behind its manifest: perhaps there is no fence in the log yet. Nothing is done
    * if somebody else was faster, for that one has claimed the database.
    */
-  async #fenceAgain(state: DatabaseState): Promise<void> {
+  async #fenceAgain(state: Place): Promise<void> {
     const { newest } = state;
     const repair = newest.seal?.repair;
     await ownDatabase(this.#target, this.#guard, state, {

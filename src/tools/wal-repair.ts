@@ -12,9 +12,10 @@ import type { Manifest, TableView } from '../format/manifest-types.ts';
 import { NO_TICK } from '../format/manifest-types.ts';
 import { walPath } from '../format/object-names.ts';
 import { EpochGuard } from '../lsm/manifest/epoch-guard.ts';
-import { type LoadedManifest, listManifestIds } from '../lsm/manifest/manifest-store.ts';
+import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
 import { greatestKnownSeq, inPlace, misplacedIds, pieceOf } from '../recovery/log-damage.ts';
 import { listFromReplayPoint, rangeToReplay } from '../recovery/log-range.ts';
+import { isOvertaken } from '../recovery/place.ts';
 import { lostRowsText, type RepairOutcome, type RepairReport } from '../recovery/repair-report.ts';
 import { findVanishedLog } from '../recovery/vanished-log.ts';
 import { ACCEPTANCES, type Acceptance } from '../recovery/wal-batches.ts';
@@ -201,7 +202,7 @@ async function newerManifest(
   { id, manifest }: LoadedManifest,
 ): Promise<LoadedManifest | undefined> {
   const { main } = target.stores;
-  if (((await listManifestIds(main)).at(-1) ?? 0) <= id) return undefined;
+  if (!(await isOvertaken(main, id))) return undefined;
   const guard = new EpochGuard(target.clock, target.stores.latestStoreTimesMs);
   const { newest } = await readDatabase(target, guard);
   const isNewer = (['replayAfterWalId', 'writerEpoch'] as const).some((f) => newest.manifest[f] > manifest[f]);

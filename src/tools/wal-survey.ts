@@ -7,11 +7,12 @@ import { stopIfAborted } from '../common/abort.ts';
 import { mapLimit } from '../common/async.ts';
 import { type Finding, unknownFinding } from '../common/errors.ts';
 import { parseWalPath, walPath } from '../format/object-names.ts';
-import { type LoadedManifest, listManifestIds, readGoodManifest } from '../lsm/manifest/manifest-store.ts';
+import { type LoadedManifest, readGoodManifest } from '../lsm/manifest/manifest-store.ts';
 import { readWalObject, type WalObject, type WalReadResult } from '../lsm/wal/wal-object.ts';
 import { advised, isMeant, type LogObject, readLogObject, undecodable } from '../recovery/log-damage.ts';
 import { type Judging, readJudging, withBound, withSettled } from '../recovery/log-evidence.ts';
 import { type LogRange, listLog } from '../recovery/log-range.ts';
+import { findNewestId } from '../recovery/place.ts';
 import { checkLog, type LogContext, youngerThanTables } from '../recovery/wal-check.ts';
 import { missingManifests, rowWouldBeHidden } from '../recovery/wal-errors.ts';
 import { MAX_ROUNDS, type ToolTarget } from './target.ts';
@@ -94,7 +95,7 @@ export async function missingManifestFindings(
     }
     const error = missingManifests(judge, results, last[0] ?? 0, seenId);
     if (error === undefined) return [];
-    const lastId = (await listManifestIds(stores.main)).at(-1) ?? 0;
+    const lastId = (await findNewestId(stores.main)) ?? 0;
     if (lastId <= seenId) return error.findings.map((f) => ({ ...f, during: 'check' as const }));
     // None if it was collected, or cannot be used, which is a finding of its own.
     const now = await readGoodManifest(stores.main, lastId);

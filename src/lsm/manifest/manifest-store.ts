@@ -74,14 +74,6 @@ export async function listManifestIds(store: ObjectStore, from?: number, stamp?:
   return ids.sort((a, b) => a - b);
 }
 
-/** With those behind the listed ones, none of which there may be: a list may lag. An opening asks for the next one, too. One HEAD. */
-export async function withUnlisted(store: ObjectStore, listed: readonly number[]): Promise<number[]> {
-  const ids = [...listed];
-  if (ids.length === 0) return ids;
-  for (let id = ids[ids.length - 1] + 1; (await store.head(manifestPath(id))) !== undefined; id++) ids.push(id);
-  return ids;
-}
-
 export function manifestFindingObject(id: number, more: Partial<FindingObject> = {}): FindingObject {
   return { role: 'manifest', path: manifestPath(id), id: idText(id), sealed: false, ...more };
 }
