@@ -41,6 +41,13 @@ export async function listLog(wal: ObjectStore, after = 0): Promise<Map<number, 
   return listed;
 }
 
+/** The highest id that is listed; undefined: none. One LIST. */
+export async function findLastWalId(wal: ObjectStore): Promise<number | undefined> {
+  let last: number | undefined;
+  for await (const [id] of walk(wal, 0)) last = Math.max(last ?? 0, id);
+  return last;
+}
+
 export interface LogListing {
   /** The objects after the replay point. */
   listed: Map<number, ListedWal>;

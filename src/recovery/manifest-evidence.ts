@@ -8,10 +8,10 @@ import { mapLimit } from '../common/async.ts';
 import { IncompatibleError, isCorruption } from '../common/errors.ts';
 import type { Ulid } from '../common/ulid.ts';
 import { type Manifest, tablesOf } from '../format/manifest-types.ts';
-import { MANIFEST_PREFIX, parseManifestPath, tablePath, walPath } from '../format/object-names.ts';
+import { tablePath, walPath } from '../format/object-names.ts';
 import { differingFields, type TableInfo } from '../format/table-info.ts';
 import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
-import { type LoadedManifest, readGoodManifest } from '../lsm/manifest/manifest-store.ts';
+import { type LoadedManifest, listManifestTimes, readGoodManifest } from '../lsm/manifest/manifest-store.ts';
 import { ownInfo } from '../lsm/table/table-tail.ts';
 import { ownersOf } from '../lsm/tree/parents.ts';
 import { readWalObject } from '../lsm/wal/wal-object.ts';
@@ -110,9 +110,6 @@ async function newestReplayed(store: ObjectStore, replayPoint: number): Promise<
 
 /** False if the manifest before was made after this one: a stalled process put it where the real one had been collected. */
 async function isOfThisHistory(store: ObjectStore, id: number): Promise<boolean> {
-  const modifiedMs = new Map<number | undefined, number>();
-  for await (const { path, lastModifiedMs } of store.list(MANIFEST_PREFIX)) {
-    modifiedMs.set(parseManifestPath(path), lastModifiedMs);
-  }
+  const modifiedMs = await listManifestTimes(store);
   return (modifiedMs.get(id - 1) ?? 0) <= (modifiedMs.get(id) ?? 0);
 }

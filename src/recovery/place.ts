@@ -13,6 +13,7 @@
  *    caller: an opening heals it, refuses, or finds that it was overtaken; a tool refuses; a repair of manifests goes back to older ones.
  * 4. A place is empty only if every sign of a database is absent: one list that shows nothing proves nothing.
  */
+import { stopIfAborted } from '../common/abort.ts';
 import { type Clock, sleep } from '../common/clock.ts';
 import {
   type CorruptionError,
@@ -42,6 +43,7 @@ import {
   loadManifest,
   manifestFindingObject,
   readBoundary,
+  readManifest,
 } from '../lsm/manifest/manifest-store.ts';
 import { Looks, readTwice } from '../lsm/table/verified-read.ts';
 import { type GetResult, type ObjectStore, PUT_ID_METADATA } from '../store/object-store.ts';
@@ -337,6 +339,45 @@ async function withNewerThanBoundary(
     `The collector's boundary file says that manifest ${around.boundary.value} and all below it are deleted, but the newest manifest is ${id}.`,
     [finding],
   );
+}
+
+// ---- the newest that is good, for what goes on where the newest of all is not
+
+/** Manifests that are tried, from the newest back. */
+const MANIFESTS_TRIED = 10;
+
+export interface GoodNewest {
+  /** The newest one that is good; undefined if none of the newest is. */
+  newest: LoadedManifest | undefined;
+  isNoneLeft: boolean;
+  /** The highest id that is there, whether good or not. */
+  listedId: number | undefined;
+  /** Why an opening refuses them: the newest of all is damaged, or none is left. */
+  error: CorruptionError | undefined;
+}
+
+/** The newest manifest that decodes. One LIST, and one GET, or two, for each manifest down to it. Rejects where one of them has a newer form. */
+export async function findNewestGood(
+  stores: DatabaseStores,
+  during: Finding['during'],
+  signal?: AbortSignal,
+): Promise<GoodNewest> {
+  const ids = await listManifestIds(stores.main);
+  const isNoneLeft = ids.length === 0;
+  const listedId = ids.at(-1);
+  let error: CorruptionError | undefined = isNoneLeft ? noManifestLeft(whereOf(stores), during) : undefined;
+  for (const id of ids.slice(-MANIFESTS_TRIED).reverse()) {
+    stopIfAborted(signal);
+    try {
+      const newest = await readManifest(stores.main, id);
+      if (newest !== undefined) return { newest, isNoneLeft, listedId, error };
+    } catch (wrong) {
+      // Of a newer form: what it says of the log is unknown, and an older one would say something else.
+      if (!isCorruption(wrong)) throw wrong;
+      error ??= wrong;
+    }
+  }
+  return { newest: undefined, isNoneLeft, listedId, error };
 }
 
 // ---- what holds for every use

@@ -5,8 +5,9 @@
  */
 import { sleep } from '../common/clock.ts';
 import { ConflictError } from '../common/errors.ts';
-import { COMPACTIONS_PREFIX, MANIFEST_PREFIX, WAL_PREFIX } from '../format/object-names.ts';
-import type { ObjectStore } from '../store/object-store.ts';
+import { compactionsPath, manifestPath, walPath } from '../format/object-names.ts';
+import { findLastWalId } from '../recovery/log-range.ts';
+import { findNewestCompactions, findNewestId } from '../recovery/place.ts';
 import type { ToolTarget } from './target.ts';
 
 export const DEFAULT_LIVE_CHECK_MS = 5000;
@@ -35,16 +36,16 @@ export async function assertNobodyWrites(target: ToolTarget, waitMs: number): Pr
   );
 }
 
+/** The last object of each list, empty where there is none. Three LISTs. */
 async function ends({ stores }: ToolTarget): Promise<string[]> {
-  return Promise.all([
-    lastOf(stores.main, MANIFEST_PREFIX),
-    lastOf(stores.wal, WAL_PREFIX),
-    lastOf(stores.main, COMPACTIONS_PREFIX),
+  const [manifest, wal, compactions] = await Promise.all([
+    findNewestId(stores.main),
+    findLastWalId(stores.wal),
+    findNewestCompactions(stores.main),
   ]);
-}
-
-async function lastOf(store: ObjectStore, prefix: string): Promise<string> {
-  let last = '';
-  for await (const { path } of store.list(prefix)) if (path > last) last = path;
-  return last;
+  return [
+    manifest === undefined ? '' : manifestPath(manifest),
+    wal === undefined ? '' : walPath(wal),
+    compactions === undefined ? '' : compactionsPath(compactions),
+  ];
 }

@@ -4,16 +4,15 @@
  * Reads only, fences nobody, and works beside a live writer: a tail that moves is normal, and what was collected meanwhile is
  * told from what is missing by a manifest listed after it was missed.
  */
-import { stopIfAborted } from '../common/abort.ts';
 import { type CorruptionError, type Finding, InvalidArgumentError, isCorruption } from '../common/errors.ts';
 import { bytes, type ChecksOf, checkedOptions, list, members, oneOf, that } from '../common/option-checks.ts';
 import { parseWalPath, walPath } from '../format/object-names.ts';
 import { FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
-import { type LoadedManifest, listManifestIds, readManifest } from '../lsm/manifest/manifest-store.ts';
+import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
 import { readWalObject, type WalObject } from '../lsm/wal/wal-object.ts';
 import { advised, type LogObject, pieceOf, readLogObject } from '../recovery/log-damage.ts';
 import { type LogRange, listLog, rangeToReplay } from '../recovery/log-range.ts';
-import { noManifestLeft } from '../recovery/remains.ts';
+import { findNewestGood, type GoodNewest } from '../recovery/place.ts';
 import { findVanishedLog } from '../recovery/vanished-log.ts';
 import { batchesOf, isGap } from '../recovery/wal-batches.ts';
 import { checkSuccessor, checkWitness, isEmptied } from '../recovery/wal-check.ts';
@@ -47,9 +46,6 @@ const CHECKS: ChecksOf<WalInspectOptions> = {
   rows: oneOf(['none', 'keys', 'full']),
   raw: list('{ id: bigint, bytes: Uint8Array }', members({ id: walId, bytes }, ['id', 'bytes'])),
 };
-
-/** Older manifests that are tried when the newest is damaged. */
-const MANIFESTS_TRIED = 10;
 
 /**
  * Reports on every object of the log in the order of ids, whatever its damage; looks at no table, and of the manifests only for the
@@ -89,7 +85,7 @@ async function* inspect(
   options: WalInspectOptions,
 ): AsyncGenerator<WalObjectReport, void, undefined> {
   const listed = await listLog(target.stores.wal);
-  const manifests = await newestGood(target);
+  const manifests = await findNewestGood(target.stores, 'check', target.signal);
   if (manifests.isNoneLeft) await assertRemains(target);
   const elsewhere = manifests.newest === undefined ? undefined : await logOutOfReach(target, manifests.newest);
   if (elsewhere !== undefined) {
@@ -119,7 +115,7 @@ async function* reports(
   target: ToolTarget,
   options: WalInspectOptions,
   listed: ReadonlyMap<number, unknown>,
-  { newest: judge, listedId }: Manifests,
+  { newest: judge, listedId }: GoodNewest,
 ): AsyncGenerator<WalObjectReport, void, undefined> {
   let newest = judge;
   if (newest === undefined && listed.size === 0) return;
@@ -156,7 +152,7 @@ async function* reports(
   };
   let survey = await surveyLog(target, newest, { from: after + 1, end }, see, listedId);
   if (survey.findings.some((f) => f.severity === 'error')) {
-    const again = await newestGood(target);
+    const again = await findNewestGood(target.stores, 'check', target.signal);
     const now = again.newest ?? newest;
     // What is empty was perhaps the fence of a writer that came meanwhile.
     const isClaimed = (now?.manifest.writerEpoch ?? 0) > (newest?.manifest.writerEpoch ?? 0);
@@ -216,35 +212,6 @@ async function* reportsOfSenseless(
     if (isWanted(id))
       yield describe(id, { id, result: undefined, salvaged: undefined, bytes: undefined }, findings, undefined);
   }
-}
-
-interface Manifests {
-  /** The newest one that is good; undefined if none of the newest is. */
-  newest: LoadedManifest | undefined;
-  isNoneLeft: boolean;
-  /** The highest id that is there, whether good or not. */
-  listedId: number | undefined;
-  /** Why an opening refuses them: the newest of all is damaged, or none is left. */
-  error: CorruptionError | undefined;
-}
-
-async function newestGood({ stores, signal, where }: ToolTarget): Promise<Manifests> {
-  const ids = await listManifestIds(stores.main);
-  const isNoneLeft = ids.length === 0;
-  const listedId = ids.at(-1);
-  let error: CorruptionError | undefined = isNoneLeft ? noManifestLeft(where, 'check') : undefined;
-  for (const id of ids.slice(-MANIFESTS_TRIED).reverse()) {
-    stopIfAborted(signal);
-    try {
-      const newest = await readManifest(stores.main, id);
-      if (newest !== undefined) return { newest, isNoneLeft, listedId, error };
-    } catch (wrong) {
-      // Of a newer form: what it says of the log is unknown, and an older one would say something else.
-      if (!isCorruption(wrong)) throw wrong;
-      error ??= wrong;
-    }
-  }
-  return { newest: undefined, isNoneLeft, listedId, error };
 }
 
 // ---- one object

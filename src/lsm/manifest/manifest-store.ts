@@ -62,16 +62,25 @@ export const NO_WITNESS: TailWitness = { id: 0, lastSeq: 0, digest: new Uint8Arr
 
 /** Ids listed under `manifest/`, ascending; at or above `from` if that is given. `stamp`, taken before, is dated by the answer. */
 export async function listManifestIds(store: ObjectStore, from?: number, stamp?: Stamp): Promise<number[]> {
+  return [...(await listManifestTimes(store, from, stamp)).keys()].sort((a, b) => a - b);
+}
+
+/** The same, with the times of the store at which they were written, in the order of the list. */
+export async function listManifestTimes(
+  store: ObjectStore,
+  from?: number,
+  stamp?: Stamp,
+): Promise<Map<number, number>> {
   const startAfter = from === undefined || from <= 1 ? undefined : manifestPath(from - 1);
-  const ids: number[] = [];
+  const modifiedMs = new Map<number, number>();
   let isDated = false;
   for await (const object of store.list(MANIFEST_PREFIX, startAfter === undefined ? {} : { startAfter })) {
     if (stamp !== undefined && !isDated) dateByList(stamp, object);
     isDated = true;
     const id = parseManifestPath(object.path);
-    if (id !== undefined) ids.push(id);
+    if (id !== undefined) modifiedMs.set(id, object.lastModifiedMs);
   }
-  return ids.sort((a, b) => a - b);
+  return modifiedMs;
 }
 
 export function manifestFindingObject(id: number, more: Partial<FindingObject> = {}): FindingObject {
