@@ -11,6 +11,7 @@
  * 2. Only names of the format count: a file of another program in `wal/` is no object of the log.
  * 3. What a listing does not show is not missing by that: `missingIds` asks again.
  */
+import { assertThat } from '../common/assert.ts';
 import type { CorruptionError } from '../common/errors.ts';
 import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
 import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
@@ -101,7 +102,9 @@ export function extentOf(
     count++;
   }
   const end = Math.max(lastListed, namedEnd(newest));
-  return { after, lastListed, end, unlisted: end - after - count };
+  const unlisted = end - after - count;
+  assertThat(lastListed >= after && unlisted >= 0, 'the log extends at least over what is listed of it');
+  return { after, lastListed, end, unlisted };
 }
 
 /** The error for an extent of which more is missing than can be lost object by object: then a number is wrong. */

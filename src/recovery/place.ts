@@ -14,6 +14,7 @@
  * 4. A place is empty only if every sign of a database is absent: one list that shows nothing proves nothing.
  */
 import { stopIfAborted } from '../common/abort.ts';
+import { assertThat } from '../common/assert.ts';
 import { type Clock, sleep } from '../common/clock.ts';
 import {
   type CorruptionError,
@@ -290,7 +291,9 @@ async function readNewest(
   if (look === undefined) return undefined;
   if (look.loaded !== undefined) search.onGood?.(look);
   const newest = look.loaded ?? (await search.onBad(look, around));
-  return newest && { newest, newestBytes: look.bytes };
+  if (newest === undefined) return undefined;
+  assertThat(newest.id >= listed, 'the newest manifest is not before one that is listed');
+  return { newest, newestBytes: look.bytes };
 }
 
 interface LastManifest {
