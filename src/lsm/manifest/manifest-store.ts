@@ -62,23 +62,24 @@ export const NO_WITNESS: TailWitness = { id: 0, lastSeq: 0, digest: new Uint8Arr
 
 /** Ids listed under `manifest/`, ascending; at or above `from` if that is given. `stamp`, taken before, is dated by the answer. */
 export async function listManifestIds(store: ObjectStore, from?: number, stamp?: Stamp): Promise<number[]> {
-  return [...(await listManifestTimes(store, from, stamp)).keys()].sort((a, b) => a - b);
-}
-
-/** The same, with the times of the store at which they were written, in the order of the list. */
-export async function listManifestTimes(
-  store: ObjectStore,
-  from?: number,
-  stamp?: Stamp,
-): Promise<Map<number, number>> {
   const startAfter = from === undefined || from <= 1 ? undefined : manifestPath(from - 1);
-  const modifiedMs = new Map<number, number>();
+  const ids: number[] = [];
   let isDated = false;
   for await (const object of store.list(MANIFEST_PREFIX, startAfter === undefined ? {} : { startAfter })) {
     if (stamp !== undefined && !isDated) dateByList(stamp, object);
     isDated = true;
     const id = parseManifestPath(object.path);
-    if (id !== undefined) modifiedMs.set(id, object.lastModifiedMs);
+    if (id !== undefined) ids.push(id);
+  }
+  return ids.sort((a, b) => a - b);
+}
+
+/** When each listed manifest was written, by the clock of the store. */
+export async function listManifestTimes(store: ObjectStore): Promise<Map<number, number>> {
+  const modifiedMs = new Map<number, number>();
+  for await (const { path, lastModifiedMs } of store.list(MANIFEST_PREFIX)) {
+    const id = parseManifestPath(path);
+    if (id !== undefined) modifiedMs.set(id, lastModifiedMs);
   }
   return modifiedMs;
 }
