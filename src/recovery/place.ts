@@ -69,7 +69,8 @@ export interface Surroundings {
   identity: StoredIdentity | undefined;
   /** Set if `shale/identity` is there but damaged; the seal of the newest manifest can take its place. */
   identityDamage: CorruptionError | undefined;
-  boundary: { exists: boolean; value: number };
+  /** The highest manifest id that a collector may have deleted. Where the file is damaged, 0: openings refuse that, checks report it. */
+  boundary: { exists: boolean; value: number; damage?: CorruptionError };
   newestCompactionsId: number | undefined;
 }
 
@@ -93,11 +94,20 @@ export async function lookAround(
   const [manifestIds, identity, boundary, newestCompactionsId] = await Promise.all([
     listManifestIds(main, undefined, stamp),
     readIdentity(main, during),
-    readBoundary(main),
+    boundaryOrDamage(main),
     findNewestCompactions(main),
     beside(),
   ]);
   return { stamp, manifestIds, ...identity, boundary, newestCompactionsId };
+}
+
+async function boundaryOrDamage(store: ObjectStore): Promise<Surroundings['boundary']> {
+  try {
+    return await readBoundary(store);
+  } catch (error) {
+    if (!isCorruption(error)) throw error;
+    return { exists: true, value: 0, damage: error };
+  }
 }
 
 /** The identity of the database, if it has one. One GET, and one more if it is damaged. */
@@ -244,7 +254,7 @@ export interface Search extends LookOptions {
   onGood?: (good: GoodManifest) => void;
   /** What is used instead of a newest manifest that stays bad; undefined: nothing, look again. May throw. */
   onBad(bad: BadManifest, around: Surroundings): Promise<LoadedManifest | undefined>;
-  /** Whether a newest manifest at or below the collector's boundary is refused. */
+  /** Whether a newest manifest at or below the collector's boundary is refused, and a boundary that cannot be read. */
   refusesBelowBoundary: boolean;
   /** Looks again where a listed manifest is gone. */
   lookAgain(around: Surroundings): Promise<Surroundings>;
@@ -262,6 +272,7 @@ export async function findNewest(stores: DatabaseStores, around: Surroundings, s
   for (let round = 0; round < search.rounds; round++) {
     if (now.manifestIds.length === 0) throw noManifestLeft(whereOf(stores), search.during);
     const found = await readNewest(stores, now, search);
+    if (search.refusesBelowBoundary && now.boundary.damage !== undefined) throw now.boundary.damage;
     if (found === undefined) now = await search.lookAgain(now);
     else if (search.refusesBelowBoundary && now.boundary.exists && found.newest.id <= now.boundary.value) {
       now = await withNewerThanBoundary(stores, now, found.newest.id, search.clock);
@@ -317,7 +328,7 @@ async function headLast(store: ObjectStore, listed: number): Promise<LastManifes
 
 const BOUNDARY_RETRIES = 3;
 
-/** The newest manifest is at or below the boundary: a stalled process re-created a collected id, or the boundary is damaged. */
+/** The newest manifest is at or below the boundary: looks again, and throws if it stays so. */
 async function withNewerThanBoundary(
   { main }: DatabaseStores,
   around: Surroundings,
@@ -331,15 +342,38 @@ async function withNewerThanBoundary(
     const newest = manifestIds.at(-1);
     if (newest !== undefined && newest > boundary.value) return { ...around, manifestIds, boundary };
   }
+  throw belowBoundary(id, around.boundary.value, 'open');
+}
+
+/** The damage, if the newest manifest, of this id, is at or below the boundary also when both are looked at again. One GET, or more. */
+export async function findBelowBoundary(
+  { main }: DatabaseStores,
+  id: number,
+  clock: Clock,
+): Promise<CorruptionError | undefined> {
+  let newest = id;
+  for (let i = 0; ; i++) {
+    const boundary = await boundaryOrDamage(main);
+    if (boundary.damage !== undefined) return boundary.damage;
+    if (!boundary.exists || newest > boundary.value) return undefined;
+    if (i === BOUNDARY_RETRIES) return belowBoundary(newest, boundary.value, 'check');
+    await sleep(clock, REREADS_MS[0]);
+    newest = (await listManifestIds(main)).at(-1) ?? newest;
+  }
+}
+
+/** A stalled process made a collected id again, newer manifests are gone, or the boundary is damaged. */
+function belowBoundary(id: number, boundary: number, during: Finding['during']): ManifestCorruptionError {
   const finding = makeFinding({
     code: 'MANIFEST_INCONSISTENT',
     object: { role: 'boundary', path: MANIFEST_BOUNDARY_PATH, id: 'manifest.boundary', sealed: false },
     at: { unit: 'object', offset: 0, length: 0 },
     expected: `below ${id}, the newest manifest`,
-    found: String(around.boundary.value),
+    found: String(boundary),
+    during,
   });
-  throw new ManifestCorruptionError(
-    `The collector's boundary file says that manifest ${around.boundary.value} and all below it are deleted, but the newest manifest is ${id}.`,
+  return new ManifestCorruptionError(
+    `The collector's boundary file says that manifest ${boundary} and all below it are deleted, but the newest manifest is ${id}.`,
     [finding],
   );
 }

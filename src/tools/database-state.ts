@@ -19,6 +19,7 @@ import { misplacedLog } from '../recovery/log-place.ts';
 import {
   assertUsable,
   type BadManifest,
+  findBelowBoundary,
   findNewest,
   findNewestId,
   lookAround,
@@ -72,6 +73,14 @@ export function manifestHint(target: Pick<ToolTarget, 'label'>): Hint {
     docs: DOCS,
     lossIfRepaired: 'none',
   };
+}
+
+/** That the collector's boundary refuses the newest manifest, of this id, or cannot be read: an opening refuses both. */
+export async function belowBoundaryFindings(target: ToolTarget, newestId: number): Promise<Finding[]> {
+  const error = await findBelowBoundary(target.stores, newestId, target.clock);
+  if (error === undefined) return [];
+  const isReadable = error instanceof ManifestCorruptionError;
+  return error.findings.map((f) => ({ ...f, during: 'check', hint: isReadable ? manifestHint(target) : f.hint }));
 }
 
 /** The error for a newest manifest that is damaged or has a newer form; throws `UnavailableError` if it is only read badly. */

@@ -32,7 +32,7 @@ import { newerTrackerFindings } from '../recovery/manifest-cross-check.ts';
 import { crossCheckManifest } from '../recovery/manifest-evidence.ts';
 import { findNewestId } from '../recovery/place.ts';
 import { noManifestLeft } from '../recovery/remains.ts';
-import { logOutOfReach, lookAroundTarget, manifestHint } from './database-state.ts';
+import { belowBoundaryFindings, logOutOfReach, lookAroundTarget, manifestHint } from './database-state.ts';
 import type { ManifestReport, SealReport } from './reports.ts';
 import { type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
 import { missingManifestFindings } from './wal-survey.ts';
@@ -120,6 +120,7 @@ class Inspection {
     if (loaded !== undefined) this.#findings.push(...newerTrackerFindings(loaded, 'check'));
     if (loaded !== undefined && this.#isNewest) {
       this.#findings.push(...ambiguousViewFindings(loaded, 'check'));
+      this.#findings.push(...(await belowBoundaryFindings(this.#target, this.#id)));
       // Of a log in another store the checks of the log tell.
       if ((await logOutOfReach(this.#target, loaded)) === undefined)
         this.#findings.push(...(await missingManifestFindings(this.#target, loaded, this.#id)));

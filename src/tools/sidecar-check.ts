@@ -25,12 +25,13 @@ import {
   COMPACTIONS_PREFIX,
   IDENTITY_PATH,
   isDatabasePath,
+  MANIFEST_BOUNDARY_PATH,
   SIDECAR_PREFIX,
   STORE_PROFILE_PATH,
 } from '../format/object-names.ts';
 import { decodeManifestSeal } from '../format/seal.ts';
 import { decodeIdentity, decodeSidecar } from '../format/sidecar.ts';
-import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
+import { boundaryHint, type LoadedManifest } from '../lsm/manifest/manifest-store.ts';
 import { decodeLedger, LEDGER_PREFIX, readLedger } from '../lsm/tree/damage-ledger.ts';
 import type { GetResult } from '../store/object-store.ts';
 import { QUARANTINE_PREFIX } from './quarantine.ts';
@@ -87,7 +88,10 @@ class SidecarCheck {
           return;
         }
         const reads = { attempts: 2, identical: true, pastCaches: true };
-        for (const f of locateFindings(error, { object, during: 'check', reads })) this.#add(f, error.message);
+        for (const f of locateFindings(error, { object, during: 'check', reads })) {
+          if (path.startsWith(BOUNDARY_PREFIX)) this.#addBoundary({ ...f, hint: boundaryHint(path) });
+          else this.#add(f, error.message);
+        }
         return;
       }
     }
@@ -173,6 +177,12 @@ class SidecarCheck {
       during: 'check',
     });
     this.#add(f, `${path} is gone: ${what}.`);
+  }
+
+  /** Openings look at the boundary of the manifests, and only at that one. */
+  #addBoundary(finding: Finding): void {
+    const isRefused = finding.object.path === MANIFEST_BOUNDARY_PATH;
+    this.findings.push(isRefused ? finding : { ...finding, severity: 'warning' });
   }
 
   #add(finding: Finding, summary: string): void {

@@ -28,7 +28,7 @@ import { extentOf, listFromReplayPoint, missingIds, tooMuchMissing } from '../re
 import { CROSS_CHECK } from '../recovery/remains.ts';
 import { findVanishedLog } from '../recovery/vanished-log.ts';
 import { tailLost } from '../recovery/wal-errors.ts';
-import { assertRemains, logOutOfReach } from './database-state.ts';
+import { assertRemains, belowBoundaryFindings, logOutOfReach } from './database-state.ts';
 import {
   asAnswered,
   checkpointAdvice,
@@ -321,9 +321,11 @@ async function listTables({ stores }: ToolTarget): Promise<Map<Ulid, number>> {
 async function checkLogRefs(target: ToolTarget, picture: Picture): Promise<Finding[]> {
   const { newest, ids } = picture;
   if (newest === undefined) return [];
+  const boundary = await belowBoundaryFindings(target, ids[ids.length - 1]);
   const elsewhere = await logOutOfReach(target, newest);
-  if (elsewhere !== undefined) return [elsewhere];
+  if (elsewhere !== undefined) return [...boundary, elsewhere];
   return [
+    ...boundary,
     ...(await missingObjects(target, newest)),
     ...(await missingManifestFindings(target, newest, ids[ids.length - 1])),
   ];

@@ -10,6 +10,7 @@ import {
   CorruptionError,
   damage,
   type FindingObject,
+  type Hint,
   IncompatibleError,
   isCorruption,
   locate,
@@ -274,6 +275,23 @@ function decodeStoredBoundary({ bytes, size }: GetResult): number {
       sealed: false,
       size,
     };
-    throw locate(error, { object, during: 'open' });
+    const { details, findings, message } = locate(error, { object, during: 'open' });
+    const hint = boundaryHint(MANIFEST_BOUNDARY_PATH);
+    throw new CorruptionError(
+      `${message}. ${hint.summary}`,
+      findings.map((f) => ({ ...f, hint })),
+      { details, hint },
+    );
   }
+}
+
+/** What to do about a boundary file that is no number. */
+export function boundaryHint(path: string): Hint {
+  const folder = path === MANIFEST_BOUNDARY_PATH ? 'manifest/' : 'compactions/';
+  return {
+    summary: `Restore ${path} from a backup or an older version of the bucket, or write it anew: the decimal number one below the lowest id in ${folder}, which is how far the collector can have come. It is not only deleted: a process that stalled before a collection could then commit where nobody looks.`,
+    commands: [],
+    docs: 'docs/troubleshooting.md',
+    lossIfRepaired: 'none',
+  };
 }
