@@ -168,8 +168,13 @@ async function fromS3Url(url: URL): Promise<UrlPlace> {
   const unknown = [...url.searchParams.keys()].filter((k) => !S3_PARAMETERS.has(k));
   if (unknown.length > 0)
     throw badLocation(`unknown parameters ${unknown.join(', ')}; known are ${[...S3_PARAMETERS].join(', ')}`);
+  const doubled = [...S3_PARAMETERS].filter((k) => url.searchParams.getAll(k).length > 1);
+  if (doubled.length > 0) throw badLocation(`${doubled.join(' and ')} is there more than once`);
+  if (url.hash !== '') throw badLocation('s3: takes no fragment; a # in the path is written %23');
   const path = decoded(url, (u) => decodeURIComponent(u.pathname));
   assertPath(path, 'the path');
+  // In a bucket a//b is another place than a/b, and SlateDB knows no such places.
+  if (path.includes('//')) throw badLocation('the path has an empty part (//)');
   const endpoint = url.searchParams.get('endpoint') ?? undefined;
   if (endpoint !== undefined && !(/^https?:\/\/[^/]/.test(endpoint) && URL.canParse(endpoint))) {
     throw badLocation(`endpoint must be a URL such as http://host:9000, not ${JSON.stringify(endpoint)}`);

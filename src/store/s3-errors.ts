@@ -130,6 +130,10 @@ function unsentRule(e: S3ErrorLike): { rule: Rule; remedy?: string } | undefined
     const remedy = `${e.hostname} has the bucket in the host name, which needs a name server: leave forcePathStyle out or set it to true`;
     return { rule: ['unsupported'], remedy };
   }
+  if (e.code === 'EPROTO' && /wrong version number|packet length too long/.test(message)) {
+    const remedy = 'what answers there does not speak TLS: write the endpoint with http://, not https://';
+    return { rule: ['unsupported'], remedy };
+  }
   const refused = refusedCall(e);
   if (refused === undefined) return undefined;
   const { cls, remedy = 'check endpoint, region and credentials for characters that do not belong there' } = refused;

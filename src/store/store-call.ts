@@ -259,7 +259,7 @@ export class StoreCall {
     const { httpStatus, providerCode } = error.details as { httpStatus?: number; providerCode?: string };
     return storeError({
       cls: storeErrorClass(error) ?? 'unavailable',
-      message: `${this.#op} given up after ${this.#requests} attempts within ${this.#settings.timeoutMs} ms; last: ${reason}`,
+      message: `${this.#op} given up after ${this.#requests} ${this.#requests === 1 ? 'attempt' : 'attempts'} within ${this.#settings.timeoutMs} ms; last: ${reason}`,
       store: this.#store,
       path: this.path,
       attempts: this.#requests,

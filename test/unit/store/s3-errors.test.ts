@@ -124,6 +124,18 @@ describe('classifyS3Error', () => {
     });
   }
 
+  it('says of a server without TLS that its endpoint is written with http', () => {
+    const error = sdkError({
+      code: 'EPROTO',
+      message: 'write EPROTO 80:error:0A00010B:SSL routines::wrong version number:',
+    });
+    expect(classifyS3Error(error, 'get')).toMatchObject({
+      verdict: 'unsupported',
+      inDoubt: false,
+      remedy: expect.stringContaining('http://, not https://'),
+    });
+  });
+
   it('takes anything that can be thrown', () => {
     for (const thrown of [undefined, null, 'text', 7, {}, { $metadata: {} }, { code: 5 }]) {
       expect(classifyS3Error(thrown, 'put')).toEqual({ verdict: 'unavailable', inDoubt: true });
