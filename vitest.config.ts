@@ -27,10 +27,8 @@ export default defineConfig({
       { test: { name: 'fuzz', include: ['test/fuzz/**/*.test.ts'], testTimeout: 120_000 } },
       // Damages of whole databases, each judged; `npm run sweep` does all of them.
       { test: { name: 'sweep', include: ['test/sweep/**/*.test.ts'], testTimeout: 900_000 } },
-      // The simulator: long computations, one after the other.
-      {
-        test: { name: 'sim', include: ['test/sim/**/*.test.ts'], testTimeout: 300_000, fileParallelism: false },
-      },
+      // The simulator: long computations.
+      { test: { name: 'sim', include: ['test/sim/**/*.test.ts'], testTimeout: 300_000 } },
       {
         test: {
           name: 'slow',
