@@ -21,8 +21,17 @@ const CLOSE_LIMIT_MS = 20_000;
 
 /** On two cores, measured; a busy machine takes longer. */
 const SUITES = {
-  test: { projects: ['laws', 'fast', 'slow'], filter: [], takes: 'a quarter of an hour', more: 'npm run test:long has the rest' },
-  quick: { projects: ['laws', 'fast'], filter: ['test/laws', 'test/unit', 'test/contract'], takes: 'a minute and a half' },
+  test: {
+    projects: ['laws', 'fast', 'slow'],
+    filter: [],
+    takes: 'a quarter of an hour',
+    more: 'npm run test:long has the rest',
+  },
+  quick: {
+    projects: ['laws', 'fast'],
+    filter: ['test/laws', 'test/unit', 'test/contract'],
+    takes: 'a minute and a half',
+  },
   long: { projects: ['fuzz', 'sweep', 'sim', 'live'], filter: [], takes: 'ten minutes' },
 };
 
