@@ -275,7 +275,9 @@ export async function findNewest(stores: DatabaseStores, around: Surroundings, s
     if (search.refusesBelowBoundary && now.boundary.damage !== undefined) throw now.boundary.damage;
     if (found === undefined) now = await search.lookAgain(now);
     else if (search.refusesBelowBoundary && now.boundary.exists && found.newest.id <= now.boundary.value) {
-      now = await withNewerThanBoundary(stores, now, found.newest.id, search.clock);
+      const again = await newerThanBoundary(stores, search.clock);
+      if (again === undefined) throw belowBoundary(found.newest.id, now.boundary.value, search.during);
+      now = { ...now, ...again };
     } else return { ...now, ...found };
   }
   throw search.tooManyOthers();
@@ -328,38 +330,40 @@ async function headLast(store: ObjectStore, listed: number): Promise<LastManifes
 
 const BOUNDARY_RETRIES = 3;
 
-/** The newest manifest is at or below the boundary: looks again, and throws if it stays so. */
-async function withNewerThanBoundary(
+/**
+ * The newest manifest is at or below the boundary: what a further look shows that says otherwise, or that the boundary cannot be read;
+ * undefined if all looks agree.
+ */
+async function newerThanBoundary(
   { main }: DatabaseStores,
-  around: Surroundings,
-  id: number,
   clock: Clock,
-): Promise<Surroundings> {
+): Promise<Pick<Surroundings, 'manifestIds' | 'boundary'> | undefined> {
   for (let i = 0; i < BOUNDARY_RETRIES; i++) {
     await sleep(clock, REREADS_MS[0]);
     const manifestIds = await listManifestIds(main);
-    const boundary = await readBoundary(main);
+    const boundary = await boundaryOrDamage(main);
     const newest = manifestIds.at(-1);
-    if (newest !== undefined && newest > boundary.value) return { ...around, manifestIds, boundary };
+    const isNewer = newest !== undefined && newest > boundary.value;
+    if (isNewer || boundary.damage !== undefined) return { manifestIds, boundary };
   }
-  throw belowBoundary(id, around.boundary.value, 'open');
+  return undefined;
 }
 
-/** The damage, if the newest manifest, of this id, is at or below the boundary also when both are looked at again. One GET, or more. */
+/**
+ * The damage, if the newest manifest, of this id, is at or below the boundary also when both are looked at again. No request, or three
+ * LISTs and GETs. `boundary`: as it was read; one GET more if absent.
+ */
 export async function findBelowBoundary(
-  { main }: DatabaseStores,
+  stores: DatabaseStores,
   id: number,
   clock: Clock,
+  boundary?: Surroundings['boundary'],
 ): Promise<CorruptionError | undefined> {
-  let newest = id;
-  for (let i = 0; ; i++) {
-    const boundary = await boundaryOrDamage(main);
-    if (boundary.damage !== undefined) return boundary.damage;
-    if (!boundary.exists || newest > boundary.value) return undefined;
-    if (i === BOUNDARY_RETRIES) return belowBoundary(newest, boundary.value, 'check');
-    await sleep(clock, REREADS_MS[0]);
-    newest = (await listManifestIds(main)).at(-1) ?? newest;
-  }
+  const first = boundary ?? (await boundaryOrDamage(stores.main));
+  if (first.damage !== undefined) return first.damage;
+  if (!first.exists || id > first.value) return undefined;
+  const again = await newerThanBoundary(stores, clock);
+  return again === undefined ? belowBoundary(id, first.value, 'check') : again.boundary.damage;
 }
 
 /** A stalled process made a collected id again, newer manifests are gone, or the boundary is damaged. */

@@ -3,7 +3,7 @@
  * the digest of the one before it.
  */
 import { equalBytes, toHex } from '../common/bytes.ts';
-import { type Finding, type Hint, makeFinding } from '../common/errors.ts';
+import { defaultHint, type Finding, makeFinding } from '../common/errors.ts';
 import { BlockCursor } from '../format/block-cursor.ts';
 import type { Manifest } from '../format/manifest-types.ts';
 import type { Seal } from '../format/seal.ts';
@@ -212,24 +212,20 @@ export function isEmptied({ code, severity, object }: Finding): boolean {
 }
 
 function emptied(id: number, severity: 'error' | 'note'): Finding {
+  const object = walFindingObject(id, { size: 0 });
   return makeFinding({
     code: 'TRUNCATED',
     severity,
-    object: walFindingObject(id, { size: 0 }),
+    object,
     at: WHOLE,
     expected: severity === 'error' ? 'rows, or a newer epoch in the manifest' : 'a fence, or rows that were lost',
     found: '0 bytes',
-    ...(severity === 'note' && { hint: ORDINARY_FENCE }),
+    ...(severity === 'note' && { hint: { ...defaultHint(object), summary: ORDINARY_FENCE, lossIfRepaired: 'none' } }),
   });
 }
 
-const ORDINARY_FENCE: Hint = {
-  summary:
-    'There is nothing to do: a SlateDB that takes over from another writer leaves such an object. Had it held rows, nothing in the store could tell.',
-  commands: [],
-  docs: 'docs/troubleshooting.md',
-  lossIfRepaired: 'none',
-};
+const ORDINARY_FENCE =
+  'There is nothing to do: a SlateDB that takes over from another writer leaves such an object. Had it held rows, nothing in the store could tell.';
 
 /**
  * A row that the manifest says is in tables although it is younger than all rows of tables; undefined if there is none.

@@ -75,9 +75,16 @@ export function manifestHint(target: Pick<ToolTarget, 'label'>): Hint {
   };
 }
 
-/** That the collector's boundary refuses the newest manifest, of this id, or cannot be read: an opening refuses both. */
-export async function belowBoundaryFindings(target: ToolTarget, newestId: number): Promise<Finding[]> {
-  const error = await findBelowBoundary(target.stores, newestId, target.clock);
+/**
+ * That the collector's boundary refuses the newest manifest, of this id, or cannot be read: an opening refuses both. `boundary`: as it was
+ * read.
+ */
+export async function belowBoundaryFindings(
+  target: ToolTarget,
+  newestId: number,
+  boundary?: Surroundings['boundary'],
+): Promise<Finding[]> {
+  const error = await findBelowBoundary(target.stores, newestId, target.clock, boundary);
   if (error === undefined) return [];
   const isReadable = error instanceof ManifestCorruptionError;
   return error.findings.map((f) => ({ ...f, during: 'check', hint: isReadable ? manifestHint(target) : f.hint }));

@@ -30,7 +30,7 @@ import {
 import { ambiguousViewFindings } from '../lsm/manifest/view-ids.ts';
 import { newerTrackerFindings } from '../recovery/manifest-cross-check.ts';
 import { crossCheckManifest } from '../recovery/manifest-evidence.ts';
-import { findNewestId } from '../recovery/place.ts';
+import { findNewestId, type Surroundings } from '../recovery/place.ts';
 import { noManifestLeft } from '../recovery/remains.ts';
 import { belowBoundaryFindings, logOutOfReach, lookAroundTarget, manifestHint } from './database-state.ts';
 import type { ManifestReport, SealReport } from './reports.ts';
@@ -68,7 +68,7 @@ export async function manifestInspect(
     if (id !== undefined && !isNoneLeft && chosen > Math.max(newestId, around.boundary.value)) {
       await assertOnceThere(opened, chosen);
     }
-    const report = await new Inspection(opened, chosen, around.boundary.value, chosen === newestId).run();
+    const report = await new Inspection(opened, chosen, around.boundary, chosen === newestId).run();
     // Asked for the newest one, there is more to say than that a certain one is missing.
     if (id !== undefined || !isNoneLeft || report.size > 0) return report;
     return { ...report, findings: [...noManifestLeft(opened.where, 'check').findings] };
@@ -93,11 +93,11 @@ function isManifestId(id: unknown): boolean {
 class Inspection {
   readonly #target: ToolTarget;
   readonly #id: number;
-  readonly #boundary: number;
+  readonly #boundary: Surroundings['boundary'];
   readonly #isNewest: boolean;
   readonly #findings: Finding[] = [];
 
-  constructor(target: ToolTarget, id: number, boundary: number, isNewest: boolean) {
+  constructor(target: ToolTarget, id: number, boundary: Surroundings['boundary'], isNewest: boolean) {
     this.#target = target;
     this.#id = id;
     this.#boundary = boundary;
@@ -120,7 +120,7 @@ class Inspection {
     if (loaded !== undefined) this.#findings.push(...newerTrackerFindings(loaded, 'check'));
     if (loaded !== undefined && this.#isNewest) {
       this.#findings.push(...ambiguousViewFindings(loaded, 'check'));
-      this.#findings.push(...(await belowBoundaryFindings(this.#target, this.#id)));
+      this.#findings.push(...(await belowBoundaryFindings(this.#target, this.#id, this.#boundary)));
       // Of a log in another store the checks of the log tell.
       if ((await logOutOfReach(this.#target, loaded)) === undefined)
         this.#findings.push(...(await missingManifestFindings(this.#target, loaded, this.#id)));
@@ -217,7 +217,7 @@ class Inspection {
     const { broken, doubts, oddities, isDoubtNew } = await crossCheckManifest(
       this.#target.stores,
       loaded,
-      this.#boundary,
+      this.#boundary.value,
     );
     const at = { unit: 'object' as const, offset: 0, length: loaded.sizeBytes };
     if (broken.length > 0) {

@@ -89,7 +89,7 @@ class SidecarCheck {
         }
         const reads = { attempts: 2, identical: true, pastCaches: true };
         for (const f of locateFindings(error, { object, during: 'check', reads })) {
-          if (path.startsWith(BOUNDARY_PREFIX)) this.#addBoundary({ ...f, hint: boundaryHint(path) });
+          if (path.startsWith(BOUNDARY_PREFIX)) this.#addBoundary({ ...f, hint: boundaryHint(object) });
           else this.#add(f, error.message);
         }
         return;

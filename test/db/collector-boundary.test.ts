@@ -16,7 +16,7 @@ import { manifestRepair } from '../../src/tools/manifest-repair.ts';
 import { sstCheck } from '../../src/tools/sst-check.ts';
 import { verify } from '../../src/tools/verify.ts';
 import { walInspect } from '../../src/tools/wal-inspect.ts';
-import { CONCAT, goldenInMemory } from '../support/golden-database.ts';
+import { CONCAT, gathered, goldenInMemory } from '../support/golden-database.ts';
 import { goldenFixture } from '../support/golden-fixtures.ts';
 
 const NOW_MS = 1_795_300_000_000;
@@ -46,12 +46,6 @@ async function refusal(promise: Promise<{ close(): Promise<void> }>): Promise<Db
   }
 }
 
-async function collected(findings: AsyncIterable<Finding>): Promise<Finding[]> {
-  const all: Finding[] = [];
-  for await (const finding of findings) all.push(finding);
-  return all;
-}
-
 /** Severities and codes that each check gives for an object. */
 async function saidOf(path: string): Promise<Record<string, string[]>> {
   const said = (findings: readonly Finding[]) =>
@@ -59,7 +53,7 @@ async function saidOf(path: string): Promise<Record<string, string[]>> {
   const whole = await run(verify(location, options()));
   return {
     [`verify: ${whole.verdict}`]: said(whole.findings),
-    sstCheck: said(await run(collected(sstCheck(location, options())))),
+    sstCheck: said(await run(gathered(sstCheck(location, options())))),
     manifestInspect: said((await run(manifestInspect(location, undefined, options()))).findings),
   };
 }

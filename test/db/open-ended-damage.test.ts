@@ -26,6 +26,7 @@ import { type SstRepairOptions, sstRepair } from '../../src/tools/sst-repair.ts'
 import { verify } from '../../src/tools/verify.ts';
 import { flip, type Layout, ruin, scanAll, tablesOf, unseal } from '../support/damaged-tables.ts';
 import { rejection, text, World } from '../support/database.ts';
+import { gathered } from '../support/golden-database.ts';
 import { toolOptions } from '../support/tool-laws.ts';
 
 const OPTIONS: OpenOptions = { sstBlockSizeBytes: 1024, minFilterKeys: 1_000_000 };
@@ -79,14 +80,8 @@ async function damagedWorld(versions = ['v']): Promise<{ world: World; table: La
   return { world, table };
 }
 
-async function findingsOf(world: World): Promise<Finding[]> {
-  const collect = async () => {
-    const found: Finding[] = [];
-    for await (const finding of sstCheck({ store: world.store, path: '' }, { clock: world.clock })) found.push(finding);
-    return found;
-  };
-  return world.run(collect());
-}
+const findingsOf = (world: World): Promise<Finding[]> =>
+  world.run(gathered(sstCheck({ store: world.store, path: '' }, { clock: world.clock })));
 
 const repair = (world: World, id: string, options: SstRepairOptions = {}) =>
   world.run(sstRepair({ store: world.store, path: '' }, id, { clock: world.clock, liveCheckMs: 0, ...options }));

@@ -14,6 +14,7 @@ import { type SstRepairOptions, sstRepair } from '../../src/tools/sst-repair.ts'
 import { verify } from '../../src/tools/verify.ts';
 import { walRepair } from '../../src/tools/wal-repair.ts';
 import { rejection, rowsOf, text, World } from '../support/database.ts';
+import { gathered } from '../support/golden-database.ts';
 import {
   contentOf,
   damageAt,
@@ -39,14 +40,8 @@ async function newestOf(world: World): Promise<LoadedManifest> {
   return loadManifest(parseManifestPath(path)!, await world.bytes(path));
 }
 
-async function findingsOf(world: World): Promise<Finding[]> {
-  const collect = async () => {
-    const found: Finding[] = [];
-    for await (const finding of sstCheck({ store: world.store, path: '' }, { clock: world.clock })) found.push(finding);
-    return found;
-  };
-  return world.run(collect());
-}
+const findingsOf = (world: World): Promise<Finding[]> =>
+  world.run(gathered(sstCheck({ store: world.store, path: '' }, { clock: world.clock })));
 
 async function rowsAfter(world: World, options: OpenOptions = {}): Promise<string[]> {
   const db = await world.open({ ...TABLE_OPTIONS, ...options });

@@ -9,6 +9,7 @@ import { equalBytes } from '../../common/bytes.ts';
 import {
   CorruptionError,
   damage,
+  defaultHint,
   type FindingObject,
   type Hint,
   IncompatibleError,
@@ -276,7 +277,7 @@ function decodeStoredBoundary({ bytes, size }: GetResult): number {
       size,
     };
     const { details, findings, message } = locate(error, { object, during: 'open' });
-    const hint = boundaryHint(MANIFEST_BOUNDARY_PATH);
+    const hint = boundaryHint(object);
     throw new CorruptionError(
       `${message}. ${hint.summary}`,
       findings.map((f) => ({ ...f, hint })),
@@ -286,12 +287,12 @@ function decodeStoredBoundary({ bytes, size }: GetResult): number {
 }
 
 /** What to do about a boundary file that is no number. */
-export function boundaryHint(path: string): Hint {
+export function boundaryHint(object: FindingObject): Hint {
+  const { path } = object;
   const folder = path === MANIFEST_BOUNDARY_PATH ? 'manifest/' : 'compactions/';
   return {
+    ...defaultHint(object),
     summary: `Restore ${path} from a backup or an older version of the bucket, or write it anew: the decimal number one below the lowest id in ${folder}, which is how far the collector can have come. It is not only deleted: a process that stalled before a collection could then commit where nobody looks.`,
-    commands: [],
-    docs: 'docs/troubleshooting.md',
     lossIfRepaired: 'none',
   };
 }

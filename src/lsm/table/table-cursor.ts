@@ -6,9 +6,11 @@
  * costs few requests and a short one wastes little (3,000 rows of 200 B cold: one request for the metadata, six for data).
  * A known end of the scan limits what is fetched. The cursor holds its stretch itself, so a full cache cannot take it away.
  *
- * Invariants: after a move `status` is ROW, END or BLOCKED; BLOCKED has moved nothing: after `load()` the same call is made again, and meets what was loaded for it: that is kept here, because nothing else need keep it (a gap is in no cache, and a full cache
- * gives up metadata and blocks at once). Rows outside of a view's visible range do not exist. Each gap in what can be read is shown as one damage row
- * (damage-row.ts), and the next move goes on behind it: with the rows a probable healing has for it, if these are wanted.
+ * Invariants: after a move `status` is ROW, END or BLOCKED; BLOCKED has moved nothing: after `load()` the same call is made
+ * again, and meets what was loaded for it: that is kept here, because nothing else need keep it (a gap is in no cache, and a
+ * full cache gives up metadata and blocks at once). Rows outside of a view's visible range do not exist. Each gap in what can
+ * be read is shown as one damage row (damage-row.ts), and the next move goes on behind it: with the rows a probable healing
+ * has for it, if these are wanted.
  */
 import { compareBytes, EMPTY_BYTES, keySuccessor } from '../../common/bytes.ts';
 import { isCorruption } from '../../common/errors.ts';
