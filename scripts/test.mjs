@@ -30,7 +30,7 @@ const SUITES = {
   quick: {
     projects: ['laws', 'fast'],
     filter: ['test/laws', 'test/unit', 'test/contract'],
-    takes: 'a minute and a half',
+    takes: 'two minutes',
   },
   long: { projects: ['fuzz', 'sweep', 'sim', 'live'], filter: [], takes: 'ten minutes' },
 };
