@@ -1,13 +1,13 @@
 /**
  * Aborts as a caller asks for them: one listener on each signal, however many calls wait with it, and one way to end a wait.
  *
- * A signal may live as long as the process and be given to every call. So whoever listens leaves again as soon as it is settled,
+ * A signal may live as long as the process and be given to every call. So a listener is removed as soon as its wait is over,
  * and a thousand waits at once are one listener: Node warns of a leak from eleven on.
  *
  * Invariants:
  * 1. Nothing in this package but this file adds a listener to a signal (a test of the source holds this).
  * 2. A signal is the caller's object and may throw: when it is asked or listened to, that is an `InvalidArgumentError` (`BAD_OPTION`) and
- *    nobody waits with it; when its listener is taken back, it concerns nobody, as the listener does nothing any more.
+ *    no call waits with it; when its listener is removed, that has no effect, as the listener does nothing any more.
  */
 import { AbortError, InvalidArgumentError } from './errors.ts';
 
@@ -19,8 +19,8 @@ interface Waiting {
 const WAITING = new WeakMap<AbortSignal, Waiting>();
 
 /**
- * Calls `call` once when `signal`, which is not aborted yet, aborts. Returns the function that takes it back; harmless when called
- * again. `call` must not throw, and must be another function each time. Throws `BAD_OPTION` if the signal does; not while anybody else
+ * Calls `call` once when `signal`, which is not aborted yet, aborts. Returns the function that cancels this; it may be called
+ * again. `call` must not throw, and must be another function each time. Throws `BAD_OPTION` if the signal does; not while another call
  * waits with the same signal, as no code of the caller runs then.
  */
 export function onAbort(signal: AbortSignal, call: () => void): () => void {
@@ -52,7 +52,7 @@ function leave(signal: AbortSignal, calls: Set<() => void>): void {
   try {
     signal.removeEventListener('abort', waiting.listener);
   } catch {
-    // Whoever leaves is settled already, perhaps one of many writes that are told now: what the signal throws must not reach the others.
+    // This wait is over already, perhaps as one of many writes that end now: an error thrown by the signal must not reach the others.
   }
 }
 
@@ -89,8 +89,8 @@ export function stopIfAborted(signal: AbortSignal | undefined): void {
 }
 
 /**
- * `work`, or a rejection as soon as the signal aborts. It ends the wait, not the work, which others may share and which nobody has
- * to await any more. Without a signal it is `work` itself.
+ * `work`, or a rejection as soon as the signal aborts. It ends the wait, not the work, which others may share and which no longer has
+ * to be awaited. Without a signal it is `work` itself.
  */
 export function untilAborted<T>(
   work: Promise<T>,
@@ -100,7 +100,7 @@ export function untilAborted<T>(
   if (signal === undefined) return work;
   return new Promise<T>((resolve, reject) => {
     let leave: (() => void) | undefined;
-    // First, so that what the work comes to is nobody's unhandled rejection, whatever the signal does.
+    // First, so that a rejection of the work is always handled, whatever the signal does.
     work.then(
       (value) => {
         leave?.();

@@ -5,6 +5,12 @@ export function assertThat(condition: boolean, rule: string, details?: Record<st
   if (!condition) throw ruleBroken(rule, details);
 }
 
+/** The value, which is there by a rule that the compiler cannot see. Not for hot loops, nor for what comes from a store or a caller. */
+export function present<T>(value: T | undefined, rule: string): T {
+  if (value === undefined) throw ruleBroken(rule);
+  return value;
+}
+
 /** For places that have to do something else before they throw it. */
 export function ruleBroken(rule: string, details: Record<string, unknown> = {}): InternalError {
   return new InternalError(

@@ -17,7 +17,7 @@ export function deferred<T>(): Deferred<T> {
   return { promise, resolve, reject };
 }
 
-/** Marks a rejection as seen: whoever needs it awaits the same promise later. */
+/** Marks a rejection as handled: the code that needs it awaits the same promise later. */
 export function ignoreRejection(promise: Promise<unknown>): void {
   promise.catch(() => undefined);
 }

@@ -90,9 +90,12 @@ export function fromBase64Url(s: string): Uint8Array {
   return new Uint8Array(Buffer.from(s, 'base64url'));
 }
 
-const UTF8_ENCODER = new TextEncoder();
+export const UTF8_ENCODER = new TextEncoder();
+/** Throws for bytes that are no UTF-8; a mark of the byte order is text. */
+export const STRICT_UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+export const TWO_POW_32 = 0x1_0000_0000;
 
-/** Up to this length an array lies in the heap of JavaScript; making it there and looping costs a fifth of a `TextEncoder`. */
+/** Up to this length an array is stored in the heap of JavaScript; making it there and looping costs a fifth of a `TextEncoder`. */
 const SHORT_TEXT = 64;
 
 /** UTF-8 of a well-formed string; `undefined` for one with a lone surrogate, because two of those could meet in one key. */
@@ -117,7 +120,7 @@ export function isBytes(value: unknown): value is Uint8Array {
 
 const TYPED_ARRAY = Object.getPrototypeOf(Uint8Array.prototype) as object;
 
-/** What an array itself says, whatever its class or the caller has put in front of it. */
+/** What an array itself says, whatever its class or the caller has put before it. */
 const { get: bufferGetter } = Object.getOwnPropertyDescriptor(TYPED_ARRAY, 'buffer') as { get(): ArrayBuffer };
 const { get: offsetGetter } = Object.getOwnPropertyDescriptor(TYPED_ARRAY, 'byteOffset') as { get(): number };
 const { get: lengthGetter } = Object.getOwnPropertyDescriptor(TYPED_ARRAY, 'length') as { get(): number };
@@ -130,7 +133,7 @@ export function trueLength(bytes: Uint8Array): number {
 /**
  * The same bytes in an array that says the truth about itself, or undefined where they cannot be read. Memory that was transferred,
  * or that WebAssembly has replaced by growing, is gone; a view can also end up outside of a buffer that was made shorter: both then
- * have the length 0. An array of a class that overrides `length`, or that was given one of its own, would make everybody who
+ * have the length 0. An array of a class that overrides `length`, or that was given one of its own, would make all code that
  * copies it copy memory that is not its own: for such a new view is made (100 ns). Takes what `isBytes` does, and runs no code of
  * the caller.
  */
@@ -138,7 +141,7 @@ export function trueBytes(bytes: Uint8Array): Uint8Array | undefined {
   if (trueLength(bytes) > 0)
     return new Uint8Array(bufferGetter.call(bytes), offsetGetter.call(bytes), trueLength(bytes));
   try {
-    // Looks at what the length does not tell, and copies nothing.
+    // Checks what the length does not show, without copying.
     EMPTY_BYTES.set(bytes);
     return EMPTY_BYTES;
   } catch {

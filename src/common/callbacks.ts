@@ -1,11 +1,11 @@
 /**
- * Functions of the caller, called so that what goes wrong in them harms nobody else: whoever reports something goes on.
+ * Functions of the caller, called so that their failures stay with them: the code that calls them goes on.
  *
  * One place for all of them, because a function also fails later: an async one by a promise that rejects, which would end the
  * process as an unhandled rejection.
  */
 
-/** What `call` gives; undefined if it throws, which `onError` is told, as of a promise that it gives and that rejects. */
+/** The result of `call`; undefined if it throws. `onError` gets what it throws, or what a promise that it returns rejects with. */
 export function guarded<T>(call: () => T, onError: (error: unknown) => void): T | undefined {
   try {
     const answer = call();

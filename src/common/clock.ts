@@ -3,19 +3,23 @@
  * simulator own it. Wall time may jump; monotonic time never falls, but stands still while a machine is suspended.
  */
 import { abortError, onAbort } from './abort.ts';
+import { InvalidArgumentError } from './errors.ts';
 
+/** A timer that was set. */
 export interface Timer {
+  /** Its function is not called any more; no effect once it was. */
   cancel(): void;
   /** Whether the timer keeps the process alive. */
   setRef(ref: boolean): void;
 }
 
+/** Time as this package sees it: the wall, a monotonic clock, timers, and a turn of the event loop. */
 export interface Clock {
-  /** Milliseconds since the Unix epoch, whole. */
+  /** Milliseconds since the Unix epoch. The part after the point is cut off; what is no number fails the call that asked. */
   nowMs(): number;
   /** Milliseconds of a clock that never falls. */
   monotonicMs(): number;
-  /** Calls `fn` once after `delayMs`; `ref` false lets the process end meanwhile. */
+  /** Calls `fn` once after `delayMs`; `ref` false lets the process end before that. */
   setTimer(delayMs: number, fn: () => void, ref?: boolean): Timer;
   /** Resolves after timers and I/O had their turn. */
   yieldToLoop(): Promise<void>;
@@ -23,7 +27,7 @@ export interface Clock {
 
 /**
  * Taken when this file is loaded: a test framework that fakes timers later (`vi.useFakeTimers()` takes `setImmediate`, too) would
- * otherwise stop the work of every open database without a word. `Date` is not taken: whoever fakes it wants rows to expire.
+ * otherwise stop the work of every open database without a word. `Date` is used as it is: a test that fakes it wants rows to expire.
  */
 const { setTimeout, clearTimeout, setImmediate } = globalThis;
 const monotonicMs = performance.now.bind(performance);
@@ -49,6 +53,39 @@ class SystemClock implements Clock {
 }
 
 export const SYSTEM_CLOCK: Clock = new SystemClock();
+
+/**
+ * A clock of the caller's, as all code of this package gets it: its wall time is a whole number. Times go into objects of which the
+ * whole counts as damaged, for good, if a time in it is no whole number.
+ */
+export class CheckedClock implements Clock {
+  readonly #given: Clock;
+
+  constructor(given: Clock) {
+    this.#given = given;
+  }
+
+  /** Throws `BAD_OPTION` where the clock gives no number that a time can be. */
+  nowMs(): number {
+    const given: unknown = this.#given.nowMs();
+    const whole = typeof given === 'number' ? Math.floor(given) : Number.NaN;
+    if (Number.isSafeInteger(whole)) return whole;
+    const message = `clock.nowMs() must return milliseconds since the epoch as a number, not ${String(given)}`;
+    throw new InvalidArgumentError('BAD_OPTION', message, { details: { faults: [message] } });
+  }
+
+  monotonicMs(): number {
+    return this.#given.monotonicMs();
+  }
+
+  setTimer(delayMs: number, fn: () => void, ref?: boolean): Timer {
+    return this.#given.setTimer(delayMs, fn, ref);
+  }
+
+  yieldToLoop(): Promise<void> {
+    return this.#given.yieldToLoop();
+  }
+}
 
 /** Resolves after `delayMs`, or rejects with `AbortError` as soon as the signal aborts. */
 export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal, ref = true): Promise<void> {

@@ -3,28 +3,65 @@
  * the log; none needs an answer, and none stands for an error, which is always thrown.
  */
 import { describeThrown, guarded } from './callbacks.ts';
-import type { Finding } from './errors.ts';
+import type { CollectorEvent } from './collector-role.ts';
+import type { CompactorEvent } from './compactor-role.ts';
+import type { Finding } from './finding.ts';
 import type { Logger } from './logger.ts';
 
+/** What happens in a database besides the calls, for the option `onEvent`. */
 export type DbEvent =
   /** A replay that takes long, about once a second: first all WAL objects are read and verified, then their rows are applied. */
-  | { type: 'replay'; phase: 'read' | 'apply'; objects: number; of: number }
+  | {
+      type: 'replay';
+      /** `read`: objects are fetched and verified. `apply`: their rows go into memory, or into tables. */
+      phase: 'read' | 'apply';
+      /** WAL objects that are done. */
+      objects: number;
+      /** WAL objects in all. */
+      of: number;
+    }
   /** `walAutoRecovery` had to repair the log; `db.ready()` has the report. */
   | {
       type: 'recovery';
+      /** As in the report of the repair. */
       repairId: string;
+      /** Rows that were kept. */
       recoveredRows: number;
       /** The least that is lost; all of it if `lostExact`. */
       lostRows: number;
       /** The most that can be lost; absent: nothing says how many. */
       lostRowsAtMost?: number;
+      /** Whether `lostRows` is all that is lost. */
       lostExact: boolean;
     }
-  /** Rows were written with a clock that was far ahead of this machine's; told once. Expiry goes by this machine's. */
-  | { type: 'clock'; storedTickMs: number; nowMs: number }
+  /** Rows were written with a clock that was far ahead of this machine's; reported once. Expiry uses this machine's clock. */
+  | {
+      type: 'clock';
+      /** Greatest creation time of a stored row, ms since the epoch. */
+      storedTickMs: number;
+      /** The clock of this machine, ms since the epoch. */
+      nowMs: number;
+    }
   /** Damage, or a sign of it, that takes away no row that was asked for; with `allowPrefix` also that of the log. */
-  | { type: 'finding'; finding: Finding };
+  | {
+      type: 'finding';
+      /** The damage: its object, its place and what to do. */
+      finding: Finding;
+    }
+  /** The collector of this database has ended a round, or has failed. */
+  | {
+      type: 'collector';
+      /** What has happened. */
+      event: CollectorEvent;
+    }
+  /** The compactor of this database has begun, committed or given up a job, or something hinders it. */
+  | {
+      type: 'compactor';
+      /** What has happened. */
+      event: CompactorEvent;
+    };
 
+/** Called with each event; what it throws goes into the log. */
 export type EventListener = (event: DbEvent) => void;
 
 /** Where findings go. */
@@ -34,7 +71,7 @@ export interface FindingSink {
 }
 
 /** A finding as a line in the log and an event. `message` says what it is about. */
-export function tellFinding({ logger, onEvent }: FindingSink, message: string, finding: Finding): void {
+export function reportFinding({ logger, onEvent }: FindingSink, message: string, finding: Finding): void {
   const level = finding.severity === 'error' ? 'error' : finding.severity === 'note' ? 'info' : 'warn';
   logger[level](message, findingDetails(finding));
   onEvent({ type: 'finding', finding });
@@ -61,7 +98,7 @@ export function rangeText({ min, max }: { min: number | bigint; max: number | bi
   return min === max ? `${min}` : `${min} to ${max}`;
 }
 
-/** A listener whose exceptions and rejections go into the log: they must not end what it is told about. */
+/** A listener whose exceptions and rejections go into the log: they must not end the work that calls it. */
 export function safeListener(listener: EventListener | undefined, logger: Logger): EventListener {
   if (listener === undefined) return () => undefined;
   return (event) => {

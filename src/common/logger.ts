@@ -3,9 +3,13 @@ import { describeThrown, guarded } from './callbacks.ts';
 
 /** Where messages go. Any object with these methods works (pino, console); the default says warnings and errors on stderr. */
 export interface Logger {
+  /** Details for finding a fault. The default drops them. */
   debug(message: string, details?: Record<string, unknown>): void;
+  /** Progress and normal events. The default drops them. */
   info(message: string, details?: Record<string, unknown>): void;
+  /** What needs attention, while everything still works. */
   warn(message: string, details?: Record<string, unknown>): void;
+  /** What failed, and damage that may take rows away. */
   error(message: string, details?: Record<string, unknown>): void;
 }
 
@@ -24,14 +28,14 @@ export const STDERR_LOGGER: Logger = {
 
 /**
  * The caller's logger as everything here uses it: if it throws or rejects, its message is lost and nothing else. The first failure
- * is said on stderr.
+ * is reported on stderr.
  */
 export function safeLogger(logger: Logger): Logger {
-  let isToldOf = false;
+  let isReported = false;
   const failed = (error: unknown) => {
-    if (isToldOf) return;
-    isToldOf = true;
-    // The last resort: with stderr gone, too, there is nobody left to tell.
+    if (isReported) return;
+    isReported = true;
+    // The last resort: with stderr gone, too, there is no place left to report to.
     guarded(
       () => STDERR_LOGGER.error('the logger threw; its messages are lost', { error: describeThrown(error) }),
       () => undefined,

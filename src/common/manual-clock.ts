@@ -1,10 +1,11 @@
 /**
- * Time that a test owns: it stands still until told, and then every timer fires in order, at exactly its time.
+ * Time that a test owns: it stands still until the test advances it, and then every timer fires in order, at exactly its time.
  *
  * Invariants: two timers of the same moment fire in the order in which they were set; between two timers everything that
  * can run without time passing has run (microtasks and `yieldToLoop`). Real I/O is not waited for, except while no timer
  * is pending.
  */
+import { present } from './assert.ts';
 import { type Clock, SYSTEM_CLOCK, type Timer } from './clock.ts';
 
 interface PendingTimer {
@@ -123,7 +124,7 @@ export class ManualClock implements Clock {
   }
 
   #fireNext(): void {
-    const timer = this.#pop()!;
+    const timer = present(this.#pop(), 'a timer that is due is in the queue');
     this.#monotonicMs = Math.max(this.#monotonicMs, timer.dueMs);
     timer.fn();
   }

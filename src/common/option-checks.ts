@@ -9,10 +9,11 @@
  * 2. Each option is read once, and the call works on the copy: what a getter does later changes nothing.
  * 3. Only plain objects are options: a `Map`, a promise or a signal in their place would be passed over in silence.
  * 4. What the caller's members throw while they are read is reported as `BAD_OPTION`, with the exception as its cause.
- * 5. Enumerable members of `Object.prototype`, of whatever realm, are nobody's options.
+ * 5. Enumerable members of `Object.prototype`, of whatever realm, are not options.
  */
 import { types } from 'node:util';
 import { copyBytes, isBytes, trueBytes } from './bytes.ts';
+import { CheckedClock, type Clock } from './clock.ts';
 import { editDistance } from './edit-distance.ts';
 import { InvalidArgumentError, isDbError } from './errors.ts';
 
@@ -27,7 +28,7 @@ export type ChecksOf<T> = Readonly<{ [K in keyof Required<T>]: Check }>;
 
 type Checks = Readonly<Record<string, Check>>;
 
-export interface ReadOptions {
+export interface GivenOptions {
   /** The options without fault. */
   given: Record<string, unknown>;
   faults: string[];
@@ -47,7 +48,7 @@ export function checkedOptions<T extends object>(
 }
 
 /** `checkedOptions` for calls that look for further faults in how the options fit each other. */
-export function readOptions(call: string, options: unknown, checks: Checks): ReadOptions {
+export function readOptions(call: string, options: unknown, checks: Checks): GivenOptions {
   if (options === undefined) return { given: {}, faults: [] };
   if (!isPlainObject(options)) {
     throw new InvalidArgumentError(
@@ -68,13 +69,13 @@ export function readOptions(call: string, options: unknown, checks: Checks): Rea
 /** More faults than these are only counted. */
 const MAX_FAULTS = 50;
 /** Known names are listed where they are not more than these. */
-const MAX_NAMES = 16;
+const MAX_KNOWN_NAMES = 16;
 
 export function optionFaults(call: string, faults: readonly string[], checks: Checks = {}): InvalidArgumentError {
   const shown = faults.slice(0, MAX_FAULTS);
   const more = faults.length > shown.length ? `; and ${faults.length - shown.length} more` : '';
   const names = Object.keys(checks);
-  const isHelpful = names.length > 0 && names.length <= MAX_NAMES && faults.some((f) => f.endsWith(UNKNOWN));
+  const isHelpful = names.length > 0 && names.length <= MAX_KNOWN_NAMES && faults.some((f) => f.endsWith(UNKNOWN));
   const known = isHelpful ? ` Known are ${names.join(', ')}.` : '';
   const message = `${call}: ${shown.join('; ')}${more}.${known}`;
   return new InvalidArgumentError('BAD_OPTION', message, { details: { faults: shown } });
@@ -169,6 +170,11 @@ export function whole(min: number, max: number): Check {
   return that(what, (v) => typeof v === 'number' && Number.isInteger(v) && v >= min && v <= max);
 }
 
+/** Any number of this range, both ends included. */
+export function between(min: number, max: number): Check {
+  return that(`a number from ${min} to ${max}`, (v) => typeof v === 'number' && v >= min && v <= max);
+}
+
 /** A writer epoch that another one can follow. */
 export const writerEpoch: Check = (value, name, faults) => {
   const epoch = typeof value === 'bigint' && value <= Number.MAX_SAFE_INTEGER ? Number(value) : value;
@@ -212,7 +218,14 @@ export function isSignal(value: unknown): boolean {
 }
 
 export const LOGGER_CHECK = methods('debug', 'info', 'warn', 'error');
-export const CLOCK_CHECK = methods('nowMs', 'monotonicMs', 'setTimer', 'yieldToLoop');
+
+const CLOCK_METHODS = methods('nowMs', 'monotonicMs', 'setTimer', 'yieldToLoop');
+/** The only way for a clock of the caller's: no code after it meets a time that is no whole number. */
+export const CLOCK_CHECK: Check = (value, name, faults) => {
+  const before = faults.length;
+  CLOCK_METHODS(value, name, faults);
+  return faults.length === before ? new CheckedClock(value as Clock) : value;
+};
 export const RANDOM_CHECK = methods('nextUint32', 'fill');
 
 /** Bytes, which are copied. */
@@ -224,7 +237,7 @@ export const bytes: Check = (value, name, faults) => {
   return value;
 };
 
-/** Whatever it is: somebody else looks at it. */
+/** Accepts any value: other code checks it. */
 export const anything: Check = (value) => value;
 
 const MAX_LIST = 1_000_000;
@@ -262,6 +275,18 @@ export function members(checks: Checks, required: readonly string[] = []): Check
   };
 }
 
+/** `false`, or an object with these members and no others. */
+export function offOr(checks: Checks): Check {
+  const object = members(checks);
+  return (value, name, faults) => {
+    if (value === false) return false;
+    if (isPlainObject(value)) return object(value, name, faults);
+    const names = Object.keys(checks).join(', ');
+    faults.push(`${name} must be false or a plain object with any of ${names}, not ${describeValue(value)}`);
+    return value;
+  };
+}
+
 // ---- texts
 
 /** A value in a message: short, and without calling anything of it. */
@@ -274,7 +299,7 @@ export function describeValue(value: unknown): string {
   return typeof value === 'object' ? kindOf(value) : `a ${typeof value}`;
 }
 
-/** Told by the engine, not by the value; the names that `types` has for them. */
+/** Decided by the engine, not by the value; the names that `types` has for them. */
 const KINDS: readonly (readonly [(value: unknown) => boolean, string])[] = [
   [types.isMap, 'a Map'],
   [types.isSet, 'a Set'],

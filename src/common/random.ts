@@ -2,6 +2,7 @@
 import { randomFillSync } from 'node:crypto';
 import { InvalidArgumentError } from './errors.ts';
 
+/** A source of randomness. */
 export interface Random {
   /** Uniform in [0, 2^32). */
   nextUint32(): number;
@@ -22,7 +23,7 @@ export const SYSTEM_RANDOM: Random = new SystemRandom();
 
 /**
  * xoshiro128** (Blackman and Vigna, public domain), seeded through splitmix32: the same seed (its lowest 32 bits count) gives
- * the same numbers for ever. Not for secrets.
+ * the same numbers forever. Not for secrets.
  */
 export class SeededRandom implements Random {
   readonly #s = new Uint32Array(4);

@@ -1,15 +1,36 @@
 /**
  * Walking over and looking into validated blocks, without allocating per row and without checks (decoding made them).
  *
- * The cursor keeps one key buffer and rebuilds only the bytes that change. Backward steps use the offsets of the rows since
- * the last restart, collected once per restart interval. The point lookup rebuilds no keys at all: it carries how many bytes
- * of the target the row before matched, and rows that share more than that are skipped unseen.
+ * ```
+ * version 2, restart rows marked         key buffer while walking forward       stack when stepping back from row 3
+ *   row 0 *  shared 0  "apple"           a p p l e                              start of row 0
+ *   row 1    shared 4  "y"               a p p l y                              start of row 1
+ *   row 2    shared 2  "t"               a p t                                  start of row 2     top: the row to go to
+ *   row 3    shared 1  "xe"              a x e
+ * ```
+ *
+ * * **Forward**: one key buffer; each row overwrites what it does not share with the row before. The buffer always has the key of
+ *   the current row.
+ * * **Backward**: rows have no length in front and no link to the row before. So the starts of the rows since the last restart are
+ *   collected once per restart interval, and the key of the row to go to is put together from the suffixes on the stack: each gives
+ *   the part that no later one replaces. A whole scan backwards reads each row twice.
+ * * **Seek**: binary search over the restart rows for the first whose key is not less than the target, one restart back, then
+ *   forward. One back also where a restart key equals the target: newer versions of it may end the interval before.
+ * * **Point lookup** (`findInBlock`) rebuilds no keys at all: it carries how many bytes of the target the row before matched. A row
+ *   that shares more than that differs from the target at the same place as the row before, and is skipped without being compared.
+ *
+ * Version 1 lists every row and shares with the first one only, so a row is reached by its number and none of this is needed.
+ *
+ * Invariants:
+ * 1. a cursor reads only inside of a validated block, so no read is checked; on other bytes it would return garbage, not fail;
+ * 2. the key buffer and the fields are those of the current row until the next move; callers copy what they keep;
+ * 3. `seek`, `seekBefore` and `findInBlock` need rows in order (tables), the other moves do not (WAL objects).
  */
+import { EMPTY_BYTES } from '../common/bytes.ts';
 import { Block, restartOffset } from './block.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_TOMBSTONE, NO_TS } from './row-flags.ts';
 
-const NO_BYTES = new Uint8Array(0);
-const NO_BLOCK = new Block(NO_BYTES, 2, 0, 0, 0);
+const NO_BLOCK = new Block(EMPTY_BYTES, 2, 0, 0, 0);
 
 /** Bytes from which a native copy beats a loop. */
 const COPY_BYTES = 48;
@@ -23,7 +44,7 @@ export function readInt64(b: Uint8Array, p: number): number {
 
 let varint = 0;
 
-/** Reads an unsigned LEB128 number into `varint`; returns the position behind it. */
+/** Reads an unsigned LEB128 number into `varint`; returns the position after it. */
 function readVarint(b: Uint8Array, p: number): number {
   let value = b[p] & 0x7f;
   let scale = 128;
@@ -35,7 +56,7 @@ function readVarint(b: Uint8Array, p: number): number {
   return p;
 }
 
-/** Position behind the version-2 row whose flags stand at `flagsAt`. */
+/** Position after the version-2 row whose flags stand at `flagsAt`. */
 function rowEnd(flags: number, flagsAt: number): number {
   return flagsAt + 1 + ((flags & FLAG_EXPIRE) << 2) + ((flags & FLAG_CREATE) << 1);
 }
@@ -72,7 +93,7 @@ export class BlockCursor {
   #stackSize = 0;
   #stackTop = -1;
 
-  /** Takes another block and stands in front of its first row. */
+  /** Takes another block and stands before its first row. */
   attach(block: Block): void {
     this.block = block;
     this.#row = -1;
@@ -81,12 +102,14 @@ export class BlockCursor {
     this.#stackSize = 0;
   }
 
+  /** To the first row; always true, as a block has rows. */
   first(): boolean {
     if (this.block.formatVersion === 1) return this.#readIndex(0);
     this.#readRow(0);
     return true;
   }
 
+  /** To the last row; reads the rows after the last restart, 16 at most in what SlateDB writes. */
   last(): boolean {
     const { block } = this;
     if (block.formatVersion === 1) return this.#readIndex(block.rowCount - 1);
@@ -95,6 +118,7 @@ export class BlockCursor {
     return true;
   }
 
+  /** To the next row; false at the end, and then there is no current row. */
   next(): boolean {
     if (this.block.formatVersion === 1) return this.#readIndex(this.#index + 1);
     const next = this.#nextRow;
@@ -106,6 +130,7 @@ export class BlockCursor {
     return true;
   }
 
+  /** To the row before; false at the start. The first step of a restart interval collects the stack. */
   prev(): boolean {
     if (this.block.formatVersion === 1) return this.#readIndex(this.#index - 1);
     if (this.#row <= 0) {
@@ -208,7 +233,7 @@ export class BlockCursor {
     this.#nextRow = this.#readTimes(b, p + 9, flags);
   }
 
-  /** Reads the times that `flags` announces at `p`; returns the position behind them. */
+  /** Reads the times that `flags` announces at `p`; returns the position after them. */
   #readTimes(b: Uint8Array, p: number, flags: number): number {
     if ((flags & FLAG_EXPIRE) !== 0) {
       this.expireTs = readInt64(b, p);
@@ -366,7 +391,7 @@ export const UNDECIDED = 2;
 
 /** Where `findInBlock` puts the row it found; made once and used again. */
 export class FoundRow {
-  bytes: Uint8Array = NO_BYTES;
+  bytes: Uint8Array = EMPTY_BYTES;
   valueStart = 0;
   valueLength = 0;
   seq = 0;
@@ -378,7 +403,7 @@ export class FoundRow {
 }
 
 /**
- * Looks for the newest row of `key` with a sequence number of at most `maxSeq`. Needs rows in order. On FOUND, `out`
+ * Searches the newest row of `key` with a sequence number of at most `maxSeq`. Needs rows in order. On FOUND, `out`
  * describes it; its value shares memory with the block.
  */
 export function findInBlock(block: Block, key: Uint8Array, maxSeq: number, out: FoundRow): 0 | 1 | 2 {
@@ -443,7 +468,7 @@ function findFrom(block: Block, start: number, key: Uint8Array, maxSeq: number, 
   return UNDECIDED;
 }
 
-/** Fills in what stands behind the value (version 1: behind the key); returns the position behind it. */
+/** Fills in what stands after the value (version 1: after the key); returns the position after it. */
 function fillFound(b: Uint8Array, tail: number, out: FoundRow): number {
   out.bytes = b;
   out.seq = readInt64(b, tail);

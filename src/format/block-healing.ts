@@ -1,9 +1,26 @@
 /**
  * Healing of damaged data blocks: finding the bytes that were written from those that are stored.
  *
- * The checksum of a block leaves, for each place, one error of up to four bytes that could have been made there
- * (crc-syndrome.ts). Row checks choose among the places: each is 32 further bits, of a hash that is independent of the CRC.
- * Wider damage passes for a small one with the odds of one check: bytes of that check / 2^32, some 1e-7 per block.
+ * ```
+ * evidence              damage                                                   result
+ * row checks (seal)     up to 4 bytes in a row, 3 where it is compressed         proven: all checks, the form and the CRC hold
+ *                       anything after the rows: offsets, count, checksum        proven: it follows from the rows
+ * none                  one bit, or else one byte                                probable: exactly one such change is legal
+ * any                   wider, or too expensive to look for                      not healed; salvage.ts saves rows under checks
+ * ```
+ *
+ * How, with checks:
+ * 1. the checksum of a block leaves, for each place, one error of up to four bytes that could have been made there
+ *    (crc-syndrome.ts);
+ * 2. checks are walked from the front; the first one that fails has the first damaged byte in its rows, which leaves some hundreds
+ *    of places instead of thousands;
+ * 3. narrow errors are tried before wide ones: each is xored in, the check hashed again, and taken out if it does not hold;
+ * 4. what passes is decoded whole, and its checksum computed again.
+ *
+ * Each check is 32 further bits, of a hash that is independent of the CRC. Wider damage passes for a small one with the odds of one
+ * check: bytes of that check / 2^32, some 1e-7 per block. In compressed data a wrong byte moves everything after it, so step 2 says
+ * nothing: every place is tried, and each attempt decompresses the block.
+ *
  * Pure functions: nothing is read or written, the bytes that come in are never changed.
  */
 import { compareBytes, copyBytes, equalBytes } from '../common/bytes.ts';
@@ -14,7 +31,7 @@ import { type BlockProof, hasChecks, plainRowBytes, trailerBytes } from './block
 import { CheckWalk } from './check-walk.ts';
 import { crc32 } from './checksum.ts';
 import type { BlockCodec } from './codecs.ts';
-import { applyError, endSyndromes, errorsAt, errorWidth, syndromeOf } from './crc-syndrome.ts';
+import { applyError, endSyndromes, errorsAt, errorWidth, MAX_ERROR_BYTES, syndromeOf } from './crc-syndrome.ts';
 import { CRC_BYTES, readCrc, writeCrc } from './framing.ts';
 import { putUint16 } from './row-encoding.ts';
 import type { FormatVersion } from './table-info.ts';
@@ -56,12 +73,11 @@ export interface Healed {
   trust: 'proven' | 'probable';
   /** Ascending by offset. */
   changes: ByteChange[];
-  /** One bit, one byte, 2 to 4 bytes; or any number behind what the checks prove (offsets, count, checksum). */
+  /** One bit, one byte, 2 to 4 bytes; or any number after what the checks prove (offsets, count, checksum). */
   kind: 'bit' | 'byte' | 'bytes' | 'trailer';
 }
 
-/** Wider errors than this are not looked for: in compressed blocks each of thousands would have to be decompressed. */
-const MAX_ERROR_BYTES = 4;
+/** Wider errors are not looked for: in compressed blocks each of thousands would have to be decompressed. */
 const MAX_COMPRESSED_ERROR_BYTES = 3;
 
 /**
@@ -113,10 +129,10 @@ export function tryDecode<T>(decode: () => T): T | undefined {
 }
 
 /**
- * The block as it was written, or undefined if that cannot be told; also for a block whose checksum holds.
+ * The block as it was written, or undefined if that cannot be determined; also for a block whose checksum holds.
  *
  * With checks in `proof`: up to 4 consecutive damaged bytes of an uncompressed block (3 of a compressed one), or any damage
- * behind the rows; accepted only if all row checks, the form and the checksum hold; `proven`. Without: one bit, or else one
+ * after the rows; accepted only if all row checks, the form and the checksum hold; `proven`. Without: one bit, or else one
  * byte, if exactly one such change gives a block of legal form within `bounds`; `probable`.
  *
  * Bounded by `workPerMib`: damage in very large rows may stay.
@@ -166,7 +182,7 @@ function walkChecks(walk: CheckWalk): { check: number; at: number; restarts: num
   return { check, at, restarts };
 }
 
-/** What follows from the rows of a block and stands behind them; undefined if the offsets cannot be expressed. */
+/** What follows from the rows of a block and stands after them; undefined if the offsets cannot be expressed. */
 function encodeTrailer(restarts: readonly number[]): Uint8Array | undefined {
   if (restarts.length > 0xffff || restarts[restarts.length - 1] > 0xffff) return undefined;
   const trailer = new Uint8Array(2 * restarts.length + 2);
@@ -176,7 +192,7 @@ function encodeTrailer(restarts: readonly number[]): Uint8Array | undefined {
   return trailer;
 }
 
-/** Whether an uncompressed payload is exactly what the checks say, in rows and behind them. */
+/** Whether an uncompressed payload is exactly what the checks say, in rows and after them. */
 function isProven(payload: Uint8Array, proof: BlockProof): boolean {
   const rowsEnd = payload.length - trailerBytes(proof);
   if (rowsEnd <= 0) return false;
@@ -202,7 +218,7 @@ function healPlain(stored: Uint8Array, syndrome: number, how: BlockForm, proof: 
     work.set(trailer, rowsEnd);
     return healedIf(isProven(payload, proof), stored, work, 'trailer');
   }
-  // Damage that begins before the failing check would have spoilt the one before: its first byte lies in this one.
+  // Damage that begins before the failing check would have spoilt the one before: its first byte is in this one.
   const errors = errorsAt(syndrome, at, walk.suspectEnd, end);
   const limit = workLimit(how, stored.length);
   for (let width = 1; width <= MAX_ERROR_BYTES; width++) {
@@ -218,7 +234,7 @@ function healPlain(stored: Uint8Array, syndrome: number, how: BlockForm, proof: 
   return undefined;
 }
 
-/** The last word before a block is called healed: its checksum, computed anew. */
+/** The last test before a block is called healed: its checksum, computed again. */
 function healedIf(proven: boolean, stored: Uint8Array, work: Uint8Array, kind?: 'trailer'): Healed | undefined {
   const end = work.length - CRC_BYTES;
   const crc = crc32(work, 0, end);
@@ -278,7 +294,7 @@ function healBorder(
   const last = endSyndromes(1);
   const lastButOne = endSyndromes(2);
   for (let byte = 0; byte < (end < 2 ? 1 : 256); byte++) {
-    // The checksum is stored with its highest byte first: what the body's error leaves must lie in one or two of those.
+    // The checksum is stored with its highest byte first: what the body's error leaves must be in one or two of those.
     const rest = byte === 0 ? 0xffff : 0xff_ffff;
     for (let error = 1; error < 256 && mayGoOn(); error++) {
       const crcError = syndrome ^ lastButOne[byte] ^ last[error];

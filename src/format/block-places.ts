@@ -26,7 +26,7 @@ const MAX_UNIT_BYTES = 65_536;
 export interface BlockPlace extends UnitPlace {
   /** Where the room of the block ends; zeros up to there if it is sound. */
   roomEnd: number;
-  /** A stretch in which blocks could not be told apart. */
+  /** A stretch in which the blocks could not be separated. */
   isUnknown?: true;
 }
 
@@ -39,7 +39,7 @@ export function placesOfIndex(info: TableInfo, index: TableIndex): BlockPlace[] 
   }));
 }
 
-/** What a seal says of the blocks: stored bytes with checksum, without padding, and rows of each. */
+/** What a seal records about the blocks: stored bytes with checksum, without padding, and rows of each. */
 export interface BlockLengths {
   blockStoredBytes: ArrayLike<number>;
   blockRows: ArrayLike<number>;
@@ -66,6 +66,7 @@ export function placesOfLengths({ blockStoredBytes, blockRows }: BlockLengths, e
   return found;
 }
 
+/** Blocks one after the other, each in as many units as it needs. */
 function stacked(lengths: readonly number[], unit: number): BlockPlace[] {
   let start = 0;
   return lengths.map((length) => {
@@ -121,7 +122,7 @@ type FoundBlock = UnitPlace & { block: Block };
  * By checksums alone. What is not a good block becomes an unknown place; so do zeros of which nothing proves that they are padding,
  * because a block that was overwritten with zeros looks the same.
  * @param bytes from the start of the object
- * @param end where the data end; undefined where nobody knows: then the places end with the last block that was found
+ * @param end where the data end; undefined if it is not known: then the places end with the last block that was found
  */
 export function walkBlocks(bytes: Uint8Array, end: number | undefined, walk: BlockWalk): BlockPlace[] {
   const limit = Math.min(end ?? bytes.length, bytes.length);
@@ -130,7 +131,7 @@ export function walkBlocks(bytes: Uint8Array, end: number | undefined, walk: Blo
   const { before, after } = walkUnits(bytes, 0, limit, fits, isCut, walk.mayBePadded);
   const found = [...before, ...after].map((place): FoundBlock => ({ ...place, block: walk.decode(place) as Block }));
   const stop = end ?? found.at(-1)?.end ?? 0;
-  const paddedEnd = paddingJudge(bytes, found, end, walk);
+  const paddedEnd = paddingCheck(bytes, found, end, walk);
   const places: BlockPlace[] = [];
   const first = found[0]?.start ?? stop;
   if (first > 0) places.push({ start: 0, end: first, roomEnd: first, isUnknown: true });
@@ -143,8 +144,12 @@ export function walkBlocks(bytes: Uint8Array, end: number | undefined, walk: Blo
   return places;
 }
 
-/** Gives a function that says where the padding after block `i` ends; undefined: nothing proves that there is any. */
-function paddingJudge(bytes: Uint8Array, found: readonly FoundBlock[], end: number | undefined, walk: BlockWalk) {
+/**
+ * Zeros after a block are padding, or a block that was overwritten with zeros: what decides is whether one unit explains all of
+ * them, whether the last block ends with the last key of the table, and whether there are as many blocks as there should be.
+ * Gives a function that says where the padding after block `i` ends; undefined: nothing proves that there is any.
+ */
+function paddingCheck(bytes: Uint8Array, found: readonly FoundBlock[], end: number | undefined, walk: BlockWalk) {
   const last = found.length - 1;
   const rooms = found.map(({ start, end: own, block }, i) => {
     const next = found[i + 1]?.start ?? end ?? own;

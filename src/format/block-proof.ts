@@ -4,10 +4,8 @@
  */
 import { CRC_BYTES } from './framing.ts';
 import type { RowsPerCheck } from './row-checks.ts';
+import { RESTART_INTERVAL } from './row-encoding.ts';
 import { checkStarts, checksOfBlock, type RowsRecord } from './seal-records.ts';
-
-/** Every so many rows one is stored with its whole key and listed behind the rows. */
-export const RESTART_INTERVAL = 16;
 
 export interface BlockProof {
   /** Stored length, checksum included. */

@@ -1,25 +1,92 @@
 /**
  * Data blocks: the validated bytes of one block, in either stored version.
  *
- * Version 2: rows share a prefix with the row before, restart rows share nothing and are listed at the end. Version 1: rows
- * share a prefix with the first row of the block, and every row is listed. A block is validated in one pass when it enters
+ * A block is the unit of reading, of compression and of the checksum (framing.ts). It is validated in one pass when it enters
  * memory; cursors and lookups then read it without a single check, which is what makes them fast.
  *
- * Invariants of a `Block`: at least one row; rows fill `bytes[0, rowsEnd)` exactly; every listed offset is the start of a
- * row (version 2: that shares nothing), ascending, the first one 0; key lengths 1 to 65,535; sequence numbers are safe
- * integers; flags are legal. The order of rows is not checked here, because rows of the write-ahead log have none by key.
+ * ```
+ * block         rows, back to back | offsets, u16 BE each | u16 BE number of offsets
+ *               0                  ^ rowsEnd               no padding anywhere; the number of rows is not stored
+ *
+ * row, v2       varint shared | varint unshared | varint value_len | key suffix | value |
+ *               u64 BE seq | u8 flags | i64 BE expire_ts, with flag 0x02 | i64 BE create_ts, with flag 0x04
+ * offsets, v2   of restart rows only: every 16th as SlateDB and this program write it, any as they are read
+ *
+ * row, v1       u16 BE shared | u16 BE unshared | key suffix |
+ *               u64 BE seq | u8 flags | i64 BE expire_ts, with flag 0x02 | i64 BE create_ts, with flag 0x04 |
+ *               u32 BE value_len | value                                    both absent in a tombstone (flag 0x01)
+ * offsets, v1   of every row
+ * ```
+ *
+ * `shared` counts key bytes taken from the row before (version 2; 0 in a restart row) or from the first row of the block
+ * (version 1). Varints are unsigned LEB128 below 2^32. Nothing in a block says which version it has: that is in the footer of the
+ * object and in the manifest's entry for the table, where it is absent for tables from before SlateDB 0.11, which means 1.
+ *
+ * Version 2, from a table of SlateDB 0.12.1:
+ *
+ * ```example slatedb-0.12.1/tiny db/compacted/01M7W60ETH9EVAJJ6RDPRXZ6HN.sst 0
+ * 00 05 03                    shared=0 unshared=5 value_len=3
+ * 61 70 70 6c 65              key="apple"
+ * 72 65 64                    value="red"
+ * 00 00 00 00 00 00 00 02     seq=2
+ * 06                          flags=0x06: both times are stored
+ * 00 00 01 a1 fd 86 97 50     expire_ts=1795254818640
+ * 00 00 01 a1 f8 60 3b 50     create_ts=1795168418640
+ * 04 01 00                    shared=4 unshared=1 value_len=0
+ * 79                          key="apply"
+ * 00 00 00 00 00 00 00 03     seq=3
+ * 05                          flags=0x05: a tombstone, and its creation time
+ * 00 00 01 a1 f8 60 3b 51     create_ts=1795168418641
+ * 00 04 05                    shared=0 unshared=4 value_len=5
+ * 70 65 61 72                 key="pear"
+ * 67 72 65 65 6e              value="green"
+ * 00 00 00 00 00 00 00 01     seq=1
+ * 04                          flags=0x04
+ * 00 00 01 a1 f8 60 3b 50     create_ts=1795168418640
+ * 00 00                       offset=0 of the only restart row
+ * 00 01                       offsets=1
+ * ```
+ *
+ * Version 1, from an object of the log:
+ *
+ * ```example constructed/v1-blocks db/wal/00000000000000000001.sst 86
+ * 00 00 00 02                 shared=0 unshared=2
+ * 61 61                       key="aa"
+ * 00 00 00 00 00 00 00 99     seq=153
+ * 04                          flags=0x04
+ * 00 00 01 a1 ee 56 5e 99     create_ts=1795000000153
+ * 00 00 00 02                 value_len=2
+ * 77 32                       value="w2"
+ * 00 00 00 02                 shared=0 unshared=2
+ * 7a 7a                       key="zz"
+ * 00 00 00 00 00 00 00 9a     seq=154
+ * 05                          flags=0x05: a tombstone ends with its times
+ * 00 00 01 a1 ee 56 5e 9a     create_ts=1795000000154
+ * 00 00 00 1d                 offset=0 offset=29
+ * 00 02                       offsets=2
+ * ```
+ *
+ * Invariants of a `Block`:
+ * 1. it has at least one row, and the rows fill `bytes[0, rowsEnd)` exactly;
+ * 2. every offset is the start of a row (version 2: of one that shares nothing), offsets ascend, and the first one is 0;
+ * 3. keys have 1 to 65,535 bytes, values below 2^32;
+ * 4. sequence numbers are safe integers: one above 2^53 - 1 is refused as too new, never rounded;
+ * 5. flags are known, and no row is both a tombstone and a merge operand.
+ *
+ * Not checked here: that rows ascend. Rows of the log have no order by key; `checkBlockOrder` checks the blocks of tables.
  */
 import { describeBytes } from '../common/bytes.ts';
-import { type CorruptionError, damage, IncompatibleError } from '../common/errors.ts';
+import { damage } from '../common/damage.ts';
+import { type CorruptionError, IncompatibleError } from '../common/errors.ts';
 import { MAX_KEY_BYTES } from '../common/key-range.ts';
+import { MAX_SEQ_HIGH } from './row-encoding.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, FLAGS_KNOWN } from './row-flags.ts';
 import type { FormatVersion } from './table-info.ts';
 
+/** The largest value: 256 MiB; the format could hold 4 GiB, memory could not. */
+export const MAX_VALUE_BYTES = 256 * 1024 * 1024;
 /** Most bytes one block may unpack to: the largest value and some room for its row. */
-export const MAX_BLOCK_BYTES = 256 * 1024 * 1024 + 128 * 1024;
-
-/** The high half of 2^53 - 1. */
-const MAX_SEQ_HIGH = 0x1fffff;
+export const MAX_BLOCK_BYTES = MAX_VALUE_BYTES + 128 * 1024;
 
 export class Block {
   /** The uncompressed payload, without checksum. */
@@ -77,6 +144,10 @@ function walkRows(walk: RowWalk, formatVersion: FormatVersion, order: OrderCheck
   else walkVersion2(walk, order);
 }
 
+/**
+ * The hot loop of opening a table: 1 pass, no allocation, lengths below 128 without a call. Every position that is read was checked
+ * against `rowsEnd` before; a read beyond it would be of the offsets, not outside of memory.
+ */
 function walkVersion2(walk: RowWalk, order: OrderCheck | undefined): void {
   const { bytes, rowsEnd } = walk;
   let keyLength = 0;
@@ -122,6 +193,7 @@ function walkVersion2(walk: RowWalk, order: OrderCheck | undefined): void {
     throw walk.malformed(rowsEnd + 2 * restart, 'listed offset is not the start of a row');
 }
 
+/** Rows of version 1 are all listed, so each must begin where the list says and where the row before it ends. */
 function walkVersion1(walk: RowWalk, order: OrderCheck | undefined): void {
   const { bytes, rowsEnd, restartCount } = walk;
   let firstKeyLength = 0;
@@ -186,14 +258,14 @@ class RowWalk {
     );
   }
 
-  /** Offset of the `index`-th listed row, or -1 behind the last. */
+  /** Offset of the `index`-th listed row, or -1 after the last. */
   listed(index: number): number {
     if (index >= this.restartCount) return -1;
     const at = this.rowsEnd + 2 * index;
     return (this.bytes[at] << 8) | this.bytes[at + 1];
   }
 
-  /** Reads an unsigned LEB128 u32 into `varint`; returns the position behind it. */
+  /** Reads an unsigned LEB128 u32 into `varint`; returns the position after it. */
   readVarint(p: number): number {
     const { bytes, rowsEnd } = this;
     let value = 0;
@@ -212,7 +284,7 @@ class RowWalk {
     throw this.malformed(p - 1, 'number beyond 32 bits');
   }
 
-  /** Reads seq, flags and times at `p`; returns the position behind them. */
+  /** Reads seq, flags and times at `p`; returns the position after them. */
   readTail(p: number): number {
     const { bytes, rowsEnd } = this;
     if (p + 9 > rowsEnd) throw this.malformed(p, 'row cut');
@@ -238,6 +310,7 @@ class RowWalk {
 
 /** Compares each row with the one before it, whose key it keeps. */
 class OrderCheck {
+  /** For the error only: where in the block is not known any more. */
   readonly #blockBytes: number;
   #key = new Uint8Array(256);
   #keyLength = 0;
@@ -268,7 +341,7 @@ class OrderCheck {
       throw damage(
         'OUT_OF_ORDER',
         { unit: 'block', offset: 0, length: this.#blockBytes },
-        `Row ${this.#rows} of the block (key ${describeBytes(this.#key.subarray(0, keyLength))}, seq ${seq}) is not behind ` +
+        `Row ${this.#rows} of the block (key ${describeBytes(this.#key.subarray(0, keyLength))}, seq ${seq}) is not after ` +
           `the row before it (seq ${this.#seq}).`,
       );
     }
@@ -276,7 +349,7 @@ class OrderCheck {
     this.#rows++;
   }
 
-  /** Order of the previous key against this one. */
+  /** Order of the previous key against this one. Bytes that both are known to share are not looked at. */
   #compare(
     bytes: Uint8Array,
     same: number,
@@ -293,6 +366,7 @@ class OrderCheck {
     return this.#keyLength - keyLength;
   }
 
+  /** Makes this key the previous one; only what differs from it is copied. */
   #keep(
     bytes: Uint8Array,
     same: number,

@@ -1,9 +1,27 @@
 /**
  * The Bloom filter of tables: enhanced double hashing over one SipHash-1-3 per row.
  *
- * Payload: number of probes (u16 BE), then the bits. The modulus is the number of stored bits, not rows times bits per key;
- * the number of probes is computed in single precision; both decide whether SlateDB finds its keys. Hash halves are
- * reduced as unsigned 32-bit numbers and then kept below the modulus by subtraction.
+ * ```
+ * u16 BE probes | bits, to the end of the payload       m = 8 * bytes; bit p is bit p mod 8 (lowest first) of byte p div 8
+ *
+ * probes of a hash   a = low half mod m, d = high half mod m        halves of the hash as unsigned 32-bit numbers
+ *                    for i = 0 .. probes - 1:  d = (d + i) mod m;  probe i is a;  a = (a + d) mod m
+ * size               bytes = ceil(rows * bits per key / 8)          every version of a key counts as a row
+ * probes             trunc(f32(bits per key) * f32(0.69))           10 bits give 6, 16 give 11, 100 give 69
+ * ```
+ *
+ * The modulus is the number of stored bits, not rows times bits per key, and the number of probes is computed in single precision:
+ * in double precision 100 bits per key give 68. Both decide whether SlateDB finds its keys.
+ *
+ * Over the rows "apple", "apply" and "pear" with 10 bits per key; "apple" probes 4, 12, 21, 0, 14 and 0 again:
+ *
+ * ```example slatedb-0.12.1/tiny db/compacted/01M7W60ETH9EVAJJ6RDPRXZ6HN.sst 94
+ * 00 06                       probes=6
+ * 95 7d 30 18                 bits=957d3018
+ * ```
+ *
+ * Hash halves are reduced as unsigned 32-bit numbers and then kept below the modulus by subtraction: `a + d` stays below 2^33, so
+ * doubles are exact and no remainder is computed per probe.
  */
 import { assertThat } from '../common/assert.ts';
 import { sipHash13, sipHigh, sipLow } from './siphash.ts';
@@ -11,7 +29,7 @@ import { sipHash13, sipHigh, sipLow } from './siphash.ts';
 /** Filters of more bits are neither made nor used: positions are 32-bit numbers. */
 const MAX_FILTER_BITS = 2 ** 32 - 8;
 
-const PROBES_BYTES = 2;
+export const PROBES_BYTES = 2;
 
 /** Number of probes for this many bits per key, in single precision: 300 bits give 207, not 206. */
 export function probeCount(bitsPerKey: number): number {
@@ -24,7 +42,7 @@ export class BloomFilter {
   readonly probes: number;
   readonly #modulus: number;
 
-  /** `bits` is not empty and has at most 2^32 - 8 bits. */
+  /** `bits` is not empty, so the modulus is not 0, and has at most 2^32 - 8 bits, so every position is a u32. */
   constructor(bits: Uint8Array, probes: number) {
     this.bits = bits;
     this.probes = probes;
@@ -99,12 +117,21 @@ export class BloomBuilder {
   }
 }
 
-/** The hashes of a table's rows, collected while its size is not known yet. */
+/**
+ * The hashes of a table's rows, collected while its size is not known yet: 8 bytes per row, next to some 100 of the row itself.
+ * Keys are not kept.
+ */
 export class KeyHashes {
-  #lows = new Int32Array(1024);
-  #highs = new Int32Array(1024);
+  #lows: Int32Array;
+  #highs: Int32Array;
   #count = 0;
   #used = 0;
+
+  /** @param capacity most rows that are expected, as growing means copying; 0: not known */
+  constructor(capacity = 0) {
+    this.#lows = new Int32Array(Math.max(1024, capacity));
+    this.#highs = new Int32Array(Math.max(1024, capacity));
+  }
 
   /** Hashes the key `bytes[start, start + length)`. */
   add(bytes: Uint8Array, start: number, length: number): void {

@@ -2,20 +2,32 @@
  * Walks rows of a block that may be damaged and compares them with the row checks of the seal. Format version 2 only, which
  * is the only one that is written with checks.
  *
- * Nothing about the bytes is believed: a row is legal only if every length stays within the rows' part and its key, sequence
- * number and flags are such as blocks may have.
+ * ```
+ * verify(check, at)    reads rowsOf(check) rows at `at`, hashes them with the shared prefix as seed, compares hash and seq
+ * pass(check, at)      takes the running key over rows that were verified
+ * key                  the key before the check that comes next
+ * ```
+ *
+ * Nothing about the bytes is trusted. A row is legal only if
+ * 1. its three lengths are varints of at most five bytes below 2^32;
+ * 2. it shares no more than the key before it has, and its key has 1 to 65,535 bytes;
+ * 3. key, value, sequence number, flags and times end within the rows' part of the block;
+ * 4. its sequence number is at most 2^53 - 1 and its flags are legal (row-flags.ts).
+ * A row that is not legal says where the damage is at the latest: `suspectEnd`. That is what bounds the search of a repair.
+ *
+ * The caller bounds the work: `work` counts the bytes that were hashed, and for each attempt as much as 512 of them.
  */
 import { viewOf } from '../common/bytes.ts';
 import { MAX_KEY_BYTES } from '../common/key-range.ts';
-import { type BlockProof, RESTART_INTERVAL } from './block-proof.ts';
+import type { BlockProof } from './block-proof.ts';
 import { xxHash32View } from './checksum.ts';
+import { MAX_SEQ_HIGH, RESTART_INTERVAL } from './row-encoding.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, FLAGS_KNOWN } from './row-flags.ts';
 
 /** Three lengths of at most five bytes. */
 const MAX_HEADER_BYTES = 15;
 /** Sequence number and flags. */
 const FIXED_TAIL_BYTES = 9;
-const MAX_SEQ_HIGH = 0x1fffff;
 /** What an attempt costs besides hashing, in bytes hashed: reading rows, some 10 ns each. */
 const ATTEMPT_WORK = 512;
 
@@ -36,7 +48,7 @@ export class RowReader {
   suspectEnd = 0;
   #varint = 0;
 
-  /** Position behind the row at `start`, or -1 if no legal row ends at or before `end`. `keyLength`: of the row before. */
+  /** Position after the row at `start`, or -1 if no legal row ends at or before `end`. `keyLength`: of the row before. */
   read(b: Uint8Array, start: number, end: number, keyLength: number): number {
     this.suspectEnd = Math.min(end, start + MAX_HEADER_BYTES);
     this.hasKey = false;
@@ -132,14 +144,14 @@ export class CheckWalk {
   readonly proof: BlockProof;
   /** Rows end here at the latest. */
   readonly end: number;
-  /** The key in front of the check that comes next; its prefix goes into that check. */
+  /** The key before the check that comes next; its prefix goes into that check. */
   readonly key = new RunningKey();
   readonly row = new RowReader();
   /** Bytes hashed so far, with something for every attempt: what bounds the work. */
   work = 0;
   /** After `verify`: damage that spoils the check begins before it. */
   suspectEnd = 0;
-  /** Sequence number of the row in front of the check that comes next; -1 if that row is not known. */
+  /** Sequence number of the row before the check that comes next; -1 if that row is not known. */
   lastSeq = -1;
   readonly #view: DataView;
   /** Of the first of the rows that were read last. */
@@ -168,14 +180,14 @@ export class CheckWalk {
     return ordinal % RESTART_INTERVAL === 0 ? ordinal / RESTART_INTERVAL : -1;
   }
 
-  /** Position behind the rows of `check`, which begin at `at`, or -1 if it does not hold. Leaves `key` as it is. */
+  /** Position after the rows of `check`, which begin at `at`, or -1 if it does not hold. Leaves `key` as it is. */
   verify(check: number, at: number): number {
     const next = this.readRows(at, this.rowsOf(check), this.restartOf(check) >= 0 ? 0 : this.key.length);
     if (next < 0 || this.hash(at, next) !== this.proof.checks[check]) return -1;
     return this.#fitsSeq(check) ? next : -1;
   }
 
-  /** Position behind so many rows at `at`, or -1 if not all are legal. `keyLength`: of the row in front of them. */
+  /** Position after so many rows at `at`, or -1 if not all are legal. `keyLength`: of the row before them. */
   readRows(at: number, rows: number, keyLength: number): number {
     const { row, bytes, end } = this;
     this.work += ATTEMPT_WORK;

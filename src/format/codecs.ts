@@ -1,17 +1,39 @@
 /**
  * The compression codecs of tables, each with bounded decompression.
  *
- * Lengths that compressed data claims for itself are checked before the decompressor is called: against the caller's limit,
- * and against what the stored bytes can possibly expand to, so that a few damaged bytes never allocate the limit. Payloads
- * have SlateDB's exact forms: snappy a raw block, zlib level 6, lz4 a u32 LE length and one raw block, zstd one frame of
- * level 3 with its content size. zlib is always there; lz4, snappy and zstd come from packages (zstd from `node:zlib` where the
- * runtime has it).
+ * ```
+ * 0 none      the payload
+ * 1 snappy    one raw block: varint uncompressed length | elements             not the framed stream form
+ * 2 zlib      RFC 1950; written at level 6, so it begins with 78 9c
+ * 3 lz4       u32 LE uncompressed length | one raw block                       no frame
+ * 4 zstd      one frame with its content size; written at level 3              zstd-frame.ts
+ * ```
  *
- * Packages are loaded on first use, so that a program without compression needs no native code, and by names that bundlers
- * cannot follow: their binaries cannot be put into a bundle, and the optional ones need not be there.
+ * One codec for all units of a table; tables of different codecs mix freely. Compression never changes where blocks are cut. Any
+ * valid stream is read, no matter which program compressed it, so the same payload may have several stored forms. "hello" four times, with
+ * spaces between, as snappy stores it and as lz4 does:
+ *
+ * ```example
+ * 17                          length=23
+ * 14 68 65 6c 6c 6f 20        literal of 6 bytes: "hello "
+ * 42 06 00                    copy of 17 bytes from 6 before
+ * ```
+ *
+ * ```example
+ * 17 00 00 00                 length=23
+ * 67 68 65 6c 6c 6f 20 06 00  literal of 6 bytes, then a match of 11 bytes from 6 before
+ * 60 20 68 65 6c 6c 6f        literal of 6 bytes: " hello"
+ * ```
+ *
+ * 1. Lengths that compressed data claims for itself are checked before the decompressor is called: against the caller's limit,
+ *    and against what the stored bytes can possibly expand to, so that a few damaged bytes never allocate the limit.
+ * 2. Packages are loaded on first use, so that a program without compression needs no native code, and by names that bundlers
+ *    cannot follow: their binaries cannot be put into a bundle, and the optional ones need not be there. zlib is always there;
+ *    lz4, snappy and zstd come from packages (zstd from `node:zlib` where the runtime has it).
  */
 import * as zlib from 'node:zlib';
-import { type CorruptionError, damage, IncompatibleError } from '../common/errors.ts';
+import { damage } from '../common/damage.ts';
+import { type CorruptionError, IncompatibleError } from '../common/errors.ts';
 import { loadPrivatePackage } from './private-package.ts';
 import type { Codec } from './table-info.ts';
 import { zstdOutputBound } from './zstd-frame.ts';
@@ -44,7 +66,7 @@ export function loadCodec(name: Codec): Promise<BlockCodec> {
   if (codec === undefined) {
     codec = makeCodec(name);
     loading.set(name, codec);
-    // A failed load is tried again: the package may be installed meanwhile.
+    // A failed load is tried again: the package may be installed in the meantime.
     codec.catch(() => loading.delete(name));
   }
   return codec;
@@ -87,6 +109,7 @@ function plainView(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
+/** Invariant 1: both limits, before anything is allocated. `possible`: what the stored bytes can expand to. */
 function checkClaim(name: Codec, bytes: Uint8Array, claimed: number, possible: number, limitBytes: number): void {
   if (claimed > possible) {
     throw failed(bytes, `${name}: ${bytes.length} stored bytes cannot expand to the ${claimed} bytes they claim`);
@@ -94,6 +117,7 @@ function checkClaim(name: Codec, bytes: Uint8Array, claimed: number, possible: n
   if (claimed > limitBytes) throw failed(bytes, `${name}: ${claimed} bytes claimed, at most ${limitBytes} allowed`);
 }
 
+/** A stream that ends early is legal for some decompressors; a claim that does not hold is damage nevertheless. */
 function checkLength(name: Codec, bytes: Uint8Array, result: Uint8Array, claimed: number): Uint8Array {
   if (result.length !== claimed) throw failed(bytes, `${name}: ${claimed} bytes claimed, ${result.length} found`);
   return result;
@@ -131,6 +155,7 @@ async function loadLz4(): Promise<BlockCodec> {
   };
 }
 
+/** The packages take Buffers only; this one shares the memory. */
 function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }
@@ -156,7 +181,7 @@ async function loadSnappy(): Promise<BlockCodec> {
   };
 }
 
-/** The varint in front of a raw snappy block: its uncompressed length. */
+/** The varint before a raw snappy block: its uncompressed length. */
 function snappyClaim(bytes: Uint8Array): number {
   let value = 0;
   let scale = 1;
@@ -197,6 +222,7 @@ async function loadZstd(): Promise<BlockCodec> {
   };
 }
 
+/** Undefined before Node 22.15. Its `maxOutputLength` may not be 0. */
 function builtInZstd(): [Transform, Transform] | undefined {
   const { zstdCompressSync, zstdDecompressSync } = zlib as ZlibZstd;
   if (zstdCompressSync === undefined || zstdDecompressSync === undefined) return undefined;
@@ -208,6 +234,7 @@ function builtInZstd(): [Transform, Transform] | undefined {
 
 const ZSTD_PACKAGE = '@bokuweb/zstd-wasm';
 
+/** A copy of the package of our own, see private-package.ts: its memory must not be shared. */
 async function wasmZstd(): Promise<[Transform, Transform]> {
   const zstd = await importPackage(ZSTD_PACKAGE, async () => {
     const copy = loadPrivatePackage(ZSTD_PACKAGE) as typeof import('@bokuweb/zstd-wasm');

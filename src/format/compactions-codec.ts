@@ -2,6 +2,66 @@
  * Compactions files: the jobs of a compactor, replaced as a whole like manifests. Reads and data never depend on them; SlateDB
  * needs them to resume jobs, and its collector deletes no table while there is none.
  *
+ * ```
+ * u16 BE header version, 1 or 2 | FlatBuffer | seal of ours                            versioned-body.ts
+ * CompactionsV1              0 compactor_epoch u64   1 recent_compactions [Compaction]
+ * Compaction                 0 id Ulid   1 2 spec union: 1 tiered, 2 drain   4 output_ssts [CompactedSsTable]   5 worker WorkerSpec
+ *                            3 status u8: 0 submitted, 1 running, 2 completed, 3 failed, 4 compacted, 5 scheduled
+ *                            6 7 ctx union: 1 TieredCompactionContext
+ * TieredCompactionSpec       0 ssts, no longer used   1 sorted_runs [u32]   2 l0_view_ids [Ulid]   3 segment [u8]
+ *                            4 destination u32, with header version 2; version 1 infers it from the sources
+ * DrainSegmentSpec           0 segment [u8], not empty   1 l0_view_ids [Ulid]   2 sorted_runs [u32]
+ * WorkerSpec                 0 worker_id string   1 last_heartbeat_ms u64
+ * TieredCompactionContext    0 subcompactions [Subcompaction]   1 retention_min_seq u64
+ * Subcompaction              0 range BytesRange   1 output_ssts [CompactedSsTable]   2 status u8: 0 in progress, 1 completed
+ * ```
+ *
+ * A job of SlateDB 0.18 that was submitted: three level 0 views into run 0. Ids in vectors are built in order, so they are stored
+ * in reverse.
+ *
+ * ```example slatedb-0.18.0/aligned-compacted db/compactions/00000000000000000004.compactions 0
+ * 00 02                                            version=2
+ * 10 00 00 00                                      root table at +16
+ * 00 00 00 00                                      padding
+ * 08 00 10 00 08 00 04 00                          vtable: 8 bytes, CompactionsV1 of 16, fields at 8 4
+ * 08 00 00 00                                      CompactionsV1: vtable 8 bytes before
+ * 0c 00 00 00                                      recent_compactions at +12
+ * 01 00 00 00 00 00 00 00                          compactor_epoch=1
+ * 01 00 00 00 14 00 00 00                          recent_compactions: 1 entries
+ * 00 00                                            padding
+ * 0e 00 14 00 08 00 07 00 0c 00 00 00 10 00        vtable: 14 bytes, Compaction of 20, fields at 8 7 12 - 16
+ * 0e 00 00 00                                      Compaction recent_compactions: vtable 14 bytes before
+ * 00 00 00                                         padding
+ * 01                                               spec_type=1
+ * 94 00 00 00                                      id at +148
+ * 18 00 00 00                                      spec at +24
+ * 04 00 00 00                                      output_ssts at +4
+ * 00 00 00 00                                      output_ssts: 0 entries
+ * 0c 00 0c 00 00 00 00 00 04 00 08 00              vtable: 12 bytes, TieredCompactionSpec of 12, fields at - - 4 8
+ * 0c 00 00 00                                      TieredCompactionSpec spec: vtable 12 bytes before
+ * 0c 00 00 00                                      l0_view_ids at +12
+ * 04 00 00 00                                      segment at +4
+ * 00 00 00 00                                      length 0 segment=""
+ * 03 00 00 00 44 00 00 00 20 00 00 00 04 00 00 00  l0_view_ids: 3 entries
+ * d0 ff ff ff                                      Ulid l0_view_ids[2]: vtable 48 bytes after
+ * fd 13 ba 41 d7 26 a2 01                          high=0x01a226d741ba13fd
+ * d5 f0 e4 3b 92 93 e1 14                          low=0x14e193923be4f0d5
+ * 00 00 00 00                                      padding
+ * e8 ff ff ff                                      Ulid l0_view_ids[1]: vtable 24 bytes after
+ * 03 ba c1 41 d7 26 a2 01                          high=0x01a226d741c1ba03
+ * f0 83 ba 4b 0e fc f7 e9                          low=0xe9f7fc0e4bba83f0
+ * 00 00 00 00                                      padding
+ * 08 00 18 00 04 00 0c 00                          vtable: 8 bytes, Ulid of 24, fields at 4 12
+ * 08 00 00 00                                      Ulid l0_view_ids[0]: vtable 8 bytes before
+ * a4 ae c7 41 d7 26 a2 01                          high=0x01a226d741c7aea4
+ * 78 d9 f9 c8 c9 86 ad 71                          low=0x71ad86c9c8f9d978
+ * 00 00 00 00                                      padding
+ * 08 00 14 00 04 00 0c 00                          vtable: 8 bytes, Ulid of 20, fields at 4 12
+ * 08 00 00 00                                      Ulid id: vtable 8 bytes before
+ * 9e aa e0 41 d7 26 a2 01                          high=0x01a226d741e0aa9e
+ * f5 fa 4e 41 b6 71 91 ae                          low=0xae9171b6414efaf5
+ * ```
+ *
  * Lossless: what was absent stays absent (`undefined`), what was an empty vector stays one, so that a file of SlateDB is
  * rewritten without changing jobs that are not ours.
  */
@@ -21,7 +81,7 @@ import {
 } from './flat-tables.ts';
 import { FlatBuilder, FlatReader, type FlatRef } from './flatbuffer.ts';
 import type { BytesRange } from './manifest-types.ts';
-import { bodyEnd, decodeHeaderVersion, HEADER_BYTES } from './versioned-body.ts';
+import { bodyEnd, decodeHeaderVersion, VERSION_HEADER_BYTES } from './versioned-body.ts';
 
 const ROOT_SLOTS = 2;
 const JOB_SLOTS = 8;
@@ -79,9 +139,11 @@ export interface CompactionJob {
   status: JobStatus;
   /** The stored number of an unknown status. */
   unknownStatus?: number;
-  /** A note of progress; which tables a run has is only in the manifest. */
+  /** Tables that are complete so far. A note of progress; which tables a run has is only in the manifest. */
   outputs: EmbeddedTable[] | undefined;
+  /** Who works on it, and when it was last heard of; SlateDB 0.14 and later. Kept as it is after the job has ended. */
   worker: { workerId: string | undefined; lastHeartbeatMs: number } | undefined;
+  /** Parts of the job by key, and the version bound of its rows: what another worker needs to go on. */
   context: { subcompactions: Subcompaction[] | undefined; retentionMinSeq: number } | undefined;
 }
 
@@ -105,7 +167,7 @@ export interface DecodedCompactions {
  */
 export function decodeCompactions(bytes: Uint8Array): DecodedCompactions {
   const headerVersion = decodeHeaderVersion(bytes, 'compactions file');
-  const reader = new FlatReader(bytes, 'object', HEADER_BYTES);
+  const reader = new FlatReader(bytes, 'object', VERSION_HEADER_BYTES);
   const root = reader.root(ROOT_SLOTS);
   const vector = reader.requiredVector(root, 1, 4, 'recent_compactions');
   const jobs: CompactionJob[] = [];
@@ -124,7 +186,7 @@ export function encodeCompactions(compactions: Compactions): Uint8Array {
   builder.startTable();
   builder.addU64(0, compactions.compactorEpoch);
   builder.addRef(1, jobs);
-  const out = builder.finish(builder.endTable(), HEADER_BYTES);
+  const out = builder.finish(builder.endTable(), VERSION_HEADER_BYTES);
   out[1] = compactions.headerVersion;
   return out;
 }
@@ -137,6 +199,7 @@ export function isCanonicalCompactions(bytes: Uint8Array): boolean {
 
 // ---- reading
 
+/** One job. A status that is not known is kept as a number: a job is only resumed by who knows what it means. */
 function decodeJob(reader: FlatReader, job: number, headerVersion: 1 | 2): CompactionJob {
   const id = requireUlid(reader, job, 0, 'id');
   const spec = decodeSpec(reader, job, headerVersion);
@@ -185,6 +248,7 @@ function inferDestination(runs: readonly number[]): number {
   return runs.reduce((least, run) => Math.min(least, run), runs[0] ?? 0);
 }
 
+/** Absent where a job has no runs among its sources; an empty vector is kept as one. */
 function decodeRunIds(reader: FlatReader, table: number, slot: number): number[] | undefined {
   const vector = reader.vector(table, slot, 4);
   if (vector === 0) return undefined;
@@ -238,6 +302,7 @@ function decodeSubcompactionStatus(reader: FlatReader, at: number): Subcompactio
 
 // ---- writing
 
+/** Children in SlateDB's order: id, spec, worker, context, outputs. */
 function buildJob(builder: FlatBuilder, job: CompactionJob, headerVersion: 1 | 2): FlatRef {
   const id = buildUlid(builder, job.id);
   const spec =
@@ -257,6 +322,7 @@ function buildJob(builder: FlatBuilder, job: CompactionJob, headerVersion: 1 | 2
   return builder.endTable();
 }
 
+/** The destination is stored with header version 2 only; `segment` also where it is empty, as SlateDB 0.13 and later do. */
 function buildTiered(builder: FlatBuilder, spec: TieredSpec, headerVersion: 1 | 2): FlatRef {
   const tables = spec.deprecatedTables && buildUlids(builder, spec.deprecatedTables);
   const views = spec.l0ViewIds && buildUlids(builder, spec.l0ViewIds);

@@ -2,8 +2,47 @@
  * The FlatBuffer tables that several objects share: ids, key ranges, table metadata. Each has a reader and a builder half;
  * the order in which the builder half creates children is SlateDB's, so that re-encoding gives the same bytes.
  *
- * A ULID or UUID is a table of two u64; both are converted through four 32-bit words because a manifest can name tens of
- * thousands of them and 128-bit bigints are ten times slower.
+ * ```
+ * Ulid, Uuid           0 high u64   1 low u64                      halves of the 128-bit number
+ * BytesBound           0 key [u8]   1 bound_type u8                1 unbounded, without key; 2 included; 3 excluded
+ * BytesRange           0 start_bound BytesBound   1 end_bound BytesBound             both required; never empty
+ * SsTableInfo          11 slots, see info-block.ts
+ * CompactedSsTable     0 id Ulid   1 info SsTableInfo   2 visible_range BytesRange or absent   3 format_version u16, absent = 1
+ * ```
+ *
+ * The ULID 01M7Q5CQG10000000000000001: 48 bits of milliseconds, 80 random ones, in text most significant 5 bits first.
+ *
+ * ```example
+ * 0c 00 00 00                 root table at +12
+ * 08 00 14 00 04 00 0c 00     vtable: 8 bytes, Ulid of 20, fields at 4 12
+ * 08 00 00 00                 Ulid: vtable 8 bytes before
+ * 00 00 01 5e 56 ee a1 01     high=0x01a1ee565e010000
+ * 01 00 00 00 00 00 00 00     low=0x0000000000000001
+ * ```
+ *
+ * The range of keys from "k00162" on:
+ *
+ * ```example
+ * 0c 00 00 00                   root table at +12
+ * 08 00 0c 00 04 00 08 00       vtable: 8 bytes, BytesRange of 12, fields at 4 8
+ * 08 00 00 00                   BytesRange: vtable 8 bytes before
+ * 20 00 00 00                   start_bound at +32
+ * 0c 00 00 00                   end_bound at +12
+ * 08 00 08 00 00 00 07 00       vtable: 8 bytes, BytesBound of 8, fields at - 7
+ * 08 00 00 00                   BytesBound end_bound: vtable 8 bytes before
+ * 00 00 00                      padding
+ * 01                            bound_type=1
+ * 08 00 0c 00 08 00 07 00       vtable: 8 bytes, BytesBound of 12, fields at 8 7
+ * 08 00 00 00                   BytesBound start_bound: vtable 8 bytes before
+ * 00 00 00                      padding
+ * 02                            bound_type=2
+ * 04 00 00 00                   key at +4
+ * 06 00 00 00 6b 30 30 31 36 32  length 6 key="k00162"
+ * 00 00                         padding
+ * ```
+ *
+ * A ULID or UUID is converted through four 32-bit words because a manifest can name tens of thousands of them and 128-bit bigints
+ * are ten times slower.
  */
 import { assertThat } from '../common/assert.ts';
 import { compareBytes } from '../common/bytes.ts';
@@ -28,6 +67,7 @@ const words = new Uint32Array(4);
 /** The text in work; a string cut from it is flat, which makes it four times cheaper as a map key than a concatenated one. */
 const ulidText = Buffer.alloc(26);
 
+/** 26 digits of 5 bits, the first one of 3: digit i has the bits from 125 - 5i on, and may span two words. */
 function wordsToUlid(): Ulid {
   for (let i = 0; i < 26; i++) {
     const shift = 125 - 5 * i;
@@ -40,6 +80,7 @@ function wordsToUlid(): Ulid {
   return ulidText.toString('latin1') as Ulid;
 }
 
+/** The reverse, into `words`. Anything but 26 upper-case digits would be stored as another id: it is refused. */
 function ulidToWords(id: Ulid): void {
   assertThat(isUlid(id), 'an id for storage is a ULID', { id });
   words.fill(0);
@@ -53,6 +94,7 @@ function ulidToWords(id: Ulid): void {
   }
 }
 
+/** An absent half is 0: a builder leaves out defaults, and an id below 2^64 has an upper half of 0. */
 function readWords(reader: FlatReader, table: number): void {
   const high = reader.wordsAt(table, 0);
   const low = reader.wordsAt(table, 1);
@@ -69,6 +111,7 @@ function buildWords(builder: FlatBuilder): FlatRef {
   return builder.endTable();
 }
 
+/** An optional id; `undefined` if it is absent. */
 export function readUlid(reader: FlatReader, table: number, slot: number): Ulid | undefined {
   const id = reader.table(table, slot, ID_SLOTS);
   if (id === 0) return undefined;
@@ -125,6 +168,7 @@ export function buildUuid(builder: FlatBuilder, id: Uuid): FlatRef {
 
 // ---- key ranges
 
+/** By stored number. 0 is what a builder leaves out, and SlateDB takes an absent type for a fault. */
 const BOUND_KINDS = [undefined, 'unbounded', 'included', 'excluded'] as const;
 
 function readBound(reader: FlatReader, table: number): Bound {
@@ -140,6 +184,7 @@ function readBound(reader: FlatReader, table: number): Bound {
   return { kind, key };
 }
 
+/** Whether no key can be in a range: the ends cross, or meet at a key that one of them excludes. */
 function isEmptyRange(start: Bound, end: Bound): boolean {
   if (start.kind === 'unbounded') return end.kind === 'excluded' && end.key.length === 0;
   if (end.kind === 'unbounded') return false;
@@ -159,7 +204,11 @@ export function requireRange(reader: FlatReader, table: number, slot: number, na
   return readRangeAt(reader, reader.requiredTable(table, slot, RANGE_SLOTS, name));
 }
 
-/** A table's visible range: it begins included or unbounded and meets the keys of the table. */
+/**
+ * A table's visible range: it begins included or unbounded and meets the keys of the table. Both are SlateDB's rules, which
+ * crashes on others; so a manifest with one was not written by it, and is damaged. Where the table's last key is not known, only
+ * its first one is compared.
+ */
 export function readVisibleRange(
   reader: FlatReader,
   table: number,
@@ -172,13 +221,13 @@ export function readVisibleRange(
   const { start, end } = range;
   if (start.kind === 'excluded') throw reader.malformed(at, 'A visible range begins with an excluded key');
   const { firstEntry, lastEntry } = info;
-  const behind = start.kind === 'included' && lastEntry !== undefined && compareBytes(start.key, lastEntry) > 0;
-  let before = false;
+  const isAfter = start.kind === 'included' && lastEntry !== undefined && compareBytes(start.key, lastEntry) > 0;
+  let isBefore = false;
   if (end.kind !== 'unbounded' && firstEntry !== undefined) {
     const order = compareBytes(end.key, firstEntry);
-    before = order < 0 || (order === 0 && end.kind === 'excluded');
+    isBefore = order < 0 || (order === 0 && end.kind === 'excluded');
   }
-  if (behind || before) throw reader.malformed(at, 'A visible range holds no key of its table');
+  if (isAfter || isBefore) throw reader.malformed(at, 'A visible range holds no key of its table');
   return range;
 }
 
@@ -201,9 +250,11 @@ export function buildRange(builder: FlatBuilder, range: BytesRange): FlatRef {
 
 // ---- table metadata
 
+// The position in these lists is what is stored.
 const TABLE_TYPES: readonly TableType[] = ['compacted', 'wal'];
 const FILTER_FORMS: readonly FilterForm[] = ['legacy', 'composite'];
 
+/** A value above the known ones is a newer program's, and never damage: it decides how the table is read. */
 function readEnum<T>(reader: FlatReader, table: number, slot: number, values: readonly T[], name: string): T {
   const value = reader.u8(table, slot);
   if (value >= values.length) throw tooNew(`Unknown ${name} ${value}`, table);
@@ -231,6 +282,7 @@ export function readTableInfo(reader: FlatReader, table: number): TableInfo {
   };
 }
 
+/** Children in SlateDB's order: first key, last key. */
 export function buildTableInfo(builder: FlatBuilder, info: TableInfo): FlatRef {
   const first = info.firstEntry === undefined ? undefined : builder.byteVector(info.firstEntry);
   const last = info.lastEntry === undefined ? undefined : builder.byteVector(info.lastEntry);
@@ -284,6 +336,7 @@ export function readEmbeddedTables(reader: FlatReader, vector: number): Embedded
   return out;
 }
 
+/** Children in SlateDB's order: id, info, range. */
 export function buildEmbeddedTables(builder: FlatBuilder, tables: readonly EmbeddedTable[]): FlatRef {
   return builder.tableVector(
     tables.map(({ table, visibleRange }) => {

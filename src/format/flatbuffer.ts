@@ -1,25 +1,49 @@
 /**
  * FlatBuffers wire format: a verifying reader and a builder.
  *
- * Why not the stock package: its reader trusts every offset (one flipped vector length makes it allocate gigabytes), and its
- * builder orders vtables differently. This builder works back to front exactly as the Rust one does, so that what SlateDB
- * wrote is reproduced byte for byte; a stored manifest that does not re-encode to itself is suspect.
+ * ```
+ * buffer   u32 root: distance to the root table | ...                   little-endian throughout; positions count from the start
+ * table    i32 distance back to its vtable | fields, in any order and with padding
+ * vtable   u16 bytes of the vtable | u16 bytes of the table | u16 per slot: where the field is in the table, 0 if it is absent
+ * field    scalar: u8, bool, u16, u32, u64, i64, aligned to its size; absent means 0, but for `optionalU16`
+ *          reference: u32 distance forward to a table, vector or string
+ * vector   u32 count | elements: bytes, u32, or references                aligned to 4 at the count
+ * string   u32 bytes | UTF-8 | 0                                          the zero is not counted
+ * ```
  *
- * Reader invariants: a position is used only after its range and alignment (relative to the buffer's start) were checked;
- * references point forward only, so no cycle exists; the work is linear in the size of the input even if tables are shared
- * (an honest builder never shares them), because every visit is charged to a budget.
+ * The builder writes back to front, children before parents; within a table fields go by size (8, 4, 2, 1), each by descending
+ * slot; equal vtables are stored once, so a distance to a vtable can be negative (a vtable later in the buffer). A small one:
+ * a table with the number 2 in its first slot.
+ *
+ * ```example
+ * 0c 00 00 00                 root table at +12
+ * 00 00                       padding
+ * 06 00 0c 00 04 00           vtable: 6 bytes, a table of 12, slot 0 at 4
+ * 06 00 00 00                 table: vtable 6 bytes before
+ * 02 00 00 00 00 00 00 00     slot_0=2
+ * ```
+ *
+ * Why not the stock package: its reader trusts every offset (one flipped vector length makes it allocate gigabytes), and its
+ * builder orders vtables differently. This builder works exactly as the Rust one does, so that what SlateDB wrote is reproduced
+ * byte for byte; a stored manifest that does not re-encode to itself is suspect.
+ *
+ * Invariants of the reader:
+ * 1. a position is used only after its range and its alignment (relative to the buffer's start) were checked;
+ * 2. references point forward only, so no cycle exists;
+ * 3. the work is linear in the size of the input even if tables are shared (an honest builder never shares them), because every
+ *    visit is charged to a budget;
+ * 4. a field in a slot above the known ones is noted in `hasUnknownFields`, never an error: *unknown is not broken*.
  */
 import { assertThat } from '../common/assert.ts';
-import { type CorruptionError, damage, type FindingPlace } from '../common/errors.ts';
+import { STRICT_UTF8, TWO_POW_32, UTF8_ENCODER } from '../common/bytes.ts';
+import { damage } from '../common/damage.ts';
+import type { CorruptionError } from '../common/errors.ts';
+import type { FindingPlace } from '../common/finding.ts';
 
 /** How many times the size of the input a decoder may visit before the input counts as malicious. */
 const BUDGET_FACTOR = 4;
 const BUDGET_EXTRA_BYTES = 1024;
-const TWO_POW_32 = 0x1_0000_0000;
 const MAX_SAFE_HIGH = 0x1f_ffff;
-
-const STRICT_UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-const UTF8_ENCODER = new TextEncoder();
 
 /**
  * Reads one FlatBuffer that begins at `start`. Tables and vectors are plain positions in `bytes`; 0 stands for an absent one
@@ -59,11 +83,13 @@ export class FlatReader {
     return this.#enter(this.#follow(this.#start), slots);
   }
 
+  /** A number that is absent is 0. One above 2^53 - 1 is malformed: nothing that counts so far was ever written. */
   u64(table: number, slot: number): number {
     const at = this.#field(table, slot, 8);
     return at === 0 ? 0 : this.#safeU64(at);
   }
 
+  /** As a bigint: the only i64 of the schema begins at -2^63, which a double holds but arithmetic on it does not keep. */
   i64(table: number, slot: number): bigint {
     const at = this.#field(table, slot, 8);
     return at === 0 ? 0n : this.#view.getBigInt64(at, true);
@@ -88,6 +114,7 @@ export class FlatReader {
     return this.optionalU16(table, slot) ?? 0;
   }
 
+  /** The one kind of scalar whose absence differs from 0; it is stored also where it is 0. */
   optionalU16(table: number, slot: number): number | undefined {
     const at = this.#field(table, slot, 2);
     return at === 0 ? undefined : this.#view.getUint16(at, true);
@@ -99,25 +126,27 @@ export class FlatReader {
     return at === 0 ? 0 : this.bytes[at];
   }
 
+  /** Stored as 0 or 1; any other byte would not be written again as it is. */
   bool(table: number, slot: number): boolean {
     const value = this.u8(table, slot);
     if (value > 1) throw this.malformed(table, `A boolean field holds ${value}`);
     return value === 1;
   }
 
-  /** A table field, 0 if absent. */
+  /** A table field, 0 if absent. `slots`: number of known fields of that table, so that more of them are noted. */
   table(table: number, slot: number, slots: number): number {
     const at = this.#field(table, slot, 4);
     return at === 0 ? 0 : this.#enter(this.#follow(at), slots);
   }
 
+  /** A table field that SlateDB's schema calls required; `name` is for the error. */
   requiredTable(table: number, slot: number, slots: number, name: string): number {
     const found = this.table(table, slot, slots);
     if (found === 0) throw this.malformed(table, `Required field ${name} is absent`);
     return found;
   }
 
-  /** A vector field as the position of its length word, 0 if absent. The whole vector lies inside the buffer. */
+  /** A vector field as the position of its length word, 0 if absent. The whole vector is inside the buffer. */
   vector(table: number, slot: number, elementBytes: 1 | 4): number {
     const at = this.#field(table, slot, 4);
     if (at === 0) return 0;
@@ -129,6 +158,7 @@ export class FlatReader {
     return vector;
   }
 
+  /** A vector that must be there; it may be empty. */
   requiredVector(table: number, slot: number, elementBytes: 1 | 4, name: string): number {
     const found = this.vector(table, slot, elementBytes);
     if (found === 0) throw this.malformed(table, `Required field ${name} is absent`);
@@ -140,7 +170,7 @@ export class FlatReader {
     return vector === 0 ? 0 : this.#view.getUint32(vector, true);
   }
 
-  /** Element `i`, below `count`, of a vector of tables. */
+  /** Element `i`, below `count`, of a vector of tables. Each visit is charged: an element that many entries share counts as often. */
   element(vector: number, i: number, slots: number): number {
     return this.#enter(this.#follow(vector + 4 + 4 * i), slots);
   }
@@ -150,7 +180,7 @@ export class FlatReader {
     return this.#view.getUint32(vector + 4 + 4 * i, true);
   }
 
-  /** A byte vector as an own copy. */
+  /** A byte vector as an own copy: what is decoded does not keep the whole object in memory. */
   byteVector(table: number, slot: number): Uint8Array | undefined {
     const vector = this.vector(table, slot, 1);
     if (vector === 0) return undefined;
@@ -182,13 +212,14 @@ export class FlatReader {
   /** Position of a field of a table, 0 if absent; `size` bytes there are inside the table and aligned. */
   #field(table: number, slot: number, size: number): number {
     const view = this.#view;
+    // `#enter` has checked the vtable, so nothing outside of the buffer is read here.
     const vtable = table - view.getInt32(table, true);
     const entry = 4 + 2 * slot;
     if (entry + 2 > view.getUint16(vtable, true)) return 0;
     const offset = view.getUint16(vtable + entry, true);
     if (offset === 0) return 0;
     if (offset < 4 || offset + size > view.getUint16(vtable + 2, true)) {
-      throw this.malformed(vtable, `Field ${slot} lies outside of its table`);
+      throw this.malformed(vtable, `Field ${slot} is outside of its table`);
     }
     const at = table + offset;
     if ((at - this.#start) % size !== 0) throw this.malformed(at, `Field ${slot} is not aligned`);
@@ -204,7 +235,10 @@ export class FlatReader {
     return target;
   }
 
-  /** Checks the frame of a table and its vtable. */
+  /**
+   * Checks the frame of a table and its vtable: both inside of the buffer, the vtable at an even place, lengths even and at least 4.
+   * Notes fields above the known ones. A vtable may be before its table or after it, and several tables may share one.
+   */
   #enter(table: number, slots: number): number {
     const view = this.#view;
     const vtable = table - view.getInt32(table, true);
@@ -230,17 +264,23 @@ export class FlatReader {
     return table;
   }
 
+  /** Two halves, because `getBigUint64` costs an allocation and a manifest has thousands of these. */
   #safeU64(at: number): number {
     const high = this.#view.getUint32(at + 4, true);
     if (high > MAX_SAFE_HIGH) throw this.malformed(at, 'A 64-bit number is above 2^53 - 1');
     return high * TWO_POW_32 + this.#view.getUint32(at, true);
   }
 
+  /**
+   * Takes a visit out of the budget. An honest buffer is visited once, vtables apart, which are shared and short; a hostile one can
+   * refer to one large part a million times, and decoding it would take hours and gigabytes.
+   */
   #charge(bytes: number, position: number): void {
     this.#budgetBytes -= bytes;
     if (this.#budgetBytes < 0) throw this.malformed(position, 'Parts of a FlatBuffer are used more than once');
   }
 
+  /** What was visited last ends the FlatBuffer: the object may go on with a seal, and nothing stores where it begins. */
   #use(end: number): void {
     if (end > this.usedEnd) this.usedEnd = end;
   }
@@ -298,6 +338,7 @@ export class FlatBuilder {
     return this.#pushU32(length);
   }
 
+  /** UTF-8 and a zero byte, which SlateDB's verifier demands and the length does not count. */
   string(text: string): FlatRef {
     assertThat(text.isWellFormed(), 'text for storage is well-formed');
     const bytes = UTF8_ENCODER.encode(text);
@@ -320,11 +361,13 @@ export class FlatBuilder {
     return this.#pushU32(refs.length);
   }
 
+  /** Opens a table. Its children must be finished: they are stored after it, so they are written before it. */
   startTable(): void {
     assertThat(!this.#inTable, 'FlatBuffer tables are not nested');
     this.#inTable = true;
   }
 
+  /** A default, 0, is not stored: here as in all `add...` but `addOptionalU16`. */
   addU64(slot: number, value: number): void {
     assertThat(Number.isSafeInteger(value) && value >= 0, 'a u64 for storage is a safe integer', { value });
     this.addWords(slot, Math.floor(value / TWO_POW_32), value % TWO_POW_32);
@@ -344,6 +387,7 @@ export class FlatBuilder {
     if (value !== 0) this.#add(slot, FOUR_BYTES, value, 0);
   }
 
+  /** A reference to a finished child; `undefined`: the field is absent, which for a vector differs from an empty one. */
   addRef(slot: number, ref: FlatRef | undefined): void {
     if (ref !== undefined) this.#add(slot, REFERENCE, ref, 0);
   }
@@ -365,6 +409,10 @@ export class FlatBuilder {
     if (value) this.#add(slot, ONE_BYTE, 1, 0);
   }
 
+  /**
+   * Closes the table. The Rust builder sorts fields by size first and then by descending id, and pushes them in that order from the
+   * back, so that the smallest come first in memory; trailing slots without a field are not in the vtable.
+   */
   endTable(): FlatRef {
     const slots = this.#slotCount;
     this.#reserve(16 * slots + 16);
@@ -395,6 +443,7 @@ export class FlatBuilder {
     return this.#bytes.length - this.#head;
   }
 
+  /** Room before the head; what is there grows at the front, so offsets are counted from the end of the buffer. */
   #reserve(bytes: number): void {
     if (this.#head >= bytes) return;
     const used = this.#used();
@@ -466,7 +515,7 @@ export class FlatBuilder {
     }
   }
 
-  /** Finds an equal earlier vtable or writes a new one in front of the table. */
+  /** Finds an equal earlier vtable or writes a new one before the table. */
   #placeVtable(table: FlatRef, tableBytes: number, slots: number): FlatRef {
     const vtableBytes = 4 + 2 * slots;
     this.#reserve(vtableBytes);

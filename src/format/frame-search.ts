@@ -1,41 +1,41 @@
 /**
- * Finding units of a table by nothing but their checksum, when what says where they lie is damaged.
+ * Finding units of a table by nothing but their checksum, when what says where they are is damaged.
  *
- * Every unit is a payload and its CRC-32. Stepping the CRC's register forward from where a unit begins, each position where
- * it equals the four bytes behind it may be its end; stepping it back from a known end, each position where it is what a CRC
- * starts with may be its beginning. Both take one table look-up per byte. A wrong position passes once in 2^32, so the caller
- * still decodes what was found.
+ * ```
+ * forward    from a known start:  step the register over each byte; where it equals the four bytes after, a unit may end
+ * backward   from a known end:    the stored checksum is the register at the end; step it back over each byte; where it is
+ *                                 0xffffffff, what a CRC starts with, a unit may begin
+ *
+ * walkUnits  | unit | unit | unit | ?????????????? | unit | unit |
+ *            --- forward ------->   unknown        <-- backward ---
+ * ```
+ *
+ * Every unit is a payload and its CRC-32 (framing.ts). Both directions take one table look-up per byte. A wrong position passes
+ * once in 2^32, so the caller still decodes what was found; and bytes made to have many such positions get 16 attempts, because
+ * each costs a decoding.
+ *
+ * Padding (table-layout.ts) makes starts ambiguous: zeros may be padding or the first byte of a block. An uncompressed block of
+ * version 2 begins with exactly one zero byte, as its first row shares nothing and no key is empty; so a unit begins one byte
+ * before the first byte that is not zero.
  */
-import { crc32 } from './checksum.ts';
+import { CRC_TABLE, crc32 } from './checksum.ts';
 import { CRC_BYTES, readCrc } from './framing.ts';
 
-const POLYNOMIAL = 0xedb88320;
 const START = 0xffffffff;
-const FORWARD = forwardTable();
-/** The entry of `FORWARD` with this top byte; every top byte occurs once. */
+/** The entry of `CRC_TABLE` with this top byte; every top byte occurs once. */
 const BY_TOP_BYTE = topBytes();
-
-function forwardTable(): Uint32Array {
-  const table = new Uint32Array(256);
-  for (let i = 0; i < 256; i++) {
-    let c = i;
-    for (let k = 0; k < 8; k++) c = c & 1 ? POLYNOMIAL ^ (c >>> 1) : c >>> 1;
-    table[i] = c;
-  }
-  return table;
-}
 
 function topBytes(): Uint8Array {
   const out = new Uint8Array(256);
-  for (let i = 0; i < 256; i++) out[FORWARD[i] >>> 24] = i;
+  for (let i = 0; i < 256; i++) out[CRC_TABLE[i] >>> 24] = i;
   return out;
 }
 
-/** Ends (behind the checksum) that a unit beginning at `start` may have, nearest first; none behind `limit`. */
+/** Ends (after the checksum) that a unit beginning at `start` may have, nearest first; none after `limit`. */
 export function* unitEnds(bytes: Uint8Array, start: number, limit: number): Generator<number> {
   let register = START;
   for (let p = start; p + CRC_BYTES < limit; p++) {
-    register = FORWARD[(register ^ bytes[p]) & 0xff] ^ (register >>> 8);
+    register = CRC_TABLE[(register ^ bytes[p]) & 0xff] ^ (register >>> 8);
     const end = p + 1 + CRC_BYTES;
     if (~register >>> 0 === readCrc(bytes, p + 1)) yield end;
   }
@@ -48,7 +48,7 @@ export function* unitStarts(bytes: Uint8Array, end: number, floor: number): Gene
   let register = ~readCrc(bytes, bodyEnd) >>> 0;
   for (let p = bodyEnd - 1; p >= floor; p--) {
     const entry = BY_TOP_BYTE[register >>> 24];
-    register = (((register ^ FORWARD[entry]) << 8) | (entry ^ bytes[p])) >>> 0;
+    register = (((register ^ CRC_TABLE[entry]) << 8) | (entry ^ bytes[p])) >>> 0;
     if (register === START) yield p;
   }
 }
@@ -59,7 +59,7 @@ export interface UnitPlace {
 }
 
 /**
- * The units that fill `[from, to)` back to back, as far as they can be told apart: from the front up to the first that is
+ * The units that fill `[from, to)` back to back, as far as they can be separated: from the front up to the first that is
  * damaged, then from the back. What is between is one place marked as unknown. `fits` decodes a candidate.
  * @param cut whether the object was cut, so that nothing ends at `to`
  * @param padded whether zeros may follow each unit, the last one too; then each must begin with exactly one zero byte, as

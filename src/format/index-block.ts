@@ -7,11 +7,33 @@
  * BlockMeta      0 offset       u64
  *                1 first_key    [u8], required
  *                2 encoded_len  u32, absent = 0: the block ends where the next one begins. Since SlateDB 0.18
+ * ```
  *
- * one block at 8,192 of 61 bytes, separator "r":                      fields at 12, 8 and 4 of a table of 20 bytes
- * 0a 00 | 14 00 | 0c 00 | 04 00 | 08 00        vtable: 10 bytes, table of 20, offset at 12, first_key at 4, encoded_len at 8
- * 0a 00 00 00 | 10 00 00 00 | 3d 00 00 00 | 00 20 00 00 00 00 00 00   table: vtable, first_key at +16, 61, 8192
- * 01 00 00 00 72                               first_key
+ * A separator is a key between two blocks: last key of the block before <= separator <= first key of its block. SlateDB and this
+ * program cut the first key to one byte more than it has in common with the last key before; that of block 0 is empty.
+ *
+ * Of an aligned table of SlateDB 0.18: two padded blocks. A FlatBuffer is built back to front, so the second block comes first.
+ *
+ * ```example slatedb-0.18.0/aligned db/compacted/01M8KD9XPQM0NB7QW37C2S8SH6.sst 12313
+ * 0c 00 00 00                                      root table at +12
+ * 00 00                                            padding
+ * 06 00 08 00 04 00                                vtable: 6 bytes, SsTableIndex of 8, fields at 4
+ * 06 00 00 00                                      SsTableIndex: vtable 6 bytes before
+ * 04 00 00 00                                      block_meta at +4
+ * 02 00 00 00 38 00 00 00 10 00 00 00              block_meta: 2 entries
+ * 00 00                                            padding
+ * 0a 00 14 00 0c 00 04 00 08 00                    vtable: 10 bytes, BlockMeta of 20, fields at 12 4 8
+ * 0a 00 00 00                                      BlockMeta block_meta[1]: vtable 10 bytes before
+ * 10 00 00 00                                      first_key at +16
+ * 3d 00 00 00                                      encoded_len=61
+ * 00 20 00 00 00 00 00 00                          offset=8192
+ * 01 00 00 00 72                                   length 1 first_key="r"
+ * 00                                               padding
+ * 0a 00 0c 00 00 00 04 00 08 00                    vtable: 10 bytes, BlockMeta of 12, fields at - 4 8
+ * 0a 00 00 00                                      BlockMeta block_meta[0]: vtable 10 bytes before
+ * 08 00 00 00                                      first_key at +8
+ * a8 13 00 00                                      encoded_len=5032
+ * 00 00 00 00                                      length 0 first_key=""
  * ```
  *
  * A field that is not known here may decide which bytes are a block, as the third one did for programs before it: such an index
@@ -25,7 +47,8 @@
  */
 import { assertThat } from '../common/assert.ts';
 import { compareSlice } from '../common/bytes.ts';
-import { damage, IncompatibleError } from '../common/errors.ts';
+import { damage } from '../common/damage.ts';
+import { IncompatibleError } from '../common/errors.ts';
 import { FlatBuilder, FlatReader, type FlatRef } from './flatbuffer.ts';
 
 const INDEX_SLOTS = 1;

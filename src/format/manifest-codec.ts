@@ -1,16 +1,134 @@
 /**
- * Manifests: `u16` header version (big-endian), then a FlatBuffer, then perhaps a seal of ours.
+ * Manifests: `u16` header version (big-endian), then a FlatBuffer, then perhaps a seal of ours (versioned-body.ts).
  *
- * Both stored versions decode to one value. Version 1 repeats a table's info in every list entry; version 2 lists each table
- * once and refers to it by id. Encoding takes the version from the value and reproduces SlateDB's bytes, so a manifest of
- * SlateDB that does not re-encode to itself is damaged or of a version this program does not know.
+ * ```
+ * ManifestV1                                        ManifestV2
+ * 0 manifest_id u64, always 0                       0 to 6 the same
+ * 1 external_dbs [ExternalDb], absent if empty      7 last_compacted_l0_sst_view_id Ulid, absent
+ * 2 initialized bool                                8 ssts [CompactedSsTableV2]: 0 id, 1 info, 2 format_version
+ * 3 writer_epoch u64   4 compactor_epoch u64        9 l0 [CompactedSsTableView]: 0 id, 1 sst_id, 2 visible_range
+ * 5 replay_after_wal_id u64                        10 compacted [SortedRunV2]: 0 id u32, 1 ssts [View]
+ * 6 wal_id_last_seen u64                           11 last_l0_clock_tick i64
+ * 7 l0_last_compacted Ulid, absent                 12 checkpoints [Checkpoint]
+ * 8 l0 [CompactedSsTable]                          13 last_l0_seq u64
+ * 9 compacted [SortedRun]: 0 id u32, 1 ssts        14 recent_snapshot_min_seq u64
+ * 10 last_l0_clock_tick i64                        15 sequence_tracker [u8]
+ * 11 checkpoints [Checkpoint]                      16 segments [Segment]: 0 prefix, 1 last compacted, 2 l0, 3 compacted
+ * 12 last_l0_seq u64                               17 segment_extractor_name string
+ * 13 wal_object_store_uri string
+ * 14 recent_snapshot_min_seq u64                   Checkpoint  0 id Uuid, 1 manifest_id u64, 2 expire_time_s u32,
+ * 15 sequence_tracker [u8]                                     3 create_time_s u32, 4 5 metadata union, 6 name string
+ * ```
+ *
+ * Version 1 repeats a table's info in every list entry; version 2 lists each table once and refers to it by id. Both decode to one
+ * value. Encoding takes the version from the value and reproduces SlateDB's bytes, so a manifest of SlateDB that does not re-encode
+ * to itself is damaged or of a version this program does not know.
+ *
+ * The first manifest of a database of SlateDB 0.12.1, version 1:
+ *
+ * ```example slatedb-0.12.1/tiny db/manifest/00000000000000000001.manifest 0
+ * 00 01                                            version=1
+ * 28 00 00 00                                      root table at +40
+ * 24 00 20 00 00 00 00 00 07 00 00 00 00 00 00 00  vtable: 36 bytes, ManifestV1 of 32
+ * 00 00 00 00 08 00 0c 00 18 00 10 00 00 00 00 00  fields at - - 7 - - - - - 8 12 24 16 - - - 20
+ * 00 00 14 00
+ * 24 00 00 00                                      ManifestV1: vtable 36 bytes before
+ * 00 00 00                                         padding
+ * 01                                               initialized=true
+ * 34 00 00 00                                      l0 at +52
+ * 2c 00 00 00                                      compacted at +44
+ * 24 00 00 00                                      checkpoints at +36
+ * 0c 00 00 00                                      sequence_tracker at +12
+ * 00 00 00 00 00 00 00 80                          last_l0_clock_tick=-9223372036854775808
+ * 0d 00 00 00 01 00 00 00 00 00 00 00 00 00 00 00  length 13 sequence_tracker=01000000000000000000000000
+ * 00
+ * 00 00 00                                         padding
+ * 00 00 00 00                                      checkpoints: 0 entries
+ * 00 00 00 00                                      compacted: 0 entries
+ * 00 00 00 00                                      l0: 0 entries
+ * ```
+ *
+ * One table in level 0, by SlateDB 0.17, version 2:
+ *
+ * ```example slatedb-0.17.0/tiny db/manifest/00000000000000000003.manifest 0
+ * 00 02                                            version=2
+ * 30 00 00 00                                      root table at +48
+ * 00 00 00 00 00 00                                padding
+ * 26 00 50 00 00 00 00 00 07 00 20 00 00 00 28 00  vtable: 38 bytes, ManifestV2 of 80
+ * 30 00 00 00 08 00 0c 00 10 00 38 00 14 00 40 00  fields at - - 7 32 - 40 48 - 8 12 16 56 20 64 72 24 28
+ * 48 00 18 00 1c 00
+ * 26 00 00 00                                      ManifestV2: vtable 38 bytes before
+ * 00 00 00                                         padding
+ * 01                                               initialized=true
+ * c8 00 00 00                                      ssts at +200
+ * 74 00 00 00                                      l0 at +116
+ * 6c 00 00 00                                      compacted at +108
+ * 60 00 00 00                                      checkpoints at +96
+ * 38 00 00 00                                      sequence_tracker at +56
+ * 5c 00 00 00                                      segments at +92
+ * 01 00 00 00 00 00 00 00                          writer_epoch=1
+ * 01 00 00 00 00 00 00 00                          replay_after_wal_id=1
+ * 02 00 00 00 00 00 00 00                          wal_id_last_seen=2
+ * c6 b0 43 fd a1 01 00 00                          last_l0_clock_tick=1795250434246
+ * 03 00 00 00 00 00 00 00                          last_l0_seq=3
+ * 03 00 00 00 00 00 00 00                          recent_snapshot_min_seq=3
+ * 1d 00 00 00 01 01 00 00 00 00 00 00 01 00 00 00  sequence_tracker=010100000000000001000000000000000100000001000000006b015902
+ * 00 00 00 00 01 00 00 00 01 00 00 00 00 6b 01 59
+ * 02
+ * 00 00 00                                         padding
+ * 00 00 00 00                                      checkpoints: 0 entries
+ * 00 00 00 00                                      segments: 0 entries
+ * 00 00 00 00                                      compacted: 0 entries
+ * 01 00 00 00 0c 00 00 00                          l0: 1 entries
+ * 08 00 0c 00 04 00 08 00                          vtable: 8 bytes, CompactedSsTableView of 12, fields at 4 8
+ * 08 00 00 00                                      CompactedSsTableView l0: vtable 8 bytes before
+ * 10 00 00 00                                      id at +16
+ * 24 00 00 00                                      sst_id at +36
+ * 08 00 18 00 04 00 0c 00                          vtable: 8 bytes, Ulid of 24, fields at 4 12
+ * 08 00 00 00                                      Ulid id: vtable 8 bytes before
+ * ef f0 c6 b0 43 fd a1 01                          high=0x01a1fd43b0c6f0ef
+ * a1 fd 71 1a d7 74 a5 d3                          low=0xd3a574d71a71fda1
+ * 00 00 00 00                                      padding
+ * 58 ff ff ff                                      Ulid sst_id: vtable 168 bytes after
+ * ef f0 c6 b0 43 fd a1 01                          high=0x01a1fd43b0c6f0ef
+ * a1 fd 71 1a d7 74 a5 d3                          low=0xd3a574d71a71fda1
+ * 01 00 00 00 10 00 00 00                          ssts: 1 entries
+ * 00 00                                            padding
+ * 0a 00 12 00 08 00 0c 00 06 00                    vtable: 10 bytes, CompactedSsTableV2 of 18, fields at 8 12 6
+ * 0a 00 00 00                                      CompactedSsTableV2 ssts: vtable 10 bytes before
+ * 00 00                                            padding
+ * 02 00                                            format_version=2
+ * 80 00 00 00                                      id at +128
+ * 20 00 00 00                                      info at +32
+ * 00 00                                            padding
+ * 1a 00 40 00 08 00 10 00 18 00 20 00 28 00 00 00  vtable: 26 bytes, SsTableInfo of 64
+ * 00 00 0c 00 30 00 38 00 07 00                    fields at 8 16 24 32 40 - - 12 48 56 7
+ * 1a 00 00 00                                      SsTableInfo info: vtable 26 bytes before
+ * 00 00 00                                         padding
+ * 01                                               filter_format=1
+ * 40 00 00 00                                      first_entry at +64
+ * 34 00 00 00                                      last_entry at +52
+ * 77 00 00 00 00 00 00 00                          index_offset=119
+ * 34 00 00 00 00 00 00 00                          index_len=52
+ * 5e 00 00 00 00 00 00 00                          filter_offset=94
+ * 19 00 00 00 00 00 00 00                          filter_len=25
+ * ab 00 00 00 00 00 00 00                          stats_offset=171
+ * 5c 00 00 00 00 00 00 00                          stats_len=92
+ * 04 00 00 00 70 65 61 72                          length 4 last_entry="pear"
+ * 05 00 00 00 61 70 70 6c 65                       length 5 first_entry="apple"
+ * 00 00 00                                         padding
+ * 08 00 14 00 04 00 0c 00                          vtable: 8 bytes, Ulid of 20, fields at 4 12
+ * 08 00 00 00                                      Ulid id: vtable 8 bytes before
+ * ef f0 c6 b0 43 fd a1 01                          high=0x01a1fd43b0c6f0ef
+ * a1 fd 71 1a d7 74 a5 d3                          low=0xd3a574d71a71fda1
+ * ```
  *
  * A decoded manifest is well-formed, not yet plausible: order of runs, references to objects and comparison with earlier
  * manifests are checked by its readers.
  */
 import { assertThat } from '../common/assert.ts';
 import { equalBytes } from '../common/bytes.ts';
-import { damage } from '../common/errors.ts';
+import { damage } from '../common/damage.ts';
 import type { Ulid } from '../common/ulid.ts';
 import {
   buildEmbeddedTables,
@@ -40,7 +158,7 @@ import {
   type Tree,
   tablesOf,
 } from './manifest-types.ts';
-import { bodyEnd, decodeHeaderVersion, HEADER_BYTES } from './versioned-body.ts';
+import { bodyEnd, decodeHeaderVersion, VERSION_HEADER_BYTES } from './versioned-body.ts';
 
 const V1_SLOTS = 16;
 const V2_SLOTS = 18;
@@ -55,7 +173,7 @@ const WRITER_CHECKPOINT = 1;
 
 export interface DecodedManifest {
   manifest: Manifest;
-  /** Length of header and FlatBuffer: where a seal begins. Bytes behind it that are no seal are `BAD_SEAL`. */
+  /** Length of header and FlatBuffer: where a seal begins. Bytes after it that are no seal are `BAD_SEAL`. */
   bodyBytes: number;
 }
 
@@ -65,7 +183,7 @@ export interface DecodedManifest {
  */
 export function decodeManifest(bytes: Uint8Array): DecodedManifest {
   const headerVersion = decodeHeaderVersion(bytes, 'manifest');
-  const reader = new FlatReader(bytes, 'object', HEADER_BYTES);
+  const reader = new FlatReader(bytes, 'object', VERSION_HEADER_BYTES);
   const manifest = headerVersion === 1 ? decodeV1(reader) : decodeV2(reader);
   manifest.hasUnknownFields = reader.hasUnknownFields;
   return { manifest, bodyBytes: bodyEnd(reader) };
@@ -99,6 +217,7 @@ function decodeCommon(reader: FlatReader, root: number) {
   };
 }
 
+/** Slot 0, the id, is 0 in all manifests: the name of the object has it. The other slots: see the drawing. */
 function decodeV1(reader: FlatReader): Manifest {
   const root = reader.root(V1_SLOTS);
   const l0 = reader.requiredVector(root, 8, 4, 'l0');
@@ -121,6 +240,7 @@ function decodeV1(reader: FlatReader): Manifest {
   };
 }
 
+/** The tables come first: views refer to them by id. Tables that no view names are kept, so that rewriting drops nothing. */
 function decodeV2(reader: FlatReader): Manifest {
   const root = reader.root(V2_SLOTS);
   const tables = decodeTables(reader, reader.requiredVector(root, 8, 4, 'ssts'));
@@ -173,10 +293,12 @@ function decodeSegments(reader: FlatReader, vector: number, decodeViews: ViewsDe
   return segments;
 }
 
+/** Version 1 has no views: each entry is a table with a range, and stands for a view of the table's id. */
 function decodeViewsV1(reader: FlatReader, vector: number): TableView[] {
   return readEmbeddedTables(reader, vector).map((e) => ({ viewId: e.table.id, ...e }));
 }
 
+/** `ssts` of version 2. An id that is listed twice could have two infos, of which nothing says which one is right. */
 function decodeTables(reader: FlatReader, vector: number): Map<Ulid, TableRef> {
   const tables = new Map<Ulid, TableRef>();
   for (let i = 0; i < reader.count(vector); i++) {
@@ -192,6 +314,10 @@ function inconsistent(offset: number, message: string) {
   return damage('MANIFEST_INCONSISTENT', { unit: 'object', offset, length: 4 }, message);
 }
 
+/**
+ * Views of one list. View ids are not compared: SlateDB before 0.18 lists two views of one table under one id, with disjoint
+ * ranges, and that is read as it is (manifest-rules of `lsm` look at the ranges).
+ */
 function decodeViewsV2(
   reader: FlatReader,
   vector: number,
@@ -211,6 +337,7 @@ function decodeViewsV2(
   return views;
 }
 
+/** Their order is the order of the data, newest first; ids are kept as they are. A run may be empty. */
 function decodeRuns(reader: FlatReader, vector: number, decodeViews: ViewsDecoder): SortedRun[] {
   const runs: SortedRun[] = [];
   for (let i = 0; i < reader.count(vector); i++) {
@@ -238,6 +365,7 @@ function decodeExternalDbs(reader: FlatReader, vector: number): ExternalDb[] {
   return databases;
 }
 
+/** All of them, also those that have expired: only a collector removes them. */
 function decodeCheckpoints(reader: FlatReader, vector: number): Checkpoint[] {
   const checkpoints: Checkpoint[] = [];
   for (let i = 0; i < reader.count(vector); i++) {
@@ -266,6 +394,7 @@ function decodeCheckpointEpoch(reader: FlatReader, checkpoint: number): number |
 
 // ---- writing
 
+/** Children in the order in which SlateDB creates them: l0, last compacted, runs, checkpoints, databases, uri, tracker. */
 function encodeV1(m: Manifest): Uint8Array {
   assertThat(m.segments === undefined || m.segments.length === 0, 'a version 1 manifest has no segments');
   assertThat(m.segmentExtractorName === undefined, 'a version 1 manifest has no segment extractor');
@@ -288,9 +417,10 @@ function encodeV1(m: Manifest): Uint8Array {
   builder.addRef(13, uri);
   builder.addU64(14, m.recentSnapshotMinSeq);
   builder.addRef(15, tracker);
-  return builder.finish(builder.endTable(), HEADER_BYTES);
+  return builder.finish(builder.endTable(), VERSION_HEADER_BYTES);
 }
 
+/** Children in the order in which SlateDB creates them. `segments` is stored as it was read: absent, empty or filled. */
 function encodeV2(m: Manifest): Uint8Array {
   const builder = new FlatBuilder(capacityFor(m));
   const tables = builder.tableVector(allTables(m).map((table) => buildTableV2(builder, table)));
@@ -315,7 +445,7 @@ function encodeV2(m: Manifest): Uint8Array {
   builder.addRef(15, tracker);
   builder.addRef(16, segments);
   builder.addRef(17, extractor);
-  return builder.finish(builder.endTable(), HEADER_BYTES);
+  return builder.finish(builder.endTable(), VERSION_HEADER_BYTES);
 }
 
 function addCommon(builder: FlatBuilder, m: Manifest, externalDbs: FlatRef | undefined): void {
@@ -358,6 +488,7 @@ function buildTableV2(builder: FlatBuilder, table: TableRef): FlatRef {
   return builder.endTable();
 }
 
+/** Children in SlateDB's order: id of the table, range, id of the view. */
 function buildViews(builder: FlatBuilder, views: readonly TableView[]): FlatRef {
   return builder.tableVector(
     views.map(({ viewId, table, visibleRange }) => {
@@ -402,6 +533,7 @@ function buildSegment(builder: FlatBuilder, segment: Segment): FlatRef {
   return builder.endTable();
 }
 
+/** Absent where there are none: SlateDB never stores an empty list here. */
 function buildExternalDbs(builder: FlatBuilder, databases: readonly ExternalDb[]): FlatRef | undefined {
   if (databases.length === 0) return undefined;
   return builder.tableVector(

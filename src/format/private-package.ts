@@ -1,5 +1,5 @@
 /**
- * Loads a CommonJS package as a copy that nobody else in the process can reach.
+ * Loads a CommonJS package as a copy that no other code in the process can reach.
  *
  * For packages whose state must not be shared: a second `init` of the zstd package, by the application or by another copy of
  * this program, leaves its calls on two memories, and `compress` then returns garbage without an error. Purging Node's own

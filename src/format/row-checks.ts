@@ -1,9 +1,18 @@
 /**
- * Row checks: an xxHash32 over every few rows as they stand in the uncompressed block.
+ * Row checks: an xxHash32 over every few rows as they are in the uncompressed block.
  *
- * They tell which rows of a damaged block are whole, and prove a healed block. The first row of a check may share a prefix
- * with a row outside of it; that prefix goes into the seed, so a check proves full keys. The number of rows per check divides
- * the restart interval, therefore no check crosses a restart row.
+ * ```
+ * block    row 0  row 1  row 2  row 3 | row 4  row 5  ...        rows per check: 4
+ *          '---- check 0, seed 0 ----'  '-- check 1, seed = xxHash32 of the prefix that row 4 shares with row 3, 0 if none --'
+ * ```
+ *
+ * They show which rows of a damaged block are whole, and prove a healed block.
+ * 1. The first row of a check may share a prefix with a row outside of it; that prefix goes into the seed, so a check proves full
+ *    keys.
+ * 2. The number of rows per check divides the restart interval of 16, therefore no check crosses a restart row.
+ * 3. Every block begins a new check, the last check of a block may have fewer rows.
+ * 4. A check covers 640 bytes of rows at most, unless it is a single row: that bounds what one damaged spot loses.
+ * 5. WAL objects have one check per row, because their rows have no second copy.
  */
 import { xxHash32View } from './checksum.ts';
 
@@ -76,6 +85,11 @@ export class RowChecks {
     if (this.#rows === 0) return;
     this.#checks[this.#count++] = xxHash32View(out, this.#start, end, this.#seed);
     this.#rows = 0;
+  }
+
+  /** The rows of the open check are so many bytes nearer to the start of their buffer now. */
+  move(bytes: number): void {
+    this.#start -= bytes;
   }
 
   finish(): CollectedChecks {

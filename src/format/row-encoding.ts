@@ -1,6 +1,34 @@
 /**
- * Numbers as rows and blocks store them: LEB128 and big-endian, written into a buffer that is known to be large enough.
+ * Numbers as rows and blocks store them, written into a buffer that is known to be large enough.
+ *
+ * ```
+ * varint   unsigned LEB128 below 2^32: 7 bits per byte, the lowest first, high bit set where more follow; 1 to 5 bytes
+ * u16      big-endian                  lengths of version 1 rows, offsets in blocks
+ * i64      big-endian                  times in milliseconds; sequence numbers, which are u64 below 2^53 and so the same bits
+ * ```
+ *
+ * ```example
+ * 00                          varint=0
+ * 7f                          varint=127
+ * ac 02                       varint=300
+ * 80 80 01                    varint=16384
+ * ff ff ff ff 0f              varint=4294967295
+ * ff fe                       u16=65534
+ * 00 00 01 a1 f8 60 3b 50     i64=1795168418640
+ * ff ff ff ff ff ff ff ff     i64=-1
+ * 80 00 00 00 00 00 00 00     i64=-9223372036854775808
+ * ```
+ *
+ * Numbers are doubles: an i64 beyond 2^53 was rounded when it was read, and what is outside of i64 is clipped to its ends when it
+ * is written (RFC 0001, Numbers).
  */
+
+/** The high half of 2^53 - 1: the greatest of a sequence number that is stored. */
+export const MAX_SEQ_HIGH = 0x1fffff;
+/** Bytes of a version 2 row besides key and value, at most: three varints, seq, flags, two times. */
+export const MAX_ROW_OVERHEAD = 15 + 9 + 16;
+/** Every so many rows of a block, as SlateDB and this program write it, one is stored with its whole key and listed. */
+export const RESTART_INTERVAL = 16;
 
 /** Bytes of a value below 2^32 as unsigned LEB128. */
 export function varintBytes(value: number): number {
@@ -10,7 +38,7 @@ export function varintBytes(value: number): number {
   return value < 0x1000_0000 ? 4 : 5;
 }
 
-/** Unsigned LEB128 of a value below 2^32; returns the position behind it. */
+/** Unsigned LEB128 of a value below 2^32; returns the position after it. */
 export function putVarint(out: Uint8Array, p: number, value: number): number {
   while (value >= 0x80) {
     out[p++] = (value & 0x7f) | 0x80;

@@ -1,11 +1,32 @@
 /**
  * A block made from single rows, so that rows saved from a damaged block are read like all others.
  *
- * It exists in memory only and is never stored: rows share no prefixes, and those beyond the reach of a 16-bit offset are
- * not listed.
+ * It exists in memory only and is never stored. The form is that of a version 2 block (block.ts) with two differences that a reader
+ * does not notice: rows share no prefixes, because the row before may be one that was lost, and rows beyond the reach of a
+ * 16-bit offset are not listed, because a salvaged block may be larger than a stored one.
+ *
+ * ```
+ * row       varint 0 | varint key length | varint value_len | key | value | u64 BE seq | u8 flags | i64 BE times as flags say
+ * listed    every 16th row that begins at or before 65,535
+ * ```
+ *
+ * ```example
+ * 00 05 03                    shared=0 unshared=5 value_len=3
+ * 61 70 70 6c 65              key="apple"
+ * 72 65 64                    value="red"
+ * 00 00 00 00 00 00 00 02     seq=2
+ * 04                          flags=0x04
+ * 00 00 01 a1 f8 60 3b 50     create_ts=1795168418640
+ * 00 05 00                    shared=0 unshared=5 value_len=0; a stored block would share 4 bytes here
+ * 61 70 70 6c 79              key="apply"
+ * 00 00 00 00 00 00 00 03     seq=3
+ * 01                          flags=0x01: a tombstone without times
+ * 00 00                       offset=0
+ * 00 01                       offsets=1
+ * ```
  */
 import { type Block, decodeBlock } from './block.ts';
-import { putInt64, putUint16, putVarint } from './row-encoding.ts';
+import { MAX_ROW_OVERHEAD, putInt64, putUint16, putVarint, RESTART_INTERVAL } from './row-encoding.ts';
 import { FLAG_CREATE, FLAG_EXPIRE } from './row-flags.ts';
 
 /** The content of one row; `value` is empty for a tombstone, times are NO_TS where the flags announce none. */
@@ -18,10 +39,8 @@ export interface BlockRow {
   expireTs: number;
 }
 
-const LISTED_EVERY = 16;
+/** The list of restart rows has u16 offsets. */
 const MAX_OFFSET = 65_535;
-/** Three varints, seq, flags, two times. */
-const MAX_ROW_OVERHEAD = 15 + 9 + 16;
 
 /** A validated block of at least one row, in the order given. */
 export function blockOfRows(rows: readonly BlockRow[]): Block {
@@ -31,7 +50,7 @@ export function blockOfRows(rows: readonly BlockRow[]): Block {
   const listed: number[] = [];
   let p = 0;
   for (const [i, row] of rows.entries()) {
-    if (i % LISTED_EVERY === 0 && p <= MAX_OFFSET) listed.push(p);
+    if (i % RESTART_INTERVAL === 0 && p <= MAX_OFFSET) listed.push(p);
     p = putVarint(out, p, 0);
     p = putVarint(out, p, row.key.length);
     p = putVarint(out, p, row.value.length);

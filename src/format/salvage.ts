@@ -1,16 +1,33 @@
 /**
  * Salvage: the rows of a block that cannot be healed.
  *
- * Rows under a check that holds are as good as those of an intact block, wherever they lie. So after a check that fails the
- * next ones are looked for at every place where legal rows stand; a place counts only if one of the block's own hashes
- * agrees with it. All other rows are a guess, and are called that.
+ * ```
+ * checks      | 0: rows 0-3 | 1: rows 4-7 | 2: rows 8-11 | 3: rows 12-15 | 4: rows 16-19 ...       row 16 is a restart row
+ * block       | holds       | damaged, lengths wrong     | holds         | holds
+ * found by      in place      fails, then searched for    the search       the list of restart rows, or in place
+ * ```
+ *
+ * Rows under a check that holds are as good as those of an intact block, wherever they are. Step by step:
+ * 1. from the front, as long as checks hold: each says where the next one begins;
+ * 2. after a check that fails: if the next check begins with a restart row, at the place that the list after the rows names;
+ * 3. else every place up to the next listed restart row is tried: where a legal row begins, the rows of one check are read and
+ *    hashed, and the place counts only if a check that is still open has that hash (in WAL objects also that sequence number);
+ * 4. the key prefix that such a row shares comes from the last verified key, or from the rows between as they are: the hash covers
+ *    the prefix, so a wrong one does not pass;
+ * 5. from what was found it goes on as in 1.
+ *
+ * All other rows are a guess, and are called that: `suspectRows` gives those that parse, fit the bounds and are in order between
+ * verified rows, each with the reason why it is not trusted. No reader and no repair uses one unless the caller asks for it.
+ *
+ * The work is bounded as for healing (`workPerMib`): a block made to cost much loses rows, never time.
  */
 import { assertThat } from '../common/assert.ts';
 import { compareBytes, copyBytes, EMPTY_BYTES } from '../common/bytes.ts';
 import { readInt64 } from './block-cursor.ts';
 import { type BlockBounds, type BlockForm, workLimit } from './block-healing.ts';
-import { type BlockProof, hasChecks, plainRowBytes, RESTART_INTERVAL } from './block-proof.ts';
+import { type BlockProof, hasChecks, plainRowBytes } from './block-proof.ts';
 import { CheckWalk, RowReader, RunningKey } from './check-walk.ts';
+import { RESTART_INTERVAL } from './row-encoding.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, NO_TS } from './row-flags.ts';
 
 interface RowContent {
@@ -37,7 +54,7 @@ export interface SuspectRow extends RowContent {
   /** Unknown where rows before it in the block could not be counted. */
   ordinal: number | undefined;
   trust: 'suspect';
-  /** Why it is not believed, for people. */
+  /** Why it is not trusted, for people. */
   reason: string;
 }
 
@@ -68,6 +85,7 @@ function rowsOf(payload: Uint8Array, span: Span): SalvagedRow[] {
   return rows;
 }
 
+/** Copies of key and value: rows outlive the block, which may be large. */
 function contentOf(payload: Uint8Array, row: RowReader, key: RunningKey): RowContent {
   const { flags, seq, valueStart, valueLength } = row;
   const hasExpiry = (flags & FLAG_EXPIRE) !== 0;
@@ -86,7 +104,7 @@ interface Span {
   start: number;
   end: number;
   ordinal: number;
-  /** The key in front of the first row; it has at least the prefix that this row shares. */
+  /** The key before the first row; it has at least the prefix that this row shares. */
   keyBefore: Uint8Array;
 }
 
@@ -97,6 +115,7 @@ function verifiedSpans(payload: Uint8Array, how: BlockForm, proof: BlockProof | 
   return new Salvage(payload, rowsEnd, proof, workLimit(how, payload.length)).run();
 }
 
+/** The search for checks that hold, over one block; makes the spans in ascending order. */
 class Salvage {
   readonly #payload: Uint8Array;
   readonly #rowsEnd: number;
@@ -143,7 +162,7 @@ class Salvage {
     return (Math.floor(check / perGroup) + 1) * perGroup;
   }
 
-  /** Where a restart row lies according to the list behind the rows; -1 if that is cut off or cannot be. */
+  /** The position of a restart row according to the list after the rows; -1 if that is cut off or impossible. */
   #listed(restart: number): number {
     const at = this.#rowsEnd + 2 * restart;
     if (at + 2 > this.#payload.length) return -1;
@@ -151,6 +170,7 @@ class Salvage {
     return offset < this.#walk.end ? offset : -1;
   }
 
+  /** Takes the rows of a check at a place, if it holds there. What follows begins after them. */
   #take(check: number, at: number): boolean {
     const walk = this.#walk;
     const end = walk.verify(check, at);
@@ -163,7 +183,7 @@ class Salvage {
   }
 
   /**
-   * Looks for the rows of this check or a later one, up to the next restart row that is listed, and takes the first that
+   * Searches the rows of this check or a later one, up to the next restart row that is listed, and takes the first that
    * holds. The prefix that a first row shares comes from the last verified key, or from the rows between as they stand.
    * `end`: the check with which to go on if none is found.
    */
@@ -176,7 +196,7 @@ class Salvage {
     const to = end < walk.checkCount ? this.#listed(walk.restartOf(end)) : walk.end;
     const verified = new RunningKey();
     verified.copyFrom(walk.key);
-    // Whatever is found, the row in front of it is not the last one that was verified.
+    // Whatever is found, the row before it is not the last one that was verified.
     walk.lastSeq = -1;
     const between = new UnverifiedRows(this.#payload, from, walk.end, walk.key);
     const row = new RowReader();
@@ -211,7 +231,7 @@ class Salvage {
   }
 }
 
-/** Follows rows as they stand, in step with a search, to know the key in front of a place. */
+/** Follows rows as they stand, in step with a search, to know the key before a place. */
 class UnverifiedRows {
   readonly #payload: Uint8Array;
   readonly #end: number;
@@ -239,7 +259,7 @@ class UnverifiedRows {
 }
 
 /**
- * Rows that parse and fit, besides those verified, in the order in which they lie. Never to be put back unasked: any byte of
+ * Rows that parse and fit, besides those verified, in the order of their positions. Never to be put back unasked: any byte of
  * them may be wrong. Empty for compressed blocks and blocks of format version 1.
  * @param payload the stored block without its checksum; may be cut at its end
  */
@@ -253,7 +273,7 @@ export function suspectRows(
   const rowsEnd = Math.min(proof === undefined ? statedRowsEnd(payload) : plainRowBytes(proof), payload.length);
   const listed = listedRows(payload, rowsEnd, proof);
   const out: SuspectRow[] = [];
-  let from: Place = { start: 0, ordinal: 0, key: EMPTY_BYTES };
+  let from: RowPlace = { start: 0, ordinal: 0, key: EMPTY_BYTES };
   let before: SalvagedRow | undefined;
   for (const span of [...spans, undefined]) {
     const verified = span === undefined ? [] : rowsOf(payload, span);
@@ -277,18 +297,18 @@ const BAD_CHECK = 'its check does not hold';
 const ASTRAY = 'its check does not hold, and the lengths of the rows around it do not add up';
 
 /** A place where a row begins. */
-interface Place {
+interface RowPlace {
   start: number;
   ordinal: number | undefined;
-  /** Key in front of it. */
+  /** Key before it. */
   key: Uint8Array;
 }
 
 /** Rows from a place up to `end` as they stand; where they go astray, from the next restart row that is listed. */
 function suspectsBetween(
   payload: Uint8Array,
-  from: Place,
-  listed: readonly Place[],
+  from: RowPlace,
+  listed: readonly RowPlace[],
   end: number,
   reason: string,
 ): SuspectRow[] {
@@ -327,9 +347,9 @@ function statedRowsEnd(payload: Uint8Array): number {
   return count > 0 && rowsEnd > 0 ? rowsEnd : end;
 }
 
-/** The restart rows listed behind the rows, as far as their offsets ascend. */
-function listedRows(payload: Uint8Array, rowsEnd: number, proof: BlockProof | undefined): Place[] {
-  const places: Place[] = [];
+/** The restart rows listed after the rows, as far as their offsets ascend. */
+function listedRows(payload: Uint8Array, rowsEnd: number, proof: BlockProof | undefined): RowPlace[] {
+  const places: RowPlace[] = [];
   let last = -1;
   for (let i = 0, at = rowsEnd; at + 4 <= payload.length; i++, at += 2) {
     const start = payload[at] * 256 + payload[at + 1];
@@ -341,6 +361,7 @@ function listedRows(payload: Uint8Array, rowsEnd: number, proof: BlockProof | un
   return places;
 }
 
+/** What is known of the block from its neighbours and the index; it narrows what is offered, it proves nothing. */
 function fits(row: SuspectRow, { separator, nextSeparator, minSeq = 0, maxSeq = Infinity }: BlockBounds): boolean {
   return (
     row.seq >= minSeq &&
@@ -350,7 +371,7 @@ function fits(row: SuspectRow, { separator, nextSeparator, minSeq = 0, maxSeq = 
   );
 }
 
-/** Whether a row lies between the verified ones around it. */
+/** Whether the key of a row is between those of the verified rows around it. */
 function isBetween(
   row: RowContent,
   before: RowContent | undefined,

@@ -1,13 +1,30 @@
 /**
  * Big-endian fields, varints and records of a seal, out of and into numbers. A seal is small next to its object, but the row
  * checks of a large table are hundreds of kilobytes, so both sides are linear and allocate once.
+ *
+ * ```
+ * u8, u16, u32   big-endian
+ * u64            big-endian, at most 2^53 - 1: a larger one is damage, because nothing here writes it
+ * i64            big-endian; -Infinity (no time) is stored as -2^63
+ * varint         unsigned LEB128 below 2^53, shortest form only: 7 bits per byte, lowest first
+ * pair           a varint of 2 * number + bit, exact for every safe number
+ * ULID           16 bytes, the 128-bit number big-endian
+ * ```
+ *
+ * ```example
+ * 2a                                  varint=42
+ * ac 02                               varint=300
+ * 81 80 80 80 80 80 80 10             pair=4503599627370496 bit=1
+ * 80 00 00 00 00 00 00 00             i64=-9223372036854775808
+ * ```
+ *
+ * Only the shortest form of a varint is read, so that a value has one stored form and a seal that decodes re-encodes to itself.
  */
 import { assertThat } from '../common/assert.ts';
-import { copyBytes } from '../common/bytes.ts';
-import { type CorruptionError, damage } from '../common/errors.ts';
+import { copyBytes, TWO_POW_32 } from '../common/bytes.ts';
+import { damage } from '../common/damage.ts';
+import type { CorruptionError } from '../common/errors.ts';
 import { type Ulid, ulidFromBytes } from '../common/ulid.ts';
-
-const TWO_POW_32 = 0x1_0000_0000;
 
 /** A growing byte buffer. */
 export class SealWriter {

@@ -1,12 +1,60 @@
 /**
  * The records of a seal: what each says and its bytes. All integers big-endian.
  *
- * Records of a known tag have exactly the length stated here; new facts get new tags, so this never changes. A record that
- * does not fit is `BAD_SEAL`: it takes proofs away, it never makes data unreadable.
+ * ```
+ * 1 identity, 80   16 database id | 16 object id | 16 put id, ULID | u64 epoch | u8 role | u8 format version | u8 codec | u8 0 |
+ *                  i64 written at, ms | u64 newest manifest id | u8 0 | u8 x 3 software version
+ * 2 wal, 41        u8 kind of predecessor | 16 digest of it | u64 first seq | u64 last seq | u32 rows | u32 batches
+ * 3 lineage        u8 level 0 | u64 min seq | u64 max seq | i64 greatest create_ts | u64 rows | u64 replay point
+ *                  u8 level 1 | the same four | 16 compaction | u32 run | u32 ordinal | u8 flags | u32 n | n x 16 inputs
+ * 4 rows           u8 rows per check | u8 algorithm = 1 | u32 blocks | per block: varint stored bytes | varint rows |
+ *                  its checks, u32 xxHash32 each; in WAL objects each after a pair of (distance of its seq, continues its batch)
+ * 5 manifest, 69   u64 previous id | 16 its digest | u32 xxHash32 of the body | u64 wal tail | u64 its seq | 16 its digest |
+ *                  u64 ledger version | u8 flags: 1 clean close, 2 by a repair
+ * 6 repair         16 repair id | u32 n | n x (16 from | 16 to, zeros: dropped)
+ * 7 owner          host:pid, UTF-8, at most 128 bytes
+ * 8 jobs           jobs-record.ts
+ * 9 expiry         u8 n <= 16 | n x (i64 time, ms | u64 bytes), see expiry-buckets.ts
+ * ```
+ *
+ * The rows record of a WAL object with one block of three rows, of which the last two are one batch (hashes made up):
+ *
+ * ```example
+ * 01                                  rows_per_check=1
+ * 01                                  xxHash32
+ * 00 00 00 01                         blocks=1
+ * 5e                                  stored_bytes=94
+ * 03                                  rows=3
+ * 52                                  pair of (41, 0): first_seq=41 continues=0
+ * 11 11 11 11                         check=0x11111111
+ * 02                                  pair of (1, 0): first_seq=42 continues=0
+ * 22 22 22 22                         check=0x22222222
+ * 01                                  pair of (0, 1): first_seq=42 continues=1
+ * 33 33 33 33                         check=0x33333333
+ * ```
+ *
+ * The manifest record of manifest 5, whose writer closed it in order:
+ *
+ * ```example
+ * 00 00 00 00 00 00 00 04                          previous_manifest_id=4
+ * f0 f1 f2 f3 f4 f5 f6 f7 f8 f9 fa fb fc fd fe ff  previous_digest=f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff
+ * 0a 0b 0c 0d                                      body_hash=0x0a0b0c0d: at 24, where `hashOfBody` reads it
+ * 00 00 00 00 00 00 00 07                          wal_tail=7
+ * 00 00 00 00 00 00 00 2a                          wal_tail_seq=42
+ * e0 e1 e2 e3 e4 e5 e6 e7 e8 e9 ea eb ec ed ee ef  wal_tail_digest=e0e1e2e3e4e5e6e7e8e9eaebecedeeef
+ * 00 00 00 00 00 00 00 00                          ledger_version=0
+ * 01                                               clean_close=true
+ * ```
+ *
+ * 1. Records of a known tag have exactly the length stated here; new facts get new tags, so this never changes.
+ * 2. A record that does not fit is `BAD_SEAL`: it takes proofs away, it never makes data unreadable.
+ * 3. No array is allocated by a count alone: each is bounded by the bytes that are left of the record.
  */
-import { assertThat } from '../common/assert.ts';
-import { EMPTY_BYTES } from '../common/bytes.ts';
+import { assertThat, present } from '../common/assert.ts';
+import { EMPTY_BYTES, TWO_POW_32 } from '../common/bytes.ts';
 import { type Ulid, ulidFromBytes, ulidToBytes } from '../common/ulid.ts';
+import type { ExpiryRecord } from './expiry-buckets.ts';
+import type { JobsRecord } from './jobs-record.ts';
 import type { RowsPerCheck } from './row-checks.ts';
 import type { SealReader, SealWriter } from './seal-bytes.ts';
 import { CODECS, type Codec } from './table-info.ts';
@@ -14,7 +62,6 @@ import { CODECS, type Codec } from './table-info.ts';
 /** Bytes of a digest: the first half of a SHA-256. */
 export const DIGEST_BYTES = 16;
 const ZERO_16 = new Uint8Array(16);
-const TWO_POW_32 = 0x1_0000_0000;
 const MAX_OWNER_BYTES = 128;
 
 export type AuthorRole = 'none' | 'writer' | 'compactor' | 'tool' | 'reader' | 'collector';
@@ -42,11 +89,15 @@ export interface IdentityRecord {
 
 /** Record 2, in WAL objects and fences: the link to the object before and what this one holds. */
 export interface WalRecord {
+  /** `seal`: the predecessor has one; `object`: it has none, so it was digested whole; `unknown`: it was not read. */
   predecessorKind: 'unknown' | 'seal' | 'object';
   /** 16 bytes; of the predecessor's seal or of the whole predecessor; zeros if unknown. */
   predecessorDigest: Uint8Array;
   firstSeq: number;
-  /** In a fence both are the greatest sequence number before it, 0 if there is none. */
+  /**
+   * Never below `firstSeq`, nor below the `lastSeq` of the predecessor. In a fence both are the greatest sequence number before
+   * it, 0 if there is none.
+   */
   lastSeq: number;
   rows: number;
   batches: number;
@@ -137,9 +188,21 @@ export interface SealRecords {
   manifest?: ManifestRecord;
   repair?: RepairRecord;
   owner?: OwnerRecord;
+  jobs?: JobsRecord;
+  expiry?: ExpiryRecord;
 }
 
-export const TAG = { identity: 1, wal: 2, lineage: 3, rows: 4, manifest: 5, repair: 6, owner: 7 } as const;
+export const TAG = {
+  identity: 1,
+  wal: 2,
+  lineage: 3,
+  rows: 4,
+  manifest: 5,
+  repair: 6,
+  owner: 7,
+  jobs: 8,
+  expiry: 9,
+} as const;
 
 /** The object id of a WAL object, manifest or compactions file. */
 export function numberObjectId(id: number): Uint8Array {
@@ -171,6 +234,7 @@ export function checkStarts(record: RowsRecord): Uint32Array {
 
 // ---- writing
 
+/** 80 bytes. Fields are fixed forever: seals of other places (`hashOfBody`) count on where they are. */
 export function writeIdentity(w: SealWriter, r: IdentityRecord): void {
   w.fixed(r.databaseId, 16);
   w.fixed(r.objectId, 16);
@@ -188,6 +252,7 @@ export function writeIdentity(w: SealWriter, r: IdentityRecord): void {
 
 const PREDECESSOR_KINDS = ['unknown', 'seal', 'object'] as const;
 
+/** 41 bytes. */
 export function writeWal(w: SealWriter, r: WalRecord): void {
   w.u8(PREDECESSOR_KINDS.indexOf(r.predecessorKind));
   w.fixed(r.predecessorDigest, DIGEST_BYTES);
@@ -200,6 +265,7 @@ export function writeWal(w: SealWriter, r: WalRecord): void {
 const LAST_OUTPUT = 1;
 const BOTTOM = 2;
 
+/** 41 bytes of level 0; of a run 62 and 16 for each input. */
 export function writeLineage(w: SealWriter, r: LineageRecord): void {
   w.u8(r.level === 'l0' ? 0 : 1);
   w.u64(r.minSeq);
@@ -257,7 +323,7 @@ export class RowsWriter {
       const end = this.#check + checksOfBlock(rows, rowsPerCheck);
       assertThat(end <= checks.length, 'the rows record has all checks');
       w.checks(checks, this.#check, end, this.#isWal ? firstSeqs : undefined, continuations ?? EMPTY_BYTES, this.#seq);
-      if (this.#isWal && end > this.#check) this.#seq = firstSeqs![end - 1];
+      if (this.#isWal && end > this.#check) this.#seq = present(firstSeqs, 'the record of a log has numbers')[end - 1];
       this.#check = end;
       this.#block++;
     }
@@ -280,6 +346,7 @@ export function writeRows(w: SealWriter, r: RowsRecord, isWal: boolean): void {
 const CLEAN_CLOSE = 1;
 const BY_REPAIR = 2;
 
+/** 69 bytes; `hashOfBody` reads the hash of the body at its place, also where the frame of the record is damaged. */
 export function writeManifestRecord(w: SealWriter, r: ManifestRecord): void {
   w.u64(r.previousManifestId);
   w.fixed(r.previousDigest, DIGEST_BYTES);
@@ -291,6 +358,7 @@ export function writeManifestRecord(w: SealWriter, r: ManifestRecord): void {
   w.u8((r.isCleanClose ? CLEAN_CLOSE : 0) | (r.isRepair ? BY_REPAIR : 0));
 }
 
+/** 20 bytes and 32 for each pair. A ULID of zeros is no table: it stands for one that was dropped. */
 export function writeRepair(w: SealWriter, r: RepairRecord): void {
   w.fixed(r.repairId, 16);
   w.u32(r.pairs.length);
@@ -300,6 +368,7 @@ export function writeRepair(w: SealWriter, r: RepairRecord): void {
   }
 }
 
+/** The text itself: its length is that of the record. */
 export function writeOwner(w: SealWriter, r: OwnerRecord): void {
   const text = new Uint8Array(MAX_OWNER_BYTES);
   // `encodeInto` never writes half of a character.
@@ -309,6 +378,7 @@ export function writeOwner(w: SealWriter, r: OwnerRecord): void {
 
 // ---- reading
 
+/** Roles and codecs that are not known are `BAD_SEAL`: a newer program would give new facts a new tag. */
 export function readIdentity(r: SealReader): IdentityRecord {
   const databaseId = r.bytes(16);
   const objectId = r.bytes(16);
@@ -378,6 +448,7 @@ export function readLineage(r: SealReader): LineageRecord {
   };
 }
 
+/** Divisors of the restart interval, see row-checks.ts; 0: no checks. */
 const ROWS_PER_CHECK: readonly number[] = [0, 1, 2, 4, 8, 16];
 
 export function readRows(r: SealReader, isWal: boolean): RowsRecord {

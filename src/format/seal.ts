@@ -1,20 +1,53 @@
 /**
  * Seals: a row of records and a fixed tail that this program puts into every object it writes, at places where SlateDB does
- * not look. In tables and WAL objects a seal lies between the last section and the info block, in manifests and compactions
- * files behind the FlatBuffer.
+ * not look. In tables and WAL objects a seal is between the last section and the info block, in manifests and compactions
+ * files after the FlatBuffer.
  *
  * ```
- * record   u16 tag | u32 length | payload            unknown tags are skipped
- * tail     u32 seal length | u16 version | u16 kind | u32 CRC-32 | 8 bytes magic
+ * seal     records | tail
+ * record   u16 tag | u32 length | payload            seal-records.ts; unknown tags are skipped; identity comes first
+ * tail     u32 seal length | u16 version | u16 kind | u32 CRC-32 | 8 bytes magic                  20 bytes; all big-endian
+ * kind     1 wal, 2 fence, 3 table, 4 manifest, 5 compactions
  * ```
  *
  * The CRC covers the seal up to itself; in manifests and compactions files, whose own form has no checksum, everything from
- * the start of the object. A seal is part of the one PUT of its object; nothing is ever appended later. A bad seal only takes
- * proofs away: `BAD_SEAL` says nothing about the data, `BAD_CHECKSUM` says that a manifest's content is in doubt.
+ * the start of the object. A seal is part of the one PUT of its object; nothing is ever appended later.
+ *
+ * The seal of a fence, WAL object 7, of epoch 3:
+ *
+ * ```example
+ * 00 01 00 00 00 50                                tag=1 length=80: identity
+ * 00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f  database_id=000102030405060708090a0b0c0d0e0f
+ * 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 07  object_id=00000000000000000000000000000007
+ * 01 a1 ee 56 5e 01 00 00 00 00 00 00 00 00 00 01  put_id=01M7Q5CQG10000000000000001
+ * 00 00 00 00 00 00 00 03                          epoch=3
+ * 01 02 00 00                                      role=1 format_version=2, codec none, unused
+ * 00 00 01 a1 f8 60 3b 50                          written_at_ms=1795168418640
+ * 00 00 00 00 00 00 00 05                          newest_manifest_id=5
+ * 00 00 01 00                                      unused, software=0.1.0
+ * 00 02 00 00 00 29                                tag=2 length=41: wal
+ * 01                                               predecessor_kind=1: its seal
+ * f0 f1 f2 f3 f4 f5 f6 f7 f8 f9 fa fb fc fd fe ff  predecessor_digest=f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff
+ * 00 00 00 00 00 00 00 2a 00 00 00 00 00 00 00 2a  first_seq=42 last_seq=42: the greatest before the fence
+ * 00 00 00 00 00 00 00 00                          no rows, no batches
+ * 00 07 00 00 00 08                                tag=7 length=8: owner
+ * 64 62 31 3a 34 37 31 31                          owner="db1:4711"
+ * 00 00 00 a7 00 01 00 02                          seal_length=167 version=1 kind=2
+ * 49 2c be 9c                                      crc=0x492cbe9c
+ * 89 53 48 4c 53 45 41 4c                          magic
+ * ```
+ *
+ * 1. A bad seal only takes proofs away: `BAD_SEAL` says nothing about the data, `BAD_CHECKSUM` says that a manifest's content is
+ *    in doubt.
+ * 2. A seal is found from its end, so whatever is before it may have any length.
+ * 3. A version of the tail above ours may have longer records; version 1 has them exactly as they are drawn.
  */
 import { createHash } from 'node:crypto';
-import { type CorruptionError, crcText, damage, isCorruption } from '../common/errors.ts';
+import { crcText, damage } from '../common/damage.ts';
+import { type CorruptionError, isCorruption } from '../common/errors.ts';
 import { crc32, xxHash32 } from './checksum.ts';
+import { readExpiry, writeExpiry } from './expiry-buckets.ts';
+import { readJobs, writeJobs } from './jobs-record.ts';
 import { SealReader, SealWriter } from './seal-bytes.ts';
 import {
   DIGEST_BYTES,
@@ -37,7 +70,7 @@ import {
   writeWal,
 } from './seal-records.ts';
 
-const TAIL_BYTES = 20;
+export const SEAL_TAIL_BYTES = 20;
 const VERSION = 1;
 /** The last bytes of every seal. */
 export const SEAL_MAGIC: Uint8Array = Uint8Array.of(0x89, 0x53, 0x48, 0x4c, 0x53, 0x45, 0x41, 0x4c);
@@ -63,13 +96,16 @@ const KINDS: readonly (SealKind | undefined)[] = [undefined, 'wal', 'fence', 'ta
 export type SealInput = Omit<SealRecords, 'manifest'> & { kind: TableSealKind };
 
 /** Seal of a manifest or compactions file; the hash of the body is computed. */
-export type ManifestSealInput = Pick<SealRecords, 'identity' | 'repair' | 'owner'> & {
+export type ManifestSealInput = Pick<SealRecords, 'identity' | 'repair' | 'owner' | 'jobs'> & {
   kind: ManifestSealKind;
   manifest?: Omit<ManifestRecord, 'bodyHash'>;
 };
 
+/** What this program stores at the end of each object beside SlateDB's own parts: who wrote it, and what proves that it is whole. */
 export interface Seal extends SealRecords {
+  /** Of which kind of object it is. */
   kind: SealKind;
+  /** Of the form of the seal. */
   version: number;
 }
 
@@ -97,7 +133,7 @@ export function encodeSeal(seal: SealInput): Uint8Array {
   return bytes;
 }
 
-/** The whole object: `body` (header and FlatBuffer) and behind it a seal whose CRC covers both. */
+/** The whole object: `body` (header and FlatBuffer) and after it a seal whose CRC covers both. */
 export function appendManifestSeal(body: Uint8Array, seal: ManifestSealInput): Uint8Array {
   const { manifest, ...others } = seal;
   const records: SealRecords = { ...others };
@@ -112,15 +148,18 @@ export function appendManifestSeal(body: Uint8Array, seal: ManifestSealInput): U
 
 /** Records and tail with the CRC left open. */
 function encodeRecords(r: SealRecords, kind: SealKind): Uint8Array {
+  const { wal, lineage, rows, manifest, repair, owner, jobs, expiry } = r;
   const w = new SealWriter();
   w.record(TAG.identity, () => writeIdentity(w, r.identity));
-  if (r.wal !== undefined) w.record(TAG.wal, () => writeWal(w, r.wal!));
-  if (r.lineage !== undefined) w.record(TAG.lineage, () => writeLineage(w, r.lineage!));
-  if (r.rows !== undefined) w.record(TAG.rows, () => writeRows(w, r.rows!, kind === 'wal'));
-  if (r.manifest !== undefined) w.record(TAG.manifest, () => writeManifestRecord(w, r.manifest!));
-  if (r.repair !== undefined) w.record(TAG.repair, () => writeRepair(w, r.repair!));
-  if (r.owner !== undefined) w.record(TAG.owner, () => writeOwner(w, r.owner!));
-  w.u32(w.length + TAIL_BYTES);
+  if (wal !== undefined) w.record(TAG.wal, () => writeWal(w, wal));
+  if (lineage !== undefined) w.record(TAG.lineage, () => writeLineage(w, lineage));
+  if (rows !== undefined) w.record(TAG.rows, () => writeRows(w, rows, kind === 'wal'));
+  if (manifest !== undefined) w.record(TAG.manifest, () => writeManifestRecord(w, manifest));
+  if (repair !== undefined) w.record(TAG.repair, () => writeRepair(w, repair));
+  if (owner !== undefined) w.record(TAG.owner, () => writeOwner(w, owner));
+  if (jobs !== undefined) w.record(TAG.jobs, () => writeJobs(w, jobs));
+  if (expiry !== undefined) w.record(TAG.expiry, () => writeExpiry(w, expiry));
+  w.u32(w.length + SEAL_TAIL_BYTES);
   w.u16(VERSION);
   w.u16(KINDS.indexOf(kind));
   w.u32(0);
@@ -128,7 +167,7 @@ function encodeRecords(r: SealRecords, kind: SealKind): Uint8Array {
   return w.finish();
 }
 
-/** Fills in the CRC of `bytes` from `start` to the CRC field, which stands in front of the magic bytes. */
+/** Fills in the CRC of `bytes` from `start` to the CRC field, which stands before the magic bytes. */
 function writeCrc(bytes: Uint8Array, start: number): void {
   const at = bytes.length - SEAL_CRC_FROM_END;
   new DataView(bytes.buffer, bytes.byteOffset, bytes.length).setUint32(at, crc32(bytes, start, at));
@@ -137,16 +176,16 @@ function writeCrc(bytes: Uint8Array, start: number): void {
 // ---- reading
 
 /**
- * Decodes and verifies the seal `bytes[start, end)`. Throws damage: `BAD_SEAL`, or `BAD_CHECKSUM` if the object in front of a
+ * Decodes and verifies the seal `bytes[start, end)`. Throws damage: `BAD_SEAL`, or `BAD_CHECKSUM` if the object before a
  * manifest's seal is not what was sealed.
  * @param bytes for manifests and compactions files the whole object
- * @param allowed the kinds that can lie at this place; without it those of tables and WAL objects
+ * @param allowed the kinds that can be at this place; without it those of tables and WAL objects
  */
 export function decodeSeal(bytes: Uint8Array, start: number, end: number, allowed = TABLE_KINDS): Seal {
   const bad = (message: string, more?: { expected: string; found: string }) => badSeal(start, end, message, more);
-  if (start < 0 || end > bytes.length || end - start < TAIL_BYTES) throw bad('The seal is too short');
+  if (start < 0 || end > bytes.length || end - start < SEAL_TAIL_BYTES) throw bad('The seal is too short');
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  const tail = end - TAIL_BYTES;
+  const tail = end - SEAL_TAIL_BYTES;
   if (!endsWithMagic(bytes, end)) throw bad('The seal does not end with its magic bytes');
   if (view.getUint32(tail) !== end - start) throw bad('The seal does not have the length it states');
   const version = view.getUint16(tail + 4);
@@ -193,6 +232,10 @@ function isBodyProven(bytes: Uint8Array, start: number, read: () => SealRecords)
   }
 }
 
+/**
+ * The records from the start of a seal up to its tail. Unknown tags are skipped with their length; a known one that comes twice, or
+ * is longer than its payload in a seal of our version, is `BAD_SEAL`.
+ */
 function readRecords(bytes: Uint8Array, start: number, end: number, kind: SealKind, version: number): SealRecords {
   const records: Partial<SealRecords> = {};
   const outer = new SealReader(bytes, start, end);
@@ -237,11 +280,18 @@ function readRecord(payload: SealReader, tag: number, records: Partial<SealRecor
     case TAG.owner:
       records.owner = readOwner(payload);
       return true;
+    case TAG.jobs:
+      records.jobs = readJobs(payload);
+      return true;
+    case TAG.expiry:
+      records.expiry = readExpiry(payload);
+      return true;
     default:
       return false;
   }
 }
 
+/** Not a proof: eight bytes may occur by chance or by intent. Length, kind and checksum follow. */
 function endsWithMagic(bytes: Uint8Array, end: number): boolean {
   if (end < SEAL_MAGIC.length) return false;
   for (let i = 0; i < SEAL_MAGIC.length; i++) if (bytes[end - SEAL_MAGIC.length + i] !== SEAL_MAGIC[i]) return false;
@@ -249,14 +299,14 @@ function endsWithMagic(bytes: Uint8Array, end: number): boolean {
 }
 
 /**
- * Where a seal of a manifest or compactions file lies according to its tail; `undefined` without magic bytes or with a length
+ * The place of the seal of a manifest or compactions file according to its tail; `undefined` without magic bytes or with a length
  * that cannot be right. Nothing is verified.
  */
 export function findManifestSeal(bytes: Uint8Array): SealRange | undefined {
   const end = bytes.length;
-  if (end < MIN_BODY_BYTES + TAIL_BYTES || !endsWithMagic(bytes, end)) return undefined;
-  const length = new DataView(bytes.buffer, bytes.byteOffset, end).getUint32(end - TAIL_BYTES);
-  if (length < TAIL_BYTES || length > end - MIN_BODY_BYTES) return undefined;
+  if (end < MIN_BODY_BYTES + SEAL_TAIL_BYTES || !endsWithMagic(bytes, end)) return undefined;
+  const length = new DataView(bytes.buffer, bytes.byteOffset, end).getUint32(end - SEAL_TAIL_BYTES);
+  if (length < SEAL_TAIL_BYTES || length > end - MIN_BODY_BYTES) return undefined;
   return { start: end - length, end };
 }
 
@@ -265,7 +315,7 @@ export function statedManifestBody(bytes: Uint8Array): { bytes: number; hash: nu
   const range = findManifestSeal(bytes);
   if (range === undefined) return undefined;
   try {
-    const { manifest } = readRecords(bytes, range.start, range.end - TAIL_BYTES, 'manifest', VERSION);
+    const { manifest } = readRecords(bytes, range.start, range.end - SEAL_TAIL_BYTES, 'manifest', VERSION);
     return manifest === undefined ? undefined : { bytes: range.start, hash: manifest.bodyHash };
   } catch (error) {
     if (!isCorruption(error)) throw error;
@@ -284,7 +334,7 @@ export function hashOfBody(
 ): { at: number; namesId(id: number): boolean } | undefined {
   const identity = bodyBytes + RECORD_HEADER_BYTES;
   const at = identity + IDENTITY_BYTES + RECORD_HEADER_BYTES + BODY_HASH_AT;
-  if (at + 4 > bytes.length - TAIL_BYTES) return undefined;
+  if (at + 4 > bytes.length - SEAL_TAIL_BYTES) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   // An object id of 16 bytes has a number in its low half. Two places, so that damage of a few bytes leaves one of them.
   const ids = [view.getBigUint64(identity + OBJECT_ID_AT + 8), view.getBigUint64(identity + NEWEST_MANIFEST_ID_AT)];
@@ -297,7 +347,7 @@ export function hashOfBody(
  */
 export function provenPlaces(bytes: Uint8Array, { start, end }: SealRange): SealRange[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  const tail = end - TAIL_BYTES;
+  const tail = end - SEAL_TAIL_BYTES;
   const places = [
     { start: 0, end: start + RECORD_HEADER_BYTES },
     { start: tail, end: tail + 4 },
@@ -312,14 +362,14 @@ export function provenPlaces(bytes: Uint8Array, { start, end }: SealRange): Seal
 }
 
 /**
- * The seal behind the body of a manifest or compactions file, `undefined` if the object ends with its body. Throws like
- * `decodeSeal`; bytes behind the body that are not exactly one seal are `BAD_SEAL`.
+ * The seal after the body of a manifest or compactions file, `undefined` if the object ends with its body. Throws like
+ * `decodeSeal`; bytes after the body that are not exactly one seal are `BAD_SEAL`.
  */
 export function decodeManifestSeal(bytes: Uint8Array, bodyBytes: number, kind: ManifestSealKind): Seal | undefined {
   if (bodyBytes === bytes.length) return undefined;
   const range = findManifestSeal(bytes);
   if (range?.start !== bodyBytes) {
-    throw badSeal(bodyBytes, bytes.length, `The bytes behind the ${kind} are not a seal`);
+    throw badSeal(bodyBytes, bytes.length, `The bytes after the ${kind} are not a seal`);
   }
   return decodeSeal(bytes, range.start, range.end, [kind]);
 }

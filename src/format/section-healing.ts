@@ -1,16 +1,28 @@
 /**
  * Healing of everything that is not a data block: index, filter, stats and info of tables, seals, manifests.
  *
- * Sections have a checksum only, so one byte is all that is ever undone, and it is called probable; what the caller knows
- * (rebuilding, comparing with the blocks or the manifest) has to confirm it. A sealed manifest has a second, independent
- * hash of its body: there up to four bytes are undone, proven; and where the seal cannot be repaired, that hash still proves
- * the body (`isContentProven`).
+ * ```
+ * unit                       evidence besides its checksum                              undone, and called
+ * index, info, stats         that it decodes, and what the caller knows (`fits`)        one bit or byte, probable
+ * filter                     none: any bits are legal                                   one bit or byte, probable
+ * seal of a table            its form; its magic bytes are known                        one bit or byte, probable; magic, proven
+ * sealed manifest            xxHash32 of its body in the seal                           up to four bytes, proven
+ *   the rest of its seal     its form                                                   one bit or byte, probable
+ * manifest without a seal    none                                                       nothing
+ * ```
+ *
+ * What is probable has to be confirmed by the caller: by rebuilding the section from the blocks, or by comparing with the manifest.
+ * Where the seal of a manifest cannot be repaired, its hash may still prove the body (`isContentProven`).
+ *
+ * 1. Of changes that only a checksum confirms none is accepted if two explain the same bytes.
+ * 2. A bit is preferred to a byte and a narrower error to a wider one: the narrower, the more seldom it passes by chance.
+ * 3. The bytes that come in are never changed; what comes out is a copy.
  */
 import { copyBytes, equalBytes } from '../common/bytes.ts';
 import { describeHealed, type Healed, healByChecksum, tryDecode } from './block-healing.ts';
 import { xxHash32 } from './checksum.ts';
 import { type BlockCodec, NO_CODEC } from './codecs.ts';
-import { applyError, errorsAt, errorWidth, syndromeOf } from './crc-syndrome.ts';
+import { applyError, errorsAt, errorWidth, MAX_ERROR_BYTES, syndromeOf } from './crc-syndrome.ts';
 import { CRC_BYTES, readCrc } from './framing.ts';
 import { decodeIndex } from './index-block.ts';
 import { decodeInfo } from './info-block.ts';
@@ -38,7 +50,6 @@ export interface SectionForm {
 }
 
 const DEFAULT_MAX_BYTES = 64 * 1024 * 1024;
-const MAX_ERROR_BYTES = 4;
 /** The length of a seal stands so far before its checksum. */
 const LENGTH_FROM_CRC = 8;
 /** Bytes hashed for one manifest at most: 1.7 s. Enough for 4 bytes in a body of 90 kB, for 3 in one of 1.4 MB. */
@@ -131,13 +142,13 @@ export function healManifest(bytes: Uint8Array): Healed | undefined {
       applyError(work, p, error);
     }
   }
-  // Of what else the seal says nothing tells but the checksum, which every place can be made to fit with four bytes.
+  // Everything else in the seal is covered by the checksum alone, which four changed bytes at any place can be made to fit.
   const healed = healByChecksum(work, crcAt, isWholeManifest);
   return healed && describeHealed(bytes, healed.stored, 'probable');
 }
 
 /**
- * Whether the body of manifest `id` is proven although nothing can be told of the rest of its seal: the hash that the seal has
+ * Whether the body of manifest `id` is proven although the rest of its seal is not: the hash that the seal has
  * is that of the body, or it is with those of its bytes changed that a burst of up to four bytes, which the checksum confirms,
  * has reached. The seal names the id, so that a manifest of another id is not taken for this one.
  * @param bytes the whole object
@@ -166,7 +177,7 @@ export function isContentProven(bytes: Uint8Array, bodyBytes: number, id: number
   });
 }
 
-/** Whether something besides the checksum tells of each of these bytes. */
+/** Whether something besides the checksum proves each of these bytes. */
 function isProvenPlace(bytes: Uint8Array, at: number, length: number): boolean {
   const range = findManifestSeal(bytes);
   const places = range === undefined ? [] : provenPlaces(bytes, range);

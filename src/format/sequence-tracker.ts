@@ -2,12 +2,43 @@
  * The sequence tracker of a manifest: a lossy map from sequence numbers to wall-clock seconds, delta-of-delta coded.
  *
  * ```
- * u8 version | u32 LE count | sequence numbers | seconds      each array a bit stream, most significant bit first
- * array: 32 bits count | first value, 64 bits | per further value its delta minus the delta before:
- *        0 -> `0`, 7 bits -> `10`, 9 bits -> `110`, 12 bits -> `1110`, version 1: 32 bits, version 2: 64 bits -> `1111`
+ * u8 version, 1 or 2 | u32 LE count | column of sequence numbers | column of seconds
+ *                      ^ the only little-endian number outside of FlatBuffers and codecs
  *
- * (1, 1795947645 s), (2^40, 1795947710 s), (2^40 + 1, 1795947775 s):
- * 02 03000000 | 00000003 0000000000000001 f000000fffffffffffffffff0000000002 | 00000003 000000006b0bfc7d c410
+ * column   a stream of bits, most significant first, zeros to a whole byte at its end:
+ *          32 bits count again | first value, i64 | per further value its delta minus the delta before (0 at first):
+ *          0                      0
+ *          up to +-63             10   and 7 bits, two's complement
+ *          up to +-255            110  and 9 bits
+ *          up to +-2047           1110 and 12 bits
+ *          any other              1111 and 32 bits in version 1, 64 bits in version 2
+ * ```
+ *
+ * Version 1, deltas of 100 and then 1,000 seconds:
+ *
+ * ```example
+ * 01                          version=1
+ * 02 00 00 00                 count=2
+ * 00 00 00 02                 count=2
+ * 00 00 00 00 00 00 00 64     seq=100
+ * c6 40                       110 001100100, then zeros: 100 more, seq=200
+ * 00 00 00 02                 count=2
+ * 00 00 00 00 00 00 03 e8     time_s=1000
+ * e3 e8                       1110 001111101000: 1,000 more, time_s=2000
+ * ```
+ *
+ * Version 2, because the second delta is 2^40 - 1 and the third 2^40 - 2 less:
+ *
+ * ```example
+ * 02                          version=2
+ * 03 00 00 00                 count=3
+ * 00 00 00 03                 count=3
+ * 00 00 00 00 00 00 00 01     seq=1
+ * f0 00 00 0f ff ff ff ff     1111 000000ffffffffff: seq=1099511627776
+ * ff ff ff ff 00 00 00 00 02  1111 ffffff0000000002: seq=1099511627777
+ * 00 00 00 03                 count=3
+ * 00 00 00 00 6b 0b fc 7d     time_s=1795947645
+ * c4 10                       110 001000001, 0: 65 each, time_s=1795947710 time_s=1795947775
  * ```
  *
  * SlateDB up to 0.17 knows version 1 only: it cuts a difference outside of 32 bits, which then decodes wrongly, and does not
@@ -15,19 +46,20 @@
  * the database shows 0.18 already. Elsewhere the pairs before such a jump are dropped: a map that forgets is what the tracker
  * is anyway, and nothing else rests on it.
  *
- * SlateDB panics at its next flush if a column descends or the last second lies in the future. The functions that add pairs
+ * SlateDB panics at its next flush if a column descends or the last second is in the future. The functions that add pairs
  * therefore never produce such a tracker.
  */
 import { assertThat } from '../common/assert.ts';
-import { damage } from '../common/errors.ts';
+import { damage } from '../common/damage.ts';
 import { unknownVersion } from './versions.ts';
 
 /** What fits everywhere, and what has differences outside of 32 bits. */
 const NARROW = 1;
 const WIDE = 2;
-const HEADER_BYTES = 5;
+const TRACKER_HEADER_BYTES = 5;
 const COUNT_BITS = 32;
 const FIRST_BITS = 64;
+/** SlateDB's capacity; above it every second pair is dropped, so a tracker covers all of a long life, ever more coarsely. */
 const MAX_PAIRS = 8192;
 const MIN_INTERVAL_S = 60;
 const MIN_I32 = -(2 ** 31);
@@ -63,6 +95,7 @@ const LARGE_PREFIX_BITS = 4;
 
 // ---- bytes
 
+/** Bits from the most significant of each byte on. One bit at a time: a tracker has 8,192 pairs at most. */
 class BitWriter {
   #bytes: number[] = [];
   #partial = 0;
@@ -98,6 +131,7 @@ class BitWriter {
   }
 }
 
+/** The same, reading. Reading past the end is damage; the bits that pad the last byte are not looked at. */
 class BitReader {
   readonly #bytes: Uint8Array;
   #bit: number;
@@ -153,9 +187,9 @@ export function decodeTracker(bytes: Uint8Array): SequenceTracker {
   if (version !== NARROW && version !== WIDE) {
     throw unknownVersion('The sequence tracker has version', version, WIDE, { unit: 'object', offset: 0, length: 1 });
   }
-  if (bytes.length < HEADER_BYTES) throw malformed(bytes, 'The sequence tracker is too short');
+  if (bytes.length < TRACKER_HEADER_BYTES) throw malformed(bytes, 'The sequence tracker is too short');
   const count = new DataView(bytes.buffer, bytes.byteOffset, bytes.length).getUint32(1, true);
-  const seqs = decodeColumn(bytes, HEADER_BYTES, count, version);
+  const seqs = decodeColumn(bytes, TRACKER_HEADER_BYTES, count, version);
   const times = decodeColumn(bytes, seqs.end, count, version);
   if (times.end !== bytes.length) throw malformed(bytes, 'Bytes follow the sequence tracker');
   if (seqs.values.some((seq) => seq < 0)) throw malformed(bytes, 'The sequence tracker has a number above 2^53 - 1');
@@ -164,6 +198,7 @@ export function decodeTracker(bytes: Uint8Array): SequenceTracker {
 
 type Version = typeof NARROW | typeof WIDE;
 
+/** One column. Its count is stored twice; two different ones are damage, because SlateDB crashes on them. */
 function decodeColumn(
   bytes: Uint8Array,
   start: number,
@@ -190,6 +225,7 @@ function decodeColumn(
   }
 }
 
+/** The prefix is read bit by bit: each 1 goes to the next longer code, the first 0 says which one it is. */
 function readDifference(reader: BitReader, version: Version): number {
   if (reader.read(1) === 0) return 0;
   for (const code of CODES) if (reader.read(1) === 0) return reader.signed(code.bits);
@@ -207,11 +243,11 @@ export function encodeTracker(tracker: SequenceTracker): Uint8Array {
   const version = encodableFrom(tracker.seqs) === 0 && encodableFrom(tracker.timesS) === 0 ? NARROW : WIDE;
   const seqs = encodeColumn(tracker.seqs, version);
   const times = encodeColumn(tracker.timesS, version);
-  const out = new Uint8Array(HEADER_BYTES + seqs.length + times.length);
+  const out = new Uint8Array(TRACKER_HEADER_BYTES + seqs.length + times.length);
   out[0] = version;
   new DataView(out.buffer).setUint32(1, tracker.seqs.length, true);
-  out.set(seqs, HEADER_BYTES);
-  out.set(times, HEADER_BYTES + seqs.length);
+  out.set(seqs, TRACKER_HEADER_BYTES);
+  out.set(times, TRACKER_HEADER_BYTES + seqs.length);
   return out;
 }
 
@@ -261,7 +297,7 @@ export class TrackerSampler {
 }
 
 /**
- * The tracker with `pairs` added at its end, a new value. Pairs that would make a column descend or that lie after `nowMs` are
+ * The tracker with `pairs` added at its end, a new value. Pairs that would make a column descend or that are after `nowMs` are
  * left out, also those that were in the tracker before. Above 8192 pairs every second one is dropped; unless it `mayBeWide`, so
  * are all pairs before a jump that version 1 cannot hold.
  */

@@ -1,13 +1,28 @@
 /**
- * Sidecars: small objects of ours below `shale/`, which SlateDB neither reads nor collects. One line
- * `shaledb/<kind> <version> <crc32 of the rest, hex> <length of the rest>`, then JSON; 64-bit numbers in the JSON are decimal
- * strings, bytes base64url.
+ * Sidecars: small objects of ours below `shale/`, which SlateDB neither reads nor collects.
  *
- * The checksum of version 1 covers the JSON, that of every later version its number and then the JSON: so a changed number is
- * not taken for a newer program's object, nor a newer one's for version 1.
+ * ```
+ * shaledb/<kind> <version> <crc32, 8 hex digits> <bytes of JSON>\n     ASCII, one space between
+ * JSON, UTF-8                                                          64-bit numbers as decimal strings, bytes as base64url
+ * ```
+ *
+ * The checksum of version 1 covers the JSON, that of every later version its number (ASCII digits) and then the JSON: so a changed
+ * number is not taken for a newer program's object, nor a newer one's for version 1.
+ *
+ * `shale/identity` of version 1:
+ *
+ * ```example
+ * "shaledb/identity 1 962cd049 120\n"                kind=identity version=1 crc=0x962cd049 json_bytes=120
+ * "{\"databaseId\":\"AAECAwQFBgcICQoLDA0ODw\","       database_id=000102030405060708090a0b0c0d0e0f
+ * "\"createdAtMs\":\"1795168418640\","                created_at_ms=1795168418640
+ * "\"creator\":\"shaledb 0.1.0\","                    creator="shaledb 0.1.0"
+ * "\"separateWalStore\":false}"                      separate_wal_store=false
+ * ```
  */
-import { fromBase64Url, toBase64Url } from '../common/bytes.ts';
-import { crcText, damage, IncompatibleError } from '../common/errors.ts';
+import { assertThat } from '../common/assert.ts';
+import { fromBase64Url, STRICT_UTF8, toBase64Url, UTF8_ENCODER } from '../common/bytes.ts';
+import { crcText, damage } from '../common/damage.ts';
+import { IncompatibleError } from '../common/errors.ts';
 import { healByChecksum } from './block-healing.ts';
 import { crc32 } from './checksum.ts';
 import { CRC_BYTES, writeCrc } from './framing.ts';
@@ -16,13 +31,11 @@ const NEWLINE = 0x0a;
 /** More than any first line has. */
 const MAX_LINE_BYTES = 256;
 const LINE = /^shaledb\/([a-z-]+) ([0-9]{1,9}) ([0-9a-f]{8}) ([0-9]{1,15})$/;
-const ENCODER = new TextEncoder();
-const STRICT_UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** The bytes of a sidecar. `value` must be plain JSON data. */
 export function encodeSidecar(kind: string, version: number, value: unknown): Uint8Array {
-  const json = ENCODER.encode(JSON.stringify(value));
-  const line = ENCODER.encode(firstLine(kind, version, checksumOf(String(version), json), json.length));
+  const json = UTF8_ENCODER.encode(JSON.stringify(value));
+  const line = UTF8_ENCODER.encode(firstLine(kind, version, checksumOf(String(version), json), json.length));
   const out = new Uint8Array(line.length + json.length);
   out.set(line);
   out.set(json, line.length);
@@ -30,7 +43,7 @@ export function encodeSidecar(kind: string, version: number, value: unknown): Ui
 }
 
 function checksumOf(version: string, json: Uint8Array): number {
-  return version === '1' ? crc32(json) : crc32(Buffer.concat([ENCODER.encode(version), json]));
+  return version === '1' ? crc32(json) : crc32(Buffer.concat([UTF8_ENCODER.encode(version), json]));
 }
 
 /**
@@ -85,7 +98,7 @@ export function healSidecar(
   const bits = differingBits(intact, stored);
   if (bits === 0) return undefined;
   if (bits === 1) return isAsWritten(intact) ? intact : undefined;
-  // A bit of the JSON: the first line must be whole, and its checksum tells which.
+  // A bit of the JSON: the first line must be whole, and its checksum shows which bit.
   const line = LINE.exec(String.fromCharCode(...stored.subarray(0, jsonAt - 1)));
   if (line === null || line[1] !== kind || line[2] !== '1' || Number(line[4]) !== json.length) return undefined;
   const statedCrc = Number.parseInt(line[3], 16);
@@ -100,7 +113,7 @@ export function healSidecar(
 }
 
 function withLine(kind: string, crc: number, json: Uint8Array): Uint8Array {
-  return Buffer.concat([ENCODER.encode(firstLine(kind, 1, crc, json.length)), json]);
+  return Buffer.concat([UTF8_ENCODER.encode(firstLine(kind, 1, crc, json.length)), json]);
 }
 
 function firstLine(kind: string, version: number, crc: number, jsonBytes: number): string {
@@ -128,7 +141,7 @@ export interface DatabaseIdentity {
   createdAtMs: number;
   /** Program and version that wrote it. */
   creator: string;
-  /** Whether the write-ahead log lies in a store of its own; a version 2 manifest does not say it. */
+  /** Whether the write-ahead log is in a store of its own; a version 2 manifest does not record it. */
   separateWalStore: boolean;
 }
 
@@ -136,7 +149,12 @@ const IDENTITY_KIND = 'identity';
 const IDENTITY_VERSION = 1;
 const DATABASE_ID_BYTES = 16;
 
+/** What `decodeIdentity` reads back, else nothing: a database whose identity cannot be read opens only after a repair. */
 export function encodeIdentity(identity: DatabaseIdentity): Uint8Array {
+  assertThat(
+    Number.isSafeInteger(identity.createdAtMs) && identity.databaseId.length === DATABASE_ID_BYTES,
+    'the identity of a database has an id of 16 bytes and a time in whole ms',
+  );
   return encodeSidecar(IDENTITY_KIND, IDENTITY_VERSION, {
     databaseId: toBase64Url(identity.databaseId),
     createdAtMs: String(identity.createdAtMs),

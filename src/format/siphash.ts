@@ -1,6 +1,23 @@
 /**
  * SipHash-1-3 under the zero key, the hash of the filters.
  *
+ * ```
+ * state    v0 v1 v2 v3, 64 bits each; k0 = k1 = 0
+ * word     8 bytes of the key, little-endian; the last one has the rest of the key and its length mod 256 in its top byte
+ * rounds   one per word (v3 ^= word before, v0 ^= word after), then v2 ^= 0xff and three
+ * hash     v0 ^ v1 ^ v2 ^ v3
+ * ```
+ *
+ * Over the key bytes and nothing else: no length prefix, no terminator.
+ *
+ * ```example
+ * "apple"                     hash=0xe4305d08716d0e44
+ * ```
+ *
+ * ```example
+ * "0123456789abcdef"          hash=0x1d42b30f7e060c24: two whole words, so the last one holds only the length
+ * ```
+ *
  * Each 64-bit lane is two int32 halves; the carry of an addition is computed by bit logic, which is twice as fast as
  * comparing unsigned values (50 ns against 110 ns for 16 bytes) and fifty times as fast as BigInt. The result is left in
  * two live bindings because returning a pair would allocate; int32 values never do.

@@ -1,4 +1,34 @@
-/** The stats block of a table: row counts by kind and byte totals. Informational; nothing is read through it. */
+/**
+ * The stats block of a table: row counts by kind and byte totals. Informational; nothing is read through it.
+ *
+ * ```
+ * SstStats     0 num_puts  1 num_deletes  2 num_merges       u64, rows
+ *              3 raw_key_size  4 raw_val_size                u64, bytes; of full keys, every row counted
+ *              5 block_stats                                 [BlockStats], absent in a table without rows
+ * BlockStats   0 num_puts  1 num_deletes  2 num_merges       u16, rows of one data block, in the order of the index
+ * ```
+ *
+ * Absent in WAL objects and in tables from before SlateDB 0.12: their info block says length 0.
+ *
+ * ```example slatedb-0.12.1/tiny db/compacted/01M7W60ETH9EVAJJ6RDPRXZ6HN.sst 0x9c
+ * 18 00 00 00                                      root table at +24
+ * 00 00 00 00                                      padding
+ * 10 00 28 00 08 00 10 00 00 00 18 00 20 00 04 00  vtable: 16 bytes, SstStats of 40, fields at 8 16 - 24 32 4
+ * 10 00 00 00                                      SstStats: vtable 16 bytes before
+ * 24 00 00 00                                      block_stats at +36
+ * 02 00 00 00 00 00 00 00                          num_puts=2
+ * 01 00 00 00 00 00 00 00                          num_deletes=1
+ * 0e 00 00 00 00 00 00 00                          raw_key_size=14
+ * 08 00 00 00 00 00 00 00                          raw_val_size=8
+ * 01 00 00 00 0c 00 00 00                          block_stats: 1 entries
+ * 08 00 08 00 04 00 06 00                          vtable: 8 bytes, BlockStats of 8, fields at 4 6
+ * 08 00 00 00                                      BlockStats block_stats: vtable 8 bytes before
+ * 02 00                                            num_puts=2
+ * 01 00                                            num_deletes=1
+ * ```
+ *
+ * The counts of a block are u16: a block of several rows has at most 65,536 bytes and a row at least 12, so they cannot overflow.
+ */
 import { FlatBuilder, FlatReader, type FlatRef } from './flatbuffer.ts';
 
 const STATS_SLOTS = 6;
@@ -13,6 +43,11 @@ export interface TableStats {
   rawValueBytes: number;
   /** Absent in a table without rows. */
   blocks: [puts: number, deletes: number, merges: number][] | undefined;
+}
+
+/** Rows of all kinds. */
+export function countedRows({ puts, deletes, merges }: Pick<TableStats, 'puts' | 'deletes' | 'merges'>): number {
+  return puts + deletes + merges;
 }
 
 /** Throws `MALFORMED` damage. */

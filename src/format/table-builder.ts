@@ -1,46 +1,80 @@
 /**
  * Builds a table or WAL object in memory: rows are encoded straight into one growing output buffer, blocks are closed by
- * SlateDB's rule, everything behind them is appended at the end.
+ * SlateDB's rule, everything after them is appended at the end (table-layout.ts draws the whole).
+ *
+ * ```
+ * blocks   closed before a row with which rows + 2 * restarts + 2 bytes would exceed the limit, the restart of the row included;
+ *          an empty block takes any row, and a row that is larger than the limit is alone in its block
+ * limit    blockBytes; in an aligned table blockBytes - 4, so that with its checksum a block of several rows fits one unit
+ * unit     in an aligned table each block begins at a multiple of blockBytes; zeros before it, its length in the index
+ * ```
+ *
+ * Two blocks of an aligned table with units of 64 bytes; in the index: offset 0, length 61, and offset 64, length 0 (that block
+ * ends with its unit, which looks the same as one without padding):
+ *
+ * ```example
+ * 00 01 28                                         offset=0 encoded_len=61 shared=0 unshared=1 value_len=40
+ * "a"                                              key="a"
+ * "vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv"       value="vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv"
+ * 00 00 00 00 00 00 00 08 00                       seq=8 flags=0x00
+ * 00 00 00 01                                      the restart row at 0, and their number
+ * 59 73 75 f9                                      crc=0x597375f9
+ * 00 00 00                                         padding up to 64
+ * 00 01 2b                                         offset=64 shared=0 unshared=1 value_len=43
+ * "b"                                              key="b"
+ * "wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww"    value="wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww"
+ * 00 00 00 00 00 00 00 09 00                       seq=9 flags=0x00
+ * 00 00 00 01                                      the restart row at 0, and their number
+ * 6e 53 af b0                                      crc=0x6e53afb0
+ * ```
  *
  * Adding a row allocates nothing. The key of the row before is kept over block borders, because one comparison with it gives
  * the shared prefix, the separator of a new block and the proof that rows come in order. Hashes for the filter are collected
- * while adding and turned into bits in bounded steps, so that no call stalls the caller for long.
+ * while adding and turned into bits in bounded steps (table-ending.ts), so that no call stalls the caller for long.
  *
- * Invariants: compacted tables hold rows by (key ascending, seq descending), WAL objects by seq ascending; blocks obey the
- * limit on the uncompressed size (rows, offsets, count), except one that holds a single larger row. An aligned table has, as
- * SlateDB 0.18 writes it, zeros after each block up to the next multiple of the block size; the limit of its blocks is 4 bytes
- * lower, so that with the checksum a block of several rows never needs a second unit. A block that ends there by itself is not
- * told apart from one without padding: its length in the index is 0.
+ * A large table need not be held whole: `drain` hands out what is finished of it, and the builder goes on in new memory. Positions
+ * in the buffer then count from the first byte that is still there; `#base` is its offset in the object.
+ *
+ * Invariants:
+ * 1. tables hold rows by (key ascending, seq descending), WAL objects by seq ascending;
+ * 2. blocks obey the limit on the uncompressed size (rows, offsets, count), except one that holds a single larger row;
+ * 3. aligned tables are not compressed and are never WAL objects, as with SlateDB 0.18;
+ * 4. `finishStep` ends in bounded time, whatever the size of the table; `finish` does the steps that are left;
+ * 5. everything that leaves was written here: the memory is not zeroed first;
+ * 6. what was drained, and then the bytes of the finished table, are together the bytes without draining.
  */
-import { assertThat } from '../common/assert.ts';
+import { assertThat, present } from '../common/assert.ts';
 import { commonBytes, copyWords, EMPTY_BYTES, viewOf, WORD_COPY_BYTES } from '../common/bytes.ts';
 import { MAX_KEY_BYTES } from '../common/key-range.ts';
-import { BloomBuilder, KeyHashes } from './bloom.ts';
+import { KeyHashes } from './bloom.ts';
 import { crc32 } from './checksum.ts';
 import type { BlockCodec } from './codecs.ts';
-import { encodeFilter } from './filter.ts';
+import { ExpiryBuckets } from './expiry-buckets.ts';
 import { CRC_BYTES, writeCrc } from './framing.ts';
 import { IndexBuilder } from './index-block.ts';
 import { encodeInfo } from './info-block.ts';
 import { RowChecks, type RowsPerCheck } from './row-checks.ts';
-import { putInt64, putUint16, putVarint, varintBytes, writeInt64 } from './row-encoding.ts';
+import {
+  MAX_ROW_OVERHEAD,
+  putInt64,
+  putUint16,
+  putVarint,
+  RESTART_INTERVAL,
+  varintBytes,
+  writeInt64,
+} from './row-encoding.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, FLAGS_KNOWN, NO_TS } from './row-flags.ts';
-import { SealWriter } from './seal-bytes.ts';
-import { type RowsRecord, RowsWriter } from './seal-records.ts';
 import { StatsBuilder } from './stats-block.ts';
+import { type SectionPlace, TableEnding, type TableFacts } from './table-ending.ts';
 import type { FilterForm, TableInfo, TableType } from './table-info.ts';
 import { encodeFooter } from './table-layout.ts';
 
-/** Every so many rows of a block one is stored with its whole key. */
-const RESTART_INTERVAL = 16;
+export type { TableFacts } from './table-ending.ts';
+
 /** Restart offsets are u16. */
-const MAX_BLOCK_BYTES = 65_536;
-const MIN_BLOCK_BYTES = 64;
-/** Bytes of a row besides key and value, at most: three varints, seq, flags, two times. */
-const MAX_ROW_OVERHEAD = 15 + 9 + 16;
-/** Keys that one step adds to the filter, and checks that one writes to the rows record: well below 1 ms. */
-const FILTER_KEYS_PER_STEP = 1024;
-const CHECKS_PER_STEP = 4096;
+const MAX_TARGET_BYTES = 65_536;
+/** Smaller blocks would be offsets and checksums for the most part; SlateDB allows 1,024 and more. */
+export const MIN_BLOCK_BYTES = 64;
 const SEQ_BYTES = 8;
 
 export interface TableBuilderOptions {
@@ -57,40 +91,21 @@ export interface TableBuilderOptions {
   filter?: { form: FilterForm; bitsPerKey: number; minKeys: number };
   /** 0: no row checks. */
   rowsPerCheck: RowsPerCheck;
-  /** Expected size of the object, and number of its rows if checks are made; good guesses save copies. */
+  /** Expected size of the object, or of what is kept between two drains, and most rows that it may have; good guesses save copies. */
   capacityBytes: number;
   capacityRows?: number;
   /** Used for the object if it is large enough; what is in it is overwritten. */
   memory?: Uint8Array;
 }
 
-/** What is known about the rows of a finished table; the seal is made from it. */
-export interface TableFacts {
-  /** What the seal records about blocks and rows. */
-  rows: RowsRecord;
-  rowCount: number;
-  /** 0 without rows. */
-  minSeq: number;
-  maxSeq: number;
-  /** Greatest create_ts, or NO_TS. */
-  maxCreateTs: number;
-  /** Runs of rows with one sequence number; in a WAL object the number of batches. */
-  batches: number;
-  puts: number;
-  deletes: number;
-  merges: number;
-  /** The info block; it does not depend on the seal. */
-  info: TableInfo;
-}
-
 export interface BuiltTable {
-  /** The whole object; may share a larger buffer, which nothing else uses. */
+  /** The whole object, or what was not drained of it; may share a larger buffer, which nothing else uses. */
   bytes: Uint8Array;
+  /** Of the whole object. */
+  sizeBytes: number;
   info: TableInfo;
   facts: TableFacts;
 }
-
-const NO_UNIT: UnitPlace = { offset: 0, length: 0 };
 
 /** One table; `add` rows in order, `finishStep` until true, `finish`. */
 export class TableBuilder {
@@ -105,9 +120,13 @@ export class TableBuilder {
   readonly #sorted: boolean;
   readonly #rowsPerCheck: RowsPerCheck;
   readonly #checks: RowChecks | undefined;
+  readonly #capacityBytes: number;
 
   #out: Uint8Array;
   #outView: DataView;
+  /** Offset in the object of the first byte of `#out`: what was drained ends there. */
+  #base = 0;
+  /** Positions in `#out`. */
   #at = 0;
   #blockStart = 0;
   #blockRows = 0;
@@ -124,7 +143,7 @@ export class TableBuilder {
   #valueView = viewOf(EMPTY_BYTES);
   #lastSeq = 0;
 
-  #hashes: KeyHashes | undefined;
+  readonly #hashes: KeyHashes | undefined;
 
   #rowCount = 0;
   #minSeq = Number.MAX_SAFE_INTEGER;
@@ -135,6 +154,8 @@ export class TableBuilder {
   #merges = 0;
   #rawKeyBytes = 0;
   #rawValueBytes = 0;
+  /** Of tables; nobody asks when rows of the log expire. */
+  readonly #expiry = new ExpiryBuckets();
   #firstEntry: Uint8Array | undefined;
   readonly #index = new IndexBuilder();
   /** Of the open block; it enters the index with the length of the block. */
@@ -147,18 +168,15 @@ export class TableBuilder {
   readonly #blockStoredBytes: number[] = [];
   readonly #blockRowCounts: number[] = [];
 
-  #phase: 'rows' | 'filter' | 'index' | 'stats' | 'checks' | 'ready' | 'done' = 'rows';
-  #rowsRecord: RowsRecord | undefined;
-  #sealWriter = new SealWriter();
-  #rowsWriter: RowsWriter | undefined;
-  #bloom: BloomBuilder | undefined;
-  #filterPlace = NO_UNIT;
-  #indexPlace = NO_UNIT;
-  #statsPlace = NO_UNIT;
+  /** From the first step after the rows on. */
+  #ending: TableEnding | undefined;
+  #isFinished = false;
 
   constructor(options: TableBuilderOptions) {
     const { blockBytes, filter } = options;
-    assertThat(blockBytes >= MIN_BLOCK_BYTES && blockBytes <= MAX_BLOCK_BYTES, 'a block size is legal', { blockBytes });
+    assertThat(blockBytes >= MIN_BLOCK_BYTES && blockBytes <= MAX_TARGET_BYTES, 'a block size is legal', {
+      blockBytes,
+    });
     this.#tableType = options.tableType;
     this.#sorted = options.tableType === 'compacted';
     const isAligned = options.isAligned ?? false;
@@ -169,7 +187,9 @@ export class TableBuilder {
     this.#filterForm = filter?.form ?? 'legacy';
     this.#bitsPerKey = filter?.bitsPerKey ?? 0;
     this.#minFilterKeys = filter === undefined ? Number.POSITIVE_INFINITY : filter.minKeys;
-    if (this.#sorted && this.#minFilterKeys < Number.POSITIVE_INFINITY) this.#hashes = new KeyHashes();
+    if (this.#sorted && this.#minFilterKeys < Number.POSITIVE_INFINITY) {
+      this.#hashes = new KeyHashes(options.capacityRows);
+    }
     this.#rowsPerCheck = options.rowsPerCheck;
     if (options.rowsPerCheck > 0) {
       const checks = Math.ceil((options.capacityRows ?? 0) / options.rowsPerCheck);
@@ -177,9 +197,10 @@ export class TableBuilder {
     }
     this.#stats = this.#sorted ? new StatsBuilder() : undefined;
     this.#restarts = new Uint16Array(blockBytes >>> 5);
-    const { capacityBytes, memory } = options;
-    this.#out =
-      memory !== undefined && memory.length >= capacityBytes ? memory : allocate(Math.max(1024, capacityBytes));
+    const { memory } = options;
+    const capacityBytes = Math.max(1024, options.capacityBytes);
+    this.#capacityBytes = capacityBytes;
+    this.#out = memory !== undefined && memory.length >= options.capacityBytes ? memory : allocate(capacityBytes);
     this.#outView = viewOf(this.#out);
   }
 
@@ -189,12 +210,36 @@ export class TableBuilder {
 
   /** Bytes of the object so far: finished blocks as stored, the open one before compression. */
   get storedBytes(): number {
-    return this.#at;
+    return this.#base + this.#at;
+  }
+
+  /** Bytes that `drain` would hand out. */
+  get drainableBytes(): number {
+    return this.#ending === undefined ? this.#blockStart : this.#at;
+  }
+
+  /**
+   * Hands out what is finished of the object and was not handed out before: whole blocks, after the rows also parts of the end. The
+   * bytes begin their buffer, which is the caller's from now on; the builder goes on in another one.
+   */
+  drain(): Uint8Array {
+    assertThat(!this.#isFinished, 'a finished table has handed out its bytes');
+    const end = this.drainableBytes;
+    const out = this.#out;
+    const rest = out.subarray(end, this.#at);
+    this.#out = allocate(Math.max(this.#capacityBytes, rest.length));
+    this.#out.set(rest);
+    this.#outView = viewOf(this.#out);
+    this.#base += end;
+    this.#at -= end;
+    this.#blockStart -= end;
+    this.#checks?.move(end);
+    return out.subarray(0, end);
   }
 
   /**
    * Appends a row. FLAG_CREATE and FLAG_EXPIRE in `flags` decide which times are stored; a tombstone has no value. Key and
-   * value are copied.
+   * value are copied. A caller whose rows come from several buffers by turns gives the views that it has of them.
    */
   add(
     keys: Uint8Array,
@@ -207,11 +252,13 @@ export class TableBuilder {
     flags: number,
     createTs: number,
     expireTs: number,
+    keyView?: DataView,
+    valueView?: DataView,
   ): void {
     if ((flags & FLAG_TOMBSTONE) !== 0) valueLength = 0;
     if (keys !== this.#keySource) {
       this.#keySource = keys;
-      this.#keyView = viewOf(keys);
+      this.#keyView = keyView ?? viewOf(keys);
     }
     const common = this.#placeAfterLast(keys, keyStart, keyLength, seq, flags);
     let isRestart = this.#blockRows % RESTART_INTERVAL === 0;
@@ -242,35 +289,50 @@ export class TableBuilder {
     if (valueLength < 0x80) out[p++] = valueLength;
     else p = putVarint(out, p, valueLength);
     p = this.#putKey(keys, keyStart, keyLength, shared, common, p);
-    const outView = this.#outView;
-    if (valueLength <= WORD_COPY_BYTES) {
+    if (valueLength > 0) {
       if (values !== this.#valueSource) {
         this.#valueSource = values;
-        this.#valueView = values === keys ? this.#keyView : viewOf(values);
+        this.#valueView = valueView ?? (values === keys ? this.#keyView : viewOf(values));
       }
-      copyWords(outView, p, this.#valueView, valueStart, valueLength);
-    } else if (valueLength === values.length) out.set(values, p);
-    else out.set(new Uint8Array(values.buffer, values.byteOffset + valueStart, valueLength), p);
-    p += valueLength;
+      this.#putValue(values, valueStart, valueLength, p);
+      p += valueLength;
+    }
+    const outView = this.#outView;
     writeInt64(outView, p, seq);
     out[p + 8] = flags;
-    p += 9;
-    if ((flags & FLAG_EXPIRE) !== 0) {
-      writeInt64(outView, p, expireTs);
-      p += 8;
-    }
-    if ((flags & FLAG_CREATE) !== 0) {
-      writeInt64(outView, p, createTs);
-      if (createTs > this.#maxCreateTs) this.#maxCreateTs = createTs;
-      p += 8;
-    }
+    p = this.#putTimes(p + 9, flags, createTs, expireTs, keyLength + valueLength);
     this.#at = p;
     if (this.#checks !== undefined) this.#checks.row(outView, rowStart, p, this.#lastKeyView, shared, seq);
     if (this.#hashes !== undefined) this.#hashes.add(keys, keyStart, keyLength);
     this.#count(keyLength, valueLength, seq, flags);
   }
 
-  /** Checks the order of the row; returns how many bytes its key shares with the last one of the table. */
+  #putValue(values: Uint8Array, valueStart: number, valueLength: number, at: number): void {
+    if (valueLength <= WORD_COPY_BYTES) copyWords(this.#outView, at, this.#valueView, valueStart, valueLength);
+    else if (valueLength === values.length) this.#out.set(values, at);
+    else this.#out.set(new Uint8Array(values.buffer, values.byteOffset + valueStart, valueLength), at);
+  }
+
+  /** @param dataBytes of key and value, which expire with the row */
+  #putTimes(at: number, flags: number, createTs: number, expireTs: number, dataBytes: number): number {
+    let p = at;
+    if ((flags & FLAG_EXPIRE) !== 0) {
+      writeInt64(this.#outView, p, expireTs);
+      p += 8;
+      if (this.#sorted && (flags & FLAG_TOMBSTONE) === 0) this.#expiry.add(expireTs, dataBytes);
+    }
+    if ((flags & FLAG_CREATE) !== 0) {
+      writeInt64(this.#outView, p, createTs);
+      if (createTs > this.#maxCreateTs) this.#maxCreateTs = createTs;
+      p += 8;
+    }
+    return p;
+  }
+
+  /**
+   * Invariant 1, for every row, with the one comparison that is needed anyway. Returns how many bytes its key shares with the last
+   * one of the table.
+   */
   #placeAfterLast(keys: Uint8Array, keyStart: number, keyLength: number, seq: number, flags: number): number {
     const last = this.#lastKey;
     const lastLength = this.#lastKeyLength;
@@ -286,23 +348,28 @@ export class TableBuilder {
       seq <= Number.MAX_SAFE_INTEGER &&
       (flags & ~FLAGS_KNOWN) === 0 &&
       (flags & (FLAG_TOMBSTONE | FLAG_MERGE)) !== (FLAG_TOMBSTONE | FLAG_MERGE);
-    if (!inOrder || !legal || this.#phase !== 'rows') this.#refuse(inOrder, legal, keyLength, seq, flags);
+    if (!inOrder || !legal || this.#ending !== undefined) this.#refuse(inOrder, legal, keyLength, seq, flags);
     return common;
   }
 
+  /** The slow path of `#placeAfterLast`: which rule was broken. Always throws. */
   #refuse(inOrder: boolean, legal: boolean, keyLength: number, seq: number, flags: number): void {
     const details = { rowCount: this.#rowCount, keyLength, seq, flags, lastSeq: this.#lastSeq };
-    assertThat(this.#phase === 'rows', 'no row is added to a finished table', details);
+    assertThat(this.#ending === undefined, 'no row is added to a finished table', details);
     assertThat(legal, 'a row has a legal key, sequence number and flags', details);
     assertThat(inOrder, 'rows of a table come in order', details);
   }
 
+  /** SlateDB's rule, and so the one on which byte-identical tables rest: invariant 2. */
   #fits(rowBytes: number, isRestart: boolean): boolean {
     const rowsBytes = this.#at - this.#blockStart;
     return rowsBytes + 2 * this.#restartCount + 2 + rowBytes + (isRestart ? 2 : 0) <= this.#blockBytes;
   }
 
-  /** Notes the separator of a new block; `common` bytes of its first key are those of the last key before it. */
+  /**
+   * Notes the separator of a new block; `common` bytes of its first key are those of the last key before it. The separator is the first key cut to one byte more than it shares with the last key before, as SlateDB makes it; the whole key
+   * where both are equal, nothing in the first block; in a WAL object the sequence number.
+   */
   #openBlock(keys: Uint8Array, keyStart: number, keyLength: number, seq: number, common: number): void {
     if (!this.#sorted) {
       const separator = new Uint8Array(SEQ_BYTES);
@@ -317,7 +384,7 @@ export class TableBuilder {
     if (this.#rowCount === 0) this.#firstEntry = copySlice(keys, keyStart, keyLength);
   }
 
-  /** Writes the key's suffix and keeps the key; the kept one has `common` of its bytes already. */
+  /** Writes the suffix and keeps the whole key for the next row; `common` bytes of it are there already. */
   #putKey(keys: Uint8Array, keyStart: number, keyLength: number, shared: number, common: number, p: number): number {
     if (keyLength > this.#lastKey.length) {
       const grown = new Uint8Array(Math.min(2 * keyLength, MAX_KEY_BYTES + 1));
@@ -337,6 +404,7 @@ export class TableBuilder {
     return p + unshared;
   }
 
+  /** Facts for stats and seal. A batch is a run of rows of one sequence number, which is what it is in a WAL object. */
   #count(keyLength: number, valueLength: number, seq: number, flags: number): void {
     if (this.#rowCount === 0 || seq !== this.#lastSeq) this.#batches++;
     this.#lastSeq = seq;
@@ -350,6 +418,7 @@ export class TableBuilder {
     this.#rowCount++;
   }
 
+  /** Appends offsets and count, frames, pads, and gives index and stats their entries. Needs at least one row. */
   #closeBlock(): void {
     const trailer = this.#at + 2 * this.#restartCount + 2 + CRC_BYTES;
     if (trailer > this.#out.length) this.#grow(trailer);
@@ -369,7 +438,7 @@ export class TableBuilder {
     this.#pad();
     const isPadded = this.#at > this.#blockStart + storedBytes;
     const separator = this.#separator;
-    this.#index.add(this.#blockStart, separator, 0, separator.length, isPadded ? storedBytes : 0);
+    this.#index.add(this.#base + this.#blockStart, separator, 0, separator.length, isPadded ? storedBytes : 0);
     this.#blockStoredBytes.push(storedBytes);
     this.#blockRowCounts.push(this.#blockRows);
     this.#blockStart = this.#at;
@@ -380,7 +449,7 @@ export class TableBuilder {
   /** Zeros up to the next multiple of the unit. */
   #pad(): void {
     if (this.#unitBytes === 0) return;
-    const end = Math.ceil(this.#at / this.#unitBytes) * this.#unitBytes;
+    const end = Math.ceil(this.storedBytes / this.#unitBytes) * this.#unitBytes - this.#base;
     this.#reserve(end - this.#at);
     this.#out.fill(0, this.#at, end);
     this.#at = end;
@@ -399,6 +468,7 @@ export class TableBuilder {
     this.#at += CRC_BYTES;
   }
 
+  /** Room for so much more output. */
   #reserve(bytes: number): void {
     if (this.#at + bytes > this.#out.length) this.#grow(this.#at + bytes);
   }
@@ -410,56 +480,39 @@ export class TableBuilder {
     this.#outView = viewOf(grown);
   }
 
-  /**
-   * Works on the end of the table for a bounded time: closes the last block, adds some keys to the filter, or appends the
-   * filter, the index or the stats (for these two only the vector of references is left, some nanoseconds per block), or encodes
-   * some of the row checks for the seal. True when only `finish` is left to do.
-   */
+  /** Works on the end of the table for a bounded time; true when only `finish` is left to do. */
   finishStep(): boolean {
-    switch (this.#phase) {
-      case 'rows':
-        if (this.#blockRows > 0) this.#closeBlock();
-        if (this.#hashes !== undefined && this.#rowCount >= this.#minFilterKeys) {
-          this.#bloom = new BloomBuilder(this.#rowCount, this.#bitsPerKey);
-        }
-        this.#phase = 'filter';
-        break;
-      case 'filter':
-        if (this.#filterStep()) this.#phase = 'index';
-        break;
-      case 'index':
-        this.#indexPlace = this.#appendUnit(this.#index.finish());
-        this.#phase = 'stats';
-        break;
-      case 'stats':
-        if (this.#stats !== undefined) this.#statsPlace = this.#appendUnit(this.#finishStats(this.#stats));
-        this.#rowsRecord = {
-          rowsPerCheck: this.#rowsPerCheck,
-          blockStoredBytes: this.#blockStoredBytes,
-          blockRows: this.#blockRowCounts,
-          ...(this.#checks?.finish() ?? { checks: new Uint32Array(0) }),
-        };
-        this.#rowsWriter = new RowsWriter(this.#sealWriter, this.#rowsRecord, !this.#sorted);
-        this.#phase = 'checks';
-        break;
-      case 'checks':
-        if (this.#rowsWriter?.step(CHECKS_PER_STEP)) this.#phase = 'ready';
-        break;
-    }
-    return this.#phase === 'ready' || this.#phase === 'done';
-  }
-
-  /** Adds some of the keys to the filter; with the last of them, or without a filter, appends it and returns true. */
-  #filterStep(): boolean {
-    if (this.#bloom === undefined) {
-      this.#filterPlace = { offset: this.#at, length: 0 };
-    } else {
-      if (!this.#hashes?.addTo(this.#bloom, FILTER_KEYS_PER_STEP)) return false;
-      this.#filterPlace = this.#appendUnit(encodeFilter(this.#filterForm, this.#bloom.finish()));
-    }
-    this.#bloom = undefined;
-    this.#hashes = undefined;
-    return true;
+    if (this.#ending !== undefined) return this.#ending.step();
+    if (this.#blockRows > 0) this.#closeBlock();
+    this.#ending = new TableEnding({
+      isSorted: this.#sorted,
+      filter: { form: this.#filterForm, bitsPerKey: this.#bitsPerKey },
+      hashes: this.#rowCount >= this.#minFilterKeys ? this.#hashes : undefined,
+      index: this.#index,
+      stats: this.#stats,
+      rows: {
+        rowsPerCheck: this.#rowsPerCheck,
+        blockStoredBytes: this.#blockStoredBytes,
+        blockRows: this.#blockRowCounts,
+        ...(this.#checks?.finish() ?? { checks: new Uint32Array(0) }),
+      },
+      counts: {
+        rowCount: this.#rowCount,
+        minSeq: this.#rowCount > 0 ? this.#minSeq : 0,
+        maxSeq: this.#maxSeq,
+        maxCreateTs: this.#maxCreateTs,
+        batches: this.#batches,
+        puts: this.#rowCount - this.#deletes - this.#merges,
+        deletes: this.#deletes,
+        merges: this.#merges,
+        expiry: { buckets: this.#expiry.buckets },
+        rawKeyBytes: this.#rawKeyBytes,
+        rawValueBytes: this.#rawValueBytes,
+      },
+      offset: () => this.storedBytes,
+      append: (payload) => this.#appendUnit(payload),
+    });
+    return false;
   }
 
   /**
@@ -467,25 +520,26 @@ export class TableBuilder {
    * @param makeSeal gives the seal, which is stored as it is
    */
   finish(makeSeal?: (facts: TableFacts) => Uint8Array): BuiltTable {
-    assertThat(this.#phase !== 'done', 'a table is finished once');
+    assertThat(!this.#isFinished, 'a table is finished once');
     while (!this.finishStep());
-    this.#phase = 'done';
+    const ending = present(this.#ending, 'the end of a table is made before it is finished');
+    this.#isFinished = true;
     const info: TableInfo = {
       firstEntry: this.#firstEntry,
       lastEntry: this.#sorted && this.#rowCount > 0 ? copySlice(this.#lastKey, 0, this.#lastKeyLength) : undefined,
-      indexOffset: this.#indexPlace.offset,
-      indexLength: this.#indexPlace.length,
-      filterOffset: this.#filterPlace.offset,
-      filterLength: this.#filterPlace.length,
+      indexOffset: ending.index.offset,
+      indexLength: ending.index.length,
+      filterOffset: ending.filter.offset,
+      filterLength: ending.filter.length,
       codec: this.#codec.name,
       tableType: this.#tableType,
-      statsOffset: this.#statsPlace.offset,
-      statsLength: this.#statsPlace.length,
+      statsOffset: ending.stats.offset,
+      statsLength: ending.stats.length,
       filterForm: this.#filterForm,
     };
-    const facts = this.#facts(info);
+    const facts = ending.facts(info);
     if (makeSeal !== undefined) this.#append(makeSeal(facts));
-    const infoOffset = this.#at;
+    const infoOffset = this.storedBytes;
     const encodedInfo = encodeInfo(info);
     this.#append(encodedInfo);
     this.#reserve(CRC_BYTES);
@@ -494,40 +548,16 @@ export class TableBuilder {
     this.#append(encodeFooter({ infoOffset, formatVersion: 2 }));
     const bytes = this.#out.subarray(0, this.#at);
     this.#out = EMPTY_BYTES;
-    return { bytes, info, facts };
-  }
-
-  #finishStats(stats: StatsBuilder): Uint8Array {
-    return stats.finish({
-      puts: this.#rowCount - this.#deletes - this.#merges,
-      deletes: this.#deletes,
-      merges: this.#merges,
-      rawKeyBytes: this.#rawKeyBytes,
-      rawValueBytes: this.#rawValueBytes,
-    });
-  }
-
-  #facts(info: TableInfo): TableFacts {
-    return {
-      rows: { ...this.#rowsRecord!, encoded: this.#sealWriter.finish() },
-      rowCount: this.#rowCount,
-      minSeq: this.#rowCount > 0 ? this.#minSeq : 0,
-      maxSeq: this.#maxSeq,
-      maxCreateTs: this.#maxCreateTs,
-      batches: this.#batches,
-      puts: this.#rowCount - this.#deletes - this.#merges,
-      deletes: this.#deletes,
-      merges: this.#merges,
-      info,
-    };
+    return { bytes, sizeBytes: this.storedBytes, info, facts };
   }
 
   /** Appends a unit and frames it. */
-  #appendUnit(payload: Uint8Array): UnitPlace {
-    const offset = this.#at;
+  #appendUnit(payload: Uint8Array): SectionPlace {
+    const offset = this.storedBytes;
+    const start = this.#at;
     this.#append(payload);
-    this.#frameInPlace(offset);
-    return { offset, length: this.#at - offset };
+    this.#frameInPlace(start);
+    return { offset, length: this.storedBytes - offset };
   }
 
   #append(bytes: Uint8Array): void {
@@ -535,12 +565,6 @@ export class TableBuilder {
     this.#out.set(bytes, this.#at);
     this.#at += bytes.length;
   }
-}
-
-/** Where a unit behind the blocks lies, checksum included. */
-interface UnitPlace {
-  offset: number;
-  length: number;
 }
 
 /** Memory that is not zeroed and not from a pool: every byte of it that leaves is written first. */

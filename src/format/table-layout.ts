@@ -1,7 +1,23 @@
 /**
- * Where the sections of a table or WAL object lie: data blocks, filter, index, stats, seal (ours), info, footer, in this
- * order and without gaps. All lengths include the 4 bytes of checksum. Pure arithmetic on numbers that came from storage:
- * everything is checked here once, so that readers can slice without further checks.
+ * Where the sections of a table or WAL object are: pure arithmetic on numbers that came from storage. Everything is checked here
+ * once, so that readers can slice without further checks.
+ *
+ * ```
+ * | data block 0 | ... | filter | index | stats | seal | info | u64 BE info offset | u16 BE format version |
+ *   0                                                         ^                    the last 10 bytes: the footer
+ *   '--- sections: payload and CRC-32 each, without gaps ---'
+ * ```
+ *
+ * 1. Sections follow each other in this order and without gaps; filter and stats may be absent. All lengths include the 4 bytes of
+ *    checksum.
+ * 2. The seal is ours: SlateDB reads by offsets and never reads between the last section and the info block.
+ * 3. The info block has no stored length: it ends where the footer begins.
+ * 4. For a table that a manifest names neither footer nor info block is read by SlateDB: the manifest repeats the info.
+ *
+ * ```example slatedb-0.12.1/tiny db/compacted/01M7W60ETH9EVAJJ6RDPRXZ6HN.sst 0x16c
+ * 00 00 00 00 00 00 00 f8     info_offset=248
+ * 00 02                       format_version=2: which form the blocks have, see block.ts
+ * ```
  *
  * Between data blocks there may be padding: SlateDB 0.18 with block alignment puts zeros after each block, up to the next multiple
  * of its block size. The index then states the length of the block. So a block has an end, and a room that ends later:
@@ -12,9 +28,11 @@
  * '---- blockEnd --^      ^-- roomEnd = offset of the next block, or the end of the data
  * ```
  *
- * The unit of alignment is stored nowhere, and nothing here needs it. No checksum covers padding and nobody reads it.
+ * The unit of alignment is stored nowhere, and nothing here needs it. No checksum covers padding and nothing reads it.
  */
-import { type CorruptionError, damage, type FindingPlace } from '../common/errors.ts';
+import { damage } from '../common/damage.ts';
+import type { CorruptionError } from '../common/errors.ts';
+import type { FindingPlace } from '../common/finding.ts';
 import type { TableIndex } from './index-block.ts';
 import type { FormatVersion, TableInfo } from './table-info.ts';
 import { unknownVersion } from './versions.ts';
@@ -70,6 +88,7 @@ export function decodeFooter(tail: Uint8Array, objectSize: number): Footer {
   return { infoOffset, formatVersion };
 }
 
+/** The last 10 bytes of an object. Offsets are below 2^53, so both halves are exact. */
 export function encodeFooter(footer: Footer): Uint8Array {
   const out = new Uint8Array(FOOTER_BYTES);
   const view = new DataView(out.buffer);
@@ -79,7 +98,7 @@ export function encodeFooter(footer: Footer): Uint8Array {
   return out;
 }
 
-/** End of the data blocks. */
+/** End of the data blocks. `filterOffset` says the same in most tables, but is 0 in fences of SlateDB 0.12.1. */
 export function dataEnd(info: TableInfo): number {
   return info.filterLength > 0 ? info.filterOffset : info.indexOffset;
 }
@@ -89,7 +108,7 @@ export function sectionsEnd(info: TableInfo): number {
   return info.statsLength > 0 ? info.statsOffset + info.statsLength : info.indexOffset + info.indexLength;
 }
 
-/** Where a seal lies; empty (`start === end`) in an object without one. */
+/** The place of a seal; empty (`start === end`) in an object without one. */
 export function sealRange(info: TableInfo, infoOffset: number): { start: number; end: number } {
   return { start: sectionsEnd(info), end: infoOffset };
 }
@@ -135,7 +154,7 @@ export function checkIndexLayout(info: TableInfo, index: TableIndex): void {
   }
 }
 
-/** For a stated length that cannot be. */
+/** For a stated length that cannot be: shorter than a checksum, or longer than the room. */
 function badLength(info: TableInfo, index: TableIndex, i: number, expected: string): CorruptionError {
   const length = index.encodedLength(i);
   const limit = i + 1 < index.blockCount ? 'the next block begins' : 'the data end';

@@ -2,10 +2,12 @@
  * What an unknown version number means: the one rule for all places where a version is stored.
  *
  * A format that grows by a version at a time leaves numbers slightly above ours: the object is a newer program's, and nothing
- * about it may be judged or repaired. Any other number was never written by anybody: other bytes are stored where the version
+ * about it may be concluded or repaired. Any other number was never written by any program: other bytes are stored where the version
  * should be (the text "junk" reads as 27,253), which is damage. SlateDB needed one step in eighteen releases.
  */
-import { type DbError, damage, type FindingPlace, IncompatibleError } from '../common/errors.ts';
+import { damage } from '../common/damage.ts';
+import { type DbError, IncompatibleError } from '../common/errors.ts';
+import type { FindingPlace } from '../common/finding.ts';
 
 /** A version further above ours is no version. */
 const MOST_VERSIONS_AHEAD = 14;

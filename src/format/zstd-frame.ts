@@ -1,5 +1,22 @@
 /**
- * How many bytes zstd frames expand to, told from their headers without decompressing anything.
+ * How many bytes zstd frames expand to, read from their headers without decompressing anything (RFC 8878).
+ *
+ * ```
+ * frame    u32 LE magic 0xfd2fb528 | u8 descriptor | u8 window, unless single | dictionary id, 0 to 4 bytes |
+ *          content size, 0 to 8 bytes LE | blocks | u32 LE of their xxHash64, if so stated
+ * descr.   bits 7-6 size code: 0 (1 byte if single, else none), 1 (2 bytes, 256 added), 2 (4 bytes), 3 (8 bytes)
+ *          bit 5 single segment, bit 3 reserved, bit 2 content checksum, bits 1-0 dictionary id of 0, 1, 2 or 4 bytes
+ * block    u24 LE: bit 0 last, bits 2-1 type (0 raw, 1 run of one byte, 2 compressed), bits 23-3 size
+ * skipped  u32 LE magic 0x184d2a50 to 5f | u32 LE length | bytes
+ * ```
+ *
+ * ```example
+ * 28 b5 2f fd                 magic
+ * 20                          single segment, size in one byte
+ * 05                          content=5
+ * 29 00 00                    the last block, raw, 5 bytes
+ * 68 65 6c 6c 6f              text="hello"
+ * ```
  *
  * Decompressors that take the content size of a frame at its word allocate what a damaged header says. Walking the block
  * headers bounds the output by bytes that are really there: raw and run-length blocks state their size, a compressed block
@@ -14,7 +31,7 @@ export interface OutputBound {
 
 const FRAME_MAGIC = 0xfd2fb528;
 const SKIPPABLE_MAGIC = 0x184d2a50;
-const MAX_BLOCK_BYTES = 128 * 1024;
+const ZSTD_BLOCK_BYTES = 128 * 1024;
 
 /** The bound, or the reason why these are not whole frames. */
 export function zstdOutputBound(bytes: Uint8Array): OutputBound | string {
@@ -69,8 +86,8 @@ function walkFrame(bytes: Uint8Array, view: DataView, start: number): FrameShape
     if (type === 3) return 'reserved block type';
     at += 3 + (type === 1 ? 1 : size);
     if (at > bytes.length) return 'block cut';
-    if (type !== 2 && size > MAX_BLOCK_BYTES) return 'block too large';
-    blockBytes += type === 2 ? MAX_BLOCK_BYTES : size;
+    if (type !== 2 && size > ZSTD_BLOCK_BYTES) return 'block too large';
+    blockBytes += type === 2 ? ZSTD_BLOCK_BYTES : size;
     if ((header & 1) !== 0) break;
   }
   if ((descriptor & 0x04) !== 0) at += 4;

@@ -1,12 +1,14 @@
 /**
  * A store that misbehaves on purpose, by script or by seeded chance, so that you can see what your program does then.
  *
- * The store below stays as it was told to be; damage on reads is an overlay that `clear()` lifts. Rules are tried in order
+ * The store below keeps what was written to it; damage on reads is an overlay that `clear()` lifts. Rules are tried in order
  * and the first that fires decides. A rule without `nth` and `probability` fires on every matching call: with a damaging
  * action that is damage at rest, with `nth` it is damage in flight.
  */
+
 import { types } from 'node:util';
 import { onAbort } from '../common/abort.ts';
+import { present } from '../common/assert.ts';
 import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
 import { type DbError, InvalidArgumentError } from '../common/errors.ts';
 import {
@@ -31,15 +33,23 @@ import type {
   ListOptions,
   ObjectHead,
   ObjectStore,
+  ObjectUpload,
   PutOptions,
   PutOutcome,
+  UnfinishedUpload,
+  UploadOptions,
 } from './object-store.ts';
 import { type StoreErrorClass, storeError } from './store-error.ts';
-
-export type FaultOperation = 'get' | 'head' | 'put' | 'list' | 'delete';
+import { type UploadingStore, uploadOf, uploadsOf } from './upload-calls.ts';
 
 /**
- * - `fail-before`: the request never arrives. `stall`: it never arrives and is never answered.
+ * The operations that a fault can hit. `write`: each part of an upload; its completion is a `put`, which is counted and whose rule is
+ * picked when the upload begins. The list of uploads is a `list`, removing one is a `delete`.
+ */
+export type FaultOperation = 'get' | 'head' | 'put' | 'write' | 'list' | 'delete';
+
+/**
+ * - `fail-before`: the request never arrives. `stall`: it never arrives and is never answered. A part that fails ends its upload.
  * - `apply-then-drop`: it is carried out and the answer is lost. `delay-apply`: no answer, carried out `delayMs` later.
  *   `duplicate`: it arrives twice, the first answer counts.
  * - `throttle`, `status:503` and so on: that answer, nothing applied (`status:500`, 502, 504: a put ends unknown).
@@ -70,6 +80,7 @@ export type FaultAction =
 
 /** When which fault happens. */
 export interface FaultRule {
+  /** What happens to the call. */
   action: FaultAction;
   /** All operations that know the action, if absent. */
   op?: FaultOperation;
@@ -95,6 +106,7 @@ export interface FaultRule {
   count?: number;
 }
 
+/** Options of a `FaultyStore`. */
 export interface FaultyStoreOptions {
   /** Rules to begin with; `add` brings more. */
   rules?: FaultRule[];
@@ -130,7 +142,7 @@ function readRule(rule: FaultRule): FaultRule {
   return checkedOptions('rule', rule, RULE_CHECKS, ['action']);
 }
 
-const ANY: FaultOperation[] = ['get', 'head', 'put', 'list', 'delete'];
+const ANY: FaultOperation[] = ['get', 'head', 'put', 'write', 'list', 'delete'];
 const OPERATIONS: Record<string, FaultOperation[]> = {
   'fail-before': ANY,
   'apply-then-drop': ANY,
@@ -150,7 +162,18 @@ const OPERATIONS: Record<string, FaultOperation[]> = {
   'list-unordered': ['list'],
   'list-loop': ['list'],
 };
+const DAMAGE: ReadonlySet<FaultAction> = new Set<FaultAction>(['flip', 'burst', 'cut', 'empty']);
 const NEWEST_KEPT = 1000;
+
+/** What a put can come to, of whole bytes or at the end of an upload. */
+interface FaultyPut {
+  apply: () => Promise<PutOutcome>;
+  /** Made now, run later. */
+  later: () => () => Promise<unknown>;
+  applyAgain: () => Promise<unknown>;
+  applyDamaged: () => Promise<PutOutcome>;
+  lose: () => Promise<void>;
+}
 
 interface ArmedRule extends FaultRule {
   ops: FaultOperation[];
@@ -164,6 +187,9 @@ interface ArmedRule extends FaultRule {
 export class FaultyStore implements ObjectStore {
   readonly name: string;
   readonly conformance?: 'known';
+  readonly upload?: UploadingStore['upload'];
+  readonly listUploads?: UploadingStore['listUploads'];
+  readonly abortUpload?: UploadingStore['abortUpload'];
   /** Switches all rules off and on. */
   enabled = true;
   readonly #store: ObjectStore;
@@ -181,10 +207,18 @@ export class FaultyStore implements ObjectStore {
     this.#random = random;
     this.name = store.name;
     if (store.conformance !== undefined) this.conformance = store.conformance;
+    const { upload: begin, listUploads, abortUpload } = uploadsOf(store);
+    if (begin !== undefined) this.upload = (path, options) => this.#faultyUpload(begin, path, options);
+    if (listUploads !== undefined) {
+      this.listUploads = (prefix, options) => this.#listUploads(listUploads, prefix, options);
+    }
+    if (abortUpload !== undefined) {
+      this.abortUpload = (upload, options) => this.#delete([upload.path], options, () => abortUpload(upload, options));
+    }
     for (const rule of rules) this.add(rule);
   }
 
-  /** Adds a rule behind the others. Throws `BAD_ARGUMENT` if its operation does not know its action. */
+  /** Adds a rule after the others. Throws `BAD_ARGUMENT` if its operation does not know its action. */
   add(given: FaultRule): void {
     const rule = readRule(given);
     const name = rule.action.startsWith('status:') ? 'status' : rule.action;
@@ -236,7 +270,10 @@ export class FaultyStore implements ObjectStore {
     await this.#failEarly(rule, path, options);
     if (rule.action === 'apply-then-drop') throw this.#error('unavailable', 'the answer was dropped', path);
     if (rule.action === 'delete') return undefined;
-    const head = await this.#store.head(rule.action === 'swap' ? rule.with! : path, options);
+    const head = await this.#store.head(
+      rule.action === 'swap' ? present(rule.with, 'a rule that swaps says with what') : path,
+      options,
+    );
     if (head === undefined || rule.action === 'swap') return head;
     return { ...head, size: rule.action === 'empty' ? 0 : Math.min(head.size, rule.at ?? head.size >> 1) };
   }
@@ -245,25 +282,83 @@ export class FaultyStore implements ObjectStore {
     checkSignal(this.name, path, options);
     const rule = this.#pick('put', path);
     if (rule === undefined) return this.#applyPut(path, bytes, options);
+    return this.#faultyPut(rule, path, options, {
+      apply: () => this.#applyPut(path, bytes, options),
+      later: () => this.#putLater(path, bytes, options),
+      applyAgain: () => this.#store.put(path, bytes, options),
+      applyDamaged: () => this.#applyPut(path, this.#damage(rule, new Uint8Array(bytes)), options),
+      lose: async () => undefined,
+    });
+  }
+
+  #faultyUpload(begin: NonNullable<ObjectStore['upload']>, path: string, options: UploadOptions): ObjectUpload {
+    const rule = this.#pick('put', path);
+    // A delayed completion comes although its caller has ended: only the steps see the signal.
+    const { signal: _, ...rest } = options;
+    const ended = new AbortController();
+    const upload = begin(path, rest);
+    const damaged: Uint8Array[] | undefined = rule !== undefined && DAMAGE.has(rule.action) ? [] : undefined;
+    const apply = () => this.#noted(path, upload.complete());
+    return uploadOf(this.name, path, options, {
+      ...(upload.partBytes !== undefined && { partBytes: upload.partBytes }),
+      write: async (part, digests) => {
+        const { signal } = ended;
+        await this.#failWrite(path, { signal });
+        if (damaged === undefined) await upload.write(part, digests);
+        else damaged.push(part);
+      },
+      complete: () => {
+        if (rule === undefined) return apply();
+        return this.#faultyPut(
+          rule,
+          path,
+          { signal: ended.signal },
+          {
+            apply,
+            later: () => apply,
+            lose: () => upload.abort(),
+            // The second message finds no upload any more.
+            applyAgain: async () => undefined,
+            applyDamaged: async () => {
+              await upload.write(this.#damage(rule, Buffer.concat(damaged ?? [])));
+              return apply();
+            },
+          },
+        );
+      },
+      cut: (reason) => ended.abort(reason),
+      discard: () => upload.abort(),
+    });
+  }
+
+  async #failWrite(path: string, options: CallOptions): Promise<void> {
+    const rule = this.#pick('write', path);
+    if (rule === undefined) return;
+    await this.#failEarly(rule, path, options);
+    throw this.#error('unavailable', 'the answer was dropped', path);
+  }
+
+  async #faultyPut(rule: ArmedRule, path: string, options: CallOptions, how: FaultyPut): Promise<PutOutcome> {
     if (/^status:50[024]$/.test(rule.action)) return { outcome: 'unknown', cause: this.#statusError(rule, path) };
     if (rule.action === 'stall') return this.#stalledPut(path, options);
     await this.#failEarly(rule, path, options);
     switch (rule.action) {
       case 'apply-then-drop':
-        await this.#applyPut(path, bytes, options);
+        await how.apply();
         return { outcome: 'unknown', cause: this.#error('unavailable', 'the answer was dropped', path) };
       case 'delay-apply':
-        this.#applyLater(rule, this.#putLater(path, bytes, options));
+        this.#applyLater(rule, how.later());
         return { outcome: 'unknown', cause: this.#error('timeout', 'the request is delayed', path) };
       case 'duplicate': {
-        const outcome = await this.#applyPut(path, bytes, options);
-        await this.#store.put(path, bytes, options);
+        const outcome = await how.apply();
+        await how.applyAgain();
         return outcome;
       }
       case 'delete':
+        await how.lose();
         return { outcome: 'applied', attempt: 'now', etag: '"lost"', storeTimeMs: this.#clock.nowMs() };
       default:
-        return this.#applyPut(path, this.#damage(rule, new Uint8Array(bytes)), options);
+        return how.applyDamaged();
     }
   }
 
@@ -292,16 +387,39 @@ export class FaultyStore implements ObjectStore {
     }
   }
 
-  async delete(paths: string[], options?: CallOptions): Promise<void> {
+  delete(paths: string[], options?: CallOptions): Promise<void> {
+    const own = [...paths];
+    return this.#delete(own, options, (given) => this.#store.delete(own, given));
+  }
+
+  async #delete(
+    paths: string[],
+    options: CallOptions | undefined,
+    send: (options: CallOptions | undefined) => Promise<void>,
+  ): Promise<void> {
     const path = paths[0] ?? '';
     checkSignal(this.name, path, options);
     const rule = this.#pick('delete', ...paths);
-    if (rule === undefined) return this.#store.delete(paths, options);
+    if (rule === undefined) return send(options);
     await this.#failEarly(rule, path, options);
-    if (rule.action === 'delay-apply') this.#applyLater(rule, () => this.#store.delete([...paths]));
-    else await this.#store.delete(paths, options);
-    if (rule.action === 'duplicate') return this.#store.delete(paths, options);
+    if (rule.action === 'delay-apply') this.#applyLater(rule, () => send(undefined));
+    else await send(options);
+    if (rule.action === 'duplicate') return send(options);
     throw this.#error('unavailable', 'the answer was dropped', path);
+  }
+
+  async #listUploads(
+    send: NonNullable<ObjectStore['listUploads']>,
+    prefix: string,
+    options: CallOptions | undefined,
+  ): Promise<UnfinishedUpload[]> {
+    checkSignal(this.name, prefix, options);
+    const rule = this.#pick('list', prefix);
+    if (rule !== undefined) await this.#failEarly(rule, prefix, options);
+    if (rule?.action === 'empty') return [];
+    const uploads = await send(prefix, options);
+    if (rule?.action === 'apply-then-drop') throw this.#error('unavailable', 'the answer was dropped', prefix);
+    return uploads;
   }
 
   #pick(op: FaultOperation, ...paths: string[]): ArmedRule | undefined {
@@ -309,7 +427,7 @@ export class FaultyStore implements ObjectStore {
     let picked: ArmedRule | undefined;
     for (const rule of this.#rules) {
       if (!rule.ops.includes(op) || !paths.some((path) => matches(rule.path, path))) continue;
-      // All rules count their calls, also behind one that fired, so that `nth` means the same in any company.
+      // All rules count their calls, also those after one that fired, so that `nth` means the same in any company.
       rule.calls++;
       if (rule.nth !== undefined && rule.nth !== rule.calls) continue;
       if (rule.probability !== undefined && nextFloat(this.#random) >= rule.probability) continue;
@@ -333,7 +451,7 @@ export class FaultyStore implements ObjectStore {
     });
   }
 
-  async #stalledPut(path: string, options: PutOptions): Promise<PutOutcome> {
+  async #stalledPut(path: string, options: CallOptions): Promise<PutOutcome> {
     return this.#stalled(path, options.signal).catch((cause) => ({ outcome: 'unknown', cause }));
   }
 
@@ -354,8 +472,12 @@ export class FaultyStore implements ObjectStore {
     return storeError({ cls, message, store: this.name, path });
   }
 
-  async #applyPut(path: string, bytes: Uint8Array, options: PutOptions): Promise<PutOutcome> {
-    const outcome = await this.#store.put(path, bytes, options);
+  #applyPut(path: string, bytes: Uint8Array, options: PutOptions): Promise<PutOutcome> {
+    return this.#noted(path, this.#store.put(path, bytes, options));
+  }
+
+  async #noted(path: string, putting: Promise<PutOutcome>): Promise<PutOutcome> {
+    const outcome = await putting;
     if (outcome.outcome === 'applied') {
       this.#newest.push(path);
       if (this.#newest.length > NEWEST_KEPT) this.#newest.shift();
@@ -374,7 +496,7 @@ export class FaultyStore implements ObjectStore {
       timer.cancel();
       if (this.#delayed.delete(apply)) await run();
     };
-    // Nobody waits for a delayed request, so nobody can be told that it failed.
+    // No caller waits for a delayed request, so its failure cannot be reported.
     const timer = this.#clock.setTimer(rule.delayMs ?? 1000, () => void apply().catch(() => undefined), false);
     this.#delayed.add(apply);
   }
@@ -382,7 +504,10 @@ export class FaultyStore implements ObjectStore {
   async #damagedGet(rule: ArmedRule, path: string, options: GetOptions | undefined): Promise<GetResult | undefined> {
     if (rule.action === 'delete') return undefined;
     const { range, ...rest } = options ?? {};
-    const whole = await this.#store.get(rule.action === 'swap' ? rule.with! : path, rest);
+    const whole = await this.#store.get(
+      rule.action === 'swap' ? present(rule.with, 'a rule that swaps says with what') : path,
+      rest,
+    );
     if (whole === undefined) return undefined;
     return sliced({ ...whole, bytes: this.#damage(rule, whole.bytes) }, range);
   }

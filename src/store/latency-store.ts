@@ -1,12 +1,13 @@
 /**
- * A store behind a slow line, in the time of the given clock: for simulated stores and benchmarks.
+ * A store with simulated latency and bandwidth, in the time of the given clock: for simulated stores and benchmarks.
  *
  * Half of the latency passes before the request reaches the store and half after; bytes take their time on the way they
  * travel. Requests overlap without limit. An abort on the way there cancels the request; on the way back the outcome of a
- * put is lost.
+ * put is lost. The bytes of an upload take their time when they are written, its completion that of a put.
  */
 import { type Clock, sleep } from '../common/clock.ts';
 import { type ChecksOf, CLOCK_CHECK, checkedOptions, members, that } from '../common/option-checks.ts';
+import { PAGE_OBJECTS } from './metered-store.ts';
 import { cancelledError, givenStore } from './object-path.ts';
 import type {
   CallOptions,
@@ -16,12 +17,17 @@ import type {
   ListOptions,
   ObjectHead,
   ObjectStore,
+  ObjectUpload,
   PutOptions,
   PutOutcome,
+  UploadOptions,
 } from './object-store.ts';
+import { type UploadingStore, uploadOf, uploadsOf } from './upload-calls.ts';
 
+/** The operations of a store. */
 export type StoreOperation = 'get' | 'head' | 'put' | 'list' | 'delete';
 
+/** How long requests take. */
 export interface LatencyOptions {
   /** Whose time passes: a `ManualClock` in tests. */
   clock: Clock;
@@ -43,8 +49,6 @@ const CHECKS: ChecksOf<LatencyOptions> = {
   bytesPerMs: that('a number above 0', (v) => typeof v === 'number' && v > 0),
 };
 
-const PAGE_OBJECTS = 1000;
-
 /** The same store, later. Errors and outcomes are those of `store`, and `kind: 'aborted'` for a signal on the way. */
 export function latencyStore(store: ObjectStore, options: LatencyOptions): ObjectStore {
   const given = checkedOptions('latencyStore', options, CHECKS, ['clock', 'latencyMs']);
@@ -54,6 +58,9 @@ export function latencyStore(store: ObjectStore, options: LatencyOptions): Objec
 class LatencyStore implements ObjectStore {
   readonly name: string;
   readonly conformance?: 'known';
+  readonly upload?: UploadingStore['upload'];
+  readonly listUploads?: UploadingStore['listUploads'];
+  readonly abortUpload?: UploadingStore['abortUpload'];
   readonly #store: ObjectStore;
   readonly #options: LatencyOptions;
 
@@ -62,6 +69,16 @@ class LatencyStore implements ObjectStore {
     this.#options = options;
     this.name = store.name;
     if (store.conformance !== undefined) this.conformance = store.conformance;
+    const { upload: begin, listUploads, abortUpload } = uploadsOf(store);
+    if (begin !== undefined) this.upload = (path, options) => this.#slowUpload(begin, path, options);
+    if (listUploads !== undefined) {
+      this.listUploads = (prefix, options) =>
+        this.#roundTrip('list', prefix, options, () => listUploads(prefix, options));
+    }
+    if (abortUpload !== undefined) {
+      this.abortUpload = (upload, options) =>
+        this.#roundTrip('delete', upload.path, options, () => abortUpload(upload, options));
+    }
   }
 
   async get(path: string, options?: GetOptions): Promise<GetResult | undefined> {
@@ -72,24 +89,58 @@ class LatencyStore implements ObjectStore {
     return result;
   }
 
-  async head(path: string, options?: CallOptions): Promise<ObjectHead | undefined> {
-    const half = this.#halfMs('head', path);
-    await this.#travel(half, 0, path, options);
-    const result = await this.#store.head(path, options);
-    await this.#travel(half, 0, path, options);
-    return result;
+  head(path: string, options?: CallOptions): Promise<ObjectHead | undefined> {
+    return this.#roundTrip('head', path, options, () => this.#store.head(path, options));
   }
 
-  async put(path: string, bytes: Uint8Array, options: PutOptions): Promise<PutOutcome> {
+  put(path: string, bytes: Uint8Array, options: PutOptions): Promise<PutOutcome> {
+    return this.#write(path, bytes.length, options, () => this.#store.put(path, bytes, options));
+  }
+
+  #slowUpload(begin: NonNullable<ObjectStore['upload']>, path: string, options: UploadOptions): ObjectUpload {
+    const ended = new AbortController();
+    const own = { ...options, signal: ended.signal };
+    const upload = begin(path, own);
+    return uploadOf(this.name, path, options, {
+      ...(upload.partBytes !== undefined && { partBytes: upload.partBytes }),
+      write: async (part, digests) => {
+        await this.#travel(0, part.length, path, own);
+        await upload.write(part, digests);
+      },
+      complete: () => this.#write(path, 0, own, () => upload.complete()),
+      cut: (reason) => ended.abort(reason),
+      discard: () => upload.abort(),
+    });
+  }
+
+  async #write(
+    path: string,
+    bytes: number,
+    options: CallOptions,
+    send: () => Promise<PutOutcome>,
+  ): Promise<PutOutcome> {
     const half = this.#halfMs('put', path);
-    await this.#travel(half, bytes.length, path, options);
-    const outcome = await this.#store.put(path, bytes, options);
+    await this.#travel(half, bytes, path, options);
+    const outcome = await send();
     try {
       await this.#travel(half, 0, path, options);
     } catch (cause) {
       return { outcome: 'unknown', cause };
     }
     return outcome;
+  }
+
+  async #roundTrip<T>(
+    op: StoreOperation,
+    path: string,
+    options: CallOptions | undefined,
+    send: () => Promise<T>,
+  ): Promise<T> {
+    const half = this.#halfMs(op, path);
+    await this.#travel(half, 0, path, options);
+    const result = await send();
+    await this.#travel(half, 0, path, options);
+    return result;
   }
 
   async *list(prefix: string, options?: ListOptions): AsyncGenerator<ListedObject> {
@@ -109,12 +160,8 @@ class LatencyStore implements ObjectStore {
     yield* page;
   }
 
-  async delete(paths: string[], options?: CallOptions): Promise<void> {
-    const path = paths[0] ?? '';
-    const half = this.#halfMs('delete', path);
-    await this.#travel(half, 0, path, options);
-    await this.#store.delete(paths, options);
-    await this.#travel(half, 0, path, options);
+  delete(paths: string[], options?: CallOptions): Promise<void> {
+    return this.#roundTrip('delete', paths[0] ?? '', options, () => this.#store.delete(paths, options));
   }
 
   #halfMs(op: StoreOperation, path: string): number {

@@ -9,8 +9,8 @@ import * as fs from 'node:fs';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import type { DbError } from '../common/errors.ts';
-import { refusedCall } from './refused-call.ts';
 import { type StoreErrorClass, storeError } from './store-error.ts';
+import { unsentCall } from './unsent-call.ts';
 
 export interface LocalFiles {
   open(path: string, flags: string): Promise<number>;
@@ -34,7 +34,7 @@ export interface LocalFiles {
 
 const read = promisify(fs.read);
 const write = promisify(fs.write);
-/** The open of a FIFO, which is no object, would wait for a writer for ever, and hold one of the few threads of the pool. */
+/** The open of a FIFO, which is no object, would wait for a writer forever, and hold one of the few threads of the pool. */
 const READ_FLAGS = fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0);
 const openFile = promisify(fs.open) as (path: string, flags: string | number) => Promise<number>;
 
@@ -68,9 +68,20 @@ async function makeDirectories(path: string): Promise<string | undefined> {
   const missing = await makeDirectory(path);
   if (missing !== 'parent') return missing === 'made' ? path : undefined;
   const first = await makeDirectories(dirname(path));
-  // Its parent is there now; a second ENOENT is the file system's last word.
-  const again = await makeDirectory(path, true);
-  return first ?? (again === 'made' ? path : undefined);
+  try {
+    const again = await makeDirectory(path, true);
+    return first ?? (again === 'made' ? path : undefined);
+  } catch (error) {
+    // Was the parent deleted in the meantime, or can its file system make no directories there?
+    if (errnoOf(error) !== 'ENOENT' || !(await isDirectory(dirname(path)))) throw error;
+    const message = `ENOTSUP: no directory can be made in ${dirname(path)}, although it exists, mkdir '${path}'`;
+    throw Object.assign(new Error(message, { cause: error }), { code: 'ENOTSUP' });
+  }
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  const stats = await fs.promises.stat(path).catch(() => undefined);
+  return stats?.isDirectory() === true;
 }
 
 async function makeDirectory(path: string, hasParent = false): Promise<'made' | 'there' | 'parent'> {
@@ -79,8 +90,7 @@ async function makeDirectory(path: string, hasParent = false): Promise<'made' | 
     return 'made';
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' && !hasParent && dirname(path) !== path) return 'parent';
-    const stats = await fs.promises.stat(path).catch(() => undefined);
-    if (stats?.isDirectory()) return 'there';
+    if (await isDirectory(path)) return 'there';
     throw error;
   }
 }
@@ -100,6 +110,8 @@ const CLASS_OF_ERRNO: Record<string, StoreErrorClass> = {
   EISDIR: 'unsupported',
   ENOTDIR: 'unsupported',
   ELOOP: 'unsupported',
+  ENOTSUP: 'unsupported',
+  ENOSYS: 'unsupported',
   EFBIG: 'unsupported',
 };
 
@@ -108,6 +120,8 @@ const REMEDY_OF_ERRNO: Record<string, string> = {
   EACCES: 'give the user of this process access to it',
   EPERM: 'give the user of this process access to it',
   EROFS: 'mount the file system for writing',
+  ENOTSUP: 'choose a directory of a file system that keeps files',
+  ENOSYS: 'choose a directory of a file system that keeps files',
 };
 
 /**
@@ -116,7 +130,7 @@ const REMEDY_OF_ERRNO: Record<string, string> = {
  */
 export function fileError(store: string, path: string, error: unknown): DbError {
   const code = errnoOf(error);
-  const refused = refusedCall(error);
+  const refused = unsentCall(error);
   const cls = refused?.cls ?? (code === undefined ? undefined : CLASS_OF_ERRNO[code]) ?? 'unavailable';
   const text = error instanceof Error ? error.message : String(error);
   const remedy = refused?.remedy ?? (code === undefined ? undefined : REMEDY_OF_ERRNO[code]);

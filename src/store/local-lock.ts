@@ -2,7 +2,7 @@
  * A lock beside a file, for compare-and-swap among processes of one machine: a file of its own name, created exclusively.
  *
  * A process may die with the lock, so a lock older than `STALE_MS` is broken. A holder therefore acts only within
- * `HOLD_MS`, far less than that, and looks that the lock is still its own right before it acts.
+ * `HOLD_MS`, far less than that, and checks that the lock is still its own right before it acts.
  */
 import { type Clock, sleep } from '../common/clock.ts';
 import { errnoOf, type LocalFiles } from './local-files.ts';
@@ -62,7 +62,7 @@ function heldLock(files: LocalFiles, clock: Clock, path: string, inode: number):
   };
 }
 
-/** Moves a stale lock away; if somebody was faster and a fresh one was moved, it is put back. */
+/** Moves a stale lock away; if another process was faster and a fresh one was moved, it is put back. */
 async function breakIfStale(files: LocalFiles, clock: Clock, path: string, aside: string): Promise<void> {
   const stats = await files.stat(path).catch(() => undefined);
   if (stats === undefined || clock.nowMs() - stats.mtimeMs < STALE_MS) return;

@@ -34,3 +34,17 @@ export function lockFileName(target: string): string {
 export function isOwnFileName(name: string): boolean {
   return OWN.test(name) || OWN_BEFORE_THE_MARK.test(name);
 }
+
+/** The object and the number that the path of a temporary file is made of. */
+export function temporaryOf(file: string): { path: string; uploadId: string } {
+  const at = file.lastIndexOf('#');
+  return { path: file.slice(0, at), uploadId: file.slice(at + 1) };
+}
+
+/** The path of a temporary file; undefined if no store gives such a number, or only to a lock. */
+export function temporaryFileOf(path: string, uploadId: string): string | undefined {
+  const file = `${path}#${uploadId}`;
+  if (!/^\d+$/.test(uploadId)) return undefined;
+  const name = file.slice(file.lastIndexOf('/') + 1);
+  return isOwnFileName(name) && file !== lockFileName(path) ? file : undefined;
+}

@@ -1,16 +1,16 @@
 /**
- * What lies in an object's place that is no object: the one judge of it for all calls of a local store.
+ * What is stored in an object's place but is no object: the one rule about it for all calls of a local store.
  *
  * A symbolic link to a file is that file. A link that leads nowhere or in a circle, a directory, a FIFO, a socket and a device are no
  * objects, and no object can be created over them: taken for absent they would be met again when something else was already
- * changed. So they are told whoever asks for the place. The same holds for what lies where a directory of the path has to be.
+ * changed. So every call for the place reports them. The same holds for what is stored where a directory of the path has to be.
  */
 import type { Stats } from 'node:fs';
 import { dirname } from 'node:path';
 import { errnoOf, type LocalFiles } from './local-files.ts';
 
 export interface Obstacle {
-  /** Where it lies. */
+  /** Its path. */
   path: string;
   /** What it is, with its article. */
   what: string;
@@ -23,13 +23,13 @@ export function obstacleText({ path, what, needed }: Obstacle): string {
   const remedy = what.startsWith('a symbolic link')
     ? 'put back or mount what it leads to, or move the link away'
     : 'move it away';
-  return `${what} lies where a ${needed} is needed: ${path}; ${remedy}`;
+  return `${what} is stored where a ${needed} is needed: ${path}; ${remedy}`;
 }
 
 /**
  * What keeps `target` from being read or created as an object, or as the directory of objects; undefined: nothing, it is there or
- * can be. Looks from `target` upwards to the first directory. From `root` on only links are obstacles: another kind of root is no
- * store at all, which is told otherwise.
+ * can be. Searches from `target` upwards to the first directory. From `root` on only links are obstacles: another kind of root is no
+ * store at all, which is reported otherwise.
  */
 export async function obstacleAt(
   files: LocalFiles,
@@ -42,7 +42,7 @@ export async function obstacleAt(
     const found = await statIfThere(files, path, 'stat');
     if (found === undefined) {
       const link = await statIfThere(files, path, 'lstat');
-      // Below a file, or nothing at all: what is above tells.
+      // Below a file, or nothing at all: what is above shows which.
       if (link === undefined) continue;
       // Put there at this moment, if it is no link.
       if (!link.isSymbolicLink()) return undefined;
@@ -54,7 +54,7 @@ export async function obstacleAt(
   return undefined;
 }
 
-async function statIfThere(files: LocalFiles, path: string, call: 'stat' | 'lstat'): Promise<Stats | undefined> {
+export async function statIfThere(files: LocalFiles, path: string, call: 'stat' | 'lstat'): Promise<Stats | undefined> {
   try {
     return await files[call](path);
   } catch (error) {

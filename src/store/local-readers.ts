@@ -1,7 +1,7 @@
 /**
  * Files kept open between ranged reads: one thread-pool trip per read instead of three.
  *
- * A kept file is used only while its inode has exactly one name. A deleted or replaced file has none, so it is opened anew
+ * A kept file is used only while its inode has exactly one name. A deleted or replaced file has none, so it is opened again
  * and a read never sees what was deleted before it began. Files with a second name (a writer died before it removed the
  * temporary one, or a backup links them) are never kept, because their deletion would not show.
  *
@@ -21,7 +21,7 @@ export interface OpenFile {
 }
 
 /** Open files kept at most, and how long an unused one is kept: a deleted file's space is free only when it is closed. */
-const MAX_KEPT = 64;
+const MAX_FILES_KEPT = 64;
 const IDLE_MS = 5000;
 
 export class LocalReaders {
@@ -102,7 +102,8 @@ export class LocalReaders {
     open.kept = true;
     this.#kept.set(open.file, open);
     this.#usedSinceSweep = true;
-    if (this.#kept.size > MAX_KEPT) this.#drop(this.#kept.values().next().value!);
+    const [oldest] = this.#kept.values();
+    if (oldest !== undefined && this.#kept.size > MAX_FILES_KEPT) this.#drop(oldest);
     this.#sweep ??= this.#clock.setTimer(IDLE_MS, () => this.#closeIdle(), false);
   }
 

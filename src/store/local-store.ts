@@ -15,16 +15,23 @@ import { dirname, resolve } from 'node:path';
 import { mapLimit } from '../common/async.ts';
 import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
 import { type DbError, InvalidArgumentError, isDbError } from '../common/errors.ts';
-import { type ChecksOf, CLOCK_CHECK, checkedOptions, methods, RANDOM_CHECK } from '../common/option-checks.ts';
+import {
+  type ChecksOf,
+  CLOCK_CHECK,
+  checkedOptions,
+  describeValue,
+  methods,
+  RANDOM_CHECK,
+} from '../common/option-checks.ts';
 import { type Random, SYSTEM_RANDOM } from '../common/random.ts';
 import { errnoOf, fileError, fileEtag, type LocalFiles, SYSTEM_FILES } from './local-files.ts';
-import { listDirectory, topFolder } from './local-list.ts';
+import { listDirectory, listTemporaries, topFolder } from './local-list.ts';
 import { lockFile } from './local-lock.ts';
-import { isOwnFileName } from './local-names.ts';
+import { isOwnFileName, temporaryFileOf, temporaryOf } from './local-names.ts';
 import { isNowhere, type Obstacle, obstacleAt, obstacleText } from './local-place.ts';
 import { LocalReaders, type OpenFile } from './local-readers.ts';
-import { LocalWriter, type TemporaryFile } from './local-writer.ts';
-import { checkPath, checkRange, checkSignal, rangeBounds, sameEtag } from './object-path.ts';
+import { LocalWriter, type OpenTemporary, type TemporaryFile } from './local-writer.ts';
+import { checkPath, checkRange, checkSignal, comparePaths, rangeBounds, sameEtag } from './object-path.ts';
 import type {
   CallOptions,
   GetOptions,
@@ -33,15 +40,26 @@ import type {
   ListOptions,
   ObjectHead,
   ObjectStore,
+  ObjectUpload,
+  ObjectWriteOptions,
   PutOptions,
   PutOutcome,
+  UnfinishedUpload,
+  UploadOptions,
 } from './object-store.ts';
 import { storeError } from './store-error.ts';
+import { uploadOf } from './upload-calls.ts';
 
+/** Options of a `LocalStore`; those of the system where absent. */
 export interface LocalStoreOptions {
+  /** Time of its answers and of leftovers, for tests. Default: the system's. */
   clock?: Clock;
+  /** For names of temporary files. Default: the system's. */
   random?: Random;
-  /** For tests: the file system calls. */
+  /**
+   * For tests: the file system calls.
+   * @internal
+   */
   files?: LocalFiles;
 }
 
@@ -55,6 +73,8 @@ const NO_METADATA: Readonly<Record<string, string>> = Object.freeze({});
 /** What `link` says where there are no hard links. */
 const NO_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EXDEV', 'EMLINK']);
 const REFUSED: PutOutcome = { outcome: 'refused' };
+/** Most uploads that one answer names. */
+const MAX_UPLOADS = 10_000;
 
 /** A store in `directory`, which is made by the first put. */
 export class LocalStore implements ObjectStore {
@@ -122,12 +142,56 @@ export class LocalStore implements ObjectStore {
     const target = this.#fileOf(path);
     checkSignal(this.name, path, options);
     this.#hasWritten = true;
+    return this.#publish(path, target, options, (notBeforeMs) =>
+      this.#writeTemporary(path, target, bytes, notBeforeMs),
+    );
+  }
+
+  /** The bytes go to the temporary file of the object as they come. */
+  upload(path: string, options: UploadOptions): ObjectUpload {
+    const target = this.#fileOf(path);
+    this.#hasWritten = true;
+    let file: OpenTemporary | undefined;
+    const opened = async () => {
+      file ??= await this.#writing(path, target, () => this.#writer.openTemporary(target));
+      return file;
+    };
+    const discard = async () => {
+      if (file?.isClosed === false) await this.#writer.discard(file);
+    };
+    return uploadOf(this.name, path, options, {
+      write: async (part) => {
+        const open = await opened();
+        await this.#writing(path, target, () => this.#writer.append(open, part));
+      },
+      complete: async () => {
+        const open = await opened();
+        const finish = (notBeforeMs: number) =>
+          this.#writing(path, target, () => this.#writer.finish(open, notBeforeMs));
+        try {
+          return await this.#publish(path, target, options, finish);
+        } finally {
+          await discard();
+        }
+      },
+      discard,
+    });
+  }
+
+  /** Gives the bytes of a temporary file, which `write` makes when it is needed, their name. */
+  async #publish(
+    path: string,
+    target: string,
+    options: ObjectWriteOptions,
+    write: (notBeforeMs: number) => Promise<TemporaryFile>,
+  ): Promise<PutOutcome> {
     const { condition } = options;
-    if (typeof condition === 'object') return this.#putIfMatch(path, target, bytes, condition.ifMatch, options);
-    if (condition === 'if-absent') return this.#create(path, target, bytes, options);
+    if (condition === 'if-absent') return this.#create(path, target, await write(0), options);
     const old = await this.#fileAt(path, target);
-    const temporary = await this.#writeTemporary(path, target, bytes, old);
-    return this.#replace(path, target, temporary, options);
+    const notBeforeMs = old === undefined ? 0 : old.mtimeMs + 1;
+    if (condition === 'any') return this.#replace(path, target, await write(notBeforeMs), options);
+    if (old === undefined || !sameEtag(fileEtag(old), condition.ifMatch)) return REFUSED;
+    return this.#replaceMatching(path, target, await write(notBeforeMs), condition.ifMatch, options);
   }
 
   async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ListedObject> {
@@ -150,9 +214,41 @@ export class LocalStore implements ObjectStore {
       if (!isNowhere(error)) throw isDbError(error) ? error : fileError(this.name, prefix, error);
       const place = folder === '' ? this.#root : this.#placeOf(folder.slice(0, -1));
       const obstacle = await this.#obstacleAt(prefix, place, 'directory');
-      // Where an object lies nothing lies below it.
+      // Where an object is stored, nothing is stored below it.
       if (obstacle !== undefined && !obstacle.isFile) throw this.#inTheWay(prefix, obstacle, error);
       if (errnoOf(error) !== 'ENOENT') await this.#assertRoot(prefix, error);
+    }
+  }
+
+  /** Temporary files: of uploads and puts under way, and of processes that died. */
+  async listUploads(prefix: string, options?: CallOptions): Promise<UnfinishedUpload[]> {
+    checkSignal(this.name, prefix, options);
+    const found: UnfinishedUpload[] = [];
+    try {
+      for await (const { path: file, lastModifiedMs } of listTemporaries(this.#files, this.#root, prefix)) {
+        checkSignal(this.name, prefix, options);
+        found.push({ ...temporaryOf(file), startedMs: lastModifiedMs, storeTimeMs: this.#clock.nowMs() });
+        if (found.length === MAX_UPLOADS) break;
+      }
+    } catch (error) {
+      if (!isNowhere(error)) throw isDbError(error) ? error : fileError(this.name, prefix, error);
+    }
+    return found.sort((a, b) => comparePaths(a.path, b.path));
+  }
+
+  async abortUpload(upload: Pick<UnfinishedUpload, 'path' | 'uploadId'>, options?: CallOptions): Promise<void> {
+    const { path, uploadId } = upload;
+    checkPath(this.name, path);
+    checkSignal(this.name, path, options);
+    const file = temporaryFileOf(path, uploadId);
+    if (file === undefined) {
+      const message = `${this.name}: ${describeValue(uploadId)} names no upload of ${path}.`;
+      throw new InvalidArgumentError('BAD_ARGUMENT', message, { details: { store: this.name, path } });
+    }
+    try {
+      await this.#files.unlink(this.#placeOf(file));
+    } catch (error) {
+      if (!isNowhere(error)) throw fileError(this.name, path, error);
     }
   }
 
@@ -181,8 +277,7 @@ export class LocalStore implements ObjectStore {
     this.#readers.close();
   }
 
-  async #create(path: string, target: string, bytes: Uint8Array, options: PutOptions): Promise<PutOutcome> {
-    const temporary = await this.#writeTemporary(path, target, bytes);
+  async #create(path: string, target: string, temporary: TemporaryFile, options: CallOptions): Promise<PutOutcome> {
     try {
       checkSignal(this.name, path, options);
       try {
@@ -197,7 +292,7 @@ export class LocalStore implements ObjectStore {
     }
   }
 
-  /** After a failed `link`: ours all the same, somebody else's (false), or an error. */
+  /** After a failed `link`: ours nevertheless, another writer's (false), or an error. */
   async #isOurs(path: string, target: string, temporary: TemporaryFile, error: unknown): Promise<boolean> {
     const code = errnoOf(error);
     if (code !== undefined && NO_LINKS.has(code)) {
@@ -208,39 +303,36 @@ export class LocalStore implements ObjectStore {
     const there = await this.#fileAt(path, target);
     if (there === undefined) return false;
     if (there.ino === temporary.stats.ino && there.dev === temporary.stats.dev) return true;
-    // Whoever is refused will rely on what is there.
+    // A refused caller will rely on what is there.
     if (this.#writer.isUnsynced(dirname(target))) await this.#syncOrThrow(path, dirname(target));
     return false;
   }
 
-  async #putIfMatch(
+  async #replaceMatching(
     path: string,
     target: string,
-    bytes: Uint8Array,
+    temporary: TemporaryFile,
     ifMatch: string,
-    options: PutOptions,
+    options: CallOptions,
   ): Promise<PutOutcome> {
-    const old = await this.#fileAt(path, target);
-    if (old === undefined || !sameEtag(fileEtag(old), ifMatch)) return REFUSED;
-    const temporary = await this.#writeTemporary(path, target, bytes, old);
-    let moved = false;
+    let isReplaced = false;
     try {
       const lock = await this.#lock(path, target, options);
       try {
         const now = await this.#fileAt(path, target);
         if (now === undefined || !sameEtag(fileEtag(now), ifMatch)) return REFUSED;
         if (!(await lock.isHeld())) throw this.#lockLost(path);
-        moved = true;
+        isReplaced = true;
         return await this.#replace(path, target, temporary, options);
       } finally {
         await lock.release();
       }
     } finally {
-      if (!moved) await this.#writer.removeTemporary(temporary.path);
+      if (!isReplaced) await this.#writer.removeTemporary(temporary.path);
     }
   }
 
-  async #lock(path: string, target: string, options: PutOptions) {
+  async #lock(path: string, target: string, options: CallOptions) {
     checkSignal(this.name, path, options);
     try {
       const temporaryPath = () => this.#writer.temporaryPath(target);
@@ -257,7 +349,7 @@ export class LocalStore implements ObjectStore {
     return storeError({ cls: 'conflict-in-flight', message: 'another writer holds its lock', store: this.name, path });
   }
 
-  async #replace(path: string, target: string, temporary: TemporaryFile, options: PutOptions): Promise<PutOutcome> {
+  async #replace(path: string, target: string, temporary: TemporaryFile, options: CallOptions): Promise<PutOutcome> {
     try {
       checkSignal(this.name, path, options);
       this.#readers.forget(target);
@@ -271,7 +363,7 @@ export class LocalStore implements ObjectStore {
     return this.#syncedOutcome(path, target, temporary.stats);
   }
 
-  /** The object is visible; if its name cannot be made durable, nobody knows whether it stays. */
+  /** The object is visible; if its name cannot be made durable, it is unknown whether it stays. */
   async #syncedOutcome(path: string, target: string, stats: Stats): Promise<PutOutcome> {
     try {
       await this.#writer.syncDirectory(dirname(target));
@@ -289,9 +381,13 @@ export class LocalStore implements ObjectStore {
     }
   }
 
-  async #writeTemporary(path: string, target: string, bytes: Uint8Array, old?: Stats): Promise<TemporaryFile> {
+  #writeTemporary(path: string, target: string, bytes: Uint8Array, notBeforeMs: number): Promise<TemporaryFile> {
+    return this.#writing(path, target, () => this.#writer.writeTemporary(target, bytes, notBeforeMs));
+  }
+
+  async #writing<T>(path: string, target: string, write: () => Promise<T>): Promise<T> {
     try {
-      return await this.#writer.writeTemporary(target, bytes, old === undefined ? 0 : old.mtimeMs + 1);
+      return await write();
     } catch (error) {
       throw await this.#writeError(path, target, error);
     }
@@ -352,7 +448,7 @@ export class LocalStore implements ObjectStore {
     return bytes;
   }
 
-  /** A path that leads nowhere is absent, unless something else lies there, or the store's own directory is at fault. */
+  /** A path that leads nowhere is absent, unless something else is stored there, or the store's own directory is at fault. */
   async #absentOrThrow(path: string, target: string, error?: unknown): Promise<undefined> {
     if (error !== undefined && !isMaybeAbsent(error))
       throw isDbError(error) ? error : fileError(this.name, path, error);
@@ -362,7 +458,7 @@ export class LocalStore implements ObjectStore {
     return undefined;
   }
 
-  /** The file that is the object; undefined: the place is free. Rejects if something else lies there. */
+  /** The file that is the object; undefined: the place is free. Rejects if something else is stored there. */
   async #fileAt(path: string, target: string): Promise<Stats | undefined> {
     let reason: unknown;
     try {
@@ -391,7 +487,7 @@ export class LocalStore implements ObjectStore {
   }
 }
 
-/** What a system says of a path where no file is: a socket cannot be opened at all. */
+/** What a system answers for a path without a file: a socket cannot be opened at all. */
 function isMaybeAbsent(error: unknown): boolean {
   return isNowhere(error) || errnoOf(error) === 'ENXIO';
 }

@@ -1,8 +1,10 @@
 /**
  * Files that survive a power failure once they are visible.
  *
- * The bytes go to a temporary file beside the target and are synced before any name of the target leads to them. A sync that failed once may succeed the second time although the bytes are lost, so its file is thrown away and written anew.
- * Syncs of one directory are shared: whoever comes while one runs gets the next one.
+ * The bytes go to a temporary file beside the target and are synced before any name of the target leads to them. A sync that
+ * failed once may succeed the second time although the bytes are lost, so its file is thrown away and written again, or given up where
+ * the bytes are gone.
+ * Syncs of one directory are shared: a call that comes while one runs gets the next one.
  */
 import type { Stats } from 'node:fs';
 import { dirname } from 'node:path';
@@ -17,9 +19,18 @@ export interface TemporaryFile {
   placeWasGone: boolean;
 }
 
+/** A temporary file whose bytes come one after another. */
+export interface OpenTemporary {
+  path: string;
+  fd: number;
+  bytes: number;
+  placeWasGone: boolean;
+  isClosed: boolean;
+}
+
 /** Files written in vain before a put fails; names tried, because another process may draw the same ones. */
 const MAX_FAILURES = 3;
-const MAX_NAMES = 100;
+const MAX_NAMES_KEPT = 100;
 
 interface SyncQueue {
   running: Promise<void>;
@@ -48,24 +59,49 @@ export class LocalWriter {
     return temporaryFileName(target, 1 + this.#random.nextUint32() * 1000 + nextInt(this.#random, 1000));
   }
 
-  /** Writes and syncs a temporary file for `target`; its time is at least `notBeforeMs`. Leaves nothing behind on failure. */
-  async writeTemporary(target: string, bytes: Uint8Array, notBeforeMs = 0): Promise<TemporaryFile> {
-    let failures = 0;
-    let placeWasGone = false;
-    for (let tries = 1; ; tries++) {
-      const path = this.temporaryPath(target);
+  /** Writes and syncs a temporary file for `target`; its time is at least `notBeforeMs`. Leaves no file on failure. */
+  writeTemporary(target: string, bytes: Uint8Array, notBeforeMs = 0): Promise<TemporaryFile> {
+    return this.#withFreshName(target, async (path, placeWasGone) => {
+      const file = await this.#open(path, placeWasGone);
       try {
-        return { ...(await this.#writeOnce(path, bytes, notBeforeMs)), placeWasGone };
+        await this.append(file, bytes);
+        return await this.finish(file, notBeforeMs);
       } catch (error) {
-        const kind = kindOfFailure(error);
-        if (kind === 'lasting' || tries >= MAX_NAMES) throw error;
-        if (kind === 'directory gone') {
-          placeWasGone = true;
-          this.#forget(dirname(target));
-        }
-        if (kind !== 'name taken' && ++failures === MAX_FAILURES) throw error;
+        await this.discard(file);
+        throw error;
       }
+    });
+  }
+
+  /** Opens a temporary file for `target`: `append` to it, then `finish` or `discard` it. */
+  openTemporary(target: string): Promise<OpenTemporary> {
+    return this.#withFreshName(target, (path, placeWasGone) => this.#open(path, placeWasGone));
+  }
+
+  async append(file: OpenTemporary, bytes: Uint8Array): Promise<void> {
+    for (let at = 0; at < bytes.length; ) {
+      const count = await this.#files.write(file.fd, bytes, at, bytes.length - at, file.bytes);
+      at += count;
+      file.bytes += count;
     }
+  }
+
+  /**
+   * Syncs and closes the file; its time is at least `notBeforeMs`. After a failure it is to be discarded: its bytes may be lost although
+   * a second sync would succeed.
+   */
+  async finish(file: OpenTemporary, notBeforeMs: number): Promise<TemporaryFile> {
+    const { path, fd, placeWasGone } = file;
+    if (notBeforeMs > 0 && this.#files.fstat(fd).mtimeMs < notBeforeMs) this.#files.futimes(fd, notBeforeMs);
+    await this.#files.fsync(fd);
+    const stats = this.#files.fstat(fd);
+    this.#close(file);
+    return { path, stats, placeWasGone };
+  }
+
+  async discard(file: OpenTemporary): Promise<void> {
+    this.#close(file);
+    await this.removeTemporary(file.path);
   }
 
   async removeTemporary(path: string): Promise<void> {
@@ -98,21 +134,35 @@ export class LocalWriter {
     return this.#unsynced.has(directory);
   }
 
-  async #writeOnce(path: string, bytes: Uint8Array, notBeforeMs: number): Promise<Omit<TemporaryFile, 'placeWasGone'>> {
+  /** Makes a file with one name after the other, until none is taken, its directory is there and its sync succeeds. */
+  async #withFreshName<T>(target: string, make: (path: string, placeWasGone: boolean) => Promise<T>): Promise<T> {
+    let failures = 0;
+    let placeWasGone = false;
+    for (let tries = 1; ; tries++) {
+      try {
+        return await make(this.temporaryPath(target), placeWasGone);
+      } catch (error) {
+        const kind = kindOfFailure(error);
+        if (kind === 'lasting' || tries >= MAX_NAMES_KEPT) throw error;
+        if (kind === 'directory gone') {
+          placeWasGone = true;
+          this.#forget(dirname(target));
+        }
+        if (kind !== 'name taken' && ++failures === MAX_FAILURES) throw error;
+      }
+    }
+  }
+
+  async #open(path: string, placeWasGone: boolean): Promise<OpenTemporary> {
     await this.#prepare(dirname(path));
     const fd = await this.#files.open(path, 'wx');
-    let written = false;
-    try {
-      for (let at = 0; at < bytes.length; ) at += await this.#files.write(fd, bytes, at, bytes.length - at, at);
-      if (notBeforeMs > 0 && this.#files.fstat(fd).mtimeMs < notBeforeMs) this.#files.futimes(fd, notBeforeMs);
-      await this.#files.fsync(fd);
-      const stats = this.#files.fstat(fd);
-      written = true;
-      return { path, stats };
-    } finally {
-      this.#files.close(fd);
-      if (!written) await this.removeTemporary(path);
-    }
+    return { path, fd, bytes: 0, placeWasGone, isClosed: false };
+  }
+
+  #close(file: OpenTemporary): void {
+    if (file.isClosed) return;
+    file.isClosed = true;
+    this.#files.close(file.fd);
   }
 
   /** Makes the directory, and its name durable, once per process. */
@@ -138,7 +188,7 @@ export class LocalWriter {
       try {
         await this.syncDirectory(parent);
       } catch (error) {
-        // Somebody else's older directories need not be readable for us.
+        // Older directories of another user need not be readable for us.
         if (firstMade !== undefined) throw error;
       }
     }

@@ -9,24 +9,27 @@ import { isObjectStore } from './object-path.ts';
 import type { ObjectStore } from './object-store.ts';
 import { prefixedStore } from './prefixed-store.ts';
 
-/** Where a database lies: a store and the path of its root in it. */
+/** Where a database is stored: a store and the path of its root in it. */
 export interface StoreLocation {
+  /** Where its objects are. The caller that made the store closes it: a database does not. */
   store: ObjectStore;
+  /** Path of its root in the store; empty: the root of the store. */
   path: string;
 }
 
+/** Where a database is: a store, and a path in it. */
 export interface DatabaseLocation extends StoreLocation {
   /** Another store for the WAL. */
   walStore?: StoreLocation;
 }
 
 /**
- * Where a database lies: `file:///directory`, `s3://bucket/path?endpoint=http://host:9000&forcePathStyle=true&region=...`,
+ * Where a database is stored: `file:///directory`, `s3://bucket/path?endpoint=http://host:9000&forcePathStyle=true&region=...`,
  * `memory:`, or a store and a path in it, with an optional second store for the WAL.
  */
 export type Location = string | URL | DatabaseLocation;
 
-export interface Place {
+export interface StorePlace {
   location: DatabaseLocation;
   /** Whether a URL left open which directory or prefix is the root of the store: the topmost one is taken. */
   isRootAssumed: boolean;
@@ -38,7 +41,7 @@ export interface Place {
  * What a location means; reads nothing and connects to nothing yet. `root`: the root of the store, a URL above that of the
  * location. Rejects with `InvalidArgumentError`.
  */
-export async function resolveLocation(location: unknown, root?: string | URL): Promise<Place> {
+export async function resolveLocation(location: unknown, root?: string | URL): Promise<StorePlace> {
   const url = urlText(location);
   const rootUrl = root === undefined ? undefined : urlText(root);
   if (root !== undefined && rootUrl === undefined) throw badLocation('the root must be a URL');
@@ -123,7 +126,7 @@ function parsedUrl(text: string): URL {
   }
 }
 
-type UrlPlace = Omit<Place, 'isRootAssumed'>;
+type UrlPlace = Omit<StorePlace, 'isRootAssumed'>;
 
 async function fromUrl(text: string): Promise<UrlPlace> {
   const url = parsedUrl(text);
@@ -184,7 +187,8 @@ async function fromS3Url(url: URL): Promise<UrlPlace> {
   if (pathStyle !== null && pathStyle !== 'true' && pathStyle !== 'false') {
     throw badLocation(`forcePathStyle must be true or false, not ${JSON.stringify(pathStyle)}`);
   }
-  const { S3Store } = await import('./s3-store.ts');
+  const [{ S3Store }, { loadS3Sdk }] = await Promise.all([import('./s3-store.ts'), import('./s3-client.ts')]);
+  await loadS3Sdk(`s3:${url.host}`);
   const store = new S3Store({
     bucket: url.host,
     ...(endpoint !== undefined && { endpoint }),

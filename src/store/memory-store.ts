@@ -4,8 +4,10 @@
  * Every call takes effect at once, in the order of the calls, so conditions are exact. Paths are kept in a sorted array:
  * a list costs nothing to sort, and new ids mostly append near the end of their prefix.
  */
+import { present } from '../common/assert.ts';
 import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
 import { type ChecksOf, CLOCK_CHECK, checkedOptions, filledText } from '../common/option-checks.ts';
+import { collectedUpload } from './collected-upload.ts';
 import { checkPath, checkRange, checkSignal, comparePaths, rangeBounds, sameEtag } from './object-path.ts';
 import {
   type CallOptions,
@@ -15,9 +17,11 @@ import {
   type ListOptions,
   type ObjectHead,
   type ObjectStore,
+  type ObjectUpload,
   PUT_ID_METADATA,
   type PutOptions,
   type PutOutcome,
+  type UploadOptions,
 } from './object-store.ts';
 
 interface StoredObject {
@@ -27,7 +31,9 @@ interface StoredObject {
   metadata: Readonly<Record<string, string>>;
 }
 
+/** Options of a store in memory. Each is optional. */
 export interface MemoryStoreOptions {
+  /** Time of its answers, for tests. Default: the system's. */
   clock?: Clock;
   /** For messages; `memory:` if absent. */
   name?: string;
@@ -71,7 +77,15 @@ export class MemoryStore implements ObjectStore {
 
   async put(path: string, bytes: Uint8Array, options: PutOptions): Promise<PutOutcome> {
     this.#check(path, options);
-    const { condition, putId } = options;
+    return this.#place(path, new Uint8Array(bytes), options);
+  }
+
+  upload(path: string, options: UploadOptions): ObjectUpload {
+    checkPath(this.name, path);
+    return collectedUpload(this.name, path, options, async (bytes) => this.#place(path, bytes, options));
+  }
+
+  #place(path: string, bytes: Uint8Array, { condition, putId }: PutOptions): PutOutcome {
     const old = this.#objects.get(path);
     if (condition === 'if-absent' && old !== undefined) return { outcome: 'refused' };
     if (typeof condition === 'object' && (old === undefined || !sameEtag(old.etag, condition.ifMatch))) {
@@ -80,7 +94,7 @@ export class MemoryStore implements ObjectStore {
     const now = this.#clock.nowMs();
     const etag = `"${++this.#versions}"`;
     const metadata = Object.freeze({ [PUT_ID_METADATA]: putId });
-    this.#objects.set(path, { bytes: new Uint8Array(bytes), etag, modifiedMs: now, metadata });
+    this.#objects.set(path, { bytes, etag, modifiedMs: now, metadata });
     if (old === undefined) this.#paths.splice(this.#firstAtOrAfter(path), 0, path);
     return { outcome: 'applied', attempt: 'now', etag, storeTimeMs: now };
   }
@@ -91,7 +105,7 @@ export class MemoryStore implements ObjectStore {
     let inclusive = at !== startAfter;
     for (;;) {
       checkSignal(this.name, prefix, options);
-      // Searched anew for each page, because objects come and go while the consumer works.
+      // Searched again for each page, because objects come and go while the consumer works.
       const page = this.#page(prefix, at, inclusive);
       if (page.length === 0) return;
       for (const object of page) yield object;
@@ -121,7 +135,7 @@ export class MemoryStore implements ObjectStore {
     for (; i < this.#paths.length && page.length < 1000; i++) {
       const path = this.#paths[i];
       if (!path.startsWith(prefix)) break;
-      const { bytes, etag, modifiedMs } = this.#objects.get(path)!;
+      const { bytes, etag, modifiedMs } = present(this.#objects.get(path), 'paths are those of the objects');
       page.push({ path, size: bytes.length, etag, lastModifiedMs: modifiedMs, storeTimeMs });
     }
     return page;

@@ -2,7 +2,9 @@
  * Counts what a store is asked for, by the role of the object.
  *
  * Counts are what providers bill: a list costs one request per 1,000 objects (at least one), a delete one per 1,000 paths.
- * Below a retry wrapper every attempt is counted, above it every call. Parts of a multipart upload count as one put.
+ * Below a retry wrapper every attempt is counted, above it every call. A store that stores an object in parts reports each request
+ * (`onRequest`): the first message, each attempt of a part and the completion are one put each. Of other stores an upload is the one put
+ * at its end.
  */
 import type {
   CallOptions,
@@ -12,22 +14,38 @@ import type {
   ListOptions,
   ObjectHead,
   ObjectStore,
+  ObjectUpload,
+  ObjectWriteOptions,
   PutOptions,
   PutOutcome,
+  UploadOptions,
 } from './object-store.ts';
+import { type UploadingStore, uploadsOf } from './upload-calls.ts';
 
 /** Requests by kind, and bytes: `bytesIn` received from the store, `bytesOut` sent to it. */
 export interface RequestCounts {
+  /** Reads of an object or a part of it. */
   get: number;
+  /** Reads of size and metadata alone. */
   head: number;
+  /** Writes; of an object in parts each request. */
   put: number;
+  /** Lists, one for each 1,000 objects that they show, at least one. */
   list: number;
+  /** Deletes, one for each 1,000 paths. */
   delete: number;
+  /** Bytes of bodies received. */
   bytesIn: number;
+  /** Bytes of bodies sent. */
   bytesOut: number;
 }
 
+/**
+ * Requests and bytes in all, and by role of the object: `manifest`, `wal`, `table` and so on. What the upkeep beside the database asks for
+ * counts under its own name, whatever the object: `collector`.
+ */
 export interface RequestCountsByRole extends RequestCounts {
+  /** The same for each role that there was a request for. */
   byRole: Record<string, RequestCounts>;
 }
 
@@ -36,7 +54,8 @@ export interface MeteredStore extends ObjectStore {
   counts(): RequestCountsByRole;
 }
 
-const PAGE_OBJECTS = 1000;
+/** Objects that S3 names in one answer to a list, and deletes by one request. */
+export const PAGE_OBJECTS = 1000;
 
 /** `roleOf` names the role of a path; of a list it gets the prefix. */
 export function meteredStore(store: ObjectStore, roleOf: (path: string) => string): MeteredStore {
@@ -50,6 +69,9 @@ function noRequests(): RequestCounts {
 class CountingStore implements MeteredStore {
   readonly name: string;
   readonly conformance?: 'known';
+  readonly upload?: UploadingStore['upload'];
+  readonly listUploads?: UploadingStore['listUploads'];
+  readonly abortUpload?: UploadingStore['abortUpload'];
   readonly #store: ObjectStore;
   readonly #roleOf: (path: string) => string;
   readonly #byRole = new Map<string, RequestCounts>();
@@ -59,6 +81,23 @@ class CountingStore implements MeteredStore {
     this.#roleOf = roleOf;
     this.name = store.name;
     if (store.conformance !== undefined) this.conformance = store.conformance;
+    const { upload: begin, listUploads, abortUpload } = uploadsOf(store);
+    if (begin !== undefined) this.upload = (path, options) => this.#countedUpload(begin, path, options);
+    if (listUploads !== undefined) {
+      this.listUploads = async (prefix, options) => {
+        const counts = this.#of(prefix);
+        counts.list++;
+        const uploads = await listUploads(prefix, options);
+        counts.list += Math.max(0, Math.ceil(uploads.length / PAGE_OBJECTS) - 1);
+        return uploads;
+      };
+    }
+    if (abortUpload !== undefined) {
+      this.abortUpload = (upload, options) => {
+        this.#of(upload.path).delete++;
+        return abortUpload(upload, options);
+      };
+    }
   }
 
   counts(): RequestCountsByRole {
@@ -87,7 +126,47 @@ class CountingStore implements MeteredStore {
     const counts = this.#of(path);
     counts.put++;
     counts.bytesOut += bytes.length;
-    return this.#store.put(path, bytes, options);
+    let isFirst = true;
+    return this.#store.put(path, bytes, {
+      ...options,
+      onRequest: (kind, bytesOut) => {
+        // The one that was counted when the call began.
+        if (isFirst) {
+          counts.put--;
+          counts.bytesOut -= bytes.length;
+          isFirst = false;
+        }
+        addRequest(counts, options, kind, bytesOut);
+      },
+    });
+  }
+
+  #countedUpload(begin: NonNullable<ObjectStore['upload']>, path: string, options: UploadOptions): ObjectUpload {
+    const counts = this.#of(path);
+    let bytes = 0;
+    let isReported = false;
+    const upload = begin(path, {
+      ...options,
+      onRequest: (kind, bytesOut) => {
+        isReported = true;
+        addRequest(counts, options, kind, bytesOut);
+      },
+    });
+    return {
+      ...(upload.partBytes !== undefined && { partBytes: upload.partBytes }),
+      write(part, digests) {
+        bytes += part.length;
+        return upload.write(part, digests);
+      },
+      async complete() {
+        try {
+          return await upload.complete();
+        } finally {
+          if (!isReported) addRequest(counts, options, 'put', bytes);
+        }
+      },
+      abort: () => upload.abort(),
+    };
   }
 
   async *list(prefix: string, options?: ListOptions): AsyncGenerator<ListedObject> {
@@ -115,4 +194,15 @@ class CountingStore implements MeteredStore {
     }
     return counts;
   }
+}
+
+function addRequest(
+  counts: RequestCounts,
+  { onRequest }: ObjectWriteOptions,
+  kind: 'put' | 'head' | 'list' | 'delete',
+  bytesOut: number,
+): void {
+  counts[kind]++;
+  counts.bytesOut += bytesOut;
+  onRequest?.(kind, bytesOut);
 }

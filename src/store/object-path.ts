@@ -48,7 +48,7 @@ export function comparePaths(a: string, b: string): number {
   return a.length - b.length;
 }
 
-/** Surrogates stand for code points above U+FFFF, so they rank behind the units U+E000 to U+FFFF. */
+/** Surrogates stand for code points above U+FFFF, so they sort after the units U+E000 to U+FFFF. */
 function utf8Rank(unit: number): number {
   if (unit < 0xd800) return unit;
   return unit >= 0xe000 ? unit - 0x800 : unit + 0x2000;

@@ -13,10 +13,11 @@ import type {
   PutOptions,
   PutOutcome,
 } from './object-store.ts';
+import { type UploadingStore, uploadsOf } from './upload-calls.ts';
 
 /**
  * `store` with `prefix/` before every path. Slashes at the prefix's ends do not matter; an empty one gives `store` back.
- * `close` is not passed on: the store below belongs to whoever made it.
+ * `close` is not passed on: the store below belongs to the caller that made it.
  */
 export function prefixedStore(store: ObjectStore, prefix: string): ObjectStore {
   givenStore('prefixedStore', store);
@@ -33,6 +34,9 @@ export function prefixedStore(store: ObjectStore, prefix: string): ObjectStore {
 class PrefixedStore implements ObjectStore {
   readonly name: string;
   readonly conformance?: 'known';
+  readonly upload?: UploadingStore['upload'];
+  readonly listUploads?: UploadingStore['listUploads'];
+  readonly abortUpload?: UploadingStore['abortUpload'];
   readonly #store: ObjectStore;
   readonly #folder: string;
 
@@ -41,6 +45,17 @@ class PrefixedStore implements ObjectStore {
     this.#folder = folder;
     this.name = `${store.name.replace(/\/$/, '')}/${folder.slice(0, -1)}`;
     if (store.conformance !== undefined) this.conformance = store.conformance;
+    const { upload, listUploads, abortUpload } = uploadsOf(store);
+    if (upload !== undefined) this.upload = (path, options) => upload(folder + path, options);
+    if (listUploads !== undefined) {
+      this.listUploads = async (prefix, options) => {
+        const uploads = await listUploads(folder + prefix, options);
+        return uploads.map((found) => ({ ...found, path: found.path.slice(folder.length) }));
+      };
+    }
+    if (abortUpload !== undefined) {
+      this.abortUpload = ({ path, uploadId }, options) => abortUpload({ path: folder + path, uploadId }, options);
+    }
   }
 
   get(path: string, options?: GetOptions): Promise<GetResult | undefined> {

@@ -9,10 +9,11 @@
  * - All attempts of a put send the same bytes and the same put id. A refusal after an attempt without an answer is settled
  *   by reading the object: the put id in its metadata, else all of its bytes, which hold the put id themselves. Empty bytes
  *   without metadata prove nothing and count as another's. An `If-Match` put of bytes without a put id counts as applied
- *   when the object has exactly these bytes, whoever wrote them: the state is the wanted one.
+ *   when the object has exactly these bytes, no matter which writer wrote them: the state is the wanted one.
  * - `unknown` is given only if the deadline, the caller's signal or a lasting failure ended the put while in doubt. An error
  *   that is not from the store vocabulary says nothing about a put, so it leaves it in doubt.
  * - A refusal while another request of the same put is under way counts as one after an attempt without an answer.
+ * - An upload is not tried again as a whole: `retrying-upload.ts`.
  * - No call lasts longer than its deadline, even if the store below ignores signals and never answers.
  */
 import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
@@ -33,8 +34,11 @@ import {
   type PutOutcome,
 } from './object-store.ts';
 import { Outage } from './outage.ts';
-import { type CallSettings, type RetryEvent, StoreCall, StoreRequest } from './store-call.ts';
+import { retryingUpload } from './retrying-upload.ts';
+import { StoreRequest } from './store-attempt.ts';
+import { type CallSettings, type RetryEvent, StoreCall } from './store-call.ts';
 import { isTransient, storeError } from './store-error.ts';
+import { type UploadingStore, uploadsOf } from './upload-calls.ts';
 
 export type { RetryEvent };
 
@@ -48,7 +52,7 @@ export interface RetryOptions {
   /** Bounds of the backoff: 50 ms, doubled with each attempt up to 5,000 ms; a random part of it is waited. */
   baseDelayMs?: number;
   maxDelayMs?: number;
-  /** Told before each wait. Must not throw. */
+  /** Called before each wait. Must not throw. */
   onRetry?: (event: RetryEvent) => void;
 }
 
@@ -62,6 +66,9 @@ export function retryingStore(store: ObjectStore, options: RetryOptions = {}): O
 class RetryingStore implements ObjectStore {
   readonly name: string;
   readonly conformance?: 'known';
+  readonly upload?: UploadingStore['upload'];
+  readonly listUploads?: UploadingStore['listUploads'];
+  readonly abortUpload?: UploadingStore['abortUpload'];
   readonly #store: ObjectStore;
   readonly #settings: CallSettings;
   readonly #outage: Outage;
@@ -80,6 +87,22 @@ class RetryingStore implements ObjectStore {
     this.#outage = new Outage(this.#settings.clock, this.#settings.random);
     this.name = store.name;
     if (store.conformance !== undefined) this.conformance = store.conformance;
+    const { upload: begin, listUploads, abortUpload } = uploadsOf(store);
+    if (begin !== undefined) {
+      const { clock, timeoutMs } = this.#settings;
+      this.upload = (path, given) => {
+        const call = (signal?: AbortSignal) => this.#call('put', path, signal && { signal });
+        return retryingUpload(begin, { store, clock, timeoutMs, call }, path, given);
+      };
+    }
+    if (listUploads !== undefined) {
+      this.listUploads = (prefix, given) =>
+        this.#call('list', prefix, given).run(0, (request) => listUploads(prefix, request.options(given)));
+    }
+    if (abortUpload !== undefined) {
+      this.abortUpload = (upload, given) =>
+        this.#call('delete', upload.path, given).run(0, (request) => abortUpload(upload, request.options(given)));
+    }
   }
 
   get(path: string, options?: GetOptions): Promise<GetResult | undefined> {
@@ -161,7 +184,7 @@ class RetryingStore implements ObjectStore {
           steps = undefined;
           return;
         }
-        // Not tried again: what a list out of order has left out is not behind its last object.
+        // Not tried again: what a list out of order has left out does not come after its last object.
         this.#checkListed(call, prefix, startAfter, result.value);
         startAfter = result.value.path;
         yield result.value;
@@ -172,7 +195,7 @@ class RetryingStore implements ObjectStore {
     }
   }
 
-  /** The next object, from the list that was begun if there is one; a list that hangs is begun once more behind what came. */
+  /** The next object, from the list that was begun if there is one; a list that hangs is started once more after the last object received. */
   #listStep(
     call: StoreCall,
     prefix: string,

@@ -41,7 +41,7 @@ const DECOMPRESS: Readonly<Record<string, Decompress>> = {
 
 /**
  * Leaves in the answer to a list what the store said.
- * @throws MalformedAnswer for a success that is a page of somebody else, or whose bytes were changed on the way
+ * @throws MalformedAnswer for a success that is a page of another server, or whose bytes were changed on the way
  */
 export async function assertOfStore(request: unknown, response: unknown): Promise<void> {
   const answer = (response ?? {}) as Answer;

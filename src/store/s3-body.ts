@@ -8,7 +8,7 @@ import type { ByteRange } from './object-store.ts';
 /** The answer does not fit the request; says nothing about the object. */
 export class MalformedAnswer extends Error {}
 
-/** What is allocated on the word of a header alone; the rest when as many bytes have come. */
+/** What is allocated because of a header alone; the rest when as many bytes have come. */
 const TRUSTED_BYTES = 8 << 20;
 
 /** Longest body that is read to its end on no word at all: memory is taken only as bytes come. */
@@ -20,7 +20,7 @@ export function readBody(body: Readable, length: number, signal: AbortSignal | u
 }
 
 /**
- * Reads a body whose length nobody said, as proxies pass them on in chunks: to its end, but never more than was asked for. That
+ * Reads a body whose length is not announced, as proxies pass them on in chunks: to its end, but never more than was asked for. That
  * nothing is missing follows from the transfer, whose last chunk is marked.
  */
 export function readUnannounced(

@@ -2,20 +2,24 @@
  * The AWS SDK, loaded on first use and set up so that one call is one request: the retry wrapper above counts on that,
  * because a repeated conditional put whose first answer was lost looks like a lost race.
  *
- * Every request passes `assertSendable` on its way out, and every answer `assertOfStore` on its way in.
+ * Digests of large bodies are made in slices (`s3-payload.ts`). Every request passes `assertSendable` on its way out, and every answer `assertOfStore` on its way in.
  */
 import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
+import type { Clock } from '../common/clock.ts';
 import { assertOfStore } from './s3-answer-check.ts';
+import { hashInSlices } from './s3-payload.ts';
 import { assertSendable, type Identity } from './s3-request-check.ts';
 import { storeError } from './store-error.ts';
 
 export type S3Sdk = typeof import('@aws-sdk/client-s3');
 
+/** How a server is reached: the bucket, where it is, and who asks. */
 export interface S3ConnectionOptions {
+  /** Name of the bucket, which must exist. */
   bucket: string;
   /** URL of a server that is not AWS, such as `http://localhost:9000`. */
   endpoint?: string;
-  /** From the SDK's usual chain if absent; `us-east-1` with an endpoint of one's own. */
+  /** From the SDK's usual chain if absent; `us-east-1` with an endpoint of your own. */
   region?: string;
   /**
    * The bucket in the path instead of the host name. If absent: true with an endpoint that is not AWS, wherever that comes from
@@ -39,6 +43,7 @@ export interface S3ConnectionOptions {
 export interface S3Connection {
   sdk: S3Sdk;
   client: S3Client;
+  isAws: boolean;
 }
 
 /** Where the middleware leaves the `Date` header of an answer. */
@@ -46,21 +51,40 @@ export const DATE_HEADER = Symbol('date header');
 /** Where it leaves whether the body comes in chunks, the last of which is marked: then its end shows that it is whole. */
 export const IS_CHUNKED = Symbol('is chunked');
 
-export async function connectS3(options: S3ConnectionOptions, store: string): Promise<S3Connection> {
-  let sdk: S3Sdk;
+/**
+ * The SDK's module. Reading it takes a tenth of a second, several on a busy machine: done before the clock of a request runs, it costs
+ * none of the request's time. Rejects with `STORE_UNSUITABLE` if it cannot be loaded.
+ */
+export function loadS3Sdk(store: string): Promise<S3Sdk> {
+  return loaded(store, '@aws-sdk/client-s3', () => import('@aws-sdk/client-s3'));
+}
+
+/** What sends objects in parts: a small module beside the SDK's, needed by the first of them. */
+export function loadS3Upload(store: string): Promise<typeof import('@aws-sdk/lib-storage')> {
+  return loaded(store, '@aws-sdk/lib-storage', () => import('@aws-sdk/lib-storage'));
+}
+
+async function loaded<T>(store: string, name: string, load: () => Promise<T>): Promise<T> {
   try {
-    sdk = await import('@aws-sdk/client-s3');
+    return await load();
   } catch (cause) {
-    const message = `the package @aws-sdk/client-s3 cannot be loaded: ${reasonOf(cause)}`;
+    const message = `the package ${name} cannot be loaded: ${reasonOf(cause)}`;
     throw storeError({ cls: 'unsupported', message, store, cause });
   }
+}
+
+export async function connectS3(options: S3ConnectionOptions, store: string, clock: Clock): Promise<S3Connection> {
+  const sdk = await loadS3Sdk(store);
   const { endpoint } = options;
-  let client = new sdk.S3Client(clientConfig(options, endpoint === undefined || isAwsHost(hostOf(endpoint))));
+  let isAws = endpoint === undefined || isAwsHost(hostOf(endpoint));
+  let client = new sdk.S3Client(clientConfig(options, isAws));
   const host = endpoint === undefined ? await configuredHost(client) : undefined;
   if (host !== undefined && !isAwsHost(host)) {
     client.destroy();
-    client = new sdk.S3Client(clientConfig(options, false));
+    isAws = false;
+    client = new sdk.S3Client(clientConfig(options, isAws));
   }
+  hashInSlices(client, clock);
   client.middlewareStack.add(
     (next) => async (args) => {
       const result = await next(args);
@@ -81,7 +105,7 @@ export async function connectS3(options: S3ConnectionOptions, store: string): Pr
     },
     { step: 'deserialize', name: 'shaledbRequestAndAnswerCheck', priority: 'low' },
   );
-  return { sdk, client };
+  return { sdk, client, isAws };
 }
 
 /** Why a package cannot be loaded: in a bundle the reason is rarely that it is absent. */

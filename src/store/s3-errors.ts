@@ -5,8 +5,9 @@
  * missing (HEAD), HTML (a proxy) or cut; then the SDK names the error `Unknown`, and the status decides. `inDoubt` says that a
  * write may have been applied; 409, 429 and 503, and whatever was not sent, say that it was not.
  */
-import { refusedCall } from './refused-call.ts';
+
 import type { StoreErrorClass } from './store-error.ts';
+import { unsentCall } from './unsent-call.ts';
 
 /** A class of failure, or an answer that is none to those who expect it. */
 export type S3Verdict = StoreErrorClass | 'absent' | 'refused' | 'range';
@@ -115,7 +116,7 @@ export function classifyS3Code(code: string): S3Verdict {
   return CODES.get(code)?.[0] ?? (isThrottling(code) ? 'throttled' : 'unavailable');
 }
 
-/** Of errors without an answer: is it lasting, because the client cannot make such a request, or nobody can take it? */
+/** Of errors without an answer: is it permanent, because the client cannot make such a request, or no server can take it? */
 function unsentRule(e: S3ErrorLike): { rule: Rule; remedy?: string } | undefined {
   const message = typeof e.message === 'string' ? e.message : '';
   if (/^Region (is missing|not accepted)/.test(message)) {
@@ -134,7 +135,7 @@ function unsentRule(e: S3ErrorLike): { rule: Rule; remedy?: string } | undefined
     const remedy = 'what answers there does not speak TLS: write the endpoint with http://, not https://';
     return { rule: ['unsupported'], remedy };
   }
-  const refused = refusedCall(e);
+  const refused = unsentCall(e);
   if (refused === undefined) return undefined;
   const { cls, remedy = 'check endpoint, region and credentials for characters that do not belong there' } = refused;
   return { rule: [cls], remedy };

@@ -1,5 +1,5 @@
 /**
- * Looks at a signed request before it is sent: can it be sent at all?
+ * Checks a signed request before it is sent: can it be sent at all?
  *
  * Node refuses some requests in the middle of making them, and the SDK then leaves a timer of half a minute that keeps the
  * process alive. A key with a line break is the usual reason (secrets from files, `.env` files with CRLF); as a secret it even

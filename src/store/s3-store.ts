@@ -2,21 +2,15 @@
  * Objects in an S3 bucket, on AWS and on servers that speak its protocol with conditional writes.
  *
  * Every call is one attempt; put a `retryingStore` around it. What an answer means is decided in `s3-errors.ts`; what a
- * body holds is checked in `s3-body.ts`. Puts carry their put id as user metadata. Large objects go in parts, and the
- * condition rides on the completion; parts, unlike the completion, are repeated here, because they show nothing to anybody.
+ * body holds is checked in `s3-body.ts`. Puts carry their put id as user metadata. Large objects, and uploads, go in parts
+ * (`s3-upload.ts`): these are repeated here, because they are not visible to readers and uploads do not keep their bytes.
  * ETags are passed on as the server gives them, but without the mark of a weak one: proxies put it there, and no server takes it
  * back in a condition.
  */
 
 import type { Readable } from 'node:stream';
-import type {
-  GetObjectCommandOutput,
-  HeadObjectCommandOutput,
-  ListObjectsV2CommandOutput,
-  ListPartsCommandOutput,
-} from '@aws-sdk/client-s3';
-import { mapLimit } from '../common/async.ts';
-import { type Clock, SYSTEM_CLOCK, sleep } from '../common/clock.ts';
+import type { GetObjectCommandOutput, HeadObjectCommandOutput, ListObjectsV2CommandOutput } from '@aws-sdk/client-s3';
+import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
 import { ClosedError, type DbError, InvalidArgumentError, isDbError } from '../common/errors.ts';
 import {
   anything,
@@ -39,23 +33,39 @@ import {
   type ListOptions,
   type ObjectHead,
   type ObjectStore,
+  type ObjectUpload,
+  type ObjectWriteOptions,
   PUT_ID_METADATA,
   type PutOptions,
   type PutOutcome,
+  type UnfinishedUpload,
+  type UploadOptions,
 } from './object-store.ts';
 import { announcedBody, MalformedAnswer, readBody, readUnannounced } from './s3-body.ts';
-import { connectS3, DATE_HEADER, IS_CHUNKED, type S3Connection, type S3ConnectionOptions } from './s3-client.ts';
-import { classifyS3Code, classifyS3Error, httpDateMs, type S3Failure, type S3Operation } from './s3-errors.ts';
-import { isTransient, type StoreErrorClass, storeError } from './store-error.ts';
+import { connectS3, IS_CHUNKED, type S3Connection, type S3ConnectionOptions } from './s3-client.ts';
+import { classifyS3Code, classifyS3Error, type S3Failure, type S3Operation } from './s3-errors.ts';
+import { conditionHeader, etagOf, rangeHeader, storeTimeMs } from './s3-headers.ts';
+import { listUnfinished } from './s3-unfinished.ts';
+import { HELD_PARTS, S3Upload, type S3UploadHost } from './s3-upload.ts';
+import { type StoreErrorClass, storeError } from './store-error.ts';
+import { uploadOf } from './upload-calls.ts';
 
+/** Options of an `S3Store`. */
 export interface S3StoreOptions extends S3ConnectionOptions {
-  /** Objects from this size on go in parts: 16 MiB if absent. */
+  /** Objects that are put whole go in parts from this size on, if they are larger than one part: 16 MiB if absent. */
   multipartThresholdBytes?: number;
-  /** Size of a part: 8 MiB if absent; at least 5 MiB by the protocol. */
+  /**
+   * Size of a part: 16 MiB if absent; at least 5 MiB by the protocol. Smaller ones cost more requests; larger ones more memory, of which an
+   * upload takes three parts at most.
+   */
   partBytes?: number;
-  /** For the waits between attempts of a part. */
+  /** For the waits between attempts of a part, and the turns between slices of a hash. */
   clock?: Clock;
 }
+
+/** By the protocol, for all parts of an object but the last. */
+const MIN_PART_BYTES = 5 << 20;
+const DEFAULT_PART_BYTES = 16 << 20;
 
 const milliseconds = whole(1, MAX_MS);
 const CHECKS: ChecksOf<S3StoreOptions> = {
@@ -71,14 +81,10 @@ const CHECKS: ChecksOf<S3StoreOptions> = {
   requestTimeoutMs: milliseconds,
   maxSockets: whole(1, 65_535),
   multipartThresholdBytes: whole(1, Number.MAX_SAFE_INTEGER),
-  partBytes: whole(1, Number.MAX_SAFE_INTEGER),
+  partBytes: whole(MIN_PART_BYTES, 5 * 2 ** 30),
   clock: CLOCK_CHECK,
 };
 
-const MAX_PARTS = 10_000;
-const PARTS_IN_FLIGHT = 4;
-const PART_ATTEMPTS = 3;
-const PART_RETRY_DELAY_MS = 100;
 const DELETE_BATCH = 1000;
 const FIRST_BYTE = { offset: 0, length: 1 } as const;
 /** What the SDK calls an answer without a code: by a word of its own, or by the status. */
@@ -90,6 +96,7 @@ export class S3Store implements ObjectStore {
   readonly #options: S3StoreOptions;
   readonly #bucket: string;
   readonly #clock: Clock;
+  readonly #uploads: S3UploadHost;
   #connection: Promise<S3Connection> | undefined;
   #closed = false;
 
@@ -102,6 +109,16 @@ export class S3Store implements ObjectStore {
     this.#bucket = given.bucket;
     this.#clock = given.clock ?? SYSTEM_CLOCK;
     this.name = `s3://${given.bucket}`;
+    this.#uploads = {
+      name: this.name,
+      bucket: this.#bucket,
+      clock: this.#clock,
+      connect: () => this.#connect(),
+      head: (path, options_) => this.head(path, options_),
+      applied: (path, length, output, options_) => this.#applied(path, length, output, options_),
+      classify: (error, op, signal) => this.#classify(error, op, signal),
+      error: (failure, cause, path) => this.#error(failure, cause, path),
+    };
   }
 
   async get(path: string, options: GetOptions = {}): Promise<GetResult | undefined> {
@@ -170,16 +187,17 @@ export class S3Store implements ObjectStore {
 
   async put(path: string, bytes: Uint8Array, options: PutOptions): Promise<PutOutcome> {
     this.#check(path, options);
-    if (bytes.length >= (this.#options.multipartThresholdBytes ?? 16 << 20)) {
+    if (bytes.length >= (this.#options.multipartThresholdBytes ?? DEFAULT_PART_BYTES)) {
       return this.#putInParts(path, bytes, options);
     }
+    options.onRequest?.('put', bytes.length);
     const input = {
       Bucket: this.#bucket,
       Key: path,
       Body: bytes,
       ContentLength: bytes.length,
       Metadata: { [PUT_ID_METADATA]: options.putId },
-      ...conditionHeader(options),
+      ...conditionHeader(options.condition),
     };
     let output: { ETag?: string | undefined };
     try {
@@ -188,7 +206,61 @@ export class S3Store implements ObjectStore {
     } catch (error) {
       return this.#failedPut(path, error, options);
     }
-    return this.#applied(path, bytes, output, options);
+    return this.#applied(path, bytes.length, output, options);
+  }
+
+  async #putInParts(path: string, body: Uint8Array, options: PutOptions): Promise<PutOutcome> {
+    const source = { body, partBytes: this.#partBytes() };
+    const upload = uploadOf(this.name, path, options, new S3Upload(this.#uploads, path, options, source));
+    try {
+      return await upload.complete();
+    } finally {
+      // The failure is reported; what is left is named by the list of uploads.
+      await upload.abort().catch(() => undefined);
+    }
+  }
+
+  /**
+   * One PUT if the object fits one part; else one to begin, one for each part and one to complete, and one for each attempt more. Holds
+   * three parts at most.
+   */
+  upload(path: string, options: UploadOptions): ObjectUpload {
+    checkPath(this.name, path);
+    const { expectedBytes, holdBytes = Number.POSITIVE_INFINITY } = options;
+    const wanted = Math.max(MIN_PART_BYTES, Math.floor(holdBytes / HELD_PARTS));
+    const partBytes = Math.min(this.#partBytes(), wanted);
+    const source = { partBytes, ...(expectedBytes !== undefined && { expectedBytes }) };
+    return uploadOf(this.name, path, options, new S3Upload(this.#uploads, path, options, source));
+  }
+
+  #partBytes(): number {
+    return this.#options.partBytes ?? DEFAULT_PART_BYTES;
+  }
+
+  /**
+   * One LIST for each 1,000 uploads; MinIO is asked for all of the bucket if it names none of the prefix. On AWS this needs the permission
+   * `s3:ListBucketMultipartUploads`.
+   */
+  async listUploads(prefix: string, options: CallOptions = {}): Promise<UnfinishedUpload[]> {
+    checkSignal(this.name, prefix, options);
+    try {
+      return await listUnfinished(await this.#connect(), this.#bucket, prefix, options);
+    } catch (error) {
+      throw this.#error(this.#classify(error, 'list', options.signal), error, prefix);
+    }
+  }
+
+  async abortUpload(upload: Pick<UnfinishedUpload, 'path' | 'uploadId'>, options: CallOptions = {}): Promise<void> {
+    const { path, uploadId: UploadId } = upload;
+    this.#check(path, options);
+    try {
+      const { sdk, client } = await this.#connect();
+      const command = new sdk.AbortMultipartUploadCommand({ Bucket: this.#bucket, Key: path, UploadId });
+      await client.send(command, sendOptions(options.signal));
+    } catch (error) {
+      const failure = this.#classify(error, 'delete', options.signal);
+      if (failure.providerCode !== 'NoSuchUpload') throw this.#error(failure, error, path);
+    }
   }
 
   async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ListedObject> {
@@ -225,7 +297,7 @@ export class S3Store implements ObjectStore {
     this.#closed = true;
     const connection = this.#connection;
     this.#connection = undefined;
-    // A connection that failed has nothing to give back; its failure was told to whoever asked for it.
+    // A connection that failed has nothing to give back; its failure was reported to the call that asked for it.
     await connection?.then(({ client }) => client.destroy()).catch(() => undefined);
   }
 
@@ -237,7 +309,7 @@ export class S3Store implements ObjectStore {
 
   /** A connection that failed is not kept: what was wrong may be put right. */
   #newConnection(): Promise<S3Connection> {
-    const connection = connectS3(this.#options, this.name);
+    const connection = connectS3(this.#options, this.name, this.#clock);
     connection.catch(() => {
       if (this.#connection === connection) this.#connection = undefined;
     });
@@ -285,120 +357,27 @@ export class S3Store implements ObjectStore {
     return { bytes: new Uint8Array(0), size, etag, storeTimeMs: head.storeTimeMs, metadata };
   }
 
-  async #putInParts(path: string, bytes: Uint8Array, options: PutOptions): Promise<PutOutcome> {
-    const place = { Bucket: this.#bucket, Key: path };
-    let upload: { Bucket: string; Key: string; UploadId: string } | undefined;
-    try {
-      const { sdk, client } = await this.#connect();
-      const Metadata = { [PUT_ID_METADATA]: options.putId };
-      const create = new sdk.CreateMultipartUploadCommand({ ...place, Metadata });
-      const { UploadId } = await client.send(create, sendOptions(options.signal));
-      if (UploadId === undefined) throw new MalformedAnswer('an upload without an id was begun');
-      upload = { ...place, UploadId };
-      const parts = await this.#uploadParts(upload, bytes, options);
-      const MultipartUpload = { Parts: await this.#withEtags(upload, parts, options) };
-      const complete = new sdk.CompleteMultipartUploadCommand({
-        ...upload,
-        MultipartUpload,
-        ...conditionHeader(options),
-      });
-      let output: { ETag?: string | undefined };
-      try {
-        output = await client.send(complete, sendOptions(options.signal));
-      } catch (error) {
-        await this.#abandon(upload);
-        upload = undefined;
-        return this.#failedPut(path, error, options);
-      }
-      return await this.#applied(path, bytes, output, options);
-    } catch (error) {
-      // Before the completion nothing is visible, however an upload or part failed.
-      if (upload !== undefined) await this.#abandon(upload);
-      throw this.#error(this.#classify(error, 'put', options.signal), error, path);
-    }
-  }
-
-  async #uploadParts(
-    upload: { Bucket: string; Key: string; UploadId: string },
-    bytes: Uint8Array,
-    options: PutOptions,
-  ) {
-    const { sdk, client } = await this.#connect();
-    const partBytes = Math.max(this.#options.partBytes ?? 8 << 20, Math.ceil(bytes.length / MAX_PARTS));
-    const starts = Array.from({ length: Math.ceil(bytes.length / partBytes) }, (_, i) => i * partBytes);
-    return mapLimit(starts, PARTS_IN_FLIGHT, async (start, i) => {
-      const Body = bytes.subarray(start, start + partBytes);
-      const input = { ...upload, PartNumber: i + 1, Body, ContentLength: Body.length };
-      for (let attempt = 1; ; attempt++) {
-        try {
-          const { ETag } = await client.send(new sdk.UploadPartCommand(input), sendOptions(options.signal));
-          return { PartNumber: i + 1, ETag: etagOf(ETag) };
-        } catch (error) {
-          const transient = isTransient(this.#error(this.#classify(error, 'put', options.signal), error, upload.Key));
-          if (!transient || attempt === PART_ATTEMPTS) throw error;
-          await sleep(this.#clock, PART_RETRY_DELAY_MS * attempt, options.signal);
-        }
-      }
-    });
-  }
-
-  /** The completion names each part by its ETag. Where a proxy takes them out of the answers, the list of parts has them. */
-  async #withEtags(
-    upload: { Bucket: string; Key: string; UploadId: string },
-    parts: UploadedPart[],
-    options: PutOptions,
-  ): Promise<UploadedPart[]> {
-    if (parts.every((part) => part.ETag !== '')) return parts;
-    const { sdk, client } = await this.#connect();
-    const etags = new Map<number, string>();
-    for (let marker: string | undefined = '0'; marker !== undefined; ) {
-      const page: ListPartsCommandOutput = await client.send(
-        new sdk.ListPartsCommand({ ...upload, PartNumberMarker: marker }),
-        sendOptions(options.signal),
-      );
-      for (const { PartNumber, ETag } of page.Parts ?? [])
-        if (PartNumber !== undefined) etags.set(PartNumber, etagOf(ETag));
-      const next: string | undefined = page.IsTruncated === true ? page.NextPartNumberMarker : undefined;
-      if (next !== undefined && Number(next) <= Number(marker))
-        throw new MalformedAnswer('a list of parts repeats itself');
-      marker = next;
-    }
-    const named = parts.map((part) => ({ ...part, ETag: part.ETag || (etags.get(part.PartNumber) ?? '') }));
-    if (named.every((part) => part.ETag !== '')) return named;
-    const message =
-      'answers to uploads of parts have no ETag, so large objects cannot be put together: let the proxy on the way pass that header, or set multipartThresholdBytes above the largest object';
-    throw storeError({ cls: 'unsupported', message, store: this.name, path: upload.Key });
-  }
-
-  async #abandon(upload: { Bucket: string; Key: string; UploadId: string }): Promise<void> {
-    try {
-      const { sdk, client } = await this.#connect();
-      await client.send(new sdk.AbortMultipartUploadCommand(upload));
-    } catch {
-      // The collector, or a lifecycle rule of the bucket, removes uploads that stay unfinished.
-    }
-  }
-
   /**
-   * Some servers, and proxies, leave the ETag of a put out. Without it a success is believed only if the object that is there is this
-   * one: an answer that says nothing may be from somebody who knows nothing of objects.
+   * Some servers, and proxies, leave the ETag of a put out. Without it a success is trusted only if the object that is there is this
+   * one: an answer without a reason may come from a server that knows nothing of objects.
    */
   async #applied(
     path: string,
-    bytes: Uint8Array,
+    length: number,
     output: { ETag?: string | undefined },
-    options: PutOptions,
+    options: ObjectWriteOptions,
   ): Promise<PutOutcome> {
     const etag = etagOf(output.ETag);
     if (etag !== '') return { outcome: 'applied', attempt: 'now', etag, storeTimeMs: storeTimeMs(output) };
     let head: ObjectHead | undefined;
+    options.onRequest?.('head', 0);
     try {
       head = await this.head(path, options);
     } catch (cause) {
       return { outcome: 'unknown', cause };
     }
     const putId = head?.metadata[PUT_ID_METADATA];
-    if (head?.size === bytes.length && (putId === undefined || putId === options.putId)) {
+    if (head?.size === length && (putId === undefined || putId === options.putId)) {
       return { outcome: 'applied', attempt: 'now', etag: head.etag, storeTimeMs: head.storeTimeMs };
     }
     return { outcome: 'unknown', cause: this.#malformed(path, 'a put was answered without an ETag, and is not there') };
@@ -502,15 +481,10 @@ export class S3Store implements ObjectStore {
   }
 }
 
-/** Answers that nobody asked for in this place are failures of the server. */
+/** Answers that no request of this kind can have are failures of the server. */
 function errorClassOf(verdict: S3Failure['verdict']): StoreErrorClass {
   if (verdict === 'absent' || verdict === 'refused' || verdict === 'range') return 'malformed-response';
   return verdict;
-}
-
-interface UploadedPart {
-  PartNumber: number;
-  ETag: string;
 }
 
 /** In words; the SDK knows none for an answer without a body. */
@@ -518,11 +492,6 @@ function reasonOf(cause: unknown, httpStatus: number | undefined): string {
   if (!(cause instanceof Error)) return String(cause);
   const isNameless = cause.name === 'Unknown' && httpStatus !== undefined;
   return isNameless ? `status ${httpStatus} without a reason` : `${cause.name}: ${cause.message}`;
-}
-
-/** Without the mark of a weak one. */
-function etagOf(etag: string | undefined): string {
-  return etag?.replace(/^W\//, '') ?? '';
 }
 
 function headOf(output: HeadObjectCommandOutput | GetObjectCommandOutput, size: number): ObjectHead {
@@ -549,19 +518,4 @@ function headSize(length: unknown): number {
 
 function sendOptions(signal: AbortSignal | undefined): { abortSignal?: AbortSignal } {
   return signal === undefined ? {} : { abortSignal: signal };
-}
-
-function conditionHeader({ condition }: PutOptions): { IfNoneMatch?: string; IfMatch?: string } {
-  if (condition === 'if-absent') return { IfNoneMatch: '*' };
-  return condition === 'any' ? {} : { IfMatch: condition.ifMatch };
-}
-
-function rangeHeader(range: { offset: number; length: number } | { suffix: number }): string {
-  if ('suffix' in range) return `bytes=-${range.suffix}`;
-  // The last position stays a whole number that servers can read.
-  return `bytes=${range.offset}-${Math.min(Number.MAX_SAFE_INTEGER, range.offset + range.length - 1)}`;
-}
-
-function storeTimeMs(output: object): number {
-  return httpDateMs((output as { [DATE_HEADER]?: unknown })[DATE_HEADER]);
 }

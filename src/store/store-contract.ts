@@ -8,16 +8,31 @@ import assert from 'node:assert/strict';
 import { mapLimit } from '../common/async.ts';
 import { InvalidArgumentError, isDbError } from '../common/errors.ts';
 import { bool, type ChecksOf, checkedOptions, describeValue, whole } from '../common/option-checks.ts';
-import { SeededRandom } from '../common/random.ts';
-import { makeUlid } from '../common/ulid.ts';
-import { type ListedObject, type ObjectStore, PUT_ID_METADATA, type PutCondition } from './object-store.ts';
+import {
+  listed,
+  mustGet,
+  mustPut,
+  newPutId,
+  paths,
+  pattern,
+  put,
+  sameBytes,
+  text,
+  textOf,
+  unquoted,
+} from './contract-calls.ts';
+import { type ObjectStore, PUT_ID_METADATA } from './object-store.ts';
 import { storeErrorClass } from './store-error.ts';
+import { uploadChecks } from './upload-contract.ts';
 
+/** What the store promises besides the contract. */
 export interface StoreContractOptions {
   /** The store keeps metadata. True if absent. */
   metadata?: boolean;
   /** The store supports `ifMatch`. True if absent. */
   ifMatch?: boolean;
+  /** The store has `upload`. If absent, uploads are checked where it has. */
+  upload?: boolean;
   /** Size of the large object, at least 8,192 bytes; 20 MB if absent. */
   largeObjectBytes?: number;
   /** Objects of the long list; 1,100 if absent, which is two pages of an S3 list. */
@@ -34,19 +49,20 @@ export interface ContractCheck {
 
 /** Gives a store, or a prefix of one, in which nothing is. Called once for each check. */
 export type MakeStore = () => ObjectStore | Promise<ObjectStore>;
-type Check = (store: ObjectStore, options: Required<StoreContractOptions>) => Promise<void>;
+type Check = (store: ObjectStore, options: { largeObjectBytes: number; longListObjects: number }) => Promise<void>;
 
 const CONTRACT_CHECKS: ChecksOf<StoreContractOptions> = {
   metadata: bool,
   ifMatch: bool,
+  upload: bool,
   largeObjectBytes: whole(8192, 2 ** 31),
   longListObjects: whole(1, 1_000_000),
 };
 
 /**
  * All checks that apply to a store with these options; nothing runs until their `run` is called. They are independent of each
- * other and may run at the same time. On a store that is not in memory expect some 20 MB of traffic and 1,100 objects, unless
- * the options say less.
+ * other and may run at the same time. On a store that is not in memory expect some 40 MB of traffic, 250 MB if it has uploads, and 1,100
+ * objects, unless the options say less.
  */
 export function storeContract(makeStore: MakeStore, options: StoreContractOptions = {}): ContractCheck[] {
   if (typeof makeStore !== 'function') {
@@ -55,81 +71,16 @@ export function storeContract(makeStore: MakeStore, options: StoreContractOption
   }
   const given = checkedOptions('storeContract', options, CONTRACT_CHECKS);
   const full = { metadata: true, ifMatch: true, largeObjectBytes: 20_000_000, longListObjects: 1100, ...given };
-  const checks = { ...CHECKS, ...(full.metadata ? METADATA_CHECKS : {}), ...(full.ifMatch ? IF_MATCH_CHECKS : {}) };
+  const checks = {
+    ...CHECKS,
+    ...(full.metadata ? METADATA_CHECKS : {}),
+    ...(full.ifMatch ? IF_MATCH_CHECKS : {}),
+    ...(given.upload === false ? {} : uploadChecks(given.upload === true, full.metadata, full.ifMatch)),
+  };
   return Object.entries(checks).map(([name, check]) => ({
     name,
     run: async () => check(await makeStore(), full),
   }));
-}
-
-const random = new SeededRandom(1);
-
-function newPutId(): string {
-  return makeUlid(1_700_000_000_000, random);
-}
-
-function text(value: string): Uint8Array {
-  return new TextEncoder().encode(value);
-}
-
-function pattern(length: number, seed = 0): Uint8Array {
-  const bytes = new Uint8Array(length);
-  for (let i = 0; i < length; i++) bytes[i] = (i * 31 + (i >>> 8) * 7 + seed) & 255;
-  return bytes;
-}
-
-async function put(
-  store: ObjectStore,
-  path: string,
-  bytes: Uint8Array | string,
-  condition: PutCondition = 'if-absent',
-) {
-  const body = typeof bytes === 'string' ? text(bytes) : bytes;
-  return store.put(path, body, { condition, putId: newPutId() });
-}
-
-async function mustPut(store: ObjectStore, path: string, bytes: Uint8Array | string, condition?: PutCondition) {
-  const outcome = await put(store, path, bytes, condition);
-  assert.equal(outcome.outcome, 'applied', `put of ${path}`);
-  assert(outcome.outcome === 'applied');
-  assert.equal(outcome.attempt, 'now');
-  assert.equal(typeof outcome.etag, 'string');
-  assert.notEqual(outcome.etag, '', 'an applied put gives an ETag');
-  return outcome.etag;
-}
-
-async function mustGet(
-  store: ObjectStore,
-  path: string,
-  range?: { offset: number; length: number } | { suffix: number },
-) {
-  const result = await store.get(path, range === undefined ? {} : { range });
-  assert(result !== undefined, `${path} must be there`);
-  return result;
-}
-
-async function textOf(store: ObjectStore, path: string): Promise<string | undefined> {
-  const result = await store.get(path);
-  return result === undefined ? undefined : new TextDecoder().decode(result.bytes);
-}
-
-async function listed(store: ObjectStore, prefix: string, startAfter?: string): Promise<ListedObject[]> {
-  const objects: ListedObject[] = [];
-  for await (const object of store.list(prefix, startAfter === undefined ? {} : { startAfter })) objects.push(object);
-  return objects;
-}
-
-async function paths(store: ObjectStore, prefix: string, startAfter?: string): Promise<string[]> {
-  return (await listed(store, prefix, startAfter)).map((object) => object.path);
-}
-
-function sameBytes(found: Uint8Array, expected: Uint8Array, what: string): void {
-  assert.equal(found.length, expected.length, `${what}: length`);
-  assert.equal(Buffer.compare(found, expected), 0, `${what}: bytes`);
-}
-
-function unquoted(etag: string): string {
-  return etag.replace(/^"|"$/g, '');
 }
 
 const SUFFIX = { range: { suffix: 10 } } as const;
@@ -171,7 +122,7 @@ const CHECKS: Record<string, Check> = {
     }
   },
 
-  'head tells size, ETag and times': async (store) => {
+  'head gives size, ETag and times': async (store) => {
     const etag = await mustPut(store, 'object', pattern(1234));
     const head = await store.head('object');
     assert(head !== undefined);
@@ -182,7 +133,7 @@ const CHECKS: Record<string, Check> = {
     const [entry] = await listed(store, 'object');
     assert.deepEqual([entry.path, entry.size, unquoted(entry.etag)], ['object', 1234, unquoted(etag)]);
     assert(entry.lastModifiedMs > 1e12);
-    // A list that tells the time tells that of the same clock.
+    // A list that gives the time uses the same clock.
     const listedAtMs = entry.storeTimeMs ?? 0;
     if (listedAtMs !== 0 && head.storeTimeMs !== 0) assert(Math.abs(listedAtMs - head.storeTimeMs) < 60_000);
   },
@@ -447,7 +398,7 @@ const IF_MATCH_CHECKS: Record<string, Check> = {
       );
       const winners = bodies.filter((_, i) => {
         const result = settled[i];
-        // Losers may be told that another write is in flight; that error says that nothing was applied.
+        // Losers may be answered that another write is in flight; that error means that nothing was applied.
         return result.status === 'fulfilled' && result.value.outcome === 'applied';
       });
       assert.equal(winners.length, 1, `round ${round}`);

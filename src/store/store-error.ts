@@ -8,6 +8,7 @@
 import { AbortError, type DbError, InvalidArgumentError, isDbError, UnavailableError } from '../common/errors.ts';
 import { readingArgument } from '../common/option-checks.ts';
 
+/** What went wrong in a store: it decides whether the call is made again, and which error a user gets. */
 export type StoreErrorClass =
   | 'conflict-in-flight'
   | 'throttled'
@@ -22,17 +23,25 @@ export type StoreErrorClass =
   | 'bad-digest'
   | 'cancelled';
 
+/** What a store knows of a failure. */
 export interface StoreErrorInput {
+  /** What is known of the failure. */
   cls: StoreErrorClass;
+  /** What happened, in a sentence; the error adds store and path. */
   message: string;
   /** Name of the store, for the message. */
   store: string;
+  /** Of the object or prefix, if the call was about one. */
   path?: string;
   /** The server asked to wait this long. */
   retryAfterMs?: number;
+  /** Status of the answer, for `details`. */
   httpStatus?: number;
+  /** Code of the answer, such as `SlowDown`, for `details`. */
   providerCode?: string;
+  /** How often the request was sent, for `details`. */
   attempts?: number;
+  /** What the store, its client or the system threw. */
   cause?: unknown;
 }
 

@@ -2,22 +2,13 @@
  * Does a store do what the protocol leans on? Some servers accept conditional requests and ignore the condition; a database
  * on such a store has no protection against two writers.
  *
- * The probe writes under `<prefix>shale/probe/<id>/` and deletes what it wrote, also when it fails. Its result is plain JSON.
+ * The probe writes into a folder of its own below the one it is given, and deletes what it wrote, also when it fails. Its result is plain JSON.
  * A store that cannot be reached is an error, not a result.
  */
 import type { Clock } from '../common/clock.ts';
-import {
-  abortSignal,
-  type ChecksOf,
-  CLOCK_CHECK,
-  checkedOptions,
-  RANDOM_CHECK,
-  that,
-} from '../common/option-checks.ts';
 import type { Random } from '../common/random.ts';
 import { makeUlid } from '../common/ulid.ts';
 import { agreedRead } from './agreed-read.ts';
-import { givenStore } from './object-path.ts';
 import {
   type GetResult,
   type ObjectStore,
@@ -27,48 +18,47 @@ import {
 } from './object-store.ts';
 import { isTransient, storeError, storeErrorClass } from './store-error.ts';
 
+/** Which promises a store was seen to keep. */
 export interface StoreProfile {
   schemaVersion: 1;
+  /** When it was probed, ms since the epoch. */
   probedAtMs: number;
   /** A second create of the same object is refused, and of many concurrent ones exactly one is applied. */
   conditionalCreate: boolean;
   /** `unquoted`: only with the ETag's quotes removed. */
   ifMatch: 'supported' | 'unquoted' | 'unsupported' | 'ignored';
+  /** A read of a range gave its bytes. */
   rangedReads: boolean;
+  /** A read of the last bytes gave them. */
   suffixReads: boolean;
+  /** A read right after a write gave what was written. */
   readAfterWrite: boolean;
+  /** A list right after writes showed all objects. */
   listAfterWrite: boolean;
+  /** A list right after a delete did not show the object. */
   listAfterDelete: boolean;
-  /** Puts keep their put id as metadata. */
+  /** Puts keep their put id as metadata. No problem where they do not: a put whose answer is lost is then settled by its bytes. */
   metadata: boolean;
   /** Answers carry the store's time. */
   storeTime: boolean;
-  /** One sentence for each property that is missing. */
+  /** One sentence for each property that is missing, though databases need it or are better with it. */
   problems: string[];
 }
 
-export interface ProbeOptions {
+export interface FolderProbe {
   random: Random;
   clock: Clock;
-  /** Put before `shale/probe/`; empty or ending with a slash. */
-  prefix?: string;
+  /** What the names of all that is written begin with; ends with a slash. */
+  folder: string;
   signal?: AbortSignal;
 }
-
-const CHECKS: ChecksOf<ProbeOptions> = {
-  random: RANDOM_CHECK,
-  clock: CLOCK_CHECK,
-  prefix: that('empty, or a path that ends with a slash', (v) => typeof v === 'string' && /^(.*\/)?$/.test(v)),
-  signal: abortSignal,
-};
 
 const RACE_ROUNDS = 3;
 const RACE_CREATORS = 8;
 
 /** Costs some 60 requests and as many milliseconds as 15 round trips. Throws store errors if the store cannot be used at all. */
-export async function probeStore(store: ObjectStore, options: ProbeOptions): Promise<StoreProfile> {
-  const given = checkedOptions('probeStore', options, CHECKS, ['random', 'clock']);
-  const probe = new Probe(givenStore('probeStore', store), given);
+export async function probeFolder(store: ObjectStore, options: FolderProbe): Promise<StoreProfile> {
+  const probe = new Probe(store, options);
   try {
     return await probe.run();
   } finally {
@@ -78,15 +68,15 @@ export async function probeStore(store: ObjectStore, options: ProbeOptions): Pro
 
 class Probe {
   readonly #store: ObjectStore;
-  readonly #options: ProbeOptions;
+  readonly #options: FolderProbe;
   readonly #folder: string;
   readonly #written = new Set<string>();
   readonly #problems: string[] = [];
 
-  constructor(store: ObjectStore, options: ProbeOptions) {
+  constructor(store: ObjectStore, options: FolderProbe) {
     this.#store = store;
     this.#options = options;
-    this.#folder = `${options.prefix ?? ''}shale/probe/${this.#newId()}/`;
+    this.#folder = `${options.folder}${this.#newId()}/`;
   }
 
   async run(): Promise<StoreProfile> {
@@ -103,7 +93,7 @@ class Probe {
     };
   }
 
-  /** Best effort: leftovers are small, lie under a name of their own, and a failure here must not hide the first one. */
+  /** Best effort: leftovers are small, have names of their own, and a failure here must not hide the first one. */
   async cleanUp(): Promise<void> {
     await this.#store.delete([...this.#written]).catch(() => undefined);
   }
@@ -133,7 +123,7 @@ class Probe {
     return true;
   }
 
-  /** A creator may be told that another request is in flight, which means that its own was not applied. */
+  /** A creator may be answered that another request is in flight, which means that its own was not applied. */
   async #putOrInFlight(name: string, body: string): Promise<PutOutcome['outcome']> {
     try {
       return (await this.#put(name, body, 'if-absent')).outcome;
@@ -188,9 +178,14 @@ class Probe {
       rangedReads: this.#demand(middle, 'A ranged read gave other bytes.'),
       suffixReads: this.#demand(tail, 'A read of the last bytes gave other bytes.'),
       readAfterWrite: this.#demand(whole, 'A read right after a write gave other bytes.'),
-      metadata: this.#demand(head?.metadata[PUT_ID_METADATA] === putId, 'Metadata is not kept.'),
-      storeTime: this.#demand((head?.storeTimeMs ?? 0) > 0, 'Answers do not tell the time.'),
+      metadata: this.#keepsMetadata(head?.metadata[PUT_ID_METADATA], putId),
+      storeTime: this.#demand((head?.storeTimeMs ?? 0) > 0, 'Answers do not say the time.'),
     };
+  }
+
+  /** A store need not keep metadata; what it keeps must be that of the object. */
+  #keepsMetadata(found: string | undefined, putId: string): boolean {
+    return found !== undefined && this.#demand(found === putId, 'The metadata of an object is not that of its put.');
   }
 
   async #gives(wanted: Uint8Array, read: () => Promise<GetResult | undefined>): Promise<boolean> {

@@ -1,11 +1,11 @@
 /**
  * Calls that this process refuses to itself: Node or a client library says no before a file or a server was asked.
  *
- * Such a call never succeeds later, so it is no outage: it is told at once, with what to change. Nothing was sent, so nothing can
+ * Such a call never succeeds later, so it is no outage: it is reported at once, with what to change. Nothing was sent, so nothing can
  * have been applied. What a server or a disk said is not decided here.
  */
 
-export interface RefusedCall {
+export interface UnsentCall {
   cls: 'denied' | 'unsupported';
   /** What to change; absent where the message says it already. */
   remedy?: string;
@@ -28,7 +28,7 @@ const NETWORK = /fetch|network|load failed|socket/i;
 const NO_MEMORY = /allocation failed|out of memory/i;
 
 /** What is wrong, if the call was refused before it left this process. */
-export function refusedCall(error: unknown): RefusedCall | undefined {
+export function unsentCall(error: unknown): UnsentCall | undefined {
   if (typeof error !== 'object' || error === null) return undefined;
   const { name, code, message, cause, permission, resource } = error as ErrorShape;
   const text = typeof message === 'string' ? message : '';
