@@ -2,21 +2,23 @@
  * What an opening adds to the search for the newest manifest (place.ts): it reports what is doubtful about a good one, and heals a
  * damaged one in memory or refuses it with all that a repair has to know.
  *
- * Nothing is written here. Of a damaged manifest with the one that would take its place, the log is read, too: then the
- * error is about all that is wrong.
+ * 1. Nothing is written here, and nothing is guessed: a manifest that is healed is the one that its seal proves, under its own id.
+ * 2. The manifest that would take the place of a damaged one is an older one. The log after it is read, too: then the error is about
+ *    all that is wrong.
  */
+import { assertThat } from '../common/assert.ts';
 import { mapLimit } from '../common/async.ts';
+import type { Clock } from '../common/clock.ts';
 import {
   type CorruptionError,
   type FallbackSummary,
-  type Finding,
   isCorruption,
   isDbError,
   ManifestCorruptionError,
-  makeFinding,
   UnavailableError,
 } from '../common/errors.ts';
-import { tellFinding } from '../common/events.ts';
+import { type FindingSink, reportFinding } from '../common/events.ts';
+import { type Finding, makeFinding } from '../common/finding.ts';
 import { SILENT_LOGGER } from '../common/logger.ts';
 import { compactionsPath, manifestPath } from '../format/object-names.ts';
 import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
@@ -24,11 +26,11 @@ import {
   type LoadedManifest,
   loadManifest,
   manifestFindingObject,
-  mendManifest,
+  repairManifestBytes,
 } from '../lsm/manifest/manifest-store.ts';
 import { ambiguousViewFindings } from '../lsm/manifest/view-ids.ts';
 import type { ObjectStore } from '../store/object-store.ts';
-import { advised, REREADS_MS, readLogObject } from './log-damage.ts';
+import { REREADS_MS, readLogObject, withLogAdvice } from './log-damage.ts';
 import { extentOf, listLog } from './log-range.ts';
 import { newerTrackerFindings } from './manifest-cross-check.ts';
 import {
@@ -41,10 +43,13 @@ import {
   type Surroundings,
 } from './place.ts';
 import { findVanishedLog } from './vanished-log.ts';
-import { type LogOptions, VerifiedLog } from './verified-log.ts';
+import { type LogMeans, type LogStores, VerifiedLog } from './verified-log.ts';
+
+/** Compactions header that SlateDB writes since 0.13: 0.14 and later may be at work. */
+export const NEWER_COMPACTIONS = 2;
 
 /** Listed manifests that are gone, so often in a row, are no accident. */
-const MAX_ROUNDS = 100;
+const MAX_SEARCH_ROUNDS = 100;
 
 export interface Discovery extends Place {
   /** Header version of the newest compactions file; undefined without one. */
@@ -58,14 +63,14 @@ export interface Discovery extends Place {
 export async function discover(
   stores: DatabaseStores,
   around: Surroundings,
-  options: LogOptions,
+  means: LogMeans,
   beside: () => Promise<void> = () => Promise.resolve(),
 ): Promise<Discovery> {
   const { main } = stores;
   const compactionsId = around.newestCompactionsId;
   let compactionsVersion: number | undefined;
   const place = await findNewest(stores, around, {
-    clock: options.clock,
+    clock: means.parts.clock,
     during: 'open',
     nextBy: 'get',
     beside: () =>
@@ -77,11 +82,11 @@ export async function discover(
             }),
         beside(),
       ]),
-    onGood: (good) => reportDoubts(good, options),
-    onBad: (bad, now) => healOrRefuse(stores, now, bad, options),
+    onGood: (good) => reportDoubts(good, means.parts),
+    onBad: (bad, now) => healOrRefuse(stores, now, bad, means),
     refusesBelowBoundary: true,
-    lookAgain: (now) => relist(stores, now),
-    rounds: MAX_ROUNDS,
+    lookAgain: (now) => relist(main, now),
+    rounds: MAX_SEARCH_ROUNDS,
     tooManyOthers: () =>
       new UnavailableError('DEADLINE', `${main.name}: the manifests changed faster than they could be read.`),
   });
@@ -98,13 +103,13 @@ async function healOrRefuse(
   stores: DatabaseStores,
   around: Surroundings,
   { id, bytes, failure, reads }: BadManifest,
-  options: LogOptions,
+  means: LogMeans,
 ): Promise<LoadedManifest | undefined> {
   if (await isOvertaken(stores.main, id)) return undefined;
   reads();
-  const healed = options.healOnOpen ? healedManifest(id, bytes, failure, options) : undefined;
+  const healed = means.settings.healOnOpen ? healedManifest(id, bytes, failure, means.parts) : undefined;
   if (healed !== undefined) return healed;
-  throw isCorruption(failure) ? await withFallback(stores, around, id, failure, options) : failure;
+  throw isCorruption(failure) ? await withFallback(stores, around, id, failure, means) : failure;
 }
 
 /**
@@ -115,10 +120,11 @@ function healedManifest(
   id: number,
   bytes: Uint8Array,
   failure: unknown,
-  options: LogOptions,
+  sink: FindingSink,
 ): LoadedManifest | undefined {
-  const mended = mendManifest(id, bytes);
-  if (mended?.trust !== 'proven') return undefined;
+  const repaired = repairManifestBytes(id, bytes);
+  if (repaired?.trust !== 'proven') return undefined;
+  assertThat(repaired.loaded.id === id, 'a manifest is healed under its own id (discovery 1)');
   const object = manifestFindingObject(id, { size: bytes.length, sealed: true });
   const findings = isCorruption(failure) ? failure.findings : [];
   for (const f of findings) {
@@ -129,17 +135,17 @@ function healedManifest(
       remedy: 'heals' as const,
       origin: 'at-rest' as const,
     };
-    tellFinding(options, 'the newest manifest is healed in memory (option healOnOpen)', finding);
+    reportFinding(sink, 'the newest manifest is healed in memory (option healOnOpen)', finding);
   }
-  return mended.loaded;
+  return repaired.loaded;
 }
 
-/** What is doubtful about a manifest that is good all the same. */
-function reportDoubts({ loaded, check }: GoodManifest, options: LogOptions): void {
+/** What is doubtful about a manifest that is good nevertheless. */
+function reportDoubts({ loaded, check }: GoodManifest, sink: FindingSink): void {
   const { id, sizeBytes } = loaded;
   if (check !== undefined) {
     for (const unknown of newerTrackerFindings(loaded, 'open')) {
-      tellFinding(options, 'the newest manifest has a sequence tracker of a newer form', unknown);
+      reportFinding(sink, 'the newest manifest has a sequence tracker of a newer form', unknown);
     }
   }
   if (check !== undefined && check.doubts.length > 0) {
@@ -151,13 +157,13 @@ function reportDoubts({ loaded, check }: GoodManifest, options: LogOptions): voi
       found: check.doubts.join('; '),
       during: 'open',
     });
-    tellFinding(options, 'a bit of the newest manifest may have changed', finding);
+    reportFinding(sink, 'a bit of the newest manifest may have changed', finding);
   }
-  warnOfAmbiguousViews(loaded, options);
+  warnOfAmbiguousViews(loaded, sink);
 }
 
 /** Nothing is lost yet, so nothing is refused; but the next compaction by SlateDB would lose rows. */
-function warnOfAmbiguousViews(newest: LoadedManifest, { logger, onEvent }: LogOptions): void {
+function warnOfAmbiguousViews(newest: LoadedManifest, { logger, onEvent }: FindingSink): void {
   for (const finding of ambiguousViewFindings(newest, 'open')) {
     logger.warn('views of level 0 share an id', {
       path: finding.object.path,
@@ -174,18 +180,18 @@ async function withFallback(
   around: Surroundings,
   badId: number,
   failure: CorruptionError,
-  options: LogOptions,
+  means: LogMeans,
 ): Promise<ManifestCorruptionError> {
   const reads = { attempts: REREADS_MS.length + 1, identical: true, pastCaches: true };
   const findings = failure.findings.map((f) => ({ ...f, origin: 'at-rest' as const, reads }));
-  const older = around.manifestIds.filter((id) => id < badId).slice(-MANIFESTS_LOOKED_AT);
+  const older = around.manifestIds.filter((id) => id < badId).slice(-FALLBACKS_TRIED);
   for (const id of older.reverse()) {
     const got = await stores.main.get(manifestPath(id));
     if (got === undefined) continue;
     try {
       const good = loadManifest(id, got.bytes);
       const fallback = await fallbackFrom(stores, good);
-      const log = await logDamage(stores, good, badId, options);
+      const log = await logDamage(stores, good, badId, means);
       return new ManifestCorruptionError(
         `The newest manifest is damaged: ${failure.message}. Manifest ${id} is intact.${logText(log)} Nothing was changed.`,
         [...findings, ...log],
@@ -195,7 +201,7 @@ async function withFallback(
       if (!isCorruption(error)) throw error;
     }
   }
-  const log = await logDamage(stores, undefined, badId, options);
+  const log = await logDamage(stores, undefined, badId, means);
   return new ManifestCorruptionError(
     `The newest manifest is damaged and no older one is intact: ${failure.message}.${logText(log)} Nothing was changed.`,
     [...findings, ...log],
@@ -203,7 +209,7 @@ async function withFallback(
   );
 }
 
-const MANIFESTS_LOOKED_AT = 10;
+const FALLBACKS_TRIED = 10;
 
 function logText(findings: readonly Finding[]): string {
   if (findings.length === 0) return '';
@@ -217,17 +223,20 @@ function logText(findings: readonly Finding[]): string {
  * manifests that cannot be read is no damage of it. None if the store does not let us look: the manifest alone refuses the opening.
  */
 async function logDamage(
-  stores: DatabaseStores,
+  stores: LogStores,
   good: LoadedManifest | undefined,
   badId: number,
-  options: LogOptions,
+  { settings, parts: { clock, logger } }: LogMeans,
 ): Promise<readonly Finding[]> {
-  const quiet = { ...options, healOnOpen: false, logger: SILENT_LOGGER, onEvent: () => undefined };
+  const quiet: LogMeans = {
+    settings: { ...settings, healOnOpen: false },
+    parts: { clock, logger: SILENT_LOGGER, onEvent: () => undefined },
+  };
   try {
     const ids = [...(await listLog(stores.wal, good?.manifest.replayAfterWalId)).keys()];
     const first = ids.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
     const all =
-      good === undefined ? await damageOfEach(stores, ids, options) : await damageAfter(stores, good, badId, quiet);
+      good === undefined ? await damageOfEach(stores.wal, ids, clock) : await damageAfter(stores, good, badId, quiet);
     return all.filter(
       (f) =>
         f.object.role === 'wal' &&
@@ -236,21 +245,21 @@ async function logDamage(
     );
   } catch (error) {
     if (!isDbError(error) || isCorruption(error)) throw error;
-    options.logger.warn('the log could not be looked at besides the damaged manifest', { error: error.message });
+    logger.warn('the log could not be looked at besides the damaged manifest', { error: error.message });
     return [];
   }
 }
 
 async function damageAfter(
-  stores: DatabaseStores,
+  stores: LogStores,
   good: LoadedManifest,
   badId: number,
-  options: LogOptions,
+  means: LogMeans,
 ): Promise<readonly Finding[]> {
   const { manifest } = good;
   // Each manifest that cannot be read may have claimed an epoch, whose fence is then in the log.
   const base = { ...good, manifest: { ...manifest, writerEpoch: manifest.writerEpoch + badId - good.id } };
-  const log = new VerifiedLog(stores, options);
+  const log = new VerifiedLog(stores, means);
   await log.load(base);
   const verdict = log.verdict(base);
   return isCorruption(verdict) ? verdict.findings : [];
@@ -260,17 +269,13 @@ async function damageAfter(
 const MOST_ALONE = 1000;
 const PARALLEL_GETS = 16;
 
-async function damageOfEach(
-  { wal }: DatabaseStores,
-  ids: readonly number[],
-  { clock }: LogOptions,
-): Promise<readonly Finding[]> {
+async function damageOfEach(wal: ObjectStore, ids: readonly number[], clock: Clock): Promise<readonly Finding[]> {
   const newest = [...ids].sort((a, b) => a - b).slice(-MOST_ALONE);
   const read = await mapLimit(newest, PARALLEL_GETS, (id) => readLogObject(wal, clock, id));
-  return read.flatMap(({ result, salvaged }) => (result?.findings ?? []).map((f) => advised(f, salvaged)));
+  return read.flatMap(({ result, salvaged }) => (result?.findings ?? []).map((f) => withLogAdvice(f, salvaged)));
 }
 
-async function fallbackFrom(stores: DatabaseStores, good: LoadedManifest): Promise<FallbackSummary> {
+async function fallbackFrom(stores: LogStores, good: LoadedManifest): Promise<FallbackSummary> {
   const { id, manifest } = good;
   const listed = await listLog(stores.wal, manifest.replayAfterWalId);
   const { after, lastListed } = extentOf(good, listed);

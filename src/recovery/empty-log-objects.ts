@@ -39,16 +39,16 @@ export interface LogFacts {
   /** Id of the first slot. */
   from: number;
   slots: readonly LogSlot[];
-  /** In any order, one for each id; those of seals also where the object itself is unreadable or lies elsewhere. */
+  /** In any order, one for each id; those of seals also where the object itself is unreadable or stored under another id. */
   known: readonly KnownEpoch[];
   /** Highest epoch that a writer has claimed. */
   writerEpoch: number;
 }
 
-/** `lost`: it held rows, or another one of its run did. `unsure`: nothing says which. `fence`: nothing speaks against it. */
+/** `lost`: it held rows, or another one of its run did. `unsure`: nothing says which. `fence`: nothing contradicts it. */
 export type EmptyVerdict = 'lost' | 'unsure' | 'fence';
 
-export interface JudgedRun {
+export interface ClassifiedRun {
   ids: readonly number[];
   verdict: EmptyVerdict;
   /** Of `RULES`. */
@@ -71,7 +71,7 @@ interface Evidence {
   unsealedFences: number;
   /** Epochs that those fences may have: claimed after the epoch before the stretch and before the one after it. */
   freeEpochs: number;
-  /** The stretch lies between epochs that are known: no object without a seal touches it, whose epoch may be any. */
+  /** The stretch is between epochs that are known: no object without a seal touches it, whose epoch may be any. */
   isBounded: boolean;
   /** The object right before the run is missing or unreadable, and nothing says its epoch. */
   isBesideGap: boolean;
@@ -91,7 +91,7 @@ interface Rule {
 export const RULES: readonly Rule[] = [
   {
     name: 'R2',
-    says: 'A single empty object before a sealed one that names its predecessor is judged by that name, not here.',
+    says: 'A single empty object before a sealed one that names its predecessor is decided by that name, not here.',
     verdict: 'fence',
     holds: (e) => e.isChained && e.count === 1,
   },
@@ -126,11 +126,11 @@ export const RULES: readonly Rule[] = [
     verdict: 'fence',
     holds: (e) => e.isNextToKnown,
   },
-  { name: 'R8', says: 'Else nobody can say.', verdict: 'unsure', holds: () => true },
+  { name: 'R8', says: 'Otherwise it is unknown.', verdict: 'unsure', holds: () => true },
 ];
 
 /** The runs of empty objects whose kind is in doubt, each with its verdict, in the order of the log. */
-export function judgeEmptyObjects(facts: LogFacts): JudgedRun[] {
+export function classifyEmptyObjects(facts: LogFacts): ClassifiedRun[] {
   const log = new Log(facts);
   return log.runs().map((run) => {
     const evidence = log.evidenceOf(run);
@@ -163,8 +163,9 @@ class Log {
   readonly #unsealedFences: number;
 
   constructor(facts: LogFacts) {
+    assertThat(facts.from >= 1, 'ids of the log begin with 1');
     this.#facts = facts;
-    // A bound before the first object says nothing of any object.
+    // A bound before the first object says nothing about any object.
     this.#known = facts.known.filter((k) => k.id >= 1).sort((a, b) => a.id - b.id);
     this.#knownIds = new Set(this.#known.map((k) => k.id));
     this.#unsealedFences = this.#countUnsealedFences();
@@ -239,6 +240,10 @@ class Log {
     const lastEpoch = after === undefined ? writerEpoch : after.epoch - (after.isFence ? 1 : 0);
     // By invariant 1 the log began with epoch 1, or a later one.
     const isAfterFirst = stretchId > 1;
+    assertThat(
+      stretch <= start && start < end && end <= slots.length,
+      'a run is within its stretch, and the stretch in the log',
+    );
     const touches = (i: number, bound: number) => this.#hasAnyEpoch(i) && !this.#isAfterBound(bound);
     return {
       count: end - start,

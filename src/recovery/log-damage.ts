@@ -2,19 +2,29 @@
  * A log as a whole: what each of its objects brings, what is lost of it, and what its findings should advise.
  *
  * Used before anything is changed: by openings, for the error they reject with, and by the tools.
+ *
+ * 1. An object is called damaged only after it gave the same bytes three times (asserted by `ReadAttempts`).
+ * 2. Objects come in the order of their ids, one for each id of the range. One that is stored under another's name counts at its own id
+ *    only if nothing better is there.
+ * 3. A piece counts no row that is in tables, and what it has is within the sequence numbers of its object.
  */
+
+import { type Hint, INSPECT_LOG, makeHint, REPAIR_LOG } from '../common/advice.ts';
+import { assertThat } from '../common/assert.ts';
 import { equalBytes } from '../common/bytes.ts';
 import { type Clock, sleep } from '../common/clock.ts';
-import { type Finding, type Hint, IncompatibleError, unknownFinding } from '../common/errors.ts';
+import { unknownFinding } from '../common/damage.ts';
+import { IncompatibleError } from '../common/errors.ts';
+import type { Finding } from '../common/finding.ts';
 import { BlockCursor } from '../format/block-cursor.ts';
 import { parseWalPath, walPath } from '../format/object-names.ts';
 import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
-import { Looks } from '../lsm/table/verified-read.ts';
+import { ReadAttempts } from '../lsm/table/verified-read.ts';
 import { readWalObject, type WalObject, type WalReadResult, walFindingObject } from '../lsm/wal/wal-object.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { type Acceptance, batchesOf, isGap } from './wal-batches.ts';
 import type { LogPiece } from './wal-loss.ts';
-import { atHome, type SalvagedWal, salvageWalObject } from './wal-salvage.ts';
+import { type SalvagedWal, salvageWalObject, underOwnId } from './wal-salvage.ts';
 
 /** One id of a log. */
 export interface LogObject {
@@ -23,36 +33,36 @@ export interface LogObject {
   result: WalReadResult | undefined;
   /** What is left of it, if it is damaged. */
   salvaged: SalvagedWal | undefined;
-  /** Of a damaged one, as it lies in the store. */
+  /** Of a damaged one, as it is stored. */
   bytes: Uint8Array | undefined;
 }
 
 /** Waits before a damaged object is looked at the second and third time, ms. */
 export const REREADS_MS: readonly number[] = [100, 1000];
 
-/** One object, looked at three times or more if it is damaged, and then what is left of it. One GET for each look. */
+/** One object, read three times or more if it is damaged, and then what is left of it. One GET for each read. */
 export async function readLogObject(store: ObjectStore, clock: Clock, id: number): Promise<LogObject> {
-  const looks = new Looks(REREADS_MS);
+  const attempts = new ReadAttempts(REREADS_MS);
   for (;;) {
     const got = await store.get(walPath(id));
     if (got === undefined) return { id, result: undefined, salvaged: undefined, bytes: undefined };
     const { bytes } = got;
     const result = await readWalObject(id, bytes);
     if (result.object !== undefined) return { id, result, salvaged: undefined, bytes: undefined };
-    looks.add(bytes);
-    const waitMs = looks.nextWaitMs;
+    attempts.add(bytes);
+    const waitMs = attempts.nextWaitMs;
     if (waitMs !== undefined) {
       await sleep(clock, waitMs);
       continue;
     }
-    const reads = looks.reads(store.name, walPath(id));
+    const reads = attempts.reads(store.name, walPath(id));
     if (result.incompatible !== undefined) {
       const object = walFindingObject(id, { size: bytes.length, sealed: result.seal !== undefined });
       const unknown = unknownFinding(result.incompatible, { object, during: 'check' });
       return { id, result: { ...result, findings: [unknown] }, salvaged: undefined, bytes };
     }
     const salvaged = await salvageWalObject(id, bytes, result);
-    // A seal that was found or mended tells of epochs and of the object before, like one that was read at once.
+    // A seal that was found or repaired shows epochs and the object before, like one that was read at once.
     const seal = result.seal ?? salvaged.seal;
     return { id, result: withReads({ ...result, seal }, reads), salvaged, bytes };
   }
@@ -76,12 +86,12 @@ export function pieceOf(
   if (object !== undefined) return { ...nothing, sound: soundRows(object, floorSeq) };
   if (salvaged === undefined) return nothing;
   if (salvaged.kind === 'fence') return { ...nothing, sound: { min: 0, max: 0, rows: 0, batches: 0 } };
-  if (salvaged.kind === 'rows') return { ...nothing, parts: batchesOf(salvaged, accept), held: heldBy(salvaged) };
-  return { ...nothing, parts: [{ gap: true, minSeq: undefined }], held: heldBy(salvaged) };
+  if (salvaged.kind === 'rows') return { ...nothing, parts: batchesOf(salvaged, accept), held: heldBySeal(salvaged) };
+  return { ...nothing, parts: [{ gap: true, minSeq: undefined }], held: heldBySeal(salvaged) };
 }
 
-/** What the seal of an object says it held; a foreign one speaks of another object. */
-function heldBy({ seal, kind }: SalvagedWal): LogPiece['held'] {
+/** What the seal of an object says it held; a foreign one is about another object. */
+function heldBySeal({ seal, kind }: SalvagedWal): LogPiece['held'] {
   if (seal?.wal === undefined || kind === 'foreign') return undefined;
   const { firstSeq, lastSeq, rows, batches } = seal.wal;
   return { min: firstSeq, max: lastSeq, rows, batches };
@@ -110,21 +120,26 @@ function soundRows(object: WalObject, floorSeq: number): NonNullable<LogPiece['s
       last = cursor.seq;
     }
   }
+  assertThat(batches <= rows && min > floorSeq, 'a piece counts no row that is in tables (log-damage 3)');
   return { min, max: maxSeq, rows, batches };
 }
 
 /**
- * The objects with those that lie under another's name put where their seals say they belong, if that place has nothing
+ * The objects with those that are stored under another's name put where their seals say they belong, if that place has nothing
  * better; `readFrom` is the id under which each is found.
  */
-export function inPlace(
+export function movedToOwnIds(
   objects: readonly LogObject[],
   from: number,
   databaseId: Uint8Array | undefined,
 ): (LogObject & { readFrom: number })[] {
+  assertThat(
+    objects.length === 0 || objects[0].id === from,
+    'objects come with the first id of the range (log-damage 2)',
+  );
   const placed = objects.map((o, i) => ({ ...o, readFrom: from + i }));
   objects.forEach(({ salvaged }, i) => {
-    const home = salvaged === undefined ? undefined : atHome(salvaged);
+    const home = salvaged === undefined ? undefined : underOwnId(salvaged);
     const id = salvaged?.seal?.identity.databaseId;
     if (home === undefined || id === undefined) return;
     if (databaseId !== undefined && !equalBytes(id, databaseId)) return;
@@ -138,7 +153,7 @@ export function inPlace(
   return placed;
 }
 
-/** Greatest sequence number that the manifest or any seal of the log tells of. */
+/** Greatest sequence number that the manifest or any seal of the log records. */
 export function greatestKnownSeq(newest: LoadedManifest, objects: Iterable<LogObject>): number {
   let seq = Math.max(newest.manifest.lastL0Seq, newest.seal?.manifest?.walTail.lastSeq ?? 0);
   for (const { result, salvaged } of objects) {
@@ -161,18 +176,12 @@ export function misplacedIds(findings: readonly Finding[]): Set<number> {
 
 const MISPLACED: readonly Finding['code'][] = ['OUT_OF_ORDER', 'CHAIN_BREAK', 'TRUNCATED'];
 
-const DOCS = 'docs/troubleshooting.md';
-
 /** The finding with what can be done about it: `salvaged` is what is left of its object, if that is damaged. */
-export function advised(finding: Finding, salvaged: SalvagedWal | undefined): Finding {
+export function withLogAdvice(finding: Finding, salvaged: SalvagedWal | undefined): Finding {
   if (finding.severity === 'note' || finding.severity === 'unknown') return finding;
   const { remedy, lossIfRepaired, what } = prognosis(finding, salvaged);
-  const hint: Hint = {
-    summary: `${what} Repairing keeps copies of what is damaged, and lists what is lost.`,
-    commands: ['shaledb wal inspect LOCATION', 'shaledb wal repair LOCATION'],
-    docs: DOCS,
-    lossIfRepaired,
-  };
+  const summary = `${what} Repairing keeps copies of what is damaged, and lists what is lost.`;
+  const hint = makeHint(summary, lossIfRepaired, [INSPECT_LOG, REPAIR_LOG]);
   return { ...finding, remedy, hint };
 }
 
@@ -192,7 +201,7 @@ function prognosis({ code, object }: Finding, salvaged: SalvagedWal | undefined)
     return { remedy: 'heals', lossIfRepaired: 'none', what: `The damage of ${path} can be undone: no row is lost.` };
   }
   if (salvaged.kind === 'foreign') {
-    const what = `${path} holds another object: its own rows are lost, unless they lie under the other's name.`;
+    const what = `${path} holds another object: its own rows are lost, unless they are stored under the other's name.`;
     return { remedy: 'none', lossIfRepaired: 'possible', what };
   }
   const parts = batchesOf(salvaged, 'probable');
@@ -208,15 +217,16 @@ function prognosis({ code, object }: Finding, salvaged: SalvagedWal | undefined)
   const kept = parts.reduce((n, p) => n + (!isGap(p) && p.state === 'intact' ? p.rows.length : 0), 0);
   const total = salvaged.seal?.wal?.rows;
   const of = total === undefined ? `${kept} rows` : `${kept} of ${total} rows`;
+  const none = `None of the ${total} rows in ${path} can be recovered.`;
   return {
     remedy: kept > 0 ? 'salvages' : 'none',
     lossIfRepaired: 'certain',
-    what: `${of} of ${path} can be kept, the others are lost.`,
+    what: kept === 0 && total !== undefined ? none : `${of} of ${path} can be recovered, the others are lost.`,
   };
 }
 
-/** A block whose checksum holds and that does not decode: its bytes are what somebody wrote. */
-export function isMeant({ at, code }: Finding): boolean {
+/** A block whose checksum holds and that does not decode: its bytes are what a writer wrote. */
+export function isAsWritten({ at, code }: Finding): boolean {
   return at.unit === 'block' && (code === 'MALFORMED' || code === 'DECOMPRESS_FAILED');
 }
 
@@ -232,7 +242,7 @@ export function undecodable(objects: Iterable<LogObject>): IncompatibleError | u
     if (salvaged === undefined) continue;
     if (salvaged.blocks.some((b) => b.block !== undefined)) return undefined;
     const findings = result?.findings ?? [];
-    if (findings.length > 0 && findings.every(isMeant)) meant += findings.length;
+    if (findings.length > 0 && findings.every(isAsWritten)) meant += findings.length;
     else return undefined;
   }
   if (meant === 0) return undefined;

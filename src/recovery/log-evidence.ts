@@ -1,27 +1,34 @@
 /**
- * By what the end of a log is judged: what the newest manifest says that is not the mere claim of a repair.
+ * The evidence used to decide about the end of a log: the newest manifest that is not the mere claim of a repair.
  *
- * What a repair that was cut off has left behind, its claims and its fences, is looked through: it must not make damage that
- * is judged by the end of the log or by the epoch look settled.
+ * 1. Claims and fences of a repair that was cut off are ignored: they must not hide damage that is recognised by the end of the
+ *    log or by the epoch. What counts instead is older.
+ * 2. A bound is only drawn where a manifest could be read that was there before a repair.
  */
+import { assertThat } from '../common/assert.ts';
 import { IncompatibleError, isCorruption } from '../common/errors.ts';
 import { manifestPath } from '../format/object-names.ts';
-import { type LoadedManifest, loadMisplaced, mendManifest, readManifest } from '../lsm/manifest/manifest-store.ts';
+import {
+  type LoadedManifest,
+  loadMisplaced,
+  readManifest,
+  repairManifestBytes,
+} from '../lsm/manifest/manifest-store.ts';
 import type { WalReadResult } from '../lsm/wal/wal-object.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { type EpochBound, isToolClaim, type LogContext } from './wal-check.ts';
 
-/** Claims of repairs that were cut off, one after the other, that are looked through. */
+/** Most claims of repairs that were cut off, one after the other, that are passed. */
 const MAX_CLAIMS = 100;
 
-export interface Judging {
+export interface LogEvidence {
   context: LogContext;
   /** Where repairs that were cut off put, or meant to put, their fences. */
   fenceIds: ReadonlySet<number>;
 }
 
 /** One GET for each claim of a repair that was cut off; none where the newest manifest is no such claim. */
-export async function readJudging(store: ObjectStore, newest: LoadedManifest): Promise<Judging> {
+export async function readLogEvidence(store: ObjectStore, newest: LoadedManifest): Promise<LogEvidence> {
   const fenceIds = new Set<number>();
   let writers = newest;
   for (let i = 0; i < MAX_CLAIMS && isToolClaim(writers.seal); i++) {
@@ -33,15 +40,16 @@ export async function readJudging(store: ObjectStore, newest: LoadedManifest): P
     if (previous === undefined) break;
     writers = previous;
   }
-  return judgingBy(newest, writers, fenceIds);
+  return logEvidenceOf(newest, writers, fenceIds);
 }
 
 /** `writers`: the newest manifest that is not the claim of a repair. */
-export function judgingBy(
+export function logEvidenceOf(
   newest: LoadedManifest,
   writers: LoadedManifest = newest,
   fenceIds: ReadonlySet<number> = new Set(),
-): Judging {
+): LogEvidence {
+  assertThat(writers.id <= newest.id, 'the evidence is the newest manifest or an older one (log-evidence 1)');
   const tail = newest.seal?.manifest?.walTail;
   const context = {
     lastL0Seq: newest.manifest.lastL0Seq,
@@ -49,13 +57,13 @@ export function judgingBy(
     writerEpoch: writers.manifest.writerEpoch - (isToolClaim(writers.seal) ? 1 : 0),
     databaseId: newest.seal?.identity.databaseId,
     witness: tail === undefined || tail.id === 0 ? undefined : tail,
-    settled: settledBy(writers),
+    writerTail: writerTailOf(writers),
   };
   return { context, fenceIds };
 }
 
-/** A writer's manifests after its claim name its fence or an object behind it. */
-function settledBy({ manifest, seal }: LoadedManifest): LogContext['settled'] {
+/** A writer's manifests after its claim name its fence or an object after it. */
+function writerTailOf({ manifest, seal }: LoadedManifest): LogContext['writerTail'] {
   const id = seal?.manifest?.walTail.id ?? 0;
   if (id === 0 || seal?.identity.role !== 'writer' || seal.owner !== undefined) return undefined;
   return { id, epoch: manifest.writerEpoch };
@@ -63,27 +71,27 @@ function settledBy({ manifest, seal }: LoadedManifest): LogContext['settled'] {
 
 /**
  * The same with what an older manifest of a writer says, where empty objects follow each other and the newest manifest is a
- * mere claim: behind the object which that one names there is at most one fence for each epoch claimed since, so where
+ * mere claim: after the object which that one names there is at most one fence for each epoch claimed since, so where
  * there are more, one held rows. One GET for each sealed manifest back to it; none where no two empty objects stand together.
  */
-export async function withSettled(
+export async function withOlderWriterTail(
   store: ObjectStore,
   { id: newestId, seal }: LoadedManifest,
-  judging: Judging,
+  evidence: LogEvidence,
   results: readonly (WalReadResult | undefined)[],
-): Promise<Judging> {
-  const { context } = judging;
+): Promise<LogEvidence> {
+  const { context } = evidence;
   const isEmpty = (r: WalReadResult | undefined) => r?.object?.kind === 'empty';
   const isDoubtful = results.some((r, i) => i > 0 && isEmpty(r) && isEmpty(results[i - 1]));
-  if (context.settled !== undefined || seal === undefined || !isDoubtful) return judging;
+  if (context.writerTail !== undefined || seal === undefined || !isDoubtful) return evidence;
   for (let id = newestId - 1; id >= Math.max(1, newestId - MAX_CLAIMS); id--) {
     const older = await readUsable(store, id);
-    // Without seals no manifest tells, however many are read.
+    // Without seals no manifest shows it, however many are read.
     if (older === undefined || (older !== 'damaged' && older.seal === undefined)) break;
-    const settled = older === 'damaged' ? undefined : settledBy(older);
-    if (settled !== undefined) return { ...judging, context: { ...context, settled } };
+    const writerTail = older === 'damaged' ? undefined : writerTailOf(older);
+    if (writerTail !== undefined) return { ...evidence, context: { ...context, writerTail } };
   }
-  return judging;
+  return evidence;
 }
 
 /**
@@ -91,47 +99,48 @@ export async function withSettled(
  * can be no fences of claims that came later, nor of claims for which it only made room because it could not read them. One
  * GET for each manifest from the newest back to the writer's; none where no object is empty, or the newest is a writer's.
  */
-export async function withBound(
+export async function withRepairBound(
   store: ObjectStore,
   newest: LoadedManifest,
-  judging: Judging,
+  evidence: LogEvidence,
   results: readonly (WalReadResult | undefined)[],
-): Promise<Judging> {
-  if (!results.some((r) => r?.object?.kind === 'empty')) return judging;
+): Promise<LogEvidence> {
+  if (!results.some((r) => r?.object?.kind === 'empty')) return evidence;
   let repair: LoadedManifest = newest;
   for (let i = 0; i < MAX_CLAIMS && repair.seal?.identity.role === 'tool'; i++) {
     const previousId = repair.seal.manifest?.previousManifestId ?? 0;
-    const previous = previousId === 0 ? undefined : await readMended(store, previousId);
+    const previous = previousId === 0 ? undefined : await readOrRepair(store, previousId);
     if (previous === undefined) break;
     if (previous.seal?.identity.role === 'tool') {
       repair = previous;
       continue;
     }
     const passedOver = await readMisplaced(store, previousId + 1, repair);
-    const settled = judging.context.settled ?? settledBy(previous);
+    const writerTail = evidence.context.writerTail ?? writerTailOf(previous);
     return {
-      ...judging,
-      context: { ...judging.context, settled, bounds: [boundOf([previous, ...passedOver], repair)] },
+      ...evidence,
+      context: { ...evidence.context, writerTail, bounds: [boundOf([previous, ...passedOver], repair)] },
     };
   }
-  return judging;
+  return evidence;
 }
 
-/** What `repair` found when it came: `before` are the manifests that it, or anybody, could read then. */
+/** What `repair` found when it came: `before` are the manifests that could be read then. */
 export function boundOf(before: readonly LoadedManifest[], repair: LoadedManifest): EpochBound {
+  assertThat(before.length > 0, 'a bound says what could be read before a repair (log-evidence 2)');
   const epochs = before.map((m) => m.manifest.writerEpoch);
   return { id: repair.manifest.walIdLastSeen, epoch: Math.max(...epochs) };
 }
 
-/** A manifest that a repair went on from, which may have mended it. */
-async function readMended(store: ObjectStore, id: number): Promise<LoadedManifest | undefined> {
+/** A manifest that a repair went on from, which may have repaired it. */
+async function readOrRepair(store: ObjectStore, id: number): Promise<LoadedManifest | undefined> {
   const read = await readUsable(store, id);
   if (read !== 'damaged') return read;
   const got = await store.get(manifestPath(id));
-  return got && mendManifest(id, got.bytes)?.loaded;
+  return got && repairManifestBytes(id, got.bytes)?.loaded;
 }
 
-/** What lies in each other's place between `from` and the repair that passed it over. */
+/** Manifests under each other's names between `from` and the repair that passed them over. */
 async function readMisplaced(store: ObjectStore, from: number, repair: LoadedManifest): Promise<LoadedManifest[]> {
   const found: LoadedManifest[] = [];
   for (let id = Math.max(from, repair.id - MAX_CLAIMS); id < repair.id; id++) {
@@ -154,7 +163,7 @@ async function readUsable(store: ObjectStore, id: number): Promise<LoadedManifes
 /** The log without the zero-byte fences that repairs which were cut off put at its end. */
 export function withoutEmptyFences(
   results: readonly (WalReadResult | undefined)[],
-  { fenceIds }: Judging,
+  { fenceIds }: LogEvidence,
 ): readonly (WalReadResult | undefined)[] {
   let length = results.length;
   for (; length > 0; length--) {

@@ -2,15 +2,17 @@
  * Whether the log of a database is in the store in which it is looked for.
  *
  * The identity says whether it is in a store of its own, and without one the newest manifest if it is of version 1; of others
- * nothing tells. Invariant: a log that is in another store is not missing. What needs it refuses; what only looks says that it
- * cannot tell.
+ * nothing shows it.
+ *
+ * 1. A log that is in another store is not missing. What needs it refuses; what only inspects says that it does not know. Not asserted:
+ *    where it is comes from outside.
  */
 import { InvalidArgumentError } from '../common/errors.ts';
 import type { DatabaseIdentity } from '../format/sidecar.ts';
 import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
 import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
 
-/** The error for a location whose store of the log is not that of the database; undefined if it is, or if nothing tells. */
+/** The error for a location whose store of the log is not that of the database; undefined if it is, or if nothing shows it. */
 export function misplacedLog(
   stores: Pick<DatabaseStores, 'hasWalStore'>,
   where: string,

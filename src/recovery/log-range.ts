@@ -16,7 +16,7 @@ import type { CorruptionError } from '../common/errors.ts';
 import { parseWalPath, WAL_PREFIX, walPath } from '../format/object-names.ts';
 import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
 import type { ListedObject, ObjectStore } from '../store/object-store.ts';
-import { MAX_MISSING, manyMissing } from './wal-errors.ts';
+import { MAX_MISSING_OBJECTS, manyMissing } from './wal-errors.ts';
 
 /** What lists and HEADs show of an object. */
 export type ListedWal = Pick<ListedObject, 'size' | 'etag'>;
@@ -103,7 +103,7 @@ export function extentOf(
   }
   const end = Math.max(lastListed, namedEnd(newest));
   const unlisted = end - after - count;
-  assertThat(lastListed >= after && unlisted >= 0, 'the log extends at least over what is listed of it');
+  assertThat(lastListed >= after && unlisted >= 0, 'the log extends at least over what is listed of it (log-range 1)');
   return { after, lastListed, end, unlisted };
 }
 
@@ -113,7 +113,7 @@ export function tooMuchMissing(
   listed: ReadonlyMap<number, unknown>,
   { after, lastListed, end, unlisted }: LogExtent,
 ): CorruptionError | undefined {
-  if (unlisted <= MAX_MISSING) return undefined;
+  if (unlisted <= MAX_MISSING_OBJECTS) return undefined;
   const needed = new Map([...listed].filter(([id]) => id > after));
   return manyMissing(newest, needed, lastListed, end);
 }
@@ -121,7 +121,8 @@ export function tooMuchMissing(
 // ---- past the listing
 
 /** Which of the three ids past `end` are there. Three HEADs. */
-export async function headsPast(wal: ObjectStore, end: number): Promise<Map<number, ListedWal>> {
+export async function headsAfter(wal: ObjectStore, end: number): Promise<Map<number, ListedWal>> {
+  assertThat(end >= 0, 'the log ends at an object, or at 0 before its first');
   const ids = Array.from({ length: HEADS_PAST_END }, (_, i) => end + 1 + i);
   const heads = await Promise.all(ids.map((id) => wal.head(walPath(id))));
   const found = new Map<number, ListedWal>();
@@ -132,9 +133,9 @@ export async function headsPast(wal: ObjectStore, end: number): Promise<Map<numb
 }
 
 /** The last id at or after `end` before three that are not there. Three HEADs, and three more for each time that one is there. */
-export async function endPast(wal: ObjectStore, end: number): Promise<number> {
+export async function endAfter(wal: ObjectStore, end: number): Promise<number> {
   for (let last = end; ; ) {
-    const further = Math.max(last, ...(await headsPast(wal, last)).keys());
+    const further = Math.max(last, ...(await headsAfter(wal, last)).keys());
     if (further === last) return last;
     last = further;
   }
@@ -157,9 +158,10 @@ export async function rangeToReplay(
   listed: ReadonlyMap<number, unknown>,
 ): Promise<LogRange> {
   const extent = extentOf(newest, listed);
-  const senseless = tooMuchMissing(newest, listed, extent);
-  if (senseless !== undefined) throw senseless;
-  return { from: extent.after + 1, end: await endPast(wal, extent.end) };
+  const implausible = tooMuchMissing(newest, listed, extent);
+  if (implausible !== undefined) throw implausible;
+  const end = await endAfter(wal, extent.end);
+  return { from: extent.after + 1, end };
 }
 
 /** Most ids that are named one by one. */

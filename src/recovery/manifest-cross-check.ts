@@ -1,19 +1,25 @@
 /**
- * What tells a damaged manifest of SlateDB from a sound one. Those carry no checksum, and most inverted bits of one still
+ * How a damaged manifest of SlateDB is recognised. Those carry no checksum, and most inverted bits of one still
  * decode; but a manifest continues the one before it, and the log must agree with it.
  *
- * Each rule holds in whatever a writer, compactor, collector or reader of SlateDB makes of its predecessor; a rule that is
- * only likely is none, because a sound database that is refused is worse than damage that goes unseen. Not rules, although
- * they look like some: a flush that keeps no row moves `last_l0_seq` without a table; a table flushed in the middle of a
- * replay takes `wal_id_last_seen` back; a writer without a log leaves `last_l0_seq` above every row of it; views and runs are
- * renumbered when 0.12.1 rewrites a version 2.
+ * 1. Each rule holds in whatever a writer, compactor, collector or reader of SlateDB makes of its predecessor; a rule that is
+ *    only likely is none, because a sound database that is refused is worse than damage that goes unseen. Not rules, although
+ *    they look like some: a flush that keeps no row moves `last_l0_seq` without a table; a table flushed in the middle of a
+ *    replay takes `wal_id_last_seen` back; a writer without a log leaves `last_l0_seq` above every row of it; views and runs are
+ *    renumbered when 0.12.1 rewrites a version 2.
+ * 2. Pure: no request, and the same manifests give the same answer.
+ *
+ * Not asserted: what is compared was written by others, and may be damaged.
  */
 import { equalBytes, toHex } from '../common/bytes.ts';
-import { type Finding, IncompatibleError, isCorruption, unknownFinding } from '../common/errors.ts';
+import { unknownFinding } from '../common/damage.ts';
+import { IncompatibleError, isCorruption } from '../common/errors.ts';
+import type { Finding } from '../common/finding.ts';
 import { encodeInfo } from '../format/info-block.ts';
 import { encodeManifest } from '../format/manifest-codec.ts';
 import {
   type Bound,
+  l0Of,
   type Manifest,
   type TableView,
   type Tree,
@@ -23,9 +29,9 @@ import {
 } from '../format/manifest-types.ts';
 import { objectDigest } from '../format/seal.ts';
 import { decodeTracker, encodeTracker, type SequenceTracker } from '../format/sequence-tracker.ts';
-import { fieldsGoneBack } from '../lsm/manifest/manifest-rules.ts';
+import { ownersOf } from '../lsm/manifest/live-set.ts';
+import { decreasedFields } from '../lsm/manifest/manifest-rules.ts';
 import { type LoadedManifest, manifestFindingObject } from '../lsm/manifest/manifest-store.ts';
-import { ownersOf } from '../lsm/tree/parents.ts';
 
 /** Above 8192 pairs SlateDB drops every second one; a tracker with fewer than half of that has only been added to. */
 const NEVER_THINNED_PAIRS = 4096;
@@ -37,12 +43,12 @@ export interface ManifestEvidence {
   replayed: { id: number; maxSeq: number } | undefined;
 }
 
-/** Broken rules, as sentences; empty if nothing speaks against the manifest. */
+/** Broken rules, as sentences; empty if nothing contradicts the manifest. */
 export function contradictions(id: number, m: Manifest, { previous, replayed }: ManifestEvidence): string[] {
   const broken: string[] = [];
-  // A flush may come between the end of an upload to the log and the note of it: then the last id seen is one behind.
+  // A flush may come between the end of an upload to the log and the note of it: then the last id seen is too low by one.
   if (m.replayAfterWalId > m.walIdLastSeen + 1) {
-    broken.push(`the replay point ${m.replayAfterWalId} lies behind the last WAL id seen, ${m.walIdLastSeen}`);
+    broken.push(`the replay point ${m.replayAfterWalId} is after the last WAL id seen, ${m.walIdLastSeen}`);
   }
   if (replayed !== undefined && replayed.id <= m.replayAfterWalId && replayed.maxSeq > m.lastL0Seq) {
     broken.push(
@@ -53,12 +59,12 @@ export function contradictions(id: number, m: Manifest, { previous, replayed }: 
     if (c.manifestId > id) broken.push(`checkpoint ${c.id} names manifest ${c.manifestId}, which is not yet written`);
   }
   // A clone copies its parent's state first and is given a log of its own when it is finished.
-  if (previous?.initialized) broken.push(...notContinued(previous, m));
+  if (previous?.initialized) broken.push(...successionFaults(previous, m));
   return broken;
 }
 
-function notContinued(previous: Manifest, m: Manifest): string[] {
-  const broken = fieldsGoneBack(previous, m);
+function successionFaults(previous: Manifest, m: Manifest): string[] {
+  const broken = decreasedFields(previous, m);
   if (m.writerEpoch > previous.writerEpoch + 1) broken.push('the writer epoch rose by more than 1');
   if (m.compactorEpoch > previous.compactorEpoch + 1) broken.push('the compactor epoch rose by more than 1');
   if (!m.initialized) broken.push('the database is no longer set up');
@@ -67,19 +73,19 @@ function notContinued(previous: Manifest, m: Manifest): string[] {
     broken.push('the log moved to or from a store of its own');
   const before = l0TableIds(previous);
   const now = l0TableIds(m);
-  if (![...now].some((table) => !before.has(table))) broken.push(...movedAlone(previous, m));
+  if (![...now].some((table) => !before.has(table))) broken.push(...noFlushFaults(previous, m));
   const hasSegments = (m.segments?.length ?? 0) > 0 || (previous.segments?.length ?? 0) > 0;
   if (!hasSegments && isEqualBelowL0(previous, m) && [...before].some((table) => !now.has(table))) {
     broken.push('tables vanished without a compaction');
   }
-  return [...broken, ...describedOtherwise(previous, m), ...shownOtherwise(previous, m)];
+  return [...broken, ...changedTableFaults(previous, m), ...changedViewFaults(previous, m)];
 }
 
 /**
- * A table never changes, so neither does what a manifest says of it, nor in which database it is stored; but SlateDB 0.12.1
+ * A table never changes, so neither does what a manifest records about it, nor in which database it is stored; but SlateDB 0.12.1
  * forgets the form of filters.
  */
-function describedOtherwise(previous: Manifest, m: Manifest): string[] {
+function changedTableFaults(previous: Manifest, m: Manifest): string[] {
   const before = new Map(tablesOf(previous).map((t) => [t.id, t]));
   const [ownersBefore, owners] = [ownersOf(previous), ownersOf(m)];
   return tablesOf(m).flatMap((now) => {
@@ -99,10 +105,10 @@ function describedOtherwise(previous: Manifest, m: Manifest): string[] {
 }
 
 /**
- * A view never changes: whoever cuts a range out of one gives each piece an id of its own. Several views may share an id (unions of 0.16
+ * A view never changes: a writer that cuts a range out of one gives each piece an id of its own. Several views may share an id (unions of 0.16
  * and 0.17). Version 1 stores no ids.
  */
-function shownOtherwise(previous: Manifest, m: Manifest): string[] {
+function changedViewFaults(previous: Manifest, m: Manifest): string[] {
   if (m.headerVersion === 1 || previous.headerVersion !== m.headerVersion) return [];
   const before = new Map<string, Set<string>>();
   for (const view of viewsOf(previous)) {
@@ -115,7 +121,7 @@ function shownOtherwise(previous: Manifest, m: Manifest): string[] {
 }
 
 /** Without a new table: what only a flush changes, and then never alone. */
-function movedAlone(previous: Manifest, m: Manifest): string[] {
+function noFlushFaults(previous: Manifest, m: Manifest): string[] {
   const hasMoved = (['replayAfterWalId', 'lastL0ClockTick'] as const).filter((f) => m[f] !== previous[f]);
   if (m.lastL0Seq === previous.lastL0Seq) return hasMoved.map((f) => `${f} moved, but nothing was flushed`);
   const isAlone =
@@ -128,7 +134,7 @@ function movedAlone(previous: Manifest, m: Manifest): string[] {
 
 /** Version 1 names views by their tables, whatever version 2 called them: only table ids can be compared. */
 function l0TableIds(m: Manifest): Set<string> {
-  return new Set(treesOf(m).flatMap((tree) => tree.l0.map((view) => view.table.id)));
+  return new Set(l0Of(m).map((view) => view.table.id));
 }
 
 function isEqualBelowL0(a: Tree, b: Tree): boolean {
@@ -141,7 +147,7 @@ function runsText(tree: Tree): string {
 
 /**
  * Whether a manifest without a seal had one: it follows one of our writer, has the same writer epoch, and either nothing new
- * (a close) or a new table, which nobody but that writer adds.
+ * (a close) or a new table, which only that writer adds.
  */
 export function hasLostItsSeal({ manifest, seal }: LoadedManifest, previous: LoadedManifest | undefined): boolean {
   if (seal !== undefined || previous?.seal?.identity.role !== 'writer') return false;
@@ -173,7 +179,7 @@ export function doubts({ manifest, digest }: LoadedManifest, previous: LoadedMan
 }
 
 /**
- * What is legal but seldom, as sentences that say why no row depends on it. Where damage cannot be told from what a program of
+ * What is legal but rare, as sentences that say why no row depends on it. Where damage looks the same as what a program of
  * SlateDB may have done, this at least names the field.
  */
 export function oddities({ manifest }: LoadedManifest, previous: LoadedManifest | undefined): string[] {
@@ -232,7 +238,7 @@ export function newerTrackerFindings(loaded: LoadedManifest, during: Finding['du
   return [unknownFinding(error, { object, during, summary })];
 }
 
-/** Why the sequence tracker cannot be judged; undefined if it can. */
+/** Why the sequence tracker cannot be checked; undefined if it can. */
 export function newerTracker({ sequenceTracker }: Manifest): IncompatibleError | undefined {
   if (sequenceTracker === undefined) return undefined;
   try {

@@ -1,29 +1,32 @@
 /**
  * Gathers what a manifest without a seal is compared with: the one before it, the log at its replay point, and the tables that are
- * new in it. Nothing is written. Two GETs, one for each new table (up to 16), up to four more where fences are at the replay point,
- * and a LIST if something contradicts.
+ * new in it. Two GETs, one for each new table (up to 16), up to four more where fences are at the replay point, and a LIST if something
+ * contradicts.
+ *
+ * 1. Nothing is written.
+ * 2. What it is compared with is older: the manifest right before it, and objects of the log at or before its replay point.
+ * 3. What is gone, or damaged itself, proves nothing.
  */
-
 import { mapLimit } from '../common/async.ts';
 import { IncompatibleError, isCorruption } from '../common/errors.ts';
 import type { Ulid } from '../common/ulid.ts';
 import { type Manifest, tablesOf } from '../format/manifest-types.ts';
+import { endOf, objectEndIn } from '../format/object-end.ts';
 import { tablePath, walPath } from '../format/object-names.ts';
 import { differingFields, type TableInfo } from '../format/table-info.ts';
 import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
+import { ownersOf } from '../lsm/manifest/live-set.ts';
 import { type LoadedManifest, listManifestTimes, readGoodManifest } from '../lsm/manifest/manifest-store.ts';
-import { ownInfo } from '../lsm/table/table-tail.ts';
-import { ownersOf } from '../lsm/tree/parents.ts';
 import { readWalObject } from '../lsm/wal/wal-object.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { contradictions, doubts, type ManifestEvidence, oddities } from './manifest-cross-check.ts';
 
-/** WAL objects looked at, from the replay point back, until one has rows: fences of several openings can lie there. */
+/** WAL objects read, from the replay point back, until one has rows: fences of several openings can be there. */
 const REPLAYED_LOOKED_AT = 4;
-/** Tables asked what they say of themselves, newest first: those since the manifest before, of which a flush makes one. */
+/** Tables whose own info is read, newest first: those since the manifest before, of which a flush makes one. */
 const TABLES_ASKED = 16;
 /** Of the end of a table: its info block and footer. Larger ones, of very long keys, are not looked at. */
-const INFO_BYTES = 4096;
+const END_BYTES = 4096;
 
 export interface CrossCheck {
   /** Broken rules, as sentences: the manifest is damaged. */
@@ -38,7 +41,7 @@ export interface CrossCheck {
 
 /** `boundary`: the highest manifest id that a collector may have deleted. */
 export async function crossCheckManifest(
-  stores: DatabaseStores,
+  stores: Pick<DatabaseStores, 'main' | 'wal'>,
   loaded: LoadedManifest,
   boundary: number,
 ): Promise<CrossCheck> {
@@ -49,7 +52,7 @@ export async function crossCheckManifest(
   ]);
   const broken = [
     ...contradictions(id, manifest, { previous: previous?.manifest, replayed }),
-    ...(await saidOtherwiseByTables(stores, manifest, previous?.manifest)),
+    ...(await tableInfoFaults(stores.main, manifest, previous?.manifest)),
   ];
   const isDamaged = broken.length > 0 && (await isOfThisHistory(stores.main, id));
   const found = doubts(loaded, previous);
@@ -58,11 +61,11 @@ export async function crossCheckManifest(
 }
 
 /**
- * New tables that say something else of themselves in one field: a changed bit of the manifest changes one, whereas another table
+ * New tables whose own info differs in one field: a changed bit of the manifest changes one, whereas another table
  * in its place, which reads find, differs in more. A key range that is wrong would hide rows without a read ever asking the table.
  */
-async function saidOtherwiseByTables(
-  stores: DatabaseStores,
+async function tableInfoFaults(
+  main: ObjectStore,
   manifest: Manifest,
   previous: Manifest | undefined,
 ): Promise<string[]> {
@@ -71,20 +74,20 @@ async function saidOtherwiseByTables(
   const refs = new Map(tablesOf(manifest).map((t) => [t.id, t]));
   const asked = [...refs.values()].filter((t) => !known.has(t.id) && !owners.has(t.id)).slice(0, TABLES_ASKED);
   const found = await mapLimit(asked, TABLES_ASKED, async (ref) => {
-    const own = await readOwnInfo(stores.main, ref.id);
+    const own = await readOwnInfo(main, ref.id);
     if (own === undefined) return [];
     const fields = differingFields(own, ref.info);
-    return fields.length === 1 ? [`${fields[0]} of table ${ref.id} is not what the table says of itself`] : [];
+    return fields.length === 1 ? [`${fields[0]} of table ${ref.id} is not what the table itself says`] : [];
   });
   return found.flat();
 }
 
-/** Undefined if the table is gone or its end cannot be read, which whoever reads it finds. One GET. */
+/** Undefined if the table is gone or its end cannot be read, which a reader of it finds. One GET. */
 async function readOwnInfo(store: ObjectStore, id: Ulid): Promise<TableInfo | undefined> {
-  const got = await store.get(tablePath(id), { range: { suffix: INFO_BYTES } });
+  const got = await store.get(tablePath(id), { range: { suffix: END_BYTES } });
   if (got === undefined) return undefined;
   try {
-    return ownInfo(got.bytes, got.size - got.bytes.length, got.size, INFO_BYTES).info;
+    return objectEndIn(endOf(got.bytes, got.size)).info;
   } catch (error) {
     if (isCorruption(error) || error instanceof IncompatibleError) return undefined;
     throw error;

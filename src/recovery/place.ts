@@ -16,29 +16,22 @@
 import { stopIfAborted } from '../common/abort.ts';
 import { assertThat } from '../common/assert.ts';
 import { type Clock, sleep } from '../common/clock.ts';
+import { damage, locate } from '../common/damage.ts';
 import {
   type CorruptionError,
-  damage,
-  type Finding,
   IncompatibleError,
   InvalidArgumentError,
   isCorruption,
-  locate,
   ManifestCorruptionError,
-  makeFinding,
 } from '../common/errors.ts';
-import {
-  COMPACTIONS_PREFIX,
-  compactionsPath,
-  IDENTITY_PATH,
-  MANIFEST_BOUNDARY_PATH,
-  manifestPath,
-  parseCompactionsPath,
-} from '../format/object-names.ts';
+import { type Finding, makeFinding, WHOLE_OBJECT } from '../common/finding.ts';
+import { IDENTITY_PATH, manifestPath } from '../format/object-names.ts';
 import { type DatabaseIdentity, decodeIdentity } from '../format/sidecar.ts';
+import { findNewestCompactions } from '../lsm/manifest/compactions-store.ts';
 import { type DatabaseStores, whereOf } from '../lsm/manifest/database-stores.ts';
 import type { EpochGuard, Stamp } from '../lsm/manifest/epoch-guard.ts';
 import {
+  boundaryFindingObject,
   type LoadedManifest,
   listManifestIds,
   loadManifest,
@@ -46,7 +39,7 @@ import {
   readBoundary,
   readManifest,
 } from '../lsm/manifest/manifest-store.ts';
-import { Looks, readTwice } from '../lsm/table/verified-read.ts';
+import { ReadAttempts, readTwice } from '../lsm/table/verified-read.ts';
 import { type GetResult, type ObjectStore, PUT_ID_METADATA } from '../store/object-store.ts';
 import { REREADS_MS } from './log-damage.ts';
 import { misplacedLog } from './log-place.ts';
@@ -83,25 +76,25 @@ export interface Place extends Surroundings {
 // ---- round trip 1
 
 /** What is beside the manifests, and their ids. Two LISTs and two GETs; `beside` is sent in the same trip. */
-export async function lookAround(
-  stores: DatabaseStores,
+export async function readSurroundings(
+  main: ObjectStore,
   guard: EpochGuard,
   during: Finding['during'],
   beside: () => Promise<unknown> = () => Promise.resolve(),
 ): Promise<Surroundings> {
-  const { main } = stores;
   const stamp = guard.stamp();
   const [manifestIds, identity, boundary, newestCompactionsId] = await Promise.all([
     listManifestIds(main, undefined, stamp),
-    readIdentity(main, during),
-    boundaryOrDamage(main),
+    readStoredIdentity(main, during),
+    readBoundaryOrDamage(main),
     findNewestCompactions(main),
     beside(),
   ]);
   return { stamp, manifestIds, ...identity, boundary, newestCompactionsId };
 }
 
-async function boundaryOrDamage(store: ObjectStore): Promise<Surroundings['boundary']> {
+/** The boundary of the manifests; where the file is damaged, 0 and the damage. One GET, two if it is damaged. */
+export async function readBoundaryOrDamage(store: ObjectStore): Promise<Surroundings['boundary']> {
   try {
     return await readBoundary(store);
   } catch (error) {
@@ -111,7 +104,7 @@ async function boundaryOrDamage(store: ObjectStore): Promise<Surroundings['bound
 }
 
 /** The identity of the database, if it has one. One GET, and one more if it is damaged. */
-export async function readIdentity(
+export async function readStoredIdentity(
   store: ObjectStore,
   during: Finding['during'],
 ): Promise<Pick<Surroundings, 'identity' | 'identityDamage'>> {
@@ -138,24 +131,13 @@ function decodeLocated({ bytes, size }: GetResult, during: Finding['during']): D
   }
 }
 
-/** The highest id of a compactions file, at or above `from` if that is given; undefined: none. One LIST. */
-export async function findNewestCompactions(store: ObjectStore, from = 1): Promise<number | undefined> {
-  let newest: number | undefined;
-  const options = from <= 1 ? {} : { startAfter: compactionsPath(from - 1) };
-  for await (const { path } of store.list(COMPACTIONS_PREFIX, options)) {
-    const id = parseCompactionsPath(path);
-    if (id !== undefined && (newest === undefined || id > newest)) newest = id;
-  }
-  return newest;
-}
-
 /** The highest manifest id that is listed, at or above `from` if that is given; undefined: none. One LIST, which dates `stamp`. */
 export async function findNewestId(store: ObjectStore, from?: number, stamp?: Stamp): Promise<number | undefined> {
   return (await listManifestIds(store, from, stamp)).at(-1);
 }
 
 /**
- * Whether a manifest above `id` is listed now. What is missing or damaged is judged only by a manifest that was listed after it was
+ * Whether a manifest above `id` is listed now. What is missing or damaged is concluded only from a manifest that was listed after it was
  * seen: a live writer and a collector may have moved on. One LIST.
  */
 export async function isOvertaken(store: ObjectStore, id: number): Promise<boolean> {
@@ -197,7 +179,7 @@ export interface BadManifest {
 
 /**
  * One manifest, verified, and compared with what it continues if it has no seal; looked at three times if something is wrong, and more
- * often while looks differ. Undefined: it is gone. `first`: the bytes, if they were read already.
+ * often while reads differ. Undefined: it is gone. `first`: the bytes, if they were read already.
  */
 export async function lookAtManifest(
   stores: DatabaseStores,
@@ -208,7 +190,7 @@ export async function lookAtManifest(
 ): Promise<GoodManifest | BadManifest | undefined> {
   const { main } = stores;
   const read = async () => (await main.get(manifestPath(id)))?.bytes;
-  const looks = new Looks(REREADS_MS);
+  const attempts = new ReadAttempts(REREADS_MS);
   for (let bytes = first ?? (await read()); bytes !== undefined; bytes = await read()) {
     try {
       const loaded = loadManifest(id, bytes);
@@ -218,10 +200,11 @@ export async function lookAtManifest(
     } catch (failure) {
       // One bit on the way can also make a version look unknown.
       if (!isCorruption(failure) && !(failure instanceof IncompatibleError)) throw failure;
-      looks.add(bytes);
-      const waitMs = looks.nextWaitMs;
+      attempts.add(bytes);
+      const waitMs = attempts.nextWaitMs;
       if (waitMs === undefined) {
-        return { id, bytes, loaded: undefined, failure, reads: () => looks.reads(main.name, manifestPath(id)) };
+        assertThat(attempts.count > REREADS_MS.length, 'a manifest is damaged after three reads (place 3)');
+        return { id, bytes, loaded: undefined, failure, reads: () => attempts.reads(main.name, manifestPath(id)) };
       }
       await sleep(clock, waitMs, signal);
     }
@@ -256,7 +239,7 @@ export interface Search extends LookOptions {
   onBad(bad: BadManifest, around: Surroundings): Promise<LoadedManifest | undefined>;
   /** Whether a newest manifest at or below the collector's boundary is refused, and a boundary that cannot be read. */
   refusesBelowBoundary: boolean;
-  /** Looks again where a listed manifest is gone. */
+  /** Lists again where a listed manifest is gone. */
   lookAgain(around: Surroundings): Promise<Surroundings>;
   /** How often all is looked at, and the error after that. */
   rounds: number;
@@ -275,7 +258,7 @@ export async function findNewest(stores: DatabaseStores, around: Surroundings, s
     if (search.refusesBelowBoundary && now.boundary.damage !== undefined) throw now.boundary.damage;
     if (found === undefined) now = await search.lookAgain(now);
     else if (search.refusesBelowBoundary && now.boundary.exists && found.newest.id <= now.boundary.value) {
-      const again = await newerThanBoundary(stores, search.clock);
+      const again = await newerThanBoundary(stores.main, search.clock);
       if (again === undefined) throw belowBoundary(found.newest.id, now.boundary.value, search.during);
       now = { ...now, ...again };
     } else return { ...now, ...found };
@@ -284,7 +267,7 @@ export async function findNewest(stores: DatabaseStores, around: Surroundings, s
 }
 
 /** The same surroundings with the manifests that are listed now. One LIST. */
-export async function relist({ main }: DatabaseStores, around: Surroundings): Promise<Surroundings> {
+export async function relist(main: ObjectStore, around: Surroundings): Promise<Surroundings> {
   return { ...around, manifestIds: await listManifestIds(main) };
 }
 
@@ -305,7 +288,7 @@ async function readNewest(
   if (look.loaded !== undefined) search.onGood?.(look);
   const newest = look.loaded ?? (await search.onBad(look, around));
   if (newest === undefined) return undefined;
-  assertThat(newest.id >= listed, 'the newest manifest is not before one that is listed');
+  assertThat(newest.id >= listed, 'the newest manifest is not before one that is listed (place 2)');
   return { newest, newestBytes: look.bytes };
 }
 
@@ -331,17 +314,17 @@ async function headLast(store: ObjectStore, listed: number): Promise<LastManifes
 const BOUNDARY_RETRIES = 3;
 
 /**
- * The newest manifest is at or below the boundary: what a further look shows that says otherwise, or that the boundary cannot be read;
- * undefined if all looks agree.
+ * The newest manifest is at or below the boundary: what a further read shows that says otherwise, or that the boundary cannot be read;
+ * undefined if all reads agree.
  */
 async function newerThanBoundary(
-  { main }: DatabaseStores,
+  main: ObjectStore,
   clock: Clock,
 ): Promise<Pick<Surroundings, 'manifestIds' | 'boundary'> | undefined> {
   for (let i = 0; i < BOUNDARY_RETRIES; i++) {
     await sleep(clock, REREADS_MS[0]);
     const manifestIds = await listManifestIds(main);
-    const boundary = await boundaryOrDamage(main);
+    const boundary = await readBoundaryOrDamage(main);
     const newest = manifestIds.at(-1);
     const isNewer = newest !== undefined && newest > boundary.value;
     if (isNewer || boundary.damage !== undefined) return { manifestIds, boundary };
@@ -354,15 +337,15 @@ async function newerThanBoundary(
  * LISTs and GETs. `boundary`: as it was read; one GET more if absent.
  */
 export async function findBelowBoundary(
-  stores: DatabaseStores,
+  main: ObjectStore,
   id: number,
   clock: Clock,
   boundary?: Surroundings['boundary'],
 ): Promise<CorruptionError | undefined> {
-  const first = boundary ?? (await boundaryOrDamage(stores.main));
+  const first = boundary ?? (await readBoundaryOrDamage(main));
   if (first.damage !== undefined) return first.damage;
   if (!first.exists || id > first.value) return undefined;
-  const again = await newerThanBoundary(stores, clock);
+  const again = await newerThanBoundary(main, clock);
   return again === undefined ? belowBoundary(id, first.value, 'check') : again.boundary.damage;
 }
 
@@ -370,8 +353,8 @@ export async function findBelowBoundary(
 function belowBoundary(id: number, boundary: number, during: Finding['during']): ManifestCorruptionError {
   const finding = makeFinding({
     code: 'MANIFEST_INCONSISTENT',
-    object: { role: 'boundary', path: MANIFEST_BOUNDARY_PATH, id: 'manifest.boundary', sealed: false },
-    at: { unit: 'object', offset: 0, length: 0 },
+    object: boundaryFindingObject(),
+    at: WHOLE_OBJECT,
     expected: `below ${id}, the newest manifest`,
     found: String(boundary),
     during,
@@ -385,7 +368,7 @@ function belowBoundary(id: number, boundary: number, during: Finding['during']):
 // ---- the newest that is good, for what goes on where the newest of all is not
 
 /** Manifests that are tried, from the newest back. */
-const MANIFESTS_TRIED = 10;
+const NEWEST_MANIFESTS_TRIED = 10;
 
 export interface GoodNewest {
   /** The newest one that is good; undefined if none of the newest is. */
@@ -407,13 +390,13 @@ export async function findNewestGood(
   const isNoneLeft = ids.length === 0;
   const listedId = ids.at(-1);
   let error: CorruptionError | undefined = isNoneLeft ? noManifestLeft(whereOf(stores), during) : undefined;
-  for (const id of ids.slice(-MANIFESTS_TRIED).reverse()) {
+  for (const id of ids.slice(-NEWEST_MANIFESTS_TRIED).reverse()) {
     stopIfAborted(signal);
     try {
       const newest = await readManifest(stores.main, id);
       if (newest !== undefined) return { newest, isNoneLeft, listedId, error };
     } catch (wrong) {
-      // Of a newer form: what it says of the log is unknown, and an older one would say something else.
+      // Of a newer form: what it records about the log is unknown, and an older one would say something else.
       if (!isCorruption(wrong)) throw wrong;
       error ??= wrong;
     }
@@ -424,13 +407,17 @@ export async function findNewestGood(
 // ---- what holds for every use
 
 /**
- * True if nothing at this place is part of a database; false if somebody has just created one: look around again. Rejects if
+ * True if nothing at this place is part of a database; false if one has just been created: look around again. Rejects if
  * there are signs of a database and, listed after they were seen, still no manifest.
  */
-export async function isNothingThere(stores: DatabaseStores, around: Surroundings): Promise<boolean> {
+export async function isEmptyPlace(
+  stores: Pick<DatabaseStores, 'main' | 'wal' | 'path'>,
+  around: Surroundings,
+): Promise<boolean> {
   // What was read does not depend on lists, which may lag.
   const { identity, identityDamage, boundary, newestCompactionsId } = around;
   const isSeen = [identity, identityDamage, newestCompactionsId].some((seen) => seen !== undefined) || boundary.exists;
+  assertThat(around.manifestIds.length === 0, 'a place with manifests is not asked whether it is empty (place 4)');
   if (!isSeen && !(await hasRemains(stores))) return true;
   if ((await listManifestIds(stores.main)).length > 0) return false;
   throw noManifestLeft(whereOf(stores), 'open');
@@ -438,7 +425,7 @@ export async function isNothingThere(stores: DatabaseStores, around: Surrounding
 
 /** What holds for readers, writers and tools alike before a manifest may be used. `where`: the database, for messages. */
 export function assertUsable(
-  stores: DatabaseStores,
+  stores: Pick<DatabaseStores, 'hasWalStore'>,
   where: string,
   { newest, identity }: Pick<Place, 'newest' | 'identity'>,
 ): void {

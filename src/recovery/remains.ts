@@ -4,9 +4,13 @@
  * Invariants:
  * 1. Only names of the format count (`isDatabasePath`): a file of another program, in whatever directory, is no sign of a
  *    database and does not keep a new one from being created.
- * 2. Where something of a database is left and no manifest, it is damage for everybody: `open` refuses, and no tool says clean.
+ * 2. Where something of a database is left and no manifest, it is damage for every caller: `open` refuses, and no tool says clean.
+ *
+ * Not asserted: both are about what others stored.
  */
-import { type Finding, ManifestCorruptionError, makeFinding } from '../common/errors.ts';
+import { CROSS_CHECK, makeHint } from '../common/advice.ts';
+import { ManifestCorruptionError } from '../common/errors.ts';
+import { type Finding, makeFinding, WHOLE_OBJECT } from '../common/finding.ts';
 import {
   BOUNDARY_PREFIX,
   COMPACTIONS_PREFIX,
@@ -19,9 +23,6 @@ import {
 import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
 import { manifestFindingObject } from '../lsm/manifest/manifest-store.ts';
 import type { ObjectStore } from '../store/object-store.ts';
-
-/** Without manifests: the only check that still reads tables, all that are there. */
-export const CROSS_CHECK = 'shaledb sst check LOCATION --level cross';
 
 const MAIN_PREFIXES = [MANIFEST_PREFIX, TABLE_PREFIX, COMPACTIONS_PREFIX, BOUNDARY_PREFIX, SIDECAR_PREFIX] as const;
 
@@ -41,17 +42,16 @@ export function noManifestLeft(where: string, during: Finding['during']): Manife
   const finding = makeFinding({
     code: 'MISSING_OBJECT',
     object: manifestFindingObject(1, { path: MANIFEST_PREFIX }),
-    at: { unit: 'object', offset: 0, length: 0 },
+    at: WHOLE_OBJECT,
     expected: 'at least one manifest',
     found: 'none',
     remedy: 'none',
     during,
-    hint: {
-      summary: `Restore ${MANIFEST_PREFIX} from a backup or an older version of the bucket: nothing else says which tables are in use. Keep collectors and writers away until then.`,
-      commands: [CROSS_CHECK],
-      docs: 'docs/troubleshooting.md',
-      lossIfRepaired: 'unknown',
-    },
+    hint: makeHint(
+      `Restore ${MANIFEST_PREFIX} from a backup or an older version of the bucket: nothing else says which tables are in use. Keep collectors and writers away until then.`,
+      'unknown',
+      [CROSS_CHECK],
+    ),
   });
   return new ManifestCorruptionError(
     `${where}: no manifest is left of this database, although other objects of it exist. Restore ${MANIFEST_PREFIX} from a backup or an older version of the bucket. A new database is not created over it. Nothing was changed.`,

@@ -1,12 +1,14 @@
 /**
- * What a repair reports, to whoever ran it and to whoever opens a database that was repaired on the way.
+ * What a repair reports, to its caller and to the caller of an opening that repaired the database on the way.
  *
- * Invariants: every report is complete whatever the damage was; `schemaVersion` rises only when a member changes its meaning.
+ * Invariants:
+ * 1. Every report is complete whatever the damage was (its type, which has no optional part for what is always known).
+ * 2. `schemaVersion` rises only when a member changes its meaning.
  */
-import type { Finding } from '../common/errors.ts';
+import type { Finding } from '../common/finding.ts';
 import type { KeyRange } from '../common/key-range.ts';
 import { type ChecksOf, members, that } from '../common/option-checks.ts';
-import type { SeqRange } from '../lsm/tree/damage-ledger.ts';
+import type { SeqRange } from '../common/seq-range.ts';
 
 /**
  * Most that a repair may lose. It is compared with the most that can be lost, not with what is known to be: where nothing bounds
@@ -53,30 +55,45 @@ export function lostRowsText({ lost, lostAtMost, lostExact }: RepairReport['rows
 
 /** A copy made before anything was changed. */
 export interface Evidence {
+  /** Path of the object that is copied. */
   from: string;
+  /** Path of its copy. */
   to: string;
+  /** SHA-256 of its bytes, in hexadecimal digits. */
   sha256: string;
+  /** Its size in bytes. */
   bytes: number;
 }
 
 /** What a repair did or, without `apply`, would do. */
 export interface RepairReport {
   schemaVersion: 1;
+  /** The call that made the repair. */
   tool: 'walRepair' | 'sstRepair' | 'manifestRepair' | 'quarantineRestore';
   /** `r-` and 24 hexadecimal digits: the same damage and options always have the same id. */
   repairId: string;
-  /** Of the plan; `apply: { planHash }` does exactly this plan or nothing. */
-  planHash: string;
+  /**
+   * Of the plan; `apply: { planHash }` does exactly this plan or nothing. Absent where there is nothing to apply: nothing is wrong, the
+   * damage is of nothing that is in use, or nothing can be saved.
+   */
+  planHash?: string;
   /** Whether the database is changed, by this call or an earlier one. */
   applied: boolean;
   /** An earlier call had finished this repair; this is its report. */
   alreadyDone: boolean;
+  /** What became of the damage. */
   outcome: RepairOutcome;
+  /** The damage that the repair is about. */
   before: Finding[];
+  /** What became of the rows: of a table all of its rows, of the log all that are replayed. */
   rows: {
+    /** How many there were; absent where nothing records it. */
     expected?: number;
+    /** Rows that are kept, `probable` and `suspect` ones included. */
     recovered: number;
+    /** Of these, rows of a block that was healed with its checksum as the only proof. */
     probable: number;
+    /** Of these, rows that nothing proves: they parse and fit. */
     suspect: number;
     /** The least that is lost. */
     lost: number;
@@ -85,23 +102,35 @@ export interface RepairReport {
     /** Whether `lost` is all that is lost. */
     lostExact: boolean;
   };
-  batches?: { intact: number; dropped: number; undecided: number };
-  /** Of a table outer bounds: what is lost lies in them, but not every key of theirs is lost. Empty for the log, where keys are not known. */
+  /** Of the log: its batches. */
+  batches?: {
+    /** Kept with all their rows. */
+    intact: number;
+    /** Left out whole. */
+    dropped: number;
+    /** Nothing records whether all their rows are there. Each is also dropped, unless the option `onPartialBatch` keeps it. */
+    undecided: number;
+  };
+  /** For a table outer bounds: what is lost is within them, but not every key of theirs is lost. Empty for the log, where keys are not known. */
   lostKeys: KeyRange[];
   /** Of a table outer bounds, like `lostKeys`. */
   lostSeqs: SeqRange[];
   /** Keys of lost ranges for which an older version would show through. */
   shadowed: number;
+  /** Copies of the damaged objects, made before anything changes; without `apply`, those that would be made. */
   evidence: Evidence[];
   /** Paths of what was (or would be) written, the manifest excepted. */
   newObjects: string[];
+  /** Id of the manifest that put the repair into effect; absent as long as there is none. */
   manifestId?: bigint;
+  /** Ids of the ledger entries for what is lost. */
   ledgerIds: string[];
-  suspectFile?: string;
   /** What applying it needs and this call did not give. */
   missingConsent: readonly Consent[];
   /** Commands and advice, most important first. */
   nextSteps: string[];
+  /** Requests that the call sent to the store. */
   requests: number;
+  /** How long the call took, ms. */
   tookMs: number;
 }

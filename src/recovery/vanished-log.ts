@@ -4,7 +4,7 @@
  * Collectors, SlateDB's of 0.12 to 0.18 too, keep the object at the replay point itself and all after it. A writer moves the replay
  * point only to an object that it has written or replayed. So where neither that object nor a later one is there, the end of the log was
  * deleted, or the log is looked for in the wrong store. The tables are right and the database opens, but which rows were only in the
- * log nobody can say: a finding of severity `unknown`, never damage, and nothing is refused or repaired because of it.
+ * log it cannot be decided: a finding of severity `unknown`, never damage, and nothing is refused or repaired because of it.
  *
  * What must not be taken for it, since it is sound:
  * - A database in which nothing was flushed: its replay point is 0, its log may have no object (created and never opened, a claim that
@@ -12,7 +12,7 @@
  * - A clone. It begins with the replay point of its source, of which only objects after that point are copied, often none.
  * - A clean close of ours whose manifest names the end of the log: all rows are in tables, and no writer came later.
  *
- * Not found, therefore, and left to what `verify` always says of the end of a log (`cannotKnow`):
+ * Not found, therefore, and left to what `verify` always says about the end of a log (`cannotKnow`):
  * - The log of a database that never moved its replay point.
  * - The log of a clone as long as nothing shows that the clone has flushed. A clone whose parents were detached looks like any other
  *   database without tables in L0: there an older manifest, or a seal, must show that a log was there.
@@ -20,24 +20,25 @@
  *   were detached, and by itself no loss: all that is replayed is there, or else a hole. So the first opening after the loss, whose
  *   fence is such a later object, ends this finding.
  *
- * One sound state is taken for a loss, because nothing tells it apart and V7 finds most losses of SlateDB's databases: a clone to which
+ * One sound state is taken for a loss, because nothing distinguishes it and V7 finds most losses of SlateDB's databases: a clone to which
  * SlateDB 0.12 wrote with its log switched off, and whose parents a later release (0.14 on) detached, until a writer opens it. So is,
- * where nothing else proves a log, a log that somebody deleted by hand after a clean close by SlateDB, which leaves no mark.
+ * where nothing else proves a log, a log that was deleted by hand after a clean close by SlateDB, which leaves no mark.
  *
  * Invariants:
- * 1. `judgeLogTraces` is pure: no request, and the same traces give the same answer.
+ * 1. `classifyLogTraces` is pure: no request, and the same traces give the same answer.
  * 2. Only a log that was listed after its manifest was read is called gone: a live writer and a collector may have moved on.
  */
-import { assertThat } from '../common/assert.ts';
-import { type Finding, makeFinding } from '../common/errors.ts';
-import { treesOf } from '../format/manifest-types.ts';
+import { DOCTOR, makeHint } from '../common/advice.ts';
+import { present } from '../common/assert.ts';
+import { type Finding, makeFinding, WHOLE_OBJECT } from '../common/finding.ts';
+import { l0Of } from '../format/manifest-types.ts';
 import { WAL_PREFIX } from '../format/object-names.ts';
 import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
 import { type LoadedManifest, listManifestIds, readGoodManifest } from '../lsm/manifest/manifest-store.ts';
 import { walFindingObject } from '../lsm/wal/wal-object.ts';
 import { isAnyFrom, namedEnd } from './log-range.ts';
 
-/** What manifests say of a log. */
+/** What manifests record about a log. */
 export interface LogTraces {
   /** Of the newest manifest. */
   replayAfterWalId: number;
@@ -121,9 +122,11 @@ export const LOG_TRACE_RULES: readonly Rule[] = [
 ];
 
 /** The verdict of the first rule that holds. */
-export function judgeLogTraces(traces: LogTraces): { verdict: LogTracesVerdict; rule: string } {
-  assertThat(traces.sealedId <= traces.namedId, 'what the seal names, the manifest names');
-  const { verdict, name } = LOG_TRACE_RULES.find((rule) => rule.holds(traces))!;
+export function classifyLogTraces(traces: LogTraces): { verdict: LogTracesVerdict; rule: string } {
+  const { verdict, name } = present(
+    LOG_TRACE_RULES.find((rule) => rule.holds(traces)),
+    'the last rule always holds',
+  );
   return { verdict, rule: name };
 }
 
@@ -140,7 +143,7 @@ export function tracesOf(newest: LoadedManifest, isAnyThere: boolean): LogTraces
     sealedId,
     isCleanClose: seal?.manifest?.isCleanClose === true,
     hasParents: externalDbs.length > 0,
-    hasOwnL0: treesOf(manifest).some((tree) => tree.l0.some((view) => !ofParents.has(view.table.id))),
+    hasOwnL0: l0Of(manifest).some((view) => !ofParents.has(view.table.id)),
     olderReplayAfter: undefined,
   };
 }
@@ -156,11 +159,11 @@ export async function findVanishedLog(
   during: Finding['during'],
 ): Promise<Finding | undefined> {
   const traces = tracesOf(newest, false);
-  const byNewest = judgeLogTraces(traces).verdict;
+  const byNewest = classifyLogTraces(traces).verdict;
   if (byNewest === 'there' || traces.replayAfterWalId === 0) return undefined;
   if (await isAnyFrom(stores.wal, traces.replayAfterWalId)) return undefined;
   if (byNewest === 'unproven') traces.olderReplayAfter = await oldestReplayAfter(stores.main, newest.id);
-  return judgeLogTraces(traces).verdict === 'gone' ? goneFinding(traces, stores.hasWalStore, during) : undefined;
+  return classifyLogTraces(traces).verdict === 'gone' ? vanishedFinding(traces, stores.hasWalStore, during) : undefined;
 }
 
 /** Whether a finding says that the log is gone as a whole, or is elsewhere: no object of it could be looked at. */
@@ -169,19 +172,19 @@ export function isAboutWholeLog({ code, object }: Finding): boolean {
 }
 
 /** Oldest manifests that are tried where some of them cannot be read. */
-const MANIFESTS_TRIED = 5;
+const OLDEST_MANIFESTS_TRIED = 5;
 
 /** Of the oldest manifest that can be read: replay points never go back. A clone that is being made does not count. */
 async function oldestReplayAfter(main: DatabaseStores['main'], newestId: number): Promise<number | undefined> {
   const older = (await listManifestIds(main)).filter((id) => id < newestId);
-  for (const id of older.slice(0, MANIFESTS_TRIED)) {
+  for (const id of older.slice(0, OLDEST_MANIFESTS_TRIED)) {
     const read = await readGoodManifest(main, id);
     if (read?.manifest.initialized === true) return read.manifest.replayAfterWalId;
   }
   return undefined;
 }
 
-function goneFinding({ replayAfterWalId }: LogTraces, hasWalStore: boolean, during: Finding['during']): Finding {
+function vanishedFinding({ replayAfterWalId }: LogTraces, hasWalStore: boolean, during: Finding['during']): Finding {
   const elsewhere = hasWalStore
     ? 'Look whether walStore of the location is the store that this database keeps its log in.'
     : 'Look whether this database keeps its log in another store: then pass that as walStore of the location.';
@@ -189,16 +192,15 @@ function goneFinding({ replayAfterWalId }: LogTraces, hasWalStore: boolean, duri
     code: 'OUT_OF_REACH',
     severity: 'unknown',
     object: walFindingObject(replayAfterWalId),
-    at: { unit: 'object', offset: 0, length: 0 },
+    at: WHOLE_OBJECT,
     expected: `WAL object ${replayAfterWalId}, which no collector deletes, or later ones`,
     found: 'none of them: the end of the log was deleted, or is in another store',
     remedy: 'none',
     during,
-    hint: {
-      summary: `${elsewhere} If not, bring ${WAL_PREFIX} back from a backup or from older versions of the bucket before anything opens the database for writing, and look again. What is in tables is right, but rows that were only in the log are missing, and nobody can say which. A process that still has the database open has them in memory: let it flush its memtable.`,
-      commands: ['shaledb doctor LOCATION'],
-      docs: 'docs/troubleshooting.md',
-      lossIfRepaired: 'unknown',
-    },
+    hint: makeHint(
+      `${elsewhere} If not, bring ${WAL_PREFIX} back from a backup or from older versions of the bucket before anything opens the database for writing, and check again. What is in tables is right, but rows that were only in the log are missing, and it is unknown which. A process that still has the database open has them in memory: let it flush its memtable.`,
+      'unknown',
+      [DOCTOR],
+    ),
   });
 }

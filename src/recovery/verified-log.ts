@@ -9,11 +9,18 @@
  *
  * A range can be loaded again, for a newer manifest or a longer log. Log objects never change, so one that was sound is not read
  * again while lists show the size and ETag that it had before it was read. What was damaged, healed or missing, and what lists show
- * otherwise or not at all, is looked at again. The whole range is judged each time.
+ * otherwise or not at all, is read again. The whole range is checked each time.
+ *
+ * Invariants:
+ * 1. An object is kept once, and what is let go of was counted.
+ * 2. The end of the log is not before what is listed or named, and a log that grows does not shrink.
+ * 3. Rows are only taken of an object that was verified.
  */
+import { assertThat } from '../common/assert.ts';
 import { mapLimit } from '../common/async.ts';
-import type { CorruptionError, Finding, IncompatibleError } from '../common/errors.ts';
-import { tellFinding } from '../common/events.ts';
+import type { CorruptionError, IncompatibleError } from '../common/errors.ts';
+import { reportFinding } from '../common/events.ts';
+import type { Finding } from '../common/finding.ts';
 import { walPath } from '../format/object-names.ts';
 import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
 import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
@@ -21,32 +28,39 @@ import { tooNew } from '../lsm/table/verified-read.ts';
 import type { WalDigest, WalObject, WalReadResult } from '../lsm/wal/wal-object.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { type LogObject, readLogObject } from './log-damage.ts';
-import { type Judging, judgingBy, readJudging, withBound, withoutEmptyFences, withSettled } from './log-evidence.ts';
-import { extentOf, headsPast, type ListedWal, listFromReplayPoint, tooMuchMissing } from './log-range.ts';
-import { type ProgressOptions, ReplayProgress } from './replay-progress.ts';
+import {
+  type LogEvidence,
+  logEvidenceOf,
+  readLogEvidence,
+  withOlderWriterTail,
+  withoutEmptyFences,
+  withRepairBound,
+} from './log-evidence.ts';
+import { extentOf, headsAfter, type ListedWal, listFromReplayPoint, tooMuchMissing } from './log-range.ts';
+import { ReplayProgress, type ReportParts } from './replay-progress.ts';
 import { findVanishedLog } from './vanished-log.ts';
-import { checkLog, youngerThanTables } from './wal-check.ts';
+import { checkLog, rowNewerThanTables } from './wal-check.ts';
 import {
   isMissingTail,
+  lastSoundId,
   missingManifests,
   olderThanExpected,
-  prefixEnd,
   rowWouldBeHidden,
   tailLost,
   walDamage,
 } from './wal-errors.ts';
 import type { SalvagedWal } from './wal-salvage.ts';
 
-const PARALLEL_GETS = 64;
-const MAX_ROUNDS = 10;
-/** Memory of what is kept to judge an object by, its seal above all, without its rows: about so much. */
+const LOG_GETS_AT_ONCE = 64;
+const MAX_GROWTH_ROUNDS = 10;
+/** Memory of what is kept to check an object, its seal above all, without its rows: about so much. */
 const RESULT_BYTES = 2048;
 
 /** Of a database: where its log and its manifests are. */
 export type LogStores = Pick<DatabaseStores, 'wal' | 'main' | 'hasWalStore'>;
 
-/** How the log is read: settings of an opening. */
-export interface LogOptions extends ProgressOptions {
+/** How the log is read: plain data, of the settings of an opening. */
+export interface LogSettings {
   /** Of a database as a whole: a quarter of it may hold objects until their rows are applied. */
   memoryBytes: number;
   /** Undo damage that seals prove to be undoable, in memory. */
@@ -55,11 +69,18 @@ export interface LogOptions extends ProgressOptions {
   expectAtLeast?: bigint | undefined;
 }
 
+/** What an opening reads the log with. */
+export interface LogMeans {
+  settings: LogSettings;
+  parts: ReportParts;
+}
+
 export class VerifiedLog {
   readonly #store: ObjectStore;
   readonly #main: ObjectStore;
   readonly #hasWalStore: boolean;
-  readonly #options: LogOptions;
+  readonly #settings: LogSettings;
+  readonly #parts: ReportParts;
   readonly #results = new Map<number, WalReadResult>();
   readonly #digests = new Map<number, WalDigest>();
   readonly #dropped = new Set<number>();
@@ -73,18 +94,19 @@ export class VerifiedLog {
   #end = 0;
   #prefixEnd = 0;
   /** Why nothing was read at all. */
-  #senseless: CorruptionError | undefined;
+  #implausible: CorruptionError | undefined;
   /** That the log is gone, as far as that can be seen. */
   #vanished: Finding | undefined;
-  #isVanishedTold = false;
+  #isVanishedReported = false;
   #newest: LoadedManifest | undefined;
-  #judging: Judging | undefined;
+  #evidence: LogEvidence | undefined;
 
-  constructor({ wal, main, hasWalStore }: LogStores, options: LogOptions) {
+  constructor({ wal, main, hasWalStore }: LogStores, { settings, parts }: LogMeans) {
     this.#store = wal;
     this.#main = main;
     this.#hasWalStore = hasWalStore;
-    this.#options = options;
+    this.#settings = settings;
+    this.#parts = parts;
   }
 
   /** First id that is replayed. */
@@ -97,7 +119,7 @@ export class VerifiedLog {
     return this.#end;
   }
 
-  /** Whether a zero-byte fence lies in the range: only SlateDB from 0.14 on writes those. */
+  /** Whether a zero-byte fence is in the range: only SlateDB from 0.14 on writes those. */
   get hasZeroByteFence(): boolean {
     for (const r of this.#results.values()) if (r.object?.kind === 'empty') return true;
     return false;
@@ -113,7 +135,7 @@ export class VerifiedLog {
     return this.#firstChangedId;
   }
 
-  /** Greatest sequence number of the objects that are known and lie before the range; 0 if there is none. */
+  /** Greatest sequence number of the objects that are known and are before the range; 0 if there is none. */
   get passedSeq(): number {
     let seq = 0;
     for (const { id, object } of this.#results.values()) if (id < this.#from) seq = Math.max(seq, object?.maxSeq ?? 0);
@@ -141,16 +163,16 @@ export class VerifiedLog {
     this.#from = manifest.replayAfterWalId + 1;
     this.#newest = newest;
     this.#vanished = undefined;
-    const [{ listed, isReplayPointThere }, judging] = await Promise.all([
+    const [{ listed, isReplayPointThere }, evidence] = await Promise.all([
       listFromReplayPoint(this.#store, manifest.replayAfterWalId),
-      readJudging(this.#main, newest),
+      readLogEvidence(this.#main, newest),
     ]);
-    this.#judging = judging;
+    this.#evidence = evidence;
     this.#forgetChanged(listed);
     const extent = extentOf(newest, listed);
     this.#end = extent.end;
-    this.#senseless = tooMuchMissing(newest, listed, extent);
-    if (this.#senseless !== undefined) {
+    this.#implausible = tooMuchMissing(newest, listed, extent);
+    if (this.#implausible !== undefined) {
       this.#end = manifest.replayAfterWalId;
       this.#prefixEnd = this.#end;
       return;
@@ -158,9 +180,9 @@ export class VerifiedLog {
     let from = this.#from;
     for (let round = 1; ; round++) {
       const end = this.#end;
-      const [further] = await Promise.all([this.#headsPast(end), this.#fetch(from, end)]);
+      const [further] = await Promise.all([this.#headsAfter(end), this.#fetch(from, end)]);
       // A busy writer adds objects as fast as we look; only the claim ends that, and the fence then finds what was passed.
-      if (further === end || round === MAX_ROUNDS) break;
+      if (further === end || round === MAX_GROWTH_ROUNDS) break;
       from = end + 1;
       this.#end = further;
     }
@@ -168,13 +190,18 @@ export class VerifiedLog {
       const stores = { wal: this.#store, main: this.#main, hasWalStore: this.#hasWalStore };
       this.#vanished = await findVanishedLog(stores, newest, 'open');
     }
+    assertThat(this.#end >= extent.end, 'the end of the log is not before what is listed or named (verified-log 2)');
     const results = this.#inOrder();
-    const settled = await withSettled(this.#main, newest, judging, results);
-    this.#judging = await withBound(this.#main, newest, settled, results);
+    const withTail = await withOlderWriterTail(this.#main, newest, evidence, results);
+    this.#evidence = await withRepairBound(this.#main, newest, withTail, results);
   }
 
   /** Reads ids that were passed while the fence was placed. */
   async extend(to: number): Promise<void> {
+    assertThat(
+      to >= this.#end && this.#newest !== undefined,
+      'a log is read before it grows, and does not shrink (verified-log 2)',
+    );
     const from = this.#end + 1;
     this.#end = to;
     await this.#fetch(from, to);
@@ -211,11 +238,12 @@ export class VerifiedLog {
   /** The rows of a kept object leave the memory. */
   #release({ id, blocks, sizeBytes }: WalObject): void {
     if (blocks.length > 0 && !this.#dropped.has(id)) this.#keptBytes -= sizeBytes;
+    assertThat(this.#keptBytes >= 0, 'what is let go was counted (verified-log 1)');
   }
 
   /** The last of the next ids that exists, else `end`. */
-  async #headsPast(end: number): Promise<number> {
-    const found = await headsPast(this.#store, end);
+  async #headsAfter(end: number): Promise<number> {
+    const found = await headsAfter(this.#store, end);
     for (const [id, object] of found) this.#listed.set(id, object);
     return Math.max(end, ...found.keys());
   }
@@ -223,9 +251,9 @@ export class VerifiedLog {
   async #fetch(from: number, to: number): Promise<void> {
     const ids: number[] = [];
     for (let id = from; id <= to; id++) if (!this.#results.has(id)) ids.push(id);
-    const progress = new ReplayProgress(this.#options, 'read', ids.length);
-    for (const group of groupsBySize(ids, this.#listed, Math.floor(this.#options.memoryBytes / 4))) {
-      await mapLimit(group, PARALLEL_GETS, async (id) => {
+    const progress = new ReplayProgress(this.#parts, 'read', ids.length);
+    for (const group of groupsBySize(ids, this.#listed, Math.floor(this.#settings.memoryBytes / 4))) {
+      await mapLimit(group, LOG_GETS_AT_ONCE, async (id) => {
         const result = await this.#read(id);
         if (result !== undefined) this.#keep(result);
         progress.step();
@@ -235,27 +263,29 @@ export class VerifiedLog {
 
   /** One object, looked at up to three times if it is damaged; undefined if it does not exist. */
   async #read(id: number): Promise<WalReadResult | undefined> {
-    const { clock, healOnOpen } = this.#options;
+    const { clock } = this.#parts;
+    const { healOnOpen } = this.#settings;
     const read = await readLogObject(this.#store, clock, id);
     const { result, salvaged } = read;
     this.#salvaged.delete(id);
     if (result === undefined || salvaged === undefined) return result;
     this.#salvaged.set(id, salvaged);
-    return healOnOpen && salvaged.object !== undefined ? mended(result, salvaged.object) : result;
+    return healOnOpen && salvaged.object !== undefined ? withRepairWarnings(result, salvaged.object) : result;
   }
 
   #keep(result: WalReadResult): void {
     const { object } = result;
     if (object !== undefined) {
-      if (this.#keptBytes + object.sizeBytes > this.#options.memoryBytes / 4) {
+      if (this.#keptBytes + object.sizeBytes > this.#settings.memoryBytes / 4) {
         this.#dropped.add(object.id);
         result = this.#withoutRows(result, object);
       } else if (object.blocks.length > 0) this.#keptBytes += object.sizeBytes;
     }
+    assertThat(!this.#results.has(result.id), 'an object is kept once (verified-log 1)');
     this.#results.set(result.id, result);
   }
 
-  /** What judging needs. Nothing of it holds on to the bytes of the object: sections of its end are parts of them. */
+  /** What a check needs. Nothing of it holds on to the bytes of the object: sections of its end are parts of them. */
   #withoutRows(result: WalReadResult, object: WalObject): WalReadResult {
     const digest = this.#digests.get(object.id) ?? object.digest();
     this.#digests.set(object.id, digest);
@@ -264,6 +294,10 @@ export class VerifiedLog {
 
   /** The rows of an object, read again if they were not kept. Frees what was kept. */
   async take(id: number): Promise<WalObject> {
+    assertThat(
+      this.#results.get(id)?.object !== undefined,
+      'rows are taken of an object that was verified (verified-log 3)',
+    );
     let object = this.#results.get(id)?.object as WalObject;
     if (this.#dropped.has(id)) {
       const again = await this.#read(id);
@@ -281,7 +315,7 @@ export class VerifiedLog {
   }
 
   #tooOld(newest: LoadedManifest): Error | undefined {
-    const { expectAtLeast } = this.#options;
+    const { expectAtLeast } = this.#settings;
     const found = BigInt(Math.max(newest.manifest.lastL0Seq, this.greatestSeq));
     return expectAtLeast === undefined || found >= expectAtLeast
       ? undefined
@@ -296,31 +330,32 @@ export class VerifiedLog {
   }
 
   /** No reason to refuse anything: the tables are right. Once, however often the range is loaded. */
-  #tellVanished(): void {
-    if (this.#vanished === undefined || this.#isVanishedTold) return;
-    this.#isVanishedTold = true;
-    tellFinding(this.#options, 'the log is gone, or in another store', this.#vanished);
+  #reportVanished(): void {
+    if (this.#vanished === undefined || this.#isVanishedReported) return;
+    this.#isVanishedReported = true;
+    reportFinding(this.#parts, 'the log is gone, or in another store', this.#vanished);
   }
 
   /** The error for everything that is wrong with the range; undefined if it is sound. */
   verdict(newest: LoadedManifest): Error | undefined {
-    if (this.#senseless !== undefined) return this.#senseless;
+    if (this.#implausible !== undefined) return this.#implausible;
     const results = this.#inOrder();
     const incompatible = results.find((r) => r?.incompatible !== undefined)?.incompatible;
     if (incompatible !== undefined) return atObject(incompatible, results);
     // A seal proves the manifest; SlateDB's have none.
-    const row = newest.seal === undefined ? youngerThanTables(results, newest.manifest) : undefined;
-    const judging = newest === this.#newest && this.#judging !== undefined ? this.#judging : judgingBy(newest);
-    const findings = checkLog(this.#from, withoutEmptyFences(results, judging), judging.context);
+    const row = newest.seal === undefined ? rowNewerThanTables(results, newest.manifest) : undefined;
+    const evidence = newest === this.#newest && this.#evidence !== undefined ? this.#evidence : logEvidenceOf(newest);
+    const findings = checkLog(this.#from, withoutEmptyFences(results, evidence), evidence.context);
     const errors = findings.filter((f) => f.severity === 'error');
     for (const f of findings) {
       if (f.severity === 'error') continue;
-      tellFinding(this.#options, 'about the log', f);
+      reportFinding(this.#parts, 'about the log', f);
     }
-    this.#tellVanished();
+    this.#reportVanished();
     const rolledBack = missingManifests(newest, results, this.#from);
     if (rolledBack !== undefined) errors.push(...rolledBack.findings);
-    this.#prefixEnd = prefixEnd(this.#end, errors);
+    this.#prefixEnd = lastSoundId(this.#end, errors);
+    assertThat(this.#prefixEnd <= this.#end, 'what is sound ends with the log at the latest');
     if (row !== undefined) return rowWouldBeHidden(newest, row, errors);
     if (errors.length === 0) return this.#tooOld(newest);
     if (rolledBack !== undefined && errors.length === rolledBack.findings.length) return rolledBack;
@@ -329,7 +364,7 @@ export class VerifiedLog {
   }
 }
 
-/** Whether an object is the one that was listed before. Without an ETag nothing tells. */
+/** Whether an object is the one that was listed before. Without an ETag it is unknown. */
 function isSame(before: ListedWal | undefined, now: ListedWal | undefined): boolean {
   if (before === undefined || now === undefined) return false;
   return before.size === now.size && before.etag === now.etag && now.etag !== '';
@@ -352,7 +387,7 @@ function groupsBySize(ids: readonly number[], listed: ReadonlyMap<number, Listed
 }
 
 /** The object as it was, with what was wrong with it as warnings: an event for each. */
-function mended(result: WalReadResult, object: WalObject): WalReadResult {
+function withRepairWarnings(result: WalReadResult, object: WalObject): WalReadResult {
   const findings = result.findings.map((f) => ({ ...f, severity: 'warning' as const, remedy: 'heals' as const }));
   return { ...result, object, findings };
 }

@@ -1,20 +1,23 @@
 /**
  * Which batches of a WAL object are whole: rows of one sequence number were written together and count together.
  *
- * The seal of a WAL object tells of every row to which batch it belongs, so nothing stays open there. Without one a batch
- * beside a stretch that could not be read may have had more rows: it is undecided.
+ * 1. The seal of a WAL object records for every row to which batch it belongs, so nothing stays open there. Without one a batch
+ *    beside a stretch that could not be read may have had more rows: it is undecided.
+ * 2. A batch that is not lost has a row, and no more rows than it had when it was written.
+ * 3. Two gaps never follow each other: they are one.
  */
+import { assertThat } from '../common/assert.ts';
 import { type RowTrust, rowsOfBlock, type SalvagedWal, type WalBlock, type WalRow } from './wal-salvage.ts';
 
-/** What a repair may put back: proven rows, besides those of likely mending, besides those that merely parse. */
-export const ACCEPTANCES = ['verified', 'probable', 'suspect'] as const;
-export type Acceptance = (typeof ACCEPTANCES)[number];
+/** What a repair may put back: proven rows, also those of a likely repair, also those that merely parse. */
+export type Acceptance = 'verified' | 'probable' | 'suspect';
+export const ACCEPTANCES = ['verified', 'probable', 'suspect'] as const satisfies readonly Acceptance[];
 
 export interface WalBatch {
   seq: number;
   /** Those that are accepted; in the order of the log. */
   rows: readonly WalRow[];
-  /** Rows that it had, if the seal tells. */
+  /** Rows that it had, if the seal records it. */
   size: number | undefined;
   /** `intact`: all of its rows. `partial`: some are known to be missing. `undecided`: some may be. `lost`: none is left. */
   state: 'intact' | 'partial' | 'undecided' | 'lost';
@@ -46,7 +49,7 @@ export function batchesOf(object: SalvagedWal, accept: Acceptance): WalParts {
   return bySeal(object, accept) ?? byRuns(object, accept);
 }
 
-/** Batches as the seal counts them; undefined if it does not speak of each row. */
+/** Batches as the seal counts them; undefined if it does not describe each row. */
 function bySeal({ seal, blocks, kind }: SalvagedWal, accept: Acceptance): WalParts | undefined {
   const record = seal?.rows;
   const { firstSeqs, continuations } = record ?? {};
@@ -120,9 +123,11 @@ class Runs {
     // Two gaps in a row are one, which begins where the first does.
     if (!this.#afterGap) this.#parts.push({ gap: true, minSeq });
     this.#afterGap = true;
+    assertThat(this.#rows.length === 0, 'a gap ends the run before it (wal-batches 3)');
   }
 
   #end(state: 'intact' | 'partial' | 'undecided'): void {
+    assertThat(this.#rows.length > 0, 'a batch has a row (wal-batches 2)');
     const [{ seq }] = this.#rows;
     const decided = state === 'intact' && this.#isOpen ? 'undecided' : state;
     this.#parts.push({ seq, rows: this.#rows, size: undefined, state: decided });

@@ -1,9 +1,13 @@
 /**
  * What must hold between the objects of a log: no hole, sequence numbers and epochs that ascend, each sealed object naming
  * the digest of the one before it.
+ *
+ * 1. Each result is of its own id of the range, and an object that is not there stands as undefined.
+ * 2. Whatever is wrong is a finding; nothing throws for what the objects say.
  */
+import { assertThat } from '../common/assert.ts';
 import { equalBytes, toHex } from '../common/bytes.ts';
-import { defaultHint, type Finding, makeFinding } from '../common/errors.ts';
+import { defaultHint, type Finding, makeFinding, WHOLE_OBJECT } from '../common/finding.ts';
 import { BlockCursor } from '../format/block-cursor.ts';
 import type { Manifest } from '../format/manifest-types.ts';
 import type { Seal } from '../format/seal.ts';
@@ -14,9 +18,7 @@ import {
   type WalReadResult,
   walFindingObject,
 } from '../lsm/wal/wal-object.ts';
-import { boundAfter, judgeEmptyObjects, type KnownEpoch, type LogSlot } from './empty-log-objects.ts';
-
-const WHOLE = { unit: 'object' as const, offset: 0, length: 0 };
+import { boundAfter, classifyEmptyObjects, type KnownEpoch, type LogSlot } from './empty-log-objects.ts';
 
 export interface LogContext {
   /** Rows at or below it are in tables already. */
@@ -25,10 +27,10 @@ export interface LogContext {
   writerEpoch: number;
   /** Whose seals count, if that is known. */
   databaseId: Uint8Array | undefined;
-  /** Digest and id of the newest object the manifest vouches for, if it does. */
+  /** Digest and id of the newest object that the manifest names, if it names one. */
   witness: { id: number; lastSeq: number; digest: Uint8Array } | undefined;
-  /** An object that a writer's manifest after its claim names: it is of that epoch, whose fence lies there or before it. */
-  settled: { id: number; epoch: number } | undefined;
+  /** An object that a writer's manifest after its claim names: it is of that epoch, whose fence is there or before it. */
+  writerTail: { id: number; epoch: number } | undefined;
   /** What repairs found when they claimed the database, ascending by id. */
   bounds?: readonly EpochBound[];
 }
@@ -59,6 +61,7 @@ export function checkLog(
       previous = undefined;
       continue;
     }
+    assertThat(result.id === from + i, 'each object is checked at its own place (wal-check 1)');
     findings.push(...result.findings);
     const { object } = result;
     if (previous !== undefined) findings.push(...checkSuccessor(previous, result, context.databaseId));
@@ -80,13 +83,13 @@ export function checkLog(
   return findings;
 }
 
-/** The seal of a damaged object, which vouches for the one before it all the same; not one that came from elsewhere. */
+/** The seal of a damaged object, which still proves the one before it; not one that came from elsewhere. */
 function ownSeal({ id, seal }: WalReadResult, databaseId: LogContext['databaseId']): Seal | undefined {
   if (seal === undefined || sealedWalId(seal) !== id) return undefined;
   return databaseId === undefined || equalBytes(seal.identity.databaseId, databaseId) ? seal : undefined;
 }
 
-/** What the object behind `previous` says of it, if it says anything. */
+/** What the object after `previous` says about it, if it says anything. */
 export function checkSuccessor(
   previous: WalObject,
   next: WalReadResult,
@@ -95,7 +98,7 @@ export function checkSuccessor(
   return checkChain(previous, next.object?.seal ?? ownSeal(next, databaseId));
 }
 
-/** `seal`: of the object behind `previous`. */
+/** `seal`: of the object after `previous`. */
 function checkChain(previous: WalObject, seal: Seal | undefined): Finding[] {
   const record = seal?.wal;
   if (record === undefined || record.predecessorKind === 'unknown') return [];
@@ -105,7 +108,7 @@ function checkChain(previous: WalObject, seal: Seal | undefined): Finding[] {
     makeFinding({
       code: 'CHAIN_BREAK',
       object: walFindingObject(previous.id, { size: previous.sizeBytes, sealed: previous.seal !== undefined }),
-      at: WHOLE,
+      at: WHOLE_OBJECT,
       expected: `sha256:${toHex(record.predecessorDigest)}`,
       found: `sha256:${toHex(digest.bytes)}`,
       origin: 'replaced',
@@ -120,7 +123,7 @@ function checkOrder(before: WalObject, object: WalObject): Finding[] {
     makeFinding({
       code: 'OUT_OF_ORDER',
       object: walFindingObject(o.id, { size: o.sizeBytes, sealed: o.seal !== undefined }),
-      at: WHOLE,
+      at: WHOLE_OBJECT,
       affects: { seqs: { min: BigInt(o.minSeq), max: BigInt(o.maxSeq) } },
       expected,
       found: `${o.minSeq}..${o.maxSeq}`,
@@ -135,13 +138,13 @@ function fallingEpoch(object: WalObject, epoch: number, highest: number): Findin
   return makeFinding({
     code: 'SEQ_RANGE',
     object: walFindingObject(object.id, { size: object.sizeBytes, sealed: true }),
-    at: WHOLE,
+    at: WHOLE_OBJECT,
     expected: `epoch ${highest} or higher`,
     found: `epoch ${epoch}`,
   });
 }
 
-/** What a manifest says of the object it names. */
+/** What a manifest says about the object it names. */
 export function checkWitness(object: WalObject, witness: LogContext['witness']): Finding[] {
   if (witness === undefined || witness.id !== object.id) return [];
   const digest = object.digest();
@@ -150,7 +153,7 @@ export function checkWitness(object: WalObject, witness: LogContext['witness']):
     makeFinding({
       code: 'CHAIN_BREAK',
       object: walFindingObject(object.id, { size: object.sizeBytes, sealed: object.seal !== undefined }),
-      at: WHOLE,
+      at: WHOLE_OBJECT,
       expected: `sha256:${toHex(witness.digest)} (manifest)`,
       found: `sha256:${toHex(digest.bytes)}`,
       origin: 'replaced',
@@ -166,7 +169,7 @@ function checkEmpty(from: number, results: readonly (WalReadResult | undefined)[
     known: knownEpochs(results, context),
     writerEpoch: context.writerEpoch,
   };
-  return judgeEmptyObjects(facts).flatMap(({ ids, verdict }) =>
+  return classifyEmptyObjects(facts).flatMap(({ ids, verdict }) =>
     verdict === 'fence' ? [] : ids.map((id) => emptied(id, verdict === 'lost' ? 'error' : 'note')),
   );
 }
@@ -186,13 +189,13 @@ function slotOf(result: WalReadResult | undefined): LogSlot {
   };
 }
 
-/** Epochs that the manifest and seals tell of; also seals of damaged and misplaced objects. */
+/** Epochs that the manifest and seals name; also seals of damaged and misplaced objects. */
 function knownEpochs(
   results: readonly (WalReadResult | undefined)[],
-  { databaseId, settled, bounds = [] }: LogContext,
+  { databaseId, writerTail, bounds = [] }: LogContext,
 ): readonly KnownEpoch[] {
   const known = new Map<number, KnownEpoch>();
-  if (settled !== undefined) known.set(settled.id, { ...settled, isFence: false });
+  if (writerTail !== undefined) known.set(writerTail.id, { ...writerTail, isFence: false });
   for (const result of results) {
     const seal = result?.seal;
     if (result === undefined || seal === undefined) continue;
@@ -217,7 +220,7 @@ function emptied(id: number, severity: 'error' | 'note'): Finding {
     code: 'TRUNCATED',
     severity,
     object,
-    at: WHOLE,
+    at: WHOLE_OBJECT,
     expected: severity === 'error' ? 'rows, or a newer epoch in the manifest' : 'a fence, or rows that were lost',
     found: '0 bytes',
     ...(severity === 'note' && { hint: { ...defaultHint(object), summary: ORDINARY_FENCE, lossIfRepaired: 'none' } }),
@@ -225,14 +228,14 @@ function emptied(id: number, severity: 'error' | 'note'): Finding {
 }
 
 const ORDINARY_FENCE =
-  'There is nothing to do: a SlateDB that takes over from another writer leaves such an object. Had it held rows, nothing in the store could tell.';
+  'There is nothing to do: a SlateDB that takes over from another writer leaves such an object. Had it held rows, nothing in the store could show it.';
 
 /**
- * A row that the manifest says is in tables although it is younger than all rows of tables; undefined if there is none.
+ * A row that the manifest says is in tables although it is newer than all rows of tables; undefined if there is none.
  * `last_l0_seq` and `last_l0_clock_tick` are both taken from all rows that were flushed, so one of them is not what was written.
- * Looks only into objects that have rows at or below `last_l0_seq`, and not into those whose blocks were not kept.
+ * Reads only objects that have rows at or below `last_l0_seq`, and not into those whose blocks were not kept.
  */
-export function youngerThanTables(
+export function rowNewerThanTables(
   results: Iterable<WalReadResult | undefined>,
   { lastL0Seq, lastL0ClockTick }: Manifest,
 ): { walId: number; seq: number; createTs: number } | undefined {

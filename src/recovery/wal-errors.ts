@@ -1,30 +1,33 @@
-/** The errors for a log that cannot be replayed as it is. Each lists everything that is wrong, not just the first thing. */
+/**
+ * The errors for a log that cannot be replayed as it is.
+ *
+ * 1. Each lists everything that is wrong, not just the first thing; of more than `MAX_FINDINGS_PER_ERROR` the number.
+ * 2. What is called missing is missing: no more objects are named than the range of the log lacks, and an end that is lost was after
+ *    what is there.
+ */
+
+import { INSPECT_LOG, INSPECT_MANIFEST, makeHint, REPAIR_LOG, REPAIR_MANIFEST } from '../common/advice.ts';
+import { assertThat } from '../common/assert.ts';
 import { equalBytes } from '../common/bytes.ts';
 import {
   type CorruptionError,
-  type Finding,
-  type Hint,
   MAX_FINDINGS_PER_ERROR,
   ManifestCorruptionError,
-  makeFinding,
   RollbackError,
   WalCorruptionError,
 } from '../common/errors.ts';
+import { type Finding, makeFinding, WHOLE_OBJECT } from '../common/finding.ts';
 import { parseWalPath, walPath } from '../format/object-names.ts';
 import { type LoadedManifest, manifestFindingObject } from '../lsm/manifest/manifest-store.ts';
 import { missingWalFinding, type WalReadResult } from '../lsm/wal/wal-object.ts';
-import { advised, greatestKnownSeq, inPlace, type LogObject, misplacedIds, pieceOf } from './log-damage.ts';
-import { type LogLoss, weighLog } from './wal-loss.ts';
+import { greatestKnownSeq, type LogObject, misplacedIds, movedToOwnIds, pieceOf, withLogAdvice } from './log-damage.ts';
+import { computeLogLoss, type LogLoss } from './wal-loss.ts';
 
-const WHOLE = { unit: 'object' as const, offset: 0, length: 0 };
-
-const MANIFEST_HINT: Hint = {
-  summary:
-    'Newer manifests are missing or out of sight: look for them before anything else; what they named is still there.',
-  commands: ['shaledb manifest inspect LOCATION', 'shaledb manifest repair LOCATION'],
-  docs: 'docs/troubleshooting.md',
-  lossIfRepaired: 'unknown',
-};
+const MANIFEST_HINT = makeHint(
+  'Newer manifests are missing or not visible: look for them before anything else; what they named is still there.',
+  'unknown',
+  [INSPECT_MANIFEST, REPAIR_MANIFEST],
+);
 
 /**
  * Objects of the log from `from` on that know a newer manifest or epoch than the one in use: manifests are missing. `listedId`: the
@@ -51,13 +54,13 @@ export function missingManifests(
   const finding = makeFinding({
     code: 'ROLLED_BACK',
     object: manifestFindingObject(newest.id, { sealed: newest.seal !== undefined }),
-    at: WHOLE,
+    at: WHOLE_OBJECT,
     expected: `manifest ${knownId} or later, writer epoch ${epoch} or later`,
     found: `manifest ${newest.id}, writer epoch ${newest.manifest.writerEpoch}`,
     hint: MANIFEST_HINT,
   });
   return new RollbackError(
-    `The newest manifest is ${newest.id}, but the log was written by somebody who knew manifest ${knownId} and epoch ${epoch}: manifests are missing. Nothing was changed.`,
+    `The newest manifest is ${newest.id}, but the log was written by a process that knew manifest ${knownId} and epoch ${epoch}: manifests are missing. Nothing was changed.`,
     [finding],
     BigInt(knownId),
     BigInt(newest.id),
@@ -69,7 +72,7 @@ export function olderThanExpected(newest: LoadedManifest, expected: bigint, foun
   const finding = makeFinding({
     code: 'ROLLED_BACK',
     object: manifestFindingObject(newest.id, { sealed: newest.seal !== undefined }),
-    at: WHOLE,
+    at: WHOLE_OBJECT,
     expected: `sequence number ${expected} or higher (option expectAtLeast)`,
     found: `sequence number ${found}`,
     hint: MANIFEST_HINT,
@@ -83,7 +86,7 @@ export function olderThanExpected(newest: LoadedManifest, expected: bigint, foun
 }
 
 /** With more ids missing than this, numbers in the manifest or in names are wrong; they are not asked for one by one. */
-export const MAX_MISSING = 10_000;
+export const MAX_MISSING_OBJECTS = 10_000;
 
 /** The error for a range in which more ids are missing than any store can have lost one by one. */
 export function manyMissing(
@@ -97,9 +100,10 @@ export function manyMissing(
   const missing: number[] = [];
   for (let id = after + 1; missing.length < MAX_FINDINGS_PER_ERROR; id++) if (!listed.has(id)) missing.push(id);
   const total = end - after - listed.size;
+  assertThat(missing.length <= total, 'no more objects are named as missing than are missing (wal-errors 2)');
   return new WalCorruptionError(
     `The log is damaged: ${total} of the WAL objects ${after + 1} to ${end} are missing, the first is ${walPath(missing[0])}. Nothing was read or changed.`,
-    missing.map((id) => advised(missingWalFinding(id), undefined)),
+    missing.map((id) => withLogAdvice(missingWalFinding(id), undefined)),
     {
       replayAfter: BigInt(after),
       end: BigInt(end),
@@ -113,7 +117,7 @@ export function manyMissing(
 }
 
 /** Last id before the first one that a finding is about. */
-export function prefixEnd(end: number, errors: readonly Finding[]): number {
+export function lastSoundId(end: number, errors: readonly Finding[]): number {
   return errors.reduce((last, f) => Math.min(last, (parseWalPath(f.object.path) ?? end + 1) - 1), end);
 }
 
@@ -136,7 +140,7 @@ export function rowWouldBeHidden(
     found: `last_l0_seq ${lastL0Seq}, last_l0_clock_tick ${lastL0ClockTick}`,
   });
   return new ManifestCorruptionError(
-    `The newest manifest is damaged: ${finding.object.path} says that all rows up to sequence number ${lastL0Seq} are in tables, but row ${row.seq} of WAL object ${row.walId} is younger than any row of a table; it would be missing.${others.length === 0 ? '' : ` The log is damaged, too: ${others.length} findings.`} Nothing was changed.`,
+    `The newest manifest is damaged: ${finding.object.path} says that all rows up to sequence number ${lastL0Seq} are in tables, but row ${row.seq} of WAL object ${row.walId} is newer than any row of a table; it would be missing.${others.length === 0 ? '' : ` The log is damaged, too: ${others.length} findings.`} Nothing was changed.`,
     [finding, ...others],
   );
 }
@@ -147,18 +151,18 @@ export function tailLost(
   end: number,
   errors: readonly Finding[],
 ): RollbackError {
+  assertThat(lastThere < end, 'the end of a log that is lost was after what is there (wal-errors 2)');
   const finding = makeFinding({
     code: 'ROLLED_BACK',
     object: manifestFindingObject(newest.id, { sealed: newest.seal !== undefined }),
-    at: WHOLE,
+    at: WHOLE_OBJECT,
     expected: `WAL objects up to ${end}`,
     found: `WAL objects up to ${lastThere}`,
-    hint: {
-      summary: `WAL objects ${lastThere + 1} to ${end} are gone: look whether they were moved or hidden. Repairing goes on without them.`,
-      commands: ['shaledb wal inspect LOCATION', 'shaledb wal repair LOCATION'],
-      docs: 'docs/troubleshooting.md',
-      lossIfRepaired: 'possible',
-    },
+    hint: makeHint(
+      `WAL objects ${lastThere + 1} to ${end} are gone: check whether they were moved or hidden. Repairing goes on without them.`,
+      'possible',
+      [INSPECT_LOG, REPAIR_LOG],
+    ),
   });
   return new RollbackError(
     `Manifest ${newest.id} knows WAL objects up to ${end}, but the log ends with ${lastThere}: its newest objects are missing. Nothing was changed.`,
@@ -183,7 +187,7 @@ export function walDamage(
     if (id === undefined) return f;
     if (f.code === 'MISSING_OBJECT') missing.push(BigInt(id));
     else damaged.add(id);
-    return advised(f, objects[id - from]?.salvaged);
+    return withLogAdvice(f, objects[id - from]?.salvaged);
   });
   const loss = lossOf(newest, from, findings, objects);
   const known = loss.lostRows === 0 ? 'none is lost' : `${loss.lostRows} are lost`;
@@ -213,8 +217,8 @@ function lossOf(
 ): LogLoss {
   const floorSeq = newest.manifest.lastL0Seq;
   const misplaced = misplacedIds(findings);
-  const placed = inPlace(objects, from, newest.seal?.identity.databaseId);
+  const placed = movedToOwnIds(objects, from, newest.seal?.identity.databaseId);
   const pieces = placed.map((o, i) => pieceOf(o, misplaced.has(from + i), floorSeq, 'probable'));
   const knownSeq = greatestKnownSeq(newest, objects);
-  return weighLog(pieces, { floorSeq, knownSeq, keepPartial: false, truncate: false });
+  return computeLogLoss(pieces, { floorSeq, knownSeq, keepPartial: false, truncate: false });
 }

@@ -1,52 +1,51 @@
 /**
  * What is kept and what is lost of a log, object by object: one arithmetic for the error of an opening and for the repair.
  *
- * Invariants: only sequence numbers that are not in tables count; a number is kept or lost, never both; where a stretch
- * without a seal is gone its numbers are those between its neighbours.
+ * Invariants:
+ * 1. Only sequence numbers that are not in tables count.
+ * 2. A number is kept or lost, never both; a row that is lost has a number.
+ * 3. Where a stretch without a seal is gone its numbers are those between its neighbours; an object that may have held rows is named.
  */
+import { assertThat } from '../common/assert.ts';
+import type { SeqRange } from '../common/seq-range.ts';
 import { isGap, type WalBatch, type WalParts } from './wal-batches.ts';
-
-export interface NumberRange {
-  min: number;
-  max: number;
-}
 
 /** One id of the log. */
 export interface LogPiece {
   id: number;
   /** Rows of a sound object that are not in tables; undefined for a damaged or missing one. */
-  sound: (NumberRange & { rows: number; batches: number | undefined }) | undefined;
+  sound: (SeqRange<number> & { rows: number; batches: number | undefined }) | undefined;
   /** What is left of a damaged one. */
   parts: WalParts | undefined;
   /** What the seal of an unreadable or missing object's own seal says it held. */
-  held: (NumberRange & { rows: number; batches: number }) | undefined;
+  held: (SeqRange<number> & { rows: number; batches: number }) | undefined;
   /** It stands where another belongs: something may be missing on either side of it. */
   isMisplaced: boolean;
 }
 
-export interface LossOptions {
+export interface LossRules {
   /** Rows at or below it are in tables. */
   floorSeq: number;
-  /** Greatest sequence number that anything tells of. */
+  /** Greatest sequence number that anything records. */
   knownSeq: number;
   /** Batches that are not, or perhaps not, whole are kept as far as they go. */
   keepPartial: boolean;
-  /** Nothing behind the first loss is kept. */
+  /** Nothing after the first loss is kept. */
   truncate: boolean;
 }
 
 /** What is lost with one object. */
 export interface ObjectLoss {
   id: number;
-  seqs: NumberRange[];
+  seqs: SeqRange<number>[];
   rows: number;
   exact: boolean;
 }
 
 export interface LogLoss {
-  /** By object, in the order in which the losses lie. */
+  /** By object, in the order of the losses. */
   losses: ObjectLoss[];
-  lostSeqs: NumberRange[];
+  lostSeqs: SeqRange<number>[];
   /** The least that is lost; all of it if `lostExact`. */
   lostRows: number;
   /** The most that can be lost; undefined: nothing says how many rows were in what is gone. */
@@ -63,10 +62,10 @@ export interface LogLoss {
 }
 
 /** Adds up pieces in the order of their sequence numbers. */
-export function weighLog(pieces: readonly LogPiece[], options: LossOptions): LogLoss {
-  const scale = new Scale(options);
-  for (const piece of ordered(pieces)) scale.add(piece);
-  return scale.finish();
+export function computeLogLoss(pieces: readonly LogPiece[], options: LossRules): LogLoss {
+  const sum = new LossSum(options);
+  for (const piece of ordered(pieces)) sum.add(piece);
+  return sum.finish();
 }
 
 /** Misplaced objects go where their sequence numbers belong; those without rows stay, for what they stand for is lost there. */
@@ -80,7 +79,7 @@ function ordered(pieces: readonly LogPiece[]): LogPiece[] {
 }
 
 /** Whether a batch is put back. */
-export function isKept(batch: WalBatch, { keepPartial }: Pick<LossOptions, 'keepPartial'>): boolean {
+export function isKept(batch: WalBatch, { keepPartial }: Pick<LossRules, 'keepPartial'>): boolean {
   return batch.state === 'intact' || (keepPartial && batch.rows.length > 0);
 }
 
@@ -97,9 +96,9 @@ interface Missing {
   ids: number[];
 }
 
-class Scale {
-  readonly #o: LossOptions;
-  readonly #lost: NumberRange[] = [];
+class LossSum {
+  readonly #o: LossRules;
+  readonly #lost: SeqRange<number>[] = [];
   readonly #losses = new Map<number, ObjectLoss>();
   #id = 0;
   #lostRows = 0;
@@ -112,7 +111,7 @@ class Scale {
   #atMost: number | undefined = 0;
   readonly #lossy = new Set<number>();
 
-  constructor(options: LossOptions) {
+  constructor(options: LossRules) {
     this.#o = options;
     this.#lastSeq = options.floorSeq;
   }
@@ -120,7 +119,7 @@ class Scale {
   add({ id, sound, parts, held, isMisplaced }: LogPiece): void {
     this.#id = id;
     if (sound !== undefined) {
-      // What belongs here may lie elsewhere or nowhere, and so may its neighbours: nothing bounds what is missing.
+      // What belongs here may be elsewhere or nowhere, and so may its neighbours: nothing bounds what is missing.
       if (isMisplaced) this.#mayLose(undefined);
       if (isMisplaced) this.#open(false, undefined);
       if (sound.rows > 0) this.#range(sound, sound.rows, sound.batches);
@@ -166,7 +165,7 @@ class Scale {
     return this.#gap;
   }
 
-  #range(seqs: NumberRange, rows: number, batches: number | undefined): void {
+  #range(seqs: SeqRange<number>, rows: number, batches: number | undefined): void {
     this.#closeGap(seqs.min);
     const count = batches ?? 0;
     if (this.#isCut(seqs.min)) {
@@ -205,7 +204,7 @@ class Scale {
     this.#lastSeq = Math.max(this.#lastSeq, seq);
   }
 
-  #drop(held: NumberRange, rows: number, batches: number): void {
+  #drop(held: SeqRange<number>, rows: number, batches: number): void {
     if (held.max <= this.#o.floorSeq) return;
     this.#closeGap(held.min);
     this.#batches.dropped += batches;
@@ -223,6 +222,7 @@ class Scale {
     this.#gap = undefined;
     if (gap === undefined) return;
     this.#isExact = false;
+    assertThat(gap.ids.length === gap.objects, 'an object that may have held rows is named (wal-loss 3)');
     const min = Math.max(this.#lastSeq + 1, gap.minSeq);
     if (min < nextSeq) this.#loseUncounted(gap.id, { min, max: nextSeq - 1 });
     // A number is a batch, and a batch can have any number of rows.
@@ -230,11 +230,11 @@ class Scale {
   }
 
   /** At least one row for each number. */
-  #loseUncounted(id: number, seqs: NumberRange): void {
+  #loseUncounted(id: number, seqs: SeqRange<number>): void {
     this.#lose(seqs, seqs.max - seqs.min + 1, id, false);
   }
 
-  #lose(seqs: NumberRange, rows: number, id = this.#id, exact = true): void {
+  #lose(seqs: SeqRange<number>, rows: number, id = this.#id, exact = true): void {
     const min = Math.max(seqs.min, this.#o.floorSeq + 1);
     if (min > seqs.max) return;
     this.#endsBefore ??= min;
@@ -252,14 +252,17 @@ class Scale {
     const { knownSeq } = this.#o;
     if (gap !== undefined) {
       this.#isExact = false;
-      // Behind the last row there is room for any number of rows.
+      // After the last row there is room for any number of rows.
       for (const id of gap.ids) this.#mayLose(undefined, id);
       const min = Math.max(this.#lastSeq + 1, gap.minSeq);
-      // Behind the last row nothing says how far the numbers went: each object that is gone may have had one at least.
+      // After the last row nothing shows how far the numbers went: each object that is gone may have had one at least.
       const max = gap.rows === 0 ? knownSeq : Math.max(knownSeq, min + Math.max(gap.objects, 1) - 1);
       const rows = Math.max(gap.rows, knownSeq - min + 1);
       if (max >= min) this.#lose({ min, max }, rows, gap.id, false);
     }
+    const { total, probable, suspect } = this.#kept;
+    assertThat(probable + suspect <= total, 'rows that are kept on little proof are some of those kept');
+    assertThat(this.#lostRows === 0 || this.#lost.length > 0, 'a row that is lost has a number (wal-loss 2)');
     const greatestLost = this.#lost[this.#lost.length - 1]?.max ?? 0;
     const atMost = this.#atMost === undefined ? undefined : Math.max(this.#atMost, this.#lostRows);
     return {
@@ -278,7 +281,7 @@ class Scale {
 }
 
 /** Adds a range to ranges that it may touch the last of. */
-function append(ranges: NumberRange[], min: number, max: number): void {
+function append(ranges: SeqRange<number>[], min: number, max: number): void {
   const last = ranges[ranges.length - 1];
   if (last !== undefined && min <= last.max + 1) last.max = Math.max(last.max, max);
   else ranges.push({ min, max });

@@ -1,44 +1,39 @@
 /**
  * What is left of a damaged WAL object: per block whether it is good, healed, salvaged or lost, and every row that can be had.
  *
- * The strict reader (wal-object) judges first; this one only takes over where it found damage, and reads blocks through the
+ * The strict reader (wal-object) reads first; this one only takes over where it found damage, and reads blocks through the
  * same decoder. The places of the blocks come from the seal, else from the index, else from a walk along the checksums, so
- * damage behind the blocks hides none of them.
+ * damage after the blocks hides none of them.
  *
- * Invariants: nothing here is believed beyond its `trust`; work is bounded by the size of the object; nothing throws for what
- * the bytes are.
+ * Invariants:
+ * 1. Nothing here is trusted beyond its `trust`.
+ * 2. Work is bounded by the size of the object.
+ * 3. Nothing throws for what the bytes are.
+ * 4. Only what is stored under another's name belongs elsewhere.
  */
+import { assertThat } from '../common/assert.ts';
 import { equalBytes } from '../common/bytes.ts';
 import { IncompatibleError, isCorruption } from '../common/errors.ts';
 import { type Block, decodeBlock } from '../format/block.ts';
 import { BlockCursor } from '../format/block-cursor.ts';
 import { type BlockForm, blockProof, healBlock } from '../format/block-healing.ts';
-import { crc32 } from '../format/checksum.ts';
 import { type BlockCodec, loadCodec } from '../format/codecs.ts';
-import { CRC_BYTES, decodeUnit, readCrc, unframeUnit } from '../format/framing.ts';
+import { CRC_BYTES, decodeUnit } from '../format/framing.ts';
 import { decodeIndex, type TableIndex } from '../format/index-block.ts';
-import { decodeInfo } from '../format/info-block.ts';
+import { endOf, findInfo, footerIn, infoIn, infoOfStored, type ObjectEnd, storedInfoIn } from '../format/object-end.ts';
 import { salvageBlock, suspectRows } from '../format/salvage.ts';
-import { decodeSeal, type Seal } from '../format/seal.ts';
+import { decodeSeal, SEAL_MAGIC, SEAL_TAIL_BYTES, type Seal } from '../format/seal.ts';
 import { numberObjectId } from '../format/seal-records.ts';
 import { healBytes } from '../format/section-healing.ts';
 import { CODECS, type FormatVersion, type TableInfo } from '../format/table-info.ts';
-import {
-  blockEnd,
-  checkIndexLayout,
-  checkLayout,
-  dataEnd,
-  decodeFooter,
-  FOOTER_BYTES,
-  sectionsEnd,
-} from '../format/table-layout.ts';
+import { blockEnd, checkIndexLayout, dataEnd, sectionsEnd } from '../format/table-layout.ts';
 import { findUnitEnd } from '../format/unit-walk.ts';
 import { MAX_BLOCK_BYTES } from '../lsm/table/table-reader.ts';
-import { mendedObject, sealedWalId, type WalObject, type WalReadResult } from '../lsm/wal/wal-object.ts';
+import { repairedObject, sealedWalId, type WalObject, type WalReadResult } from '../lsm/wal/wal-object.ts';
 
 /**
- * `good`: its checksum holds. `healed`: mended, and proven by the seal. `probable`: mended on the word of its checksum alone.
- * `salvaged`: not mended, but rows of it are proven one by one. `lost`: none is.
+ * `good`: its checksum holds. `healed`: repaired, and proven by the seal. `probable`: repaired so that its checksum holds, without other proof.
+ * `salvaged`: not repaired, but rows of it are proven one by one. `lost`: none is.
  */
 export type WalBlockState = 'good' | 'healed' | 'probable' | 'salvaged' | 'lost';
 
@@ -65,18 +60,18 @@ export interface WalBlock {
   state: WalBlockState;
   /** The block as it was written: good, healed and probable ones. */
   block: Block | undefined;
-  /** What is left of the others, in the order in which it lies. */
+  /** What is left of the others, in the order of the object. */
   rows: readonly WalRow[];
   /** Rows that the seal counts. */
   rowCount: number | undefined;
-  /** Sequence number of its first row, if the seal or the index tells it. */
+  /** Sequence number of its first row, if the seal or the index has it. */
   firstSeq: number | undefined;
 }
 
 export interface SalvagedWal {
   id: number;
   sizeBytes: number;
-  /** `foreign`: another object lies under this name. `fence`: it never had rows. `unreadable`: not even blocks were found. */
+  /** `foreign`: another object is stored under this name. `fence`: it never had rows. `unreadable`: not even blocks were found. */
   kind: 'rows' | 'fence' | 'foreign' | 'unreadable';
   seal: Seal | undefined;
   blocks: readonly WalBlock[];
@@ -117,9 +112,13 @@ export async function salvageWalObject(id: number, bytes: Uint8Array, strict: Wa
     : { ...read, home: { id: home, object: withObject({ ...read, id: home }, bytes, found).object } };
 }
 
-/** What lies under a wrong name, as if it lay under its own; undefined if it is not the log's. */
-export function atHome(salvaged: SalvagedWal): SalvagedWal | undefined {
+/** An object under a wrong name, as if it were stored under its own; undefined if it is not of the log. */
+export function underOwnId(salvaged: SalvagedWal): SalvagedWal | undefined {
   const { home, seal, blocks } = salvaged;
+  assertThat(
+    home === undefined || salvaged.kind === 'foreign',
+    'only what is stored under another name belongs elsewhere (wal-salvage 4)',
+  );
   if (home === undefined || seal === undefined) return undefined;
   const kind = blocks.length === 0 && seal.kind === 'fence' ? 'fence' : 'rows';
   return { ...salvaged, id: home.id, kind, object: home.object, home: undefined };
@@ -136,18 +135,16 @@ function withObject(read: SalvagedWal, bytes: Uint8Array, found: FoundSeal | und
   if (!isProven || found === undefined) return read;
   try {
     const blocks = read.blocks.map((b) => b.block as Block);
-    return { ...read, object: mendedObject(read.id, bytes, found.seal, found.bytes, blocks) };
+    return { ...read, object: repairedObject(read.id, bytes, found.seal, found.bytes, blocks) };
   } catch (error) {
     if (!isCorruption(error)) throw error;
     return read;
   }
 }
 
-// ---- the sections behind the blocks
+// ---- the sections after the blocks
 
-const MAGIC = Uint8Array.of(0x89, 0x53, 0x48, 0x4c, 0x53, 0x45, 0x41, 0x4c);
-const TAIL_BYTES = 20;
-/** Copies of seals that may lie in values behind the real one; more are not looked at. */
+/** Copies of seals that values may contain after the real one; no more are tried. */
 const MAX_MAGICS = 4;
 
 /** The seal, where the end of the object says it is, or wherever its last bytes are found. */
@@ -159,10 +156,10 @@ function findSeal(bytes: Uint8Array, strict: WalReadResult): FoundSeal | undefin
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   let from = bytes.length;
   for (let i = 0; i < MAX_MAGICS; i++) {
-    const at = buffer.lastIndexOf(MAGIC, from);
-    if (at < TAIL_BYTES - MAGIC.length) return undefined;
-    const end = at + MAGIC.length;
-    const found = sealAt(bytes, end - view.getUint32(end - TAIL_BYTES), end);
+    const at = buffer.lastIndexOf(SEAL_MAGIC, from);
+    if (at < SEAL_TAIL_BYTES - SEAL_MAGIC.length) return undefined;
+    const end = at + SEAL_MAGIC.length;
+    const found = sealAt(bytes, end - view.getUint32(end - SEAL_TAIL_BYTES), end);
     if (found !== undefined) return found;
     from = at - 1;
   }
@@ -170,7 +167,7 @@ function findSeal(bytes: Uint8Array, strict: WalReadResult): FoundSeal | undefin
 }
 
 function sealAt(bytes: Uint8Array, start: number, end: number): FoundSeal | undefined {
-  if (start < 0 || end - start < TAIL_BYTES || end > bytes.length) return undefined;
+  if (start < 0 || end - start < SEAL_TAIL_BYTES || end > bytes.length) return undefined;
   const stored = bytes.subarray(start, end);
   return attempt(() => ({ seal: decodeSeal(stored, 0, stored.length), bytes: stored })) ?? healedSeal(stored);
 }
@@ -181,43 +178,25 @@ function healedSeal(stored: Uint8Array): FoundSeal | undefined {
   return attempt(() => ({ seal: decodeSeal(healed.stored, 0, stored.length), bytes: healed.stored }));
 }
 
-interface Tail {
-  info: TableInfo;
-  infoOffset: number;
-  formatVersion: FormatVersion;
-}
+interface Tail extends Pick<ObjectEnd, 'info' | 'infoOffset' | 'formatVersion'> {}
 
-/** Info blocks are small; one is not looked for further from the end. */
-const MAX_INFO_BYTES = 4096;
-
-/** Info and format version, mended or found again if they are damaged. */
+/** Info and format version, repaired or found again if they are damaged. */
 function findTail(bytes: Uint8Array, strict: WalReadResult, seal: Seal | undefined): Tail | undefined {
   if (strict.tail !== undefined) return strict.tail;
-  const end = bytes.length - FOOTER_BYTES;
-  if (end < CRC_BYTES) return undefined;
-  const footer = attempt(() => decodeFooter(bytes.subarray(end), bytes.length));
+  const end = endOf(bytes);
+  const footer = attempt(() => footerIn(end));
   const formatVersion = seal?.identity.formatVersion || footer?.formatVersion || 2;
-  const accept = (infoOffset: number, stored: Uint8Array): Tail | undefined =>
-    attempt(() => {
-      const info = decodeInfo(unframeUnit(stored, PLAIN, 'info', MAX_BLOCK_BYTES));
-      checkLayout(info, infoOffset, bytes.length);
-      return { info, infoOffset, formatVersion };
-    });
   if (footer !== undefined) {
-    const stored = bytes.subarray(footer.infoOffset, end);
-    const good = accept(footer.infoOffset, stored);
-    if (good !== undefined) return good;
-    const healed = healBytes(stored, 'info');
-    const tail = healed === undefined ? undefined : accept(footer.infoOffset, healed.stored);
-    if (tail !== undefined) return tail;
+    const { infoOffset } = footer;
+    const repaired = () => {
+      const healed = healBytes(storedInfoIn(end, infoOffset), 'info');
+      return healed && attempt(() => infoOfStored(healed.stored, infoOffset, bytes.length));
+    };
+    const info = attempt(() => infoIn(end, infoOffset)) ?? repaired();
+    if (info !== undefined) return { info, infoOffset, formatVersion };
   }
-  const crc = readCrc(bytes, end - CRC_BYTES);
-  for (let start = end - CRC_BYTES - 1; start >= Math.max(0, end - MAX_INFO_BYTES); start--) {
-    if (crc32(bytes, start, end - CRC_BYTES) !== crc) continue;
-    const tail = accept(start, bytes.subarray(start, end));
-    if (tail !== undefined) return tail;
-  }
-  return undefined;
+  const found = findInfo(end);
+  return found && { ...found, formatVersion };
 }
 
 function findIndex(bytes: Uint8Array, strict: WalReadResult, tail: Tail, codec: BlockCodec): TableIndex | undefined {
@@ -236,7 +215,7 @@ function findIndex(bytes: Uint8Array, strict: WalReadResult, tail: Tail, codec: 
   return healed === undefined ? undefined : accept(healed.stored);
 }
 
-// ---- where the blocks lie
+// ---- where the blocks are
 
 interface BlockPlace {
   offset: number;
@@ -299,7 +278,7 @@ function seqOfSeparator(key: Uint8Array): number | undefined {
   return Number.isSafeInteger(seq) ? seq : undefined;
 }
 
-/** Blocks from the front, as far as checksum follows checksum; what lies behind is one stretch of which nothing is known. */
+/** Blocks from the front, as far as checksum follows checksum; what follows is one stretch of which nothing is known. */
 async function walkBlocks(
   bytes: Uint8Array,
   end: number,
@@ -318,7 +297,7 @@ async function walkBlocks(
     places.push({ offset, end: unitEnd, firstSeq: undefined });
     offset = unitEnd;
   }
-  // Without info nobody knows whether the walk ended at the index or at a damaged block.
+  // Without info it is unknown whether the walk ended at the index or at a damaged block.
   const isComplete = known !== undefined && offset === end;
   if (!isComplete) places.push({ offset, end, firstSeq: undefined });
   if (codec === undefined) return undefined;
@@ -375,7 +354,7 @@ function readBlock(
   return { ...about, state: verified.length > 0 ? 'salvaged' : 'lost', block: undefined, rows };
 }
 
-/** Rows whose place is unknown stay behind those whose place is known. */
+/** Rows whose place is unknown stay after those whose place is known. */
 function byOrdinal(a: WalRow, b: WalRow): number {
   return (a.ordinal ?? Number.POSITIVE_INFINITY) - (b.ordinal ?? Number.POSITIVE_INFINITY) || 0;
 }
@@ -403,8 +382,6 @@ export function* rowsOfBlock({ state, block, rows }: Pick<WalBlock, 'state' | 'b
     };
   }
 }
-
-const PLAIN: BlockCodec = { name: 'none', compress: (b) => b, decompress: (b) => b };
 
 /** What `read` gives, or undefined for bytes that are not what they should be. */
 function attempt<T>(read: () => T): T | undefined {

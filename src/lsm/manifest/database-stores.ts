@@ -1,11 +1,11 @@
 /**
  * The stack of wrappers between a database and its stores: path prefix, counting, retries with deadlines, store time.
- * Counting lies below the retries, so every request that is paid for is counted.
+ * Counting is done below the retries, so every request that is paid for is counted.
  */
 import type { Clock } from '../../common/clock.ts';
 import type { Random } from '../../common/random.ts';
 import { roleOfPath } from '../../format/object-names.ts';
-import type { Place } from '../../store/location.ts';
+import type { StorePlace } from '../../store/location.ts';
 import {
   type MeteredStore,
   meteredStore,
@@ -15,6 +15,7 @@ import {
 import type { ObjectStore } from '../../store/object-store.ts';
 import { prefixedStore } from '../../store/prefixed-store.ts';
 import { retryingStore } from '../../store/retrying-store.ts';
+import { uploadsOf } from '../../store/upload-calls.ts';
 import { timedStore } from './epoch-guard.ts';
 
 export interface DatabaseStores {
@@ -28,10 +29,15 @@ export interface DatabaseStores {
   path: string;
   /** Whether a URL left open where the root of `whole` is: then what is not found there may be elsewhere. */
   isRootAssumed: boolean;
-  /** Latest time that the answers of `main` told, then that of `wal` if it is another store. */
+  /** Latest time in the answers of `main`, then that of `wal` if it is another store. */
   latestStoreTimesMs(): (number | undefined)[];
   counts(): RequestCountsByRole;
+  /** The same stores, of which every request counts under this name in `counts`, whatever the object: for a role that runs beside others. */
+  countedAs(name: string): DatabaseStores;
 }
+
+/** How long a request is tried, ms, where nothing is set. */
+export const DEFAULT_TIMEOUT_MS = 60_000;
 
 interface StackOptions {
   clock: Clock;
@@ -53,40 +59,46 @@ export function whereOf({ main, path }: Pick<DatabaseStores, 'main' | 'path'>): 
 }
 
 export function databaseStores(
-  { location, isRootAssumed }: Pick<Place, 'location' | 'isRootAssumed'>,
+  { location, isRootAssumed }: Pick<StorePlace, 'location' | 'isRootAssumed'>,
   options: StackOptions,
 ): DatabaseStores {
   const path = normalPath(location.path);
+  const { walStore } = location;
   const meters: MeteredStore[] = [];
   const stack = (store: ObjectStore, root: string, roleOf: (p: string) => string) => {
     const metered = meteredStore(root === '' ? store : prefixedStore(store, root), roleOf);
     meters.push(metered);
     return timedStore(retryingStore(metered, options));
   };
-  const main = stack(location.store, path, roleOfPath);
-  const whole = stack(location.store, '', () => 'table');
-  const { walStore } = location;
-  const wal = walStore === undefined ? main : stack(walStore.store, normalPath(walStore.path), roleOfPath);
-  return {
-    main: main.store,
-    wal: wal.store,
-    hasWalStore: walStore !== undefined,
-    whole: whole.store,
-    path,
-    isRootAssumed,
-    latestStoreTimesMs: () => (wal === main ? [main] : [main, wal]).map((store) => store.latestStoreTimeMs()),
-    counts: () => sumCounts(meters.map((m) => m.counts())),
+  const build = (roleOf: (p: string) => string, roleOfWhole: string): DatabaseStores => {
+    const main = stack(location.store, path, roleOf);
+    const whole = stack(location.store, '', () => roleOfWhole);
+    const wal = walStore === undefined ? main : stack(walStore.store, normalPath(walStore.path), roleOf);
+    return {
+      main: main.store,
+      wal: wal.store,
+      hasWalStore: walStore !== undefined,
+      whole: whole.store,
+      path,
+      isRootAssumed,
+      latestStoreTimesMs: () => (wal === main ? [main] : [main, wal]).map((store) => store.latestStoreTimeMs()),
+      counts: () => sumCounts(meters.map((m) => m.counts())),
+      countedAs: (name) => build(() => name, name),
+    };
   };
+  return build(roleOfPath, 'table');
 }
 
 /** The same stores, whose calls end when `signal` aborts unless they bring one of their own. */
 export function withSignal(stores: DatabaseStores, signal: AbortSignal): DatabaseStores {
   const main = endedBy(stores.main, signal);
   const wal = stores.wal === stores.main ? main : endedBy(stores.wal, signal);
-  return { ...stores, main, wal, whole: endedBy(stores.whole, signal) };
+  const countedAs = (name: string) => withSignal(stores.countedAs(name), signal);
+  return { ...stores, main, wal, whole: endedBy(stores.whole, signal), countedAs };
 }
 
 function endedBy(store: ObjectStore, signal: AbortSignal): ObjectStore {
+  const { upload, listUploads, abortUpload } = uploadsOf(store);
   return {
     name: store.name,
     ...(store.conformance !== undefined && { conformance: store.conformance }),
@@ -95,10 +107,14 @@ function endedBy(store: ObjectStore, signal: AbortSignal): ObjectStore {
     put: (path, bytes, options) => store.put(path, bytes, { signal, ...options }),
     list: (prefix, options) => store.list(prefix, { signal, ...options }),
     delete: (paths, options) => store.delete(paths, { signal, ...options }),
+    ...(upload && { upload: (path, options) => upload(path, { signal, ...options }) }),
+    ...(listUploads && { listUploads: (prefix, options) => listUploads(prefix, { signal, ...options }) }),
+    ...(abortUpload && { abortUpload: (found, options) => abortUpload(found, { signal, ...options }) }),
   };
 }
 
-const NO_COUNTS: RequestCounts = { get: 0, head: 0, put: 0, list: 0, delete: 0, bytesIn: 0, bytesOut: 0 };
+/** Of one who has asked for nothing. */
+export const NO_COUNTS: RequestCounts = { get: 0, head: 0, put: 0, list: 0, delete: 0, bytesIn: 0, bytesOut: 0 };
 
 function add(a: RequestCounts, b: RequestCounts): RequestCounts {
   const sum = { ...a };

@@ -2,15 +2,17 @@
  * How long ago this writer last knew that it still owns its epoch.
  *
  * A writer that slept while another took over and a collector removed the fence could put an object into the collected slot
- * and acknowledge what nobody will ever read. So an acknowledgement needs a confirmation at most `FENCE_VALIDITY_MS` before
+ * and acknowledge what no reader will ever see. So an acknowledgement needs a confirmation at most `FENCE_VALIDITY_MS` before
  * the answer of the PUT. A confirmation is a LIST of `manifest/` that shows no newer epoch, or a WAL PUT that was answered
  * directly; it is dated by its sending, a PUT that is repeated by its first. Its age is the greatest of monotonic, wall and
  * store time: the monotonic clock stands still while a machine is suspended, the wall clock can be set back, the store's clock
  * is only seen in answers, so a PUT is dated by the answer before it and a LIST by its own. What has no such date counts as too
  * old once the store's clock is known.
  */
+import { assertThat } from '../../common/assert.ts';
 import type { Clock } from '../../common/clock.ts';
-import type { ListedObject, ObjectStore } from '../../store/object-store.ts';
+import type { ListedObject, ObjectStore, PutOutcome } from '../../store/object-store.ts';
+import { uploadsOf } from '../../store/upload-calls.ts';
 
 /** Must stay well below the least age (300 s by default) at which any collector deletes objects. */
 export const FENCE_VALIDITY_MS = 60_000;
@@ -32,10 +34,12 @@ export class EpochGuard {
   #confirmed: Stamp;
   #listed: Stamp;
 
-  constructor(clock: Clock, latestStoreTimesMs: () => (number | undefined)[]) {
+  /** `since`: before the LIST that showed what is in use as the newest; now if absent. */
+  constructor(clock: Clock, latestStoreTimesMs: () => (number | undefined)[], since?: Stamp) {
     this.#clock = clock;
     this.#latestStoreTimesMs = latestStoreTimesMs;
-    this.#confirmed = this.stamp();
+    this.#confirmed = since ?? this.stamp();
+    assertThat(this.#confirmed.monotonicMs <= clock.monotonicMs(), 'a confirmation is not from the future');
     this.#listed = this.#confirmed;
   }
 
@@ -58,7 +62,7 @@ export class EpochGuard {
     this.#listed = never;
   }
 
-  /** The epoch was ours when `stamp` was taken. The younger one of two confirmations counts. */
+  /** The epoch was ours when `stamp` was taken. The later one of two confirmations counts. */
   confirm(stamp: Stamp): void {
     if (this.ageMs(stamp) <= this.ageMs(this.#confirmed)) this.#confirmed = stamp;
   }
@@ -111,16 +115,29 @@ export function timedStore(inner: ObjectStore): TimedStore {
     if (timeMs > (latest ?? 0)) latest = timeMs;
     return answer;
   };
+  const notePut = async (putting: Promise<PutOutcome>): Promise<PutOutcome> => {
+    const answer = await putting;
+    if (answer.outcome === 'applied') note(answer);
+    return answer;
+  };
+  const uploads = uploadsOf(inner);
+  const timed =
+    (begin: NonNullable<ObjectStore['upload']>): typeof begin =>
+    (path, options) => {
+      const upload = begin(path, options);
+      return {
+        ...(upload.partBytes !== undefined && { partBytes: upload.partBytes }),
+        write: (part, digests) => upload.write(part, digests),
+        complete: () => notePut(upload.complete()),
+        abort: () => upload.abort(),
+      };
+    };
   const store: ObjectStore = {
     name: inner.name,
     ...(inner.conformance !== undefined && { conformance: inner.conformance }),
     get: (path, options) => inner.get(path, options).then(note),
     head: (path, options) => inner.head(path, options).then(note),
-    put: async (path, bytes, options) => {
-      const answer = await inner.put(path, bytes, options);
-      if (answer.outcome === 'applied') note(answer);
-      return answer;
-    },
+    put: (path, bytes, options) => notePut(inner.put(path, bytes, options)),
     async *list(prefix, options) {
       for await (const object of inner.list(prefix, options)) {
         note(object);
@@ -128,6 +145,8 @@ export function timedStore(inner: ObjectStore): TimedStore {
       }
     },
     delete: (paths, options) => inner.delete(paths, options),
+    ...uploads,
+    ...(uploads.upload && { upload: timed(uploads.upload) }),
   };
   return { store, latestStoreTimeMs: () => latest };
 }

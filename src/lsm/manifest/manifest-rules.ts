@@ -1,9 +1,9 @@
 /**
  * What holds in every manifest, and from one manifest to the next. Checked before each write and after each read; a broken
- * rule means a damaged object or a bug of whoever wrote it, never something to go on from.
+ * rule means a damaged object or a bug of the program that wrote it, never something to go on from.
  */
 import { compareBytes } from '../../common/bytes.ts';
-import type { BytesRange, Manifest, TableView, Tree } from '../../format/manifest-types.ts';
+import { type BytesRange, type Manifest, type TableView, type Tree, viewsOfTree } from '../../format/manifest-types.ts';
 import { compareStarts, endsBefore, rangesOverlap, shownRange } from '../rows/shown-range.ts';
 
 /** Broken rules of one manifest, as sentences; empty if it is sound. */
@@ -51,11 +51,11 @@ function comesAfter(before: TableView, next: TableView): boolean {
 
 /**
  * No row twice. View ids alone do not name a view: version 1 stores none, so that the views of one table all carry the table's
- * id, and SlateDB before 0.18 lists the views of a table in a union under one id. Only their ranges tell them apart.
+ * id, and SlateDB before 0.18 lists the views of a table in a union under one id. Only their ranges distinguish them.
  */
 function checkViews(tree: Tree, name: string, broken: string[]): void {
   const ranges = new Map<string, BytesRange[]>();
-  for (const view of [...tree.l0, ...tree.runs.flatMap((r) => r.views)]) {
+  for (const view of viewsOfTree(tree)) {
     const others = ranges.get(view.viewId);
     if (others === undefined) ranges.set(view.viewId, [shownRange(view)]);
     else others.push(shownRange(view));
@@ -69,7 +69,7 @@ function areDisjoint(ranges: BytesRange[]): boolean {
 }
 
 /** Fields that never go back. */
-export function fieldsGoneBack(previous: Manifest, next: Manifest): string[] {
+export function decreasedFields(previous: Manifest, next: Manifest): string[] {
   const fields = ['writerEpoch', 'compactorEpoch', 'replayAfterWalId', 'lastL0Seq', 'lastL0ClockTick'] as const;
   return fields.filter((f) => next[f] < previous[f]).map((f) => `${f} went from ${previous[f]} to ${next[f]}`);
 }

@@ -1,27 +1,25 @@
 /**
- * Manifest objects as they lie in the store: listing, reading, verifying, sealing. What to write and when is decided by
+ * Manifest objects as they are stored: listing, reading, verifying, sealing. What to write and when is decided by
  * `ManifestLog` and by the opening procedure.
  *
- * Invariants: a manifest is believed only if its seal covers it (sealed) or, unsealed, if it decodes and breaks no rule;
- * every manifest written here is sealed, names its predecessor's digest, and is never overwritten.
+ * Invariants:
+ * 1. A manifest is trusted only if its seal covers it (sealed) or, unsealed, if it decodes and breaks no rule.
+ * 2. Every manifest written here is sealed, names its predecessor's digest, reads back as it was meant, and is never overwritten.
  */
+
+import type { Hint } from '../../common/advice.ts';
+import { assertThat } from '../../common/assert.ts';
 import { equalBytes } from '../../common/bytes.ts';
-import {
-  CorruptionError,
-  damage,
-  defaultHint,
-  type FindingObject,
-  type Hint,
-  IncompatibleError,
-  isCorruption,
-  locate,
-  makeFinding,
-} from '../../common/errors.ts';
+import { damage, locate } from '../../common/damage.ts';
+import { CorruptionError, IncompatibleError, isCorruption } from '../../common/errors.ts';
+import { defaultHint, type FindingObject, makeFinding, WHOLE_OBJECT } from '../../common/finding.ts';
 import { makeUlid, type Ulid } from '../../common/ulid.ts';
 import { decodeBoundary } from '../../format/boundary.ts';
 import { decodeManifest, encodeManifest } from '../../format/manifest-codec.ts';
 import type { Manifest } from '../../format/manifest-types.ts';
 import {
+  BOUNDARY_PREFIX,
+  COMPACTIONS_PREFIX,
   idText,
   MANIFEST_BOUNDARY_PATH,
   MANIFEST_PREFIX,
@@ -111,22 +109,22 @@ export function loadManifest(id: number, bytes: Uint8Array): LoadedManifest {
 }
 
 /** What was made of a damaged manifest. */
-export interface MendedManifest {
+export interface RepairedManifest {
   loaded: LoadedManifest;
   /** Bytes that were changed. */
   changes: number;
   /**
-   * `content`: the body is proven by its hash, but of the rest of its seal nothing can be told; `loaded` has no seal then,
+   * `content`: the body is proven by its hash, but the rest of its seal is not; `loaded` has no seal then,
    * and the digest of the stored bytes.
    */
   trust: 'proven' | 'probable' | 'content';
 }
 
-/** A damaged manifest as it was before up to four of its bytes changed, if its checks tell; else its body, if that is proven. */
-export function mendManifest(id: number, bytes: Uint8Array): MendedManifest | undefined {
+/** A damaged manifest as it was before up to four of its bytes changed, if its checks determine it; else its body, if that is proven. */
+export function repairManifestBytes(id: number, bytes: Uint8Array): RepairedManifest | undefined {
   try {
     const healed = healManifest(bytes);
-    if (healed === undefined) return mendContent(id, bytes);
+    if (healed === undefined) return repairByContent(id, bytes);
     return { loaded: loadManifest(id, healed.stored), changes: healed.changes.length, trust: healed.trust };
   } catch (error) {
     if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
@@ -134,7 +132,7 @@ export function mendManifest(id: number, bytes: Uint8Array): MendedManifest | un
   }
 }
 
-function mendContent(id: number, bytes: Uint8Array): MendedManifest | undefined {
+function repairByContent(id: number, bytes: Uint8Array): RepairedManifest | undefined {
   const { bodyBytes } = decodeManifest(bytes);
   if (!isContentProven(bytes, bodyBytes, id)) return undefined;
   const body = loadManifest(id, bytes.subarray(0, bodyBytes));
@@ -145,7 +143,7 @@ function mendContent(id: number, bytes: Uint8Array): MendedManifest | undefined 
   };
 }
 
-/** A sound manifest of this database whose seal says that it belongs elsewhere: it can still tell of epochs. */
+/** A sound manifest of this database whose seal says that it belongs elsewhere: it can still show epochs. */
 export function loadMisplaced(bytes: Uint8Array, databaseId: Uint8Array): LoadedManifest | undefined {
   const range = findManifestSeal(bytes);
   if (range === undefined) return undefined;
@@ -192,7 +190,7 @@ function checkIdentity(id: number, seal: Seal, start: number, end: number): void
   throw damage(
     'IDENTITY_MISMATCH',
     { unit: 'seal', offset: start, length: end - start },
-    'another object lies under this name',
+    'another object is stored under this name',
     {
       expected: `manifest ${id}`,
       found: `manifest ${new DataView(objectId.buffer, objectId.byteOffset, 16).getBigUint64(8)}`,
@@ -225,6 +223,10 @@ export interface SealManifestInput {
 /** Encodes and seals a manifest, and reads it back before anyone else can. */
 export function sealManifest(input: SealManifestInput): SealedManifest {
   const { id, manifest, previous, author } = input;
+  assertThat(
+    previous === undefined || previous.id < id,
+    'a manifest follows the one that it names as the one before it',
+  );
   const broken = brokenRules(manifest);
   if (broken.length > 0)
     throw new CorruptionError(`refusing to write manifest ${id}: ${broken.join('; ')}`, [brokenFinding(id)]);
@@ -242,10 +244,20 @@ export function sealManifest(input: SealManifestInput): SealedManifest {
       isRepair: input.repair !== undefined,
     },
     ...(input.repair !== undefined && { repair: input.repair }),
-    // Whoever is fenced by a repair sees its last manifest first.
+    // A writer that is fenced by a repair sees its last manifest first.
     ...((input.claims === true || input.repair !== undefined) && { owner: { hostPid: author.owner } }),
   });
-  loadManifest(id, bytes);
+  const stored = loadManifest(id, bytes);
+  const { lastL0Seq, replayAfterWalId, writerEpoch } = stored.manifest;
+  assertThat(
+    stored.seal !== undefined && equalBytes(stored.seal.identity.objectId, numberObjectId(id)),
+    'it is sealed',
+  );
+  const isSame =
+    lastL0Seq === manifest.lastL0Seq &&
+    replayAfterWalId === manifest.replayAfterWalId &&
+    writerEpoch === manifest.writerEpoch;
+  assertThat(isSame, 'a manifest reads back as it was meant before it is stored (manifest-store 2)', { id });
   return { bytes, putId };
 }
 
@@ -253,29 +265,37 @@ function brokenFinding(id: number) {
   return makeFinding({
     code: 'MANIFEST_INCONSISTENT',
     object: manifestFindingObject(id),
-    at: { unit: 'object', offset: 0, length: 0 },
+    at: WHOLE_OBJECT,
     origin: 'before-upload',
   });
 }
 
-/** The highest manifest id a collector may have deleted; 0 where there is no boundary file. */
-export async function readBoundary(store: ObjectStore): Promise<{ exists: boolean; value: number }> {
-  const value = await readTwice(store, MANIFEST_BOUNDARY_PATH, decodeStoredBoundary);
-  return { exists: value !== undefined, value: value ?? 0 };
+/** A boundary file; that of the manifests if no other is named. */
+export function boundaryFindingObject(path = MANIFEST_BOUNDARY_PATH, more: Partial<FindingObject> = {}): FindingObject {
+  return { role: 'boundary', path, id: path.slice(BOUNDARY_PREFIX.length), sealed: false, ...more };
 }
 
-function decodeStoredBoundary({ bytes, size }: GetResult): number {
+/** A boundary file, or that there is none. */
+export interface Boundary {
+  exists: boolean;
+  /** The highest id that a collector may have deleted; 0 where there is no file. */
+  value: number;
+  /** For who replaces it; undefined where there is no file. */
+  etag: string | undefined;
+}
+
+/** The boundary of the manifests if no other file is named. One GET, two if it is damaged. */
+export async function readBoundary(store: ObjectStore, path = MANIFEST_BOUNDARY_PATH): Promise<Boundary> {
+  const read = await readTwice(store, path, (got) => ({ value: decodeStoredBoundary(got, path), etag: got.etag }));
+  return read === undefined ? { exists: false, value: 0, etag: undefined } : { exists: true, ...read };
+}
+
+function decodeStoredBoundary({ bytes, size }: GetResult, path: string): number {
   try {
     return decodeBoundary(bytes);
   } catch (error) {
     if (!isCorruption(error)) throw error;
-    const object: FindingObject = {
-      role: 'boundary',
-      path: MANIFEST_BOUNDARY_PATH,
-      id: 'manifest.boundary',
-      sealed: false,
-      size,
-    };
+    const object = boundaryFindingObject(path, { size });
     const { details, findings, message } = locate(error, { object, during: 'open' });
     const hint = boundaryHint(object);
     throw new CorruptionError(
@@ -289,10 +309,10 @@ function decodeStoredBoundary({ bytes, size }: GetResult): number {
 /** What to do about a boundary file that is no number. */
 export function boundaryHint(object: FindingObject): Hint {
   const { path } = object;
-  const folder = path === MANIFEST_BOUNDARY_PATH ? 'manifest/' : 'compactions/';
+  const folder = path === MANIFEST_BOUNDARY_PATH ? MANIFEST_PREFIX : COMPACTIONS_PREFIX;
   return {
     ...defaultHint(object),
-    summary: `Restore ${path} from a backup or an older version of the bucket, or write it anew: the decimal number one below the lowest id in ${folder}, which is how far the collector can have come. It is not only deleted: a process that stalled before a collection could then commit where nobody looks.`,
+    summary: `Restore ${path} from a backup or an older version of the bucket, or write it again: the decimal number one below the lowest id in ${folder}, which is how far the collector can have come. Do not merely delete it: a process that stalled before a collection could then commit where no reader finds it.`,
     lossIfRepaired: 'none',
   };
 }

@@ -6,8 +6,9 @@
  * the others, and 0.18 never compacts them. In version 1 of manifests ids are not stored: several views of one table always
  * come back under one id. So that version is never written for such a tree, and going from it to version 2 gives ids again.
  */
+import { type Hint, makeHint, REPAIR_MANIFEST } from '../../common/advice.ts';
 import { toHex } from '../../common/bytes.ts';
-import { type Finding, type Hint, makeFinding } from '../../common/errors.ts';
+import { type Finding, makeFinding } from '../../common/finding.ts';
 import type { Random } from '../../common/random.ts';
 import { makeUlid, type Ulid, ulidTimeMs } from '../../common/ulid.ts';
 import { type Manifest, type TableView, type Tree, treesOf, viewsOfTree } from '../../format/manifest-types.ts';
@@ -64,12 +65,7 @@ export function freshViewId(old: Ulid, taken: Set<Ulid>, random: Random): Ulid {
 export const UNION_FAULT =
   'a fault of unions made by SlateDB 0.16 and 0.17: several views in level 0 have one id, and compactions take views by their ids';
 
-export const repairHint = (summary: string): Hint => ({
-  summary,
-  commands: ['shaledb manifest repair LOCATION'],
-  docs: 'docs/troubleshooting.md',
-  lossIfRepaired: 'none',
-});
+export const manifestRepairHint = (summary: string): Hint => makeHint(summary, 'none', [REPAIR_MANIFEST]);
 
 /** Trees by name: `''` for the root tree, else the prefix of the segment in hex. */
 export function treesByName(m: Manifest): Map<string, Tree> {
@@ -92,12 +88,12 @@ export function ambiguousViewFindings(
       code: 'MANIFEST_INCONSISTENT',
       severity: 'warning',
       object: manifestFindingObject(id, { size: sizeBytes, sealed: seal !== undefined }),
-      // The number tells several of them from each other.
+      // The number makes several of them distinct.
       at: { unit: 'object', index: i, offset: i, length: sizeBytes },
       expected: 'an id of its own for each view of level 0',
       found: `${views.length} views of ${tablesText(views)} under one id, ${views[0].viewId}: ${UNION_FAULT}`,
       during,
-      hint: repairHint(
+      hint: manifestRepairHint(
         'All rows are there. The next compaction by SlateDB 0.16 or 0.17 would lose some of them, and 0.18 never compacts these tables; a repair gives the views ids of their own.',
       ),
     }),

@@ -2,7 +2,7 @@
  * The keyed hash of the memtable: HalfSipHash-1-3 (Aumasson and Bernstein), 32 bits.
  *
  * Keys come from users. Cheaper multiplicative hashes have collisions that hold for every seed (a difference in the top
- * bit passes an odd multiplier unchanged), so whoever chooses keys could turn the hash index into one long probe chain.
+ * bit passes an odd multiplier unchanged), so a client that chooses keys could turn the hash index into one long probe chain.
  * HalfSipHash works on 32-bit words, which JavaScript has, and costs about 25 ns for a 16-byte key.
  */
 

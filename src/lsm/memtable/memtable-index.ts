@@ -6,6 +6,7 @@
  * at a million keys). Within a segment a key's place follows the next bits of its hash: growing reads and writes memory in
  * order.
  */
+import { assertThat } from '../../common/assert.ts';
 import { halfSipHash13 } from './memtable-hash.ts';
 import type { MemtableLog } from './memtable-log.ts';
 
@@ -25,7 +26,7 @@ export class MemtableIndex {
   readonly #hashMask: number;
   readonly #segments: Int32Array[] = [];
   readonly #used = new Int32Array(SEGMENTS);
-  /** Keys that are expected: the buffer they lie in, their starts and hashes, and which of them is next. */
+  /** Keys that are expected: the buffer that holds them, their starts and hashes, and which of them is next. */
   #expectedIn: Uint8Array | undefined = undefined;
   readonly #expectedStarts = new Int32Array(EXPECTED_KEYS);
   readonly #expectedHashes = new Int32Array(EXPECTED_KEYS);
@@ -49,11 +50,12 @@ export class MemtableIndex {
   }
 
   /**
-   * Tells of up to `EXPECTED_KEYS` keys that `findOrClaim` will be called for next, in this order, and asks memory for their
+   * Announces up to `EXPECTED_KEYS` keys that `findOrClaim` will be called for next, in this order, and asks memory for their
    * slots. Their bytes must not change until then.
    */
   expect(buf: Uint8Array, starts: Int32Array, lengths: Int32Array, count: number): void {
     const n = Math.min(count, EXPECTED_KEYS);
+    assertThat(starts.length >= n && lengths.length >= n, 'each expected key has a start and a length');
     const hashes = this.#expectedHashes;
     for (let i = 0; i < n; i++) {
       this.#expectedStarts[i] = starts[i];
@@ -136,6 +138,7 @@ export class MemtableIndex {
     const old = this.#segments[number];
     const segment = new Int32Array(old.length * 2);
     const end = segment.length;
+    let moved = 0;
     for (let from = 0; from < old.length; from += 2) {
       const entry = old[from + 1];
       if (entry === 0) continue;
@@ -147,7 +150,9 @@ export class MemtableIndex {
       }
       segment[at] = hash;
       segment[at + 1] = entry;
+      moved++;
     }
+    assertThat(moved === this.#used[number], 'a segment that grows keeps each of its keys');
     this.#segments[number] = segment;
     this.memoryBytes += segment.byteLength - old.byteLength;
     return segment;

@@ -1,8 +1,8 @@
 /**
- * The append-only log of a memtable: row versions one behind the other in chunks of memory, each a header, its key and its
+ * The append-only log of a memtable: row versions one after the other in chunks of memory, each a header, its key and its
  * value.
  *
- * Why so: nothing is an object per row, so the garbage collector has nothing to mark; header, key and value lie side by
+ * Why so: nothing is an object per row, so the garbage collector has nothing to mark; header, key and value are side by
  * side, so a random read meets one cold place instead of three (a cache and a TLB miss each); and memory grows by chunks, so
  * no put ever waits for a large copy.
  *
@@ -16,15 +16,18 @@
  * Header, in int32 words: id, link, key length (16 bits) | flags (8) | has-expiry (1), value length; then as float64: seq,
  * creation time and, only if the row expires, expiry time.
  *
- * Invariants: seqs never fall from one id to the next; a row is complete before a link, the hash index or `rowCount` knows of it;
- * its bytes never move or change, but for the link of a root. Key and value are taken first of all, because only that can throw
- * for a reason of the caller's (an array whose memory is gone): a row that is refused leaves nothing behind.
+ * Invariants:
+ * 1. Seqs never fall from one id to the next.
+ * 2. A row is complete, within its chunk, and has a place, before a link, the hash index or `rowCount` knows of it.
+ * 3. The bytes of a row never move or change, but for the link of a root.
+ * 4. Key and value are taken first of all, because only that can throw for a reason of the caller's (an array whose memory is gone): a
+ *    row that is refused leaves no trace.
  */
+import { assertThat, ruleBroken } from '../../common/assert.ts';
 import { copyWords, EMPTY_BYTES, viewOf, WORD_COPY_BYTES } from '../../common/bytes.ts';
-import { InternalError } from '../../common/errors.ts';
 import { NO_TS } from '../../format/row-flags.ts';
 
-/** Places count in units of 8 bytes: the low 17 bits lie within a chunk of 1 MiB, the others number the chunk. */
+/** Places count in units of 8 bytes: the low 17 bits are the place within a chunk of 1 MiB, the others number the chunk. */
 export const CHUNK_SHIFT = 17;
 export const UNIT_MASK = (1 << CHUNK_SHIFT) - 1;
 export const CHUNK_BYTES = 8 << CHUNK_SHIFT;
@@ -127,7 +130,7 @@ export class MemtableLog {
   }
 
   /**
-   * Takes memory over in which rows lie already, each at a multiple of 8 bytes behind `HEADER_BYTES` for its header. Keys and
+   * Takes memory over in which rows are stored already, each at a multiple of 8 bytes after `HEADER_BYTES` for its header. Keys and
    * values in it must not change any more. Returns the place of its beginning, -1 if it cannot be addressed or is not worth it.
    * All parts of one buffer that are taken over in turn are one chunk: the fewer there are, the more of them a cache knows.
    */
@@ -145,7 +148,7 @@ export class MemtableLog {
     return (this.#adoptedChunk << CHUNK_SHIFT) | (byteOffset >> 3);
   }
 
-  /** `reserve` for a row that lies at `place` of memory that was taken over. */
+  /** `reserve` for a row stored at `place` of memory that was taken over. */
   reserveAt(place: number): void {
     if (this.rowCount === this.#placeCapacity) this.#growPlaces();
     this.#nextPlace = place;
@@ -155,6 +158,7 @@ export class MemtableLog {
     const old = this.#placeCapacity;
     const page = old >>> PAGE_SHIFT;
     const rows = old < PAGE_ROWS ? Math.max(FIRST_PAGE_ROWS, old * 2) : PAGE_ROWS;
+    assertThat(this.#places.length === page || page === 0, 'pages of places are full before the next one begins');
     const places = new Int32Array(rows);
     this.memoryBytes += places.byteLength;
     if (page === 0 && old > 0) {
@@ -167,15 +171,14 @@ export class MemtableLog {
 
   #nextChunk(length: number): void {
     const bytes = Math.max(FIRST_CHUNK_BYTES, Math.min(this.#chunkBytes * 2, this.#maxChunkBytes), (length + 7) & ~7);
+    assertThat(length <= bytes && bytes <= CHUNK_BYTES, 'a row fits into its chunk, and its place into an int32');
     this.#chunk = this.#pushChunk(bytes);
     this.#chunkUsed = 0;
     this.#chunkBytes = bytes;
   }
 
   #pushChunk(byteLength: number): number {
-    if (this.bytes.length === MAX_CHUNKS) {
-      throw new InternalError('Internal rule broken: a memtable outgrew its address space');
-    }
+    assertThat(this.bytes.length < MAX_CHUNKS, 'a memtable is frozen before it outgrows its address space');
     // Not zeroed; and not kept as a `Buffer`, so that all byte accesses of the engine see one type.
     const chunk = this.#addChunk(Buffer.allocUnsafeSlow(byteLength).buffer);
     this.memoryBytes += byteLength;
@@ -293,7 +296,7 @@ export class MemtableLog {
     return this.doubles[place >>> CHUNK_SHIFT][(place & UNIT_MASK) + DOUBLE_EXPIRE];
   }
 
-  /** The memory in which a row's key and value lie. */
+  /** The memory that holds a row's key and value. */
   bytesAt(place: number): Uint8Array {
     return this.bytes[place >>> CHUNK_SHIFT];
   }
@@ -334,7 +337,7 @@ export class MemtableLog {
   }
 
   /**
-   * Reads from the first cache lines of a row that will be wanted. Rows lie anywhere in memory: lines asked for together come
+   * Reads from the first cache lines of a row that will be wanted. Rows may be anywhere in memory: lines asked for together come
    * together, asked for one after the other each is waited for.
    */
   touch(place: number): void {
@@ -420,6 +423,7 @@ export class MemtableLog {
     this.#source = EMPTY_BYTES;
     this.#sourceView = viewOf(EMPTY_BYTES);
     if (this.#chunk >= 0) {
+      assertThat(this.#chunkUsed <= this.#chunkBytes, 'rows end within their chunk (memtable-log 2)');
       const bytes = this.bytes[this.#chunk].slice(0, this.#chunkUsed);
       this.bytes[this.#chunk] = bytes;
       this.words[this.#chunk] = new Int32Array(bytes.buffer);
@@ -429,6 +433,7 @@ export class MemtableLog {
       this.#chunkBytes = bytes.length;
     }
     const page = this.#places.length - 1;
+    assertThat(this.rowCount <= this.#placeCapacity, 'every row has a place (memtable-log 2)');
     if (page >= 0) {
       const places = this.#places[page].slice(0, this.rowCount - (page << PAGE_SHIFT));
       this.memoryBytes -= this.#places[page].byteLength - places.byteLength;
@@ -440,8 +445,6 @@ export class MemtableLog {
 /** Bounds that the header relies on; a caller that breaks them has a bug. */
 export function checkRowBounds(keyLength: number, valueLength: number, flags: number): void {
   if (keyLength < 1 || keyLength > 0xffff || valueLength < 0 || valueLength > 0x7fff0000 || flags >>> 8 !== 0) {
-    throw new InternalError('Internal rule broken: a memtable row is out of bounds', {
-      details: { keyLength, valueLength, flags },
-    });
+    throw ruleBroken('a memtable row is within the bounds of its header', { keyLength, valueLength, flags });
   }
 }

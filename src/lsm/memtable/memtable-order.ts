@@ -1,17 +1,20 @@
 /**
- * The key order of a memtable, built when somebody needs it and caught up afterwards.
+ * The key order of a memtable, built when a read needs it and caught up afterwards.
  *
  * Puts never touch it. The first scan or the flush sorts all keys by radix; later scans insert the keys that are new since,
  * or sort again if those are many. It is a list of leaves (a B+tree of height two) holding the places of roots in key
  * order: after a sort, leaves are parts of one sorted array, and a leaf gets an array of its own when the first key is inserted
  * into it.
  *
- * A search reads few keys, as each is a cache miss: it compares 48 bits of the leaves' first keys behind what those have in
- * common, then, within the leaf, 32 bits behind a prefix common to the leaf, and whole keys only where these tie.
+ * A search reads few keys, as each is a cache miss: it compares 48 bits of the leaves' first keys after the part that those have in
+ * common, then, within the leaf, 32 bits after a prefix common to the leaf, and whole keys only where these tie.
  *
- * Invariants: leaves are never empty and ascending; every root below `orderedTo` is in exactly one leaf, none above is;
- * `version` changes whenever a position (leaf, index) may have changed its meaning.
+ * Invariants:
+ * 1. Leaves are never empty, and ascending.
+ * 2. Every root below `orderedTo` is in exactly one leaf, none above is.
+ * 3. `version` changes whenever a position (leaf, index) may have changed its meaning.
  */
+import { assertThat } from '../../common/assert.ts';
 import type { MemtableLog } from './memtable-log.ts';
 import { WORD_LINK } from './memtable-log.ts';
 import { commonLength, KeySorter, paddedWord } from './memtable-radix.ts';
@@ -23,7 +26,7 @@ const LEAF_CAPACITY = 256;
 const RESORT_SHARE = 0.25;
 /** Keys inserted, rows passed over, and leaves made per step. */
 const STEP_INSERTS = 512;
-const STEP_ROWS = 16_384;
+const STEP_PASSED_ROWS = 16_384;
 const LEAVES_PER_STEP = 1024;
 /** So few new rows are left to the cursor itself: preparing in steps must end even while puts go on. */
 const SMALL_REMAINDER = 256;
@@ -40,7 +43,7 @@ class Leaf {
   owned: boolean;
   /** A number of bytes that all keys of the leaf have in common. */
   depth = 0;
-  /** The four bytes of each key behind `depth`; made by the first search in the leaf. */
+  /** The four bytes of each key after `depth`; made by the first search in the leaf. */
   prefixes: Uint32Array | undefined = undefined;
 
   constructor(places: Int32Array, base: number, count: number, owned: boolean) {
@@ -73,7 +76,7 @@ export class MemtableOrder {
   #sortedBytes = 0;
   #sortingBytes = 0;
   #sorting: Generator<void, void> | undefined = undefined;
-  /** 48 bits of each leaf's first key behind the first `#topDepth` bytes, which all of them share. */
+  /** 48 bits of each leaf's first key after the first `#topDepth` bytes, which all of them share. */
   #top = new Float64Array(16);
   #topDepth = 0;
 
@@ -96,7 +99,7 @@ export class MemtableOrder {
       if (this.#log.rowCount - this.orderedTo <= SMALL_REMAINDER) return true;
       const newKeys = this.#log.keyCount - this.#orderedKeys;
       if (newKeys <= SMALL_REMAINDER || newKeys < this.#log.keyCount * RESORT_SHARE) {
-        this.#insertSome(STEP_INSERTS, STEP_ROWS);
+        this.#insertSome(STEP_INSERTS, STEP_PASSED_ROWS);
         return this.#log.rowCount - this.orderedTo <= SMALL_REMAINDER;
       }
       this.#sorting = this.#sortAll();
@@ -112,6 +115,8 @@ export class MemtableOrder {
   finish(): void {
     while (!this.step());
     this.#insertSome(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY);
+    const isEach = this.complete && this.#orderedKeys === this.#log.keyCount;
+    assertThat(isEach, 'every root is in the order once (memtable-order 2)');
   }
 
   *#sortAll(): Generator<void, void> {
@@ -133,6 +138,8 @@ export class MemtableOrder {
       leaves.push(leaf);
       if (leaves.length % LEAVES_PER_STEP === 0) yield;
     }
+    assertThat(leaves.length === leafCount && keys > 0, 'leaves are never empty (memtable-order 1)');
+    assertThat(to >= this.orderedTo, 'what is in order stays so (memtable-order 2)');
     this.leaves = leaves;
     this.#top = top;
     this.#topDepth = topDepth;
@@ -193,6 +200,7 @@ export class MemtableOrder {
 
   #insertAt(leaf: Leaf, at: number, place: number, bytes: Uint8Array, start: number, length: number): void {
     if (!leaf.owned) this.#own(leaf);
+    // biome-ignore lint/style/noNonNullAssertion: hot loop of an insertion (bench/micro/memtable.mjs); leaves have prefixes once they are in order.
     const prefixes = leaf.prefixes!;
     const { places, count } = leaf;
     if (at < count) {
@@ -234,6 +242,7 @@ export class MemtableOrder {
   /** Splits a full leaf in half; or, if the insertion is at the end of all (ascending keys), leaves it almost full. */
   #split(leafAt: number, insertAt: number): void {
     const leaf = this.leaves[leafAt];
+    assertThat(leaf.count === LEAF_CAPACITY, 'a leaf is split when it is full');
     if (!leaf.owned) this.#own(leaf);
     const atEnd = insertAt === leaf.count && leafAt === this.leaves.length - 1;
     const keep = atEnd ? leaf.count - 1 : leaf.count >> 1;
@@ -241,8 +250,10 @@ export class MemtableOrder {
     places.set(leaf.places.subarray(keep, leaf.count));
     const right = new Leaf(places, 0, leaf.count - keep, true);
     right.prefixes = new Uint32Array(LEAF_CAPACITY);
+    // biome-ignore lint/style/noNonNullAssertion: hot loop of an insertion (bench/micro/memtable.mjs); leaves have prefixes once they are in order.
     right.prefixes.set(leaf.prefixes!.subarray(keep, leaf.count));
     right.depth = leaf.depth;
+    assertThat(keep > 0 && right.count > 0, 'leaves are never empty (memtable-order 1)');
     leaf.count = keep;
     this.leaves.splice(leafAt + 1, 0, right);
     this.#leafBytes += LEAF_BYTES + places.byteLength * 2;
@@ -253,6 +264,7 @@ export class MemtableOrder {
 
   /** Takes the prefixes further back in the keys if too many of them tie. */
   #deepen(leaf: Leaf): void {
+    // biome-ignore lint/style/noNonNullAssertion: hot loop of an insertion (bench/micro/memtable.mjs); leaves have prefixes once they are in order.
     const prefixes = leaf.prefixes!;
     let ties = 0;
     for (let i = 1; i < leaf.count; i++) if (prefixes[i] === prefixes[i - 1]) ties++;
@@ -263,6 +275,7 @@ export class MemtableOrder {
   #fillPrefixes(leaf: Leaf, depth: number): void {
     const log = this.#log;
     const { places, base, count } = leaf;
+    // biome-ignore lint/style/noNonNullAssertion: hot loop of an insertion (bench/micro/memtable.mjs); leaves have prefixes once they are in order.
     const prefixes = leaf.prefixes!;
     leaf.depth = depth;
     for (let i = 0; i < count; i++) {

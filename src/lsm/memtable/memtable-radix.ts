@@ -1,13 +1,14 @@
 /**
  * Sorts rows of a memtable log by key, in bounded steps.
  *
- * Each group of rows is ordered by the 64 bits behind its common prefix with an LSD radix sort (a comparison sort by keys in
+ * Each group of rows is ordered by the 64 bits after its common prefix with an LSD radix sort (a comparison sort by keys in
  * memory costs ten times that and cannot pause). Rows that tie form smaller groups, which are sorted alike from where the
  * tie ends: so `orders/...` beside `users/...` costs a second round, not a comparison sort.
  *
  * The sort is a generator that yields after a bounded amount of work; the loops themselves are plain functions over a
- * slice. Keys must be distinct and must not change; rows appended meanwhile are not looked at.
+ * slice. Keys must be distinct and must not change; rows appended in the meantime are not included.
  */
+import { assertThat } from '../../common/assert.ts';
 import type { MemtableLog } from './memtable-log.ts';
 import {
   AHEAD_ROWS,
@@ -86,11 +87,15 @@ export class KeySorter {
     }
     const groups: number[] = [];
     const count = this.places.length;
+    assertThat(this.#collected === count, 'each key has one root, and is sorted once');
     if (this.#guessWrong) yield* this.#sortGroup(0, count, this.#common, groups);
     else yield* this.#sortPrefixes(0, count, this.#common, groups);
     while (groups.length > 0) {
+      // biome-ignore lint/style/noNonNullAssertion: hot loop of sorting (bench/micro/memtable.mjs); groups are pushed by threes.
       const depth = groups.pop()!;
+      // biome-ignore lint/style/noNonNullAssertion: hot loop of sorting (bench/micro/memtable.mjs); groups are pushed by threes.
       const end = groups.pop()!;
+      // biome-ignore lint/style/noNonNullAssertion: hot loop of sorting (bench/micro/memtable.mjs); groups are pushed by threes.
       const begin = groups.pop()!;
       let start = begin;
       for (let from = begin; from < end; from += KEY_SLICE) {
@@ -98,6 +103,7 @@ export class KeySorter {
         start = this.#shortKeysFirst(begin, start, from, to, depth);
         if (this.#spend(to - from)) yield;
       }
+      assertThat(start - begin <= PREFIX_BYTES, 'distinct keys that end in one word have distinct lengths');
       if (end - start <= INSERTION_ROWS) this.#insertionSort(start, end, depth);
       else yield* this.#sortGroup(start, end, depth, groups);
     }
@@ -121,7 +127,7 @@ export class KeySorter {
   }
 
   /**
-   * Takes the roots among rows [from, to) and, while the guess of the common prefix holds, the 8 bytes behind it: one walk
+   * Takes the roots among rows [from, to) and, while the guess of the common prefix holds, the 8 bytes after it: one walk
    * through memory that is far larger than the caches.
    */
   #collect(from: number, to: number): void {
@@ -257,6 +263,7 @@ export class KeySorter {
       this.#resolveTies(start, count, from, to, common, groups);
       if (this.#spend((to - from) >> 2)) yield;
     }
+    assertThat(this.#tieStart === count, 'each row of a group is in one run of ties');
   }
 
   *#radixPasses(count: number): Generator<void, void> {

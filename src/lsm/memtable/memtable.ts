@@ -4,10 +4,14 @@
  * Put together from an append-only log of rows (memtable-log), a hash index for point reads (memtable-index) and a key order
  * that is built only when a scan or the flush asks for it (memtable-order). Rows leave only with the whole table.
  *
- * Invariants: seqs never fall; one batch (equal seqs) never holds a key twice; after `freeze` nothing changes but the order.
+ * Invariants:
+ * 1. Seqs never fall.
+ * 2. One batch (equal seqs) never holds a key twice.
+ * 3. After `freeze` nothing changes but the order.
  */
+import { assertThat, ruleBroken } from '../../common/assert.ts';
 import { isReadable, trueLength } from '../../common/bytes.ts';
-import { InternalError, memoryGone } from '../../common/errors.ts';
+import { memoryGone } from '../../common/errors.ts';
 import { FLAG_TOMBSTONE, NO_TS } from '../../format/row-flags.ts';
 import { MemtableCursor } from './memtable-cursor.ts';
 import { MemtableIndex } from './memtable-index.ts';
@@ -24,7 +28,7 @@ import {
 import { MemtableOrder } from './memtable-order.ts';
 
 /** Rows written per step of the flush order. */
-const STEP_ROWS = 8192;
+const FLUSH_STEP_ROWS = 8192;
 const MARK_BYTES = 16 * 1024;
 
 /** A place between two rows, and the bytes of keys and values before it. */
@@ -144,21 +148,21 @@ export class Memtable {
     const expires = expireTs !== NO_TS;
     const place = log.reserve(keyLength + valueLength, expires);
     const at = log.take(keyBuf, keyStart, keyLength, valueBuf, valueStart, valueLength, expires);
-    // Found by the copy: memory that another thread shares may change between two looks.
+    // Found by the copy: memory that another thread shares may change between two reads.
     const root = this.#index.findOrClaim(keyBuf, keyStart, log.bytesAt(place), at, keyLength, place);
     this.#count(keyLength + valueLength, seq, createTs, expireTs);
     return log.append(keyLength, valueLength, seq, flags, createTs, expireTs, root);
   }
 
   /**
-   * Takes the memory of a batch over, in which rows lie as in this table (memtable-log.ts), and returns a number for
+   * Takes the memory of a batch over, in which rows are stored as in this table (memtable-log.ts), and returns a number for
    * `addAdopted`; -1 if it cannot: then the rows are to be copied with `addSlice`. Its rows must not change any more.
    */
   adopt(memory: Uint8Array): number {
     return this.#frozen ? -1 : this.#log.adopt(memory);
   }
 
-  /** `addSlice` for a row in adopted memory `rows`, its value right behind its key; it does not expire. */
+  /** `addSlice` for a row in adopted memory `rows`, its value right after its key; it does not expire. */
   addAdopted(
     adopted: number,
     rows: Uint8Array,
@@ -180,7 +184,7 @@ export class Memtable {
   }
 
   /**
-   * Tells which keys will be added next, in this order: `count` parts of one buffer. Memory is asked for all of their places
+   * Announces which keys will be added next, in this order: `count` parts of one buffer. Memory is asked for all of their places
    * at once; one after the other each would be waited for.
    */
   expectKeys(buf: Uint8Array, starts: Int32Array, lengths: Int32Array, count: number): void {
@@ -205,11 +209,9 @@ export class Memtable {
   }
 
   #refuse(seq: number): never {
-    throw new InternalError(
-      this.#frozen
-        ? 'Internal rule broken: a row was added to a frozen memtable'
-        : 'Internal rule broken: seqs of a memtable must not fall',
-      { details: { seq, lastSeq: this.#lastSeq } },
+    throw ruleBroken(
+      this.#frozen ? 'no row is added to a frozen memtable (memtable 3)' : 'seqs of a memtable never fall (memtable 1)',
+      { seq, lastSeq: this.#lastSeq },
     );
   }
 
@@ -284,6 +286,7 @@ export class Memtable {
   /** `addTo` for rows `from` up to, not including, `to`, in the order of their arrival. */
   addRangeTo(sink: RowSink, from: number, to: number): void {
     const log = this.#log;
+    assertThat(from >= 0 && from <= to && to <= log.rowCount, 'rows that are handed on are in the memtable');
     for (let id = from; id < to; id++) {
       if ((id - from) % AHEAD_ROWS === 0) log.touchRange(id, Math.min(to, id + AHEAD_ROWS));
       log.addTo(sink, log.placeOf(id));
@@ -296,19 +299,22 @@ export class Memtable {
   }
 
   /**
-   * Where a group of rows from `from` on ends: behind whole batches that reach `limitBytes` of keys, values and
-   * `rowOverheadBytes` each, not more than `MARK_BYTES` later, or behind the last row. `from` is where another one ended.
+   * Where a group of rows from `from` on ends: after whole batches that reach `limitBytes` of keys, values and
+   * `rowOverheadBytes` each, not more than `MARK_BYTES` later, or after the last row. `from` is where another one ended.
    */
   groupFrom(from: RowPosition, limitBytes: number, rowOverheadBytes: number): { to: RowPosition; bytes: number } {
     const sizeTo = (p: RowPosition) => p.bytes - from.bytes + (p.row - from.row) * rowOverheadBytes;
     const mark = this.#marks.find((m) => m.row > from.row && sizeTo(m) >= limitBytes);
     const to = mark ?? this.end;
+    assertThat(to.row >= from.row && to.bytes >= from.bytes, 'a group begins where another one ended');
     return { to, bytes: sizeTo(to) };
   }
 
   /** No row may be added afterwards; gives back unused memory. */
   freeze(): void {
     if (this.#frozen) return;
+    assertThat(this.#firstSeq <= this.#lastSeq, 'seqs of a memtable never fall (memtable 1)');
+    assertThat(this.keyCount <= this.rowCount, 'each key has a version');
     this.#frozen = true;
     this.#log.trim();
   }
@@ -328,8 +334,7 @@ export class Memtable {
 
   /** One step of about a millisecond towards `orderedIds`; true when they are there. The table must be frozen. */
   orderStep(): boolean {
-    if (!this.#frozen)
-      throw new InternalError('Internal rule broken: the flush order of a memtable that is not frozen');
+    assertThat(this.#frozen, 'only a frozen memtable is brought in the order of a flush (memtable 3)');
     if (this.#flushIds === undefined) {
       if (!this.#order.step()) return false;
       this.#order.finish();
@@ -340,10 +345,11 @@ export class Memtable {
   }
 
   #flushSome(): boolean {
+    // biome-ignore lint/style/noNonNullAssertion: one step of a flush (bench/micro/memtable.mjs); made by the step before.
     const ids = this.#flushIds!;
     const log = this.#log;
     const leaves = this.#order.leaves;
-    const limit = Math.min(ids.length, this.#flushed + STEP_ROWS);
+    const limit = Math.min(ids.length, this.#flushed + FLUSH_STEP_ROWS);
     let place = this.#flushPlace;
     let at = this.#flushed;
     while (at < limit) {
@@ -365,9 +371,8 @@ export class Memtable {
 
   /** The ids of all rows by (key ascending, seq descending), once `orderStep` has returned true. Not to be written to. */
   orderedIds(): Uint32Array {
-    if (this.#flushIds === undefined || this.#flushed < this.#flushIds.length) {
-      throw new InternalError('Internal rule broken: the flush order of a memtable was read before it was ready');
-    }
-    return this.#flushIds;
+    const ids = this.#flushIds;
+    assertThat(ids !== undefined && this.#flushed === ids.length, 'the flush order is read once it is complete');
+    return ids;
   }
 }

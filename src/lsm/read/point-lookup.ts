@@ -5,27 +5,28 @@
  * `lookup` then does the whole work. Warm reads so cost no request and no allocation but the result.
  *
  * Reading over damage: a key that is found in a source above all damage is simply returned; one that is found below is
- * returned and flagged; one that is not found, is deleted, or needs merge operands from behind damage is an error, because
+ * returned and flagged; one that is not found, is deleted, or needs merge operands from below damage is an error, because
  * the damaged stretch may hold the truth. Damage counts only where it may hold a version newer than what was found, and one
- * that the read may see. A loss of rows whose keys nobody knows may concern any key: then every answer that is not newer is
+ * that the read may see. A loss of rows with unknown keys may concern any key: then every answer that is not newer is
  * given flagged, an absence and a fold included, and the caller's policy decides.
  */
+import { assertThat } from '../../common/assert.ts';
 import { CorruptionError, isCorruption } from '../../common/errors.ts';
 import { Block } from '../../format/block.ts';
 import { ABSENT, FOUND, type FoundRow, findInBlock, UNDECIDED } from '../../format/block-cursor.ts';
-import { FLAG_TOMBSTONE, NO_TS } from '../../format/row-flags.ts';
+import { NO_TS } from '../../format/row-flags.ts';
 import { sipHash13, sipHigh, sipLow } from '../../format/siphash.ts';
 import type { Memtable } from '../memtable/memtable.ts';
 import { concerns, Gap, gapsAt } from '../rows/damaged-block.ts';
 import type { MergeOperator } from '../rows/merge-operator.ts';
 import { copyOut } from '../rows/result-slab.ts';
 import {
-  canExpire,
   decidedFrom,
+  FLAGS_NOT_ALWAYS_SEEN,
   foldVersions,
-  hasExpired,
   isOperand,
   isSeen,
+  isSeenNow,
   type Version,
 } from '../rows/visibility.ts';
 import type { TableHandle } from '../table/table-handle.ts';
@@ -54,7 +55,7 @@ export interface FoundValue {
   seq: number;
   createTs: number;
   expireTs: number;
-  /** A newer version may lie in a damaged stretch, which this tells. */
+  /** A newer version may be in a damaged stretch, which this describes. */
   damage: CorruptionError | undefined;
 }
 
@@ -94,13 +95,15 @@ export function lookupNow(
   const { maxSeq } = options;
   if (view.tree.lost.length > 0 && gapsAt(view.tree.lost, key, maxSeq).length > 0) return NOT_NOW;
   if (view.tree.unplaced.length > 0 && lossesAbove(view.tree.unplaced, -1, maxSeq).length > 0) return NOT_NOW;
-  for (const m of view.memtables) {
+  // By index: the iterator of an array costs 1 % of a read from memory.
+  const { memtables } = view;
+  for (let i = 0; i < memtables.length; i++) {
+    const m = memtables[i];
     const id = m.find(key, maxSeq);
     if (id < 0) continue;
     const flags = m.flagsOf(id);
     if (isOperand(flags)) return NOT_NOW;
-    if ((flags & FLAG_TOMBSTONE) !== 0) return undefined;
-    if (canExpire(flags) && hasExpired(flags, m.expireTsOf(id), options.now?.())) return undefined;
+    if ((flags & FLAGS_NOT_ALWAYS_SEEN) !== 0 && !isSeenNow(flags, m.expireTsOf(id), options.now)) return undefined;
     return copyOut(m.valueBufOf(id), m.valueStartOf(id), m.valueLengthOf(id));
   }
   return lookupTablesNow(treeOf(view.tree, key), key, options);
@@ -133,7 +136,7 @@ function lookupTablesNow(
 
 const NEEDS_FETCH = -1;
 
-/** Looks into one table as far as it is in memory; a hit lies in `scratch`. */
+/** Searches one table as far as it is in memory; a hit is in `scratch`. */
 function probeTableNow(handle: TableHandle, key: Uint8Array, maxSeq: number, low: number, high: number): number {
   const { reader } = handle;
   const { meta } = reader;
@@ -155,8 +158,7 @@ function probeTableNow(handle: TableHandle, key: Uint8Array, maxSeq: number, low
 function resultNow(options: LookupOptions): Uint8Array | undefined | typeof NOT_NOW {
   const { flags } = scratch;
   if (isOperand(flags)) return NOT_NOW;
-  if ((flags & FLAG_TOMBSTONE) !== 0) return undefined;
-  if (canExpire(flags) && hasExpired(flags, scratch.expireTs, options.now?.())) return undefined;
+  if (!isSeenNow(flags, scratch.expireTs, options.now)) return undefined;
   return copyOut(scratch.bytes, scratch.valueStart, scratch.valueLength);
 }
 
@@ -288,7 +290,7 @@ function gatherFromBlock(block: Block, search: BlockSearch): number {
   }
 }
 
-/** @param gaps those above the last version gathered, and losses wherever they lie */
+/** @param gaps those above the last version gathered, and losses wherever they are */
 function conclude(
   key: Uint8Array,
   gathered: readonly Version[],
@@ -300,7 +302,7 @@ function conclude(
   const above = gaps.filter((gap) => gap.seqs.max > decided);
   const newest = gathered[0];
   if (above.length > 0 && (newest === undefined || !isSeen(newest, nowMs))) {
-    // What lies below the damage is told where it is one version: a fold around a hole never existed.
+    // What is below the damage is given if it is one version: the result of merging around a gap never existed.
     const stale = newest !== undefined && !isOperand(newest.flags) ? { seq: BigInt(newest.seq) } : undefined;
     throw damageOf(above, stale);
   }
@@ -311,6 +313,7 @@ function conclude(
 }
 
 function damageOf(gaps: readonly Gap[], possiblyStale?: CorruptionError['possiblyStale']): CorruptionError {
+  assertThat(gaps.length > 0, 'an error of a lookup names the damage that hides the answer');
   const errors = gaps.map((gap) => gap.error);
   return new CorruptionError(
     errors.map((e) => e.message).join('; '),

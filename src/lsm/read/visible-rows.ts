@@ -5,27 +5,40 @@
  * `fill` works in memory until it has enough rows, the range ends, or something must be fetched, so that a scan pays for
  * one promise per batch. Rows are copied once, into memory that belongs to the caller.
  *
- * Invariants: rows come in strictly ascending (reverse: descending) key order; no row is made from versions around a
- * damaged stretch; the reader goes on behind a damaged stretch only after its error was handed out, or goes into it if asked
- * to: then its rows are flagged, unless they are newer than all that may be missing.
+ * Invariants:
+ * 1. Rows come in strictly ascending (reverse: descending) key order, never more than were asked for.
+ * 2. No row is made from versions around a damaged stretch, and none is forgotten at the end.
+ * 3. The reader goes on after a damaged stretch only once its error was handed out, or goes into it, once, if asked to: then its rows
+ *    are flagged, unless they are newer than all that may be missing.
  */
+import { assertThat } from '../../common/assert.ts';
 import { compareSlice, copyBytes, EMPTY_BYTES, equalBytes, keySuccessor } from '../../common/bytes.ts';
 import { CorruptionError } from '../../common/errors.ts';
 import { lastKeyOf } from '../../common/key-range.ts';
-import { FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE } from '../../format/row-flags.ts';
 import { FLAG_DAMAGED, type MayBeDamaged } from '../rows/damage-row.ts';
 import { concerns, Gap } from '../rows/damaged-block.ts';
 import type { MergeCursor } from '../rows/merge-cursor.ts';
 import type { MergeOperator } from '../rows/merge-operator.ts';
 import { copyOutOf } from '../rows/result-slab.ts';
 import { BLOCKED, END, type RowCursor } from '../rows/row-cursor.ts';
-import { decidedFrom, foldVersions, hasExpired, isOperand, type Version } from '../rows/visibility.ts';
+import {
+  decidedFrom,
+  FLAGS_NOT_ALWAYS_SEEN,
+  foldVersions,
+  isOperand,
+  isSeen,
+  type Version,
+} from '../rows/visibility.ts';
 
+/** A row of a scan; its bytes belong to the caller. */
 export interface ScanRow {
+  /** An array of its own. */
   key: Uint8Array;
+  /** An array of its own; merge operands are folded. */
   value: Uint8Array;
+  /** Sequence number of the newest write that went into the value. */
   seq: bigint;
-  /** A newer version, or a deletion, may lie in a damaged stretch, or be lost with rows of the log. Absent on all other rows. */
+  /** A newer version, or a deletion, may be in a damaged stretch, or be lost with rows of the log. Absent on all other rows. */
   possiblyStale?: true;
 }
 
@@ -48,9 +61,8 @@ export interface VisibleRowsOptions {
 
 export type FillResult = 'more' | 'blocked' | 'done';
 
-const PLAIN = 0;
 /** Flags that make a row anything but a plain value without expiry. */
-const SPECIAL = FLAG_TOMBSTONE | FLAG_EXPIRE | FLAG_MERGE | FLAG_DAMAGED;
+const SPECIAL = FLAGS_NOT_ALWAYS_SEEN | FLAG_DAMAGED;
 
 export class VisibleRows {
   readonly #merge: MergeCursor;
@@ -65,10 +77,10 @@ export class VisibleRows {
   #mustSeek = true;
   #mustMove = false;
   #done = false;
-  /** The stretch whose error was thrown last, and where a seek finds what lies in it. */
+  /** The stretch whose error was thrown last, and where a seek finds what is in it. */
   #thrown: { gap: Gap; seekTo: Uint8Array | undefined } | undefined;
   readonly #staleBelow: number;
-  /** Stretches that rows are wanted from all the same. */
+  /** Stretches from which rows are wanted nevertheless. */
   #included: Gap[] = [];
 
   constructor(merge: MergeCursor, options: VisibleRowsOptions) {
@@ -98,6 +110,7 @@ export class VisibleRows {
   include(): void {
     const thrown = this.#thrown;
     if (thrown === undefined) return;
+    assertThat(!this.#included.includes(thrown.gap), 'a stretch is gone into once: then it stops no walk any more');
     this.#thrown = undefined;
     this.#included.push(thrown.gap);
     this.#restart(thrown.seekTo);
@@ -118,13 +131,16 @@ export class VisibleRows {
     return this.#merge.load();
   }
 
-  /** Adds rows to `out` until it has `limit`, never more. Throws `CorruptionError` at a damaged stretch; the next call goes on behind it. */
+  /** Adds rows to `out` until it has `limit`, never more. Throws `CorruptionError` at a damaged stretch; the next call goes on after it. */
   fill(out: ScanRow[], limit: number): FillResult {
     if (this.#done) return 'done';
     this.#thrown = undefined;
     const from = out.length;
     try {
-      return this.#fill(out, limit);
+      const result = this.#fill(out, limit);
+      assertThat(out.length <= Math.max(limit, from), 'no more rows are given than were asked for');
+      assertThat(result !== 'done' || this.#versions.length === 0, 'no version waits for its row at the end');
+      return result;
     } finally {
       if (out.length > from) {
         // The key at hand was given away with its row, and the caller may change it.
@@ -187,7 +203,7 @@ export class VisibleRows {
       const key = copyOutOf(row.rowView, row.keyBuf, row.keyStart, row.keyLength);
       this.#key = key;
       this.#hasKey = true;
-      if ((row.flags & SPECIAL) === PLAIN) {
+      if ((row.flags & SPECIAL) === 0) {
         out.push({
           key,
           value: copyOutOf(row.rowView, row.valueBuf, row.valueStart, row.valueLength),
@@ -209,12 +225,11 @@ export class VisibleRows {
   }
 
   #special(row: RowCursor, key: Uint8Array, out: ScanRow[]): void {
-    if ((row.flags & FLAG_TOMBSTONE) !== 0) return;
     if (isOperand(row.flags)) {
       this.#versions.push(this.#version(row));
       return;
     }
-    if (hasExpired(row.flags, row.expireTs, this.#options.nowMs)) return;
+    if (!isSeen(row, this.#options.nowMs)) return;
     out.push({
       key,
       value: copyOutOf(row.rowView, row.valueBuf, row.valueStart, row.valueLength),
@@ -320,7 +335,7 @@ export class VisibleRows {
     this.#throwDamage(gap, true);
   }
 
-  /** Hands the damage out, and makes the next call go on behind it. */
+  /** Hands the damage out, and makes the next call go on after it. */
   #throwDamage(gap: Gap, canInclude: boolean): never {
     const { reverse } = this.#options;
     const edge = reverse ? gap.keys.gte : lastKeyOf(gap.keys);

@@ -1,36 +1,39 @@
 /**
  * What is left of a block that cannot be read whole: stretches of rows that are proven, and gaps between them.
  *
- * Invariants: parts lie in key order; a gap names all keys of which a version may lie in it, its edges included (an edge
- * is the key of the proven row next to it, or what the index says about the block); the seqs of a gap bound all its versions.
+ * Invariants:
+ * 1. Parts are in key order, at least one; no row is proven twice.
+ * 2. A gap names all keys of which it may hold a version, its edges included (an edge is the key of the proven row next to it, or what
+ *    the index says about the block), and says what is wrong.
+ * 3. The seqs of a gap bound all its versions.
  */
-import { CorruptionError, type Finding } from '../../common/errors.ts';
+
+import { assertThat } from '../../common/assert.ts';
+import { CorruptionError } from '../../common/errors.ts';
+import type { Finding } from '../../common/finding.ts';
 import { inRange, type KeyRange, sameRange } from '../../common/key-range.ts';
+import type { SeqRange } from '../../common/seq-range.ts';
 import type { Block } from '../../format/block.ts';
 import { type BlockRow, blockOfRows } from '../../format/rows-block.ts';
 
-/** Sequence numbers of all versions in some place; 0 and Infinity where nothing tells. */
-export interface SeqSpan {
-  min: number;
-  max: number;
-}
-
-export const ANY_SEQ: SeqSpan = { min: 0, max: Number.POSITIVE_INFINITY };
+/** Where nothing says which sequence numbers the versions have. */
+export const ANY_SEQ: SeqRange<number> = { min: 0, max: Number.POSITIVE_INFINITY };
 
 /** Keys some versions of which cannot be read. */
 export class Gap {
   readonly keys: KeyRange;
-  readonly seqs: SeqSpan;
+  readonly seqs: SeqRange<number>;
   readonly error: CorruptionError;
-  /** What the stretch holds if the only small change that mends its checksum is the right one. */
+  /** What the stretch holds if the only small change that makes its checksum hold is the right one. */
   readonly probable: Block | undefined;
 
   constructor(
     keys: KeyRange,
-    seqs: SeqSpan,
+    seqs: SeqRange<number>,
     error: CorruptionError,
     more: { probable?: Block | undefined; rows?: number | undefined } = {},
   ) {
+    assertThat(error.findings.length > 0, 'a gap says what is wrong');
     this.keys = keys;
     this.seqs = seqs;
     this.probable = more.probable;
@@ -62,6 +65,7 @@ export class DamagedBlock {
   readonly parts: readonly (Block | Gap)[];
 
   constructor(parts: readonly (Block | Gap)[]) {
+    assertThat(parts.length > 0, 'what is left of a block is named, be it one gap');
     this.parts = parts;
   }
 }
@@ -78,9 +82,12 @@ export interface ProvenRow extends BlockRow {
  */
 export function partsOf(rows: readonly ProvenRow[], rowCount: number, whole: Gap): DamagedBlock {
   if (rows.length === 0) return new DamagedBlock([whole]);
+  assertThat(rows[0].ordinal >= 0 && rows[rows.length - 1].ordinal < rowCount, 'a proven row is one of the block');
   const parts: (Block | Gap)[] = [];
-  const gap = (gte: Uint8Array, lte: Uint8Array | undefined, lost: number) =>
-    new Gap({ gte, lte }, whole.seqs, whole.error, { rows: lost });
+  const gap = (gte: Uint8Array, lte: Uint8Array | undefined, lost: number) => {
+    assertThat(lost > 0, 'a gap between proven rows has lost a row, and no row is proven twice');
+    return new Gap({ gte, lte }, whole.seqs, whole.error, { rows: lost });
+  };
   if (rows[0].ordinal > 0) parts.push(gap(whole.keys.gte, rows[0].key, rows[0].ordinal));
   let start = 0;
   for (let i = 1; i <= rows.length; i++) {

@@ -6,6 +6,7 @@
  * A source that must fetch first blocks the merge; `load()` fetches for all blocked ones at once, then the same call is
  * made again.
  */
+import { assertThat } from '../../common/assert.ts';
 import { BLOCKED, END, ROW, type RowCursor } from './row-cursor.ts';
 
 export class MergeCursor {
@@ -52,6 +53,7 @@ export class MergeCursor {
       return BLOCKED;
     }
     this.#unplaced = undefined;
+    assertThat(this.#heap.length <= this.#sources.length, 'a source is in the heap once');
     return this.#settle();
   }
 
@@ -92,6 +94,7 @@ export class MergeCursor {
 
   async load(): Promise<void> {
     const blocked = this.#blocked;
+    assertThat(blocked.length > 0, 'only a move that was blocked is loaded for');
     this.#blocked = [];
     if (blocked.length === 1) await blocked[0].load();
     else await Promise.all(blocked.map((c) => c.load()));

@@ -1,7 +1,9 @@
 /** Merge operands and how they become a value. */
+import { assertThat } from '../../common/assert.ts';
 import { copyBytes, isBytes, trueBytes } from '../../common/bytes.ts';
 import { guarded, isThenable } from '../../common/callbacks.ts';
 import { IncompatibleError, InvalidArgumentError } from '../../common/errors.ts';
+import { methods } from '../../common/option-checks.ts';
 
 /**
  * Combines operands with what is there. Must be associative and accept operands without an existing value: they may be
@@ -14,6 +16,8 @@ export interface MergeOperator {
   mergeBatch?(key: Uint8Array, existing: Uint8Array | undefined, operands: Uint8Array[]): Uint8Array;
 }
 
+export const OPERATOR_CHECK = methods('merge');
+
 /** Folds `operands` (oldest first) into `existing`. An exception of the operator fails this call alone. */
 export function foldOperands(
   operator: MergeOperator | undefined,
@@ -21,6 +25,7 @@ export function foldOperands(
   existing: Uint8Array | undefined,
   operands: Uint8Array[],
 ): Uint8Array {
+  assertThat(operands.length > 0, 'a fold has operands');
   if (operator === undefined) throw missingOperator();
   // The key belongs to a row as well: an operator that changes it all the same harms nothing.
   const own = copyBytes(key);

@@ -3,10 +3,12 @@
  * 250 ns for a buffer of its own; a slab is never reused, so what a caller does with one result cannot reach the database
  * or another caller's bytes. Slabs are marked untransferable: `postMessage` of one result cannot detach its siblings.
  */
+
 import { markAsUntransferable } from 'node:worker_threads';
+import { assertThat } from '../../common/assert.ts';
 import { copyWords, viewOf, WORD_COPY_BYTES } from '../../common/bytes.ts';
 
-const SLAB_BYTES = 64 * 1024;
+const RESULT_SLAB_BYTES = 64 * 1024;
 /** Above this an own buffer is used, so that keeping one result does not keep many. */
 const OWN_BUFFER_BYTES = 4096;
 
@@ -15,7 +17,8 @@ let slabView = viewOf(slab);
 let used = 0;
 
 function newSlab(): void {
-  slab = new Uint8Array(SLAB_BYTES);
+  assertThat(used <= slab.length, 'results end within their slab');
+  slab = new Uint8Array(RESULT_SLAB_BYTES);
   slabView = viewOf(slab);
   markAsUntransferable?.(slab.buffer);
   used = 0;

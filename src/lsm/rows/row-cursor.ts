@@ -1,7 +1,7 @@
 /**
  * The shape shared by the cursors over memtables, tables and their merges.
  *
- * A cursor exposes its row as fields, not as an object per row: a merge compares and copies bytes where they lie, and the only
+ * A cursor exposes its row as fields, not as an object per row: a merge compares and copies bytes where they are, and the only
  * objects of a scan are those handed to the user. A cursor whose next row is not in memory says `BLOCKED` instead of
  * returning a promise for every row.
  *

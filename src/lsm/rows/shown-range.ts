@@ -1,7 +1,7 @@
 /**
  * Which keys a view shows: those of its table, cut by its visible range.
  *
- * One table may have several views, in one run, in level 0 and in runs at the same time; only their ranges tell them apart. So
+ * One table may have several views, in one run, in level 0 and in runs at the same time; only their ranges distinguish them. So
  * whatever asks which tables hold a key, or whether two of them overlap, asks here and not the table's first and last key.
  */
 import { compareBytes } from '../../common/bytes.ts';

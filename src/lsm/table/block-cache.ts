@@ -2,12 +2,15 @@
  * One byte-bounded cache for the blocks and metadata of all tables; may be shared by several databases of a process.
  *
  * S3-FIFO (Yang et al., SOSP 2023) without the ghost queue: what is new enters a small queue of a tenth of the room and is
- * dropped from there unless it was read again meanwhile, so one long scan cannot push out the working set. A hit costs one
+ * dropped from there unless it was read again in the meantime, so one long scan cannot push out the working set. A hit costs one
  * byte store in the owner (6 ns against 236 ns of a string-keyed LRU map): the cache itself is not called on hits.
  *
- * Invariants: `usedBytes` is the sum of `cachedBytes` of all owners; an entry stands in exactly one queue; the owner holds
- * the data, the cache only decides when it lets go.
+ * Invariants:
+ * 1. `usedBytes` is the sum of `cachedBytes` of all owners.
+ * 2. An entry stands in exactly one queue.
+ * 3. The owner holds the data, the cache only decides when it lets go.
  */
+import { assertThat } from '../../common/assert.ts';
 import { type ChecksOf, checkedOptions, whole } from '../../common/option-checks.ts';
 
 /** Holds cached things under small numbers; `touched[slot]` is set on each use. */
@@ -53,6 +56,7 @@ class Fifo {
 /** Share of the room that new entries pass through first. */
 const PROBATION_SHARE = 0.1;
 
+/** Options of a `BlockCache`. */
 export interface BlockCacheOptions {
   /** Most bytes held, counted as stored in memory. */
   capacityBytes: number;
@@ -60,7 +64,9 @@ export interface BlockCacheOptions {
 
 const CHECKS: ChecksOf<BlockCacheOptions> = { capacityBytes: whole(0, Number.MAX_SAFE_INTEGER) };
 
+/** Blocks and metadata of tables in memory, for the option `cache` of several databases of a process. */
 export class BlockCache {
+  /** Most bytes held, counted as stored in memory. */
   readonly capacityBytes: number;
   #usedBytes = 0;
   readonly #probation = new Fifo();
@@ -71,16 +77,24 @@ export class BlockCache {
     this.capacityBytes = checkedOptions('BlockCache', options, CHECKS, ['capacityBytes']).capacityBytes;
   }
 
+  /** Bytes held now. */
   get usedBytes(): number {
     return this.#usedBytes;
   }
 
+  /** How often something was dropped to make room. */
   get evictions(): number {
     return this.#evictions;
   }
 
-  /** Takes charge of something the owner now holds under `slot`. May at once let go of it, or of others. */
+  /**
+   * Takes charge of something the owner now holds under `slot`. May at once let go of it, or of others.
+   * @internal
+   */
   insert(owner: CacheOwner, slot: number, bytes: number): void {
+    assertThat(slot < owner.touched.length, 'what is cached has a mark', { slot, marks: owner.touched.length });
+    assertThat(!owner.disposed, 'nothing is cached for an owner that has dropped everything (block-cache 1)');
+    assertThat(bytes > 0, 'what is cached takes room (block-cache 1)');
     owner.touched[slot] = 0;
     owner.cachedBytes += bytes;
     this.#usedBytes += bytes;
@@ -88,8 +102,12 @@ export class BlockCache {
     this.#shrink();
   }
 
-  /** The owner has dropped all it held. */
+  /**
+   * The owner has dropped all it held.
+   * @internal
+   */
   release(owner: CacheOwner): void {
+    assertThat(owner.cachedBytes <= this.#usedBytes, 'the bytes of an owner are in the sum of all (block-cache 1)');
     owner.disposed = true;
     this.#usedBytes -= owner.cachedBytes;
     owner.cachedBytes = 0;
@@ -100,7 +118,7 @@ export class BlockCache {
       const fromProbation =
         this.#main.empty || (!this.#probation.empty && this.#probation.bytes > this.capacityBytes * PROBATION_SHARE);
       const queue = fromProbation ? this.#probation : this.#main;
-      if (queue.empty) return;
+      assertThat(!queue.empty, 'what is counted stands in a queue (block-cache 2)');
       this.#pass(queue);
     }
   }
@@ -112,11 +130,13 @@ export class BlockCache {
     const size = queue.sizes[queue.head];
     queue.shift();
     if (owner.disposed) return;
-    if (owner.touched[slot] !== 0) {
+    // No mark: the owner has replaced its marks since, by fewer. What it held under the slot is gone.
+    if (owner.touched[slot] > 0) {
       owner.touched[slot] = 0;
       this.#main.push(owner, slot, size);
       return;
     }
+    assertThat(size <= owner.cachedBytes, 'an entry is counted for its owner (block-cache 1)');
     owner.cachedBytes -= size;
     this.#usedBytes -= size;
     this.#evictions++;

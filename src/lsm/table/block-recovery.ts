@@ -1,11 +1,15 @@
 /**
- * What a read can still get out of a damaged data block: the whole block where a proof mends it, else its proven rows.
+ * What a read can still get out of a damaged data block: the whole block if it can be repaired with proof, else its proven rows.
  *
- * Only the copy in memory is mended; the object stays as it is until it is repaired. A read searches for less long than a
+ * Only the copy in memory is repaired; the stored object stays damaged until a repair. A read searches for less long than a
  * repair does: it must not hold up the event loop.
  */
-import { CorruptionError, type Finding, IncompatibleError, isCorruption, locateFindings } from '../../common/errors.ts';
+
+import { locateFindings } from '../../common/damage.ts';
+import { CorruptionError, IncompatibleError, isCorruption } from '../../common/errors.ts';
+import type { Finding } from '../../common/finding.ts';
 import type { KeyRange } from '../../common/key-range.ts';
+import type { SeqRange } from '../../common/seq-range.ts';
 import { type Block, decodeBlock } from '../../format/block.ts';
 import { type BlockProof, healBlock, READ_WORK_PER_MIB } from '../../format/block-healing.ts';
 import type { BlockCodec } from '../../format/codecs.ts';
@@ -14,7 +18,7 @@ import { CRC_BYTES, unframeUnit } from '../../format/framing.ts';
 import { salvageBlock } from '../../format/salvage.ts';
 import type { FormatVersion, TableInfo } from '../../format/table-info.ts';
 import { wrongLength } from '../../format/table-layout.ts';
-import { type DamagedBlock, Gap, partsOf, type SeqSpan } from '../rows/damaged-block.ts';
+import { type DamagedBlock, Gap, partsOf } from '../rows/damaged-block.ts';
 import { tableHint } from './table-hint.ts';
 
 export interface RecoveryOptions {
@@ -28,8 +32,8 @@ export interface RecoveryOptions {
   /** By the index. */
   keys: KeyRange;
   /** By the seal. */
-  seqs: SeqSpan;
-  /** Told what was mended. */
+  seqs: SeqRange<number>;
+  /** Called with what was repaired. */
   onHealed(findings: Finding[]): void;
 }
 
@@ -55,19 +59,19 @@ export function recoverBlock(
     maxSeq: seqs.max,
   };
   const healed = isCut ? undefined : healBlock(stored, { ...form, ...(proof !== undefined && { proof }), bounds });
-  const mended = healed === undefined ? undefined : decoded(healed.stored, options);
-  if (mended !== undefined && healed?.trust === 'proven') {
-    options.onHealed(advised(error, 'heals', tableId).findings.map((f) => ({ ...f, severity: 'warning' })));
-    return mended;
+  const repaired = healed === undefined ? undefined : decoded(healed.stored, options);
+  if (repaired !== undefined && healed?.trust === 'proven') {
+    options.onHealed(withTableAdvice(error, 'heals', tableId).findings.map((f) => ({ ...f, severity: 'warning' })));
+    return repaired;
   }
   const rows =
     proof === undefined || codec.name !== 'none'
       ? []
       : salvageBlock(stored.subarray(0, payloadBytes(stored, proof)), { ...form, proof });
-  // A changed byte has too many alternatives: only a changed bit is taken on the word of a checksum.
-  const probable = healed?.kind === 'bit' ? mended : undefined;
+  // A changed byte has too many alternatives: only a changed bit is accepted because of a checksum alone.
+  const probable = healed?.kind === 'bit' ? repaired : undefined;
   const remedy = rows.length > 0 ? 'salvages' : probable !== undefined ? 'heals-probably' : 'none';
-  const gap = new Gap(keys, seqs, advised(error, remedy, tableId), { probable, rows: proof?.rowCount });
+  const gap = new Gap(keys, seqs, withTableAdvice(error, remedy, tableId), { probable, rows: proof?.rowCount });
   return partsOf(rows, proof?.rowCount ?? 0, gap);
 }
 
@@ -78,7 +82,7 @@ function wholeBlock(stored: Uint8Array, error: CorruptionError, options: Recover
   if (length === undefined || block === undefined) return undefined;
   const [{ object, during, reads, at }] = error.findings;
   const wrong = wrongLength(options.info, at.index ?? 0, stored.length, length);
-  const findings = locateFindings(advised(wrong, 'rebuilds', options.tableId), { object, during, reads });
+  const findings = locateFindings(withTableAdvice(wrong, 'rebuilds', options.tableId), { object, during, reads });
   const hint = tableHint(options.tableId, 'rebuilds');
   options.onHealed(findings.map((f) => ({ ...f, severity: 'warning', origin: 'at-rest', hint })));
   return block;
@@ -99,7 +103,7 @@ function decoded(stored: Uint8Array, options: RecoveryOptions): Block | undefine
 }
 
 /** The error with what can be done about it. */
-export function advised(error: CorruptionError, remedy: Finding['remedy'], tableId: string): CorruptionError {
+export function withTableAdvice(error: CorruptionError, remedy: Finding['remedy'], tableId: string): CorruptionError {
   const hint = tableHint(tableId, remedy);
   const findings = error.findings.map((f) => ({ ...f, remedy, hint }));
   return new CorruptionError(error.message, findings, { details: { ...error.details }, hint });

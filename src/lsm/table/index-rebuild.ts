@@ -3,7 +3,11 @@
  *
  * Where blocks are is known from the seal, else found by their checksums, padding between them included. Separators are the first keys of good blocks; what
  * is not good, or was cut off, becomes a block of its own between the keys of its neighbours, and is found damaged when read.
+ *
+ * Invariants:
+ * 1. Each block has a separator, in the order of the blocks.
  */
+import { assertThat } from '../../common/assert.ts';
 import { compareBytes, EMPTY_BYTES } from '../../common/bytes.ts';
 import { IncompatibleError, isCorruption } from '../../common/errors.ts';
 import { type Block, decodeBlock } from '../../format/block.ts';
@@ -46,7 +50,7 @@ export function rebuildIndex(data: Uint8Array, options: RebuildOptions): Rebuilt
       const block = decodeBlock(payload, ref.formatVersion);
       return isWithin(block, ref.info) ? block : undefined;
     } catch (error) {
-      // Newer than this program: it is told when the block is read.
+      // Newer than this program: it is reported when the block is read.
       if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
       return undefined;
     }
@@ -77,6 +81,7 @@ export function rebuildIndex(data: Uint8Array, options: RebuildOptions): Rebuilt
     rows.last();
     lastKey = rows.key.slice(0, rows.keyLength);
   }
+  assertThat(separators.length === places.length, 'each block has a separator (index-rebuild 1)');
   const isCertain = sealed !== undefined || badBlocks === 0;
   return { index: indexOf(places, separators), badBlocks, isCertain };
 }

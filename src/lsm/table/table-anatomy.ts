@@ -1,5 +1,5 @@
 /**
- * What the bytes of a table hold, however damaged they are: which of its parts are good, where its blocks lie, what is wrong.
+ * What the bytes of a table hold, however damaged they are: which of its parts are good, where its blocks are, what is wrong.
  *
  * Reading for a database stops at the first thing that is wrong; the tools go on. What one part says another one can replace:
  * the manifest's copy of the info block for the table's own, the seal's list of blocks for the index, and where both are gone
@@ -9,40 +9,30 @@
  * returned was verified. An index of a newer form says which bytes are blocks in a way that is not known here: then nothing is said
  * about blocks at all (`tooNew`).
  */
+import { inspectTable, makeHint, repairTable } from '../../common/advice.ts';
+import { damage, locateFindings, unknownFinding } from '../../common/damage.ts';
+import { type CorruptionError, IncompatibleError, isCorruption } from '../../common/errors.ts';
 import {
-  type CorruptionError,
-  damage,
   type Finding,
   type FindingObject,
   type FindingPlace,
-  IncompatibleError,
-  isCorruption,
-  locateFindings,
   makeFinding,
-  unknownFinding,
-} from '../../common/errors.ts';
+  WHOLE_OBJECT,
+} from '../../common/finding.ts';
 import { type Ulid, ulidFromBytes } from '../../common/ulid.ts';
 import { type Block, decodeBlock, MAX_BLOCK_BYTES } from '../../format/block.ts';
 import { type BlockPlace, placesOfIndex, placesOfLengths, walkBlocks } from '../../format/block-places.ts';
 import { type BlockCodec, loadCodec, NO_CODEC } from '../../format/codecs.ts';
-import { type BloomFilter, decodeFilter } from '../../format/filter.ts';
-import { type UnitPlace, unitStarts, walkUnits } from '../../format/frame-search.ts';
-import { decodeUnit, unframeUnit } from '../../format/framing.ts';
-import { decodeIndex, type TableIndex } from '../../format/index-block.ts';
-import { decodeInfo } from '../../format/info-block.ts';
+import type { BloomFilter } from '../../format/filter.ts';
+import { type UnitPlace, walkUnits } from '../../format/frame-search.ts';
+import { decodeUnit } from '../../format/framing.ts';
+import type { TableIndex } from '../../format/index-block.ts';
+import { type EndBytes, endOf, findInfo, footerIn, infoIn, sealPlaceOf } from '../../format/object-end.ts';
 import { decodeSeal, type Seal } from '../../format/seal.ts';
-import { decodeStats, type TableStats } from '../../format/stats-block.ts';
+import type { TableStats } from '../../format/stats-block.ts';
 import { CODECS, type FormatVersion, isSameTable, type TableInfo } from '../../format/table-info.ts';
-import {
-  checkIndexLayout,
-  checkLayout,
-  dataEnd,
-  decodeFooter,
-  FOOTER_BYTES,
-  MIN_TABLE_BYTES,
-  sealRange,
-  sectionsEnd,
-} from '../../format/table-layout.ts';
+import { dataEnd, FOOTER_BYTES, MIN_TABLE_BYTES, sectionsEnd } from '../../format/table-layout.ts';
+import { decodeSections } from './table-tail.ts';
 
 /** What is known of a table without its bytes. */
 export interface KnownTable {
@@ -53,8 +43,8 @@ export interface KnownTable {
   formatVersion?: FormatVersion;
 }
 
-/** Everything behind the data blocks. */
-export interface TableTail {
+/** Everything after the data blocks. */
+export interface TableAnatomy {
   size: number;
   known: KnownTable;
   object: FindingObject;
@@ -73,7 +63,6 @@ export interface TableTail {
   index: TableIndex | undefined;
   /** Why nothing can be said about the blocks: the index is sound, and of a newer form. */
   tooNew: IncompatibleError | undefined;
-  filterPayload: Uint8Array | undefined;
   filter: BloomFilter | undefined;
   stats: TableStats | undefined;
   findings: Finding[];
@@ -84,17 +73,16 @@ export function tableWords(id: string): string {
   return id === '' ? 'the table' : `table ${id}`;
 }
 
-/** Command and costs of mending a table. */
-export function repairHint(id: string, summary: string, lossIfRepaired: Finding['hint']['lossIfRepaired']) {
+/** Command and costs of repairing a table. */
+export function tableRepairHint(id: string, summary: string, lossIfRepaired: Finding['hint']['lossIfRepaired']) {
   // Bytes that were given by themselves belong to no database.
-  const commands = id === '' ? [] : [`shaledb sst inspect LOCATION ${id}`, `shaledb sst repair LOCATION ${id}`];
-  return { summary, commands, docs: 'docs/troubleshooting.md', lossIfRepaired };
+  return makeHint(summary, lossIfRepaired, id === '' ? [] : [inspectTable(id), repairTable(id)]);
 }
 
 const REBUILDABLE: readonly FindingPlace['unit'][] = ['index', 'filter', 'stats', 'info', 'footer', 'seal'];
 
 /** A tail of which nothing has been read yet; `size` of the object in bytes. */
-export function unreadTail(known: KnownTable, size: number, during: Finding['during']): TableTail {
+export function unreadTable(known: KnownTable, size: number, during: Finding['during']): TableAnatomy {
   return {
     size,
     known,
@@ -110,7 +98,6 @@ export function unreadTail(known: KnownTable, size: number, during: Finding['dur
     codec: NO_CODEC,
     index: undefined,
     tooNew: undefined,
-    filterPayload: undefined,
     filter: undefined,
     stats: undefined,
     findings: [],
@@ -119,23 +106,23 @@ export function unreadTail(known: KnownTable, size: number, during: Finding['dur
 
 /** Collects what is wrong, each with its object, its place and what can be done. */
 class Dissection {
-  readonly tail: TableTail;
+  readonly tail: TableAnatomy;
   readonly #bytes: Uint8Array;
   readonly #base: number;
 
   constructor(bytes: Uint8Array, base: number, known: KnownTable, during: Finding['during']) {
     this.#bytes = bytes;
     this.#base = base;
-    this.tail = unreadTail(known, base + bytes.length, during);
+    this.tail = unreadTable(known, base + bytes.length, during);
   }
 
   section(offset: number, length: number): Uint8Array {
     const start = offset - this.#base;
     if (start < 0 || length < 0) {
-      throw damage('MALFORMED', { unit: 'info', offset: 0, length: 0 }, 'a section lies outside of the object');
+      throw damage('MALFORMED', { unit: 'info', offset: 0, length: 0 }, 'a section is outside of the object');
     }
     if (start + length > this.#bytes.length) {
-      const at = { unit: 'object' as const, offset: 0, length: 0 };
+      const at = WHOLE_OBJECT;
       throw damage('TRUNCATED', at, 'the object ends before this section does');
     }
     return this.#bytes.subarray(start, start + length);
@@ -177,12 +164,12 @@ class Dissection {
         severity,
         remedy: canRebuild ? 'rebuilds' : found.remedy,
         hint: canRebuild
-          ? repairHint(
+          ? tableRepairHint(
               object.id,
               `The ${found.at.unit} of ${tableWords(object.id)} is made again from its rows.`,
               'none',
             )
-          : repairHint(object.id, `${found.code} in ${tableWords(object.id)}: ${error.message}`, 'possible'),
+          : tableRepairHint(object.id, `${found.code} in ${tableWords(object.id)}: ${error.message}`, 'possible'),
       });
     }
   }
@@ -193,21 +180,15 @@ class Dissection {
     const { size, known } = tail;
     if (known.info !== undefined && size < sectionsEnd(known.info) + MIN_TABLE_BYTES) this.#cut(known.info);
     if (size < MIN_TABLE_BYTES) {
-      if (known.info === undefined) this.attempt(0, 'object', () => decodeFooter(this.#bytes, size));
+      if (known.info === undefined) this.attempt(0, 'object', () => footerIn(endOf(this.#bytes, size)));
       return;
     }
     const wrongFooter: Finding[] = [];
     const before = tail.findings;
     tail.findings = wrongFooter;
-    const stated = this.attempt(0, 'footer', () => decodeFooter(this.section(size - FOOTER_BYTES, FOOTER_BYTES), size));
-    const infoAt = (offset: number) => {
-      const stored = this.section(offset, size - FOOTER_BYTES - offset);
-      const info = decodeInfo(unframeUnit(stored, NO_CODEC, 'info', MAX_BLOCK_BYTES));
-      checkLayout(info, offset, size);
-      return info;
-    };
-    const own =
-      stated === undefined ? undefined : this.attempt(stated.infoOffset, 'info', () => infoAt(stated.infoOffset));
+    const end: EndBytes = { bytes: this.#bytes, base: this.#base, size };
+    const stated = this.attempt(0, 'footer', () => footerIn(end));
+    const own = stated === undefined ? undefined : this.attempt(0, 'info', () => infoIn(end, stated.infoOffset));
     tail.findings = before;
     if (own !== undefined && stated !== undefined) {
       this.#takeInfo(own, stated.infoOffset);
@@ -216,21 +197,13 @@ class Dissection {
         this.#footerDiffers(known.formatVersion, stated.formatVersion);
       return;
     }
-    // The checksum of the info block stands right before the footer, whatever the footer says.
-    const end = size - FOOTER_BYTES;
-    const floor = Math.max(this.#base, known.info === undefined ? 0 : sectionsEnd(known.info));
-    for (const start of unitStarts(this.#bytes, end - this.#base, floor - this.#base)) {
-      const offset = start + this.#base;
-      let info: TableInfo;
-      try {
-        info = infoAt(offset);
-      } catch (error) {
-        if (isCorruption(error) || error instanceof IncompatibleError) continue;
-        throw error;
-      }
-      this.#takeInfo(info, offset);
+    const found = findInfo(end, known.info === undefined ? 0 : sectionsEnd(known.info));
+    if (found !== undefined) {
+      const { info, infoOffset } = found;
+      this.#takeInfo(info, infoOffset);
       const at = { unit: 'footer' as const, offset: 0, length: FOOTER_BYTES };
-      this.add(damage('MALFORMED', at, 'the footer does not lead to the info block', { expected: `${offset}` }), end);
+      const more = { expected: `${infoOffset}` };
+      this.add(damage('MALFORMED', at, 'the footer does not lead to the info block', more), size - FOOTER_BYTES);
       return;
     }
     tail.findings.push(...wrongFooter);
@@ -265,14 +238,14 @@ class Dissection {
     const { tail } = this;
     const { info, infoOffset } = tail;
     if (info === undefined || infoOffset === undefined) return;
-    const place = sealRange(info, infoOffset);
-    if (place.end > place.start) {
+    const place = sealPlaceOf(info, infoOffset);
+    if (place !== undefined) {
       tail.sealPlace = place;
       const stored = this.attempt(place.start, 'seal', () => this.section(place.start, place.end - place.start));
       tail.seal = stored && this.attempt(place.start, 'seal', () => decodeSeal(stored, 0, stored.length, ['table']));
       if (tail.seal !== undefined) tail.object = { ...tail.object, sealed: true };
     }
-    this.#compareIdentity(place);
+    this.#compareIdentity(place ?? { start: infoOffset, end: infoOffset });
   }
 
   #compareIdentity(place: UnitPlace): void {
@@ -308,7 +281,7 @@ class Dissection {
       tail.findings[tail.findings.length - 1] = {
         ...last,
         severity: 'error',
-        hint: repairHint(tail.object.id, summary, 'none'),
+        hint: tableRepairHint(tail.object.id, summary, 'none'),
       };
     }
   }
@@ -319,23 +292,13 @@ class Dissection {
     if (info === undefined) return;
     if (seal !== undefined && tail.ownInfo !== undefined) this.#compareWithIdentity(seal, tail.ownInfo);
     tail.codec = await loadCodec(info.codec);
-    const unit = <T>(
-      kind: 'index' | 'filter' | 'stats',
-      offset: number,
-      length: number,
-      decode: (p: Uint8Array) => T,
-    ) =>
-      length === 0
-        ? undefined
-        : this.attempt(offset, kind, () =>
-            decodeUnit(this.section(offset, length), tail.codec, kind, MAX_BLOCK_BYTES, decode),
-          );
-    const index = unit('index', info.indexOffset, info.indexLength, decodeIndex);
-    const fits = index && this.attempt(0, 'index', () => checkIndexLayout(info, index) ?? true);
-    if (fits !== undefined) tail.index = index;
-    tail.filterPayload = unit('filter', info.filterOffset, info.filterLength, (payload) => payload);
-    if (tail.filterPayload !== undefined) tail.filter = decodeFilter(tail.filterPayload, info.filterForm);
-    tail.stats = unit('stats', info.statsOffset, info.statsLength, decodeStats);
+    const sections = decodeSections(info, {
+      codec: tail.codec,
+      maxBytes: MAX_BLOCK_BYTES,
+      bytesAt: (offset, length) => this.section(offset, length),
+      attempt: (unit, offset, decode) => this.attempt(offset, unit, decode),
+    });
+    Object.assign(tail, sections);
   }
 
   #compareWithIdentity(seal: Seal, info: TableInfo): void {
@@ -353,7 +316,7 @@ class Dissection {
 }
 
 /**
- * Reads everything behind the data blocks. `bytes` are those from `base` to the end of the object, at least from the first
+ * Reads everything after the data blocks. `bytes` are those from `base` to the end of the object, at least from the first
  * section on. Rejects with `CODEC_MISSING` only.
  */
 export async function dissectTail(
@@ -361,7 +324,7 @@ export async function dissectTail(
   base: number,
   known: KnownTable,
   during: Finding['during'],
-): Promise<TableTail> {
+): Promise<TableAnatomy> {
   const work = new Dissection(bytes, base, known, during);
   work.readInfo();
   work.readSeal();
@@ -375,7 +338,7 @@ export interface BlockPlaces {
 }
 
 /** Where the blocks are stored, if the tail alone says it. */
-export function placesOfTail(tail: TableTail): BlockPlaces | undefined {
+export function placesOfTail(tail: TableAnatomy): BlockPlaces | undefined {
   const { index, info, seal } = tail;
   if (info === undefined) return undefined;
   if (index !== undefined) return { places: placesOfIndex(info, index), from: 'index' };
@@ -388,7 +351,7 @@ export function placesOfTail(tail: TableTail): BlockPlaces | undefined {
  * The same, by the blocks' own checksums where the tail says nothing; without places where the index is of a newer form. `bytes` is
  * the whole object.
  */
-export async function findBlocks(bytes: Uint8Array, tail: TableTail): Promise<BlockPlaces> {
+export async function findBlocks(bytes: Uint8Array, tail: TableAnatomy): Promise<BlockPlaces> {
   if (tail.tooNew !== undefined) return { places: [], from: 'index' };
   const known = placesOfTail(tail);
   if (known !== undefined) return known;
@@ -441,9 +404,9 @@ export function missingTable(known: KnownTable, during: Finding['during']): Find
   return makeFinding({
     code: 'MISSING_OBJECT',
     object: { role: 'table', path, id: id ?? '', sealed: false },
-    at: { unit: 'object', offset: 0, length: 0 },
+    at: WHOLE_OBJECT,
     affects: info?.firstEntry === undefined ? {} : { keys: { gte: info.firstEntry, lte: info.lastEntry } },
     during,
-    hint: repairHint(id ?? '', `Table ${id} is gone although a manifest names it.`, 'possible'),
+    hint: tableRepairHint(id ?? '', `Table ${id} is gone although a manifest names it.`, 'possible'),
   });
 }

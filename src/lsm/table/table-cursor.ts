@@ -6,12 +6,15 @@
  * costs few requests and a short one wastes little (3,000 rows of 200 B cold: one request for the metadata, six for data).
  * A known end of the scan limits what is fetched. The cursor holds its stretch itself, so a full cache cannot take it away.
  *
- * Invariants: after a move `status` is ROW, END or BLOCKED; BLOCKED has moved nothing: after `load()` the same call is made
- * again, and meets what was loaded for it: that is kept here, because nothing else need keep it (a gap is in no cache, and a
- * full cache gives up metadata and blocks at once). Rows outside of a view's visible range do not exist. Each gap in what can
- * be read is shown as one damage row (damage-row.ts), and the next move goes on behind it: with the rows a probable healing
- * has for it, if these are wanted.
+ * Invariants:
+ * 1. After a move `status` is ROW, END or BLOCKED.
+ * 2. BLOCKED has moved nothing: after `load()` the same call is made again, and meets what was loaded for it. That is kept here,
+ *    because nothing else need keep it (a gap is in no cache, and a full cache gives up metadata and blocks at once).
+ * 3. Rows outside of a view's visible range do not exist.
+ * 4. Each gap in what can be read is shown as one damage row (damage-row.ts), and the next move goes on after it: with the rows a
+ *    probable healing has for it, if these are wanted.
  */
+import { assertThat } from '../../common/assert.ts';
 import { compareBytes, EMPTY_BYTES, keySuccessor } from '../../common/bytes.ts';
 import { isCorruption } from '../../common/errors.ts';
 import { endsBelow, lastKeyOf } from '../../common/key-range.ts';
@@ -29,7 +32,7 @@ const FIRST_STRETCH_BYTES = 16 * 1024;
 const MAX_STRETCH_BYTES = 1024 * 1024;
 const PREFETCH_FROM_BYTES = 64 * 1024;
 
-/** A move looks at the table that it leaves and at those that it passes, few of which have no row to show. */
+/** A move checks the table that it leaves and those that it passes, few of which have no row to show. */
 const HELD_METAS = 8;
 
 interface Stretch {
@@ -43,7 +46,7 @@ export interface TableCursorOptions {
   reverse: boolean;
   /** Forward: no row at or above it is wanted; reverse: none below it. Only limits what is fetched. */
   limitKey?: Uint8Array;
-  /** Whether rows of probable healings are shown behind the damage row of their gap. */
+  /** Whether rows of probable healings are shown after the damage row of their gap. */
   useProbable?: boolean;
 }
 
@@ -89,10 +92,11 @@ export class TableCursor implements RowCursor, MayBeDamaged {
   #ahead: { table: number; from: number; to: number; blocks: Promise<LoadedBlock[]> } | undefined;
   /** True while a damage row is shown. */
   #atDamage = false;
-  /** Rows that a probable healing has before (reverse: behind) this key are not wanted. */
+  /** Rows that a probable healing has before (reverse: after) this key are not wanted. */
   #gapTarget: Uint8Array | undefined;
 
   constructor(handles: readonly TableHandle[], options: TableCursorOptions) {
+    assertThat(handles.length > 0, 'a source has a table');
     this.#handles = handles;
     this.#reverse = options.reverse;
     this.#limitKey = options.limitKey;
@@ -167,7 +171,7 @@ export class TableCursor implements RowCursor, MayBeDamaged {
     this.#parts = block instanceof Block ? [block] : block.parts;
   }
 
-  /** Leaves rows whose key is `key` behind, inside this block; false if the block ended. */
+  /** Moves past the rows whose key is `key`, inside this block; false if the block ended. */
   #skipEqual(key: Uint8Array): boolean {
     const rows = this.#rows;
     while (compareBytes(rows.key.subarray(0, rows.keyLength), key) === 0) if (!rows.next()) return false;
@@ -304,7 +308,7 @@ export class TableCursor implements RowCursor, MayBeDamaged {
 
   // ---- both directions
 
-  /** Publishes the row under the block cursor, or ends this table if it lies outside of the visible range. */
+  /** Publishes the row under the block cursor, or ends this table if it is outside of the visible range. */
   #arrive(): number {
     const rows = this.#rows;
     this.keyBuf = rows.key;
@@ -375,14 +379,15 @@ export class TableCursor implements RowCursor, MayBeDamaged {
   }
 
   #passDamage(): number {
+    assertThat(this.damage !== undefined, 'a damage row has its gap (table-cursor 4)');
     this.#atDamage = false;
-    const status = this.#behind(this.damage as Gap);
-    // Nothing has moved: the same call comes again.
+    const status = this.#afterDamage(this.damage as Gap);
+    // Nothing has moved: the same call is made again.
     if (status === BLOCKED) this.#atDamage = true;
     return status;
   }
 
-  #behind({ probable }: Gap): number {
+  #afterDamage({ probable }: Gap): number {
     const target = this.#gapTarget;
     if (this.#reverse) {
       if (this.#isTableGap) return this.#nextTableReverse();
@@ -433,6 +438,7 @@ export class TableCursor implements RowCursor, MayBeDamaged {
   async load(): Promise<void> {
     const wanted = this.#wanted;
     if (wanted === undefined) return;
+    assertThat(this.status === BLOCKED, 'only a move that was blocked is loaded for (table-cursor 2)');
     const { reader } = this.#handles[wanted.table];
     if (this.#metaFor(wanted.table) === undefined) {
       try {
@@ -455,6 +461,7 @@ export class TableCursor implements RowCursor, MayBeDamaged {
   }
 
   #keep(table: number, from: number, to: number, blocks: LoadedBlock[]): void {
+    assertThat(blocks.length === to - from + 1, 'a stretch is whole: each of its blocks, or what is left of it');
     this.#stretchBefore = this.#stretch;
     this.#stretch = { table, from, to, blocks };
     this.#stretchBytes = Math.min(this.#stretchBytes * 2, MAX_STRETCH_BYTES);
@@ -463,6 +470,7 @@ export class TableCursor implements RowCursor, MayBeDamaged {
   /** The blocks to fetch for a walk that needs block `b` next. */
   #stretchAt(table: number, b: number, meta: TableMeta): { from: number; to: number } {
     const { index } = meta;
+    assertThat(b >= 0 && b < index.blockCount, 'a walk needs a block of the table next');
     const { info } = this.#handles[table].reader.ref;
     if (this.#reverse) {
       const stop = this.#limitKey === undefined ? 0 : Math.min(b, index.findStart(this.#limitKey));

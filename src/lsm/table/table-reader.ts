@@ -5,22 +5,21 @@
  * brings filter, index, stats, seal, info block and footer together, and with it the proof that the object is the one that
  * was named. A point read of a cold table costs two requests, of a warm one none.
  *
- * Invariants: a block stays in memory only if its checksum held, or its row checks prove it mended, and its structure was
- * walked; damage behind the blocks never makes rows unreadable (it is reported through `onFinding`); `blocks[i]` and slot `i + 1` of the cache
- * describe the same block, slot 0 is the metadata. Of a damaged block what is proven is given, and the rest is named.
+ * Invariants:
+ * 1. A block is fetched once, however many wait for it. It stays in memory only if its checksum held, or its row checks prove that it
+ *    is repaired, and its structure was walked.
+ * 2. Damage after the blocks never makes rows unreadable: it is reported through `onFinding`.
+ * 3. `blocks[i]` and slot `i + 1` of the cache describe the same block, slot 0 is the metadata.
+ * 4. Of a damaged block what is proven is given, and the rest is named.
  */
+
+import { assertThat } from '../../common/assert.ts';
 import { copyBytes, EMPTY_BYTES } from '../../common/bytes.ts';
-import {
-  CorruptionError,
-  damage,
-  type Finding,
-  type FindingObject,
-  isCorruption,
-  locate,
-  locateFindings,
-  makeFinding,
-} from '../../common/errors.ts';
+import { damage, locate, locateFindings } from '../../common/damage.ts';
+import { CorruptionError, isCorruption } from '../../common/errors.ts';
+import { type Finding, type FindingObject, makeFinding, WHOLE_OBJECT } from '../../common/finding.ts';
 import type { KeyRange } from '../../common/key-range.ts';
+import type { SeqRange } from '../../common/seq-range.ts';
 import { type Block, decodeBlock, MAX_BLOCK_BYTES } from '../../format/block.ts';
 import { type BlockProof, blockProof } from '../../format/block-healing.ts';
 import { type BlockCodec, loadCodec } from '../../format/codecs.ts';
@@ -33,9 +32,9 @@ import type { TableStats } from '../../format/stats-block.ts';
 import type { TableInfo } from '../../format/table-info.ts';
 import { blockEnd, dataEnd } from '../../format/table-layout.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
-import { ANY_SEQ, DamagedBlock, Gap, type SeqSpan } from '../rows/damaged-block.ts';
+import { ANY_SEQ, DamagedBlock, Gap } from '../rows/damaged-block.ts';
 import type { BlockCache, CacheOwner } from './block-cache.ts';
-import { advised, recoverBlock } from './block-recovery.ts';
+import { recoverBlock, withTableAdvice } from './block-recovery.ts';
 import { type RebuiltIndex, rebuildIndex } from './index-rebuild.ts';
 import { tableHint } from './table-hint.ts';
 import { decodeTail, refuseOther, type TableTail } from './table-tail.ts';
@@ -43,8 +42,8 @@ import { readVerified } from './verified-read.ts';
 
 export { MAX_BLOCK_BYTES };
 
-/** More than any table's tail: the range is cut at the end of the object. */
-const OPEN_END = 2 ** 40;
+/** More bytes than any object has: a range of so many is cut at the end of the object. */
+export const OPEN_END = 2 ** 40;
 /** A damaged block or tail is read once more before it is called damaged. */
 const REREAD_AT_ONCE: readonly number[] = [0];
 const NO_WAIT = (): Promise<void> => Promise.resolve();
@@ -55,7 +54,7 @@ export interface TableMeta {
   /** From the object itself where that is intact, else the manifest's copy. */
   info: TableInfo;
   index: TableIndex;
-  /** False for an index that was made again and could not tell all blocks apart: then no block is kept under its number. */
+  /** False for an index that was made again and may count several blocks as one: then no block is kept under its number. */
   isLayoutCertain: boolean;
   filter: BloomFilter | undefined;
   stats: TableStats | undefined;
@@ -95,6 +94,7 @@ export class TableReader implements CacheOwner {
 
   /** Drops everything held for this table. */
   dispose(): void {
+    assertThat(!this.disposed, 'a reader is dropped once');
     this.#context.cache.release(this);
     this.meta = undefined;
     this.blocks = [];
@@ -102,7 +102,8 @@ export class TableReader implements CacheOwner {
 
   evict(slot: number): void {
     if (slot === 0) this.meta = undefined;
-    else this.blocks[slot - 1] = undefined;
+    // A slot beyond them is of an index that was rebuilt since, with fewer blocks.
+    else if (slot <= this.blocks.length) this.blocks[slot - 1] = undefined;
   }
 
   /** Index and filter; one GET if they are not in memory. */
@@ -138,7 +139,7 @@ export class TableReader implements CacheOwner {
         if (error.code === 'IDENTITY_MISMATCH') return undefined;
         const tail = decodeTail(bytes, base, this.#size as number, options);
         this.#sealed = tail.seal !== undefined;
-        for (const damage of tail.damages) this.#tell(damage, reads);
+        for (const damage of tail.damages) this.#report(damage, reads);
         return tail;
       },
       missing: () => this.#missing(),
@@ -162,6 +163,7 @@ export class TableReader implements CacheOwner {
       this.touched = new Uint8Array(slots);
       this.blocks = new Array<Block | undefined>(meta.index.blockCount).fill(undefined);
     }
+    assertThat(this.blocks.length + 1 === this.touched.length, 'block i has slot i + 1 of the cache (table-reader 3)');
     this.#context.cache.insert(this, 0, meta.memoryBytes);
     return meta;
   }
@@ -186,7 +188,7 @@ export class TableReader implements CacheOwner {
     return best as RebuiltIndex;
   }
 
-  /** What was read is all of the object. Its end may lie before where this table's does: then the tail did not show whose it is. */
+  /** What was read is all of the object. It may end before this table does: then the tail did not show which table it is. */
   #refuseOther(whole: Uint8Array, codec: BlockCodec): void {
     try {
       refuseOther(whole, whole.length, { ref: this.ref, codec, maxBytes: MAX_BLOCK_BYTES });
@@ -197,7 +199,7 @@ export class TableReader implements CacheOwner {
   }
 
   /** Damage that takes away a help or a proof, not rows. */
-  #tell(error: CorruptionError, reads: Finding['reads']): void {
+  #report(error: CorruptionError, reads: Finding['reads']): void {
     const located = locateFindings(error, { object: this.#object(), during: 'get', reads });
     for (const f of located) {
       const hint = tableHint(this.ref.id, 'rebuilds');
@@ -219,6 +221,7 @@ export class TableReader implements CacheOwner {
   loadBlock(i: number, meta: TableMeta): Promise<LoadedBlock> {
     const cached = this.blockNow(i, meta);
     if (cached !== undefined) return Promise.resolve(cached);
+    assertThat(i >= 0 && i < meta.index.blockCount, 'a block that is asked for is in the index');
     const offset = meta.index.offset(i);
     const running = this.#loading.get(offset);
     if (running !== undefined) return running;
@@ -230,6 +233,7 @@ export class TableReader implements CacheOwner {
   }
 
   #start(offset: number, fetch: Promise<LoadedBlock>): Promise<LoadedBlock> {
+    assertThat(!this.#loading.has(offset), 'a block is fetched once, however many wait for it (table-reader 1)');
     const promise = fetch.finally(() => {
       this.#loading.delete(offset);
     });
@@ -242,6 +246,8 @@ export class TableReader implements CacheOwner {
    * neighbours with it.
    */
   async loadRange(from: number, to: number, meta: TableMeta): Promise<LoadedBlock[]> {
+    const inIndex = from >= 0 && from <= to && to < meta.index.blockCount;
+    assertThat(inIndex, 'a stretch of blocks is in the index', { from, to });
     const out = new Array<Promise<LoadedBlock>>(to - from + 1);
     const isHere = (i: number) => this.blockNow(i, meta) !== undefined || this.#loading.has(meta.index.offset(i));
     for (let i = from; i <= to; i++) {
@@ -264,14 +270,15 @@ export class TableReader implements CacheOwner {
   #loadStretch(first: number, last: number, meta: TableMeta, out: Promise<LoadedBlock>[], from: number): void {
     const base = meta.index.offset(first);
     const length = blockEnd(this.ref.info, meta.index, last) - base;
+    assertThat(length > 0, 'a stretch that is fetched has bytes');
     const shared = this.#readRange(base, length);
     for (let i = first; i <= last; i++) {
       const offset = meta.index.offset(i);
       const blockLength = blockEnd(this.ref.info, meta.index, i) - offset;
-      let isFirstLook = true;
+      let isFirstRead = true;
       const read = async () => {
-        if (!isFirstLook) return this.#readRange(offset, blockLength);
-        isFirstLook = false;
+        if (!isFirstRead) return this.#readRange(offset, blockLength);
+        isFirstRead = false;
         const bytes = await shared;
         if (bytes === undefined) return undefined;
         const start = Math.min(offset - base, bytes.length);
@@ -357,14 +364,14 @@ export class TableReader implements CacheOwner {
 
   /** The whole table as one gap, for a table of which not even the blocks can be found. */
   gap(error: CorruptionError): Gap {
-    return new Gap(this.keyRange(), ANY_SEQ, advised(error, 'none', this.ref.id));
+    return new Gap(this.keyRange(), ANY_SEQ, withTableAdvice(error, 'none', this.ref.id));
   }
 
   #missing(): CorruptionError {
     const finding = makeFinding({
       code: 'MISSING_OBJECT',
       object: this.#object(),
-      at: { unit: 'object', offset: 0, length: 0 },
+      at: WHOLE_OBJECT,
       affects: { keys: this.keyRange() },
       during: 'get',
       remedy: 'none',
@@ -395,7 +402,7 @@ export class TableReader implements CacheOwner {
 }
 
 /** Sequence numbers of all rows, by the seal. */
-function seqsOf(meta: TableMeta): SeqSpan {
+function seqsOf(meta: TableMeta): SeqRange<number> {
   const lineage = meta.seal?.lineage;
   return lineage === undefined ? ANY_SEQ : { min: lineage.minSeq, max: lineage.maxSeq };
 }

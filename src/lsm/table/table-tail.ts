@@ -1,36 +1,29 @@
 /**
- * Everything of a table behind its data blocks, decoded at once: filter, index, stats, seal, info block and footer.
+ * Everything of a table after its data blocks, decoded at once: filter, index, stats, seal, info block and footer.
  *
- * Invariants: damage to one part never takes another with it, it is collected in `damages`; only an object that is not the
- * one the manifest names is refused whole. Offsets come from the manifest's copy of the info block.
+ * Invariants:
+ * 1. Damage to one part never takes another with it; a part that is missing has its damage in `damages`.
+ * 2. Only an object that is not the one the manifest names is refused whole.
+ * 3. Offsets come from the manifest's copy of the info block.
  */
-import { CorruptionError, damage, IncompatibleError, isCorruption } from '../../common/errors.ts';
+import { assertThat } from '../../common/assert.ts';
+import { damage, movedBy } from '../../common/damage.ts';
+import { type CorruptionError, isCorruption } from '../../common/errors.ts';
 import { ulidFromBytes } from '../../common/ulid.ts';
-import { type BlockCodec, NO_CODEC } from '../../format/codecs.ts';
+import type { BlockCodec } from '../../format/codecs.ts';
 import { type BloomFilter, decodeFilter } from '../../format/filter.ts';
-import { decodeUnit, unframeUnit } from '../../format/framing.ts';
+import { decodeUnit } from '../../format/framing.ts';
 import { decodeIndex, type TableIndex } from '../../format/index-block.ts';
-import { decodeInfo } from '../../format/info-block.ts';
 import type { TableRef } from '../../format/manifest-types.ts';
+import { endOf, type ObjectEnd, objectEndIn, sealPlaceOf } from '../../format/object-end.ts';
 import { decodeSeal, type Seal } from '../../format/seal.ts';
 import { decodeStats, type TableStats } from '../../format/stats-block.ts';
 import { isSameTable, type TableInfo } from '../../format/table-info.ts';
-import {
-  checkIndexLayout,
-  checkLayout,
-  decodeFooter,
-  FOOTER_BYTES,
-  type Footer,
-  sealRange,
-} from '../../format/table-layout.ts';
+import { checkIndexLayout, FOOTER_BYTES } from '../../format/table-layout.ts';
 
-export interface TableTail {
+export interface TableTail extends TableSections {
   /** From the object itself where that is intact, else the manifest's copy. */
   info: TableInfo;
-  /** Undefined: damaged or cut off. */
-  index: TableIndex | undefined;
-  filter: BloomFilter | undefined;
-  stats: TableStats | undefined;
   seal: Seal | undefined;
   /** With offsets in the object. */
   damages: CorruptionError[];
@@ -59,7 +52,7 @@ export function decodeTail(tail: Uint8Array, base: number, objectSize: number, o
       return decode();
     } catch (error) {
       if (!isCorruption(error)) throw error;
-      damages.push(moved(error, offset));
+      damages.push(movedBy(error, offset));
       return undefined;
     }
   };
@@ -69,27 +62,66 @@ export function decodeTail(tail: Uint8Array, base: number, objectSize: number, o
     damages.push(truncated(size, needed + FOOTER_BYTES));
   }
   const { info, seal } = isCut ? { info: named, seal: undefined } : identify(tail, base, size, options, attempt);
-  /** Nothing is tried where a section is not there at all: that the object was cut says everything. */
-  const section = <T>(
-    offset: number,
-    length: number,
-    unit: 'filter' | 'index' | 'stats',
-    decode: (b: Uint8Array) => T,
-  ) =>
-    length === 0 || offset + length > size
-      ? undefined
-      : attempt(offset, () =>
-          decodeUnit(tail.subarray(offset - base, offset - base + length), codec, unit, maxBytes, decode),
-        );
-  const index = section(named.indexOffset, named.indexLength, 'index', decodeIndex);
-  const fits = index !== undefined && attempt(0, () => checkIndexLayout(named, index) ?? true) === true;
+  const sections = decodeSections(
+    { ...named, filterForm: info.filterForm },
+    {
+      codec,
+      maxBytes,
+      // Where a section is not there at all, that the object was cut says everything.
+      bytesAt: (offset, length) =>
+        offset + length > size ? undefined : tail.subarray(offset - base, offset - base + length),
+      attempt: (_, offset, decode) => attempt(offset, decode),
+    },
+  );
+  const saysWhy = damages.length > 0 || named.indexLength === 0;
+  assertThat(sections.index !== undefined || saysWhy, 'a part that is missing comes with its damage (table-tail 1)');
   return {
     info,
-    index: fits ? index : undefined,
-    filter: section(named.filterOffset, named.filterLength, 'filter', (b) => decodeFilter(b, info.filterForm)),
-    stats: section(named.statsOffset, named.statsLength, 'stats', decodeStats),
+    ...sections,
     seal,
     damages,
+  };
+}
+
+/** Index, filter and stats of a table. */
+export interface TableSections {
+  /** Undefined: damaged, or absent. */
+  index: TableIndex | undefined;
+  filter: BloomFilter | undefined;
+  stats: TableStats | undefined;
+}
+
+/** How sections are read and their damage is taken. */
+interface SectionReader {
+  codec: BlockCodec;
+  /** Most bytes a section may unpack to. */
+  maxBytes: number;
+  /** The stored bytes at an offset of the object; undefined: they are not there, and that is known already. */
+  bytesAt(offset: number, length: number): Uint8Array | undefined;
+  /** What `decode` gives; undefined, and the damage kept, where it throws damage with offsets that count from `offset`. */
+  attempt<T>(unit: 'index' | 'filter' | 'stats', offset: number, decode: () => T): T | undefined;
+}
+
+/** The sections that an info block describes, each by itself: one that cannot be used takes no other with it. */
+export function decodeSections(info: TableInfo, reader: SectionReader): TableSections {
+  const section = <T>(
+    unit: 'index' | 'filter' | 'stats',
+    offset: number,
+    length: number,
+    decode: (payload: Uint8Array) => T,
+  ): T | undefined =>
+    length === 0
+      ? undefined
+      : reader.attempt(unit, offset, () => {
+          const stored = reader.bytesAt(offset, length);
+          return stored && decodeUnit(stored, reader.codec, unit, reader.maxBytes, decode);
+        });
+  const index = section('index', info.indexOffset, info.indexLength, decodeIndex);
+  const fits = index !== undefined && reader.attempt('index', 0, () => checkIndexLayout(info, index) ?? true) === true;
+  return {
+    index: fits ? index : undefined,
+    filter: section('filter', info.filterOffset, info.filterLength, (b) => decodeFilter(b, info.filterForm)),
+    stats: section('stats', info.statsOffset, info.statsLength, decodeStats),
   };
 }
 
@@ -99,9 +131,9 @@ export function decodeTail(tail: Uint8Array, base: number, objectSize: number, o
  * @throws CorruptionError IDENTITY_MISMATCH
  */
 export function refuseOther(end: Uint8Array, size: number, options: TailOptions): void {
-  let own: OwnInfo;
+  let own: ObjectEnd;
   try {
-    own = ownInfo(end, size - end.length, size, options.maxBytes);
+    own = objectEndIn(endOf(end, size));
   } catch (error) {
     if (!isCorruption(error)) throw error;
     return;
@@ -109,26 +141,7 @@ export function refuseOther(end: Uint8Array, size: number, options: TailOptions)
   if (!isSameTable(own.info, options.ref.info)) throw otherInfo(own);
 }
 
-interface OwnInfo {
-  info: TableInfo;
-  infoOffset: number;
-}
-
-/** What the end of a table says of it. `tail` begins at `base` of an object of `size` bytes. Throws what a reader would. */
-export function ownInfo(tail: Uint8Array, base: number, size: number, maxBytes: number): OwnInfo {
-  const footer = footerOfKnownVersion(tail, size);
-  const start = footer.infoOffset - base;
-  if (start < 0) {
-    const place = { unit: 'footer', offset: size - FOOTER_BYTES, length: 8 } as const;
-    throw damage('MALFORMED', place, 'the info block lies among the data');
-  }
-  const stored = tail.subarray(start, tail.length - FOOTER_BYTES);
-  const info = at(footer.infoOffset, () => decodeInfo(unframeUnit(stored, NO_CODEC, 'info', maxBytes)));
-  checkLayout(info, footer.infoOffset, size);
-  return { info, infoOffset: footer.infoOffset };
-}
-
-function otherInfo(own: OwnInfo): CorruptionError {
+function otherInfo(own: ObjectEnd): CorruptionError {
   const place = { unit: 'info', offset: own.infoOffset, length: 0 } as const;
   return damage('IDENTITY_MISMATCH', place, 'this is not the table the manifest names');
 }
@@ -138,14 +151,15 @@ function identify(
   tail: Uint8Array,
   base: number,
   size: number,
-  { ref, maxBytes }: TailOptions,
+  { ref }: TailOptions,
   attempt: <T>(offset: number, decode: () => T) => T | undefined,
 ): { info: TableInfo; seal: Seal | undefined } {
-  const own = attempt(0, () => ownInfo(tail, base, size, maxBytes));
+  // The manifest says which version a table has.
+  const own = attempt(0, () => objectEndIn({ bytes: tail, base, size }));
   if (own === undefined) return { info: ref.info, seal: undefined };
   if (!isSameTable(own.info, ref.info)) throw otherInfo(own);
-  const range = sealRange(own.info, own.infoOffset);
-  if (range.start === range.end) return { info: own.info, seal: undefined };
+  const range = sealPlaceOf(own.info, own.infoOffset);
+  if (range === undefined) return { info: own.info, seal: undefined };
   const seal = attempt(base, () => decodeSeal(tail, range.start - base, range.end - base, ['table']));
   const objectId = seal?.identity.objectId;
   if (objectId !== undefined && ulidFromBytes(objectId) !== ref.id) {
@@ -161,29 +175,4 @@ function truncated(size: number, needed: number): CorruptionError {
     expected: `at least ${needed} bytes`,
     found: `${size} bytes`,
   });
-}
-
-/** Gives the findings of a nested unit their absolute offsets. */
-function moved(error: CorruptionError, offset: number): CorruptionError {
-  if (offset === 0) return error;
-  const findings = error.findings.map((f) => ({ ...f, at: { ...f.at, offset: f.at.offset + offset } }));
-  return new CorruptionError(error.message, findings);
-}
-
-function at<T>(offset: number, decode: () => T): T {
-  try {
-    return decode();
-  } catch (error) {
-    throw isCorruption(error) ? moved(error, offset) : error;
-  }
-}
-
-/** The manifest says which version a table has, so an unknown one in the footer is damage. */
-function footerOfKnownVersion(tail: Uint8Array, size: number): Footer {
-  try {
-    return decodeFooter(tail.subarray(Math.max(0, tail.length - FOOTER_BYTES)), size);
-  } catch (error) {
-    if (!(error instanceof IncompatibleError)) throw error;
-    throw damage('MALFORMED', { unit: 'footer', offset: size - 2, length: 2 }, error.message);
-  }
 }

@@ -1,45 +1,50 @@
 /**
  * Reading bytes that must decode: nothing is called damaged before it was read again, past every cache, with identical
- * bytes. A short or flipped answer on the wire thus never becomes a corruption error: bytes that differ from look to look prove
+ * bytes. A short or flipped answer on the wire thus never becomes a corruption error: bytes that differ from read to read prove
  * damage on the way, and if that goes on, the store is at fault.
+ *
+ * Invariants:
+ * 1. Nothing is called damaged after one read.
+ * 2. Bytes that differ from read to read are never called damage of the object.
  */
+import { assertThat } from '../../common/assert.ts';
 import { equalBytes } from '../../common/bytes.ts';
-import {
-  CorruptionError,
-  type Finding,
-  IncompatibleError,
-  isCorruption,
-  type Location,
-  locateFindings,
-  type UnavailableError,
-} from '../../common/errors.ts';
+import { type FindingLocation, locateFindings } from '../../common/damage.ts';
+import { CorruptionError, IncompatibleError, isCorruption, type UnavailableError } from '../../common/errors.ts';
+import type { Finding } from '../../common/finding.ts';
 import type { GetResult, ObjectStore } from '../../store/object-store.ts';
 import { storeError } from '../../store/store-error.ts';
 
-/** Waits before further looks as long as no two looks in a row gave the same bytes, ms. */
+/** Waits before further reads as long as no two reads in a row gave the same bytes, ms. */
 const WAITS_IN_DOUBT_MS: readonly number[] = [50, 200, 1000];
 
-/** What is worth believing about bytes that do not decode: the looks that were taken at one object. */
-export class Looks {
+/** What can be trusted about bytes that do not decode: the reads of one object. */
+export class ReadAttempts {
   readonly #waitsMs: readonly number[];
   #previous: Uint8Array | undefined;
   #isSame = false;
   #count = 0;
 
-  /** `waitsMs`: before the second, third ... look that is taken in any case. */
+  /** `waitsMs`: before the second, third ... read that is made in any case. */
   constructor(waitsMs: readonly number[]) {
     this.#waitsMs = waitsMs;
   }
 
-  /** One more look gave these bytes, which do not decode. */
+  /** One more read gave these bytes, which do not decode. */
   add(bytes: Uint8Array): void {
     this.#count++;
     this.#isSame = this.#previous !== undefined && equalBytes(this.#previous, bytes);
     this.#previous = bytes;
   }
 
-  /** How long to wait before the next look, ms; undefined: enough was seen. */
+  /** Reads that gave bytes which do not decode. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** How long to wait before the next read, ms; undefined: enough was seen. */
   get nextWaitMs(): number | undefined {
+    assertThat(this.#count > 0, 'there is a read before the next one (verified-read 1)');
     const done = this.#count - 1;
     const planned = this.#waitsMs.length;
     if (done < planned) return this.#waitsMs[done];
@@ -49,6 +54,7 @@ export class Looks {
   /** What the findings say; throws `UnavailableError` if the store gave other bytes each time. */
   reads(store: string, path: string): Finding['reads'] {
     if (!this.#isSame) throw this.#unsteady(store, path);
+    assertThat(this.#count >= 2, 'nothing is called damaged after one read (verified-read 1)');
     return { attempts: this.#count, identical: true, pastCaches: true };
   }
 
@@ -59,7 +65,7 @@ export class Looks {
 }
 
 export interface VerifiedRead<T> {
-  /** Fetches the bytes; called again for each further look. `undefined`: the object is absent. */
+  /** Fetches the bytes; called again for each further read. `undefined`: the object is absent. */
   read(): Promise<Uint8Array | undefined>;
   /** Throws a codec's `CorruptionError` on bad bytes. */
   decode(bytes: Uint8Array): T;
@@ -67,20 +73,20 @@ export interface VerifiedRead<T> {
   recover?(bytes: Uint8Array, error: CorruptionError, reads: Finding['reads']): T | undefined;
   /** The error for an absent object. */
   missing(): CorruptionError;
-  location: Location;
+  location: FindingLocation;
   /** Name of the store, for the message. */
   store: string;
-  /** Waits before the second, third ... look, in ms; its length is the number of further looks. */
+  /** Waits before the second, third ... attempt, in ms; its length is the number of further attempts. */
   rereads: readonly number[];
   wait(ms: number): Promise<void>;
 }
 
 /**
- * The decoded value, or a `CorruptionError` that says how often it was looked at; `UnavailableError` if no two looks agree.
+ * The decoded value, or a `CorruptionError` that says how often it was read; `UnavailableError` if no two reads agree.
  * Absence rejects at once.
  */
 export async function readVerified<T>(job: VerifiedRead<T>): Promise<T> {
-  const looks = new Looks(job.rereads);
+  const attempts = new ReadAttempts(job.rereads);
   for (;;) {
     const bytes = await job.read();
     if (bytes === undefined) throw job.missing();
@@ -89,13 +95,13 @@ export async function readVerified<T>(job: VerifiedRead<T>): Promise<T> {
     } catch (error) {
       // One bit on the way can also make a version look unknown.
       if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
-      looks.add(bytes);
-      const waitMs = looks.nextWaitMs;
+      attempts.add(bytes);
+      const waitMs = attempts.nextWaitMs;
       if (waitMs !== undefined) {
         await job.wait(waitMs);
         continue;
       }
-      const reads = looks.reads(job.store, job.location.object.path);
+      const reads = attempts.reads(job.store, job.location.object.path);
       if (!isCorruption(error)) throw tooNew(job.location.object.path, error);
       const located = withReads(error, job, reads);
       const recovered = job.recover?.(bytes, located, reads);
@@ -105,13 +111,13 @@ export async function readVerified<T>(job: VerifiedRead<T>): Promise<T> {
   }
 }
 
-/** Decodes one object, and looks again at once if that fails, as `readVerified` does; undefined: nothing is there. */
+/** Decodes one object, and reads it again at once if that fails, as `readVerified` does; undefined: nothing is there. */
 export async function readTwice<T>(
   store: ObjectStore,
   path: string,
   decode: (got: GetResult) => T,
 ): Promise<T | undefined> {
-  const looks = new Looks([0]);
+  const attempts = new ReadAttempts([0]);
   for (;;) {
     const got = await store.get(path);
     if (got === undefined) return undefined;
@@ -119,9 +125,9 @@ export async function readTwice<T>(
       return decode(got);
     } catch (error) {
       if (!(isCorruption(error) || error instanceof IncompatibleError)) throw error;
-      looks.add(got.bytes);
-      if (looks.nextWaitMs !== undefined) continue;
-      looks.reads(store.name, path);
+      attempts.add(got.bytes);
+      if (attempts.nextWaitMs !== undefined) continue;
+      attempts.reads(store.name, path);
       throw error;
     }
   }
@@ -138,7 +144,7 @@ export function tooNew(path: string, error: IncompatibleError): IncompatibleErro
 
 function withReads(
   error: CorruptionError,
-  job: { location: Location; store: string },
+  job: { location: FindingLocation; store: string },
   reads: Finding['reads'],
 ): CorruptionError {
   const { location, store } = job;

@@ -1,5 +1,5 @@
 /**
- * The ledger: losses that are known and not yet acknowledged or made good, so that what is gone never reads as "was never
+ * The ledger: losses that are known and not yet acknowledged or restored, so that what is gone never reads as "was never
  * there".
  *
  * Objects `shale/damage/<id>`, ids ascending from 1, each a complete snapshot made by create-if-absent, so a version is
@@ -16,39 +16,29 @@
  * 4. A range without an upper end is stored with the key that stands for one (key-range.ts), also in versions of older programs: they
  *    and this one read each other's.
  */
+
+import { LIST_LOSSES, makeHint } from '../../common/advice.ts';
+import { assertThat } from '../../common/assert.ts';
 import { equalBytes, fromBase64Url, toBase64Url } from '../../common/bytes.ts';
 import { type Clock, isoTime } from '../../common/clock.ts';
-import {
-  CorruptionError,
-  damage,
-  type FindingObject,
-  type Hint,
-  isCorruption,
-  locate,
-  makeFinding,
-  UnavailableError,
-} from '../../common/errors.ts';
+import { damage, locate } from '../../common/damage.ts';
+import { CorruptionError, isCorruption, UnavailableError } from '../../common/errors.ts';
+import { type FindingObject, makeFinding, WHOLE_OBJECT } from '../../common/finding.ts';
 import { fromStoredRange, type KeyRange, toStoredRange } from '../../common/key-range.ts';
 import type { Random } from '../../common/random.ts';
-import { shellWord } from '../../common/shell-word.ts';
+import type { SeqRange } from '../../common/seq-range.ts';
 import { makeUlid } from '../../common/ulid.ts';
-import { idText, parseIdText, SIDECAR_PREFIX } from '../../format/object-names.ts';
+import { idText, LEDGER_PREFIX, ledgerPath, parseLedgerPath, REPAIRS_PREFIX } from '../../format/object-names.ts';
 import { decodeSidecar, encodeSidecar, healSidecar } from '../../format/sidecar.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import type { LoadedManifest } from '../manifest/manifest-store.ts';
 import { readTwice } from '../table/verified-read.ts';
 
-export const LEDGER_PREFIX = `${SIDECAR_PREFIX}damage/`;
 const KIND = 'damage';
 /** Appends that find their id taken start over; so many lost races in a row are no accident. */
-const MAX_ROUNDS = 20;
+const MAX_APPENDS = 20;
 
-export interface SeqRange {
-  min: bigint;
-  max: bigint;
-}
-
-/** A loss that is known and not yet acknowledged or made good. */
+/** A loss that is known and not yet acknowledged or restored. */
 export interface LedgerEntry {
   /** That of the finding; one of its own where nothing is wrong with the object that was dropped. */
   id: string;
@@ -62,17 +52,16 @@ export interface LedgerEntry {
   at: string;
   /** Empty if unknown, as for rows of the log. */
   keys: KeyRange[];
+  /** Sequence numbers of the lost rows, or bounds of them. */
   seqs: SeqRange[];
+  /** How many rows are lost, at least; absent: nothing says it. */
   rows?: number;
   /** Whether `rows`, `keys` and `seqs` are known and not bounds. */
   exact: boolean;
+  /** `open`: reads count with it. `acknowledged`: an operator accepted it. `restored`: the rows are back. */
   state: 'open' | 'acknowledged' | 'restored';
+  /** Why it was acknowledged. */
   note?: string;
-}
-
-/** The command that ends an open entry. */
-export function acknowledgeCommand(id: string): string {
-  return `shaledb damage ack LOCATION ${shellWord(id)} --note "why it is known and accepted"`;
 }
 
 export interface Ledger {
@@ -87,17 +76,13 @@ export interface Ledger {
   damage: readonly CorruptionError[];
 }
 
-export function ledgerPath(version: number): string {
-  return `${LEDGER_PREFIX}${idText(version)}`;
-}
-
 /** Whether an entry stands for losses that are not known, because versions of the ledger cannot be read. */
 export function isUnknownLoss({ level }: LedgerEntry): boolean {
   return level === 'unknown';
 }
 
 /**
- * The ledger as it counts for a manifest; without one, as it does where nobody knows which version is needed. One LIST and,
+ * The ledger as it counts for a manifest; without one, as it does where it is unknown which version is needed. One LIST and,
  * where there is one, one GET; two more for each version that cannot be read.
  */
 export async function readLedger(store: ObjectStore, manifest?: LoadedManifest): Promise<Ledger> {
@@ -118,16 +103,17 @@ export async function readLedger(store: ObjectStore, manifest?: LoadedManifest):
   const isKnown = read.version >= (named ?? version);
   const entries = isKnown ? read.entries : [...read.entries, unknownLoss(version, manifest)];
   const isOpen = entries.some((e) => e.state === 'open');
+  assertThat(isKnown || isOpen, 'while losses are unknown, an open entry says so (damage-ledger 2)');
   const severity = !isKnown ? 'error' : isOpen ? 'warning' : 'note';
-  return { version, entries, damage: broken.map((error) => judged(error, severity)) };
+  return { version, entries, damage: broken.map((error) => withSeverity(error, severity)) };
 }
 
-/** Where keys and repairs are not known, only the numbers that rows had by then bound what may be lost. */
+/** Where keys and repairs are not known, only the sequence numbers given out until then bound what may be lost. */
 function unknownLoss(version: number, manifest: LoadedManifest | undefined): LedgerEntry {
   const object = objectOf(version);
   const last = Math.max(manifest?.manifest.lastL0Seq ?? 0, manifest?.seal?.manifest?.walTail.lastSeq ?? 0);
   return {
-    id: makeFinding({ code: 'LOST_DATA', object, at: WHOLE }).id,
+    id: makeFinding({ code: 'LOST_DATA', object, at: WHOLE_OBJECT }).id,
     repairId: '',
     object: object.path,
     level: 'unknown',
@@ -139,8 +125,6 @@ function unknownLoss(version: number, manifest: LoadedManifest | undefined): Led
   };
 }
 
-const WHOLE = { unit: 'object' as const, offset: 0, length: 0 };
-
 function objectOf(version: number, size?: number): FindingObject {
   const path = ledgerPath(version);
   return { role: 'sidecar', path, id: idText(version), sealed: false, ...(size !== undefined && { size }) };
@@ -149,24 +133,18 @@ function objectOf(version: number, size?: number): FindingObject {
 function missing(version: number): CorruptionError {
   const expected = 'the list of losses that the newest manifest names';
   const object = objectOf(version);
-  const finding = makeFinding({ code: 'MISSING_OBJECT', object, at: WHOLE, expected, during: 'check' });
+  const finding = makeFinding({ code: 'MISSING_OBJECT', object, at: WHOLE_OBJECT, expected, during: 'check' });
   return new CorruptionError(`${object.path} is gone: ${expected}`, [finding]);
 }
 
 const SUMMARIES: Record<'error' | 'warning' | 'note', string> = {
-  error:
-    'Which rows earlier repairs lost is not known: reads answer as after a loss of unknown keys. Put this object back from a backup; or look at the reports of repairs under shale/repairs/, write again what you have elsewhere, and acknowledge the unknown loss.',
-  warning: 'All losses are known. The next entry or acknowledgement writes the ledger anew, under a new number.',
+  error: `Which rows earlier repairs lost is not known: reads answer as after a loss of unknown keys. Put this object back from a backup; or look at the reports of repairs under ${REPAIRS_PREFIX}, write again what you have elsewhere, and acknowledge the unknown loss.`,
+  warning: 'All losses are known. The next entry or acknowledgement writes the ledger again, under a new number.',
   note: 'All losses are known and acknowledged, and nothing depends on this version.',
 };
 
-function judged(error: CorruptionError, severity: 'error' | 'warning' | 'note'): CorruptionError {
-  const hint: Hint = {
-    summary: SUMMARIES[severity],
-    commands: severity === 'note' ? [] : ['shaledb damage list LOCATION'],
-    docs: 'docs/troubleshooting.md',
-    lossIfRepaired: 'none',
-  };
+function withSeverity(error: CorruptionError, severity: 'error' | 'warning' | 'note'): CorruptionError {
+  const hint = makeHint(SUMMARIES[severity], 'none', severity === 'note' ? [] : [LIST_LOSSES]);
   return new CorruptionError(
     error.message,
     error.findings.map((f) => ({ ...f, severity, hint })),
@@ -185,14 +163,17 @@ export async function appendLedger(
   { clock, random }: { clock: Clock; random: Random },
   manifest?: LoadedManifest,
 ): Promise<number> {
-  for (let round = 0; round < MAX_ROUNDS; round++) {
+  for (let round = 0; round < MAX_APPENDS; round++) {
     const ledger = await readLedger(store, manifest);
     const at = isoTime(clock.nowMs());
     const entries = change(ledger.entries)?.map((e) => (isUnknownLoss(e) && e.at === '' ? { ...e, at } : e));
     if (entries === undefined) return ledger.version;
     const version = ledger.version + 1;
     const bytes = encodeLedger(entries);
-    decodeLedger(bytes);
+    assertThat(
+      decodeLedger(bytes).length === entries.length,
+      'a ledger reads back with every entry before it is stored',
+    );
     const answer = await store.put(ledgerPath(version), bytes, {
       condition: 'if-absent',
       putId: makeUlid(clock.nowMs(), random),
@@ -210,7 +191,7 @@ export async function appendLedger(
 async function listVersions(store: ObjectStore): Promise<number[]> {
   const versions: number[] = [];
   for await (const { path } of store.list(LEDGER_PREFIX)) {
-    const version = parseIdText(path.slice(LEDGER_PREFIX.length));
+    const version = parseLedgerPath(path);
     if (version !== undefined) versions.push(version);
   }
   return versions.sort((a, b) => a - b);

@@ -1,22 +1,27 @@
 /**
- * Losses that repairs have left behind, as sources of a read.
+ * Losses that repairs have recorded, as sources of a read.
  *
  * A repair that could not save all rows of a table writes the range to the damage ledger, so that the loss does not become
- * silent: until somebody acknowledges it, a read that ends in such a range is told what may be missing.
+ * silent: until it is acknowledged, a read that ends in such a range learns what may be missing.
  *
  * A loss of the write-ahead log has sequence numbers and no known keys: its rows may have had any key (`UnplacedLoss`). Every
  * answer older than its greatest number, an absence above all, may lack one of them; what is newer is simply right. What
  * becomes of such a read is decided by its `corruptionPolicy` (RFC 0005, "Reads").
  */
+
+import { acknowledgeLoss, LIST_LOSSES, makeHint } from '../../common/advice.ts';
+import { assertThat } from '../../common/assert.ts';
 import { compareBytes, EMPTY_BYTES } from '../../common/bytes.ts';
-import { CorruptionError, makeFinding } from '../../common/errors.ts';
+import { CorruptionError } from '../../common/errors.ts';
+import { makeFinding, WHOLE_OBJECT } from '../../common/finding.ts';
 import { endsBelow, lastKeyOf } from '../../common/key-range.ts';
-import { parseWalPath } from '../../format/object-names.ts';
+import type { SeqRange } from '../../common/seq-range.ts';
+import { parseWalPath, roleOfPath } from '../../format/object-names.ts';
 import { NO_TS } from '../../format/row-flags.ts';
 import { DAMAGE_SEQ, FLAG_DAMAGED, type MayBeDamaged } from '../rows/damage-row.ts';
-import { ANY_SEQ, Gap, type SeqSpan } from '../rows/damaged-block.ts';
+import { ANY_SEQ, Gap } from '../rows/damaged-block.ts';
 import { END, ROW, type RowCursor } from '../rows/row-cursor.ts';
-import { acknowledgeCommand, isUnknownLoss, type LedgerEntry } from './damage-ledger.ts';
+import { isUnknownLoss, type LedgerEntry } from './damage-ledger.ts';
 
 /**
  * The open losses of a ledger as gaps.
@@ -34,7 +39,7 @@ export function gapsOfLedger(entries: readonly LedgerEntry[], inUse: ReadonlySet
 
 /** A loss of which only sequence numbers are known. */
 export interface UnplacedLoss {
-  seqs: SeqSpan;
+  seqs: SeqRange<number>;
   error: CorruptionError;
 }
 
@@ -64,6 +69,7 @@ export function lossesAbove(losses: readonly UnplacedLoss[], seq: number, maxSeq
 
 /** One error for several losses, each ledger entry once; after `damage`, if there is some. */
 export function lossError(losses: readonly UnplacedLoss[], damage?: CorruptionError): CorruptionError {
+  assertThat(losses.length > 0, 'an error for losses names one');
   const errors = [...new Set([...(damage === undefined ? [] : [damage]), ...losses.map((l) => l.error)])];
   if (errors.length === 1) return errors[0];
   return new CorruptionError(
@@ -73,7 +79,7 @@ export function lossError(losses: readonly UnplacedLoss[], damage?: CorruptionEr
   );
 }
 
-function seqsOf({ seqs }: LedgerEntry): SeqSpan {
+function seqsOf({ seqs }: LedgerEntry): SeqRange<number> {
   if (seqs.length === 0) return ANY_SEQ;
   return {
     min: Math.min(...seqs.map((s) => Number(s.min))),
@@ -88,24 +94,28 @@ function lossOf(entry: LedgerEntry): CorruptionError {
   const isPlaced = keys.length > 0;
   const finding = makeFinding({
     code: 'LOST_DATA',
-    object: { role: isUnknown ? 'sidecar' : path.startsWith('wal/') ? 'wal' : 'table', path, id: path, sealed: false },
-    at: { unit: 'object', offset: 0, length: 0 },
+    object: {
+      role: isUnknown ? 'sidecar' : roleOfPath(path) === 'wal' ? 'wal' : 'table',
+      path,
+      id: path,
+      sealed: false,
+    },
+    at: WHOLE_OBJECT,
     ...(!isPlaced && first !== undefined && { affects: { seqs: { min: first.min, max: seqs[seqs.length - 1].max } } }),
     remedy: 'none',
     origin: 'at-rest',
-    hint: {
-      summary: isUnknown
+    hint: makeHint(
+      isUnknown
         ? `${path} cannot be read, and with it what earlier repairs lost: every answer that is not newer may lack a row. Put the object back from a backup; or write again what you have elsewhere, then acknowledge the unknown loss.`
         : isPlaced
           ? `Repair ${repairId} could not save all rows of ${path}. Acknowledge the loss, or restore the object from a backup, and such reads answer again.`
           : `Repair ${repairId} could not save all rows of ${path}, and nothing says which keys they had: every answer older than they were may lack one of them. Write again what you have elsewhere, then acknowledge the loss.`,
-      commands: ['shaledb damage list LOCATION', acknowledgeCommand(id)],
-      docs: 'docs/troubleshooting.md',
-      lossIfRepaired: 'none',
-    },
+      'none',
+      [LIST_LOSSES, acknowledgeLoss(id)],
+    ),
   });
   const message = isUnknown
-    ? `rows may be lost that nothing tells of any more: ${path} of the damage ledger cannot be read (${id})`
+    ? `rows may be lost of which no record is left: ${path} of the damage ledger cannot be read (${id})`
     : `rows of ${path} were lost (damage ledger, ${id})`;
   return new CorruptionError(message, [{ ...finding, id }]);
 }
@@ -130,6 +140,7 @@ export class LostCursor implements RowCursor, MayBeDamaged {
   #left: Gap[] = [];
 
   constructor(lost: readonly Gap[], reverse: boolean, maxSeq: number) {
+    assertThat(maxSeq >= 0, 'a read sees rows up to a sequence number');
     this.#reverse = reverse;
     this.seq = reverse ? -1 : DAMAGE_SEQ;
     const edge = (gap: Gap) => (reverse ? lastKeyOf(gap.keys) : gap.keys.gte);

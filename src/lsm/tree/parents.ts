@@ -1,19 +1,25 @@
 /**
  * The parents of a clone: other databases of the same store, some of whose tables this one reads. A manifest names them by paths
- * from the root of the store, and only whoever made the store knows that root: a URL names a directory or a bucket, and takes
+ * from the root of the store, and only the caller that made the store knows that root: a URL names a directory or a bucket, and takes
  * the topmost one for the root.
  *
  * Invariants:
  * 1. A parent of which nothing is found is gone only where the root was stated (`--root`, or `{ store, path }`). Where a URL left
- *    it open, nobody can tell: no damage, and an opening refuses rather than serve half of the rows.
+ *    it open, it is unknown: no damage, and an opening refuses rather than serve half of the rows.
  * 2. Where something of a parent is found, the root is right, and a table of it that is missing is missing.
  */
-import { type Finding, InvalidArgumentError, makeFinding, unknownFinding } from '../../common/errors.ts';
+
+import { makeHint } from '../../common/advice.ts';
+import { assertThat } from '../../common/assert.ts';
+import { unknownFinding } from '../../common/damage.ts';
+import { InvalidArgumentError } from '../../common/errors.ts';
+import { type Finding, makeFinding, WHOLE_OBJECT } from '../../common/finding.ts';
 import type { Ulid } from '../../common/ulid.ts';
 import { type Manifest, tablesOf } from '../../format/manifest-types.ts';
 import { tablePath } from '../../format/object-names.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
-import { type DatabaseStores, normalPath, whereOf } from '../manifest/database-stores.ts';
+import { type DatabaseStores, whereOf } from '../manifest/database-stores.ts';
+import { ownersOf } from '../manifest/live-set.ts';
 
 /** A parent of which nothing is found. */
 export interface AbsentParent {
@@ -21,13 +27,6 @@ export interface AbsentParent {
   path: string;
   /** How many of its tables the manifest names. */
   tables: number;
-}
-
-/** The parents that tables of a manifest belong to, by table. */
-export function ownersOf({ externalDbs }: Manifest): Map<Ulid, string> {
-  const owners = new Map<Ulid, string>();
-  for (const db of externalDbs) for (const id of db.tableIds) owners.set(id, normalPath(db.path));
-  return owners;
 }
 
 /** Where a table is stored: below this database, or below the parent that owns it (`ownersOf`). */
@@ -53,14 +52,14 @@ function parentsOf(manifest: Manifest): Map<string, number> {
 }
 
 /** What to do about a table of a parent: a repair of the clone is refused, and one of the parent does not change this one. */
-export function parentAdvice({ whole }: DatabaseStores, parent: string): string {
+export function parentAdvice(whole: ObjectStore, parent: string): string {
   return `The table belongs to the database ${parent} in ${whole.name}, of which this one is a clone. Restore the object there from a backup or an older version of the bucket; a repair of that database writes a new table for itself, and this one goes on reading the old.`;
 }
 
 /** A finding about a table of a parent, with that advice and without commands that would be refused. */
-export function ofParent(finding: Finding, stores: DatabaseStores, parent: string): Finding {
+export function ofParent(finding: Finding, whole: ObjectStore, parent: string): Finding {
   if (finding.severity === 'unknown') return finding;
-  const summary = `${finding.hint.summary} ${parentAdvice(stores, parent)}`;
+  const summary = `${finding.hint.summary} ${parentAdvice(whole, parent)}`;
   return { ...finding, hint: { ...finding.hint, summary, commands: [], lossIfRepaired: 'unknown' } };
 }
 
@@ -68,10 +67,7 @@ export function ofParent(finding: Finding, stores: DatabaseStores, parent: strin
  * Parents of which no object is stored below the root in use. `used`: their paths, with how many tables are named of each. One
  * LIST for each parent, read up to its first object.
  */
-export async function absentParents(
-  { whole }: DatabaseStores,
-  used: ReadonlyMap<string, number>,
-): Promise<AbsentParent[]> {
+export async function absentParents(whole: ObjectStore, used: ReadonlyMap<string, number>): Promise<AbsentParent[]> {
   const parents = [...used];
   const isThere = await Promise.all(
     parents.map(async ([path]) => {
@@ -79,10 +75,11 @@ export async function absentParents(
       return false;
     }),
   );
+  assertThat(isThere.length === parents.length, 'there is an answer about each parent');
   return parents.flatMap(([path, tables], i) => (isThere[i] ? [] : [{ path, tables }]));
 }
 
-/** What a tool says of such a parent. */
+/** What a tool reports about such a parent. */
 export function absentParentFinding(stores: DatabaseStores, parent: AbsentParent, during: Finding['during']): Finding {
   const object = { role: 'table' as const, path: `${parent.path}/`, id: '', sealed: false };
   if (stores.isRootAssumed) {
@@ -92,17 +89,15 @@ export function absentParentFinding(stores: DatabaseStores, parent: AbsentParent
   return makeFinding({
     code: 'PARENT_MISSING',
     object,
-    at: { unit: 'object', offset: 0, length: 0 },
+    at: WHOLE_OBJECT,
     expected: `the database of which this one is a clone, with ${parent.tables} tables that are read from it`,
     found: `nothing at ${parent.path} in ${stores.whole.name}`,
     remedy: 'none',
     during,
-    hint: {
-      summary: `Restore ${parent.path} from a backup or an older version of the bucket, or state another root if it was moved.`,
-      commands: [],
-      docs: 'docs/troubleshooting.md',
-      lossIfRepaired: 'unknown',
-    },
+    hint: makeHint(
+      `Restore ${parent.path} from a backup or an older version of the bucket, or state another root if it was moved.`,
+      'unknown',
+    ),
   });
 }
 
@@ -117,7 +112,7 @@ export async function assertParentsInReach(stores: DatabaseStores, manifest: Man
 /** The same for these parents. */
 export async function assertInReach(stores: DatabaseStores, used: ReadonlyMap<string, number>): Promise<void> {
   if (!stores.isRootAssumed) return;
-  const [absent] = await absentParents(stores, used);
+  const [absent] = await absentParents(stores.whole, used);
   if (absent !== undefined) throw outOfReach(stores, absent);
 }
 

@@ -1,14 +1,18 @@
 /**
- * The tables of one manifest, ready to read, and the store of readers behind them.
+ * The tables of one manifest, ready to read, and the store of their readers.
  *
- * Invariants: a view never changes after it was made; readers are shared between views, so what is cached for a table stays
- * while any manifest names it. A key belongs to the segment whose prefix it starts with, else to the root tree.
+ * Invariants:
+ * 1. A view never changes after it was made.
+ * 2. Each table has one reader, shared between views, so what is cached for a table stays while any manifest names it.
+ * 3. A key belongs to the segment whose prefix it starts with, else to the root tree, which is the first.
  */
+import { assertThat } from '../../common/assert.ts';
 import { compareBytes, startsWith } from '../../common/bytes.ts';
-import type { Finding } from '../../common/errors.ts';
+import type { Finding } from '../../common/finding.ts';
 import type { Ulid } from '../../common/ulid.ts';
 import type { Manifest, TableView, Tree } from '../../format/manifest-types.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
+import { ownersOf } from '../manifest/live-set.ts';
 import type { LoadedManifest } from '../manifest/manifest-store.ts';
 import type { Gap } from '../rows/damaged-block.ts';
 import type { BlockCache } from '../table/block-cache.ts';
@@ -17,7 +21,7 @@ import { TableReader } from '../table/table-reader.ts';
 import { isUnknownLoss, type Ledger, type LedgerEntry, readLedger } from './damage-ledger.ts';
 import { DamageRegister } from './damage-register.ts';
 import { gapsOfLedger, NO_LOSSES, type UnplacedLoss, unplacedLosses } from './lost-ranges.ts';
-import { ownersOf, tablePlace } from './parents.ts';
+import { tablePlace } from './parents.ts';
 
 /** Tables of one tree: L0 newest first, runs newest first, tables of a run ascending by key. */
 export interface TreeTables {
@@ -29,9 +33,9 @@ export interface TreeTables {
 export interface TreeView {
   /** The root tree first. */
   readonly trees: readonly TreeTables[];
-  /** Losses that repairs left behind. */
+  /** Losses that repairs recorded. */
   readonly lost: readonly Gap[];
-  /** Those of which nobody knows the keys. */
+  /** Those whose keys are unknown. */
   readonly unplaced: readonly UnplacedLoss[];
 }
 
@@ -52,15 +56,15 @@ export class TableStore {
   readonly #options: TableStoreOptions;
   #readers = new Map<Ulid, TableReader>();
   #ledger: Ledger | undefined;
-  #told: ReadonlySet<string> = new Set();
+  #reported: ReadonlySet<string> = new Set();
 
   constructor(options: TableStoreOptions) {
     const { onFinding } = options;
-    // Each piece of damage is told once, however often it is met.
+    // Each piece of damage is reported once, however often it is met.
     this.#options = { ...options, onFinding: (f) => void (this.damage.note(f) && onFinding(f)) };
   }
 
-  /** Losses that nobody has acknowledged or made good. */
+  /** Losses that are neither acknowledged nor restored. */
   get lost(): LedgerEntry[] {
     return (this.#ledger?.entries ?? []).filter((entry) => entry.state === 'open');
   }
@@ -72,8 +76,8 @@ export class TableStore {
 
   /**
    * Reads the ledger of losses for the views to come, unless the manifest names the version that is known, or none, and no loss
-   * is open that may have been acknowledged since. True if it was read: one LIST and one GET. Of a manifest without seal nobody
-   * knows.
+   * is open that may have been acknowledged since. True if it was read: one LIST and one GET. For a manifest without seal it
+   * is unknown.
    */
   async loadLedger(manifest: LoadedManifest): Promise<boolean> {
     const version = manifest.seal === undefined ? undefined : (manifest.seal.manifest?.ledgerVersion ?? 0);
@@ -85,12 +89,12 @@ export class TableStore {
   async reloadLedger(manifest: LoadedManifest): Promise<true> {
     const before = new Map(this.lost.filter(isUnknownLoss).map((e) => [e.id, e]));
     const ledger = await readLedger(this.#options.store, manifest);
-    // What was written since is not what may be lost: the numbers of the first look stay.
+    // What was written since is not what may be lost: the numbers of the first read stay.
     this.#ledger = { ...ledger, entries: ledger.entries.map((e) => (e.at === '' ? (before.get(e.id) ?? e) : e)) };
     const findings = ledger.damage.flatMap((error) => error.findings);
-    // The register keeps damage to tables only, so what was told of the ledger is kept here.
-    for (const f of findings) if (!this.#told.has(`${f.severity} ${f.id}`)) this.#options.onFinding(f);
-    this.#told = new Set(findings.map((f) => `${f.severity} ${f.id}`));
+    // The register keeps damage to tables only, so what was reported about the ledger is kept here.
+    for (const f of findings) if (!this.#reported.has(`${f.severity} ${f.id}`)) this.#options.onFinding(f);
+    this.#reported = new Set(findings.map((f) => `${f.severity} ${f.id}`));
     return true;
   }
 
@@ -112,7 +116,9 @@ export class TableStore {
     const trees = [tables(manifest, undefined), ...(manifest.segments ?? []).map((s) => tables(s, s.prefix))];
     for (const [id, reader] of this.#readers) if (!next.has(id)) reader.dispose();
     this.#readers = next;
+    assertThat(trees[0].prefix === undefined, 'the root tree is the first (table-store 3)');
     const inUse = new Set([...next.values()].map((reader) => reader.path));
+    assertThat(inUse.size === next.size, 'each table has one reader, shared between views (table-store 2)');
     this.damage.keepOnly(inUse);
     const entries = this.#ledger?.entries ?? [];
     return { trees, lost: gapsOfLedger(entries, inUse), unplaced: unplacedLosses(entries, manifest.replayAfterWalId) };
@@ -122,6 +128,11 @@ export class TableStore {
     const { store: main, wholeStore: whole } = this.#options;
     const { store, path } = tablePlace({ main, whole }, owner, table.id);
     return new TableReader(table, path, store, this.#options);
+  }
+
+  /** Of a table that the newest view has; undefined: it has none of this id. */
+  readerOf(table: Ulid): TableReader | undefined {
+    return this.#readers.get(table);
   }
 
   dispose(): void {
@@ -150,7 +161,7 @@ export function firstInRun(run: readonly TableHandle[], key: Uint8Array): number
   return lo;
 }
 
-/** Tables whose keys can lie in a range, as sorted sources newest first. */
+/** Tables whose keys can be in a range, as sorted sources newest first. */
 export function sourcesInRange(
   view: TreeView,
   gte: Uint8Array | undefined,

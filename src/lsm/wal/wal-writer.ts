@@ -1,7 +1,12 @@
 /**
  * Makes WAL objects out of rows of a memtable. Rows keep their order of arrival; every row has a check of its own in the
  * seal, because a WAL object has no second copy of its rows.
+ *
+ * Invariants:
+ * 1. An object holds the rows of a group that are in the memtable, each once.
+ * 2. Nothing is written without its seal, which names the rows that are there. A fence has none.
  */
+import { assertThat } from '../../common/assert.ts';
 import { runSliced } from '../../common/async.ts';
 import { makeUlid, type Ulid } from '../../common/ulid.ts';
 import type { BlockCodec } from '../../format/codecs.ts';
@@ -20,7 +25,7 @@ const NO_DIGEST = new Uint8Array(16);
 export interface WalFormat {
   blockBytes: number;
   codec: BlockCodec;
-  /** What the info block says of the filter, which no WAL object has. */
+  /** What the info block says about the filter, which no WAL object has. */
   filterForm: FilterForm;
 }
 
@@ -65,6 +70,11 @@ export async function encodeWalObject(
   author: Author,
   memory?: Uint8Array,
 ): Promise<EncodedWalObject> {
+  assertThat(rows.from >= 0 && rows.from < rows.to, 'an object of the log has rows (wal-writer 1)', {
+    from: rows.from,
+    to: rows.to,
+  });
+  assertThat(rows.to <= rows.table.rowCount, 'rows are in the memtable before they are in the log (wal-writer 1)');
   const builder = new TableBuilder({
     tableType: 'wal',
     blockBytes: format.blockBytes,
@@ -83,10 +93,13 @@ export async function encodeWalObject(
     id = end;
     return id === to;
   });
+  assertThat(builder.rowCount === to - rows.from, 'every row of a group is in its object once (wal-writer 1)');
   await runSliced(author.clock, () => builder.finishStep());
   const putId = makeUlid(author.clock.nowMs(), author.random);
   let seal: Uint8Array = NO_DIGEST;
   const built = builder.finish((f) => {
+    assertThat(f.batches >= 1 && f.batches <= f.rowCount, 'a batch has a row of its own at least');
+    assertThat(f.minSeq >= table.firstSeq && f.maxSeq <= table.lastSeq, 'the seal names numbers of the memtable');
     seal = encodeSeal({
       kind: 'wal',
       identity: author.identity({
@@ -102,6 +115,7 @@ export async function encodeWalObject(
     });
     return seal;
   });
+  assertThat(seal !== NO_DIGEST && built.bytes.length > seal.length, 'no object is written without its seal');
   return { bytes: built.bytes, putId, digest: { kind: 'seal', bytes: sealDigest(seal) } };
 }
 
@@ -128,6 +142,7 @@ export function encodeFence(
     capacityBytes: 512,
   });
   while (!builder.finishStep());
+  assertThat(builder.rowCount === 0, 'a fence has no rows');
   let seal: Uint8Array = NO_DIGEST;
   const built = builder.finish(() => {
     seal = encodeSeal({
