@@ -1,19 +1,38 @@
 /** The main entry of the package. Named re-exports only. */
+
+export type { Hint } from './common/advice.ts';
 export type { Clock, Timer } from './common/clock.ts';
+export type {
+  CollectorEvent,
+  CollectorPhase,
+  CollectorRound,
+  CollectorState,
+  GcClass,
+  GcTallies,
+  GcTally,
+} from './common/collector-role.ts';
+export type {
+  CompactionJobState,
+  CompactionOutcome,
+  CompactionReport,
+  CompactorEvent,
+  CompactorPhase,
+  CompactorState,
+} from './common/compactor-role.ts';
+export { type ErrorJsonOptions, errorFromJson, errorToJson } from './common/error-json.ts';
+export type { ErrorKind, WriteOutcome } from './common/error-kind.ts';
 export {
   AbortError,
   ClosedError,
   ConflictError,
   CorruptionError,
+  type CorruptionFields,
   DbError,
   ERROR_CODES,
   type ErrorCode,
-  type ErrorJson,
-  errorFromJson,
-  errorToJson,
+  type ErrorFields,
+  type FallbackSummary,
   FencedError,
-  type Finding,
-  type Hint,
   IncompatibleError,
   InternalError,
   InvalidArgumentError,
@@ -22,16 +41,42 @@ export {
   isRetryable,
   ManifestCorruptionError,
   RollbackError,
-  SEVERITY_RANK,
-  type Severity,
+  type StaleVersion,
   UnavailableError,
   WalCorruptionError,
   type WalDamageSummary,
 } from './common/errors.ts';
 export type { DbEvent, EventListener } from './common/events.ts';
+export {
+  type Finding,
+  type FindingCode,
+  type FindingObject,
+  type FindingPlace,
+  type ObjectRole,
+  SEVERITY_RANK,
+  type Severity,
+} from './common/finding.ts';
 export type { KeyRange } from './common/key-range.ts';
 export type { Logger } from './common/logger.ts';
+export type { ModuleSource } from './common/module-ref.ts';
+export type { ErrorJson } from './common/plain.ts';
 export type { Random } from './common/random.ts';
+export type { SeqRange } from './common/seq-range.ts';
+export type { CompactionFilter, FilteredRow, FilterVerdict } from './compaction/compaction-filter.ts';
+export type { VerifyOutputs } from './compaction/output-check.ts';
+export type {
+  ActiveJob,
+  Proposal,
+  RowFacts,
+  RunFacts,
+  Schedule,
+  Scheduler,
+  SchedulerInput,
+  SchedulerOptions,
+  TreeFacts,
+  ViewFacts,
+} from './compaction/scheduling.ts';
+export type { CompactionOptions } from './compaction/settings.ts';
 export type {
   CorruptionCounts,
   CorruptionListener,
@@ -43,14 +88,17 @@ export type { Db } from './db/db.ts';
 export type { WriteResult } from './db/durability-waiters.ts';
 export type { SizeEstimate } from './db/estimates.ts';
 export type { Bytes, RangeOptions } from './db/keys.ts';
-export type { Compatibility, OpenOptions, ReaderOptions } from './db/options.ts';
-export type { DbReader } from './db/reader.ts';
-export type { ScanOptions, ValueWithMeta } from './db/reads.ts';
+export type { Compatibility, WriterOptions } from './db/open-options.ts';
+export type { Reader } from './db/reader.ts';
+export type { ReaderOptions } from './db/reader-options.ts';
+export type { Reads, ScanOptions, ValueWithMeta } from './db/reads.ts';
 export type { ScanIterator } from './db/scan-iterator.ts';
 export type { Snapshot } from './db/snapshot.ts';
+export type { SpentRequests, TreeState, UpkeepState } from './db/upkeep.ts';
 export { WriteBatch } from './db/write-batch.ts';
 export type {
   CloseOptions,
+  CompactOptions,
   DeleteOptions,
   FlushOptions,
   NoTtlOptions,
@@ -59,14 +107,18 @@ export type {
   TtlOptions,
   WriteOptions,
 } from './db/write-options.ts';
+export type { Codec } from './format/table-info.ts';
+export type { CollectorOptions, GcOptions } from './gc/settings.ts';
+export { type ProbeOptions, probeStore } from './lsm/manifest/store-probe.ts';
 export type { ScanRow } from './lsm/read/visible-rows.ts';
 export type { MergeOperator } from './lsm/rows/merge-operator.ts';
 export { BlockCache, type BlockCacheOptions } from './lsm/table/block-cache.ts';
 export type { LedgerEntry } from './lsm/tree/damage-ledger.ts';
 export { open, openReader } from './open.ts';
+export type { RepairOutcome, RepairReport } from './recovery/repair-report.ts';
 export { LocalStore, type LocalStoreOptions } from './store/local-store.ts';
 export type { DatabaseLocation, Location, StoreLocation } from './store/location.ts';
-export { MemoryStore } from './store/memory-store.ts';
+export { MemoryStore, type MemoryStoreOptions } from './store/memory-store.ts';
 export type { RequestCounts, RequestCountsByRole } from './store/metered-store.ts';
 export {
   type ByteRange,
@@ -77,11 +129,17 @@ export {
   type ListOptions,
   type ObjectHead,
   type ObjectStore,
+  type ObjectUpload,
+  type ObjectWriteOptions,
+  type PartDigests,
   PUT_ID_METADATA,
   type PutCondition,
   type PutOptions,
   type PutOutcome,
+  type UnfinishedUpload,
+  type UploadOptions,
 } from './store/object-store.ts';
 export { prefixedStore } from './store/prefixed-store.ts';
 export { type StoreErrorClass, type StoreErrorInput, storeError } from './store/store-error.ts';
-export { type ProbeOptions, probeStore, type StoreProfile } from './store/store-probe.ts';
+export type { StoreProfile } from './store/store-probe.ts';
+export type { OpenOptions } from './upkeep-roles.ts';

@@ -1,29 +1,35 @@
 /**
- * Opening by location: the composition root, the only file that knows every role.
+ * Opening by location: the composition root of what `shaledb` opens.
  */
 import { hostname } from 'node:os';
 import { onAbort, stopIfAborted, untilAborted } from './common/abort.ts';
 import { deferred, ignoreRejection } from './common/async.ts';
 import { WalCorruptionError } from './common/errors.ts';
-import { rangeText, tellFinding } from './common/events.ts';
+import { rangeText, reportFinding } from './common/events.ts';
 import type { Db } from './db/db.ts';
+import { DbReader } from './db/db-reader.ts';
+import type { WriterSettings } from './db/open-options.ts';
 import { type OpeningSteps, openForWriting } from './db/open-writer.ts';
-import {
-  type OpenOptions,
-  type ReaderOptions,
-  type ResolvedOptions,
-  resolveOptions,
-  resolveReaderOptions,
-} from './db/options.ts';
-import { DbReader } from './db/reader.ts';
+import { type Parts, withLoadedOperator } from './db/options.ts';
+import type { Reader } from './db/reader.ts';
+import { type ReaderOptions, resolveReaderOptions } from './db/reader-options.ts';
 import { type Recovered, recoveringDb } from './db/recovering-db.ts';
+import type { ServingDb } from './db/serving-db.ts';
 import { closeOnSignals } from './db/signals.ts';
 import { startWriter } from './db/start-writer.ts';
 import { type DatabaseStores, databaseStores, withSignal } from './lsm/manifest/database-stores.ts';
 import { readManifest } from './lsm/manifest/manifest-store.ts';
 import { TableStore } from './lsm/tree/table-store.ts';
 import { lostRowsText, type RepairReport } from './recovery/repair-report.ts';
-import { type Location, type Place, resolveLocation } from './store/location.ts';
+import { type Location, resolveLocation, type StorePlace } from './store/location.ts';
+import {
+  type OpenOptions,
+  type OpenResolution,
+  resolveOpenOptions,
+  type UpkeepSettings,
+  upkeepRoles,
+  withModules,
+} from './upkeep-roles.ts';
 
 /**
  * Opens a database for writing, and creates it if there is none. Verifies the whole log before it changes anything, takes
@@ -37,12 +43,13 @@ import { type Location, type Place, resolveLocation } from './store/location.ts'
  * and may have claimed the database, which ends another writer.
  */
 export async function open(location: Location, options?: OpenOptions): Promise<Db> {
-  const resolved = resolveOptions(options, `${hostname()}:${process.pid}`);
-  stopIfAborted(resolved.signal);
+  const resolved = await withModules(resolveOpenOptions(options, `${hostname()}:${process.pid}`));
+  const { walAutoRecovery, verifyOnOpen } = resolved.settings;
+  stopIfAborted(resolved.parts.signal);
   const place = await resolveLocation(location);
-  const tools = resolved.walAutoRecovery || resolved.verifyOnOpen !== 'off' ? await loadTools() : undefined;
-  const opening = new Opening(place, resolved, tools);
-  return resolved.walAutoRecovery ? opening.recover() : opening.start();
+  const tools = walAutoRecovery || verifyOnOpen !== 'off' ? await loadTools() : undefined;
+  const opening = new WriterOpening(place, resolved, tools);
+  return walAutoRecovery ? opening.recover() : opening.start();
 }
 
 /** Loaded only where it is needed, and then before anything else: most openings never do. */
@@ -84,33 +91,37 @@ class Life {
 }
 
 /** One opening for writing, which may repair the log on its way. */
-class Opening {
-  readonly #place: Place;
-  readonly #o: ResolvedOptions;
+class WriterOpening {
+  readonly #place: StorePlace;
+  readonly #settings: WriterSettings;
+  readonly #parts: Parts;
+  readonly #upkeep: UpkeepSettings;
   readonly #stores: DatabaseStores;
   readonly #tableStore: TableStore;
   readonly #tools: Tools | undefined;
   readonly #life = new Life();
   #stopSignals: () => void = () => undefined;
 
-  constructor(place: Place, options: ResolvedOptions, tools: Tools | undefined) {
+  constructor(place: StorePlace, { settings, parts, upkeep }: OpenResolution, tools: Tools | undefined) {
     this.#place = place;
     this.#tools = tools;
-    this.#o = options;
-    this.#stores = withSignal(databaseStores(place, options), this.#life.signal);
-    this.#tableStore = makeTableStore(this.#stores, options);
+    this.#settings = settings;
+    this.#parts = parts;
+    this.#upkeep = upkeep;
+    this.#stores = makeStores(place, parts, settings.timeoutMs, this.#life.signal);
+    this.#tableStore = makeTableStore(this.#stores, parts);
   }
 
   start(): Promise<Db> {
-    return this.#life.opening(this.#o.signal, this.#started());
+    return this.#life.opening(this.#parts.signal, this.#started());
   }
 
   async #started(): Promise<Db> {
     try {
       const db = await this.#open();
-      // Aborted when all was done: nobody has the handle.
+      // Aborted when all was done: no caller has the handle.
       if (this.#life.signal.aborted) await db.close().catch(() => undefined);
-      stopIfAborted(this.#o.signal);
+      stopIfAborted(this.#parts.signal);
       this.#serve(db);
       return db;
     } catch (error) {
@@ -126,8 +137,8 @@ class Opening {
       this.#giveUp();
       throw error;
     });
-    const db = recoveringDb(recovery, this.#stores, this.#o.clock, this.#o.timeoutMs);
-    await this.#life.opening(this.#o.signal, Promise.race<unknown>([found.promise, recovery]));
+    const db = recoveringDb(recovery, this.#stores, this.#parts.clock, this.#settings.timeoutMs);
+    await this.#life.opening(this.#parts.signal, Promise.race<unknown>([found.promise, recovery]));
     this.#serve(db);
     return db;
   }
@@ -137,10 +148,11 @@ class Opening {
       return { db: await this.#open({ onFound }), report: undefined };
     } catch (error) {
       if (!(error instanceof WalCorruptionError)) throw error;
-      this.#o.logger.warn('the log is damaged and will be repaired (option walAutoRecovery)', { error: error.message });
-      for (const finding of error.findings) tellFinding(this.#o, 'damage in the log', finding);
+      const { logger } = this.#parts;
+      logger.warn('the log is damaged and will be repaired (option walAutoRecovery)', { error: error.message });
+      for (const finding of error.findings) reportFinding(this.#parts, 'damage in the log', finding);
       const more = error.total - error.findings.length;
-      if (more > 0) this.#o.logger.error('more damage in the log', { findings: more });
+      if (more > 0) logger.error('more damage in the log', { findings: more });
     }
     const report = await this.#repairLog();
     return { db: await this.#open(await this.#afterRepair(report)), report };
@@ -148,7 +160,7 @@ class Opening {
 
   /** The repair has claimed the epoch after the expected one: its own is the one to take over from now. One GET. */
   async #afterRepair({ manifestId }: RepairReport): Promise<OpeningSteps> {
-    if (this.#o.expectedEpoch === undefined || manifestId === undefined) return {};
+    if (this.#settings.expectedEpoch === undefined || manifestId === undefined) return {};
     const repaired = await readManifest(this.#stores.main, Number(manifestId));
     // A manifest that is gone by now was followed by newer ones: then the first expectation fails, as it should.
     return { expectedEpoch: repaired?.manifest.writerEpoch };
@@ -156,7 +168,8 @@ class Opening {
 
   /** The option is the consent to what is lost, within `maxLoss`. */
   async #repairLog(): Promise<RepairReport> {
-    const { clock, random, logger, owner, timeoutMs, maxLoss, expectedEpoch } = this.#o;
+    const { clock, random, logger } = this.#parts;
+    const { owner, timeoutMs, maxLoss, expectedEpoch } = this.#settings;
     const { walRepair } = this.#tools as Tools;
     const report = await walRepair(this.#place.location, {
       clock,
@@ -173,13 +186,13 @@ class Opening {
       logger.error('the log was not repaired (option walAutoRecovery)', { error: String(error) });
       throw error;
     });
-    this.#tellRepair(report);
+    this.#logRepair(report);
     return report;
   }
 
   /** A line for the repair, for each object that it copied first, and for each range of numbers that is lost. */
-  #tellRepair({ repairId, outcome, applied, rows, batches, lostSeqs, evidence, ledgerIds, newObjects }: RepairReport) {
-    const { logger, onEvent } = this.#o;
+  #logRepair({ repairId, outcome, applied, rows, batches, lostSeqs, evidence, ledgerIds, newObjects }: RepairReport) {
+    const { logger, onEvent } = this.#parts;
     const { recovered: recoveredRows, lost: lostRows, lostAtMost, lostExact } = rows;
     logger.warn(applied ? 'the log was repaired' : 'the log needed no repair any more', {
       repairId,
@@ -197,20 +210,26 @@ class Opening {
     onEvent({ type: 'recovery', repairId, recoveredRows, lostRows, ...atMost, lostExact });
   }
 
-  async #open(steps?: OpeningSteps): Promise<Db> {
-    const opened = await openForWriting(this.#stores, this.#o, this.#tableStore, steps);
+  async #open(steps?: OpeningSteps): Promise<ServingDb> {
+    const means = {
+      stores: this.#stores,
+      tableStore: this.#tableStore,
+      settings: this.#settings,
+      parts: this.#parts,
+    };
+    const opened = await openForWriting(means, steps);
     const onClosed = () => {
       this.#stopSignals();
       this.#place.dispose();
     };
     const onEnded = () => this.#life.end();
-    const db = await startWriter(this.#stores, this.#o, opened, this.#tableStore, onEnded, onClosed);
-    if (this.#o.verifyOnOpen !== 'off') ignoreRejection(this.#verify(this.#o.verifyOnOpen));
+    const db = await startWriter({ ...means, opened, upkeepRoles: upkeepRoles(this.#upkeep), onEnded, onClosed });
+    if (this.#settings.verifyOnOpen !== 'off') ignoreRejection(this.#verify(this.#settings.verifyOnOpen));
     return db;
   }
 
   #serve(db: Db): void {
-    if (this.#o.handleSignals) this.#stopSignals = closeOnSignals(db, this.#o.logger);
+    if (this.#settings.handleSignals) this.#stopSignals = closeOnSignals(db, this.#parts.logger);
   }
 
   #giveUp(): void {
@@ -220,9 +239,10 @@ class Opening {
     this.#place.dispose();
   }
 
-  /** Looks at the tables while the database serves already. */
+  /** Checks the tables while the database serves already. */
   async #verify(level: 'refs' | 'tails'): Promise<void> {
-    const { clock, random, logger, owner, timeoutMs } = this.#o;
+    const { clock, random, logger } = this.#parts;
+    const { owner, timeoutMs } = this.#settings;
     try {
       const { sstCheck } = this.#tools as Tools;
       for await (const finding of sstCheck(this.#place.location, {
@@ -235,7 +255,7 @@ class Opening {
         scope: 'live',
         signal: this.#life.signal,
       })) {
-        tellFinding(this.#o, 'found after the opening (option verifyOnOpen)', finding);
+        reportFinding(this.#parts, 'found after the opening (option verifyOnOpen)', finding);
       }
     } catch (error) {
       // Closed in the meantime.
@@ -245,32 +265,43 @@ class Opening {
   }
 }
 
-/** Opens a database for reading only: writes nothing and disturbs nobody. Rejects like `open`. */
-export async function openReader(location: Location, options?: ReaderOptions): Promise<DbReader> {
-  const resolved = resolveReaderOptions(options);
-  stopIfAborted(resolved.signal);
+/** Opens a database for reading only: writes nothing and disturbs no writer. Rejects like `open`. */
+export async function openReader(location: Location, options?: ReaderOptions): Promise<Reader> {
+  const { settings, parts: given } = resolveReaderOptions(options);
+  const parts = await withLoadedOperator('openReader', given);
+  stopIfAborted(parts.signal);
   const place = await resolveLocation(location);
   const life = new Life();
-  const stores = withSignal(databaseStores(place, resolved), life.signal);
-  const tableStore = makeTableStore(stores, resolved);
-  const end = () => {
+  const stores = makeStores(place, parts, settings.timeoutMs, life.signal);
+  const tableStore = makeTableStore(stores, parts);
+  const onClosed = () => {
     life.end();
     place.dispose();
   };
-  const opening = DbReader.open(stores, resolved, tableStore, end).catch((error: unknown) => {
+  const opening = DbReader.open({ stores, settings, parts, tableStore, onClosed }).catch((error: unknown) => {
     tableStore.dispose();
-    end();
+    onClosed();
     throw error;
   });
-  return life.opening(resolved.signal, opening);
+  return life.opening(parts.signal, opening);
 }
 
-function makeTableStore(stores: ReturnType<typeof databaseStores>, options: ResolvedOptions): TableStore {
+/** Their requests end with `signal`. */
+function makeStores(
+  place: StorePlace,
+  { clock, random }: Parts,
+  timeoutMs: number,
+  signal: AbortSignal,
+): DatabaseStores {
+  return withSignal(databaseStores(place, { clock, random, timeoutMs }), signal);
+}
+
+function makeTableStore(stores: DatabaseStores, parts: Parts): TableStore {
   return new TableStore({
     store: stores.main,
     wholeStore: stores.whole,
-    cache: options.cache,
+    cache: parts.cache,
     onFinding: (f) =>
-      tellFinding(options, f.severity === 'error' ? 'damage that may hide losses' : 'damage that takes away no row', f),
+      reportFinding(parts, f.severity === 'error' ? 'damage that may hide losses' : 'damage that takes away no row', f),
   });
 }

@@ -57,8 +57,12 @@ export class Arguments {
   }
   /** Members of a function's options from the options of the command line that were given: member -> option. */
   members<T extends object>(names: { readonly [K in keyof T]?: string }): Partial<T> {
-    const given = Object.entries<string | undefined>(names).filter(([, option]) => this.#values.has(option!));
-    return Object.fromEntries(given.map(([member, option]) => [member, this.#values.get(option!)])) as Partial<T>;
+    const given = Object.entries<string | undefined>(names).filter(
+      ([, option]) => option !== undefined && this.#values.has(option),
+    );
+    return Object.fromEntries(
+      given.map(([member, option]) => [member, this.#values.get(String(option))]),
+    ) as Partial<T>;
   }
 }
 
@@ -103,7 +107,7 @@ function takeOperands(given: readonly string[], operands: readonly OperandSpec[]
     else if (o.optional !== true) throw new UsageError(`${o.name} is missing: ${o.says}`);
   });
   const surplus = given[operands.length];
-  if (surplus !== undefined) throw new UsageError(`${JSON.stringify(surplus)} is one word too many.`);
+  if (surplus !== undefined) throw new UsageError(`Unexpected argument ${JSON.stringify(surplus)}.`);
 }
 
 function valueFor(raw: string, spec: OptionSpec, value: string | undefined): Value {

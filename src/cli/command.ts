@@ -8,7 +8,7 @@ import type { Tools } from './tools.ts';
 export type OptionSpecs = Readonly<Record<string, OptionSpec>>;
 
 export interface Example {
-  /** What stands behind `shaledb`, as one would type it. */
+  /** What follows `shaledb`, as one would type it. */
   line: string;
   says: string;
 }
@@ -25,6 +25,8 @@ export interface Command {
   examples: readonly Example[];
   /** Whether the command can change the database. */
   repairs?: boolean;
+  /** What `--if-live-writer fence` is for, where the command takes no database over. */
+  allTheSame?: string;
   run(call: Call): Promise<ExitCode>;
 }
 

@@ -1,25 +1,35 @@
 /** All commands, in the order in which help lists them. */
 import { UsageError, unknownName } from './arguments.ts';
 import { COMMON_OPTIONS, type Command } from './command.ts';
-import { DOCTOR, PROBE } from './doctor-commands.ts';
+import { COMPACT_COMMAND } from './compact-command.ts';
+import { DOCTOR_COMMAND, PROBE } from './doctor-commands.ts';
+import { GC } from './gc-command.ts';
 import { DAMAGE_ACK, DAMAGE_LIST, QUARANTINE_LIST, QUARANTINE_RESTORE } from './ledger-commands.ts';
-import { MANIFEST_INSPECT, MANIFEST_REPAIR } from './manifest-commands.ts';
+import { MANIFEST_INSPECT, MANIFEST_LIST, MANIFEST_REPAIR, MANIFEST_SHOW } from './manifest-commands.ts';
 import { SST_CHECK, SST_INSPECT, SST_REPAIR } from './sst-commands.ts';
+import { STATS } from './stats-command.ts';
+import { TREE } from './tree-command.ts';
 import { WAL_INSPECT, WAL_REPAIR } from './wal-commands.ts';
 
 export const COMMANDS: readonly Command[] = [
-  DOCTOR,
+  DOCTOR_COMMAND,
+  TREE,
+  STATS,
   WAL_INSPECT,
   WAL_REPAIR,
   SST_CHECK,
   SST_INSPECT,
   SST_REPAIR,
+  MANIFEST_LIST,
+  MANIFEST_SHOW,
   MANIFEST_INSPECT,
   MANIFEST_REPAIR,
   DAMAGE_LIST,
   DAMAGE_ACK,
   QUARANTINE_LIST,
   QUARANTINE_RESTORE,
+  COMPACT_COMMAND,
+  GC,
   PROBE,
 ];
 
@@ -28,7 +38,7 @@ export function commandsOf(first: string): readonly Command[] {
   return COMMANDS.filter((c) => c.name[0] === first);
 }
 
-/** The command that the first words name, and the words behind its name. Throws `UsageError`. */
+/** The command that the first words name, and the words after its name. Throws `UsageError`. */
 export function findCommand(words: readonly string[]): { command: Command; rest: string[] } {
   const [first = '', second] = words;
   const ofGroup = commandsOf(first);
@@ -38,7 +48,7 @@ export function findCommand(words: readonly string[]): { command: Command; rest:
   if (ofGroup.length === 0) throw unknownName('command', first, [...new Set(COMMANDS.map((c) => c.name[0]))]);
   const verbs = ofGroup.map((c) => c.name[1]);
   if (second === undefined || second.startsWith('-')) {
-    throw new UsageError(`${first} needs one more word: ${verbs.join(', ')}.`);
+    throw new UsageError(`Missing subcommand: ${verbs.map((verb) => `"${first} ${verb}"`).join(' or ')}.`);
   }
   throw unknownName(`command of ${first}`, second, verbs);
 }
@@ -53,5 +63,5 @@ function misplacedOption(word: string): UsageError {
       Object.keys(COMMON_OPTIONS).map((n) => `--${n}`),
     );
   }
-  return new UsageError(`--${name} belongs to a command: it stands behind the command's name.`);
+  return new UsageError(`--${name} belongs to a command: put it after the command's name.`);
 }

@@ -1,5 +1,6 @@
 /** `shaledb doctor` and `shaledb probe`: is the database all right, and is the store? */
 import type { CheckProgress, VerifyOptions } from '../admin.ts';
+import { CHECK_TABLES, nameOf } from '../common/advice.ts';
 import { type Command, LOCATION } from './command.ts';
 import { EXIT, exitOfVerdict } from './exit-codes.ts';
 import { newestManifestMap } from './newest-manifest-map.ts';
@@ -7,21 +8,21 @@ import { CHECK_LEVELS } from './sst-commands.ts';
 import { probeText, verifyText } from './verify-text.ts';
 import { progressText } from './words.ts';
 
-export const DOCTOR: Command = {
+export const DOCTOR_COMMAND: Command = {
   name: ['doctor'],
   summary: 'all checks with one verdict, and the commands to run next',
   about: [
     'Checks manifests, log, tables and ledger. Reads and changes nothing, unless --probe asks for the store to be tried: that writes a few small objects under shale/probe/ and deletes them again.',
-    'Clean is exit code 0. Degraded (what is read is right, but a filter, a seal or another help is damaged, or a loss is not acknowledged yet) and corrupt are 1. Cannot tell (no such damage, but something is of a newer format or out of reach) is 8.',
+    'Clean is exit code 0. Degraded (what is read is right, but a filter, a seal or other auxiliary data is damaged, or a loss is not acknowledged yet) and corrupt are 1. Cannot tell (no such damage, but something is of a newer format or out of reach) is 8.',
   ],
   operands: [LOCATION],
   options: {
     level: {
       kind: 'choice',
       choices: CHECK_LEVELS,
-      says: 'how deep to look into tables, see `shaledb sst check --help`',
+      says: `how deep to look into tables, see \`${nameOf(CHECK_TABLES)} --help\``,
     },
-    probe: { kind: 'flag', says: 'also try whether the store keeps the promises that databases need' },
+    probe: { kind: 'flag', says: 'also check that the store supports what databases rely on' },
   },
   examples: [
     { line: 'doctor file:///var/lib/db', says: 'one verdict' },
@@ -43,7 +44,7 @@ export const DOCTOR: Command = {
 
 export const PROBE: Command = {
   name: ['probe'],
-  summary: 'tries whether a store keeps the promises that databases need',
+  summary: 'checks that a store supports what databases rely on',
   about: [
     'Some servers accept conditional requests and ignore the condition: two writers would then destroy each other there. About 60 requests; writes small objects under shale/probe/ of the location and deletes them again. There need be no database.',
     'Exit code 0 if databases can be written there, 1 if not.',

@@ -24,7 +24,7 @@ export const EXIT = {
   repairedWithLoss: 4,
   /** Not repaired: consent is needed, or nothing can be done. */
   notRepaired: 5,
-  /** Somebody else is at work, or the plan no longer fits. */
+  /** Another process is at work, or the plan no longer fits. */
   conflict: 6,
   /** The store cannot be used now; try again. */
   unavailable: 7,
@@ -90,8 +90,10 @@ export function exitOfRepair(report: RepairReport, wanted: boolean): ExitCode {
 /** @param repairs whether the command that failed was to change something */
 export function exitOfError(error: unknown, repairs: boolean): ExitCode {
   if (!isDbError(error)) return EXIT.internal;
-  const cause = error.kind === 'closed' && isDbError(error.cause) ? error.cause : error;
-  return exitOfKind(cause, repairs);
+  const isCompaction = error.code === 'COMPACTION_FAILED';
+  const cause = (error.kind === 'closed' || isCompaction) && isDbError(error.cause) ? error.cause : error;
+  // A compaction repairs nothing: damage that it meets was there before.
+  return exitOfKind(cause, repairs && !isCompaction);
 }
 
 function exitOfKind(error: DbError, repairs: boolean): ExitCode {

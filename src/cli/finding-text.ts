@@ -1,4 +1,12 @@
 /** Findings in words. Each ends with the command to run next, and what it would lose. */
+import {
+  CHECK_TABLES,
+  DOCTOR,
+  inspectLogObjects,
+  inspectTable,
+  REPAIR_LOG,
+  REPAIR_MANIFEST,
+} from '../common/advice.ts';
 import { shellWord } from '../common/shell-word.ts';
 import { type Finding, SEVERITY_RANK, type Severity } from '../index.ts';
 import type { Style } from './paint.ts';
@@ -34,7 +42,7 @@ const REMEDY: Record<Finding['remedy'], string | undefined> = {
   'heals-probably': 'can probably be undone: the checksum alone says how',
   rebuilds: 'can be rebuilt from what is intact',
   salvages: 'some rows can be saved',
-  none: 'nothing in the object itself helps',
+  none: 'cannot be recovered from this object',
   untried: undefined,
 };
 
@@ -46,11 +54,11 @@ const LOSS: Record<Finding['hint']['lossIfRepaired'], string> = {
 };
 
 const ORIGIN: Record<Finding['origin'], string | undefined> = {
-  'in-flight': 'came about on the way, not in the store',
+  'in-flight': 'arose on the way, not in the store',
   cache: 'in a cache only',
   'at-rest': 'in the store',
   'before-upload': 'before it was uploaded: a fault of the writer or its memory',
-  replaced: 'another object lies in its place',
+  replaced: 'another object is stored in its place',
   unknown: undefined,
 };
 
@@ -72,15 +80,15 @@ function defaultCommand({ object: { role, id }, severity }: Finding): string {
   switch (role) {
     case 'table':
       // Findings that a repair answers name it themselves.
-      return id === '' ? 'shaledb sst check LOCATION' : `shaledb sst inspect LOCATION ${shellWord(id)}`;
+      return id === '' ? CHECK_TABLES : inspectTable(id);
     case 'wal':
-      // What only warns lies where nothing needs it any more.
-      if (severity === 'error') return 'shaledb wal repair LOCATION';
-      return `shaledb wal inspect LOCATION --from ${walNumber(id)} --to ${walNumber(id)}`;
+      // A warning alone is about something that is no longer needed.
+      if (severity === 'error') return REPAIR_LOG;
+      return inspectLogObjects(walNumber(id), walNumber(id));
     case 'manifest':
-      return 'shaledb manifest repair LOCATION';
+      return REPAIR_MANIFEST;
     default:
-      return 'shaledb doctor LOCATION';
+      return DOCTOR;
   }
 }
 
@@ -121,7 +129,7 @@ function readsText({ reads, origin }: Finding): string | undefined {
   return parts.length === 0 ? undefined : parts.join('; ');
 }
 
-/** Repairs tell their own next step. */
+/** A repair's report has its own next step. */
 export type NextStep = 'with-next' | 'without-next';
 
 export function findingText(finding: Finding, view: View, nextStep: NextStep = 'with-next'): string[] {
@@ -152,7 +160,7 @@ export function findingText(finding: Finding, view: View, nextStep: NextStep = '
   return [head, ...body, ...next];
 }
 
-/** All findings, the worst first, with an empty line in front of each. */
+/** All findings, the worst first, with an empty line before each. */
 export function findingsText(findings: readonly Finding[], view: View, nextStep?: NextStep): string[] {
   const sorted = [...findings].sort((a, b) => SEVERITY_RANK[a.severity] - SEVERITY_RANK[b.severity]);
   const lines = sorted.slice(0, MOST_SHOWN).flatMap((f) => ['', ...findingText(f, view, nextStep)]);

@@ -1,4 +1,5 @@
 /** Help texts: all made from what the commands declare, so that they cannot say something else. */
+import { DOCTOR } from '../common/advice.ts';
 import type { OperandSpec, OptionSpec } from './arguments.ts';
 import { COMMON_OPTIONS, type Command } from './command.ts';
 import { EXIT_MEANINGS } from './exit-codes.ts';
@@ -35,7 +36,7 @@ export function commandHelp(command: Command, terminalColumns = WIDEST): string[
 export function overview(commands: readonly Command[], version: string): string[] {
   const width = Math.max(...commands.map((c) => c.name.join(' ').length));
   return [
-    `shaledb ${version}: looks into databases of ShaleDB and SlateDB, finds damage and repairs it.`,
+    `shaledb ${version}: inspect, check and repair ShaleDB and SlateDB databases.`,
     '',
     'Usage: shaledb COMMAND LOCATION [OPTIONS]',
     '',
@@ -44,7 +45,7 @@ export function overview(commands: readonly Command[], version: string): string[
     'Nothing is changed without --apply; the originals of whatever is repaired are kept.',
     'Help with examples: shaledb COMMAND --help',
     '',
-    'Begin with:  shaledb doctor LOCATION',
+    `Begin with:  ${DOCTOR}`,
     '',
     'Exit codes',
     ...EXIT_MEANINGS.map(([code, meaning]) => `  ${String(code).padStart(3)}  ${meaning}`),

@@ -17,12 +17,19 @@ export type DocumentType =
   | 'table'
   | 'table-row'
   | 'manifest'
+  | 'manifest-list'
+  | 'manifest-diff'
   | 'repair'
   | 'verify'
   | 'damage-list'
   | 'damage-ack'
   | 'quarantine-list'
   | 'probe'
+  | 'gc'
+  | 'gc-object'
+  | 'compact'
+  | 'tree'
+  | 'stats'
   | 'error';
 
 /** How the values of one call are written. */

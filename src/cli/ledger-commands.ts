@@ -1,15 +1,16 @@
 /** `shaledb damage ...` and `shaledb quarantine ...`: what is known to be lost, and the originals that were kept. */
 import type { LedgerEntry } from '../admin.ts';
+import { LIST_COPIES, LIST_LOSSES, nameOf } from '../common/advice.ts';
 import { APPLY_OPTIONS, type Call, type Command, LOCATION } from './command.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
-import { runRepair } from './repair-call.ts';
+import { runRepairCommand } from './repair-call.ts';
 import { ledgerText, quarantineText } from './verify-text.ts';
 import { visible } from './words.ts';
 
 export const DAMAGE_LIST: Command = {
   name: ['damage', 'list'],
   summary: 'the ledger: losses that repairs recorded',
-  about: ['Reads and changes nothing. Exit code 1 if a loss is open: neither made good nor acknowledged.'],
+  about: ['Reads and changes nothing. Exit code 1 if a loss is open: neither restored nor acknowledged.'],
   operands: [LOCATION],
   options: {},
   examples: [
@@ -34,7 +35,7 @@ export const DAMAGE_ACK: Command = {
   about: [
     'Reads that the loss may concern then answer as if the lost rows had never been there, instead of with an error or a flag. This cannot be taken back; the entry and the note stay in the ledger, and a second note is refused.',
   ],
-  operands: [LOCATION, { name: 'ID', says: 'the entry, as `shaledb damage list` names it' }],
+  operands: [LOCATION, { name: 'ID', says: `the entry, as \`${nameOf(LIST_LOSSES)}\` names it` }],
   options: {
     note: { kind: 'text', value: 'TEXT', required: true, says: 'who accepts it and why; cannot be left out' },
   },
@@ -75,7 +76,7 @@ export const QUARANTINE_RESTORE: Command = {
   about: [
     'Byte for byte, for looking at them with other tools or before another repair. An original that is there is never overwritten, and what the database reads stays what it is. Without --apply it shows what it would do.',
   ],
-  operands: [LOCATION, { name: 'REPAIR', says: 'the repair, as `shaledb quarantine list` names it' }],
+  operands: [LOCATION, { name: 'REPAIR', says: `the repair, as \`${nameOf(LIST_COPIES)}\` names it` }],
   options: APPLY_OPTIONS,
   examples: [
     { line: 'quarantine restore file:///var/lib/db r-0123456789abcdef01234567', says: 'what it would do' },
@@ -83,7 +84,7 @@ export const QUARANTINE_RESTORE: Command = {
   ],
   repairs: true,
   run: (call) =>
-    runRepair(call, (common) =>
+    runRepairCommand(call, (common) =>
       call.tools.quarantineRestore(call.printer.view.location, call.args.text('REPAIR'), common),
     ),
 };

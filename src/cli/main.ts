@@ -19,10 +19,10 @@ async function read(path: string): Promise<Uint8Array> {
   }
 }
 
-/** Every tool may end at any moment and goes on when it is run again, so an interrupt needs no ceremony. */
+/** Every tool may end at any moment and goes on when it is run again, so an interrupt needs no cleanup. */
 function exitOnInterrupt(err: Output): void {
   process.once('SIGINT', () => {
-    err.write('\nshaledb: interrupted. Nothing is broken by that: run the same command again.\n');
+    err.write('\nshaledb: interrupted. It is safe to run the same command again: it continues where it stopped.\n');
     process.exit(EXIT.interrupted);
   });
 }

@@ -1,12 +1,13 @@
-/** A manifest in words, and the tables it names as a picture of the key space. */
+/** A manifest in words, and the tables it names as a map of the key space. */
 import type { KeyRange, ManifestReport } from '../admin.ts';
+import { l0Of, runsOf, type TableView } from '../format/manifest-types.ts';
 import type { Finding } from '../index.ts';
 import { findingCounts, findingsText } from './finding-text.ts';
 import { damagedRanges, type KeyLine, keyMap } from './maps.ts';
 import { capital, notCheckedText, tableLabel } from './sst-text.ts';
 import { count, facts, number, size, type View, visible } from './words.ts';
 
-/** More lines make no picture. */
+/** With more lines a map is no longer readable. */
 const MOST_TABLES_SHOWN = 24;
 
 interface NamedTable {
@@ -17,7 +18,7 @@ interface NamedTable {
 
 export function manifestText(report: ManifestReport, view: View): string[] {
   const { paint } = view;
-  const tables = tablesOf(report);
+  const tables = drawnTables(report);
   return [
     paint('bold', visible(report.path)),
     '',
@@ -45,12 +46,14 @@ function aboutManifest(report: ManifestReport, view: View): [string, string | un
     ['encoding', report.canonical ? 'canonical' : doubt('not what an encoder writes')],
   ];
   if (m === undefined) return about;
-  const inRuns = m.runs.reduce((n, r) => n + r.views.length, 0);
+  const l0 = l0Of(m);
+  const runs = runsOf(m);
+  const inRuns = runs.reduce((n, r) => n + r.views.length, 0);
   return [
     ...about,
     ['epochs', `writer ${number(m.writerEpoch)}, compactor ${number(m.compactorEpoch)}`],
     ['log', `replayed from object ${number(m.replayAfterWalId + 1)} on`],
-    ['tables', `${number(m.l0.length)} in level 0, ${number(inRuns)} in ${count(m.runs.length, 'run')}`],
+    ['tables', `${number(l0.length)} in level 0, ${number(inRuns)} in ${count(runs.length, 'run')}`],
     ['last seq', `${number(m.lastL0Seq)} in tables`],
     ['checkpoints', m.checkpoints.length === 0 ? undefined : number(m.checkpoints.length)],
     ['other databases', m.externalDbs.length === 0 ? undefined : m.externalDbs.map((d) => visible(d.path)).join(', ')],
@@ -58,17 +61,17 @@ function aboutManifest(report: ManifestReport, view: View): [string, string | un
 }
 
 /** Newest first, as reads ask them. */
-function tablesOf({ manifest }: ManifestReport): NamedTable[] {
+function drawnTables({ manifest }: ManifestReport): NamedTable[] {
   if (manifest === undefined) return [];
-  const named = (level: string, view: (typeof manifest.l0)[number]): NamedTable => {
+  const named = (level: string, view: TableView): NamedTable => {
     const { firstEntry: gte, lastEntry: lte } = view.table.info;
     return { level, id: view.table.id, extent: gte !== undefined ? { gte, lte } : undefined };
   };
-  const runs = manifest.runs.flatMap((run) => run.views.map((v) => named(`run ${run.id}`, v)));
-  return [...manifest.l0.map((v) => named('L0', v)), ...runs];
+  const runs = runsOf(manifest).flatMap((run) => run.views.map((v) => named(`run ${run.id}`, v)));
+  return [...l0Of(manifest).map((v) => named('L0', v)), ...runs];
 }
 
-/** Damaged tables first if there are too many for a picture. */
+/** Damaged tables first if there are too many for a map. */
 function tablesMap(tables: readonly NamedTable[], findings: readonly Finding[], view: View): string[] {
   const of = (t: NamedTable) => findings.filter((f) => f.object.role === 'table' && f.object.id === t.id);
   const lines = tables.flatMap((t): KeyLine[] => {
@@ -83,7 +86,7 @@ function tablesMap(tables: readonly NamedTable[], findings: readonly Finding[], 
   return ['', ...keyMap(shown, view), ...rest];
 }
 
-/** Where in the key space findings lie, drawn over the tables of the newest manifest; nothing where no finding names keys. */
+/** The places of findings in the key space, drawn over the tables of the newest manifest; nothing where no finding names keys. */
 export function damageMap(report: ManifestReport, findings: readonly Finding[], view: View): string[] {
-  return damagedRanges(findings).length === 0 ? [] : tablesMap(tablesOf(report), findings, view);
+  return damagedRanges(findings).length === 0 ? [] : tablesMap(drawnTables(report), findings, view);
 }

@@ -1,7 +1,7 @@
 /**
- * Pictures in one line of characters: where damage lies in a file, in a log and in the key space.
+ * Maps in one line of characters: where damage is in a file, in a log and in the key space.
  *
- * Each character stands for an equal share of what is shown and tells the worst in it, so no damage is too small to be seen.
+ * Each character stands for an equal share of what is shown and shows the worst in it, so no damage is too small to be seen.
  * The characters are the same with and without colour.
  */
 import type { KeyRange, SstReport, WalObjectReport, WalObjectState } from '../admin.ts';
@@ -12,7 +12,7 @@ import { keyText, number, type View, visible } from './words.ts';
 export const MAP_MARGIN = 8;
 const WIDEST_MAP = 96;
 
-interface Cell {
+export interface Cell {
   char: string;
   /** The greater one wins where several things share a cell. */
   rank: number;
@@ -31,7 +31,7 @@ export function mapWidth(view: View): number {
 }
 
 /** Neighbours of one style share its codes. */
-function strip(paint: Paint, cells: readonly Cell[]): string {
+export function strip(paint: Paint, cells: readonly Cell[]): string {
   let text = '';
   for (let i = 0; i < cells.length; ) {
     let end = i;
@@ -156,23 +156,29 @@ export interface KeyLine {
   damaged: readonly KeyRange[];
 }
 
-const POSITION_BYTES = 6;
+const STRIP_KEY_BYTES = 6;
 
 /**
  * Where keys are between two others, as numbers: the common prefix dropped, then the next six bytes as digits. The digits reach from
  * the least to the greatest byte of all keys shown: digits of a text are 10 of 256 bytes, and in base 256 all of them would share the
  * first column.
  */
-function scale(gte: Uint8Array, lte: Uint8Array, keys: readonly Uint8Array[]): (key: Uint8Array) => number {
+export function keyScale(gte: Uint8Array, lte: Uint8Array, keys: readonly Uint8Array[]): (key: Uint8Array) => number {
   let skip = 0;
   while (skip < gte.length && skip < lte.length && gte[skip] === lte[skip]) skip++;
-  const used = keys.flatMap((key) => [...key.subarray(skip, skip + POSITION_BYTES)]);
-  const least = Math.min(255, ...used);
+  let least = 255;
+  let greatest = 0;
+  for (const key of keys) {
+    for (const byte of key.subarray(skip, skip + STRIP_KEY_BYTES)) {
+      least = Math.min(least, byte);
+      greatest = Math.max(greatest, byte);
+    }
+  }
   // One more for the end of a key, which comes before every byte.
-  const base = Math.max(0, ...used) - least + 2;
+  const base = Math.max(0, greatest - least) + 2;
   const read = (key: Uint8Array) => {
     let n = 0;
-    for (let i = skip; i < skip + POSITION_BYTES; i++) n = n * base + (i < key.length ? key[i] - least + 1 : 0);
+    for (let i = skip; i < skip + STRIP_KEY_BYTES; i++) n = n * base + (i < key.length ? key[i] - least + 1 : 0);
     return n;
   };
   const low = read(gte);
@@ -195,7 +201,7 @@ export function keyMap(lines: readonly KeyLine[], view: View): string[] {
   const keys = lines.flatMap((l) => edgesOf(l.extent)).sort(Buffer.compare);
   const [least] = keys;
   const greatest = keys[keys.length - 1];
-  const place = scale(least, greatest, [...keys, ...lines.flatMap((l) => l.damaged.flatMap(edgesOf))]);
+  const place = keyScale(least, greatest, [...keys, ...lines.flatMap((l) => l.damaged.flatMap(edgesOf))]);
   const endOf = ({ lte }: KeyRange) => (lte === undefined ? 1 : place(lte));
   const margin = Math.max(MAP_MARGIN, ...lines.map((l) => l.label.length + 2));
   const width = Math.max(16, Math.min(view.columns - margin, WIDEST_MAP));
@@ -221,7 +227,7 @@ export function damagedRanges(findings: readonly Finding[]): KeyRange[] {
   );
 }
 
-/** A label of a table that fits in front of a strip. */
+/** A label of a table that fits before a strip. */
 export function shortId(id: string): string {
   return visible(id.length > 10 ? `..${id.slice(-8)}` : id);
 }

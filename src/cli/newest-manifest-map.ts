@@ -1,4 +1,4 @@
-/** The picture of damage in the key space for commands whose reports do not hold the manifest. */
+/** The map of damage in the key space for commands whose reports do not hold the manifest. */
 import type { ToolOptions } from '../admin.ts';
 import { type Finding, isDbError } from '../index.ts';
 import { damageMap } from './manifest-text.ts';

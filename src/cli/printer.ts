@@ -2,7 +2,7 @@
  * Where a command puts what it has to say: data to standard output, as text or JSON, progress to standard error.
  *
  * Always holds: a reader that goes away (`| head`) is no failure; whatever is written afterwards is dropped and `isClosed`
- * tells streams to stop.
+ * makes streams stop.
  */
 import type { DbError } from '../index.ts';
 import { type DocumentType, document, errorDocument, type Writing } from './json.ts';
@@ -15,7 +15,7 @@ export interface Output {
   isTerminal: boolean;
   /** Characters of a line, where that is known. */
   columns: number | undefined;
-  /** Whether nobody reads it any more. */
+  /** Whether its reader has closed it. */
   isClosed(): boolean;
 }
 

@@ -10,7 +10,7 @@ type CommonOptions = Pick<WalRepairOptions, 'apply' | 'ifLiveWriter' | 'liveChec
 
 const PLAN_HASH = /^p-[0-9a-f]{24}$/;
 
-export async function runRepair(
+export async function runRepairCommand(
   call: Call,
   repair: (common: CommonOptions) => Promise<RepairReport>,
 ): Promise<ExitCode> {
@@ -30,7 +30,7 @@ export async function runRepair(
   });
   const shown = {
     ...report,
-    nextSteps: report.nextSteps.map((s) => (isHowToApply(s) ? applyCommand(report, again) : s)),
+    nextSteps: report.nextSteps.map((s) => (isHowToApply(s) ? (applyCommand(report, again) ?? s) : s)),
   };
   if (printer.json) printer.document('repair', shown);
   else printer.lines(repairText(report, printer.view, wanted, again));

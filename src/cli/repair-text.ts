@@ -91,8 +91,8 @@ export function repairText(report: RepairReport, view: View, wanted: boolean, ag
   const [outcomeStyle, outcome] = isUnclear ? CANNOT_TELL : OUTCOMES[report.outcome];
   const done = report.applied ? '' : 'would be ';
   const { shadowed, ledgerIds } = report;
-  // The loss of a table lies between rows that are kept; what else lies there is kept as well.
-  const bounds = report.tool === 'sstRepair' ? ' (outer bounds: what is lost lies in them)' : '';
+  // The loss of a table is between rows that are kept; everything else there is kept as well.
+  const bounds = report.tool === 'sstRepair' ? ' (outer bounds: what is lost is within them)' : '';
   if (report.tool === 'quarantineRestore') {
     return [
       paint('bold', paint(headStyle, head)),
@@ -120,7 +120,6 @@ export function repairText(report: RepairReport, view: View, wanted: boolean, ag
       ['shadowed', shadowed > 0 ? `${count(shadowed, 'key')} of lost ranges would show an older value` : undefined],
       ['manifest', report.manifestId === undefined ? undefined : number(report.manifestId)],
       ['ledger', ledgerIds.length > 0 ? `${ledgerIds.map(visible).join(', ')} ${done}recorded` : undefined],
-      ['suspects', report.suspectFile === undefined ? undefined : visible(report.suspectFile)],
       ['repair', visible(report.repairId)],
       ['cost', `${count(report.requests, 'request')}, ${duration(report.tookMs)}`],
     ]),
@@ -148,15 +147,15 @@ export function isHowToApply(step: string): boolean {
 }
 
 /** `again`: the command that was run, without `--apply` and `--plan`. */
-export function applyCommand(report: RepairReport, again: string): string {
-  const accept = report.missingConsent.includes('loss') ? ' --accept-loss' : '';
-  return `${again} --apply --plan ${report.planHash}${accept}`;
+export function applyCommand({ planHash, missingConsent }: RepairReport, again: string): string | undefined {
+  const accept = missingConsent.includes('loss') ? ' --accept-loss' : '';
+  return planHash && `${again} --apply --plan ${planHash}${accept}`;
 }
 
 function nextText(report: RepairReport, view: View, wanted: boolean, again: string): string[] {
   const { paint } = view;
-  const isPlan =
-    !report.applied && !wanted && !['clean', 'obsolete', 'unrecoverable', 'consent-needed'].includes(report.outcome);
+  const isPlan = !report.applied && !wanted && report.outcome !== 'consent-needed' && report.planHash !== undefined;
+  const apply = isPlan ? applyCommand(report, again) : undefined;
   // How to apply is said below, with the whole command.
   const steps = report.nextSteps.filter((s) => !isHowToApply(s)).map((s) => commandText(s, view));
   const lines = steps.flatMap((s) =>
@@ -164,6 +163,6 @@ function nextText(report: RepairReport, view: View, wanted: boolean, again: stri
   );
   return [
     ...(lines.length > 0 ? ['', isPlan ? paint('yellow', 'What to know first') : 'Next', ...lines] : []),
-    ...(isPlan ? ['', 'To do exactly this', `  ${paint('cyan', applyCommand(report, again))}`] : []),
+    ...(apply === undefined ? [] : ['', 'To do exactly this', `  ${paint('cyan', apply)}`]),
   ];
 }

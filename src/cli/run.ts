@@ -44,8 +44,8 @@ export async function runCommandLine(words: readonly string[], host: Host): Prom
     if (isHelp(first) || first === 'help') return help(name.slice(1), host);
     if (isHelp(name[1]) && commandsOf(first).length > 0) return help([first], host);
     if (name.length === 0) throw new UsageError('A command is missing.');
-    const { command, rest: behind } = findCommand(name);
-    const rest = [...options, ...behind];
+    const { command, rest: afterName } = findCommand(name);
+    const rest = [...options, ...afterName];
     if (beforeTerminator(rest).some(isHelp)) return help(command.name, host);
     return await runCommand(command, rest, host);
   } catch (error) {
@@ -67,7 +67,7 @@ function commandWords(words: readonly string[]): { name: string[]; options: stri
     if (spec === undefined) {
       name.push(word);
       at++;
-      // Behind a command of one word, and behind anything else that is no name, nothing has to be looked for.
+      // After a command of one word, and after anything else that is no name, there is nothing to search.
       if (!commandsOf(name[0]).some((c) => c.name.length > name.length)) break;
       continue;
     }
@@ -84,7 +84,7 @@ function isHelp(word: string | undefined): boolean {
 
 const text = (lines: readonly string[]) => lines.map((l) => `${l}\n`).join('');
 
-/** Behind `--` nothing is an option. */
+/** After `--` nothing is an option. */
 function beforeTerminator(words: readonly string[]): readonly string[] {
   const end = words.indexOf('--');
   return end < 0 ? words : words.slice(0, end);
@@ -196,12 +196,13 @@ function errorText(error: DbError, command: Command, words: readonly string[], p
 }
 
 function adviceOf(error: DbError, command: Command, line: string): string[] {
-  if (error.code === 'LIVE_WRITER') return ['To take the database over from it', `  ${line} --if-live-writer fence`];
+  if (error.code === 'LIVE_WRITER')
+    return [command.allTheSame ?? 'To take the database over from it', `  ${line} --if-live-writer fence`];
   switch (exitOfError(error, command.repairs === true)) {
     case EXIT.unavailable:
       return [
         command.repairs === true
-          ? 'Run the same command again later: it goes on where it stopped.'
+          ? 'Run the same command again later: it continues where it stopped.'
           : 'Nothing was changed. Try again later.',
       ];
     case EXIT.internal:

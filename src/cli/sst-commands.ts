@@ -6,7 +6,7 @@ import { ACCEPT, type Call, type Command, LOCATION, LOSS_OPTIONS, REPAIR_OPTIONS
 import { EXIT, type ExitCode, exitOfFindings, exitOfVerdict } from './exit-codes.ts';
 import { findingsText } from './finding-text.ts';
 import { newestManifestMap } from './newest-manifest-map.ts';
-import { runRepair } from './repair-call.ts';
+import { runRepairCommand } from './repair-call.ts';
 import { checkSummaryText, sstRowText, sstText } from './sst-text.ts';
 import { progressText } from './words.ts';
 
@@ -14,7 +14,7 @@ export const CHECK_LEVELS = ['refs', 'tails', 'blocks', 'rows', 'cross'] as cons
 
 export const SST_CHECK: Command = {
   name: ['sst', 'check'],
-  summary: 'all tables, as deep as asked, and where in the key space damage lies',
+  summary: 'all tables, as deep as asked, and where in the key space damage is',
   about: [
     'Reads and changes nothing. Levels: refs asks whether every object that is named exists; tails reads the end of each table too; blocks reads every byte and checks the checksums; rows decodes every row and checks order, numbers and row checks; cross also compares tables with each other.',
     'With --json one line for each finding (type finding), and one with the result (type summary) at the end.',
@@ -162,7 +162,7 @@ export const SST_REPAIR: Command = {
   run: (call) => {
     const { args } = call;
     const maxLoss = args.members<Pick<MaxLoss, 'rows'>>({ rows: 'max-lost-rows' });
-    return runRepair(call, (common) =>
+    return runRepairCommand(call, (common) =>
       call.tools.sstRepair(call.printer.view.location, args.text('ID'), {
         ...common,
         ...args.members<SstRepairOptions>({

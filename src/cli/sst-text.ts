@@ -1,8 +1,9 @@
-/** A table in words and pictures. */
+/** A table in words and maps. */
 import type { BlockReport, CheckSummary, SstReport, SstRow } from '../admin.ts';
+import { DOCTOR } from '../common/advice.ts';
 import { findingCounts, findingsText } from './finding-text.ts';
 import { damagedRanges, fileMap, keyMap, shortId } from './maps.ts';
-import { VERDICTS } from './verify-text.ts';
+import { tablesText, VERDICTS } from './verify-text.ts';
 import {
   commandText,
   count,
@@ -59,9 +60,14 @@ export function sstText(report: SstReport, view: View, all: boolean): string[] {
   ];
 }
 
+/** Undefined where one is not known. */
+function sumOf(counts: readonly (number | undefined)[]): number | undefined {
+  return counts.reduce((sum, count) => (sum === undefined || count === undefined ? undefined : sum + count), 0);
+}
+
 function aboutTable(report: SstReport, view: View): [string, string | undefined][] {
   const { info, seal, filter, blocks } = report;
-  const rows = blocks.every((b) => b.rows !== undefined) ? blocks.reduce((n, b) => n + b.rows!, 0) : undefined;
+  const rows = sumOf(blocks.map((b) => b.rows));
   const key = (k: Uint8Array | undefined) => (k === undefined ? undefined : keyText(k, view.redactKeys));
   const identity = seal?.seal?.identity;
   return [
@@ -144,13 +150,11 @@ export function checkSummaryText(summary: CheckSummary, view: View): string[] {
   const { paint } = view;
   const [style] = VERDICTS[summary.verdict];
   const codes = Object.entries(summary.findings).map(([code, n]) => `${visible(code)} ${number(n)}`);
-  const { shadowedKeys } = summary;
   return [
     paint('bold', paint(style, summary.verdict === 'unknown' ? 'Cannot tell' : capital(summary.verdict))),
     ...facts(paint, [
-      ['objects', `${number(summary.objects)}, ${number(summary.sealed)} of them sealed`],
+      ['objects', tablesText(summary)],
       ['findings', codes.length === 0 ? undefined : codes.join(', ')],
-      ['shadowed', shadowedKeys ? `${count(shadowedKeys, 'key')} under damage have an older value below` : undefined],
       ['cost', `${count(summary.requests, 'request')}, ${size(summary.bytesRead)}, ${duration(summary.tookMs)}`],
       ['go on with', summary.cursor === undefined ? undefined : `--resume-from ${visible(summary.cursor)}`],
     ]),
@@ -158,11 +162,11 @@ export function checkSummaryText(summary: CheckSummary, view: View): string[] {
   ];
 }
 
-/** What a verdict says nothing about, and who looks at it. */
+/** What a verdict says nothing about, and which command checks it. */
 export function notCheckedText(notChecked: readonly string[], view: View): string[] {
   // A copy of one object belongs to no database.
   if (notChecked.length === 0 || view.location === NO_LOCATION) return [];
-  const doctor = commandText('shaledb doctor LOCATION', view);
+  const doctor = commandText(DOCTOR, view);
   return ['', `Not looked at (${doctor} does)`, ...notChecked.map((what) => `  ${visible(what)}`)];
 }
 
@@ -170,7 +174,7 @@ export function capital(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-/** A label of a table in a picture. */
+/** A label of a table in a map. */
 export function tableLabel(level: string, id: string): string {
   return `${level} ${shortId(id)}`;
 }

@@ -1,13 +1,14 @@
 /** All checks with one verdict, what a store can do, and the lists of known losses and of kept evidence. */
-
-import type { LedgerEntry, QuarantineEntry, VerifyReport } from '../admin.ts';
+import type { CheckSummary, LedgerEntry, QuarantineEntry, VerifyReport } from '../admin.ts';
+import { acknowledgeLoss } from '../common/advice.ts';
 import type { StoreProfile } from '../index.ts';
-import { acknowledgeCommand, isUnknownLoss } from '../lsm/tree/damage-ledger.ts';
+import { isUnknownLoss } from '../lsm/tree/damage-ledger.ts';
 import { findingsText } from './finding-text.ts';
 import type { Paint, Style } from './paint.ts';
 import {
   commandText,
   count,
+  dateText,
   duration,
   facts,
   keyRangeText,
@@ -21,15 +22,15 @@ import {
 
 export const VERDICTS: Record<VerifyReport['verdict'], readonly [Style, string]> = {
   clean: ['green', 'Clean: no damage found.'],
-  degraded: ['yellow', 'Degraded: nothing that is read is damaged, but see the warnings and open losses.'],
+  degraded: ['yellow', 'Degraded: everything stored is readable; see the warnings and open losses.'],
   unknown: [
     'magenta',
     'Cannot tell: no damage found, but something is in a form or at a place that this program cannot read.',
   ],
-  corrupt: ['red', 'Corrupt: damage that can take rows away.'],
+  corrupt: ['red', 'Corrupt: some rows may be unreadable or lost.'],
 };
 
-/** @param map the picture of the key space, made from the newest manifest; may be empty */
+/** @param map the map of the key space, made from the newest manifest; may be empty */
 export function verifyText(report: VerifyReport, view: View, map: readonly string[]): string[] {
   const { paint } = view;
   const { sst, wal, manifests, store, ledger } = report;
@@ -48,7 +49,7 @@ export function verifyText(report: VerifyReport, view: View, map: readonly strin
     ...facts(paint, [
       ['manifests', `${number(manifests.checked)} checked, ${newest}${good}`],
       ['log', `${count(wal.objects, 'object')}, ${count(wal.rows, 'row')}${logFaults}`],
-      ['tables', `${number(sst.objects)}, ${number(sst.sealed)} of them sealed, ${size(sst.bytesRead)} read`],
+      ['tables', `${tablesText(sst)}, ${size(sst.bytesRead)} read`],
       [
         'ledger',
         open === 0 ? 'no open losses' : paint('yellow', `${count(open, 'open loss', 'open losses')}${unknown}`),
@@ -64,25 +65,32 @@ export function verifyText(report: VerifyReport, view: View, map: readonly strin
   ];
 }
 
+/** How many tables there are. One that is missing is neither sealed nor unsealed. */
+export function tablesText({ objects, missing, sealed }: CheckSummary): string {
+  const gone = missing === 0 ? '' : `, ${number(missing)} missing`;
+  return `${number(objects)}, ${number(sealed)} of them sealed${gone}`;
+}
+
 function storeText(store: VerifyReport['store'], paint: Paint): string {
   if (store.suitable === 'not-probed') return 'not probed (--probe does)';
   return store.suitable ? 'suitable' : paint('red', 'not suitable for writing');
 }
 
-const PROFILE_WORDS: readonly (readonly [keyof StoreProfile, string])[] = [
+/** With what to say where a store lacks it, if databases do as well without it. */
+const PROFILE_WORDS: readonly (readonly [keyof StoreProfile, string, string?])[] = [
   ['conditionalCreate', 'creates only what is absent'],
   ['readAfterWrite', 'reads what was just written'],
   ['listAfterWrite', 'lists what was just written'],
   ['listAfterDelete', 'does not list what was just deleted'],
   ['rangedReads', 'reads parts of objects'],
   ['suffixReads', 'reads ends of objects'],
-  ['metadata', 'keeps metadata'],
-  ['storeTime', 'tells the time'],
+  ['metadata', 'keeps metadata', 'keeps metadata (not needed)'],
+  ['storeTime', 'gives the time'],
 ];
 
 export function probeText(profile: StoreProfile, view: View): string[] {
   const { paint } = view;
-  const line = (holds: boolean, words: string, style: 'red' | 'yellow') =>
+  const line = (holds: boolean, words: string, style: 'red' | 'yellow' | 'dim') =>
     `${paint(holds ? 'green' : style, holds ? 'yes' : 'no ')}  ${words}`;
   const hasIfMatch = profile.ifMatch === 'supported' || profile.ifMatch === 'unquoted';
   // The same rule as for opening.
@@ -92,9 +100,11 @@ export function probeText(profile: StoreProfile, view: View): string[] {
   return [
     paint('bold', verdict),
     '',
-    ...PROFILE_WORDS.map(([name, words]) =>
-      line(profile[name] === true, words, name === 'conditionalCreate' ? 'red' : 'yellow'),
-    ),
+    ...PROFILE_WORDS.map(([name, words, unneeded]) => {
+      const holds = profile[name] === true;
+      if (!holds && unneeded !== undefined) return line(false, unneeded, 'dim');
+      return line(holds, words, name === 'conditionalCreate' ? 'red' : 'yellow');
+    }),
     line(hasIfMatch, `replaces only a version that is named (If-Match: ${profile.ifMatch})`, 'yellow'),
     ...profile.problems.map((p) => `     ${paint('yellow', visible(p))}`),
   ];
@@ -111,7 +121,7 @@ export function ledgerText(entries: readonly LedgerEntry[], view: View): string[
     const style = e.state === 'open' ? 'yellow' : 'green';
     const rows = e.rows === undefined ? undefined : `${e.exact ? '' : 'at least '}${count(e.rows, 'row')}`;
     const lost = [...e.keys.map((k) => keyRangeText(k, view.redactKeys)), ...e.seqs.map(seqRangeText)];
-    const next = e.state === 'open' ? commandText(acknowledgeCommand(e.id), view) : undefined;
+    const next = e.state === 'open' ? commandText(acknowledgeLoss(e.id), view) : undefined;
     return [
       '',
       `${paint(style, e.state)} ${paint('bold', visible(e.id))} ${visible(e.object)}`,
@@ -142,7 +152,7 @@ export function quarantineText(entries: readonly QuarantineEntry[], view: View):
   const total = entries.reduce((n, e) => n + e.bytes, 0);
   const rows = entries.map((e) => [
     visible(e.repairId),
-    new Intl.DateTimeFormat('sv-SE', { dateStyle: 'short', timeStyle: 'medium', timeZone: 'UTC' }).format(e.storedAtMs),
+    dateText(e.storedAtMs),
     size(e.bytes),
     visible(e.from),
     e.neededBy.map(visible).join(', '),

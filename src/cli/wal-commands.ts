@@ -1,9 +1,10 @@
 /** `shaledb wal ...`: the log. */
 import type { MaxLoss, WalInspectOptions, WalObjectReport, WalRepairOptions } from '../admin.ts';
+import { INSPECT_MANIFEST, nameOf } from '../common/advice.ts';
 import { UsageError } from './arguments.ts';
 import { ACCEPT, type Call, type Command, LOCATION, LOSS_OPTIONS, REPAIR_OPTIONS } from './command.ts';
 import { EXIT, type ExitCode, exitOfFindings } from './exit-codes.ts';
-import { runRepair } from './repair-call.ts';
+import { runRepairCommand } from './repair-call.ts';
 import { type WalSummary, walEntryText, walSummary, walText } from './wal-text.ts';
 import { number } from './words.ts';
 
@@ -11,7 +12,7 @@ export const WAL_INSPECT: Command = {
   name: ['wal', 'inspect'],
   summary: 'every object of the write-ahead log: whole, damaged or missing, and what is in it',
   about: [
-    'Reads and changes nothing, fences nobody, works beside a live writer and on databases that do not open. One request for each object of the log.',
+    'Reads and changes nothing, fences no writer, works beside a live writer and on databases that do not open. One request for each object of the log.',
     'With --json one line for each object (type wal-object), with --rows one for each row after it (type wal-row), and one with the sums (type wal-summary) at the end, also where the log is empty.',
   ],
   operands: [{ ...LOCATION, optional: true }],
@@ -24,7 +25,7 @@ export const WAL_INSPECT: Command = {
       choices: ['none', 'keys', 'full'],
       says: 'list the rows too: their keys, or their values as well',
     },
-    all: { kind: 'flag', says: 'list also the objects about which there is nothing to tell' },
+    all: { kind: 'flag', says: 'list also the objects without findings' },
   },
   examples: [
     { line: 'wal inspect file:///var/lib/db', says: 'what is wrong with the log' },
@@ -43,7 +44,7 @@ async function inspect({ args, printer, tools, common, readFile }: Call): Promis
   const objects: WalSummary[] = [];
   const options = args.members<WalInspectOptions>({ from: 'from', to: 'to', rows: 'rows' });
   const { from = 0n, to = from } = options;
-  if (from > to) throw new UsageError(`--from ${from} lies behind --to ${to}: nothing would be looked at.`);
+  if (from > to) throw new UsageError(`--from ${from} is after --to ${to}: nothing would be inspected.`);
   for await (const object of tools.walInspect(location, { ...common, ...options, ...(raw && { raw }) })) {
     if (printer.isClosed) return EXIT.interrupted;
     const { entries: _entries, ...summary } = object;
@@ -87,7 +88,7 @@ export const WAL_REPAIR: Command = {
     mode: {
       kind: 'choice',
       choices: ['recover', 'truncate'],
-      says: 'recover (default): every intact batch, also behind damage; truncate: only what lies before the first damage',
+      says: 'recover (default): every intact batch, also after damage; truncate: only what is before the first damage',
     },
     'on-partial-batch': {
       kind: 'choice',
@@ -98,7 +99,7 @@ export const WAL_REPAIR: Command = {
     'expected-epoch': {
       kind: 'id',
       value: 'EPOCH',
-      says: 'take over from exactly this writer epoch, which `shaledb manifest inspect` shows, or do nothing (exit code 6)',
+      says: `take over from exactly this writer epoch, which \`${nameOf(INSPECT_MANIFEST)}\` shows, or do nothing (exit code 6)`,
     },
     ...LOSS_OPTIONS,
     'max-lost-objects': {
@@ -129,7 +130,7 @@ export const WAL_REPAIR: Command = {
       rows: 'max-lost-rows',
       walObjects: 'max-lost-objects',
     });
-    return runRepair(call, (common) =>
+    return runRepairCommand(call, (common) =>
       call.tools.walRepair(call.printer.view.location, {
         ...common,
         ...args.members<WalRepairOptions>({

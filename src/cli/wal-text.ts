@@ -1,4 +1,4 @@
-/** The log in words: one line per object, a picture of the whole, and the findings. */
+/** The log in words: one line per object, a map of the whole, and the findings. */
 import {
   verdictOf,
   type WalEntry,
@@ -6,6 +6,7 @@ import {
   type WalObjectReport,
   type WalObjectState,
 } from '../admin.ts';
+import { INSPECT_LOG } from '../common/advice.ts';
 import { findingCounts, findingsText } from './finding-text.ts';
 import { logMap } from './maps.ts';
 import type { Style } from './paint.ts';
@@ -59,8 +60,8 @@ const rowsOf = ({ rows }: WalSummary) => rows.total ?? rows.verified;
 function nothingThere({ from, to }: Asked, view: View): string[] {
   if (from === undefined && to === undefined) return ['The log is empty.'];
   const ids = [from === undefined ? '' : ` from ${number(from)}`, to === undefined ? ' on' : ` up to ${number(to)}`];
-  const all = commandText('shaledb wal inspect LOCATION', view);
-  return [`The log has no object${ids.join('')}; this says nothing of the others.`, `All of it: ${all}`];
+  const all = commandText(INSPECT_LOG, view);
+  return [`The log has no object${ids.join('')}; this says nothing about the others.`, `All of it: ${all}`];
 }
 
 /** @param all also the objects with which nothing is wrong */
@@ -83,9 +84,7 @@ export function walText(objects: readonly WalSummary[], view: View, all: boolean
           ),
         ]
       : []),
-    ...(hidden > 0
-      ? [paint('dim', `${count(hidden, 'object')} with nothing to tell not listed; --all lists all.`)]
-      : []),
+    ...(hidden > 0 ? [paint('dim', `${count(hidden, 'healthy object')} hidden (--all shows all).`)] : []),
     ...findingsText(findings, view),
     '',
     totals(objects, findingCounts(findings)),

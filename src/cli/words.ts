@@ -1,8 +1,8 @@
 /**
- * How values look to people: keys, numbers, sizes, times, tables of columns.
+ * How values are shown to people: keys, numbers, sizes, times, tables of columns.
  *
  * Always holds: whatever comes from storage is shown without control characters, because a key or a path must not be able to
- * move the cursor or to hide a line of the terminal of whoever looks for damage.
+ * move the cursor or to hide a line of the terminal of the user.
  */
 import type { CheckProgress, KeyRange, SeqRange } from '../admin.ts';
 import { shellWord } from '../common/shell-word.ts';
@@ -34,7 +34,7 @@ const UNAMBIGUOUS = /^[^\s"'\\]+$/u;
 
 /** Text with control characters made visible. */
 export function visible(text: string): string {
-  return text.replace(CONTROL, (c) => `\\u{${c.codePointAt(0)!.toString(16)}}`);
+  return text.replace(CONTROL, (c) => `\\u{${(c.codePointAt(0) ?? 0).toString(16)}}`);
 }
 
 /** A key as text where it is printable UTF-8, else as hex; long ones are cut and say so. */
@@ -102,6 +102,43 @@ export function progressText({ part, done, of, bytesRead }: CheckProgress, findi
 
 export function duration(ms: number): string {
   return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
+}
+
+/** How old something is, in the greatest unit of which there are several. */
+export function age(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  if (seconds < 120) return `${number(seconds)} s`;
+  if (seconds < 7200) return `${number(Math.round(seconds / 60))} min`;
+  return seconds < 172_800 ? `${number(Math.round(seconds / 3600))} h` : `${number(Math.round(seconds / 86_400))} days`;
+}
+
+/** A time of the store or of a process, UTC, to the second. */
+export function dateText(ms: number): string {
+  const format = { dateStyle: 'short', timeStyle: 'medium', timeZone: 'UTC' } as const;
+  return new Intl.DateTimeFormat('sv-SE', format).format(ms);
+}
+
+const LEAST_SHORTENED = 100_000;
+
+/** A count in few characters: `99,999`, `100 k`, `1.25 M`, `12.5 G`. */
+export function shortCount(value: number): string {
+  if (value < LEAST_SHORTENED) return number(value);
+  const units = ['k', 'M', 'G', 'T'];
+  let scaled = value / 1000;
+  let unit = 0;
+  // What would be rounded to four digits belongs to the next unit.
+  while (scaled >= 999.5 && unit < units.length - 1) {
+    scaled /= 1000;
+    unit++;
+  }
+  return `${scaled < 999.5 ? scaled.toPrecision(3) : number(Math.round(scaled))} ${units[unit]}`;
+}
+
+/** A part of a whole; small ones are not shown as none. */
+export function percent(part: number, whole: number): string {
+  if (whole === 0 || part === 0) return '0 %';
+  const share = (100 * part) / whole;
+  return share < 1 ? '<1 %' : `${Math.floor(share)} %`;
 }
 
 /** Columns side by side, two spaces apart; a column whose head begins with `>` is flush right. */

@@ -1,12 +1,12 @@
 /**
- * Whoever waits for a write to become durable.
+ * The calls that wait for a write to become durable.
  *
- * 1. Each waiter is told exactly once: durable, or an error that says whether the write can still take effect.
+ * 1. Each waiter is answered exactly once: durable, or an error that says whether the write can still take effect.
  * 2. Waiters stand in the order of their sequence numbers, so one pass from the front releases a group.
- * 3. What was released stays so, and nobody waits for it: who comes later would never be told.
- * 4. While anybody waits, a timer runs; all wait equally long, so the first to give up stands in front.
+ * 3. What was released stays released, and no call waits for it: a later one would never be answered.
+ * 4. While a call waits, a timer runs; all wait equally long, so the first to give up is the first in the list.
  *
- * Asserted where waiters come and are released; not where they are told of a failure or give up, because that is how a handle ends.
+ * Asserted where waiters come and are released; not where they get a failure or give up, because that is how a handle ends.
  */
 import { isAborted, onAbort } from '../common/abort.ts';
 import { assertThat } from '../common/assert.ts';
@@ -47,7 +47,7 @@ export class DurabilityWaiters {
     return this.#head === this.#queue.length;
   }
 
-  /** Waits until everything up to `seq` is durable. Whoever gives a signal holds its listener: a write that is applied must not be refused. */
+  /** Waits until everything up to `seq` is durable. A caller with a signal holds its listener: a write that is applied must not be refused. */
   add(seq: number, signal?: AbortSignal): Promise<WriteResult> {
     const last = this.isEmpty ? this.#releasedTo : this.#queue[this.#queue.length - 1].seq;
     assertThat(seq > last, 'who waits for durability comes in the order of the writes, before they are durable');
@@ -84,7 +84,7 @@ export class DurabilityWaiters {
       if (settle(waiter)) waiter.resolve({ seq: BigInt(waiter.seq) });
     }
     this.#trim();
-    assertThat(this.isEmpty === (this.#timer === undefined), 'a timer runs exactly while somebody waits');
+    assertThat(this.isEmpty === (this.#timer === undefined), 'a timer runs exactly while a call waits');
   }
 
   /** Rejects all waiters up to `seq`; `errorOf` makes the error of each. */
@@ -113,7 +113,7 @@ export class DurabilityWaiters {
     this.#timer = this.#clock.setTimer(delayMs, () => this.#expire());
   }
 
-  /** Tells those whose time is up; all wait equally long, so they stand in front. */
+  /** Answers those whose time is up; all wait equally long, so they stand in front. */
   #expire(): void {
     this.#timer = undefined;
     const now = this.#clock.monotonicMs();
@@ -134,7 +134,7 @@ export class DurabilityWaiters {
   }
 }
 
-/** False if it was told already. */
+/** False if it was answered already. */
 function settle(waiter: Waiter): boolean {
   if (waiter.done) return false;
   waiter.done = true;

@@ -1,4 +1,10 @@
-/** Sizes and counts from what manifest and table metadata say; nothing is counted row by row. */
+/**
+ * Sizes and counts from what manifest and table metadata say.
+ *
+ * 1. Rows of tables are never counted one by one; those of memtables only where the range is a part.
+ * 2. Every table and memtable of the view adds to it, and none takes away.
+ */
+import { assertThat } from '../common/assert.ts';
 import { compareBytes } from '../common/bytes.ts';
 import { roomEnd } from '../format/table-layout.ts';
 import type { ReadView } from '../lsm/read/point-lookup.ts';
@@ -6,11 +12,13 @@ import type { ScanRange } from '../lsm/read/visible-rows.ts';
 import type { TableHandle } from '../lsm/table/table-handle.ts';
 import { sourcesInRange } from '../lsm/tree/table-store.ts';
 
+/** About how much is stored in a range of keys. */
 export interface SizeEstimate {
   /** Rows, every version and tombstone counted; of tables without stats none. */
   rows: number;
   /** Bytes of data blocks as stored, padding included, and of rows in memory. */
   bytes: number;
+  /** Tables of which a part is in the range. */
   tables: number;
 }
 
@@ -45,7 +53,9 @@ async function addTable(estimate: SizeEstimate, handle: TableHandle, range: Scan
   if (index.blockCount === 0) return;
   const first = range.gte === undefined ? 0 : index.findStart(range.gte);
   const last = range.lt === undefined ? index.blockCount - 1 : Math.max(first, index.findStart(range.lt));
-  estimate.bytes += roomEnd(meta.info, index, last) - index.offset(first);
+  const bytes = roomEnd(meta.info, index, last) - index.offset(first);
+  assertThat(first <= last && bytes >= 0, 'no table takes from an estimate (estimates 2)');
+  estimate.bytes += bytes;
   for (let i = first; i <= last; i++) {
     const counts = stats?.blocks?.[i];
     if (counts !== undefined) estimate.rows += counts[0] + counts[1] + counts[2];

@@ -2,14 +2,21 @@
  * Puts the filter form of tables right in the manifests we write.
  *
  * SlateDB 0.12.1 does not know composite filters: its manifests call every filter legacy, and from then on newer versions
- * read composite filters wrongly and miss rows. The object's own info block is right, so it is asked once for every table
- * that a manifest of SlateDB calls legacy before such a table is named again. Manifests of ours are right already.
+ * read composite filters wrongly and miss rows.
+ *
+ * 1. What a manifest in use called composite is composite in every later manifest of ours, whatever comes in between.
+ * 2. Of any other table that a manifest of SlateDB calls legacy the object's own info block, which is right, is asked once before such a
+ *    table is named again; where that manifest comes while one of ours is on its way, before the one after it.
+ *
+ * Not asserted: what others wrote is corrected, and is no rule of ours.
  */
+
 import { mapLimit } from '../common/async.ts';
 import { isCorruption } from '../common/errors.ts';
 import type { Ulid } from '../common/ulid.ts';
-import type { Manifest, TableRef, TableView } from '../format/manifest-types.ts';
+import { type Manifest, type TableRef, tablesOf } from '../format/manifest-types.ts';
 import type { FilterForm } from '../format/table-info.ts';
+import { describeTables } from '../lsm/manifest/manifest-edits.ts';
 import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
 import type { TreeView } from '../lsm/tree/table-store.ts';
 
@@ -19,9 +26,12 @@ export class FilterForms {
   readonly #known = new Map<Ulid, FilterForm>();
   #isDoubtful = false;
 
-  /** A manifest came into use; what SlateDB wrote has to be checked. */
-  note(loaded: LoadedManifest): void {
-    if (loaded.seal === undefined) this.#isDoubtful = true;
+  /** A manifest came into use; what SlateDB calls legacy has to be checked. */
+  note({ manifest, seal }: LoadedManifest): void {
+    if (seal === undefined) this.#isDoubtful = true;
+    for (const { id, info } of tablesOf(manifest)) {
+      if (info.filterForm === 'composite') this.#known.set(id, 'composite');
+    }
   }
 
   /** Asks the tables that have not been asked. At most one GET for each, none where all manifests were ours. */
@@ -47,16 +57,7 @@ export class FilterForms {
       const form = this.#known.get(t.id);
       return form === undefined || form === t.info.filterForm ? t : { ...t, info: { ...t.info, filterForm: form } };
     };
-    const view = (v: TableView): TableView => {
-      const table = ref(v.table);
-      return table === v.table ? v : { ...v, table };
-    };
-    return {
-      ...m,
-      l0: m.l0.map(view),
-      runs: m.runs.map((r) => ({ ...r, views: r.views.map(view) })),
-      unviewedTables: m.unviewedTables.map(ref),
-    };
+    return describeTables(m, ref);
   }
 }
 

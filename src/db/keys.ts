@@ -12,16 +12,16 @@ import {
 import { InvalidArgumentError, memoryGone } from '../common/errors.ts';
 import { MAX_KEY_BYTES } from '../common/key-range.ts';
 import { describeValue } from '../common/option-checks.ts';
+import { MAX_VALUE_BYTES } from '../format/block.ts';
 import type { ScanRange } from '../lsm/read/visible-rows.ts';
-import { MAX_BLOCK_BYTES } from '../lsm/table/table-reader.ts';
 
-/** 256 MiB; the format could hold 4 GiB, memory could not. */
-export const MAX_VALUE_BYTES = MAX_BLOCK_BYTES - 128 * 1024;
-
+/** A key or a value; a string stands for its UTF-8 bytes. */
 export type Bytes = Uint8Array | string;
 
 /** A key as bytes; strings are UTF-8. The bytes are the caller's: copy before keeping, and before any code of the caller runs. */
 export function toKey(key: Bytes): Uint8Array {
+  // Most keys: the length is asked for once.
+  if (typeof key !== 'string' && isPlain(key, MAX_KEY_BYTES)) return key;
   const bytes = typeof key === 'string' ? textBytes(key, 'key') : readable(key, 'key');
   const length = trueLength(bytes);
   if (length === 0) throw new InvalidArgumentError('BAD_ARGUMENT', 'The key is empty; keys have 1 to 65,535 bytes.');
@@ -36,6 +36,7 @@ export function toKey(key: Bytes): Uint8Array {
 
 /** Like `toKey`. */
 export function toValue(value: Bytes): Uint8Array {
+  if (typeof value !== 'string' && isPlain(value, MAX_VALUE_BYTES)) return value;
   const bytes = typeof value === 'string' ? textBytes(value, 'value') : readable(value, 'value');
   if (trueLength(bytes) > MAX_VALUE_BYTES) {
     throw new InvalidArgumentError(
@@ -47,11 +48,24 @@ export function toValue(value: Bytes): Uint8Array {
 }
 
 /**
- * Bytes of any realm that can be read in this moment, in an array that says its true length. Most are told by looks that the compiler
- * knows (7 ns; a look at the prototype as well would cost 17, one at a `length` of its own 28).
+ * Whether these are bytes of this realm, neither empty nor more than `maxBytes`, that say their true length now. Recognised by properties that
+ * the compiler knows (7 ns; a check of the prototype as well would cost 17, one of an own `length` 28). An array that changes its
+ * length later harms only the read that it was given to: writes ask the array itself.
  */
+function isPlain(bytes: unknown, maxBytes: number): bytes is Uint8Array {
+  if (!ArrayBuffer.isView(bytes) || !(bytes instanceof Uint8Array)) return false;
+  const length = trueLength(bytes);
+  try {
+    return length > 0 && length <= maxBytes && bytes.length === length;
+  } catch {
+    // A `length` of the caller, who throws.
+    return false;
+  }
+}
+
+/** Bytes of any realm that can be read in this moment, in an array that says its true length. */
 function readable(bytes: unknown, what: string): Uint8Array {
-  if (ArrayBuffer.isView(bytes) && bytes instanceof Uint8Array && isTrue(bytes)) return bytes;
+  if (isPlain(bytes, Number.MAX_SAFE_INTEGER)) return bytes;
   if (!isBytes(bytes)) {
     const message = `The ${what} must be a Uint8Array or a string, not ${describeValue(bytes)}.`;
     throw new InvalidArgumentError('BAD_ARGUMENT', message);
@@ -59,17 +73,6 @@ function readable(bytes: unknown, what: string): Uint8Array {
   const own = trueBytes(bytes);
   if (own === undefined) throw memoryGone(what);
   return own;
-}
-
-/** Not empty, and says its true length now. One that changes its mind later harms only the read that it was given to: writes ask the array itself. */
-function isTrue(bytes: Uint8Array): boolean {
-  const length = trueLength(bytes);
-  try {
-    return length > 0 && bytes.length === length;
-  } catch {
-    // A `length` of the caller, who throws.
-    return false;
-  }
 }
 
 function textBytes(text: string, what: string): Uint8Array {
@@ -85,10 +88,15 @@ function textBytes(text: string, what: string): Uint8Array {
 
 /** Bounds of a scan as users give them. */
 export interface RangeOptions {
+  /** From this key on, itself included. Not beside `gt` (`BAD_ARGUMENT`). Default: from the first key. */
   gte?: Bytes;
+  /** From the first key after this one. */
   gt?: Bytes;
+  /** Up to this key, itself included. Not beside `lt` (`BAD_ARGUMENT`). Default: to the last key. */
   lte?: Bytes;
+  /** Up to the last key before this one. */
   lt?: Bytes;
+  /** Only keys that begin with these bytes; the other bounds narrow it further. Empty: all. */
   prefix?: Bytes;
 }
 

@@ -1,14 +1,20 @@
 /**
- * Opening for writing: look before you fence.
+ * Opening for writing: read first, then fence.
  *
  * Six round trips when there is nothing to replay: (1) look around, (2) newest manifest beside the condition check, (3) LIST of
  * the log, (4) GETs of its objects beside HEADs past its end, (5) claim of the epoch, (6) fence; one more where a collector's
  * boundary file exists, between 5 and 6. Everything is verified before 5: an opening that is refused has written nothing and
- * fenced nobody (but for creating a new database, which is written before it is claimed).
+ * fenced no writer (but for creating a new database, which is written before it is claimed).
  *
  * `takeOver` has the rules that guard against an opening that stalls while a collector works; one of them holds here, too:
- * damage, holes and witnesses are judged only against a manifest listed after they were seen.
+ * damage, holes and witnesses are concluded only from a manifest listed after they were seen.
+ *
+ * Invariants:
+ * 1. Nothing of an opening that is refused was written, but a new database: what is claimed was verified.
+ * 2. What is served has our epoch, the next one, and a fence after all rows.
  */
+
+import { assertThat } from '../common/assert.ts';
 import {
   type CorruptionError,
   IncompatibleError,
@@ -17,33 +23,35 @@ import {
   UnavailableError,
 } from '../common/errors.ts';
 import { makeUlid } from '../common/ulid.ts';
-import { type Manifest, NO_TICK } from '../format/manifest-types.ts';
+import type { Manifest } from '../format/manifest-types.ts';
 import { IDENTITY_PATH, manifestPath, STORE_PROFILE_PATH } from '../format/object-names.ts';
 import { decodeTracker, encodeTracker, isWideTracker, narrowTracker } from '../format/sequence-tracker.ts';
 import { encodeIdentity } from '../format/sidecar.ts';
-import { Author } from '../lsm/manifest/author.ts';
+import { Author, CREATOR } from '../lsm/manifest/author.ts';
 import { type DatabaseStores, whereOf } from '../lsm/manifest/database-stores.ts';
 import { EpochGuard, type Stamp } from '../lsm/manifest/epoch-guard.ts';
+import { claimEpochs, emptyManifest } from '../lsm/manifest/manifest-edits.ts';
 import { type LoadedManifest, NO_WITNESS, sealManifest, type TailWitness } from '../lsm/manifest/manifest-store.ts';
+import { keepProfile, keptProfile, probeStore } from '../lsm/manifest/store-probe.ts';
 import { withUniqueViewIds } from '../lsm/manifest/view-ids.ts';
 import { tooNew } from '../lsm/table/verified-read.ts';
 import { assertParentsInReach } from '../lsm/tree/parents.ts';
 import type { TableStore } from '../lsm/tree/table-store.ts';
 import { type Discovery, discover } from '../recovery/discovery.ts';
-import { assertExpectedEpoch, type Fence, takeOver, unanswered } from '../recovery/fence.ts';
+import { assertExpectedEpoch, type Fence, takeOver, unansweredError } from '../recovery/fence.ts';
 import {
   assertUsable,
   findNewestId,
-  isNothingThere,
+  isEmptyPlace,
   isOvertaken,
-  lookAround,
+  readSurroundings,
   type Surroundings,
 } from '../recovery/place.ts';
 import { VerifiedLog } from '../recovery/verified-log.ts';
 import type { GetResult } from '../store/object-store.ts';
-import { probeStore } from '../store/store-probe.ts';
 import { FilterForms } from './filter-forms.ts';
-import type { ResolvedOptions } from './options.ts';
+import type { WriterSettings } from './open-options.ts';
+import type { Parts } from './options.ts';
 import { assertProfileHolds, chooseProfile, manifestHeader, type WriteProfile } from './profile.ts';
 
 /** Everything a writer starts with. */
@@ -60,10 +68,9 @@ export interface OpenedForWriting {
 }
 
 /** Openings that find the manifest changed under them start over; so many lost races in a row are no accident. */
-const MAX_ROUNDS = 100;
+const MAX_CLAIM_ROUNDS = 100;
 /** Attempts to create a database that exists although no list shows it. */
 const MAX_REFUSED_CREATIONS = 10;
-const CREATOR = 'shaledb 0.1.0';
 
 export interface OpeningSteps {
   /** Called when a database was found that can be written, before its log is looked at. */
@@ -72,18 +79,36 @@ export interface OpeningSteps {
   expectedEpoch?: number | undefined;
 }
 
-export function openForWriting(
-  stores: DatabaseStores,
-  options: ResolvedOptions,
-  tableStore: TableStore,
-  { onFound = () => undefined, expectedEpoch = options.expectedEpoch }: OpeningSteps = {},
-): Promise<OpenedForWriting> {
-  return new Opening(stores, options, tableStore, expectedEpoch).run(onFound);
+/** What an opening is made with. */
+export interface OpeningMeans {
+  stores: DatabaseStores;
+  tableStore: TableStore;
+  settings: Pick<
+    WriterSettings,
+    | 'compatibility'
+    | 'createIfMissing'
+    | 'errorIfExists'
+    | 'expectAtLeast'
+    | 'expectedEpoch'
+    | 'healOnOpen'
+    | 'memoryBytes'
+    | 'owner'
+  >;
+  parts: Pick<Parts, 'clock' | 'logger' | 'onEvent' | 'random'>;
 }
 
-class Opening {
+export function openForWriting(
+  means: OpeningMeans,
+  { onFound = () => undefined, expectedEpoch = means.settings.expectedEpoch }: OpeningSteps = {},
+): Promise<OpenedForWriting> {
+  return new VerifiedTakeover(means, expectedEpoch).run(onFound);
+}
+
+/** Rounds of reading, verifying and claiming, until the database is taken over or refused. */
+class VerifiedTakeover {
   readonly #stores: DatabaseStores;
-  readonly #o: ResolvedOptions;
+  readonly #settings: OpeningMeans['settings'];
+  readonly #parts: OpeningMeans['parts'];
   readonly #guard: EpochGuard;
   readonly #wal: VerifiedLog;
   readonly #expectedEpoch: number | undefined;
@@ -92,21 +117,24 @@ class Opening {
   readonly #tableStore: TableStore;
   readonly #forms = new FilterForms();
   #storeProfile: GetResult | undefined;
+  /** The manifest that was verified with its log. */
+  #verifiedId: number | undefined;
   #conditionsChecked = false;
   #isCreating = false;
   #refusedCreations = 0;
 
-  constructor(stores: DatabaseStores, options: ResolvedOptions, tableStore: TableStore, expectedEpoch?: number) {
+  constructor({ stores, tableStore, settings, parts }: OpeningMeans, expectedEpoch: number | undefined) {
     this.#expectedEpoch = expectedEpoch;
     this.#stores = stores;
-    this.#o = options;
+    this.#settings = settings;
+    this.#parts = parts;
     this.#tableStore = tableStore;
-    this.#guard = new EpochGuard(options.clock, stores.latestStoreTimesMs);
-    this.#wal = new VerifiedLog(stores, options);
+    this.#guard = new EpochGuard(parts.clock, stores.latestStoreTimesMs);
+    this.#wal = new VerifiedLog(stores, { settings, parts });
   }
 
   async run(onFound: () => void): Promise<OpenedForWriting> {
-    for (let round = 0; round < MAX_ROUNDS; round++) {
+    for (let round = 0; round < MAX_CLAIM_ROUNDS; round++) {
       const found = await this.#discover();
       assertExpectedEpoch(this.#where(), found.newest, this.#expectedEpoch);
       this.#assertWritable(found);
@@ -118,6 +146,7 @@ class Opening {
         if (await isOvertaken(this.#stores.main, found.newest.id)) continue;
         throw verdict;
       }
+      this.#verifiedId = found.newest.id;
       await this.#assertSuitable(found);
       const opened = await this.#takeOver(found);
       if (opened !== undefined) return opened;
@@ -130,18 +159,19 @@ class Opening {
 
   async #discover(): Promise<Discovery> {
     const wantsProfile = this.#stores.main.conformance !== 'known';
-    const around = await lookAround(this.#stores, this.#guard, 'open', async () => {
+    const around = await readSurroundings(this.#stores.main, this.#guard, 'open', async () => {
       this.#storeProfile = wantsProfile ? await this.#stores.main.get(STORE_PROFILE_PATH) : undefined;
     });
     if (around.manifestIds.length === 0) return this.#create(around);
     this.#firstStamp ??= around.stamp;
-    if (this.#o.errorIfExists && !this.#isCreating) {
+    if (this.#settings.errorIfExists && !this.#isCreating) {
       throw new InvalidArgumentError(
         'ALREADY_EXISTS',
         `${this.#where()}: a database exists here and errorIfExists is set.`,
       );
     }
-    return discover(this.#stores, around, this.#o, async () => {
+    const means = { settings: this.#settings, parts: this.#parts };
+    return discover(this.#stores, around, means, async () => {
       if (around.identity !== undefined) await this.#checkConditions(IDENTITY_PATH, around.identity.bytes);
     });
   }
@@ -153,14 +183,14 @@ class Opening {
   // ---- creating
 
   async #create(around: Surroundings): Promise<Discovery> {
-    if (!(await isNothingThere(this.#stores, around))) return this.#discover();
+    if (!(await isEmptyPlace(this.#stores, around))) return this.#discover();
     if (this.#expectedEpoch !== undefined) {
       throw new InvalidArgumentError(
         'NOT_A_DATABASE',
         `${this.#where()}: no database is here, but writer epoch ${this.#expectedEpoch} was expected (option expectedEpoch). Check the path; none was created.`,
       );
     }
-    if (!this.#o.createIfMissing) {
+    if (!this.#settings.createIfMissing) {
       throw new InvalidArgumentError(
         'NOT_A_DATABASE',
         `${this.#where()}: no database is here and createIfMissing is false. Check the path, or create it.`,
@@ -169,16 +199,16 @@ class Opening {
     await this.#assertStoreProfile();
     this.#isCreating = true;
     const databaseId = new Uint8Array(16);
-    this.#o.random.fill(databaseId);
+    this.#parts.random.fill(databaseId);
     const author = this.#author(databaseId);
-    const manifest = emptyManifest(manifestHeader(this.#o.compatibility, undefined), this.#stores.hasWalStore);
+    const manifest = emptyManifest(manifestHeader(this.#settings.compatibility, undefined), this.#stores.hasWalStore);
     const sealed = sealManifest({ id: 1, manifest, previous: undefined, author, epoch: 0, witness: NO_WITNESS });
     const answer = await this.#stores.main.put(manifestPath(1), sealed.bytes, {
       condition: 'if-absent',
       putId: sealed.putId,
     });
-    if (answer.outcome === 'unknown') throw unanswered(this.#where(), 'manifest 1', answer.cause);
-    // Refused: somebody else creates it at this moment; go on with theirs, as soon as lists show it.
+    if (answer.outcome === 'unknown') throw unansweredError(this.#where(), 'manifest 1', answer.cause);
+    // Refused: another process creates it at this moment; go on with its database, as soon as lists show it.
     if (answer.outcome === 'refused') {
       if (++this.#refusedCreations < MAX_REFUSED_CREATIONS) return this.#discover();
       throw new UnavailableError(
@@ -188,11 +218,11 @@ class Opening {
     }
     const identity = encodeIdentity({
       databaseId,
-      createdAtMs: this.#o.clock.nowMs(),
+      createdAtMs: this.#parts.clock.nowMs(),
       creator: CREATOR,
       separateWalStore: this.#stores.hasWalStore,
     });
-    const putId = makeUlid(this.#o.clock.nowMs(), this.#o.random);
+    const putId = makeUlid(this.#parts.clock.nowMs(), this.#parts.random);
     await Promise.all([
       this.#stores.main.put(IDENTITY_PATH, identity, { condition: 'if-absent', putId }),
       this.#checkConditions(manifestPath(1), sealed.bytes),
@@ -201,7 +231,8 @@ class Opening {
   }
 
   #author(databaseId: Uint8Array): Author {
-    const { clock, random, owner } = this.#o;
+    const { clock, random } = this.#parts;
+    const { owner } = this.#settings;
     return new Author({ clock, random, owner, databaseId, role: 'writer' });
   }
 
@@ -213,7 +244,7 @@ class Opening {
    */
   async #checkConditions(path: string, bytes: Uint8Array): Promise<void> {
     if (this.#conditionsChecked) return;
-    const putId = makeUlid(this.#o.clock.nowMs(), this.#o.random);
+    const putId = makeUlid(this.#parts.clock.nowMs(), this.#parts.random);
     const answer = await this.#stores.main.put(path, bytes, { condition: 'if-absent', putId });
     if (answer.outcome === 'applied' && answer.attempt === 'now') {
       // A collected manifest can have been put back by this very request: then the store did nothing wrong.
@@ -247,7 +278,7 @@ class Opening {
         `${this.#where()}: manifest ${id} has fields that this version does not know and would lose. Open it with a newer version, or read it with openReader.`,
       );
     }
-    assertProfileHolds(this.#o.compatibility, manifest, this.#where());
+    assertProfileHolds(this.#settings.compatibility, manifest, this.#where());
   }
 
   async #assertSuitable(found: Discovery): Promise<void> {
@@ -259,22 +290,22 @@ class Opening {
   /** The full probe, once for each store; its result is kept beside the database. */
   async #assertStoreProfile(): Promise<void> {
     const { main } = this.#stores;
-    if (main.conformance === 'known' || storedProfileFits(this.#storeProfile, main.name)) return;
-    const { clock, random } = this.#o;
+    if (main.conformance === 'known' || keptProfile(this.#storeProfile, main.name) !== undefined) return;
+    const { clock, random } = this.#parts;
     const profile = await probeStore(main, { clock, random });
     if (!profile.conditionalCreate) throw this.#unsuitable();
-    const bytes = new TextEncoder().encode(JSON.stringify({ ...profile, store: main.name }));
-    await main.put(STORE_PROFILE_PATH, bytes, { condition: 'any', putId: makeUlid(clock.nowMs(), random) });
+    await keepProfile(main, profile, { clock, random });
   }
 
   // ---- claiming and fencing
 
   async #takeOver(found: Discovery): Promise<OpenedForWriting | undefined> {
     const { newest, identity, boundary } = found;
+    assertThat(this.#verifiedId === newest.id, 'what is claimed was verified, with its log (open-writer 1)');
     const databaseId = identity?.value.databaseId ?? newest.seal?.identity.databaseId ?? this.#drawId();
     const author = this.#author(databaseId);
     const canSettleEmptyPuts = this.#stores.main.conformance === 'known' || (identity?.keepsMetadata ?? false);
-    const profile = chooseProfile(this.#o.compatibility, found, this.#wal.hasZeroByteFence, canSettleEmptyPuts);
+    const profile = chooseProfile(this.#settings.compatibility, found, this.#wal.hasZeroByteFence, canSettleEmptyPuts);
     const witness = this.#witness(newest);
     this.#forms.note(newest);
     // A manifest of SlateDB names no version of the ledger; ours above it must.
@@ -305,13 +336,20 @@ class Opening {
       ...(identity === undefined && { beside: () => this.#writeIdentity(databaseId, found.identityDamage) }),
     });
     if (taken === undefined) return undefined;
+    const isOwn =
+      taken.claimed.id > newest.id && taken.claimed.manifest.writerEpoch === newest.manifest.writerEpoch + 1;
+    assertThat(isOwn, 'what is served has our epoch, the next one (open-writer 2)');
+    assertThat(
+      taken.fence.id > newest.manifest.replayAfterWalId && taken.fence.lastSeq >= newest.manifest.lastL0Seq,
+      'our fence is after all rows (open-writer 2)',
+    );
     const hasBoundary = boundary.exists;
     return { author, profile, ...taken, hasBoundary, guard: this.#guard, wal: this.#wal, forms: this.#forms };
   }
 
   #drawId(): Uint8Array {
     const id = new Uint8Array(16);
-    this.#o.random.fill(id);
+    this.#parts.random.fill(id);
     return id;
   }
 
@@ -319,16 +357,16 @@ class Opening {
   async #writeIdentity(databaseId: Uint8Array, damaged: CorruptionError | undefined): Promise<void> {
     const bytes = encodeIdentity({
       databaseId,
-      createdAtMs: this.#o.clock.nowMs(),
+      createdAtMs: this.#parts.clock.nowMs(),
       creator: CREATOR,
       separateWalStore: this.#stores.hasWalStore,
     });
     if (damaged !== undefined) {
-      this.#o.logger.warn('the damaged identity is written anew from the seal of the newest manifest', {
+      this.#parts.logger.warn('the damaged identity is written again from the seal of the newest manifest', {
         error: damaged.message,
       });
     }
-    const putId = makeUlid(this.#o.clock.nowMs(), this.#o.random);
+    const putId = makeUlid(this.#parts.clock.nowMs(), this.#parts.random);
     const condition = damaged === undefined ? 'if-absent' : 'any';
     await this.#stores.main.put(IDENTITY_PATH, bytes, { condition, putId });
   }
@@ -343,12 +381,10 @@ class Opening {
   #claim(m: Manifest, profile: WriteProfile): Manifest {
     const isFirst = profile.manifestHeader === 1;
     // Version 1 stored no view ids, so they are chosen here.
-    const views = isFirst || m.headerVersion !== 1 ? m : withUniqueViewIds(m, this.#o.random);
+    const views = isFirst || m.headerVersion !== 1 ? m : withUniqueViewIds(m, this.#parts.random);
     return {
-      ...views,
+      ...claimEpochs(views, { writer: m.writerEpoch + 1 }, this.#wal.end),
       headerVersion: profile.manifestHeader,
-      writerEpoch: m.writerEpoch + 1,
-      walIdLastSeen: Math.max(m.walIdLastSeen, this.#wal.end),
       walStoreUri: isFirst ? (this.#stores.hasWalStore ? (m.walStoreUri ?? '') : undefined) : undefined,
       segments: isFirst ? undefined : (m.segments ?? []),
       sequenceTracker: profile.keepsWideTracker ? m.sequenceTracker : narrowed(m.sequenceTracker),
@@ -356,7 +392,7 @@ class Opening {
   }
 }
 
-/** A tracker of a newer form would be lost with the first table. A damaged one is lost already: it is begun anew. */
+/** A tracker of a newer form would be lost with the first table. A damaged one is lost already: a new one is started. */
 function assertKnownTracker(bytes: Uint8Array, path: string): void {
   try {
     decodeTracker(bytes);
@@ -375,40 +411,4 @@ function narrowed(bytes: Uint8Array | undefined): Uint8Array | undefined {
     if (!isCorruption(error)) throw error;
     return encodeTracker({ seqs: [], timesS: [] });
   }
-}
-
-function storedProfileFits(stored: GetResult | undefined, storeName: string): boolean {
-  if (stored === undefined) return false;
-  try {
-    const profile = JSON.parse(new TextDecoder().decode(stored.bytes)) as Record<string, unknown>;
-    return profile['store'] === storeName && profile['conditionalCreate'] === true;
-  } catch {
-    // Not JSON: the store is probed again and the object replaced.
-    return false;
-  }
-}
-
-function emptyManifest(headerVersion: 1 | 2, hasWalStore: boolean): Manifest {
-  return {
-    headerVersion,
-    externalDbs: [],
-    initialized: true,
-    writerEpoch: 0,
-    compactorEpoch: 0,
-    replayAfterWalId: 0,
-    walIdLastSeen: 0,
-    lastCompacted: undefined,
-    l0: [],
-    runs: [],
-    lastL0ClockTick: NO_TICK,
-    checkpoints: [],
-    lastL0Seq: 0,
-    recentSnapshotMinSeq: 0,
-    walStoreUri: headerVersion === 1 && hasWalStore ? '' : undefined,
-    sequenceTracker: encodeTracker({ seqs: [], timesS: [] }),
-    segments: headerVersion === 2 ? [] : undefined,
-    segmentExtractorName: undefined,
-    unviewedTables: [],
-    hasUnknownFields: false,
-  };
 }

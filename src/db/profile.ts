@@ -1,10 +1,19 @@
-/** Which of the legal forms are written, so that every SlateDB that uses a database can go on using it. */
+/**
+ * Which of the legal forms are written, so that every SlateDB that uses a database can go on using it.
+ *
+ * 1. Under `auto` no form is newer than what the database shows that its programs know.
+ * 2. Composite filters are only written beside manifests of version 2: programs that write version 1 call every filter legacy.
+ * 3. An empty object, which nothing distinguishes from another's, is only put where the store shows whose it is.
+ *
+ * Not asserted: the choice is a table of constants, which its test states again.
+ */
 import { IncompatibleError } from '../common/errors.ts';
-import type { Manifest } from '../format/manifest-types.ts';
+import type { Manifest, TableRef } from '../format/manifest-types.ts';
 import type { FilterForm } from '../format/table-info.ts';
 import { tablesWithSeveralViews } from '../lsm/manifest/view-ids.ts';
 import type { Discovery } from '../recovery/discovery.ts';
-import type { Compatibility } from './options.ts';
+import { NEWER_COMPACTIONS } from '../recovery/discovery.ts';
+import type { Compatibility } from './open-options.ts';
 
 export interface WriteProfile {
   manifestHeader: 1 | 2;
@@ -23,7 +32,7 @@ export function manifestHeader(compatibility: Compatibility, found: Manifest | u
 
 /**
  * Rejects with `PROFILE_UNSUITABLE` where the manifests to write cannot hold what the newest one says. What version 1 does not
- * hold, segments apart: ids of views, by which compactions tell several views of one table from each other.
+ * hold, segments apart: ids of views, by which compactions distinguish several views of one table.
  */
 export function assertProfileHolds(compatibility: Compatibility, newest: Manifest, where: string): void {
   if (manifestHeader(compatibility, newest) !== 1) return;
@@ -43,9 +52,6 @@ export function assertProfileHolds(compatibility: Compatibility, newest: Manifes
     { details: { tables, compatibility, headerVersion: newest.headerVersion } },
   );
 }
-
-/** Compactions header that SlateDB writes since 0.13. */
-const NEWER_COMPACTIONS = 2;
 
 /**
  * The profile for a database. Under `auto` a new one gets what every SlateDB from 0.12.1 on opens; an existing one keeps its
@@ -72,4 +78,9 @@ export function chooseProfile(
     (found.compactionsVersion !== undefined && found.compactionsVersion >= NEWER_COMPACTIONS);
   const fence = showsNewer ? newerFence : 'table';
   return { manifestHeader: header, fence, filter: 'legacy', keepsWideTracker: true };
+}
+
+/** How filters are written where no writer's option decides: as in the newest table, beside manifests that can say so. */
+export function filterFormFound({ headerVersion }: Pick<Manifest, 'headerVersion'>, newest: TableRef): FilterForm {
+  return headerVersion === 2 ? newest.info.filterForm : 'legacy';
 }

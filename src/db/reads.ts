@@ -1,48 +1,18 @@
 /**
- * The reading half of the public face, the same for a database, a snapshot and a reader.
+ * Reading as users see it: what a database, a reader and a snapshot have in common.
  *
- * `get` is a plain function: an answer from memory costs one resolved promise and no other allocation than the value.
+ * Each answers `get`, `getMany`, `has`, `getWithMeta` and `scan` by the same code (`ReadPath`); they differ in the rows that they
+ * show, which each documents.
  */
-import { stopIfAborted, untilAborted } from '../common/abort.ts';
-import { mapLimit } from '../common/async.ts';
-import type { Clock } from '../common/clock.ts';
-import {
-  CorruptionError,
-  type Finding,
-  InvalidArgumentError,
-  isCorruption,
-  UnavailableError,
-} from '../common/errors.ts';
-import {
-  anything,
-  bool,
-  type ChecksOf,
-  checkedOptions,
-  oneOf,
-  readingArgument,
-  that,
-} from '../common/option-checks.ts';
-import { NO_TS } from '../format/row-flags.ts';
-import {
-  type Absence,
-  type FoundValue,
-  type LookupOptions,
-  lookup,
-  lookupNow,
-  NOT_NOW,
-  type ReadView,
-} from '../lsm/read/point-lookup.ts';
-import type { MergeOperator } from '../lsm/rows/merge-operator.ts';
-import { EMPTY_TREE } from '../lsm/tree/table-store.ts';
-import type { CorruptionPolicy, CorruptionWatch } from './corruption-watch.ts';
-import { type Bytes, RANGE_NAMES, type RangeOptions, toKey, toRange } from './keys.ts';
-import { ScanIterator } from './scan-iterator.ts';
-import type { Turns } from './turns.ts';
-import { atOnce, type Own, plainRead, READ_CHECKS, type ReadOptions, readOptionsOf } from './write-options.ts';
+import type { Finding } from '../common/finding.ts';
+import type { Bytes, RangeOptions } from './keys.ts';
+import type { ScanIterator } from './scan-iterator.ts';
+import type { ReadOptions } from './write-options.ts';
 
+/** Options of `scan`: the range of keys, and how it is read. */
 export interface ScanOptions extends RangeOptions, ReadOptions {
   /**
-   * What happens where a stretch cannot be read: `throw` (default) rejects once, then goes on behind it; `skip` leaves it out
+   * What happens where a stretch cannot be read: `throw` (default) rejects once, then goes on after it; `skip` leaves it out
    * and adds to the iterator's `findings`.
    */
   onCorruption?: 'throw' | 'skip';
@@ -54,6 +24,7 @@ export interface ScanOptions extends RangeOptions, ReadOptions {
 
 /** A value with what is known about it. */
 export interface ValueWithMeta {
+  /** The value, which the caller may change. */
   value: Uint8Array;
   /** Sequence number of the newest write that went into it. */
   seq: bigint;
@@ -61,318 +32,38 @@ export interface ValueWithMeta {
   createTs: number | undefined;
   /** When it expires; undefined: never. */
   expireTs: number | undefined;
-  /** A newer version may lie in a damaged stretch, or be lost with rows of the log; `findings` says where. */
+  /** A newer version may be in a damaged stretch, or be lost with rows of the log; `findings` says where. */
   possiblyStale: boolean;
+  /** The damage that a newer version may be in; empty unless `possiblyStale`. */
   findings: readonly Finding[];
 }
 
-/** Where reads look and how. */
-export interface ReadSource {
-  readonly clock: Clock;
-  /** Shared by all that reads through the same handle. */
-  readonly turns: Turns;
-  /** The time by which reads judge what has expired; undefined: expired rows are shown. */
-  readonly nowMs: (() => number) | undefined;
-  readonly mergeOperator: MergeOperator | undefined;
-  readonly policy: CorruptionPolicy;
-  readonly watch: CorruptionWatch;
-  view(): ReadView;
-  /** Highest sequence number that may be seen. */
-  maxSeq(remoteOnly: boolean): number;
-  assertServing(): void;
-  /** After a table was found missing: true if the view was renewed and the read can be made again; else rejects. */
-  renewView(error: CorruptionError): Promise<boolean>;
-}
+/**
+ * What can be read, and how. Absence is `undefined`, never an error.
+ *
+ * Every read rejects with `InvalidArgumentError` (a key or an option; nothing was read), `CorruptionError` (damage that may hold the
+ * answer), `IncompatibleError` (a newer format, or operands without the option `mergeOperator`), `UnavailableError` (the store, or
+ * `VIEW_EXPIRED`), `AbortError`, and `ClosedError` or `FencedError` once the handle has ended.
+ */
+export interface Reads {
+  /** The value, or undefined. From memory or cache no request; cold at most two for each table that may hold the key. */
+  get(key: Bytes, options?: ReadOptions): Promise<Uint8Array | undefined>;
 
-/** What one call reads, however long it takes: one view, rows up to one sequence number, expiry judged by one time. */
-interface Moment {
-  view: ReadView;
-  maxSeq: number;
-  now: (() => number) | undefined;
-}
+  /**
+   * Values in the order of the keys, all of one moment. With damage it rejects at the end; the error's `results` has the outcome of
+   * each key. Costs as much as `get` of each, 16 at a time.
+   */
+  getMany(keys: readonly Bytes[], options?: ReadOptions): Promise<(Uint8Array | undefined)[]>;
 
-/** What a bound must be, `toRange` says. */
-export const RANGE_CHECKS = Object.fromEntries(RANGE_NAMES.map((n) => [n, anything])) as ChecksOf<RangeOptions>;
+  /** Whether there is a value. Costs as much as `get`. */
+  has(key: Bytes, options?: ReadOptions): Promise<boolean>;
 
-const SCAN_CHECKS: ChecksOf<ScanOptions> = {
-  ...RANGE_CHECKS,
-  reverse: bool,
-  limit: that('a whole number of at least 0', isLimit),
-  onCorruption: oneOf(['throw', 'skip']),
-  ...READ_CHECKS,
-};
-const PARALLEL_LOOKUPS = 16;
+  /** The value with its sequence number and times, and whether a newer one may be in a damaged stretch. Costs as much as `get`. */
+  getWithMeta(key: Bytes, options?: ReadOptions): Promise<ValueWithMeta | undefined>;
 
-export class Reads {
-  readonly #source: ReadSource;
-  /** Used by lookups that end in the same turn. */
-  readonly #options: LookupOptions;
-
-  constructor(source: ReadSource) {
-    this.#source = source;
-    this.#options = { maxSeq: 0, now: source.nowMs, mergeOperator: source.mergeOperator, useProbable: false };
-  }
-
-  get(key: Bytes, options: ReadOptions | undefined): Promise<Uint8Array | undefined> {
-    try {
-      const o = options === undefined ? undefined : readOptionsOf('get', options);
-      const maxSeq = this.#begin(o);
-      const k = toKey(key);
-      this.#options.maxSeq = maxSeq;
-      const value = lookupNow(this.#source.view(), k, this.#options);
-      if (value !== NOT_NOW) return this.#source.turns.give(value);
-      return this.#lookup(k, this.#moment(maxSeq), o).then((found) => found?.value);
-    } catch (error) {
-      return this.#source.turns.refuse(error);
-    }
-  }
-
-  has(key: Bytes, o: ReadOptions | undefined): Promise<boolean> {
-    return this.get(key, o).then((value) => value !== undefined);
-  }
-
-  getWithMeta(key: Bytes, options: ReadOptions | undefined): Promise<ValueWithMeta | undefined> {
-    try {
-      const o = options === undefined ? undefined : readOptionsOf('getWithMeta', options);
-      const maxSeq = this.#begin(o);
-      return this.#lookup(toKey(key), this.#moment(maxSeq), o).then(toMeta);
-    } catch (error) {
-      return this.#source.turns.refuse(error);
-    }
-  }
-
-  getMany(keys: readonly Bytes[], options: ReadOptions | undefined): Promise<(Uint8Array | undefined)[]> {
-    try {
-      const o = options === undefined ? undefined : readOptionsOf('getMany', options);
-      const maxSeq = this.#begin(o);
-      const wanted = readingArgument('getMany', () => toKeys(keys));
-      const moment = this.#moment(maxSeq);
-      const lookups: LookupOptions = { ...this.#options, maxSeq, now: moment.now };
-      const results = new Array<Uint8Array | undefined>(wanted.length);
-      const pending: number[] = [];
-      for (let i = 0; i < wanted.length; i++) {
-        const value = lookupNow(moment.view, wanted[i], lookups);
-        if (value === NOT_NOW) pending.push(i);
-        else results[i] = value;
-      }
-      if (pending.length === 0) return this.#source.turns.give(results, Math.max(1, wanted.length));
-      return this.#lookupMany(wanted, pending, results, moment, o);
-    } catch (error) {
-      return this.#source.turns.refuse(error);
-    }
-  }
-
-  /** The keys at the places `pending`, beside the results that are there. Each counts for itself. */
-  async #lookupMany(
-    wanted: readonly Uint8Array[],
-    pending: readonly number[],
-    results: (Uint8Array | undefined)[],
-    moment: Moment,
-    o: Own<ReadOptions> | undefined,
-  ): Promise<(Uint8Array | undefined)[]> {
-    const copies = pending.map((i) => new Uint8Array(wanted[i]));
-    const errors = new Map<number, CorruptionError>();
-    await mapLimit(pending, PARALLEL_LOOKUPS, async (i, n) => {
-      try {
-        results[i] = (await this.#lookup(copies[n], moment, o))?.value;
-      } catch (error) {
-        if (!isCorruption(error)) throw error;
-        errors.set(i, error);
-      }
-    });
-    if (errors.size > 0) throw manyDamaged(results, errors);
-    return results;
-  }
-
-  /** Faults of the call show at the first row asked for, like every other failure of a scan. */
-  scan(o: ScanOptions | undefined): ScanIterator {
-    try {
-      return this.#scan(o === undefined ? {} : o);
-    } catch (error) {
-      const source = this.#source;
-      return new ScanIterator({
-        view: { memtables: [], tree: EMPTY_TREE },
-        range: { gte: undefined, lt: undefined },
-        reverse: false,
-        limit: 1,
-        maxSeq: 0,
-        nowMs: undefined,
-        mergeOperator: undefined,
-        isStrict: false,
-        skipDamage: false,
-        watch: source.watch,
-        clock: source.clock,
-        turns: source.turns,
-        signal: undefined,
-        assertServing() {
-          throw error;
-        },
-        onError: async (e) => e,
-      });
-    }
-  }
-
-  #scan(given: ScanOptions): ScanIterator {
-    const options = atOnce(given, SCAN_CHECKS, plainScan) ?? checkedOptions<ScanOptions>('scan', given, SCAN_CHECKS);
-    const { limit, onCorruption, reverse, signal } = options;
-    const source = this.#source;
-    const maxSeq = this.#begin(options);
-    return new ScanIterator({
-      view: source.view(),
-      range: toRange(options),
-      reverse: reverse ?? false,
-      limit: limit ?? Number.POSITIVE_INFINITY,
-      maxSeq,
-      nowMs: source.nowMs?.(),
-      mergeOperator: source.mergeOperator,
-      isStrict: (options.corruptionPolicy ?? source.policy) === 'strict',
-      skipDamage: onCorruption === 'skip',
-      watch: source.watch,
-      clock: source.clock,
-      turns: source.turns,
-      signal,
-      assertServing: () => source.assertServing(),
-      onError: async (error) => {
-        if (!isMissingTable(error) || !(await source.renewView(error))) return error;
-        // The new view may lack versions that this scan can see: only a snapshot pins them.
-        return new UnavailableError(
-          'VIEW_EXPIRED',
-          'A table of this scan was collected meanwhile; start the scan again.',
-          { cause: error },
-        );
-      },
-    });
-  }
-
-  /** Checks that may fail before anything is read; returns the highest visible sequence number. */
-  #begin(o: Partial<Own<ReadOptions>> | undefined): number {
-    this.#source.assertServing();
-    if (o === undefined) return this.#source.maxSeq(false);
-    stopIfAborted(o.signal);
-    return this.#source.maxSeq(o.durabilityFilter === 'remote');
-  }
-
-  /** The present state as rows up to `maxSeq` show it. */
-  #moment(maxSeq: number): Moment {
-    const { nowMs } = this.#source;
-    const time = nowMs?.();
-    return { view: this.#source.view(), maxSeq, now: time === undefined ? undefined : () => time };
-  }
-
-  /** Counts for itself, whatever it comes to. */
-  async #lookup(key: Uint8Array, first: Moment, o: Own<ReadOptions> | undefined): Promise<FoundValue | undefined> {
-    const own = new Uint8Array(key);
-    const isStrict = (o?.corruptionPolicy ?? this.#source.policy) === 'strict';
-    const { mergeOperator } = this.#source;
-    let moment = first;
-    try {
-      for (let attempt = 0; ; attempt++) {
-        const { view, maxSeq, now } = moment;
-        const options: LookupOptions = { maxSeq, now, mergeOperator, useProbable: !isStrict };
-        const found = await untilAborted(this.#attempt(view, own, options), o?.signal);
-        const error = found instanceof CorruptionError ? found : found?.damage;
-        if (error === undefined) return this.#source.turns.give(found as FoundValue | undefined);
-        if (attempt < MAX_RENEWALS && isMissingTable(error) && (await this.#isRenewed(error, o))) {
-          // Tables of the new view may lack versions that only a pinned read can ask for.
-          moment = this.#moment(this.#source.maxSeq(o?.durabilityFilter === 'remote'));
-          continue;
-        }
-        return this.#source.turns.give(this.#judge(own, found as FoundValue | Absence | CorruptionError, isStrict));
-      }
-    } catch (error) {
-      return this.#source.turns.refuse(error);
-    }
-  }
-
-  #isRenewed(error: CorruptionError, o: ReadOptions | undefined): Promise<boolean> {
-    return untilAborted(this.#source.renewView(error), o?.signal);
-  }
-
-  async #attempt(
-    view: ReadView,
-    key: Uint8Array,
-    options: LookupOptions,
-  ): Promise<FoundValue | Absence | CorruptionError | undefined> {
-    try {
-      return await lookup(view, key, options);
-    } catch (error) {
-      if (isCorruption(error)) return error;
-      // Requests of a handle that was closed are aborted: that is the reason then.
-      this.#source.assertServing();
-      throw error;
-    }
-  }
-
-  /** What a read that met damage gives: its value, flagged, or the error. */
-  #judge(key: Uint8Array, found: FoundValue | Absence | CorruptionError, isStrict: boolean): FoundValue | undefined {
-    const { watch } = this.#source;
-    if (found instanceof CorruptionError) {
-      watch.met({ operation: 'get', key, findings: found.findings, outcome: 'error' });
-      throw found;
-    }
-    const damage = found.damage as CorruptionError;
-    const outcome = isStrict ? 'error' : 'possibly-stale';
-    if (!watch.met({ operation: 'get', key, findings: damage.findings, outcome }))
-      return found.value === undefined ? undefined : found;
-    const { seq, value } = found;
-    throw new CorruptionError(damage.message, damage.findings, {
-      details: { ...damage.details },
-      ...(seq !== undefined && { possiblyStale: { seq: BigInt(seq), ...(value !== undefined && { value }) } }),
-    });
-  }
-}
-
-function isLimit(limit: unknown): boolean {
-  return Number.isSafeInteger(limit) && (limit as number) >= 0;
-}
-
-/** Each read once, by the rules of `SCAN_CHECKS`. */
-function plainScan(o: ScanOptions): Own<ScanOptions> | undefined {
-  const read = plainRead(o);
-  if (read === undefined) return undefined;
-  const { gte, gt, lte, lt, prefix, reverse, limit, onCorruption } = o;
-  if (reverse !== undefined && typeof reverse !== 'boolean') return undefined;
-  if (limit !== undefined && !isLimit(limit)) return undefined;
-  if (onCorruption !== undefined && onCorruption !== 'throw' && onCorruption !== 'skip') return undefined;
-  return { gte, gt, lte, lt, prefix, reverse, limit, onCorruption, ...read };
-}
-
-/** One by one: an array may be sparse, and longer than memory. */
-function toKeys(keys: readonly Bytes[]): Uint8Array[] {
-  if (!Array.isArray(keys)) throw new InvalidArgumentError('BAD_ARGUMENT', 'getMany needs an array of keys.');
-  const wanted: Uint8Array[] = [];
-  for (let i = 0; i < keys.length; i++) wanted.push(toKey(keys[i]));
-  return wanted;
-}
-
-/** Views a single read may outlive before it gives up. */
-const MAX_RENEWALS = 5;
-
-function isMissingTable(error: unknown): error is CorruptionError {
-  return isCorruption(error) && error.findings.some((f) => f.code === 'MISSING_OBJECT');
-}
-
-function toMeta(found: FoundValue | undefined): ValueWithMeta | undefined {
-  if (found === undefined) return undefined;
-  return {
-    value: found.value,
-    seq: BigInt(found.seq),
-    createTs: found.createTs === NO_TS ? undefined : found.createTs,
-    expireTs: found.expireTs === NO_TS ? undefined : found.expireTs,
-    possiblyStale: found.damage !== undefined,
-    findings: found.damage?.findings ?? [],
-  };
-}
-
-/** Error of a `getMany` that met damage: `results` has the value, undefined or the error of each key. */
-function manyDamaged(results: (Uint8Array | undefined)[], errors: Map<number, CorruptionError>): CorruptionError {
-  const all = [...errors.values()];
-  const error = new CorruptionError(
-    `${errors.size} of ${results.length} keys could not be read; the error's results say which. First: ${all[0].message}`,
-    all.flatMap((e) => e.findings),
-  );
-  // `results` has holes where there are errors, which `map` would skip.
-  const perKey = Array.from(results, (value, i) => errors.get(i) ?? value);
-  Object.defineProperty(error, 'results', { value: perKey, enumerable: true });
-  return error;
+  /**
+   * Rows in key order over the view of this moment. What is wrong with the call shows at the first row asked for. Cold, reads ahead:
+   * 16 KiB, then twice as much up to 1 MiB a request.
+   */
+  scan(options?: ScanOptions): ScanIterator;
 }

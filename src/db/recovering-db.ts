@@ -2,62 +2,90 @@
  * A handle that exists before its database serves: every read and write waits until the log was replayed, and repaired where
  * that is needed, or until its own deadline.
  *
- * Invariants: calls reach the database in the order in which they were made; if the recovery fails every call rejects with its
- * error; once the database serves, nothing but one call lies between.
+ * Invariants:
+ * 1. Calls reach the database in the order in which they were made, with or without a signal: all that wait are made in one step, before
+ *    any other can be.
+ * 2. If the recovery fails every call rejects with its error.
+ * 3. Once the database serves, no call waits, and only one call is in between.
  */
-import { untilAborted } from '../common/abort.ts';
-import { ignoreRejection } from '../common/async.ts';
+import { isAborted, onAbort, untilAborted } from '../common/abort.ts';
+import { assertThat } from '../common/assert.ts';
+import { deferred, ignoreRejection } from '../common/async.ts';
 import { copyBytes, isBytes, trueBytes } from '../common/bytes.ts';
-import { type Clock, sleep } from '../common/clock.ts';
+import type { Clock } from '../common/clock.ts';
 import { AbortError, memoryGone, UnavailableError } from '../common/errors.ts';
 import { isPlainObject, isSignal, readingArgument } from '../common/option-checks.ts';
 import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
 import type { RepairReport } from '../recovery/repair-report.ts';
-import { TOOL_ACCESS } from '../recovery/tool-access.ts';
+import { TOOL_ACCESS, type ToolAccess, type ToolHandle } from '../recovery/tool-access.ts';
+import type { RequestCountsByRole } from '../store/metered-store.ts';
+import type { CorruptionReport } from './corruption-watch.ts';
 import type { Db } from './db.ts';
 import type { ScanIterator } from './scan-iterator.ts';
+import type { ServingDb } from './serving-db.ts';
+import type { Snapshot } from './snapshot.ts';
 import { Turns } from './turns.ts';
+import type { UpkeepState } from './upkeep.ts';
 import { WriteBatch } from './write-batch.ts';
 import { type CloseOptions, waitOptions } from './write-options.ts';
 
 /** What a recovery ends with: the database, and the report if anything was repaired. */
 export interface Recovered {
-  db: Db;
+  db: ServingDb;
   report: RepairReport | undefined;
 }
 
-/** The handle of a database that `recovery` makes ready. Calls wait at most `timeoutMs`. */
-export function recoveringDb(
-  recovery: Promise<Recovered>,
-  stores: DatabaseStores,
-  clock: Clock,
-  timeoutMs: number,
-): Db {
-  ignoreRejection(recovery);
-  // All that is public of a `Db`; the compiler checks that nothing is missing.
-  return new RecoveringDb(recovery, stores, clock, timeoutMs) as unknown as Db;
+/** What a handle shows of its stores. */
+type ShownStores = Pick<DatabaseStores, 'main' | 'path' | 'counts'>;
+
+/** A call that waits: it is made, or refused, once. */
+interface WaitingCall {
+  make(db: ServingDb): void;
+  refuse(error: unknown): void;
 }
 
-class RecoveringDb implements Pick<Db, keyof Db> {
+/** The handle of a database that `recovery` makes ready. Calls wait at most `timeoutMs`. */
+export function recoveringDb(recovery: Promise<Recovered>, stores: ShownStores, clock: Clock, timeoutMs: number): Db {
+  ignoreRejection(recovery);
+  return new RecoveringDb(recovery, stores, clock, timeoutMs);
+}
+
+class RecoveringDb implements Db, ToolHandle {
   readonly #recovery: Promise<Recovered>;
-  readonly #stores: DatabaseStores;
+  readonly #stores: ShownStores;
   readonly #clock: Clock;
   readonly #timeoutMs: number;
   /** Of calls that do not reach the database. */
   readonly #turns: Turns;
-  #db: Db | undefined;
+  #db: ServingDb | undefined;
+  /** Why there will be no database. */
+  #failure: { error: unknown } | undefined;
+  /** In the order in which they came. */
+  readonly #waiting = new Set<WaitingCall>();
 
-  constructor(recovery: Promise<Recovered>, stores: DatabaseStores, clock: Clock, timeoutMs: number) {
+  constructor(recovery: Promise<Recovered>, stores: ShownStores, clock: Clock, timeoutMs: number) {
     this.#recovery = recovery;
     this.#stores = stores;
     this.#clock = clock;
     this.#timeoutMs = timeoutMs;
     this.#turns = new Turns(clock);
     ignoreRejection(
-      recovery.then(({ db }) => {
-        this.#db = db;
-      }),
+      recovery.then(
+        ({ db }) => this.#serve(db),
+        (error) => this.#fail(error),
+      ),
     );
+  }
+
+  /** A call that code of the caller makes in the meantime, a getter of its options say, comes after all that wait. */
+  #serve(db: ServingDb): void {
+    for (const call of this.#waiting) call.make(db);
+    this.#db = db;
+  }
+
+  #fail(error: unknown): void {
+    this.#failure = { error };
+    for (const call of this.#waiting) call.refuse(error);
   }
 
   get path(): string {
@@ -81,33 +109,34 @@ class RecoveringDb implements Pick<Db, keyof Db> {
   readonly has: Db['has'] = (...args) => this.#call(args, (db, a) => db.has(...a));
   readonly getWithMeta: Db['getWithMeta'] = (...args) => this.#call(args, (db, a) => db.getWithMeta(...a));
   readonly estimateSize: Db['estimateSize'] = (...args) => this.#call(args, (db, a) => db.estimateSize(...a));
+  readonly compact: Db['compact'] = (...args) => this.#call(args, (db, a) => db.compact(...a));
   readonly flush: Db['flush'] = (...args) => this.#call(args, (db, a) => db.flush(...a));
 
   readonly scan: Db['scan'] = (...args) =>
     this.#db === undefined
-      ? (new LateScan(
+      ? new LateScan(
           this.#call(args, async (db, a) => db.scan(...a)),
           this.#turns,
-        ) as unknown as ScanIterator)
+        )
       : this.#db.scan(...args);
 
-  snapshot(): ReturnType<Db['snapshot']> {
+  snapshot(): Snapshot {
     return this.#served().snapshot();
   }
 
-  corruptions(): ReturnType<Db['corruptions']> {
+  corruptions(): CorruptionReport {
     return this.#served().corruptions();
   }
 
-  [TOOL_ACCESS](): ReturnType<Db[typeof TOOL_ACCESS]> {
+  upkeep(): UpkeepState {
+    return this.#served().upkeep();
+  }
+
+  [TOOL_ACCESS](): ToolAccess {
     return this.#served()[TOOL_ACCESS]();
   }
 
-  noteWrite(): void {
-    this.#db?.noteWrite();
-  }
-
-  requestCounts(): ReturnType<Db['requestCounts']> {
+  requestCounts(): RequestCountsByRole {
     return this.#stores.counts();
   }
 
@@ -130,36 +159,50 @@ class RecoveringDb implements Pick<Db, keyof Db> {
     return this.close();
   }
 
-  #served(): Db {
+  #served(): ServingDb {
     if (this.#db === undefined) throw this.#recovering('wait for ready() first');
     return this.#db;
   }
 
   /** Arguments belong to the caller again when the call returns. */
   #call<A extends unknown[], T>(args: A, call: (db: Db, args: A) => Promise<T>): Promise<T> {
-    if (this.#db !== undefined) return call(this.#db, args);
     try {
+      if (this.#db !== undefined) {
+        assertThat(this.#waiting.size === 0, 'no call waits once the database serves (recovering-db 3)');
+        return call(this.#db, args);
+      }
       const own = args.map(copied) as A;
-      return untilAborted(this.#wait(), signalOf(own), notMade).then(
-        (db) => call(db, own),
-        (error) => this.#turns.refuse(error),
-      );
+      return this.#wait(signalOf(own), (db) => call(db, own));
     } catch (error) {
       return this.#turns.refuse(error);
     }
   }
 
-  async #wait(): Promise<Db> {
-    const timer = new AbortController();
-    const late = sleep(this.#clock, this.#timeoutMs, timer.signal).then(() => {
-      throw this.#recovering(`it was not ready within ${this.#timeoutMs} ms (option timeoutMs)`);
-    });
-    ignoreRejection(late);
-    try {
-      return (await Promise.race([this.#recovery, late])).db;
-    } finally {
-      timer.abort();
-    }
+  #wait<T>(signal: AbortSignal | undefined, call: (db: Db) => Promise<T>): Promise<T> {
+    if (signal !== undefined && isAborted(signal)) throw notMade(signal);
+    if (this.#failure !== undefined) throw this.#failure.error;
+    const { promise, resolve } = deferred<T>();
+    const end = (result: () => Promise<T>) => {
+      if (!this.#waiting.delete(waiting)) return;
+      timer.cancel();
+      leave?.();
+      try {
+        resolve(result());
+      } catch (error) {
+        // The others are made nevertheless.
+        resolve(this.#turns.refuse(error));
+      }
+    };
+    const waiting: WaitingCall = {
+      make: (db) => end(() => call(db)),
+      refuse: (error) => end(() => this.#turns.refuse(error)),
+    };
+    const leave = signal && onAbort(signal, () => waiting.refuse(notMade(signal)));
+    const timer = this.#clock.setTimer(this.#timeoutMs, () =>
+      waiting.refuse(this.#recovering(`it was not ready within ${this.#timeoutMs} ms (option timeoutMs)`)),
+    );
+    this.#waiting.add(waiting);
+    return promise;
   }
 
   #recovering(what: string): UnavailableError {
@@ -213,7 +256,7 @@ function ownBytes(bytes: Uint8Array): Uint8Array {
 }
 
 /** A scan that begins when the database serves; its view is taken then. */
-class LateScan implements Pick<ScanIterator, keyof ScanIterator> {
+class LateScan implements ScanIterator {
   readonly #scan: Promise<ScanIterator>;
   readonly #turns: Turns;
   #begun: ScanIterator | undefined;
@@ -232,8 +275,8 @@ class LateScan implements Pick<ScanIterator, keyof ScanIterator> {
     return this.#begun?.findings ?? [];
   }
 
-  [Symbol.asyncIterator](): ScanIterator {
-    return this as unknown as ScanIterator;
+  [Symbol.asyncIterator](): this {
+    return this;
   }
 
   #with<T>(call: (scan: ScanIterator) => Promise<T>): Promise<T> {

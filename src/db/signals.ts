@@ -5,9 +5,12 @@
  * One listener for each signal, whatever the number of databases: Node warns of a leak from eleven on, and only one who knows all
  * of them knows when the last is closed.
  *
- * Invariants: the process ends by the signal only after every database has closed or failed to; the listeners stay until then, so
- * nobody else's shutdown (a second copy of this package, say) takes this one for done; a second signal ends the process at once.
+ * Invariants:
+ * 1. The process ends by the signal only after every database has closed or failed to.
+ * 2. The listeners stay until then, so no other shutdown (of a second copy of this package, for example) takes this one for done.
+ * 3. A second signal ends the process at once.
  */
+import { assertThat } from '../common/assert.ts';
 import type { Logger } from '../common/logger.ts';
 
 const SIGNALS: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT'];
@@ -65,6 +68,7 @@ export class SignalShutdown {
       .catch((error: unknown) => logger.error('the database could not be closed in time', { error: String(error) }))
       .finally(() => {
         this.#open.delete(db);
+        assertThat(this.#open.size < this.#closing, 'a signal closes every database that is open (signals 1)');
         if (--this.#closing > 0 || this.#signal === undefined) return;
         const signal = this.#signal;
         this.#signal = undefined;
@@ -97,7 +101,7 @@ const OF_THIS_PROCESS = new SignalShutdown({
   raise: (signal) => process.kill(process.pid, signal),
 });
 
-/** Has the database closed when the process is told to end. Returns a function that takes it out again. */
+/** Has the database closed when the process gets a signal to end. Returns a function that removes it again. */
 export function closeOnSignals(db: Closable, logger: Logger): () => void {
   return OF_THIS_PROCESS.add(db, logger);
 }

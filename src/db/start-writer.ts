@@ -1,54 +1,105 @@
-/** Puts the parts of a writer together around what the opening found, and replays the log. */
+/**
+ * Puts the parts of a writer together around what the opening found, and replays the log.
+ *
+ * Invariants:
+ * 1. The replay begins after the replay point, and applies no row that is newer than our fence.
+ * 2. Objects are applied one by one in the order of their ids, each whole.
+ */
 import { ignoreRejection } from '../common/async.ts';
 import { isCorruption, UnavailableError } from '../common/errors.ts';
 import { nextInt } from '../common/random.ts';
-import { loadCodec } from '../format/codecs.ts';
+import { type BlockCodec, loadCodec } from '../format/codecs.ts';
 import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
-import { ManifestLog } from '../lsm/manifest/manifest-log.ts';
+import { ManifestLog, type ManifestLogOptions } from '../lsm/manifest/manifest-log.ts';
+import type { TableFormat } from '../lsm/read/memtable-to-table.ts';
 import type { TableStore } from '../lsm/tree/table-store.ts';
 import type { WalObject } from '../lsm/wal/wal-object.ts';
 import { ReplayProgress } from '../recovery/replay-progress.ts';
 import type { VerifiedLog } from '../recovery/verified-log.ts';
-import { Db } from './db.ts';
+import type { WriterSettings } from './open-options.ts';
 import type { OpenedForWriting } from './open-writer.ts';
-import type { ResolvedOptions } from './options.ts';
+import { COMPACTION_PART, type Parts } from './options.ts';
 import { applyRows } from './replay.ts';
+import { ServingDb } from './serving-db.ts';
+import { SnapshotPins } from './snapshot-pins.ts';
 import { TableFlusher } from './table-flusher.ts';
+import { TakeoverWatch } from './takeover-watch.ts';
+import { HostManifests, type HostTables, type MakeUpkeepRoles, Upkeep, type UpkeepHost } from './upkeep.ts';
 import { WalFlusher } from './wal-flusher.ts';
 import { WriteState } from './write-state.ts';
 import { Writer } from './writer.ts';
 
-/** `onEnded` is called when no further call is served, whatever the reason; `onClosed` when `close` has come to its end. */
-export async function startWriter(
-  stores: DatabaseStores,
-  options: ResolvedOptions,
-  opened: OpenedForWriting,
-  tableStore: TableStore,
-  onEnded: () => void,
-  onClosed: () => void,
-): Promise<Db> {
-  const { author, guard, claimed, profile, fence, forms } = opened;
-  const { random } = options;
-  const codec = await loadCodec(options.compressionCodec);
-  const { manifest } = claimed;
-  await tableStore.loadLedger(claimed);
-  const tick = Number(manifest.lastL0ClockTick);
-  const state = new WriteState(
-    options,
-    stores.main.name,
-    tableStore.view(manifest),
-    { lastSeq: manifest.lastL0Seq, lastTickMs: Math.max(0, tick) },
-    () => nextInt(random, 2 ** 31),
-  );
-  state.onEnd(onEnded);
-  let wal: WalFlusher | undefined;
-  const manifests = new ManifestLog({
-    store: stores.main,
-    author,
-    guard,
-    epoch: manifest.writerEpoch,
-    current: claimed,
-    hasBoundary: opened.hasBoundary,
+export interface WriterStart {
+  stores: DatabaseStores;
+  settings: WriterSettings;
+  parts: Parts;
+  opened: OpenedForWriting;
+  tableStore: TableStore;
+  upkeepRoles: MakeUpkeepRoles;
+  /** Called when no further call is served, whatever the reason. */
+  onEnded(): void;
+  /** Called when `close` has come to its end. */
+  onClosed(): void;
+}
+
+export async function startWriter(start: WriterStart): Promise<ServingDb> {
+  const { stores, settings, opened, tableStore, onClosed } = start;
+  const { mergeOperator, onCorruption, random } = start.parts;
+  const codec = await loadCodec(settings.compressionCodec);
+  await tableStore.loadLedger(opened.claimed);
+  const joined = joinParts(start, codec);
+  const { state, writer, wal, tables, manifests, pins, upkeep } = joined;
+  try {
+    tables.isUnlimited = true;
+    await replay(start, state, writer, manifests);
+    tables.isUnlimited = false;
+  } catch (error) {
+    state.fail(error);
+    throw error;
+  }
+  const { fence } = opened;
+  wal?.startAt(state.active, state.active.end);
+  state.mustHold(state.lastSeq <= fence.lastSeq, 'no row is replayed that is newer than our fence (start-writer 1)');
+  boundReplayed(fence.id, state, writer, tables, settings.maxWalFlushesBeforeL0Flush);
+  state.checkTick();
+  upkeep.start(manifests.current);
+  return new ServingDb({
+    stores,
+    upkeep,
+    state,
+    writer,
+    wal,
+    tables,
+    tableStore,
+    manifests,
+    pins,
+    settings,
+    mergeOperator,
+    onCorruption,
+    random,
+    onClosed,
+  });
+}
+
+// ---- the parts
+
+interface JoinedParts {
+  state: WriteState;
+  manifests: ManifestLog;
+  pins: SnapshotPins;
+  tables: TableFlusher;
+  /** undefined without a log. */
+  wal: WalFlusher | undefined;
+  writer: Writer;
+  upkeep: Upkeep;
+}
+
+/** The parts of a writer, each of which learns of the others by calls. Nothing runs yet. */
+function joinParts(start: WriterStart, codec: BlockCodec): JoinedParts {
+  const { settings, opened, tableStore, parts } = start;
+  const { fence, forms } = opened;
+  const state = newState(start);
+  const manifests = newManifests(start, {
     witness: () => wal?.witness ?? { id: fence.id, lastSeq: fence.lastSeq, digest: fence.digest.bytes },
     onAdopt: (loaded) => {
       const m = loaded.manifest;
@@ -56,87 +107,178 @@ export async function startWriter(
       state.adopt(tableStore.view(m), m.lastL0Seq);
       // A compactor may have made room for tables that wait.
       tables.advance();
+      upkeep.noteManifest(loaded.id);
     },
   });
-  const tables = new TableFlusher({
-    state,
-    store: stores.main,
-    author,
-    manifests,
-    format: {
-      blockBytes: options.sstBlockSizeBytes,
-      codec,
-      filter: { form: profile.filter, bitsPerKey: options.filterBitsPerKey, minKeys: options.minFilterKeys },
-    },
-    lastWalId: () => wal?.lastDurableId,
-    keepsWideTracker: profile.keepsWideTracker,
+  const pins = new SnapshotPins(parts.clock);
+  const commits: CommitHelp = {
     prepareCommit: () => forms.learn(state.view.tree),
     correct: (m) => forms.correct(m),
+  };
+  const format = tableFormat(start, codec);
+  const upkeep = newUpkeep(start, { state, manifests, pins, format, ...commits });
+  const shared = { state, manifests, settings, author: opened.author };
+  const tables = new TableFlusher({
+    ...shared,
+    pins,
+    store: start.stores.main,
+    ...commits,
+    format,
+    keepsWideTracker: opened.profile.keepsWideTracker,
+    lastWalId: () => wal?.lastDurableId,
     onCommitted: () => writer.boundLog(),
+    whyNotMerged: () => upkeep.whyNotMerged(),
   });
-  if (options.walEnabled) {
-    wal = new WalFlusher({
-      state,
-      store: stores.wal,
-      author,
-      guard,
-      manifests,
-      format: { blockBytes: options.sstBlockSizeBytes, codec, filterForm: profile.filter },
-      fence,
-      onTableDurable: () => tables.advance(),
-      onObjectDurable: () => writer.boundLog(),
-    });
-  }
-  let db: Db | undefined;
-  const writer = new Writer({ state, wal, tables, onWrite: () => db?.noteWrite() });
-  try {
-    await replay(opened, state, writer, manifests);
-  } catch (error) {
-    state.fail(error);
-    throw error;
-  }
-  wal?.startAt(state.active, state.active.end);
-  boundReplayed(fence.id, state, writer, tables);
-  state.checkTick();
-  db = new Db({ stores, state, writer, wal, tables, tableStore, manifests, onClosed });
-  return db;
+  const wal = settings.walEnabled
+    ? new WalFlusher({
+        ...shared,
+        store: start.stores.wal,
+        guard: opened.guard,
+        format: { blockBytes: settings.sstBlockSizeBytes, codec, filterForm: opened.profile.filter },
+        fence,
+        onTableDurable: () => tables.advance(),
+        onObjectDurable: () => writer.boundLog(),
+      })
+    : undefined;
+  const watch = new TakeoverWatch(state, manifests, settings.manifestPollIntervalMs);
+  const { mergeOperator } = parts;
+  const writer = new Writer({ state, wal, tables, settings, mergeOperator, onWrite: () => watch.noteWrite() });
+  return { state, manifests, pins, tables, wal, writer, upkeep };
 }
+
+function newState({ stores, settings, parts, opened, tableStore, onEnded }: WriterStart): WriteState {
+  const { clock, logger, onEvent, random } = parts;
+  const { manifest } = opened.claimed;
+  const state = new WriteState({
+    memoryBytes: settings.memoryBytes,
+    timeoutMs: settings.timeoutMs,
+    walEnabled: settings.walEnabled,
+    clock,
+    logger,
+    onEvent,
+    where: stores.main.name,
+    tree: tableStore.view(manifest),
+    lastSeq: manifest.lastL0Seq,
+    lastTickMs: Math.max(0, Number(manifest.lastL0ClockTick)),
+    memtableSeed: () => nextInt(random, 2 ** 31),
+  });
+  state.onEnd(onEnded);
+  return state;
+}
+
+function newManifests(
+  { stores, opened }: WriterStart,
+  calls: Pick<ManifestLogOptions, 'witness' | 'onAdopt'>,
+): ManifestLog {
+  const { author, guard, claimed, hasBoundary } = opened;
+  const { writerEpoch: epoch } = claimed.manifest;
+  return new ManifestLog({ store: stores.main, author, guard, epoch, current: claimed, hasBoundary, ...calls });
+}
+
+type CommitHelp = Pick<UpkeepHost, 'prepareCommit' | 'correct'>;
+
+interface UpkeepMeans extends CommitHelp, Pick<JoinedParts, 'state' | 'manifests' | 'pins'> {
+  format: TableFormat;
+}
+
+function newUpkeep(start: WriterStart, { state, manifests, pins, format, ...commits }: UpkeepMeans): Upkeep {
+  const { stores, settings, opened, tableStore } = start;
+  const { clock, logger, mergeOperator, onEvent, operatorModule, random } = start.parts;
+  const { author, guard, profile } = opened;
+  const { blockBytes, codec, filter } = format;
+  const roles = start.upkeepRoles({
+    ...commits,
+    stores,
+    author,
+    guard,
+    manifests: new HostManifests(manifests, state),
+    tables: hostTables(tableStore, state, manifests),
+    settings,
+    compactionBytes: settings.memoryBytes * COMPACTION_PART,
+    mergeOperator,
+    operatorModule,
+    form: { blockBytes, codec: codec.name, filter },
+    headerVersion: profile.manifestHeader,
+    expireTo: (tickMs) => (settings.hideExpired ? pins.expireTo(tickMs) : undefined),
+    clock,
+    logger,
+    onEvent,
+    random,
+  });
+  return new Upkeep(roles, state);
+}
+
+function hostTables(tableStore: TableStore, state: WriteState, manifests: ManifestLog): HostTables {
+  return {
+    loadLedger: async (manifest) => {
+      const isNew = await tableStore.loadLedger(manifest);
+      if (isNew) state.refreshView(tableStore.view(manifests.current.manifest));
+      return isNew;
+    },
+    get lost() {
+      return tableStore.lost;
+    },
+    get ledgerVersion() {
+      return tableStore.ledgerVersion;
+    },
+    readerOf: (table) => tableStore.readerOf(table),
+  };
+}
+
+function tableFormat({ settings, opened }: WriterStart, codec: BlockCodec): TableFormat {
+  return {
+    blockBytes: settings.sstBlockSizeBytes,
+    codec,
+    filter: { form: opened.profile.filter, bitsPerKey: settings.filterBitsPerKey, minKeys: settings.minFilterKeys },
+  };
+}
+
+// ---- the replay
 
 /** Applies the rows of the log that are not in tables; flushes as it goes where they exceed the memory for unflushed rows. */
 async function replay(
-  opened: OpenedForWriting,
+  { opened, settings, parts }: WriterStart,
   state: WriteState,
   writer: Writer,
   manifests: ManifestLog,
 ): Promise<void> {
   const { wal } = opened;
-  const { options } = state;
   const last = Math.min(wal.end, opened.fence.id - 1);
-  const progress = new ReplayProgress(options, 'apply', last - wal.from + 1);
+  state.mustHold(
+    wal.from === manifests.current.manifest.replayAfterWalId + 1,
+    'a replay begins after the replay point (start-writer 1)',
+  );
+  const progress = new ReplayProgress(parts, 'apply', last - wal.from + 1);
   for (let id = wal.from; id <= last; id++) {
     const object = await takeOwned(wal, manifests, id);
+    state.mustHold(object.id === id, 'objects are replayed in the order of their ids (start-writer 2)');
     const createTs = await applyRows(object, state.active, state.lastSeq, state.clock);
     state.replayed(object.maxSeq, createTs);
     progress.step();
-    if (state.active.dataBytes < options.l0SstSizeBytes) continue;
+    if (state.active.dataBytes < settings.l0SstSizeBytes) continue;
     writer.freeze(id);
-    while (state.unflushedBytes > options.maxUnflushedBytes && state.frozen.length > 0) {
-      await spaceFreed(state);
+    while (state.unflushedBytes > settings.maxUnflushedBytes && state.frozen.length > 0) {
+      await spaceFreed(state, settings.timeoutMs);
     }
   }
 }
 
 /**
- * What an opening had to read counts: a database that is killed again and again must not leave a log that grows for ever, whether
+ * What an opening had to read counts: a database that is killed again and again must not leave a log that grows forever, whether
  * it writes in its short lives or only fences. Not waited for: it may as well be killed before it serves.
  */
-function boundReplayed(lastWalId: number, state: WriteState, writer: Writer, tables: TableFlusher): void {
+function boundReplayed(
+  lastWalId: number,
+  state: WriteState,
+  writer: Writer,
+  tables: TableFlusher,
+  maxObjects: number,
+): void {
   if (state.active.rowCount > 0 || state.frozen.length > 0) writer.boundLog();
-  else if (lastWalId - tables.replayAfterWalId >= state.options.maxWalFlushesBeforeL0Flush)
-    ignoreRejection(tables.passEmptyLog(lastWalId));
+  else if (lastWalId - tables.replayAfterWalId >= maxObjects) ignoreRejection(tables.passEmptyLog(lastWalId));
 }
 
-/** An object that is gone or damaged now was sound before: perhaps it was collected after another takeover, which is told first. */
+/** An object that is gone or damaged now was sound before: perhaps it was collected after another takeover, which is reported first. */
 async function takeOwned(wal: VerifiedLog, manifests: ManifestLog, id: number): Promise<WalObject> {
   try {
     return await wal.take(id);
@@ -147,14 +289,13 @@ async function takeOwned(wal: VerifiedLog, manifests: ManifestLog, id: number): 
 }
 
 /** The next moment at which memory is freed; rejects if the store takes no table for longer than any call may last. */
-async function spaceFreed(state: WriteState): Promise<void> {
-  const { clock, options } = state;
+async function spaceFreed(state: WriteState, timeoutMs: number): Promise<void> {
   await new Promise<void>((resolve, reject) => {
-    const timer = clock.setTimer(options.timeoutMs, () =>
+    const timer = state.clock.setTimer(timeoutMs, () =>
       reject(
         new UnavailableError(
           'DEADLINE',
-          `${state.where}: the log holds more rows than fit into memory, and the store took no table within ${options.timeoutMs} ms (option timeoutMs).`,
+          `${state.where}: the log holds more rows than fit into memory, and the store took no table within ${timeoutMs} ms (option timeoutMs).`,
           { outcome: 'unknown' },
         ),
       ),

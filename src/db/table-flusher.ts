@@ -6,12 +6,15 @@
  * 2. Tables are committed in the order of the memtables, each once: the oldest that is frozen is next.
  * 3. ULIDs are drawn in the order of the memtables and exceed every ULID of the manifest, because collectors compare their times.
  * 4. One manifest version moves the replay point together with the table that justifies it, never past what is durable.
+ * 5. A memtable leaves the view in the moment in which the manifest that names its table comes into use: no row is ever missing, or twice
+ *    in a view.
  */
+
 import { type Deferred, deferred, ignoreRejection } from '../common/async.ts';
 import { sleep } from '../common/clock.ts';
 import { FencedError, isCorruption } from '../common/errors.ts';
 import { makeUlid, type Ulid, ulidToBytes } from '../common/ulid.ts';
-import { type Manifest, NO_TICK, type TableView } from '../format/manifest-types.ts';
+import type { Manifest, TableView } from '../format/manifest-types.ts';
 import { tablePath } from '../format/object-names.ts';
 import { encodeSeal } from '../format/seal.ts';
 import {
@@ -23,15 +26,19 @@ import {
 } from '../format/sequence-tracker.ts';
 import type { BuiltTable, TableFacts } from '../format/table-builder.ts';
 import type { Author } from '../lsm/manifest/author.ts';
+import { addFlushedRows, moveReplayPoint } from '../lsm/manifest/manifest-edits.ts';
 import type { ManifestLog } from '../lsm/manifest/manifest-log.ts';
-import { buildTable, type TableFormat } from '../lsm/read/memtable-to-table.ts';
+import { greatestUlid } from '../lsm/manifest/table-order.ts';
+import { buildFlushedTable, type TableFormat } from '../lsm/read/memtable-to-table.ts';
 import type { ObjectStore } from '../store/object-store.ts';
+import type { WriterSettings } from './open-options.ts';
 import { TABLE_UPLOADS_PART } from './options.ts';
+import type { SnapshotPins } from './snapshot-pins.ts';
 import { type FrozenMemtable, isFinal, type WriteState } from './write-state.ts';
 
 const MAX_PARALLEL = 4;
-const RETRY_FIRST_MS = 200;
-const RETRY_MAX_MS = 10_000;
+const TABLE_RETRY_FIRST_MS = 200;
+const TABLE_RETRY_MAX_MS = 10_000;
 /** Warned at this many L0 tables and again at each doubling. */
 const WARN_L0 = 8;
 
@@ -46,6 +53,8 @@ export interface TableFlusherOptions {
   store: ObjectStore;
   author: Author;
   manifests: ManifestLog;
+  pins: SnapshotPins;
+  settings: Pick<WriterSettings, 'hideExpired' | 'l0MaxSsts' | 'l0SstSizeBytes' | 'memoryBytes' | 'walEnabled'>;
   format: TableFormat;
   /** Newest WAL id known to be durable; undefined without a log. */
   lastWalId(): number | undefined;
@@ -57,6 +66,8 @@ export interface TableFlusherOptions {
   correct(manifest: Manifest): Manifest;
   /** The manifest names the table of the oldest memtable, which is gone. */
   onCommitted(): void;
+  /** Why the tables of level 0 are not merged, as a sentence; undefined: nothing hinders it. */
+  whyNotMerged(): string | undefined;
 }
 
 export class TableFlusher {
@@ -69,6 +80,8 @@ export class TableFlusher {
   #stallWarned = false;
   /** A manifest had a tracker of version 2: no release before 0.18 opened it. */
   #mayBeWide = false;
+  /** Replays and the end of a database without a log do not wait for a place in level 0. */
+  #isUnlimited = false;
   #trouble: unknown;
   readonly #stopped = new AbortController();
 
@@ -102,11 +115,7 @@ export class TableFlusher {
   async passEmptyLog(walId: number): Promise<void> {
     const { state, manifests } = this.#o;
     try {
-      await manifests.commit((m) =>
-        m.replayAfterWalId >= walId
-          ? undefined
-          : { ...m, replayAfterWalId: walId, walIdLastSeen: Math.max(m.walIdLastSeen, walId) },
-      );
+      await manifests.commit((m) => (m.replayAfterWalId >= walId ? undefined : moveReplayPoint(m, walId)));
     } catch (error) {
       if (this.#stopped.signal.aborted) return;
       if (isFinal(error)) state.fail(error);
@@ -125,12 +134,12 @@ export class TableFlusher {
   /** Starts what can be started. Called when a memtable was frozen, became durable, or something was committed. */
   advance(): void {
     if (this.#stopped.signal.aborted) return;
-    const { state, manifests } = this.#o;
+    const { state, manifests, settings } = this.#o;
     while (this.#jobs.length < this.#parallel()) {
       const frozen = state.frozen.find((f) => !this.#jobs.some((j) => j.frozen === f));
       if (frozen === undefined) break;
-      if (state.options.walEnabled && frozen.lastWalId === undefined) break;
-      if (manifests.current.manifest.l0.length + this.#jobs.length >= state.options.l0MaxSsts) {
+      if (settings.walEnabled && frozen.lastWalId === undefined) break;
+      if (!this.#isUnlimited && manifests.current.manifest.l0.length + this.#jobs.length >= settings.l0MaxSsts) {
         this.#warnStall();
         break;
       }
@@ -145,26 +154,44 @@ export class TableFlusher {
   }
 
   #parallel(): number {
-    const { memoryBytes, l0SstSizeBytes } = this.#o.state.options;
+    const { memoryBytes, l0SstSizeBytes } = this.#o.settings;
     return Math.max(1, Math.min(MAX_PARALLEL, Math.floor((memoryBytes * TABLE_UPLOADS_PART) / l0SstSizeBytes)));
   }
 
+  /** From now on tables go to level 0 however many there are, or only up to the limit again. */
+  set isUnlimited(isUnlimited: boolean) {
+    this.#isUnlimited = isUnlimited;
+    this.advance();
+  }
+
+  /** Whether all that is in memory finds a place in level 0 without a merge. */
+  get hasRoom(): boolean {
+    const { state, manifests, settings } = this.#o;
+    const waiting = state.frozen.length + (state.active.rowCount > 0 ? 1 : 0);
+    return manifests.current.manifest.l0.length + waiting <= settings.l0MaxSsts;
+  }
+
+  /** Why flushing pauses, as a sentence; undefined: it does not. */
+  get stall(): string | undefined {
+    const { manifests, settings, whyNotMerged } = this.#o;
+    const l0 = manifests.current.manifest.l0.length;
+    if (this.#isUnlimited || l0 < settings.l0MaxSsts) return undefined;
+    const why = whyNotMerged() ?? 'They are being merged.';
+    return `Level 0 has ${l0} tables, the limit is ${settings.l0MaxSsts} (option l0MaxSsts). ${why}`;
+  }
+
+  /** Beside a compactor that works a pause is nothing unusual. */
   #warnStall(): void {
-    if (this.#stallWarned) return;
+    if (this.#stallWarned || this.#o.whyNotMerged() === undefined) return;
     this.#stallWarned = true;
-    const { state } = this.#o;
-    state.logger.warn(
-      `flushing pauses: there are ${state.options.l0MaxSsts} L0 tables (option l0MaxSsts) and nothing compacts them; writes will be refused when maxUnflushedBytes is reached`,
+    this.#o.state.logger.warn(
+      `flushing pauses; writes will be refused when maxUnflushedBytes is reached: ${this.stall ?? 'level 0 is full'}`,
     );
   }
 
   #nextUlid(): Ulid {
     const { author, manifests } = this.#o;
-    const { manifest } = manifests.current;
-    let after = this.#newestUlid;
-    for (const id of [manifest.lastCompacted, ...manifest.l0.flatMap((v) => [v.viewId, v.table.id])]) {
-      if (id !== undefined && (after === undefined || id > after)) after = id;
-    }
+    const after = greatestUlid(manifests.current.manifest, this.#newestUlid);
     const drawn = makeUlid(author.clock.nowMs(), author.random, after);
     this.#o.state.mustHold(after === undefined || drawn > after, 'a new table has a greater ULID than all before it');
     this.#newestUlid = drawn;
@@ -176,12 +203,13 @@ export class TableFlusher {
     const id = this.#nextUlid();
     const putId = makeUlid(author.clock.nowMs(), author.random);
     // With a log all rows of the table are durable by now; without one they become so together.
-    const bound = state.oldestSnapshot(frozen.table.lastSeq);
+    const bound = this.#o.pins.oldestSeq(frozen.table.lastSeq);
+    state.mustHold(frozen.table.frozen && bound <= frozen.table.lastSeq, 'only a frozen memtable becomes a table');
     let held = frozen.table.dataBytes;
     state.hold(held);
     let built: BuiltTable | undefined;
     try {
-      built = await buildTable(frozen.table, bound, this.#expiredAtMs(frozen), format, state.clock, (facts) =>
+      built = await buildFlushedTable(frozen.table, bound, this.#expiredAtMs(frozen), format, state.clock, (facts) =>
         this.#seal(id, putId, frozen, facts),
       );
       if (built === undefined) return undefined;
@@ -205,8 +233,8 @@ export class TableFlusher {
    * show expired rows, nothing may: a snapshot may be opened at any moment until the table takes the place of its rows.
    */
   #expiredAtMs({ table }: FrozenMemtable): number | undefined {
-    const { state } = this.#o;
-    return state.options.hideExpired ? state.expireTo(table.maxCreateTs) : undefined;
+    const { settings, pins } = this.#o;
+    return settings.hideExpired ? pins.expireTo(table.maxCreateTs) : undefined;
   }
 
   #seal(id: Ulid, putId: Ulid, frozen: FrozenMemtable, facts: TableFacts): Uint8Array {
@@ -230,13 +258,14 @@ export class TableFlusher {
         replayAfterWalId: frozen.lastWalId ?? manifests.current.manifest.replayAfterWalId,
       },
       rows: facts.rows,
+      expiry: facts.expiry,
     });
   }
 
   /** Puts the table, again and again until it is there or everything stops. */
   async #upload(id: Ulid, putId: Ulid, built: BuiltTable): Promise<void> {
     const { state, store } = this.#o;
-    let wait = RETRY_FIRST_MS;
+    let wait = TABLE_RETRY_FIRST_MS;
     let resumed = false;
     for (;;) {
       try {
@@ -257,21 +286,21 @@ export class TableFlusher {
         state.logger.warn('a table could not be stored; it will be tried again', { table: id, error: String(error) });
       }
       await sleep(state.clock, wait, this.#stopped.signal);
-      wait = Math.min(wait * 2, RETRY_MAX_MS);
+      wait = Math.min(wait * 2, TABLE_RETRY_MAX_MS);
     }
   }
 
   /** The name drawn at random is taken: only a copy of this process can have drawn it too. */
   async #taken(id: Ulid): Promise<Error> {
     await this.#o.manifests.refresh();
-    return new FencedError('WRITER_FENCED', `${this.#o.store.name}: table ${id} was written by somebody else.`, {
+    return new FencedError('WRITER_FENCED', `${this.#o.store.name}: table ${id} was written by another writer.`, {
       details: { table: id },
     });
   }
 
   async #commitAll(): Promise<void> {
     const { state } = this.#o;
-    let wait = RETRY_FIRST_MS;
+    let wait = TABLE_RETRY_FIRST_MS;
     try {
       while (this.#jobs.length > 0 && !this.#stopped.signal.aborted) {
         const job = this.#jobs[0];
@@ -283,10 +312,10 @@ export class TableFlusher {
           this.#trouble = error;
           state.logger.warn('a manifest could not be written; it will be tried again', { error: String(error) });
           await sleep(state.clock, wait, this.#stopped.signal);
-          wait = Math.min(wait * 2, RETRY_MAX_MS);
+          wait = Math.min(wait * 2, TABLE_RETRY_MAX_MS);
           continue;
         }
-        wait = RETRY_FIRST_MS;
+        wait = TABLE_RETRY_FIRST_MS;
         this.#jobs.shift();
         this.#done(job.frozen);
         this.advance();
@@ -300,12 +329,13 @@ export class TableFlusher {
   }
 
   async #commit(job: Job, view: TableView | undefined): Promise<void> {
-    const { state, manifests } = this.#o;
+    const { state, manifests, settings } = this.#o;
     await this.#o.prepareCommit();
+    state.mustHold(this.#jobs[0] === job, 'tables are committed one by one, the oldest first (table-flusher 2)');
     const { table, lastWalId } = job.frozen;
     const isDurable = lastWalId !== undefined && table.lastSeq <= state.durableSeq;
-    state.mustHold(isDurable || !state.options.walEnabled, 'a table is named when its rows are durable in the log');
-    if (!state.options.walEnabled) state.sending(table.lastSeq);
+    state.mustHold(isDurable || !settings.walEnabled, 'a table is named when its rows are durable in the log');
+    if (!settings.walEnabled) state.sending(table.lastSeq);
     return manifests.commit((m) => {
       if (m.lastL0Seq >= table.lastSeq) return undefined;
       state.mustHold(state.frozen[0] === job.frozen, 'tables are named in the order of their memtables');
@@ -316,31 +346,29 @@ export class TableFlusher {
   #withTable(m: Manifest, frozen: FrozenMemtable, view: TableView | undefined): Manifest {
     const { state } = this.#o;
     const { table } = frozen;
-    const tick = BigInt(table.maxCreateTs === Number.NEGATIVE_INFINITY ? 0 : Math.trunc(table.maxCreateTs));
     const newestWalId = this.#o.lastWalId();
     state.mustHold(
       newestWalId === undefined || (frozen.lastWalId ?? 0) <= newestWalId,
       'the replay point never passes what is durable',
     );
-    return {
-      ...m,
-      l0: view === undefined ? m.l0 : [view, ...m.l0],
-      replayAfterWalId: Math.max(m.replayAfterWalId, frozen.lastWalId ?? 0),
-      walIdLastSeen: Math.max(m.walIdLastSeen, newestWalId ?? 0),
-      lastL0Seq: table.lastSeq,
-      lastL0ClockTick: m.lastL0ClockTick === NO_TICK || tick > m.lastL0ClockTick ? tick : m.lastL0ClockTick,
-      recentSnapshotMinSeq: state.oldestSnapshot(table.lastSeq),
+    return addFlushedRows(m, {
+      views: view === undefined ? [] : [view],
+      replayAfterWalId: frozen.lastWalId ?? 0,
+      walIdLastSeen: newestWalId ?? 0,
+      lastSeq: table.lastSeq,
+      maxCreateTs: table.maxCreateTs,
+      recentSnapshotMinSeq: this.#o.pins.oldestSeq(table.lastSeq),
       sequenceTracker: this.#tracker(m, frozen),
-    };
+    });
   }
 
-  #tracker(m: Manifest, frozen: FrozenMemtable): Uint8Array | undefined {
+  #tracker(m: Manifest, frozen: FrozenMemtable): Uint8Array {
     this.#mayBeWide ||= this.#o.keepsWideTracker && isWideTracker(m.sequenceTracker);
     const nowMs = this.#o.state.clock.nowMs();
     return encodeTracker(appendToTracker(this.#trackerOf(m), frozen.trackerPairs, nowMs, this.#mayBeWide));
   }
 
-  /** A damaged one is begun anew: no row depends on it, and without it nothing could be flushed any more. */
+  /** A damaged one is replaced by a new one: no row depends on it, and without it nothing could be flushed any more. */
   #trackerOf({ sequenceTracker }: Manifest): SequenceTracker {
     const none = { seqs: [], timesS: [] };
     if (sequenceTracker === undefined) return none;
@@ -348,25 +376,28 @@ export class TableFlusher {
       return decodeTracker(sequenceTracker);
     } catch (error) {
       if (!isCorruption(error)) throw error;
-      this.#o.state.logger.warn('the sequence tracker is damaged and begun anew', { error: error.message });
+      this.#o.state.logger.warn('the sequence tracker is damaged; a new one is started', { error: error.message });
       return none;
     }
   }
 
   /** The manifest names the table; the memtable left the view in the moment in which that manifest was adopted. */
   #done(frozen: FrozenMemtable): void {
-    const { state, manifests } = this.#o;
-    if (!state.options.walEnabled) state.madeDurable(frozen.table.lastSeq);
+    const { state, manifests, settings } = this.#o;
+    state.mustHold(
+      !state.frozen.includes(frozen),
+      'a memtable leaves the view once its table is named (table-flusher 5)',
+    );
+    if (!settings.walEnabled) state.madeDurable(frozen.table.lastSeq);
     this.#trouble = undefined;
     const mine = this.#waiters.filter((w) => w.table === frozen);
     this.#waiters = this.#waiters.filter((w) => w.table !== frozen);
     for (const w of mine) w.done.resolve();
     const l0 = manifests.current.manifest.l0.length;
-    if (l0 >= this.#warnedAt) {
+    const why = l0 >= this.#warnedAt ? this.#o.whyNotMerged() : undefined;
+    if (why !== undefined) {
       this.#warnedAt = l0 * 2;
-      state.logger.warn(
-        `there are ${l0} L0 tables and no compactor: reads get slower with each; run a compactor on this database`,
-      );
+      state.logger.warn(`there are ${l0} tables in level 0, and reads get slower with each: ${why}`);
     }
     state.spaceFreed();
     this.#o.onCommitted();

@@ -1,9 +1,13 @@
 /**
- * Turns of the event loop for everybody else: a loop of awaited calls that are answered from memory, or refused, would never let timers
+ * Turns of the event loop for all other work: a loop of awaited calls that are answered from memory, or refused, would never let timers
  * and I/O have theirs, because a promise that is settled at once takes none.
  *
- * Invariant: no asynchronous method of a handle settles but through here, or after something that went through the event loop (a law
- * forbids promises that are settled from the beginning everywhere else in this room).
+ * Invariants:
+ * 1. No asynchronous method of a handle settles but through here, or after something that went through the event loop (a law forbids
+ *    promises that are settled from the beginning everywhere else in this room).
+ * 2. One turn is under way at a time, and ends the count of all calls before it.
+ *
+ * Not asserted: a check here would be a cost of every read.
  *
  * One count for each handle, shared by whatever is made from it (snapshots, scans, writes): a loop may make a new one of those for
  * each call.
@@ -22,7 +26,7 @@ const ROWS_OF_REFUSAL = 16;
 export class Turns {
   readonly #clock: Clock;
   #rows = 0;
-  /** Under way: whoever is due waits for it, however many calls that is. */
+  /** Under way: every call that is due waits for it, however many those are. */
   #turn: Promise<void> | undefined;
 
   constructor(clock: Clock) {
@@ -33,6 +37,11 @@ export class Turns {
   give<T>(value: T, rows = 1): Promise<T> {
     this.#rows += rows;
     if (this.#rows < ROWS_PER_TURN) return Promise.resolve(value);
+    return this.#afterTurn(value);
+  }
+
+  /** Apart, so that the usual answer makes no closure. */
+  #afterTurn<T>(value: T): Promise<T> {
     return this.take().then(() => value);
   }
 
@@ -63,7 +72,7 @@ export class Turns {
   }
 
   /**
-   * Lets everybody else have a turn. Calls are due until that has happened: a call whose promise nobody awaits must not use up the
+   * Lets all other work have a turn. Calls are due until that has happened: a call whose promise is not awaited must not use up the
    * turn of those that follow it.
    */
   take(): Promise<void> {

@@ -1,8 +1,8 @@
 /**
  * Makes rows durable: groups of rows become WAL objects, strictly one PUT at a time, ids contiguous.
  *
- * A durable write starts a PUT as soon as none is under way; whoever comes meanwhile shares the next one (group commit).
- * Rows nobody waits for go along, or leave after `flushIntervalMs`. A group never spans two memtables and never divides a
+ * A durable write starts a PUT as soon as none is under way; writes that come in the meantime share the next one (group commit).
+ * Rows that no call waits for go along, or leave after `flushIntervalMs`. A group never spans two memtables and never divides a
  * batch, so the id of a memtable's last group is exactly the point up to which its table replaces the log.
  *
  * 1. A WAL id is bound to its bytes from the first byte sent until it is known what became of it: one object is bound at a time, and
@@ -11,7 +11,7 @@
  * 3. Groups leave in the order of their numbers, so nothing is acknowledged before everything older is durable.
  * 4. A group ends with the last row of a batch, and in the memtable in which it begins.
  * 5. Nothing is acknowledged without a confirmation of the epoch that is recent enough (epoch-guard.ts). Not asserted: time passes
- *    between two looks at a clock.
+ *    between two reads of a clock.
  * 6. A slot that another's object holds means fenced.
  */
 import { type Deferred, deferred, ignoreRejection } from '../common/async.ts';
@@ -27,22 +27,23 @@ import type { WalDigest } from '../lsm/wal/wal-object.ts';
 import { readWalObject } from '../lsm/wal/wal-object.ts';
 import { type EncodedWalObject, encodeWalObject, ROW_OVERHEAD_BYTES, type WalFormat } from '../lsm/wal/wal-writer.ts';
 import type { ObjectStore, PutOutcome } from '../store/object-store.ts';
+import type { WriterSettings } from './open-options.ts';
 import { WAL_OBJECT_PART } from './options.ts';
 import { isFinal, unsettledWrite, type WriteState } from './write-state.ts';
 
 /**
  * Rows beyond this many bytes, or a part of the budget, wait for the next object; a larger batch is not divided. More would
- * stall the event loop. From as many bytes of waiting rows on a PUT starts although nobody waits for them.
+ * stall the event loop. From as many bytes of waiting rows on a PUT starts although no call waits for them.
  */
 const MAX_GROUP_BYTES = 4 * 1024 * 1024;
 /**
  * Memory of an object that was stored is used for the next one, if this part of it was needed: new memory of some MiB for each
- * object makes the garbage collector run three times as often. One lies idle at most.
+ * object makes the garbage collector run three times as often. One is idle at most.
  */
 const MIN_NEEDED_PART = 1 / 4;
-const RETRY_FIRST_MS = 200;
+const WAL_RETRY_FIRST_MS = 200;
 /** Each retry lasts as long as a call to the store may take; the waits between them only bound what fails at once. */
-const RETRY_MAX_MS = 1000;
+const WAL_RETRY_MAX_MS = 1000;
 
 interface Group {
   table: Memtable;
@@ -58,8 +59,8 @@ interface Slot {
   group: Group;
   encoded: EncodedWalObject;
   /**
-   * Before it was first sent. From then on it may lie in the slot and be collected again, so that a later PUT of it finds the
-   * slot free although another writer's fence stands behind it.
+   * Before it was first sent. From then on it may be in the slot and be collected again, so that a later PUT of it finds the
+   * slot free although another writer's fence is stored after it.
    */
   sentAt: Stamp;
   /** A PUT of it had no answer. */
@@ -73,6 +74,7 @@ export interface WalFlusherOptions {
   author: Author;
   guard: EpochGuard;
   manifests: ManifestLog;
+  settings: Pick<WriterSettings, 'flushIntervalMs' | 'memoryBytes' | 'minWalPutIntervalMs'>;
   format: WalFormat;
   /** Id and digest of the fence of this opening. */
   fence: { id: number; digest: WalDigest; lastSeq: number };
@@ -98,7 +100,7 @@ export class WalFlusher {
   #lastStartMs = Number.NEGATIVE_INFINITY;
   #bound: Slot | undefined;
   #spare: Uint8Array | undefined;
-  #retryMs = RETRY_FIRST_MS;
+  #retryMs = WAL_RETRY_FIRST_MS;
   readonly #stopped = new AbortController();
 
   constructor(options: WalFlusherOptions) {
@@ -107,7 +109,8 @@ export class WalFlusher {
     this.#predecessor = options.fence.digest;
     this.#tail = { id: options.fence.id, lastSeq: options.fence.lastSeq, digest: options.fence.digest.bytes };
     this.#table = options.state.active;
-    this.#groupBytes = Math.min(MAX_GROUP_BYTES, options.state.options.memoryBytes * WAL_OBJECT_PART);
+    this.#groupBytes = Math.min(MAX_GROUP_BYTES, options.settings.memoryBytes * WAL_OBJECT_PART);
+    options.state.mustHold(options.fence.id > 0, 'the log begins with our fence (wal-flusher 2)');
     options.state.onEnd(() => {
       this.#stopped.abort();
       this.#timer?.cancel();
@@ -126,11 +129,15 @@ export class WalFlusher {
 
   /** Starts over at the active memtable: everything before it is in the log already. */
   startAt(table: Memtable, entry: RowPosition): void {
+    this.#o.state.mustHold(
+      this.#bound === undefined && entry.row <= table.rowCount,
+      'the log starts over between two objects (wal-flusher 1)',
+    );
     this.#table = table;
     this.#entry = entry;
   }
 
-  /** Rows were added. `awaited`: somebody waits for them. */
+  /** Rows were added. `awaited`: a call waits for them. */
   rowsAdded(awaited: boolean): void {
     if (awaited) this.#start();
     else if (this.#timer === undefined && !this.#running) this.#armTimer();
@@ -148,8 +155,8 @@ export class WalFlusher {
   }
 
   #armTimer(): void {
-    const { clock, options } = this.#o.state;
-    this.#timer = clock.setTimer(options.flushIntervalMs, () => {
+    const { state, settings } = this.#o;
+    this.#timer = state.clock.setTimer(settings.flushIntervalMs, () => {
       this.#timer = undefined;
       this.#timerFired = true;
       this.#start();
@@ -205,10 +212,10 @@ export class WalFlusher {
 
   /** Holds back until the least time between two PUTs has passed. */
   async #keepInterval(): Promise<void> {
-    const { clock, options } = this.#o.state;
-    const wait = this.#lastStartMs + options.minWalPutIntervalMs - clock.monotonicMs();
-    if (options.minWalPutIntervalMs > 0 && wait > 0)
-      await sleep(clock, wait, this.#stopped.signal).catch(() => undefined);
+    const { clock } = this.#o.state;
+    const { minWalPutIntervalMs } = this.#o.settings;
+    const wait = this.#lastStartMs + minWalPutIntervalMs - clock.monotonicMs();
+    if (minWalPutIntervalMs > 0 && wait > 0) await sleep(clock, wait, this.#stopped.signal).catch(() => undefined);
     this.#lastStartMs = clock.monotonicMs();
   }
 
@@ -283,6 +290,10 @@ export class WalFlusher {
   /** Puts the bound object; true once it is there and may be acknowledged. */
   async #put(slot: Slot): Promise<boolean> {
     const { state, store, guard, manifests } = this.#o;
+    state.mustHold(
+      this.#bound === slot && slot.id === this.#tail.id + 1,
+      'only the bound object is sent, next to the last durable one (wal-flusher 2)',
+    );
     state.sending(slot.group.lastSeq);
     const listing = guard.isValid() ? undefined : manifests.refresh();
     if (listing !== undefined) ignoreRejection(listing);
@@ -324,19 +335,19 @@ export class WalFlusher {
     }
   }
 
-  /** Tells whoever waits for this object that the store fails, and waits before the same object is put again. */
+  /** Reports to the calls that wait for this object that the store fails, and waits before the same object is put again. */
   async #postpone(cause: unknown, slot: Slot): Promise<void> {
     if (this.#stopped.signal.aborted) return;
     const { state } = this.#o;
     state.logger.warn('a WAL object could not be written; it will be tried again', { error: String(cause) });
-    // Whoever came later has a deadline of his own, before which the store may be back. Only what does not pass by itself
-    // (no right to write, say) is told to all, because later writes depend on this object.
+    // A later call has its own deadline, before which the store may be back. Only what does not pass by itself
+    // (for example no right to write) is reported to all, because later writes depend on this object.
     const isLasting = isDbError(cause) && cause.details['transient'] === false;
     const upTo = isLasting ? Number.POSITIVE_INFINITY : slot.group.lastSeq;
     state.waiters.fail(upTo, (seq) => unsettledWrite(cause, seq));
     this.#failFlushWaiters(unsettledWrite(cause, Math.min(upTo, state.lastSeq)), upTo);
     await sleep(state.clock, this.#retryMs, this.#stopped.signal).catch(() => undefined);
-    this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MAX_MS);
+    this.#retryMs = Math.min(this.#retryMs * 2, WAL_RETRY_MAX_MS);
   }
 
   async #settled(slot: Slot): Promise<void> {
@@ -351,7 +362,7 @@ export class WalFlusher {
       });
     }
     this.#bound = undefined;
-    this.#retryMs = RETRY_FIRST_MS;
+    this.#retryMs = WAL_RETRY_FIRST_MS;
     this.#nextId = slot.id + 1;
     this.#predecessor = slot.encoded.digest;
     this.#tail = { id: slot.id, lastSeq: slot.group.lastSeq, digest: slot.encoded.digest.bytes };

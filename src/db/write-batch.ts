@@ -3,21 +3,25 @@
  *
  * Operations are copied into one arena and one table of numbers as they are added, so that a batch costs no object per row.
  * The arena is laid out like a memtable's memory (lsm/memtable/memtable-log.ts), which takes a well filled one over when the batch is
- * applied instead of copying its rows. Therefore what was added to an arena never changes.
+ * applied instead of copying its rows.
  *
  * Before it is applied it is put in key order and folded to one row per key: a later put or delete of a key replaces what
  * came before, merges are combined by the merge operator (with a value that precedes them in the batch).
+ *
+ * 1. What was added to an arena never changes, and is within it.
+ * 2. Folding gives each key one row at most, and at least one key stays.
  */
+import { assertThat } from '../common/assert.ts';
 import { commonBytes, EMPTY_BYTES, trueLength, viewOf } from '../common/bytes.ts';
 import { InvalidArgumentError, memoryGone } from '../common/errors.ts';
-import { FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
+import { FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../format/row-flags.ts';
 import { EXPECTED_KEYS } from '../lsm/memtable/memtable-index.ts';
 import { HEADER_BYTES } from '../lsm/memtable/memtable-log.ts';
-import { foldOperands, type MergeOperator, missingOperator } from '../lsm/rows/merge-operator.ts';
+import { type MergeOperator, missingOperator } from '../lsm/rows/merge-operator.ts';
+import { foldParts, isOperand, rowPartsOf, type Version } from '../lsm/rows/visibility.ts';
 import { type Bytes, toKey, toValue } from './keys.ts';
 import { checkNoTtl, type NoTtlOptions, type Own, type TtlOptions, ttlOptions } from './write-options.ts';
 
-const NO_VALUE = new Uint8Array(0);
 const NO_TTL: Own<TtlOptions> = { ttlMs: undefined, expireAtMs: undefined };
 const NO_OPERATIONS = new Int32Array(0);
 const LEAST_ARENA_BYTES = 1024;
@@ -46,8 +50,8 @@ let expectedOperations = 0;
  * a quarter of a slab are memory of their own.
  */
 const MIN_CUT_BYTES = 1 << 14;
-const SLAB_BYTES = 1 << 20;
-const MAX_CUT_BYTES = SLAB_BYTES >> 2;
+const ARENA_SLAB_BYTES = 1 << 20;
+const MAX_CUT_BYTES = ARENA_SLAB_BYTES >> 2;
 
 let slab: Uint8Array = EMPTY_BYTES;
 let slabUsed = 0;
@@ -56,7 +60,7 @@ let slabUsed = 0;
 function allocate(bytes: number): Uint8Array {
   if (bytes < MIN_CUT_BYTES || bytes > MAX_CUT_BYTES) return new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer);
   if (slabUsed + bytes > slab.length) {
-    slab = new Uint8Array(Buffer.allocUnsafeSlow(SLAB_BYTES).buffer);
+    slab = new Uint8Array(Buffer.allocUnsafeSlow(ARENA_SLAB_BYTES).buffer);
     slabUsed = 0;
   }
   const at = slabUsed;
@@ -72,12 +76,21 @@ function shortened(memory: Uint8Array, bytes: number): Uint8Array {
   return kept;
 }
 
-/** Rows lie at multiples of 8 bytes. */
+function isSameTtl(a: Own<TtlOptions>, b: Own<TtlOptions>): boolean {
+  const never = Number.POSITIVE_INFINITY;
+  return a.expireAtMs === b.expireAtMs && (a.ttlMs ?? never) === (b.ttlMs ?? never);
+}
+
+/** Rows are stored at multiples of 8 bytes. */
 function aligned(bytes: number): number {
   // Not with bits: sizes up to 2^31 - 1 are rounded up.
   return Math.ceil(bytes / 8) * 8;
 }
 
+/**
+ * Operations that `Db.write` applies whole or not at all. They are copied in when they are added, so the caller's bytes are its own
+ * again; no request. The methods that add throw `InvalidArgumentError`, and have added nothing then.
+ */
 export class WriteBatch {
   #arena: Uint8Array = EMPTY_BYTES;
   #view: DataView = viewOf(EMPTY_BYTES);
@@ -88,7 +101,7 @@ export class WriteBatch {
   #bytes = 0;
   /** A memtable holds the arena, too. */
   #isGiven = false;
-  /** Of operations that were given one. */
+  /** Of operations that were given one: each says one of the two. */
   #ttls: Map<number, Own<TtlOptions>> | undefined;
   #hasMerges = false;
 
@@ -102,11 +115,15 @@ export class WriteBatch {
     return this.#bytes;
   }
 
-  /** A batch of this copy of the package, whatever its prototype. */
+  /**
+   * A batch of this copy of the package, whatever its prototype.
+   * @internal
+   */
   static isBatch(value: unknown): value is WriteBatch {
     return typeof value === 'object' && value !== null && #arena in value;
   }
 
+  /** Adds a value. */
   put(key: Bytes, value: Bytes, options?: TtlOptions): this {
     const ttl = options === undefined ? undefined : ttlOptions('put', options);
     return this.#add(toKey(key), toValue(value), 0, ttl);
@@ -115,7 +132,7 @@ export class WriteBatch {
   /** Deletes a key. It takes no options: a time to live is refused (`BAD_OPTION`). */
   delete(key: Bytes, options?: NoTtlOptions): this {
     if (options !== undefined) checkNoTtl('delete', options);
-    return this.#add(toKey(key), NO_VALUE, FLAG_TOMBSTONE, undefined);
+    return this.#add(toKey(key), EMPTY_BYTES, FLAG_TOMBSTONE, undefined);
   }
 
   /** Adds a merge operand; needs the database's merge operator when it is written. */
@@ -151,7 +168,7 @@ export class WriteBatch {
     this.#copyIn(value, valueLength, at + keyLength);
     this.#used = end;
     this.#bytes += keyLength + valueLength;
-    if (ttl !== undefined) {
+    if (ttl?.ttlMs !== undefined || ttl?.expireAtMs !== undefined) {
       this.#ttls ??= new Map();
       this.#ttls.set(this.#count, ttl);
     }
@@ -215,9 +232,11 @@ export class WriteBatch {
 
   /**
    * A batch with the same effect in which no two operations need the merge operator: this one if it has no merges, else a
-   * new one with the merges of each key combined. The operator runs here, so that its exceptions leave nothing behind.
+   * new one with the merges of each key combined. The operator runs here, so that its exceptions leave no trace.
+   * @param otherwise the time to live of operations that were given none
+   * @internal
    */
-  folded(operator: MergeOperator | undefined): WriteBatch {
+  folded(operator: MergeOperator | undefined, otherwise: Own<TtlOptions> = NO_TTL): WriteBatch {
     if (!this.#hasMerges) return this;
     if (operator === undefined) throw missingOperator();
     const out = new WriteBatch();
@@ -226,43 +245,50 @@ export class WriteBatch {
     for (let i = 0; i < order.length; ) {
       let end = i + 1;
       while (end < order.length && this.#compare(order[i], order[end]) === 0) end++;
-      this.#foldInto(out, order.subarray(i, end), operator);
+      this.#foldInto(out, order.subarray(i, end), operator, otherwise);
       i = end;
     }
+    assertThat(out.#count > 0 && out.#count <= this.#count, 'folding gives each key one row (write-batch 2)');
     return out;
   }
 
   /** Adds the effect of all operations of one key, given in the order they were added. */
-  #foldInto(out: WriteBatch, ops: Uint32Array, operator: MergeOperator): void {
+  #foldInto(out: WriteBatch, ops: Uint32Array, operator: MergeOperator, otherwise: Own<TtlOptions>): void {
     const last = ops[ops.length - 1];
     const key = this.#keyOf(last);
-    if (this.#flagsOf(last) !== FLAG_MERGE || ops.length === 1) {
+    // Most keys have one operation; and a put or delete is all that is seen of its key, whatever came before.
+    if (ops.length === 1 || !isOperand(this.#flagsOf(last))) {
       out.#add(key, this.#valueOf(last), this.#flagsOf(last), this.#ttls?.get(last));
       return;
     }
-    let base = -1;
-    for (let i = 0; i < ops.length; i++) if (this.#flagsOf(ops[i]) !== FLAG_MERGE) base = i;
-    const hasValue = base >= 0 && this.#flagsOf(ops[base]) !== FLAG_TOMBSTONE;
-    this.#checkSameTtl(ops.subarray(hasValue ? base : base + 1));
-    const operands = Array.from(ops.subarray(base + 1), (op) => this.#valueOf(op));
-    const value = foldOperands(operator, key, hasValue ? this.#valueOf(ops[base]) : undefined, operands);
-    out.#add(key, toValue(value), base >= 0 ? 0 : FLAG_MERGE, this.#ttls?.get(last));
+    const versions = Array.from(ops, (op) => this.#versionOf(op)).reverse();
+    // Nothing in a batch has expired.
+    const { operands, base } = rowPartsOf(versions, undefined);
+    this.#checkSameTtl(base === undefined ? operands : [...operands, base], otherwise);
+    const { value, flags } = foldParts(versions, key, operator);
+    out.#add(key, toValue(value), flags, this.#ttls?.get(last));
   }
 
-  #checkSameTtl(ops: Uint32Array): void {
-    const first = this.#ttls?.get(ops[0]) ?? NO_TTL;
-    for (const op of ops) {
-      const ttl = this.#ttls?.get(op) ?? NO_TTL;
-      if (ttl.ttlMs !== first.ttlMs || ttl.expireAtMs !== first.expireAtMs) {
-        throw new InvalidArgumentError(
-          'BAD_ARGUMENT',
-          'Merges of one key in one batch must all have the same time to live.',
-        );
-      }
-    }
+  /** An operation as a version of its key; its number among all operations stands for a sequence number, which all of a batch share. */
+  #versionOf(op: number): Version {
+    return { flags: this.#flagsOf(op), value: this.#valueOf(op), seq: op, createTs: NO_TS, expireTs: NO_TS };
   }
 
-  /** Whether an operation was given a time to live of its own. */
+  /** One row has one expiry: parts may name it in different words, but not different ones. */
+  #checkSameTtl(parts: readonly Version[], otherwise: Own<TtlOptions>): void {
+    const ttlOf = ({ seq: op }: Version) => this.#ttls?.get(op) ?? otherwise;
+    const first = ttlOf(parts[0]);
+    if (parts.every((part) => isSameTtl(ttlOf(part), first))) return;
+    throw new InvalidArgumentError(
+      'BAD_ARGUMENT',
+      'Merges of one key in one batch must all have the same time to live.',
+    );
+  }
+
+  /**
+   * Whether an operation was given a time to live of its own.
+   * @internal
+   */
   get hasTtls(): boolean {
     return this.#ttls !== undefined;
   }
@@ -270,10 +296,12 @@ export class WriteBatch {
   /**
    * Offers the arena to a memtable, if it is well filled and no memtable has it yet: what was added to it will not change.
    * `take` returns a negative number if it does not want it; so does this.
+   * @internal
    */
   offerArena(take: (arena: Uint8Array) => number): number {
     const unused = this.#arena.length - this.#used;
     if (this.#isGiven || unused > this.#arena.length * MAX_UNUSED_PART) return -1;
+    assertThat(unused >= 0, 'what was added is within its arena (write-batch 1)');
     const taken = take(this.#arena.subarray(0, this.#used));
     if (taken >= 0) {
       this.#replaceArena(shortened(this.#arena, this.#used));
@@ -283,8 +311,9 @@ export class WriteBatch {
   }
 
   /**
-   * Calls `row` for each row in key order, one per key: the last operation of each key. Before that, `ahead` is told of the
+   * Calls `row` for each row in key order, one per key: the last operation of each key. Before that, `ahead` is called with the
    * keys of some rows that come next, among them such as are replaced. Neither may touch any batch.
+   * @internal
    */
   forEachRow(row: BatchRowVisitor, ahead?: KeysAheadVisitor): void {
     const order = this.#sorted();
@@ -361,7 +390,7 @@ export class WriteBatch {
   }
 
   /**
-   * Sorts by the four bytes behind the common prefix: three stable counting passes over 11 bits each (20 ns per row in all;
+   * Sorts by the four bytes after the common prefix: three stable counting passes over 11 bits each (20 ns per row in all;
    * a native sort of doubles took 60, one with a comparator 500). Then puts right what these bytes do not decide.
    */
   #sortByPrefix(n: number): void {

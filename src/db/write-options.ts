@@ -17,13 +17,15 @@ import {
 } from '../common/option-checks.ts';
 import type { CorruptionPolicy } from './corruption-watch.ts';
 
+/** When a row expires; one of the two. */
 export interface TtlOptions {
-  /** Time to live in ms from the write; whole, at least 1. Infinity: for ever, also where the database has a default. */
+  /** Time to live in ms from the write; whole, at least 1. Infinity: never expires, also where the database has a default. */
   ttlMs?: number;
   /** Absolute expiry, ms since the epoch. */
   expireAtMs?: number;
 }
 
+/** Options of `put`, `merge` and `write`. */
 export interface WriteOptions extends TtlOptions {
   /** Wait until the write is durable. Default: the database's `awaitDurable`. */
   awaitDurable?: boolean;
@@ -33,20 +35,26 @@ export interface WriteOptions extends TtlOptions {
 
 /** Of deletions: they have no time to live. */
 export interface NoTtlOptions {
+  /** Refused (`BAD_OPTION`). */
   ttlMs?: never;
+  /** Refused (`BAD_OPTION`). */
   expireAtMs?: never;
 }
 
+/** Options of `delete`. */
 export interface DeleteOptions extends NoTtlOptions, Pick<WriteOptions, 'awaitDurable' | 'signal'> {}
 
+/** Options of every read. */
 export interface ReadOptions {
   /** `remote`: only what is durable. Default `memory`: everything written. */
   durabilityFilter?: 'memory' | 'remote';
   /** Where damage may hide a newer version of what was found: answer, flagged, or reject. Default: the database's. */
   corruptionPolicy?: CorruptionPolicy;
+  /** Aborting ends the wait with `AbortError`; requests that other reads share go on. */
   signal?: AbortSignal;
 }
 
+/** Options of `flush`. */
 export interface FlushOptions {
   /** `wal` (default): durable in the log; `memtable`: in tables that the manifest names. */
   type?: 'wal' | 'memtable';
@@ -54,11 +62,19 @@ export interface FlushOptions {
   signal?: AbortSignal;
 }
 
+/** Options of `compact`. */
+export interface CompactOptions {
+  /** Aborting ends the jobs that were begun for it; what was committed stays. */
+  signal?: AbortSignal;
+}
+
+/** Options of `close`. */
 export interface CloseOptions {
   /** Aborting ends the wait: the closing goes on, within `closeTimeoutMs`. */
   signal?: AbortSignal;
 }
 
+/** Options of a reader's `refresh`. */
 export interface RefreshOptions {
   /** Aborting ends the wait: the view may still be renewed, for others who wait for it. */
   signal?: AbortSignal;
@@ -67,7 +83,7 @@ export interface RefreshOptions {
 /** Options as they were read, each once; the caller's object is not looked at again. */
 export type Own<T> = { readonly [K in keyof Required<T>]: T[K] | undefined };
 
-/** A time to live, ms; `Infinity`: for ever. */
+/** A time to live, ms; `Infinity`: never expires. */
 export const TTL_CHECK = that('a whole number of at least 1, or Infinity', isTtl);
 
 const TTL_CHECKS: ChecksOf<TtlOptions> = {
@@ -136,7 +152,10 @@ export function flushOptions(o: FlushOptions): FlushOptions {
 }
 
 /** Options of calls that have none but a signal. */
-export function waitOptions(call: string, o: CloseOptions | RefreshOptions | undefined): { signal?: AbortSignal } {
+export function waitOptions(
+  call: string,
+  o: CloseOptions | CompactOptions | RefreshOptions | undefined,
+): { signal?: AbortSignal } {
   return checkedOptions<CloseOptions>(call, o, WAIT_CHECKS);
 }
 

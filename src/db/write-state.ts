@@ -14,13 +14,14 @@
  * 5. A view for readers is replaced as a whole, so that a row is never seen in no place or counted as gone while it moves from
  *    memtable to table.
  * 6. Memory of objects under way is counted up before it is counted down: never below 0.
- * 7. Create times of rows do not fall, nor does the time up to which flushes take rows for expired.
+ * 7. Create times of rows do not fall.
  * 8. The first cause ends the handle, once.
  *
  * All runs between two promises: no method waits, so no other call comes in between.
  */
 import { ruleBroken } from '../common/assert.ts';
 import type { Clock } from '../common/clock.ts';
+import type { WriteOutcome } from '../common/error-kind.ts';
 import {
   ClosedError,
   type DbError,
@@ -29,15 +30,16 @@ import {
   InvalidArgumentError,
   isDbError,
   UnavailableError,
-  type WriteOutcome,
 } from '../common/errors.ts';
+import type { EventListener } from '../common/events.ts';
 import type { Logger } from '../common/logger.ts';
 import type { TrackerPair } from '../format/sequence-tracker.ts';
 import { Memtable } from '../lsm/memtable/memtable.ts';
 import type { ReadView } from '../lsm/read/point-lookup.ts';
 import type { TreeView } from '../lsm/tree/table-store.ts';
 import { DurabilityWaiters, type WriteResult } from './durability-waiters.ts';
-import type { ResolvedOptions } from './options.ts';
+import type { WriterSettings } from './open-options.ts';
+import type { Parts } from './options.ts';
 import { Turns } from './turns.ts';
 
 /** A memtable that takes no more rows and is on its way to a table. */
@@ -48,19 +50,26 @@ export interface FrozenMemtable {
   readonly trackerPairs: readonly TrackerPair[];
 }
 
-/** What an open snapshot reads: rows up to a sequence number, of which those are gone that had expired at a time. */
-export interface Pin {
-  readonly seq: number;
-  readonly nowMs: number;
-}
-
 /** A clock that was so far ahead was wrong, or this one is: machines agree to a few seconds, and a few minutes do no harm. */
 const FAR_AHEAD_MS = 10 * 60_000;
 /** Of the budget: how far the memory of a memtable can be ahead of its rows. */
 const MEMTABLE_CHUNK_PART = 1 / 64;
 
+export interface WriteStateOptions
+  extends Pick<WriterSettings, 'memoryBytes' | 'timeoutMs' | 'walEnabled'>,
+    Pick<Parts, 'clock' | 'logger' | 'onEvent'> {
+  /** Name of the store with the path of the database, for messages. */
+  where: string;
+  /** Of the manifest in use. */
+  tree: TreeView;
+  lastSeq: number;
+  /** Greatest create time of any row that is stored. */
+  lastTickMs: number;
+  /** For the hash of one memtable. */
+  memtableSeed(): number;
+}
+
 export class WriteState {
-  readonly options: ResolvedOptions;
   /** Name of the store with the path of the database, for messages. */
   readonly where: string;
   readonly clock: Clock;
@@ -79,41 +88,36 @@ export class WriteState {
   #lastL0Seq: number;
   #lastTickMs: number;
   #nowMs = 0;
-  #isTickTold = false;
+  #isTickReported = false;
   #inFlightBytes = 0;
-  /** Of the open snapshots. */
-  readonly #pins = new Set<Pin>();
-  /** Up to when flushes have taken rows for expired: no later snapshot may see those. */
-  #expiredToMs = Number.NEGATIVE_INFINITY;
   #ended: DbError | undefined;
+  readonly #onEvent: EventListener;
+  readonly #hasLog: boolean;
+  readonly #maxChunkBytes: number;
   readonly #memtableSeed: () => number;
   #spaceListeners: (() => void)[] = [];
   #endListeners: ((error: DbError) => void)[] = [];
 
-  constructor(
-    options: ResolvedOptions,
-    where: string,
-    tree: TreeView,
-    start: { lastSeq: number; lastTickMs: number },
-    memtableSeed: () => number,
-  ) {
-    this.options = options;
-    this.where = where;
+  constructor(options: WriteStateOptions) {
+    this.where = options.where;
     this.clock = options.clock;
     this.logger = options.logger;
     this.waiters = new DurabilityWaiters(options.clock, options.timeoutMs);
     this.turns = new Turns(options.clock);
-    this.#memtableSeed = memtableSeed;
+    this.#onEvent = options.onEvent;
+    this.#hasLog = options.walEnabled;
+    this.#maxChunkBytes = Math.floor(options.memoryBytes * MEMTABLE_CHUNK_PART);
+    this.#memtableSeed = options.memtableSeed;
     this.#active = this.#newMemtable();
-    this.#view = { memtables: [this.#active], tree };
-    this.#lastSeq = start.lastSeq;
-    this.#sentSeq = start.lastSeq;
-    this.#durableSeq = start.lastSeq;
-    this.#lastL0Seq = start.lastSeq;
-    this.#lastTickMs = start.lastTickMs;
+    this.#view = { memtables: [this.#active], tree: options.tree };
+    this.#lastSeq = options.lastSeq;
+    this.#sentSeq = options.lastSeq;
+    this.#durableSeq = options.lastSeq;
+    this.#lastL0Seq = options.lastSeq;
+    this.#lastTickMs = options.lastTickMs;
   }
 
-  // ---- what is so
+  // ---- the state
 
   get active(): Memtable {
     return this.#active;
@@ -159,8 +163,7 @@ export class WriteState {
   }
 
   #newMemtable(): Memtable {
-    const maxChunkBytes = Math.floor(this.options.memoryBytes * MEMTABLE_CHUNK_PART);
-    return new Memtable({ hashSeed: this.#memtableSeed(), maxChunkBytes });
+    return new Memtable({ hashSeed: this.#memtableSeed(), maxChunkBytes: this.#maxChunkBytes });
   }
 
   /** Memory that only a flush can free, in bytes. */
@@ -190,7 +193,7 @@ export class WriteState {
   /** The rows of a write are in the active memtable, under the next number. */
   assigned(seq: number): void {
     if (seq !== this.#lastSeq + 1 || this.#active.lastSeq !== seq) {
-      this.broken('writes are numbered without a gap, and are in the memtable by then', {
+      this.broken('writes are numbered without a gap, after they are in the memtable', {
         seq,
         row: this.#active.lastSeq,
       });
@@ -200,6 +203,10 @@ export class WriteState {
 
   /** All rows of an object of the log that were in no table are in the active memtable. */
   replayed(maxSeq: number, maxCreateTs: number): void {
+    this.mustHold(
+      this.#sentSeq === this.#lastSeq && this.#durableSeq === this.#lastSeq,
+      'a replay is over before the first write',
+    );
     this.#lastTickMs = Math.max(this.#lastTickMs, maxCreateTs);
     this.#lastSeq = Math.max(this.#lastSeq, maxSeq);
     this.#sentSeq = this.#lastSeq;
@@ -217,7 +224,7 @@ export class WriteState {
     this.#sentSeq = this.#durableSeq;
   }
 
-  /** Rows up to `seq` are durable; tells those who wait for them. */
+  /** Rows up to `seq` are durable; resolves the calls that wait for them. */
   madeDurable(seq: number): void {
     if (seq > this.#sentSeq) this.broken('nothing is durable that was not sent', { seq });
     if (seq > this.#durableSeq) this.#durableSeq = seq;
@@ -270,7 +277,7 @@ export class WriteState {
    * @param lastL0Seq its `last_l0_seq`
    */
   adopt(tree: TreeView, lastL0Seq: number): void {
-    const most = this.options.walEnabled ? this.#durableSeq : this.#sentSeq;
+    const most = this.#hasLog ? this.#durableSeq : this.#sentSeq;
     if (lastL0Seq < this.#lastL0Seq || lastL0Seq > most) {
       this.broken('rows in tables stay there, and were durable before', { next: lastL0Seq });
     }
@@ -295,6 +302,7 @@ export class WriteState {
 
   /** Counts memory of an encoded object: of the WAL, or of a table under way. */
   hold(bytes: number): void {
+    this.mustHold(bytes >= 0, 'memory that is held is counted from 0 up');
     this.#inFlightBytes += bytes;
   }
 
@@ -323,40 +331,14 @@ export class WriteState {
   }
 
   #warnOfTick(nowMs: number): void {
-    if (this.#isTickTold) return;
-    this.#isTickTold = true;
+    if (this.#isTickReported) return;
+    this.#isTickReported = true;
     const aheadMs = this.#lastTickMs - nowMs;
     this.logger.warn(
-      `rows were written with a clock that was ${Math.round(aheadMs / 1000)} s ahead of this one: either was wrong. Create times stay at the later one until this clock has reached it; expiry goes by this clock`,
+      `rows were written with a clock that was ${Math.round(aheadMs / 1000)} s ahead of this one: either was wrong. Create times stay at the later one until this clock has reached it; expiry uses this clock`,
       { storedTick: this.#lastTickMs, now: nowMs },
     );
-    this.options.onEvent({ type: 'clock', storedTickMs: this.#lastTickMs, nowMs });
-  }
-
-  /** Lowest sequence number that some snapshot may still read; `otherwise` without snapshots. */
-  oldestSnapshot(otherwise: number): number {
-    let oldest = otherwise;
-    for (const { seq } of this.#pins) if (seq < oldest) oldest = seq;
-    return oldest;
-  }
-
-  /** Pins the present state. Its time is never before that of a flush under way, also where the clock was put back. */
-  pin(): Pin {
-    const pin = { seq: this.#lastSeq, nowMs: Math.max(this.clock.nowMs(), this.#expiredToMs) };
-    this.#pins.add(pin);
-    return pin;
-  }
-
-  unpin(pin: Pin): void {
-    this.#pins.delete(pin);
-  }
-
-  /** Up to when, but not later than `latestMs`, a table that is built now may leave out what has expired. */
-  expireTo(latestMs: number): number {
-    let toMs = Math.min(latestMs, this.clock.nowMs());
-    for (const { nowMs } of this.#pins) if (nowMs < toMs) toMs = nowMs;
-    this.#expiredToMs = Math.max(this.#expiredToMs, toMs);
-    return toMs;
+    this.#onEvent({ type: 'clock', storedTickMs: this.#lastTickMs, nowMs });
   }
 
   // ---- listeners and the end
@@ -402,7 +384,7 @@ export class WriteState {
 
   /** Resolves when the write `seq`, which is applied, is durable. */
   untilDurable(seq: number, signal: AbortSignal | undefined): Promise<WriteResult> {
-    // Everything stopped in that moment: nobody would tell this waiter.
+    // Everything stopped in that moment: nothing would answer this waiter.
     if (this.#ended !== undefined) return this.turns.refuse(this.endedFor(seq));
     try {
       // A wait without a signal ends by the store or by a timer.
@@ -433,7 +415,7 @@ export function isFinal(error: unknown): boolean {
   return !isDbError(error) || ['fenced', 'corruption', 'incompatible', 'internal'].includes(error.kind);
 }
 
-/** What a waiting writer is told when everything stops. */
+/** The error for a waiting write when everything stops. */
 export function endedWaiter(error: DbError, outcome: WriteOutcome): DbError {
   const fields = { outcome, cause: error.cause ?? error, details: { ...error.details } };
   return error instanceof FencedError

@@ -1,31 +1,31 @@
 /**
  * The write path: checks, admits, numbers and inserts writes, and says when they are durable.
  *
- * A write is one step without a promise in between: sequence number, memtable, view. So batches are whole for every reader,
- * and the commit order is the order of the calls. Durability is another matter (wal-flusher.ts).
- *
- * Back-pressure: while `maxUnflushedBytes` are held by memtables and uploads, writes queue in order of arrival until memory
- * is freed or `writeTimeoutMs` is over; such a write is not applied.
- *
- * A memtable is frozen when it is large, and also when the log behind it has many objects (`boundLog`): an opening reads each of
- * them. Not while another one waits for its table: until that is named, a further one would let go of no object.
+ * 1. A write is one step without a promise in between: sequence number, memtable, view. So batches are whole for every reader,
+ *    and the commit order is the order of the calls (asserted by `WriteState`). Durability is another matter (wal-flusher.ts).
+ * 2. Back-pressure: while `maxUnflushedBytes` are held by memtables and uploads, writes queue in order of arrival until memory
+ *    is freed or `writeTimeoutMs` is over; such a write is not applied. One that is admitted is applied and acknowledged in that moment.
+ * 3. While a write waits for memory, something is on its way that frees some.
+ * 4. A memtable is frozen when it is large, and also when its log has many objects (`boundLog`): an opening reads each of
+ *    them. Not while another one waits for its table: until that is named, a further one would let go of no object.
  */
 import { holdListener, isAborted, onAbort } from '../common/abort.ts';
+import { present } from '../common/assert.ts';
 import { type Deferred, deferred, ignoreRejection } from '../common/async.ts';
-import { trueLength } from '../common/bytes.ts';
+import { EMPTY_BYTES, trueLength } from '../common/bytes.ts';
 import { AbortError, InvalidArgumentError, isDbError, UnavailableError } from '../common/errors.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../format/row-flags.ts';
 import { TrackerSampler } from '../format/sequence-tracker.ts';
-import { missingOperator } from '../lsm/rows/merge-operator.ts';
+import { type MergeOperator, missingOperator } from '../lsm/rows/merge-operator.ts';
 import type { WriteResult } from './durability-waiters.ts';
+import type { WriterSettings } from './open-options.ts';
 import type { TableFlusher } from './table-flusher.ts';
 import type { WalFlusher } from './wal-flusher.ts';
 import type { BatchRowVisitor, WriteBatch } from './write-batch.ts';
-import type { Own, WriteOptions } from './write-options.ts';
+import type { Own, TtlOptions, WriteOptions } from './write-options.ts';
 import { endedWaiter, type FrozenMemtable, type WriteState } from './write-state.ts';
 
-const NO_VALUE = new Uint8Array(0);
-/** Rows between two looks at the time for the sequence tracker. */
+/** Rows between two reads of the time for the sequence tracker. */
 const TRACKER_ROWS = 256;
 
 interface Queued {
@@ -36,11 +36,22 @@ interface Queued {
   disarm(): void;
 }
 
-export interface WriterOptions {
+export interface WriterParts {
   state: WriteState;
   /** undefined without a log. */
   wal: WalFlusher | undefined;
   tables: TableFlusher;
+  settings: Pick<
+    WriterSettings,
+    | 'awaitDurable'
+    | 'defaultTtlMs'
+    | 'flushIntervalMs'
+    | 'l0SstSizeBytes'
+    | 'maxUnflushedBytes'
+    | 'maxWalFlushesBeforeL0Flush'
+    | 'writeTimeoutMs'
+  >;
+  mergeOperator: MergeOperator | undefined;
   /** Rows were written: keep an eye on the manifest. */
   onWrite(): void;
 }
@@ -49,15 +60,19 @@ export class Writer {
   readonly #state: WriteState;
   readonly #wal: WalFlusher | undefined;
   readonly #tables: TableFlusher;
+  readonly #settings: WriterParts['settings'];
+  readonly #mergeOperator: MergeOperator | undefined;
   readonly #onWrite: () => void;
   readonly #sampler = new TrackerSampler();
   #queue: Queued[] = [];
   #rowsSinceSample = 0;
 
-  constructor(options: WriterOptions) {
+  constructor(options: WriterParts) {
     this.#state = options.state;
     this.#wal = options.wal;
     this.#tables = options.tables;
+    this.#settings = options.settings;
+    this.#mergeOperator = options.mergeOperator;
     this.#onWrite = options.onWrite;
     options.state.onEnd((error) => {
       this.#cancelFlush();
@@ -75,11 +90,11 @@ export class Writer {
   }
 
   delete(key: Uint8Array, o: Own<WriteOptions> | undefined): Promise<WriteResult> {
-    return this.#single(key, NO_VALUE, FLAG_TOMBSTONE, o);
+    return this.#single(key, EMPTY_BYTES, FLAG_TOMBSTONE, o);
   }
 
   merge(key: Uint8Array, operand: Uint8Array, o: Own<WriteOptions> | undefined): Promise<WriteResult> {
-    if (this.#state.options.mergeOperator === undefined) throw missingOperator();
+    if (this.#mergeOperator === undefined) throw missingOperator();
     return this.#single(key, operand, FLAG_MERGE, o);
   }
 
@@ -104,14 +119,14 @@ export class Writer {
     stopBeforeApplied(o);
     if (batch.length === 0) return this.#state.turns.give({ seq: BigInt(this.#state.lastSeq) });
     const bytes = batch.byteLength + batch.length * ROW_BYTES;
-    const { maxUnflushedBytes } = this.#state.options;
+    const { maxUnflushedBytes } = this.#settings;
     if (bytes > maxUnflushedBytes) {
       throw new InvalidArgumentError(
         'BATCH_TOO_LARGE',
         `The batch needs about ${bytes} bytes of memory; the limit is ${maxUnflushedBytes} (option maxUnflushedBytes). Divide it, or raise the limit.`,
       );
     }
-    const ready = batch.folded(this.#state.options.mergeOperator);
+    const ready = batch.folded(this.#mergeOperator, this.#ttlOf(o));
     if (this.#mustQueue(bytes)) {
       const copy = ready === batch ? batch.copy() : ready;
       return this.#queued(bytes, o, () => this.#insertRows(copy, o));
@@ -154,12 +169,13 @@ export class Writer {
     const state = this.#state;
     if (this.#wal === undefined || state.frozen.length > 0 || state.ended !== undefined) return;
     const objects = this.#wal.lastDurableId - this.#tables.replayAfterWalId;
-    if (objects >= state.options.maxWalFlushesBeforeL0Flush) this.freeze();
+    state.mustHold(objects >= 0, 'the replay point is not after the last durable object (table-flusher 4)');
+    if (objects >= this.#settings.maxWalFlushesBeforeL0Flush) this.freeze();
   }
 
   #mustQueue(bytes: number): boolean {
     const state = this.#state;
-    return this.#queue.length > 0 || state.unflushedBytes + bytes > state.options.maxUnflushedBytes;
+    return this.#queue.length > 0 || state.unflushedBytes + bytes > this.#settings.maxUnflushedBytes;
   }
 
   #insert(key: Uint8Array, value: Uint8Array, kind: number, o: Own<WriteOptions> | undefined): void {
@@ -212,10 +228,16 @@ export class Writer {
   /** By the wall clock of this row, not by its create time, which a clock that was once far ahead may have fixed in the future. */
   #expiry(ttlMs: number | undefined, expireAtMs: number | undefined): number {
     if (expireAtMs !== undefined) return expireAtMs;
-    const ttl = ttlMs ?? this.#state.options.defaultTtlMs;
+    const ttl = ttlMs ?? this.#settings.defaultTtlMs;
     if (ttl === undefined || ttl === Number.POSITIVE_INFINITY) return NO_TS;
     const at = this.#state.nowMs + ttl;
     return at > Number.MAX_SAFE_INTEGER ? NO_TS : at;
+  }
+
+  /** The time to live of operations of a write that were given none. */
+  #ttlOf(o: Own<WriteOptions> | undefined): Own<TtlOptions> {
+    const { ttlMs = this.#settings.defaultTtlMs, expireAtMs } = o ?? {};
+    return expireAtMs === undefined ? { ttlMs, expireAtMs } : { ttlMs: undefined, expireAtMs };
   }
 
   #inserted(rows: number, tick: number, o: Own<WriteOptions> | undefined): void {
@@ -226,9 +248,9 @@ export class Writer {
       const pair = this.#sampler.sample(state.lastSeq, tick);
       if (pair !== undefined) state.sampled(pair);
     }
-    const awaited = o?.awaitDurable ?? state.options.awaitDurable;
+    const awaited = o?.awaitDurable ?? this.#settings.awaitDurable;
     this.#onWrite();
-    if (state.active.dataBytes >= state.options.l0SstSizeBytes) this.freeze();
+    if (state.active.dataBytes >= this.#settings.l0SstSizeBytes) this.freeze();
     if (this.#wal !== undefined) this.#wal.rowsAdded(awaited);
     else if (awaited) this.#flushWithoutLog();
   }
@@ -240,8 +262,7 @@ export class Writer {
   #flushWithoutLog(): void {
     if (this.#flushScheduled) return;
     this.#flushScheduled = true;
-    const { clock, options } = this.#state;
-    const timer = clock.setTimer(options.flushIntervalMs, () => {
+    const timer = this.#state.clock.setTimer(this.#settings.flushIntervalMs, () => {
       this.#flushScheduled = false;
       if (this.#state.ended === undefined) this.freeze();
     });
@@ -251,7 +272,7 @@ export class Writer {
   #acknowledge(o: Own<WriteOptions> | undefined, rows: number): Promise<WriteResult> {
     const state = this.#state;
     const seq = state.lastSeq;
-    if (o?.awaitDurable ?? state.options.awaitDurable) return state.untilDurable(seq, o?.signal);
+    if (o?.awaitDurable ?? this.#settings.awaitDurable) return state.untilDurable(seq, o?.signal);
     return state.turns.give({ seq: BigInt(seq) }, rows);
   }
 
@@ -265,8 +286,8 @@ export class Writer {
         acknowledged = this.#acknowledge(o, 1);
         ignoreRejection(acknowledged);
       });
-      // Not awaited: whoever waits in there has a listener of its own by now.
-      return acknowledged as Promise<WriteResult>;
+      // Not awaited: a call that waits in there has a listener of its own already.
+      return present(acknowledged, 'a write is acknowledged in the moment in which it is admitted (writer 2)');
     } catch (error) {
       return this.#state.turns.refuse(error);
     } finally {
@@ -277,7 +298,7 @@ export class Writer {
   /** Waits for memory, in order of arrival; `apply` runs in the moment of admission. */
   #admission(bytes: number, signal: AbortSignal | undefined, apply: () => void): Promise<void> {
     const state = this.#state;
-    const { writeTimeoutMs } = state.options;
+    const { writeTimeoutMs, maxUnflushedBytes } = this.#settings;
     const admitted = deferred<void>();
     const giveUp = (error: Error) => {
       const at = this.#queue.indexOf(entry);
@@ -286,7 +307,9 @@ export class Writer {
       entry.disarm();
       admitted.reject(error);
     };
-    const timer = state.clock.setTimer(writeTimeoutMs, () => giveUp(overloaded(state, writeTimeoutMs)));
+    const timer = state.clock.setTimer(writeTimeoutMs, () =>
+      giveUp(overloaded(state, writeTimeoutMs, maxUnflushedBytes, this.#tables.stall)),
+    );
     const leave = signal && onAbort(signal, () => giveUp(notApplied(signal)));
     const entry: Queued = {
       bytes,
@@ -308,6 +331,7 @@ export class Writer {
     if (state.frozen.length === 0) this.freeze();
     else this.#wal?.rowsAdded(true);
     this.#tables.advance();
+    state.mustHold(this.#queue.length > 0, 'memory is waited for while a write waits for it (writer 3)');
     state.onSpace(() => this.#admit());
   }
 
@@ -316,7 +340,7 @@ export class Writer {
     if (state.ended !== undefined) return;
     while (this.#queue.length > 0) {
       const { bytes } = this.#queue[0];
-      const hasRoom = state.unflushedBytes + bytes <= state.options.maxUnflushedBytes;
+      const hasRoom = state.unflushedBytes + bytes <= this.#settings.maxUnflushedBytes;
       // A memtable of its own is enough for the largest batch that is let in at all.
       const isAlone = state.frozen.length === 0 && state.active.rowCount === 0;
       if (!hasRoom && !isAlone) break;
@@ -361,10 +385,15 @@ function notInserted(state: WriteState, cause: unknown): unknown {
   return new UnavailableError('OVERLOADED', message, { outcome: 'not-applied', cause });
 }
 
-function overloaded(state: WriteState, timeoutMs: number): UnavailableError {
+function overloaded(
+  state: WriteState,
+  timeoutMs: number,
+  maxUnflushedBytes: number,
+  stall: string | undefined,
+): UnavailableError {
   return new UnavailableError(
     'OVERLOADED',
-    `${state.where}: the write was not admitted within ${timeoutMs} ms (option writeTimeoutMs): ${state.unflushedBytes} bytes wait to be flushed, the limit is ${state.options.maxUnflushedBytes} (option maxUnflushedBytes). It was not applied.`,
+    `${state.where}: the write was not admitted within ${timeoutMs} ms (option writeTimeoutMs): ${state.unflushedBytes} bytes wait to be flushed, the limit is ${maxUnflushedBytes} (option maxUnflushedBytes). It was not applied.${stall === undefined ? '' : ` ${stall}`}`,
     { outcome: 'not-applied', details: { unflushedBytes: state.unflushedBytes } },
   );
 }

@@ -5,7 +5,7 @@ import { loadCodec } from '../format/codecs.ts';
 import type { UnitPlace } from '../format/frame-search.ts';
 import { CRC_BYTES, readCrc } from '../format/framing.ts';
 import { CODECS } from '../format/table-info.ts';
-import { readBlock, type TableTail } from '../lsm/table/table-anatomy.ts';
+import { readBlock, type TableAnatomy } from '../lsm/table/table-anatomy.ts';
 
 /** Shorter runs of zeros are common in good data. */
 const ZEROS_WORTH_NAMING = 64;
@@ -13,10 +13,10 @@ const ZEROS_WORTH_NAMING = 64;
 const FARTHEST_SHIFT = 64;
 const MIB = 1024 * 1024;
 
-/** Says what was mended, if anything was. */
-export function describeHealed(healed: Healed): string {
+/** Says what was repaired, if anything was. */
+export function healedText(healed: Healed): string {
   const changes = healed.changes.slice(0, 8).map((c) => `byte ${c.offset}: ${hexByte(c.was)} was ${hexByte(c.is)}`);
-  return `can be mended (${healed.trust}): ${changes.join(', ')}`;
+  return `can be repaired (${healed.trust}): ${changes.join(', ')}`;
 }
 
 function hexByte(value: number): string {
@@ -27,19 +27,19 @@ function hexByte(value: number): string {
  * Diagnosis of a block whose checksum does not hold or that cannot be decoded, by what is likely first. `bytes` is the whole
  * object, or as much of it as there is.
  */
-export async function diagnoseBlock(bytes: Uint8Array, tail: TableTail, place: UnitPlace): Promise<string> {
+export async function diagnoseBlock(bytes: Uint8Array, tail: TableAnatomy, place: UnitPlace): Promise<string> {
   const stored = bytes.subarray(place.start, Math.min(place.end, bytes.length));
   if (place.end > bytes.length) return describeCut(bytes.length, stored.length, place);
   const isWhole = stored.length > CRC_BYTES && holdsCrc(bytes, place);
   if (isWhole) return (await describeWrongCodec(stored, tail)) ?? 'its checksum holds, but it is not a block of rows';
   const zeros = longestZeros(stored);
   if (zeros.length === stored.length) return 'all zeros';
-  const moved = findShift(bytes, place);
-  if (moved !== undefined) return `its bytes lie ${Math.abs(moved)} bytes too far ${moved > 0 ? 'back' : 'forward'}`;
+  const shift = findShift(bytes, place);
+  if (shift !== undefined) return `its bytes are ${Math.abs(shift)} bytes too far ${shift > 0 ? 'back' : 'forward'}`;
   if (zeros.length >= ZEROS_WORTH_NAMING) {
     return `a run of ${zeros.length} zeros from offset ${place.start + zeros.start} of the object`;
   }
-  return 'damage wider than can be mended';
+  return 'damage too wide to be repaired';
 }
 
 function describeCut(size: number, left: number, place: UnitPlace): string {
@@ -54,7 +54,7 @@ function holdsCrc(bytes: Uint8Array, { start, end }: UnitPlace): boolean {
   return crc32(bytes, start, end - CRC_BYTES) === readCrc(bytes, end - CRC_BYTES);
 }
 
-async function describeWrongCodec(stored: Uint8Array, tail: TableTail): Promise<string | undefined> {
+async function describeWrongCodec(stored: Uint8Array, tail: TableAnatomy): Promise<string | undefined> {
   for (const name of CODECS) {
     if (name === tail.codec.name) continue;
     const codec = await loadCodec(name).catch(() => undefined);

@@ -1,17 +1,11 @@
 /**
- * What is at a target: the first look of every tool that needs a good manifest (place.ts), and what a tool says where it finds none.
+ * What is at a target: the first reads of every tool that needs a good manifest (place.ts), and what a tool says where it finds none.
  * Reads only.
  */
-import {
-  type Finding,
-  type Hint,
-  IncompatibleError,
-  InvalidArgumentError,
-  isCorruption,
-  locateFindings,
-  ManifestCorruptionError,
-  unknownFinding,
-} from '../common/errors.ts';
+import { at, type Hint, INSPECT_MANIFEST, makeHint, REPAIR_MANIFEST } from '../common/advice.ts';
+import { locateFindings, unknownFinding } from '../common/damage.ts';
+import { IncompatibleError, InvalidArgumentError, isCorruption, ManifestCorruptionError } from '../common/errors.ts';
+import type { Finding } from '../common/finding.ts';
 import { manifestPath, WAL_PREFIX } from '../format/object-names.ts';
 import type { EpochGuard } from '../lsm/manifest/epoch-guard.ts';
 import { type LoadedManifest, readGoodManifest } from '../lsm/manifest/manifest-store.ts';
@@ -22,20 +16,18 @@ import {
   findBelowBoundary,
   findNewest,
   findNewestId,
-  lookAround,
   type Place,
-  readIdentity,
+  readStoredIdentity,
+  readSurroundings,
   type Surroundings,
 } from '../recovery/place.ts';
 import { hasRemains } from '../recovery/remains.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { MAX_ROUNDS, type ToolTarget, tooManyOthers } from './target.ts';
 
-const DOCS = 'docs/troubleshooting.md';
-
 /** What there is besides the manifests. Rejects if no database is here. Two LISTs and two GETs. */
 export async function lookAroundTarget(target: ToolTarget, guard: EpochGuard): Promise<Surroundings> {
-  const around = await lookAround(target.stores, guard, 'check');
+  const around = await readSurroundings(target.stores.main, guard, 'check');
   if (around.manifestIds.length === 0) await assertRemains(target);
   return around;
 }
@@ -45,9 +37,16 @@ export async function lookAroundTarget(target: ToolTarget, guard: EpochGuard): P
  * `ManifestCorruptionError` if the newest manifest is damaged or none is left, with `IncompatibleError` for a newer form.
  */
 export async function readDatabase(target: ToolTarget, guard: EpochGuard): Promise<Place> {
-  const { stores, clock, signal, where } = target;
+  const state = await readNewestPlace(target, guard);
+  assertUsable(target.stores, target.where, state);
+  return state;
+}
+
+/** The same for who only describes it: also a clone that is still being set up, and with the log in another store than the location says. */
+export async function readNewestPlace(target: ToolTarget, guard: EpochGuard): Promise<Place> {
+  const { stores, clock, signal } = target;
   const around = await lookAroundTarget(target, guard);
-  const state = await findNewest(stores, around, {
+  return findNewest(stores, around, {
     clock,
     signal,
     during: 'check',
@@ -61,18 +60,15 @@ export async function readDatabase(target: ToolTarget, guard: EpochGuard): Promi
     rounds: MAX_ROUNDS,
     tooManyOthers: () => tooManyOthers(target),
   });
-  assertUsable(stores, where, state);
-  return state;
 }
 
 /** What to do about a manifest. */
 export function manifestHint(target: Pick<ToolTarget, 'label'>): Hint {
-  return {
-    summary: 'Stop every process that uses the database, then repair the manifest; a good older one usually suffices.',
-    commands: [`shaledb manifest inspect ${target.label}`, `shaledb manifest repair ${target.label}`],
-    docs: DOCS,
-    lossIfRepaired: 'none',
-  };
+  return makeHint(
+    'Stop every process that uses the database, then repair the manifest; a good older one usually suffices.',
+    'none',
+    [at(INSPECT_MANIFEST, target.label), at(REPAIR_MANIFEST, target.label)],
+  );
 }
 
 /**
@@ -84,7 +80,7 @@ export async function belowBoundaryFindings(
   newestId: number,
   boundary?: Surroundings['boundary'],
 ): Promise<Finding[]> {
-  const error = await findBelowBoundary(target.stores, newestId, target.clock, boundary);
+  const error = await findBelowBoundary(target.stores.main, newestId, target.clock, boundary);
   if (error === undefined) return [];
   const isReadable = error instanceof ManifestCorruptionError;
   return error.findings.map((f) => ({ ...f, during: 'check', hint: isReadable ? manifestHint(target) : f.hint }));
@@ -141,7 +137,7 @@ export async function assertLogInReach(target: ToolTarget, newest: LoadedManifes
   if (misplaced !== undefined) throw misplaced;
 }
 
-/** What a check says instead, which then looks at no log: another one would be judged. One GET. */
+/** What a check reports instead; it then reads no log, as that would be another database's. One GET. */
 export async function logOutOfReach(target: ToolTarget, newest: LoadedManifest): Promise<Finding | undefined> {
   const misplaced = await misplacedLogOf(target, newest);
   if (misplaced === undefined) return undefined;
@@ -151,7 +147,7 @@ export async function logOutOfReach(target: ToolTarget, newest: LoadedManifest):
 }
 
 async function misplacedLogOf({ stores, where }: ToolTarget, newest: LoadedManifest) {
-  const { identity } = await readIdentity(stores.main, 'check');
+  const { identity } = await readStoredIdentity(stores.main, 'check');
   return misplacedLog(stores, where, newest, identity?.value);
 }
 

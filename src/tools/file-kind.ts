@@ -1,5 +1,5 @@
 /**
- * What bytes are that somebody took for a table or for an object of the log: the tools for single files say so, instead of calling
+ * What bytes are that a caller took for a table or for an object of the log: the tools for single files say so, instead of calling
  * a manifest a damaged table.
  *
  * Invariants:
@@ -7,47 +7,52 @@
  *    object in a damaged state is none of this function's business.
  * 2. Reads nothing and never throws for what the bytes are.
  */
+import {
+  DOCTOR,
+  INSPECT_LOG_FILE,
+  INSPECT_MANIFEST,
+  INSPECT_TABLE_FILE,
+  LIST_LOSSES,
+  makeHint,
+  nameOf,
+  TOOLS_PAGE,
+} from '../common/advice.ts';
 import { IncompatibleError, InvalidArgumentError, isCorruption } from '../common/errors.ts';
-import { NO_CODEC } from '../format/codecs.ts';
 import { decodeCompactions } from '../format/compactions-codec.ts';
-import { unframeUnit } from '../format/framing.ts';
-import { decodeInfo } from '../format/info-block.ts';
 import { decodeManifest } from '../format/manifest-codec.ts';
+import { endOf, footerIn, infoIn, sealPlaceOf } from '../format/object-end.ts';
 import { decodeManifestSeal, decodeSeal, findManifestSeal } from '../format/seal.ts';
 import { decodeIdentity } from '../format/sidecar.ts';
-import { checkLayout, decodeFooter, FOOTER_BYTES, sealRange } from '../format/table-layout.ts';
+import { FOOTER_BYTES } from '../format/table-layout.ts';
 import { decodeLedger } from '../lsm/tree/damage-ledger.ts';
 
 export type SingleFile = 'table' | 'wal';
 
 interface Kind {
   what: string;
-  /** Who looks at such a thing. */
+  /** The command for such a file. */
   next: string;
   /** The whole command, where it takes files; `FILE` stands for the path. */
   command?: string;
 }
 
-const ofDatabase = (command: string) => `Of a database \`${command}\` looks at it.`;
-const ofFile = (command: string) => `\`${command} --file\` looks at such a file.`;
+const ofDatabase = (command: string) => `To inspect that of a database use \`${nameOf(command)}\`.`;
+const ofFile = (command: string) => `To inspect such a file use \`${command.replace(' FILE', '')}\`.`;
 
-const MANIFEST: Kind = { what: 'a manifest', next: ofDatabase('shaledb manifest inspect') };
-const COMPACTIONS: Kind = { what: 'a list of compactions', next: ofDatabase('shaledb doctor') };
-const IDENTITY: Kind = { what: 'the identity of a database', next: ofDatabase('shaledb doctor') };
-const LEDGER: Kind = { what: 'a version of the ledger of losses', next: ofDatabase('shaledb damage list') };
+const MANIFEST: Kind = { what: 'a manifest', next: ofDatabase(INSPECT_MANIFEST) };
+const COMPACTIONS: Kind = { what: 'a list of compactions', next: ofDatabase(DOCTOR) };
+const IDENTITY: Kind = { what: 'the identity of a database', next: ofDatabase(DOCTOR) };
+const LEDGER: Kind = { what: 'a version of the ledger of losses', next: ofDatabase(LIST_LOSSES) };
 const WAL: Kind = {
   what: 'an object of the write-ahead log',
-  next: `${ofFile('shaledb wal inspect')} Its name must be the id: digits and .sst.`,
-  command: 'shaledb wal inspect --file FILE',
+  next: `${ofFile(INSPECT_LOG_FILE)} Its name must be the id: digits and .sst.`,
+  command: INSPECT_LOG_FILE,
 };
 const TABLE: Kind = {
   what: 'a table',
-  next: ofFile('shaledb sst inspect'),
-  command: 'shaledb sst inspect --file FILE',
+  next: ofFile(INSPECT_TABLE_FILE),
+  command: INSPECT_TABLE_FILE,
 };
-
-/** More is no info block. */
-const MAX_INFO_BYTES = 1024 * 1024;
 
 /** Throws `BAD_ARGUMENT` for bytes that are something else than what is wanted. An object of the log may be empty, no table is. */
 export function assertFileKind(bytes: Uint8Array, wanted: SingleFile): void {
@@ -62,7 +67,7 @@ export function assertFileKind(bytes: Uint8Array, wanted: SingleFile): void {
 function refused(what: string, wanted: SingleFile, next: string, command?: string): InvalidArgumentError {
   const message = `This is ${what}, not ${(wanted === 'table' ? TABLE : WAL).what}. ${next}`;
   const commands = command === undefined ? [] : [command];
-  const hint = { summary: next, commands, docs: 'docs/tools.md', lossIfRepaired: 'none' as const };
+  const hint = makeHint(next, 'none', commands, TOOLS_PAGE);
   return new InvalidArgumentError('BAD_ARGUMENT', message, { hint, details: { what } });
 }
 
@@ -82,18 +87,17 @@ function kindOf(bytes: Uint8Array): Kind | undefined {
   return undefined;
 }
 
-/** Tables and objects of the log have one form; their seal, or the info block of newer SlateDB, tells them apart. */
+/** Tables and objects of the log have one form; their seal, or the info block of newer SlateDB, shows which it is. */
 function sectionKind(bytes: Uint8Array): Kind | undefined {
   if (bytes.length <= FOOTER_BYTES) return undefined;
   let kind: Kind | undefined;
   takes(() => {
-    const { infoOffset } = decodeFooter(bytes, bytes.length);
-    const stored = bytes.subarray(infoOffset, bytes.length - FOOTER_BYTES);
-    const info = decodeInfo(unframeUnit(stored, NO_CODEC, 'info', MAX_INFO_BYTES));
-    checkLayout(info, infoOffset, bytes.length);
-    const { start, end } = sealRange(info, infoOffset);
+    const end = endOf(bytes);
+    const { infoOffset } = footerIn(end);
+    const info = infoIn(end, infoOffset);
     if (info.tableType === 'wal') kind = WAL;
-    if (end > start) kind = decodeSeal(bytes, start, end).kind === 'table' ? TABLE : WAL;
+    const seal = sealPlaceOf(info, infoOffset);
+    if (seal !== undefined) kind = decodeSeal(bytes, seal.start, seal.end).kind === 'table' ? TABLE : WAL;
   });
   return kind;
 }

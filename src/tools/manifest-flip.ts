@@ -1,22 +1,24 @@
 /**
  * The one bit by which a damaged manifest of SlateDB fits again. Such a manifest has no checksum, so what speaks for a change is
  * everything else: it decodes to its canonical form, breaks no rule, continues the manifest before it, and the tables it names
- * exist and say of themselves what it says of them. Only if exactly one bit does all that, it is believed.
+ * exist and record the same about themselves as it does. Only if exactly one bit gives all that, it is accepted.
  */
+import { present } from '../common/assert.ts';
 import { runSliced } from '../common/async.ts';
 import { equalBytes } from '../common/bytes.ts';
 import { IncompatibleError, isCorruption } from '../common/errors.ts';
 import { encodeManifest } from '../format/manifest-codec.ts';
 import { findManifestSeal } from '../format/seal.ts';
+import { ownTables } from '../lsm/manifest/live-set.ts';
 import { type LoadedManifest, loadManifest } from '../lsm/manifest/manifest-store.ts';
 import { contradictions, doubts, newerTracker } from '../recovery/manifest-cross-check.ts';
-import { type BadManifest, type ManifestSurvey, saysTheSame } from './manifest-survey.ts';
-import { ownTables, readTableTail } from './orphan-tables.ts';
+import { readTableTail } from '../recovery/stored-tables.ts';
+import { type ManifestSurvey, saysTheSame, type UnusableManifest } from './manifest-survey.ts';
 import { stillOpen } from './roll-forward.ts';
 import type { ToolTarget } from './target.ts';
 
 /** Larger ones are not tried: each of their bits is one decoding. */
-const MAX_BYTES = 8192;
+const MAX_FLIP_BYTES = 8192;
 /** With more survivors nothing singles one out, and their tables are not read. */
 const MAX_SURVIVORS = 20;
 
@@ -25,7 +27,7 @@ export async function flipThatFits(target: ToolTarget, survey: ManifestSurvey): 
   const newest = survey.bad[0];
   const previous = survey.base;
   if (newest?.bytes === undefined || newest.id !== survey.highestId || previous?.id !== newest.id - 1) return undefined;
-  if (newest.bytes.length > MAX_BYTES || findManifestSeal(newest.bytes) !== undefined) return undefined;
+  if (newest.bytes.length > MAX_FLIP_BYTES || findManifestSeal(newest.bytes) !== undefined) return undefined;
   const survivors = await survivorsOf(target, newest, previous, survey);
   if (survivors.length > MAX_SURVIVORS) return undefined;
   const proven: LoadedManifest[] = [];
@@ -35,11 +37,11 @@ export async function flipThatFits(target: ToolTarget, survey: ManifestSurvey): 
 
 async function survivorsOf(
   target: ToolTarget,
-  { id, bytes }: BadManifest,
+  { id, bytes }: UnusableManifest,
   previous: LoadedManifest,
   survey: ManifestSurvey,
 ): Promise<LoadedManifest[]> {
-  const work = new Uint8Array(bytes!);
+  const work = new Uint8Array(present(bytes, 'a manifest with a flipped bit is there'));
   const survivors: LoadedManifest[] = [];
   let bit = 0;
   await runSliced(target.clock, () => {
@@ -82,7 +84,7 @@ function tryLoad(id: number, bytes: Uint8Array): LoadedManifest | undefined {
   }
 }
 
-/** Whether every table says of itself what the manifest says of it. */
+/** Whether every table records about itself what the manifest records about it. */
 async function tablesAgree(
   target: ToolTarget,
   { tables }: ManifestSurvey,

@@ -2,21 +2,12 @@
  * One manifest in detail: what it says, how far that is proven, how it continues the one before it.
  */
 import { equalBytes } from '../common/bytes.ts';
-import {
-  type CorruptionError,
-  damage,
-  type Finding,
-  type FindingInput,
-  IncompatibleError,
-  InvalidArgumentError,
-  isCorruption,
-  locateFindings,
-  makeFinding,
-  unknownFinding,
-} from '../common/errors.ts';
-import { checkedOptions, describeValue } from '../common/option-checks.ts';
+import { damage, locateFindings, unknownFinding } from '../common/damage.ts';
+import { type CorruptionError, IncompatibleError, InvalidArgumentError, isCorruption } from '../common/errors.ts';
+import { type Finding, type FindingInput, makeFinding, WHOLE_OBJECT } from '../common/finding.ts';
+import { checkedOptions } from '../common/option-checks.ts';
 import { decodeManifest, encodeManifest } from '../format/manifest-codec.ts';
-import { type Manifest, treesOf } from '../format/manifest-types.ts';
+import type { Manifest } from '../format/manifest-types.ts';
 import { manifestPath } from '../format/object-names.ts';
 import { decodeManifestSeal, findManifestSeal, objectDigest, type Seal } from '../format/seal.ts';
 import { EpochGuard } from '../lsm/manifest/epoch-guard.ts';
@@ -25,7 +16,7 @@ import {
   listManifestIds,
   loadManifest,
   manifestFindingObject,
-  mendManifest,
+  repairManifestBytes,
 } from '../lsm/manifest/manifest-store.ts';
 import { ambiguousViewFindings } from '../lsm/manifest/view-ids.ts';
 import { newerTrackerFindings } from '../recovery/manifest-cross-check.ts';
@@ -33,6 +24,8 @@ import { crossCheckManifest } from '../recovery/manifest-evidence.ts';
 import { findNewestId, type Surroundings } from '../recovery/place.ts';
 import { noManifestLeft } from '../recovery/remains.ts';
 import { belowBoundaryFindings, logOutOfReach, lookAroundTarget, manifestHint } from './database-state.ts';
+import { changeText, manifestChanges } from './manifest-changes.ts';
+import { manifestIdOf } from './manifest-list.ts';
 import type { ManifestReport, SealReport } from './reports.ts';
 import { type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
 import { missingManifestFindings } from './wal-survey.ts';
@@ -43,7 +36,7 @@ const NOT_CHECKED = [
 ];
 
 /**
- * Looks at manifest `id`, or at the newest. Resolves whatever is wrong with it; a missing one has no size and a finding.
+ * Inspects manifest `id`, or the newest. Resolves whatever is wrong with it; a missing one has no size and a finding.
  * Six to sixteen requests, no mutating one. Rejects with `InvalidArgumentError` where no database is and for an id above the newest,
  * `UnavailableError`.
  */
@@ -53,12 +46,7 @@ export async function manifestInspect(
   options: ToolOptions = {},
 ): Promise<ManifestReport> {
   const checked = checkedOptions('manifestInspect', options, TOOL_CHECKS);
-  if (id !== undefined && !isManifestId(id)) {
-    throw new InvalidArgumentError(
-      'BAD_ARGUMENT',
-      `manifestInspect: the id must be a whole number of at least 0, below 2^53, not ${describeValue(id)}.`,
-    );
-  }
+  if (id !== undefined) manifestIdOf('manifestInspect', id);
   return withTarget(target, checked, async (opened) => {
     const guard = new EpochGuard(opened.clock, opened.stores.latestStoreTimesMs);
     const around = await lookAroundTarget(opened, guard);
@@ -75,7 +63,7 @@ export async function manifestInspect(
   });
 }
 
-/** A manifest above the newest was never written, unless it is there all the same: lists may lag. */
+/** A manifest above the newest was never written, unless it is there nevertheless: lists may lag. */
 async function assertOnceThere({ stores, where }: ToolTarget, id: number): Promise<void> {
   if ((await stores.main.head(manifestPath(id))) !== undefined) return;
   const newestId = (await findNewestId(stores.main)) ?? 0;
@@ -84,10 +72,6 @@ async function assertOnceThere({ stores, where }: ToolTarget, id: number): Promi
     'BAD_ARGUMENT',
     `${where}: there is no manifest ${id}; the newest one is ${newestId}. Without an id the newest is shown.`,
   );
-}
-
-function isManifestId(id: unknown): boolean {
-  return (typeof id === 'number' || typeof id === 'bigint') && id >= 0 && Number.isSafeInteger(Number(id));
 }
 
 class Inspection {
@@ -109,7 +93,7 @@ class Inspection {
     const base = { schemaVersion: 1 as const, id: BigInt(id), path: manifestPath(id) };
     const got = await this.#target.stores.main.get(manifestPath(id));
     if (got === undefined) {
-      this.#add({ code: 'MISSING_OBJECT', at: { unit: 'object', offset: 0, length: 0 } }, 0, false);
+      this.#add({ code: 'MISSING_OBJECT', at: WHOLE_OBJECT }, 0, false);
       const unknown = { chain: 'unknown' as const, canonical: false, changes: [] };
       return { ...base, size: 0, sealed: false, ...unknown, findings: this.#findings, notChecked: NOT_CHECKED };
     }
@@ -121,7 +105,7 @@ class Inspection {
     if (loaded !== undefined && this.#isNewest) {
       this.#findings.push(...ambiguousViewFindings(loaded, 'check'));
       this.#findings.push(...(await belowBoundaryFindings(this.#target, this.#id, this.#boundary)));
-      // Of a log in another store the checks of the log tell.
+      // A log in another store is left to the checks of the log.
       if ((await logOutOfReach(this.#target, loaded)) === undefined)
         this.#findings.push(...(await missingManifestFindings(this.#target, loaded, this.#id)));
     }
@@ -136,7 +120,10 @@ class Inspection {
       seal,
       chain,
       canonical: manifest !== undefined && equalBytes(encodeManifest(manifest), bytes.subarray(0, bodyBytes)),
-      changes: manifest === undefined || previous === undefined ? [] : changesBetween(previous.manifest, manifest),
+      changes:
+        manifest === undefined || previous === undefined
+          ? []
+          : manifestChanges(previous.manifest, manifest).map(changeText),
       findings: this.#findings,
     };
   }
@@ -165,8 +152,8 @@ class Inspection {
   }
 
   #addDamage(error: CorruptionError, bytes: Uint8Array): void {
-    const mended = mendManifest(this.#id, bytes);
-    const remedy = mended === undefined ? 'none' : mended.trust === 'probable' ? 'heals-probably' : 'heals';
+    const repaired = repairManifestBytes(this.#id, bytes);
+    const remedy = repaired === undefined ? 'none' : repaired.trust === 'probable' ? 'heals-probably' : 'heals';
     const object = { ...error.findings[0].object, size: bytes.length };
     for (const f of locateFindings(error, { object, during: 'check' })) {
       this.#findings.push({ ...f, remedy, hint: manifestHint(this.#target) });
@@ -249,40 +236,3 @@ function sealReport(bytes: Uint8Array, bodyBytes: number): SealReport {
     return { offset, length, state: 'bad' };
   }
 }
-
-// ---- what changed
-
-/** In words, most important first. */
-function changesBetween(before: Manifest, now: Manifest): string[] {
-  const changes: string[] = [];
-  const numbers = [
-    ['writerEpoch', 'writer epoch'],
-    ['compactorEpoch', 'compactor epoch'],
-    ['replayAfterWalId', 'replay point'],
-    ['walIdLastSeen', 'last WAL id seen'],
-    ['lastL0Seq', 'last sequence number in tables'],
-    ['lastL0ClockTick', 'last clock tick in tables'],
-    ['recentSnapshotMinSeq', 'least sequence number of snapshots'],
-    ['headerVersion', 'header version'],
-    ['initialized', 'initialized'],
-  ] as const;
-  for (const [field, name] of numbers) {
-    if (before[field] !== now[field]) changes.push(`${name}: ${before[field]} → ${now[field]}`);
-  }
-  compare(changes, 'L0 table', l0Of(before), l0Of(now));
-  compare(changes, 'table of runs', runTablesOf(before), runTablesOf(now));
-  compare(changes, 'run', runsOf(before), runsOf(now));
-  compare(changes, 'checkpoint', checkpointsOf(before), checkpointsOf(now));
-  return changes;
-}
-
-function compare(changes: string[], what: string, before: readonly string[], now: readonly string[]): void {
-  for (const x of now) if (!before.includes(x)) changes.push(`${what} ${x} added`);
-  for (const x of before) if (!now.includes(x)) changes.push(`${what} ${x} removed`);
-}
-
-const l0Of = (m: Manifest) => treesOf(m).flatMap((tree) => tree.l0.map((v) => v.table.id as string));
-const runsOf = (m: Manifest) => treesOf(m).flatMap((tree) => tree.runs.map((run) => String(run.id)));
-const runTablesOf = (m: Manifest) =>
-  treesOf(m).flatMap((tree) => tree.runs.flatMap((run) => run.views.map((v) => v.table.id as string)));
-const checkpointsOf = (m: Manifest) => m.checkpoints.map((c) => `${c.id} on manifest ${c.manifestId}`);

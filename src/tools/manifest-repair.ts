@@ -4,26 +4,28 @@
  * show other data.
  *
  * Strategies, in this order: `heal` (a sealed manifest: up to four bytes of its body, proven by its checks, or one of its seal;
- * or its body as it is, which the hash in its seal proves, without the rest of the seal), `previous` (the newest good one; the log behind it is whole, so replaying it brings back everything), `roll-forward`
+ * or its body as it is, which the hash in its seal proves, without the rest of the seal), `previous` (the newest good one; the log after it is whole, so replaying it brings back everything), `roll-forward`
  * (as before, and tables of lost manifests stand for the part of the log that was collected), and last the one bit by which
  * an unsealed manifest fits again. Where all manifests are good, `auto` puts right what unions of SlateDB did to views
  * (`union-views.ts`).
  */
 import { createHash } from 'node:crypto';
-import { type Finding, locateFindings, makeFinding } from '../common/errors.ts';
+import { DOCTOR, REPAIR_LOG } from '../common/advice.ts';
+import { locateFindings } from '../common/damage.ts';
+import { type Finding, makeFinding, WHOLE_OBJECT } from '../common/finding.ts';
 import { type ChecksOf, checkedOptions, oneOf } from '../common/option-checks.ts';
 import { encodeManifest } from '../format/manifest-codec.ts';
 import type { Manifest } from '../format/manifest-types.ts';
 import { manifestPath, tablePath } from '../format/object-names.ts';
 import { EpochGuard } from '../lsm/manifest/epoch-guard.ts';
-import { type LoadedManifest, type MendedManifest, manifestFindingObject } from '../lsm/manifest/manifest-store.ts';
+import { type LoadedManifest, manifestFindingObject, type RepairedManifest } from '../lsm/manifest/manifest-store.ts';
 import { ambiguousViewFindings } from '../lsm/manifest/view-ids.ts';
 import { assertInReach } from '../lsm/tree/parents.ts';
 import type { ToolAccess } from '../recovery/tool-access.ts';
 import { assertLogInReach, manifestHint } from './database-state.ts';
 import { flipThatFits } from './manifest-flip.ts';
-import { type BadManifest, type ManifestSurvey, surveyManifests } from './manifest-survey.ts';
-import { readPicture } from './named-tables.ts';
+import { type ManifestSurvey, surveyManifests, type UnusableManifest } from './manifest-survey.ts';
+import { readDatabaseView } from './named-tables.ts';
 import { damagedObject, REPAIR_CHECKS, type RepairOptions, type RepairPlan } from './repair-plan.ts';
 import { runManifestRepair } from './repair-run.ts';
 import type { RepairReport } from './reports.ts';
@@ -38,8 +40,10 @@ import {
 } from './union-views.ts';
 
 const STRATEGIES = ['auto', 'heal', 'previous', 'roll-forward'] as const;
+/** From what a manifest is repaired. */
 export type ManifestStrategy = (typeof STRATEGIES)[number];
 
+/** Options of `manifestRepair`. */
 export interface ManifestRepairOptions extends RepairOptions, ToolOptions {
   /** Default `auto`: the first one that loses nothing. */
   strategy?: ManifestStrategy;
@@ -54,16 +58,16 @@ const CHECKS: ChecksOf<ManifestRepairOptions> = {
 /**
  * Makes the newest manifest good again, or without `apply` says how. All processes that use the database must be stopped:
  * they remember manifests. Nothing that was acknowledged is lost, or nothing is done: then the outcome is `unrecoverable` and
- * `nextSteps` lists what is missing. Without rows in the log nothing tells of a table that is gone with the only manifest that
+ * `nextSteps` lists what is missing. Without rows in the log nothing shows a table that is gone with the only manifest that
  * named it: then `rows.lostExact` is false, and `nextSteps` says so.
  *
  * Where every manifest is good, `auto` also repairs what SlateDB 0.16 and 0.17 do to unions: views of level 0 that share an id get
  * ids of their own, and a view that a compaction lost for that reason is shown again if that cannot bring back what was deleted
- * or overwritten. That reads all manifests, and the rows of the tables concerned. Where they cannot be read, nobody can tell: it rejects
+ * or overwritten. That reads all manifests, and the rows of the tables concerned. Where they cannot be read, the result is unknown: it rejects
  * with `InvalidArgumentError` (`PARENT_OUT_OF_REACH`) if another root may have them, else a finding of severity `unknown` says so.
  *
  * Requests: LISTs of manifests, log and tables; a GET of the identity; one for each manifest down to the first good one, for each log object
- * behind its replay point and for each table newer than it; with `apply` about 20 more and two for each damaged manifest.
+ * after its replay point and for each table newer than it; with `apply` about 20 more and two for each damaged manifest.
  *
  * Rejects with `ConflictError` (`LIVE_WRITER`, `PLAN_CHANGED`), `InvalidArgumentError`, `IncompatibleError`, `FencedError`,
  * `UnavailableError`.
@@ -75,7 +79,7 @@ export async function manifestRepair(target: Target, given: ManifestRepairOption
     runManifestRepair(
       opened,
       // No consent: it takes nothing away, or does nothing.
-      { ...options, tool: 'manifestRepair', settings: { strategy }, isAboutOneObject: false },
+      { ...options, tool: 'manifestRepair', settings: { strategy }, namesOneObject: false },
       async () => {
         const guard = new EpochGuard(opened.clock, opened.stores.latestStoreTimesMs);
         const survey = await surveyManifests(opened, guard, { heal: strategy !== 'previous' });
@@ -151,7 +155,7 @@ function planFor(target: ToolTarget, survey: ManifestSurvey, strategy: ManifestS
 async function planForViews(target: ToolTarget, survey: ManifestSurvey, clean: RepairPlan): Promise<RepairPlan> {
   const { base } = survey;
   if (base === undefined) return clean;
-  const state = await readPicture(target.stores, 'all', 'repair', target.signal);
+  const state = await readDatabaseView(target.stores, 'all', 'repair', target.signal);
   const { lost, unclear } = await findLostViews(
     target.stores,
     state.manifests.flatMap(({ loaded }) => loaded ?? []),
@@ -166,12 +170,12 @@ async function planForViews(target: ToolTarget, survey: ManifestSurvey, clean: R
         `The rows of table ${view.table.id} cannot be put back without bringing back what was deleted or overwritten: ${obstacles.join('; ')}.`,
     );
   const doubts = unclear.map((view) => unclearViewFinding(view, 'repair'));
-  const untold = [...new Set(doubts.map(({ hint }) => hint.summary))];
+  const doubtTexts = [...new Set(doubts.map(({ hint }) => hint.summary))];
   if (ambiguous.length === 0 && back.length === 0) {
     if (hopeless.length === 0) {
       if (doubts.length === 0) return clean;
       await assertViewsInReach(target, unclear);
-      return { ...clean, before: [...clean.before, ...doubts], nextSteps: [...clean.nextSteps, ...untold] };
+      return { ...clean, before: [...clean.before, ...doubts], nextSteps: [...clean.nextSteps, ...doubtTexts] };
     }
     return { ...clean, before, outcome: 'unrecoverable', nextSteps: hopeless };
   }
@@ -190,7 +194,7 @@ async function planForViews(target: ToolTarget, survey: ManifestSurvey, clean: R
           `Table ${view.table.id} is shown again in run ${run.id}, where its ${rows.length} rows were lost.`,
       ),
       ...hopeless,
-      ...untold,
+      ...doubtTexts,
       DOCTOR,
     ],
     facts: createHash('sha256').update(encodeManifest(manifest)).digest('hex'),
@@ -231,9 +235,9 @@ function fromMemory(openDb: ToolAccess): Proposal {
 }
 
 const NO_WITNESS =
-  'That holds for writers with a log, and for every table that lies here. A table that a writer without one (walEnabled false) made since and that is gone as well leaves no trace.';
+  'That holds for writers with a log, and for every table that is stored here. A table that a writer without one (walEnabled false) made since and that is gone as well leaves no trace.';
 
-/** Rows behind the replay point show that the log was in use: then it tells of every later row. */
+/** Rows after the replay point show that the log was in use: then it records every later row. */
 function isWitnessed({ log }: ManifestSurvey): boolean {
   return [...log.objects.values()].some((o) => o.rows > 0);
 }
@@ -245,15 +249,15 @@ function propose(survey: ManifestSurvey, base: LoadedManifest, strategy: Manifes
     return {
       manifest: base.manifest,
       outcome: 'healed',
-      steps: [howMended(base, healed)],
+      steps: [repairText(base, healed)],
     };
   }
-  if (strategy === 'heal') return [`Manifest ${highestId} cannot be mended by its checks; try the strategy auto.`];
+  if (strategy === 'heal') return [`Manifest ${highestId} cannot be repaired by its checks; try the strategy auto.`];
   const lostSince = `What happened since manifest ${base.id} apart from writes is gone: compactions are done again, checkpoints made since no longer exist.`;
   const open = stillOpen(survey, base.manifest, []);
   if (open.length === 0 && strategy !== 'roll-forward') {
     const { from, end } = survey.log;
-    const replay = end < from ? 'the log behind it is empty' : `the log behind it, ${from} to ${end}, is whole`;
+    const replay = end < from ? 'the log after it is empty' : `the log after it, ${from} to ${end}, is whole`;
     return {
       manifest: base.manifest,
       outcome: 'reconstructed',
@@ -277,28 +281,26 @@ function propose(survey: ManifestSurvey, base: LoadedManifest, strategy: Manifes
   };
 }
 
-function howMended(
+function repairText(
   { id, seal }: LoadedManifest,
-  { changes, trust }: Pick<MendedManifest, 'changes' | 'trust'>,
+  { changes, trust }: Pick<RepairedManifest, 'changes' | 'trust'>,
 ): string {
-  const mended = `Manifest ${id} is repaired`;
+  const repaired = `Manifest ${id} is repaired`;
   if (trust === 'proven')
-    return `${mended}: ${changes} byte${changes === 1 ? '' : 's'} of it changed; its checks prove it.`;
+    return `${repaired}: ${changes} byte${changes === 1 ? '' : 's'} of it changed; its checks prove it.`;
   if (trust === 'content')
-    return `${mended}: its content is proven by its hash. The rest of its seal is damaged and left out: who wrote it and when, and how far the log reached then. If the newest objects of the log are gone as well, nothing tells.`;
+    return `${repaired}: its content is proven by its hash. The rest of its seal is damaged and left out: who wrote it and when, and how far the log reached then. If the newest objects of the log are gone as well, nothing shows it.`;
   if (seal !== undefined)
-    return `${mended}: one byte of its seal changed, by which it fits its checksum again; its content is proven by its hash.`;
-  return `${mended}: with one bit of it changed, and no other one, it fits the manifest before it, the tables and the log.`;
+    return `${repaired}: one byte of its seal changed, by which it fits its checksum again; its content is proven by its hash.`;
+  return `${repaired}: with one bit of it changed, and no other one, it fits the manifest before it, the tables and the log.`;
 }
-
-const DOCTOR = 'shaledb doctor LOCATION';
 
 function damagedLogSteps({ log }: ManifestSurvey, manifest: Manifest): string[] {
   if (isWhole(log, manifest.replayAfterWalId, log.end)) return [];
-  return ['Objects of the log are damaged, too: they are repaired after the manifest.', 'shaledb wal repair LOCATION'];
+  return ['Objects of the log are damaged, too: they are repaired after the manifest.', REPAIR_LOG];
 }
 
-function findingsOf(target: ToolTarget, survey: ManifestSurvey, { id, bytes, error }: BadManifest): Finding[] {
+function findingsOf(target: ToolTarget, survey: ManifestSurvey, { id, bytes, error }: UnusableManifest): Finding[] {
   const hint = manifestHint(target);
   const isHealed = survey.healed !== undefined && survey.base?.id === id;
   const remedy = isHealed ? ('heals' as const) : survey.base === undefined ? ('none' as const) : ('rebuilds' as const);
@@ -306,7 +308,7 @@ function findingsOf(target: ToolTarget, survey: ManifestSurvey, { id, bytes, err
     const missing = makeFinding({
       code: 'MISSING_OBJECT',
       object: manifestFindingObject(id),
-      at: { unit: 'object', offset: 0, length: 0 },
+      at: WHOLE_OBJECT,
       remedy,
       during: 'repair',
       hint,

@@ -1,9 +1,9 @@
 /**
  * What is left of the manifests, and what the rest of the database knows about those that are not: the newest one that can be
- * used, every newer one that is damaged or missing, the log behind it, and the tables that nothing names.
+ * used, every newer one that is damaged or missing, the log after it, and the tables that nothing names.
  *
  * Ids and epochs of lost manifests are witnessed by the seals of the log and of tables; a manifest written above the highest
- * of them is the newest for everybody.
+ * of them is the newest for every reader.
  */
 import { mapLimit } from '../common/async.ts';
 import { equalBytes } from '../common/bytes.ts';
@@ -13,18 +13,20 @@ import { encodeInfo } from '../format/info-block.ts';
 import type { TableRef } from '../format/manifest-types.ts';
 import { tablePath, walPath } from '../format/object-names.ts';
 import type { EpochGuard } from '../lsm/manifest/epoch-guard.ts';
+import { ownTables } from '../lsm/manifest/live-set.ts';
 import {
   type LoadedManifest,
   loadMisplaced,
-  type MendedManifest,
-  mendManifest,
+  type RepairedManifest,
+  repairManifestBytes,
 } from '../lsm/manifest/manifest-store.ts';
+import { newestLevelZeroId } from '../lsm/manifest/table-order.ts';
 import { readWalObject, type WalReadResult } from '../lsm/wal/wal-object.ts';
 import { extentOf, listLog } from '../recovery/log-range.ts';
 import { inconsistent, isOvertaken, lookAtManifest, type Surroundings, withUnlisted } from '../recovery/place.ts';
-import { youngerThanTables } from '../recovery/wal-check.ts';
+import { listTables, readTableTail, type StoredTable, type StoredTail } from '../recovery/stored-tables.ts';
+import { rowNewerThanTables } from '../recovery/wal-check.ts';
 import { lookAroundTarget } from './database-state.ts';
-import { listTables, ownTables, readTableTail, type StoredTable, type TableTail } from './orphan-tables.ts';
 import { MAX_ROUNDS, type ToolTarget, tooManyOthers } from './target.ts';
 
 const PARALLEL_GETS = 16;
@@ -32,10 +34,10 @@ const PARALLEL_GETS = 16;
 const MANIFESTS_LOOKED_AT = 100;
 
 /** Missing ones that are listed. */
-const MAX_MISSING = 1000;
+const MAX_MISSING_MANIFESTS = 1000;
 
 /** A manifest object that cannot be used as it is stored. */
-export interface BadManifest {
+export interface UnusableManifest {
   id: number;
   /** Undefined: the object is missing. */
   bytes: Uint8Array | undefined;
@@ -62,7 +64,7 @@ export interface LogSurvey {
 }
 
 export interface OrphanTable extends StoredTable {
-  tail: TableTail | undefined;
+  tail: StoredTail | undefined;
   /** Its greatest sequence number: as its seal says, else of its rows; undefined if it cannot be read. */
   maxSeq: number | undefined;
 }
@@ -71,10 +73,10 @@ export interface ManifestSurvey {
   around: Surroundings;
   /** The newest manifest that can be used. */
   base: LoadedManifest | undefined;
-  /** How `base` was mended, if it was. */
-  healed: Pick<MendedManifest, 'changes' | 'trust'> | undefined;
-  /** Newer than `base`, and `base` itself if it was mended; newest first. */
-  bad: BadManifest[];
+  /** How `base` was repaired, if it was. */
+  healed: Pick<RepairedManifest, 'changes' | 'trust'> | undefined;
+  /** Newer than `base`, and `base` itself if it was repaired; newest first. */
+  bad: UnusableManifest[];
   /** The newest manifest that there was at the beginning; 0 if there was none. */
   newestFound: number;
   /** The highest manifest id that exists or is witnessed. */
@@ -88,12 +90,12 @@ export interface ManifestSurvey {
 }
 
 export interface SurveyOptions {
-  /** Try to mend damaged manifests. */
+  /** Try to repair damaged manifests. */
   heal: boolean;
 }
 
 /**
- * Reads only: the manifests down to the first usable one, all of the log behind it, the tails of unnamed tables. Anew while a
+ * Reads only: the manifests down to the first usable one, all of the log after it, the tails of unnamed tables. Again while a
  * live writer is faster; rejects with `UnavailableError` if it always is.
  */
 export async function surveyManifests(
@@ -111,13 +113,15 @@ export async function surveyManifests(
 async function surveyOnce(target: ToolTarget, guard: EpochGuard, heal: boolean): Promise<ManifestSurvey> {
   const around = await lookAroundTarget(target, guard);
   const ids = (await withUnlisted(target.stores.main, around.manifestIds)).reverse();
-  const bad: BadManifest[] = [];
+  const bad: UnusableManifest[] = [];
   for (const id of ids.slice(0, MANIFESTS_LOOKED_AT)) {
-    const sight = await look(target, around, id);
-    if (sight.error !== undefined || sight.loaded === undefined) bad.push(sight);
+    const observed = await loadForSurvey(target, around, id);
+    if (observed.error !== undefined || observed.loaded === undefined) bad.push(observed);
     const healed =
-      heal && sight.loaded === undefined && sight.bytes !== undefined ? mendManifest(id, sight.bytes) : undefined;
-    const base = sight.loaded ?? healed?.loaded;
+      heal && observed.loaded === undefined && observed.bytes !== undefined
+        ? repairManifestBytes(id, observed.bytes)
+        : undefined;
+    const base = observed.loaded ?? healed?.loaded;
     if (base === undefined) continue;
     // Tables first: what a live writer puts into a table stood in the log before, so it is not taken for a lost table.
     const tables = await listTables(target.stores.main);
@@ -125,7 +129,7 @@ async function surveyOnce(target: ToolTarget, guard: EpochGuard, heal: boolean):
     const isProven = base.seal !== undefined || healed?.trust === 'content';
     const wrong = isProven ? undefined : (read.hidden ?? (await contradictedByTables(target, base, tables)));
     if (wrong !== undefined) {
-      bad.push({ id, bytes: sight.bytes, error: wrong });
+      bad.push({ id, bytes: observed.bytes, error: wrong });
       continue;
     }
     return complete(target, around, { base, healed, bad, read, tables, newestFound: ids[0] });
@@ -137,19 +141,23 @@ async function surveyOnce(target: ToolTarget, guard: EpochGuard, heal: boolean):
 }
 
 /**
- * Whether a live writer has added manifests since they were listed, and the log tells of them: they would be taken for missing,
- * and a repair would go back behind them. No request unless something tells of a manifest above those found; then a LIST.
+ * Whether a live writer has added manifests since they were listed, and the log shows them: they would be taken for missing,
+ * and a repair would go back to a state before them. No request unless something shows a manifest above those found; then a LIST.
  */
 async function isSurveyOvertaken({ stores }: ToolTarget, { highestId, newestFound }: ManifestSurvey): Promise<boolean> {
   if (highestId <= newestFound) return false;
   return isOvertaken(stores.main, newestFound);
 }
 
-interface Sight extends BadManifest {
+interface SurveyedManifest extends UnusableManifest {
   loaded: LoadedManifest | undefined;
 }
 
-async function look({ stores, clock, signal }: ToolTarget, around: Surroundings, id: number): Promise<Sight> {
+async function loadForSurvey(
+  { stores, clock, signal }: ToolTarget,
+  around: Surroundings,
+  id: number,
+): Promise<SurveyedManifest> {
   const found = await lookAtManifest(stores, id, around.boundary.value, { clock, signal, during: 'repair' });
   if (found === undefined) return { id, bytes: undefined, error: undefined, loaded: undefined };
   const { bytes, loaded } = found;
@@ -163,13 +171,13 @@ async function look({ stores, clock, signal }: ToolTarget, around: Surroundings,
 // ---- the log
 
 interface ReadLog extends LogSurvey {
-  /** Set if a row is younger than the tables that should hold it: then the manifest is damaged. */
+  /** Set if a row is newer than the tables that should hold it: then the manifest is damaged. */
   hidden: CorruptionError | undefined;
   witnessedId: number;
   writerEpoch: number;
 }
 
-/** Every object behind the replay point of `base`; their rows are not kept. */
+/** Every object after the replay point of `base`; their rows are not kept. */
 async function readLog({ stores }: ToolTarget, base: LoadedManifest): Promise<ReadLog> {
   const { manifest, seal } = base;
   const listed = await listLog(stores.wal, manifest.replayAfterWalId);
@@ -188,11 +196,11 @@ async function readLog({ stores }: ToolTarget, base: LoadedManifest): Promise<Re
     if (got === undefined) return;
     const result = await readWalObject(id, got.bytes);
     objects.set(id, summary(result));
-    const row = youngerThanTables([result], manifest);
+    const row = rowNewerThanTables([result], manifest);
     if (row !== undefined) {
       log.hidden ??= inconsistent(
         base,
-        `row ${row.seq} of WAL object ${id} is younger than any row of a table`,
+        `row ${row.seq} of WAL object ${id} is newer than any row of a table`,
         'repair',
       );
     }
@@ -216,9 +224,9 @@ function summary({ id, object, seal, seqs }: WalReadResult): LoggedObject {
   };
 }
 
-// ---- what the tables say of a manifest without a seal
+// ---- what the tables say about a manifest without a seal
 
-/** A table says something else of itself, or is missing while one whose name is one bit away belongs to nobody. */
+/** The info of a table differs, or it is missing while no manifest names the one whose name is one bit away. */
 async function contradictedByTables(
   { stores }: ToolTarget,
   base: LoadedManifest,
@@ -235,7 +243,7 @@ async function contradictedByTables(
     const tail = await readTableTail(stores.main, stored);
     return tail === undefined || saysTheSame(tail.ref, ref)
       ? undefined
-      : `what it says of table ${ref.id} is not what the table says`;
+      : `what it says about table ${ref.id} is not what the table itself says`;
   });
   const first = wrong.find((w) => w !== undefined);
   return first === undefined ? undefined : inconsistent(base, first, 'repair');
@@ -258,8 +266,8 @@ export function saysTheSame(stored: TableRef, named: TableRef): boolean {
 // ---- what is around
 
 /**
- * A sealed table is known by its tail; the rows of an unsealed one are read. Zero bytes are a fence only in the log: nobody
- * writes such a table, so what it held cannot be told.
+ * A sealed table is known by its tail; the rows of an unsealed one are read. Zero bytes are a fence only in the log: no
+ * program writes such a table, so what it held is unknown.
  */
 async function readOrphan({ stores }: ToolTarget, table: StoredTable): Promise<OrphanTable> {
   const tail = await readTableTail(stores.main, table);
@@ -272,7 +280,7 @@ async function readOrphan({ stores }: ToolTarget, table: StoredTable): Promise<O
 interface Found {
   base: LoadedManifest;
   healed: ManifestSurvey['healed'];
-  bad: BadManifest[];
+  bad: UnusableManifest[];
   read: ReadLog;
   tables: Map<Ulid, StoredTable>;
   newestFound: number;
@@ -284,10 +292,7 @@ async function complete(
   { base, healed, bad, read, tables, newestFound }: Found,
 ): Promise<ManifestSurvey> {
   const { manifest } = base;
-  const newestL0 = manifest.l0.reduce<string>(
-    (a, v) => (v.table.id > a ? v.table.id : a),
-    manifest.lastCompacted ?? '',
-  );
+  const newestL0 = newestLevelZeroId(manifest) ?? '';
   const named = new Set(ownTables(manifest).map((t) => t.id));
   const unnamed = [...tables.values()].filter((t) => t.id > newestL0 && !named.has(t.id));
   const orphans = await mapLimit(unnamed, PARALLEL_GETS, (table) => readOrphan(target, table));
@@ -320,9 +325,9 @@ async function complete(
   );
   const log = { from: read.from, end: read.end, objects: read.objects };
   const seen = new Set(bad.map((b) => b.id));
-  const missing: BadManifest[] = [];
-  // What a boundary file or a damaged manifest says of the highest id may be any number.
-  for (let id = highestId; id > Math.max(base.id, highestId - MAX_MISSING); id--)
+  const missing: UnusableManifest[] = [];
+  // What a boundary file or a damaged manifest says about the highest id may be any number.
+  for (let id = highestId; id > Math.max(base.id, highestId - MAX_MISSING_MANIFESTS); id--)
     if (!seen.has(id)) missing.push({ id, bytes: undefined, error: undefined });
   const all = [...bad, ...missing].sort((a, b) => b.id - a.id);
   const epochs = { writer, compactor };

@@ -1,30 +1,36 @@
 /**
- * Makes a database ours for a repair: a manifest with both epochs raised, a fence behind the end of the log and, where there is
- * one, a compactions file with the new epoch. Whoever wrote or compacted before is fenced from then on; a live writer keeps its
+ * Makes a database ours for a repair: a manifest with both epochs raised, a fence after the end of the log and, where there is
+ * one, a compactions file with the new epoch. Earlier writers and compactors are fenced from then on; a live writer keeps its
  * own list of tables, a live compactor its own runs, whatever a manifest says, so no edit of the tree is safe without it.
  */
 import { type CorruptionError, IncompatibleError, isCorruption, UnavailableError } from '../common/errors.ts';
 import { makeUlid } from '../common/ulid.ts';
-import { decodeCompactions, encodeCompactions } from '../format/compactions-codec.ts';
+import { decodeCompactions } from '../format/compactions-codec.ts';
 import type { Manifest } from '../format/manifest-types.ts';
-import { COMPACTIONS_PREFIX, compactionsPath, IDENTITY_PATH, manifestPath, walPath } from '../format/object-names.ts';
-import { appendManifestSeal } from '../format/seal.ts';
-import { numberObjectId, type RepairRecord } from '../format/seal-records.ts';
+import {
+  COMPACTIONS_PREFIX,
+  compactionsPath,
+  IDENTITY_PATH,
+  ledgerPath,
+  manifestPath,
+  walPath,
+} from '../format/object-names.ts';
+import type { RepairRecord } from '../format/seal-records.ts';
 import { encodeIdentity } from '../format/sidecar.ts';
-import { Author } from '../lsm/manifest/author.ts';
-import type { EpochGuard } from '../lsm/manifest/epoch-guard.ts';
+import { Author, CREATOR } from '../lsm/manifest/author.ts';
+import { CompactionsLog, type CompactionsLogOptions } from '../lsm/manifest/compactions-log.ts';
+import { findNewestCompactions, type LoadedCompactions } from '../lsm/manifest/compactions-store.ts';
+import { EpochGuard, type Stamp } from '../lsm/manifest/epoch-guard.ts';
+import { claimEpochs } from '../lsm/manifest/manifest-edits.ts';
 import { type LoadedManifest, loadManifest, NO_WITNESS } from '../lsm/manifest/manifest-store.ts';
-import { ledgerPath, readLedger } from '../lsm/tree/damage-ledger.ts';
+import { readLedger } from '../lsm/tree/damage-ledger.ts';
 import { readWalObject, type WalDigest } from '../lsm/wal/wal-object.ts';
-import { type Fence, type LogTail, takeOver, unanswered } from '../recovery/fence.ts';
-import { endPast, extentOf, listLog } from '../recovery/log-range.ts';
-import { findNewestCompactions, type Surroundings } from '../recovery/place.ts';
+import { NEWER_COMPACTIONS } from '../recovery/discovery.ts';
+import { type Fence, type LogTail, takeOver, unansweredError } from '../recovery/fence.ts';
+import { endAfter, extentOf, listLog } from '../recovery/log-range.ts';
+import type { Surroundings } from '../recovery/place.ts';
 import type { ToolAccess } from '../recovery/tool-access.ts';
 import { MAX_ROUNDS, type ToolTarget } from './target.ts';
-
-const CREATOR = 'shaledb 0.1.0';
-/** Compactions header that SlateDB writes since 0.13; 0.14 and later may be at work. */
-const NEWER_COMPACTIONS = 2;
 
 export interface Owned {
   claimed: LoadedManifest;
@@ -61,7 +67,7 @@ export async function ownDatabase(
   // The manifest before may be SlateDB's, which names none, or older than the last loss that was written down. A version that
   // cannot be read is named, too: what it says must not be forgotten.
   const ledgerVersion = (await readLedger(stores.main, claim.previous)).version;
-  // What keeps losses from being written down has to be told now, too.
+  // What prevents losses from being recorded must be reported now, too.
   await stores.main.head(ledgerPath(ledgerVersion + 1));
   const compactorEpoch =
     Math.max(
@@ -83,12 +89,7 @@ export async function ownDatabase(
     hasBoundary: state.boundary.exists,
     claim: {
       id: claim.id,
-      manifest: {
-        ...claim.manifest,
-        writerEpoch,
-        compactorEpoch,
-        walIdLastSeen: Math.max(claim.manifest.walIdLastSeen, log.end),
-      },
+      manifest: claimEpochs(claim.manifest, { writer: writerEpoch, compactor: compactorEpoch }, log.end),
       previous: claim.previous,
       witness,
       ledgerVersion,
@@ -101,7 +102,10 @@ export async function ownDatabase(
     ...(state.identity === undefined && { beside: () => writeIdentity(target, state, databaseId) }),
   });
   if (taken === undefined) return undefined;
-  if (compactions !== undefined) await claimCompactions(target, author, compactions, taken.claimed);
+  if (compactions !== undefined) {
+    const compactionsOptions = { guard: compactionsGuard(target, state.stamp), hasBoundary: state.boundary.exists };
+    await claimCompactions(target, author, compactions, taken.claimed, compactionsOptions);
+  }
   return { ...taken, author };
 }
 
@@ -167,7 +171,7 @@ interface ReadTail extends LogTail {
 async function readLogTail(target: ToolTarget, { manifest, previous, greatestSeq }: Claim): Promise<ReadTail> {
   const { wal } = target.stores;
   const listed = await listLog(wal, manifest.replayAfterWalId);
-  const end = await endPast(wal, extentOf({ manifest, seal: previous.seal }, listed).end);
+  const end = await endAfter(wal, extentOf({ manifest, seal: previous.seal }, listed).end);
   const last = end === 0 ? undefined : await wal.get(walPath(end));
   const read = last === undefined ? undefined : await readWalObject(end, last.bytes);
   const digest: WalDigest | undefined = read?.object?.digest();
@@ -182,66 +186,82 @@ async function readLogTail(target: ToolTarget, { manifest, previous, greatestSeq
 
 // ---- the compactor's file
 
-interface ReadCompactions extends ReturnType<typeof decodeCompactions> {
-  id: number;
-}
-
 /**
- * Undefined where there is none, or none that can be read: then only the manifest tells a compactor that it is fenced. The place of the
- * next one is looked at, too: what keeps it from being written has to be told before the database is claimed.
+ * Undefined where there is none, or none that can be read: then only the manifest shows a compactor that it is fenced. The place of the
+ * next one is checked, too: what prevents it from being written must be reported before the database is claimed.
  */
-async function readCompactions(target: ToolTarget, id: number | undefined): Promise<ReadCompactions | undefined> {
+async function readCompactions(target: ToolTarget, id: number | undefined): Promise<LoadedCompactions | undefined> {
   if (id === undefined) return undefined;
   const { main } = target.stores;
   const [got] = await Promise.all([main.get(compactionsPath(id)), main.head(compactionsPath(id + 1))]);
   if (got === undefined) return undefined;
   try {
-    const decoded = decodeCompactions(got.bytes);
-    return decoded.compactions.hasUnknownFields ? undefined : { id, ...decoded };
+    const { compactions } = decodeCompactions(got.bytes);
+    return compactions.hasUnknownFields ? undefined : { id, compactions, seal: undefined };
   } catch (error) {
     if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
-    target.logger.warn('the compactions file cannot be read; a compactor learns of the repair only by the manifest', {
-      path: compactionsPath(id),
-    });
+    warnUnreadable(target, compactionsPath(id));
     return undefined;
   }
 }
 
+function warnUnreadable({ logger }: ToolTarget, path: string): void {
+  logger.warn('the compactions file cannot be read; a compactor learns of the repair only by the manifest', { path });
+}
+
 /** Fences the compactor of a database that this process has open, which keeps the writer's epoch. */
 export async function claimCompactor(target: ToolTarget, openDb: ToolAccess, author: Author): Promise<LoadedManifest> {
+  const guard = compactionsGuard(target);
   const found = await readCompactions(target, await findNewestCompactions(target.stores.main));
   const seen = found?.compactions.compactorEpoch ?? 0;
-  const claimed = await openDb.commit((m) => ({ ...m, compactorEpoch: Math.max(m.compactorEpoch, seen) + 1 }), {});
-  if (found !== undefined) await claimCompactions(target, author, found, claimed);
+  const claimed = await openDb.commit((m) => claimEpochs(m, { compactor: Math.max(m.compactorEpoch, seen) + 1 }), {});
+  if (found !== undefined) await claimCompactions(target, author, found, claimed, { guard, hasBoundary: false });
   return claimed;
+}
+
+/** Of the lists of `compactions/`, the last of which was sent after `since`. */
+function compactionsGuard({ stores, clock }: ToolTarget, since?: Stamp): EpochGuard {
+  const ofMain = (times: (number | undefined)[]) => times.slice(0, 1);
+  const from = since && { ...since, storesMs: ofMain(since.storesMs) };
+  return new EpochGuard(clock, () => ofMain(stores.latestStoreTimesMs()), from);
 }
 
 /** The same jobs under the new epoch. */
 async function claimCompactions(
   target: ToolTarget,
   author: Author,
-  found: ReadCompactions,
+  found: LoadedCompactions,
   claimed: LoadedManifest,
+  compactionsOptions: Pick<CompactionsLogOptions, 'guard' | 'hasBoundary'>,
 ): Promise<void> {
   const { main } = target.stores;
   const { compactorEpoch } = claimed.manifest;
-  let current: ReadCompactions | undefined = found;
-  for (let round = 0; round < MAX_ROUNDS; round++) {
-    if (current === undefined || current.compactions.compactorEpoch >= compactorEpoch) return;
-    const id: number = current.id + 1;
-    const putId = makeUlid(target.clock.nowMs(), target.random);
-    const body = encodeCompactions({ ...current.compactions, compactorEpoch });
-    const identity = author.identity({
-      objectId: numberObjectId(id),
-      putId,
-      epoch: compactorEpoch,
-      newestManifestId: claimed.id,
+  const log = new CompactionsLog({
+    store: main,
+    author,
+    ...compactionsOptions,
+    // The process with the greater epoch has fenced this claim in the manifest already.
+    role: 'none',
+    epoch: compactorEpoch,
+    current: found,
+    newestManifestId: () => claimed.id,
+  });
+  let rounds = 0;
+  try {
+    await log.commit(({ compactions, running }) => {
+      if (compactions.hasUnknownFields || compactions.compactorEpoch >= compactorEpoch) return undefined;
+      if (rounds++ === MAX_ROUNDS) {
+        const message = `${target.where}: a compactor always wrote ${COMPACTIONS_PREFIX} first.`;
+        throw new UnavailableError('DEADLINE', message);
+      }
+      return { compactions: { ...compactions, compactorEpoch }, running };
     });
-    const bytes = appendManifestSeal(body, { kind: 'compactions', identity });
-    const answer = await main.put(compactionsPath(id), bytes, { condition: 'if-absent', putId });
-    if (answer.outcome === 'applied') return;
-    if (answer.outcome === 'unknown') throw unanswered(target.where, compactionsPath(id), answer.cause);
-    current = await readCompactions(target, (await findNewestCompactions(main, id)) ?? id);
+  } catch (error) {
+    const next = compactionsPath(log.current.id + 1);
+    if (error instanceof UnavailableError && error.outcome === 'unknown') {
+      throw unansweredError(target.where, next, error.cause);
+    }
+    if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
+    warnUnreadable(target, next);
   }
-  throw new UnavailableError('DEADLINE', `${target.where}: a compactor always wrote ${COMPACTIONS_PREFIX} first.`);
 }

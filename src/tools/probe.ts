@@ -3,7 +3,8 @@
  * when its behaviour is in doubt. There need be no database.
  */
 import { checkedOptions } from '../common/option-checks.ts';
-import { probeStore, type StoreProfile } from '../store/store-probe.ts';
+import { probeStore } from '../lsm/manifest/store-probe.ts';
+import type { StoreProfile } from '../store/store-probe.ts';
 import { type Target, TOOL_CHECKS, type ToolOptions, withTarget } from './target.ts';
 
 /**

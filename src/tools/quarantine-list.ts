@@ -1,12 +1,22 @@
 /** Quarantine, for operators: what is kept of damaged objects, and putting a copy back where its original is gone. */
+import { at, inspectLogObjects, inspectManifest, inspectTable, LIST_COPIES } from '../common/advice.ts';
 import { ConflictError, InvalidArgumentError } from '../common/errors.ts';
 import { type ChecksOf, checkedOptions, describeValue } from '../common/option-checks.ts';
 import { makeUlid } from '../common/ulid.ts';
-import { parseManifestPath, parseTablePath, parseWalPath, roleOfPath } from '../format/object-names.ts';
+import {
+  isRepairId,
+  parseManifestPath,
+  parseQuarantinePath,
+  parseTablePath,
+  parseWalPath,
+  QUARANTINE_PREFIX,
+  quarantinePath,
+  roleOfPath,
+} from '../format/object-names.ts';
+import { whyCopy } from '../lsm/manifest/live-set.ts';
 import { readLedger } from '../lsm/tree/damage-ledger.ts';
-import { unanswered } from '../recovery/fence.ts';
+import { unansweredError } from '../recovery/fence.ts';
 import { assertRemains, newestIfReadable } from './database-state.ts';
-import { QUARANTINE_PREFIX } from './quarantine.ts';
 import {
   assertReviewed,
   damagedObject,
@@ -20,9 +30,6 @@ import {
 import type { Evidence, QuarantineEntry, RepairReport } from './reports.ts';
 import { type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
 
-const COPY = /^shale\/quarantine\/(r-[0-9a-f]{24})\/(.+)$/;
-const REPAIR_ID = /^r-[0-9a-f]{24}$/;
-
 /** Every copy, by repair. Rejects with `InvalidArgumentError` where no database is. Three LISTs and two GETs, mostly. */
 export async function quarantineList(target: Target, options: ToolOptions = {}): Promise<QuarantineEntry[]> {
   return withTarget(target, checkedOptions('quarantineList', options, TOOL_CHECKS), async (opened) => {
@@ -35,17 +42,18 @@ export async function quarantineList(target: Target, options: ToolOptions = {}):
 async function listCopies(target: ToolTarget, prefix: string): Promise<QuarantineEntry[]> {
   const { stores } = target;
   const { entries } = await readLedger(stores.main, await newestIfReadable(target));
-  const open = entries.filter((e) => e.state === 'open');
   const copies: QuarantineEntry[] = [];
   for await (const { path, size, lastModifiedMs } of stores.main.list(prefix)) {
-    const [, repairId, from] = COPY.exec(path) ?? [];
-    if (repairId === undefined) continue;
-    const neededBy = open.filter((e) => e.repairId === repairId && e.object === from).map((e) => e.id);
+    const copy = parseQuarantinePath(path);
+    if (copy === undefined) continue;
+    const { repairId, original: from } = copy;
+    const neededBy = whyCopy(entries, repairId).map((reason) => reason.ledgerId);
     copies.push({ repairId, from, to: path, bytes: size, storedAtMs: lastModifiedMs, neededBy });
   }
   return copies;
 }
 
+/** Options of `quarantineRestore`. */
 export interface QuarantineRestoreOptions extends ToolOptions, Pick<RepairOptions, 'apply'> {}
 
 const CHECKS: ChecksOf<QuarantineRestoreOptions> = { ...TOOL_CHECKS, apply: REPAIR_CHECKS.apply };
@@ -64,18 +72,18 @@ export async function quarantineRestore(
   given: QuarantineRestoreOptions = {},
 ): Promise<RepairReport> {
   const options = checkedOptions('quarantineRestore', given, CHECKS);
-  if (typeof repairId !== 'string' || !REPAIR_ID.test(repairId)) {
+  if (typeof repairId !== 'string' || !isRepairId(repairId)) {
     throw new InvalidArgumentError(
       'BAD_ARGUMENT',
       `quarantineRestore needs the id of a repair, such as r-0123456789abcdef01234567, not ${describeValue(repairId)}; quarantineList shows them.`,
     );
   }
   return withTarget(target, options, async (opened) => {
-    const copies = await listCopies(opened, `${QUARANTINE_PREFIX}${repairId}/`);
+    const copies = await listCopies(opened, quarantinePath(repairId, ''));
     if (copies.length === 0) {
       throw new InvalidArgumentError(
         'BAD_ARGUMENT',
-        `${opened.where}: no copy is kept of repair ${repairId}. The list of repairs: shaledb quarantine list ${opened.label}`,
+        `${opened.where}: no copy is kept of repair ${repairId}. The list of repairs: ${at(LIST_COPIES, opened.label)}`,
       );
     }
     return restore(opened, repairId, copies, options.apply ?? false);
@@ -113,14 +121,14 @@ async function restore(
     edit: () => undefined,
   };
   const hash = planHash(repairIdentity({ tool: 'quarantineRestore', settings: { repairId } }, plan), plan);
-  assertReviewed(target.where, apply, hash);
+  if (gone.length > 0) assertReviewed(target.where, apply, hash);
   if (apply !== false) for (const e of evidence) await putBack(target, e);
   const { outcome, before, rows, lostKeys, lostSeqs, shadowed } = plan;
   return {
     schemaVersion: 1,
     tool: 'quarantineRestore',
     repairId,
-    planHash: hash,
+    ...(gone.length > 0 && { planHash: hash }),
     applied: apply !== false && gone.length > 0,
     alreadyDone: gone.length === 0,
     outcome,
@@ -151,23 +159,23 @@ function nextSteps(evidence: readonly Evidence[], isApplied: boolean, hash: stri
   ];
 }
 
-/** How to look at an object of a database; none for the small ones. */
+/** The command that inspects an object of a database; none for the small ones. */
 function inspectCommand(path: string): string[] {
   const [wal, table, manifest] = [parseWalPath(path), parseTablePath(path), parseManifestPath(path)];
-  if (wal !== undefined) return [`shaledb wal inspect LOCATION --from ${wal} --to ${wal}`];
-  if (table !== undefined) return [`shaledb sst inspect LOCATION ${table}`];
-  return manifest === undefined ? [] : [`shaledb manifest inspect LOCATION ${manifest}`];
+  if (wal !== undefined) return [inspectLogObjects(wal, wal)];
+  if (table !== undefined) return [inspectTable(table)];
+  return manifest === undefined ? [] : [inspectManifest(manifest)];
 }
 
 async function putBack(target: ToolTarget, { from, to, sha256 }: Evidence): Promise<void> {
   const { stores, clock, random, where } = target;
   const got = await stores.main.get(from);
   if (got === undefined || sha256Hex(got.bytes) !== sha256) {
-    throw new ConflictError('PLAN_CHANGED', `${where}: the copy ${from} changed meanwhile; run it again.`);
+    throw new ConflictError('PLAN_CHANGED', `${where}: the copy ${from} changed in the meantime; run it again.`);
   }
   const putId = makeUlid(clock.nowMs(), random);
   const answer = await storeOf(target, to).put(to, got.bytes, { condition: 'if-absent', putId });
-  if (answer.outcome === 'unknown') throw unanswered(where, to, answer.cause);
+  if (answer.outcome === 'unknown') throw unansweredError(where, to, answer.cause);
 }
 
 function storeOf({ stores }: ToolTarget, path: string) {

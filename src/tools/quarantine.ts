@@ -5,18 +5,12 @@
  */
 import { ConflictError, UnavailableError } from '../common/errors.ts';
 import { makeUlid } from '../common/ulid.ts';
-import { SIDECAR_PREFIX, tablePath } from '../format/object-names.ts';
+import { parseQuarantinePath, QUARANTINE_PREFIX, quarantinePath, tablePath } from '../format/object-names.ts';
 import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
-import { unanswered } from '../recovery/fence.ts';
+import { unansweredError } from '../recovery/fence.ts';
 import { type DamagedObject, sha256Hex } from './repair-plan.ts';
 import type { Evidence } from './reports.ts';
 import type { ToolTarget } from './target.ts';
-
-export const QUARANTINE_PREFIX = `${SIDECAR_PREFIX}quarantine/`;
-
-export function quarantinePath(repairId: string, path: string): string {
-  return `${QUARANTINE_PREFIX}${repairId}/${path}`;
-}
 
 /**
  * Paths of all objects that a repair has answered: those of which it kept a copy, and tables that a manifest which repaired says
@@ -29,8 +23,8 @@ export async function answeredPaths(
   const paths = new Set<string>();
   for (const loaded of manifests) for (const { from } of loaded?.seal?.repair?.pairs ?? []) paths.add(tablePath(from));
   for await (const { path } of stores.main.list(QUARANTINE_PREFIX)) {
-    const [, ...original] = path.slice(QUARANTINE_PREFIX.length).split('/');
-    paths.add(original.join('/'));
+    const copy = parseQuarantinePath(path);
+    if (copy !== undefined) paths.add(copy.original);
   }
   return paths;
 }
@@ -55,11 +49,11 @@ export async function putIntoQuarantine(
   for (const { path, store, sha256 } of damaged) {
     if (sha256 === undefined) continue;
     const got = await (store === 'wal' ? wal : main).get(path);
-    if (got === undefined || sha256Hex(got.bytes) !== sha256) throw changedMeanwhile(target, path);
+    if (got === undefined || sha256Hex(got.bytes) !== sha256) throw changedSinceRead(target, path);
     const to = quarantinePath(repairId, path);
     const putId = makeUlid(target.clock.nowMs(), target.random);
     const answer = await main.put(to, got.bytes, { condition: 'if-absent', putId });
-    if (answer.outcome === 'unknown') throw unanswered(target.where, to, answer.cause);
+    if (answer.outcome === 'unknown') throw unansweredError(target.where, to, answer.cause);
     const copy = await main.get(to);
     if (copy !== undefined && sha256Hex(copy.bytes) === sha256) continue;
     throw new UnavailableError(
@@ -69,7 +63,7 @@ export async function putIntoQuarantine(
   }
 }
 
-function changedMeanwhile(target: ToolTarget, path: string): ConflictError {
+function changedSinceRead(target: ToolTarget, path: string): ConflictError {
   return new ConflictError(
     'PLAN_CHANGED',
     `${target.where}: ${path} is no longer what the plan saw. Nothing was changed; run the repair again.`,

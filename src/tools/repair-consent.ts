@@ -5,7 +5,7 @@
  * 2. Consent is `acceptLoss`, or a `maxLoss` that names a limit and is kept. A limit that is exceeded is an error, also with
  *    `acceptLoss`; without any consent nothing is done and the report says so. `acceptLoss: false`, said and not left out, is no
  *    consent to any loss, whatever the limit allows.
- * 3. Asked after the look for a live writer, which would refuse the repair whatever is consented to, and before anything is written (no claim, no fence, no copy, no plan object), and again for the plan that is made when
+ * 3. Asked after the search for a live writer, which would refuse the repair whatever is consented to, and before anything is written (no claim, no fence, no copy, no plan object), and again for the plan that is made when
  *    the database is owned.
  */
 import { CorruptionError } from '../common/errors.ts';
@@ -41,7 +41,7 @@ function tooMuchLost(plan: RepairPlan, what: string): CorruptionError {
   );
 }
 
-/** What to say about a loss that nobody has accepted. */
+/** The advice for a loss that the caller has not accepted. */
 export function consentAdvice({ rows, lossyWalObjects }: RepairPlan): string {
   const limits = [
     // No limit of rows covers a loss that nothing bounds.
@@ -53,5 +53,5 @@ export function consentAdvice({ rows, lossyWalObjects }: RepairPlan): string {
       : [`--max-lost-objects ${lossyWalObjects} (maxLoss: { walObjects: ${lossyWalObjects} })`]),
   ];
   const limit = limits.length === 0 ? '' : `, or set a limit that covers it with ${limits.join(' or ')}`;
-  return `Rows that would be lost: ${lostRowsText(rows)}. To do it all the same, accept the loss with --accept-loss (acceptLoss: true)${limit}.`;
+  return `Rows that would be lost: ${lostRowsText(rows)}. To repair nevertheless, accept the loss with --accept-loss (acceptLoss: true)${limit}.`;
 }

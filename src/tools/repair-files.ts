@@ -1,24 +1,24 @@
 /**
  * What a repair writes down about itself: `shale/repairs/<repairId>/plan-<n>` before it changes anything, `report-<n>` when
  * it is done. `n` counts attempts: each has names of its own for what it makes, so an attempt that was cut off long ago, whose
- * tables a collector may delete at any moment, is never gone on with.
+ * tables a collector may delete at any moment, is never continued.
  *
  * Both are made by create-if-absent and never deleted. One that is damaged counts as absent.
  */
-import { fromPlain, isCorruption, toPlain } from '../common/errors.ts';
+import { assertThat } from '../common/assert.ts';
+import { isCorruption } from '../common/errors.ts';
 import { fromStoredRange, type KeyRange, toStoredRange } from '../common/key-range.ts';
+import { fromPlain, toPlain } from '../common/plain.ts';
 import { isUlid, makeUlid, type Ulid } from '../common/ulid.ts';
-import { SIDECAR_PREFIX } from '../format/object-names.ts';
+import { REPAIRS_PREFIX, repairFilePath } from '../format/object-names.ts';
 import { decodeSidecar, encodeSidecar } from '../format/sidecar.ts';
-import { unanswered } from '../recovery/fence.ts';
+import { unansweredError } from '../recovery/fence.ts';
+import { PLAN_KIND, type RepairFiles, repairFilesOf } from '../recovery/repair-plans.ts';
 import type { RepairTask } from './repair-plan.ts';
 import type { RepairReport } from './reports.ts';
 import type { ToolTarget } from './target.ts';
 
-const REPAIRS_PREFIX = `${SIDECAR_PREFIX}repairs/`;
-const PLAN_KIND = 'repair-plan';
 const REPORT_KIND = 'repair-report';
-const NAME = /^shale\/repairs\/(r-[0-9a-f]{24})\/(plan|report)-([1-9][0-9]{0,8})$/;
 
 /** One attempt at a repair. */
 export interface Attempt {
@@ -42,41 +42,19 @@ export interface StoredAttempt extends Attempt {
   ageMs: number;
 }
 
-function planPath(repairId: string, number: number): string {
-  return `${REPAIRS_PREFIX}${repairId}/plan-${number}`;
-}
-
-function reportPath(repairId: string, number: number): string {
-  return `${REPAIRS_PREFIX}${repairId}/report-${number}`;
-}
-
-export interface RepairFiles {
-  plans: number[];
-  reports: number[];
-}
-
 /** The numbers of all plans and reports by repair. One LIST. */
 export async function listRepairs(target: ToolTarget, repairId = ''): Promise<Map<string, RepairFiles>> {
-  const repairs = new Map<string, RepairFiles>();
-  for await (const { path } of target.stores.main.list(`${REPAIRS_PREFIX}${repairId}`)) {
-    const [, id, kind, number] = NAME.exec(path) ?? [];
-    if (id === undefined) continue;
-    const files = repairs.get(id) ?? { plans: [], reports: [] };
-    files[kind === 'plan' ? 'plans' : 'reports'].push(Number(number));
-    repairs.set(id, files);
-  }
-  for (const { plans, reports } of repairs.values()) {
-    plans.sort((a, b) => a - b);
-    reports.sort((a, b) => a - b);
-  }
-  return repairs;
+  const paths: string[] = [];
+  for await (const { path } of target.stores.main.list(`${REPAIRS_PREFIX}${repairId}`)) paths.push(path);
+  return repairFilesOf(paths);
 }
 
-/** The number of an attempt that nobody has begun; writes its plan. False: somebody else took the number. */
+/** The number of an attempt that is not begun; writes its plan. False: another process took the number. */
 export async function writeAttempt(target: ToolTarget, attempt: Attempt): Promise<boolean> {
+  assertThat(Number.isSafeInteger(attempt.atMs), 'the time of an attempt is in whole ms, as it is read back');
   const stored = { ...attempt, report: withRanges(attempt.report, toStoredRange) };
   const bytes = encodeSidecar(PLAN_KIND, 1, toPlain(stored));
-  return create(target, planPath(attempt.repairId, attempt.number), bytes);
+  return create(target, repairFilePath(attempt.repairId, 'plan', attempt.number), bytes);
 }
 
 /** Undefined if it is absent or damaged. A HEAD and a GET. */
@@ -86,7 +64,7 @@ export async function readAttempt(
   number: number,
 ): Promise<StoredAttempt | undefined> {
   const { main } = target.stores;
-  const path = planPath(repairId, number);
+  const path = repairFilePath(repairId, 'plan', number);
   const head = await main.head(path);
   const attempt = head && toAttempt(await readPlain(target, path, PLAN_KIND));
   if (head === undefined || attempt === undefined) return undefined;
@@ -105,7 +83,11 @@ function toAttempt(value: unknown): Attempt | undefined {
 
 export async function writeReport(target: ToolTarget, number: number, report: RepairReport): Promise<void> {
   const stored = withRanges(report, toStoredRange);
-  await create(target, reportPath(report.repairId, number), encodeSidecar(REPORT_KIND, 1, toPlain(stored)));
+  await create(
+    target,
+    repairFilePath(report.repairId, 'report', number),
+    encodeSidecar(REPORT_KIND, 1, toPlain(stored)),
+  );
 }
 
 /** Undefined if it is absent or damaged. */
@@ -114,7 +96,7 @@ export async function readReport(
   repairId: string,
   number: number,
 ): Promise<RepairReport | undefined> {
-  return toReport(await readPlain(target, reportPath(repairId, number), REPORT_KIND));
+  return toReport(await readPlain(target, repairFilePath(repairId, 'report', number), REPORT_KIND));
 }
 
 /** Our own writing, and its checksum holds: only that it is a report at all is looked at. */
@@ -155,6 +137,6 @@ async function create(target: ToolTarget, path: string, bytes: Uint8Array): Prom
   const { stores, clock, random } = target;
   const putId = makeUlid(clock.nowMs(), random);
   const answer = await stores.main.put(path, bytes, { condition: 'if-absent', putId });
-  if (answer.outcome === 'unknown') throw unanswered(target.where, path, answer.cause);
+  if (answer.outcome === 'unknown') throw unansweredError(target.where, path, answer.cause);
   return answer.outcome === 'applied';
 }

@@ -4,14 +4,14 @@
  */
 import { isCorruption } from '../common/errors.ts';
 import { manifestPath } from '../format/object-names.ts';
+import { ownTables } from '../lsm/manifest/live-set.ts';
 import { type LoadedManifest, listManifestIds, loadManifest } from '../lsm/manifest/manifest-store.ts';
-import { ownTables } from './orphan-tables.ts';
 import { type Attempt, listRepairs, readAttempt, readReport, writeReport } from './repair-files.ts';
 import { assertReviewed, type RepairTask, repairIdText } from './repair-plan.ts';
 import type { RepairReport } from './reports.ts';
 import type { ToolTarget } from './target.ts';
 
-/** Does what a run that was cut off behind its manifest had still to do. */
+/** Does what a run that was cut off after its manifest had still to do. */
 type Complete = () => Promise<void>;
 
 export class RepairHistory {
@@ -33,12 +33,12 @@ export class RepairHistory {
     const current = newest.seal?.repair && repairIdText(newest.seal.repair.repairId);
     let other: string | undefined;
     for (const [repairId, { plans, reports }] of repairs) {
-      if (repairId !== current && !this.#task.isAboutOneObject) continue;
+      if (repairId !== current && !this.#task.namesOneObject) continue;
       const attempt = await readAttempt(this.#target, repairId, plans.at(-1) ?? 0);
       if (attempt === undefined || !this.#isOurs(attempt)) continue;
       const stored = reports.length === 0 ? undefined : await readReport(this.#target, repairId, reports.at(-1) ?? 0);
-      const { planHash } = stored ?? attempt.report;
-      if (!isMeant(this.#task, planHash)) {
+      const planHash = stored?.planHash ?? attempt.planHash;
+      if (!isSamePlan(this.#task, planHash)) {
         if (stored !== undefined || (await this.#manifestOf(attempt)) !== undefined) other = planHash;
         continue;
       }
@@ -50,11 +50,11 @@ export class RepairHistory {
     return undefined;
   }
 
-  /** The report of an attempt like this one whose run wrote the manifest and did not live to tell; undefined if none did. */
+  /** The report of an attempt like this one whose run wrote the manifest and ended without a report; undefined if none did. */
   async committed(last: Attempt, complete?: Complete): Promise<RepairReport | undefined> {
     const manifest = await this.#manifestOf(last);
     if (manifest === undefined) return undefined;
-    const attempt = await this.#attemptBehind(manifest, last);
+    const attempt = await this.#attemptOf(manifest, last);
     const report: RepairReport = { ...attempt.report, applied: true, manifestId: BigInt(manifest.id) };
     if (this.#task.apply !== undefined && this.#task.apply !== false) {
       await complete?.();
@@ -90,7 +90,7 @@ export class RepairHistory {
   }
 
   /** A late request may have made an earlier attempt count: the one whose tables the manifest names. */
-  async #attemptBehind({ manifest }: LoadedManifest, last: Attempt): Promise<Attempt> {
+  async #attemptOf({ manifest }: LoadedManifest, last: Attempt): Promise<Attempt> {
     const named = new Set<string>(ownTables(manifest).map((table) => table.id));
     for (let number = last.number; number > 0; number--) {
       const attempt = number === last.number ? last : await readAttempt(this.#target, last.repairId, number);
@@ -101,6 +101,6 @@ export class RepairHistory {
 }
 
 /** Whether this call is about the plan with this hash: it named it, or named none. */
-function isMeant({ apply }: Pick<RepairTask, 'apply'>, planHash: string): boolean {
+function isSamePlan({ apply }: Pick<RepairTask, 'apply'>, planHash: string): boolean {
   return typeof apply !== 'object' || apply.planHash === planHash;
 }

@@ -1,12 +1,13 @@
 /**
- * What a repair wants to do, and how it is told from another one.
+ * What a repair wants to do, and how it is distinguished from another one.
  *
  * The same damage and the same options always give the same repair id and, as long as nothing else changes, the same plan
- * hash: neither depends on names drawn, on epochs, fences or manifest ids, or on what an attempt that was cut off left behind.
+ * hash: neither depends on names drawn, on epochs, fences or manifest ids, or on what remains of an attempt that was cut off.
  */
 import { createHash } from 'node:crypto';
 import { toBase64Url, toHex } from '../common/bytes.ts';
-import { ConflictError, type CorruptionError, type Finding } from '../common/errors.ts';
+import { ConflictError, type CorruptionError } from '../common/errors.ts';
+import type { Finding } from '../common/finding.ts';
 import {
   bool,
   type Check,
@@ -50,7 +51,12 @@ export interface RepairOptions {
    * Carry the plan out. Default false: nothing is changed. With a hash: exactly that plan, or the report of having done it before, else
    * `PLAN_CHANGED`. Where nothing is left to repair and no report of a repair is there, the outcome says so whatever the hash is.
    */
-  apply?: boolean | { planHash: string };
+  apply?:
+    | boolean
+    | {
+        /** `planHash` of the report that was reviewed. */
+        planHash: string;
+      };
   /** What to do if a process seems to write to the database. Default `refuse` (`LIVE_WRITER`). */
   ifLiveWriter?: 'refuse' | 'fence';
   /** How long to watch for a live writer before anything is changed, ms; default 5,000, 0 does not look. */
@@ -79,15 +85,15 @@ export interface RepairTask extends RepairOptions {
   /** Options that decide about the result, and what the repair is about; part of its id. */
   settings: Readonly<Record<string, string | number | boolean>>;
   /**
-   * Set if `settings` name the one object that is repaired: then a finished repair is recognised by them for ever, otherwise
+   * Set if `settings` name the one object that is repaired: then a finished repair is recognised by them forever, otherwise
    * only as long as its manifest is the newest.
    */
-  isAboutOneObject: boolean;
+  namesOneObject: boolean;
   /** The writer epoch to take over from; absent: whatever is there. */
   expectedEpoch?: number;
   /** What may be lost; absent for a repair that loses nothing. */
   consent?: LossOptions;
-  /** Looks at the database and says what to do; without any mutating call. Called again when the database is ours. */
+  /** Reads the database and returns what to do; without any mutating call. Called again when the database is ours. */
   plan(view: RepairView): Promise<RepairPlan>;
 }
 
@@ -96,7 +102,7 @@ export interface RepairView {
   target: ToolTarget;
   /** The newest manifest; when the database is ours, our claim. */
   manifest: LoadedManifest;
-  /** Behind the last object of the log; set when the database is ours and the target is not an open database. */
+  /** After the last object of the log; set when the database is ours and the target is not an open database. */
   fence: Fence | undefined;
 }
 
@@ -115,7 +121,7 @@ export type Loss = Omit<LedgerEntry, 'repairId' | 'at'>;
 /** What of the report is known before anything is done. */
 type PlannedReport = Pick<
   RepairReport,
-  'outcome' | 'before' | 'rows' | 'batches' | 'lostKeys' | 'lostSeqs' | 'shadowed' | 'suspectFile' | 'nextSteps'
+  'outcome' | 'before' | 'rows' | 'batches' | 'lostKeys' | 'lostSeqs' | 'shadowed' | 'nextSteps'
 > & {
   /** Consents besides that to a loss which the plan waits for. */
   missingConsent?: RepairReport['missingConsent'];
@@ -171,7 +177,7 @@ export interface TableNaming {
   putId: Ulid;
   /** Role `tool`; its clock stands at the moment of the plan. */
   author: Author;
-  /** 0: a table of a tool belongs to no epoch, so nobody takes it for a writer's that was not committed. */
+  /** 0: a table of a tool belongs to no epoch, so it is not taken for a writer's that was not committed. */
   epoch: 0;
   newestManifestId: number;
   repair: RepairRecord;

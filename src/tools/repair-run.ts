@@ -2,7 +2,7 @@
  * The order in which every repair changes a database, so that it can be cut off at any moment and done again:
  *
  * plan → (without `apply` it ends here) → signs of life → (without consent to what is lost it ends here) → copies in quarantine, verified → the plan object → both epochs and a
- * fence in the log → the plan again, now that nobody else writes → new tables, read back → ledger → are all new tables there →
+ * fence in the log → the plan again, now that no other process writes → new tables, read back → ledger → are all new tables there →
  * one manifest → report.
  *
  * Nothing is overwritten or deleted. Until the one manifest is written the database is what it was but for its epochs; once it
@@ -12,15 +12,16 @@
 import { type Clock, isoTime } from '../common/clock.ts';
 import { IncompatibleError, isCorruption, UnavailableError } from '../common/errors.ts';
 import { makeUlid, type Ulid } from '../common/ulid.ts';
-import { type Manifest, type TableRef, treesOf, viewsOf } from '../format/manifest-types.ts';
-import { tablePath } from '../format/object-names.ts';
+import type { Manifest, TableRef } from '../format/manifest-types.ts';
+import { plannedTablePath, tablePath } from '../format/object-names.ts';
 import type { RepairRecord } from '../format/seal-records.ts';
 import { Author } from '../lsm/manifest/author.ts';
 import { EpochGuard } from '../lsm/manifest/epoch-guard.ts';
 import { type CommitOptions, type ManifestChange, ManifestLog } from '../lsm/manifest/manifest-log.ts';
 import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
+import { greatestUlid } from '../lsm/manifest/table-order.ts';
 import { appendLedger } from '../lsm/tree/damage-ledger.ts';
-import { assertExpectedEpoch, type Fence, unanswered } from '../recovery/fence.ts';
+import { assertExpectedEpoch, type Fence, unansweredError } from '../recovery/fence.ts';
 import type { Place } from '../recovery/place.ts';
 import type { ToolAccess } from '../recovery/tool-access.ts';
 import { assertRewritable, lookAroundTarget, readDatabase } from './database-state.ts';
@@ -41,7 +42,7 @@ import type { RepairReport } from './reports.ts';
 import { assertNobodyWrites, DEFAULT_LIVE_CHECK_MS, IDLE_WRITER_NOTE } from './signs-of-life.ts';
 import { MAX_ROUNDS, type ToolTarget, tooManyOthers } from './target.ts';
 
-/** An attempt younger than this is gone on with: no collector deletes tables as young as its. */
+/** An attempt not older than this is continued: no collector deletes tables as recent as its own. */
 const RESUME_MS = 120_000;
 
 /** A database that this process may change, and how it commits. */
@@ -66,11 +67,11 @@ interface First {
 
 /**
  * Runs a repair, or says what it would do. Rejects with `ConflictError` (`LIVE_WRITER`, `PLAN_CHANGED`), `FencedError` if
- * somebody takes the database over meanwhile, `InvalidArgumentError`, `ManifestCorruptionError` if no good manifest is the
+ * another process takes the database over in the meantime, `InvalidArgumentError`, `ManifestCorruptionError` if no good manifest is the
  * newest, `IncompatibleError`, `UnavailableError` (the store; run it again).
  */
 export function runRepair(target: ToolTarget, task: RepairTask): Promise<RepairReport> {
-  return new RepairRun(target, task).run((view) => task.plan(view));
+  return duringPause(target, () => new RepairRun(target, task).run((view) => task.plan(view)));
 }
 
 /**
@@ -82,7 +83,17 @@ export function runManifestRepair(
   task: Omit<RepairTask, 'plan'>,
   plan: () => Promise<RepairPlan>,
 ): Promise<RepairReport> {
-  return new RepairRun(target, task).runOnManifests(plan);
+  return duringPause(target, () => new RepairRun(target, task).runOnManifests(plan));
+}
+
+/** A plan, too, rests on objects that the upkeep of the open database would replace or delete in the meantime. */
+async function duringPause({ openDb }: ToolTarget, repair: () => Promise<RepairReport>): Promise<RepairReport> {
+  const resume = await openDb?.pauseUpkeep();
+  try {
+    return await repair();
+  } finally {
+    resume?.();
+  }
 }
 
 class RepairRun {
@@ -100,9 +111,9 @@ class RepairRun {
 
   async run(makePlan: RepairTask['plan']): Promise<RepairReport> {
     const { openDb } = this.#target;
-    const look = async (m: LoadedManifest, fence: Fence | undefined) =>
+    const planNow = async (m: LoadedManifest, fence: Fence | undefined) =>
       this.#named(await makePlan({ target: this.#target, manifest: m, fence }));
-    const { manifest, named: first } = await this.#lookFirst(look);
+    const { manifest, named: first } = await this.#planFirst(planNow);
     this.#assertExpected(manifest);
     const { apply = false } = this.#task;
     if (first.plan.outcome === 'unrecoverable') return this.#report(first);
@@ -114,13 +125,13 @@ class RepairRun {
     if (apply === false) return this.#report(first, [...this.#applyHint(first), ...first.plan.nextSteps]);
     this.#assertReviewed(first);
     assertRewritable(this.#target, manifest);
-    // Before consent is asked for: it would be given for a repair that is refused all the same.
+    // Before consent is asked for: it would be given for a repair that is refused nevertheless.
     await this.#assertNobodyWrites();
     if (!isConsented(first.plan, this.#task.consent)) return this.#unconsented(first);
     await putIntoQuarantine(this.#target, first.identity.text, first.plan.damaged);
     let attempt = await this.#begin(first, manifest);
     const held = openDb === undefined ? await this.#own(first) : await this.#hold(openDb);
-    const second = await look(held.manifest(), held.fence);
+    const second = await planNow(held.manifest(), held.fence);
     if (isNothingToDo(second.plan)) return (await this.#history.committed(attempt)) ?? this.#report(second);
     if (!isConsented(second.plan, this.#task.consent)) return this.#unconsented(second);
     if (second.hash !== first.hash) {
@@ -131,14 +142,14 @@ class RepairRun {
     return this.#carryOut(second, attempt, held);
   }
 
-  /** What is wrong is judged by a manifest that was still the newest afterwards: a live writer may commit while we look. */
-  async #lookFirst(look: (m: LoadedManifest, fence: undefined) => Promise<Named>): Promise<First> {
+  /** What is wrong is decided by a manifest that was still the newest afterwards: a live writer may commit while we read. */
+  async #planFirst(planNow: (m: LoadedManifest, fence: undefined) => Promise<Named>): Promise<First> {
     const { openDb } = this.#target;
     const newest = async () => openDb?.manifest() ?? (await readDatabase(this.#target, this.#guard)).newest;
     let manifest = await newest();
     for (let round = 0; round < MAX_ROUNDS; round++) {
       try {
-        return { manifest, named: await look(manifest, undefined) };
+        return { manifest, named: await planNow(manifest, undefined) };
       } catch (error) {
         if (!isCorruption(error)) throw error;
         const again = await newest();
@@ -170,7 +181,7 @@ class RepairRun {
       await putIntoQuarantine(target, named.identity.text, named.plan.damaged);
       const attempt = await this.#begin(named, takeover.previous);
       const repair = repairRecord(named, attempt);
-      // What the handle remembers is the newest manifest, whatever is stored; the compactor has to be told of a changed tree.
+      // What the handle remembers is the newest manifest, whatever is stored; the compactor must learn of a changed tree.
       if (openDb !== undefined) {
         if (named.plan.changesTree) await this.#hold(openDb);
         const edit: ManifestChange = (m) => named.plan.edit(m, { tables: [], fence: undefined }) ?? { ...m };
@@ -242,7 +253,7 @@ class RepairRun {
       const stored = last === 0 ? undefined : await readAttempt(this.#target, text, last);
       if (stored?.planHash === named.hash && stored.ageMs <= RESUME_MS) return stored;
       const atMs = clock.nowMs();
-      let after = newestTable(manifest.manifest);
+      let after = greatestUlid(manifest.manifest);
       const names = named.plan.tables.map(() => {
         const id = makeUlid(atMs, random, after);
         after = id;
@@ -299,7 +310,7 @@ class RepairRun {
     throw tooManyOthers(target);
   }
 
-  /** An open database is ours already; only the compactor has to be told. */
+  /** An open database is ours already; only the compactor must learn of it. */
   async #hold(openDb: ToolAccess): Promise<Held> {
     await openDb.refresh();
     const author = toolAuthor(this.#target, openDb.author.databaseId);
@@ -313,8 +324,8 @@ class RepairRun {
   }
 
   /**
-   * For a repair of manifests that was cut off behind its manifest: perhaps there is no fence in the log yet. Nothing is done
-   * if somebody else was faster, for that one has claimed the database.
+   * For a repair of manifests that was cut off after its manifest: perhaps there is no fence in the log yet. Nothing is done
+   * if another process was faster, as that one has claimed the database.
    */
   async #fenceAgain(state: Place): Promise<void> {
     const { newest } = state;
@@ -360,7 +371,7 @@ class RepairRun {
 
   async #makeTables(plan: RepairPlan, attempt: Attempt, { author }: Held, repair: RepairRecord): Promise<TableRef[]> {
     const { clock, random, owner } = this.#target;
-    // The bytes of a table are the same whenever the attempt is gone on with: its clock stands at the moment of the plan.
+    // The bytes of a table are the same whenever the attempt is continued: its clock stands at the moment of the plan.
     const maker = new Author({
       clock: stoppedAt(attempt.atMs, clock),
       random,
@@ -383,7 +394,7 @@ class RepairRun {
     const { stores, where } = this.#target;
     const path = tablePath(id);
     const answer = await stores.main.put(path, bytes, { condition: 'if-absent', putId });
-    if (answer.outcome === 'unknown') throw unanswered(where, path, answer.cause);
+    if (answer.outcome === 'unknown') throw unansweredError(where, path, answer.cause);
     const back = await stores.main.get(path);
     if (back !== undefined && Buffer.compare(back.bytes, bytes) === 0) return;
     throw new UnavailableError(
@@ -426,12 +437,12 @@ class RepairRun {
   }
 
   #report({ plan, identity, hash }: Named, nextSteps: string[] = plan.nextSteps): RepairReport {
-    const { outcome, before, rows, batches, lostKeys, lostSeqs, shadowed, suspectFile, losses } = plan;
+    const { outcome, before, rows, batches, lostKeys, lostSeqs, shadowed, losses } = plan;
     return {
       schemaVersion: 1,
       tool: this.#task.tool,
       repairId: identity.text,
-      planHash: hash,
+      ...(hasPlan(plan) && { planHash: hash }),
       applied: false,
       alreadyDone: false,
       outcome,
@@ -442,9 +453,8 @@ class RepairRun {
       lostSeqs,
       shadowed,
       evidence: plannedEvidence(identity.text, plan.damaged),
-      newObjects: plan.tables.map((_, i) => `compacted/<new table ${i + 1}>.sst`),
+      newObjects: plan.tables.map((_, i) => plannedTablePath(i + 1)),
       ledgerIds: losses.map((loss) => loss.id),
-      ...(suspectFile !== undefined && { suspectFile }),
       missingConsent: [...(plan.missingConsent ?? []), ...(this.#isUnaccepted(plan) ? (['loss'] as const) : [])],
       nextSteps,
       ...this.#costs(),
@@ -461,13 +471,18 @@ function assertAllKnown({ where }: ToolTarget, { before, outcome }: RepairPlan):
   const code = unknown.code === 'CODEC_MISSING' ? unknown.code : 'FORMAT_TOO_NEW';
   throw new IncompatibleError(
     code,
-    `${where}: ${unknown.object.path} cannot be judged by this program: ${unknown.found}. It is not repaired, and nothing was changed.`,
+    `${where}: ${unknown.object.path} cannot be checked by this program: ${unknown.found}. It is not repaired, and nothing was changed.`,
     { details: { path: unknown.object.path } },
   );
 }
 
-function isNothingToDo({ outcome }: RepairPlan): boolean {
-  return ['clean', 'obsolete', 'unrecoverable', 'consent-needed'].includes(outcome);
+/** Whether anything would be done, with this consent or another one. */
+function hasPlan({ outcome }: RepairPlan): boolean {
+  return !['clean', 'obsolete', 'unrecoverable'].includes(outcome);
+}
+
+function isNothingToDo(plan: RepairPlan): boolean {
+  return !hasPlan(plan) || plan.outcome === 'consent-needed';
 }
 
 function repairRecord({ plan, identity }: Named, attempt: Attempt): RepairRecord {
@@ -475,14 +490,6 @@ function repairRecord({ plan, identity }: Named, attempt: Attempt): RepairRecord
     replaces === undefined ? [] : [{ from: replaces, to: attempt.names[i].id }],
   );
   return { repairId: identity.bytes, pairs: [...replaced, ...plan.dropped.map((from) => ({ from, to: undefined }))] };
-}
-
-/** After which new tables are named: a collector takes the old, by the times of tables, views and the compactor's marker. */
-function newestTable(m: Manifest): Ulid | undefined {
-  return [
-    ...treesOf(m).map((tree) => tree.lastCompacted),
-    ...viewsOf(m).flatMap((view) => [view.viewId, view.table.id]),
-  ].reduce((a, b) => (a === undefined || (b !== undefined && b > a) ? b : a), undefined);
 }
 
 function stoppedAt(atMs: number, clock: Clock): Clock {

@@ -5,17 +5,19 @@
  * A table that nothing names may also be a fenced writer's, whose rows never were durable and whose sequence numbers were used
  * again. So one is adopted only if it is sealed, continues exactly where the tables so far end, overlaps no other, was written
  * by the epoch whose log objects it replaces, and that part of the log is gone: where the log is whole it is replayed instead.
- * Nobody else's word counts: an unsealed table is never adopted.
+ * Nothing else is trusted: an unsealed table is never adopted.
  */
-import { type Manifest, NO_TICK } from '../format/manifest-types.ts';
+import { present } from '../common/assert.ts';
+import type { Manifest } from '../format/manifest-types.ts';
 import type { LevelZeroLineage } from '../format/seal-records.ts';
+import { ownTables } from '../lsm/manifest/live-set.ts';
+import { addFlushedRows } from '../lsm/manifest/manifest-edits.ts';
 import type { LoggedObject, LogSurvey, ManifestSurvey, OrphanTable } from './manifest-survey.ts';
-import { ownTables } from './orphan-tables.ts';
 
 export interface RollForward {
   manifest: Manifest;
   adopted: OrphanTable[];
-  /** Why the rest cannot be told from damage, as sentences; empty if nothing acknowledged is missing. */
+  /** Why the rest may be damage, as sentences; empty if nothing acknowledged is missing. */
   open: string[];
 }
 
@@ -57,6 +59,7 @@ function mayAdopt(
 ): boolean {
   const { lineage, epoch } = candidate;
   if (lineage.minSeq !== manifest.lastL0Seq + 1 || epoch < epochSoFar) return false;
+  if (lineage.maxSeq < lineage.minSeq) return false;
   const overlaps = (c: Candidate) =>
     c !== candidate && c.lineage.minSeq <= lineage.maxSeq && c.lineage.maxSeq >= lineage.minSeq;
   if (all.some(overlaps)) return false;
@@ -79,15 +82,15 @@ function agrees(object: LoggedObject, { lineage, epoch }: Candidate): boolean {
 }
 
 function withTable(m: Manifest, { table, lineage }: Candidate): Manifest {
-  const tick = Number.isFinite(lineage.maxCreateTs) ? BigInt(Math.trunc(lineage.maxCreateTs)) : 0n;
-  return {
-    ...m,
-    l0: [{ viewId: table.id, table: table.tail!.ref, visibleRange: undefined }, ...m.l0],
-    replayAfterWalId: Math.max(m.replayAfterWalId, lineage.replayAfterWalId),
-    walIdLastSeen: Math.max(m.walIdLastSeen, lineage.replayAfterWalId),
-    lastL0Seq: lineage.maxSeq,
-    lastL0ClockTick: m.lastL0ClockTick === NO_TICK || tick > m.lastL0ClockTick ? tick : m.lastL0ClockTick,
-  };
+  return addFlushedRows(m, {
+    views: [
+      { viewId: table.id, table: present(table.tail, 'a candidate has a readable end').ref, visibleRange: undefined },
+    ],
+    replayAfterWalId: lineage.replayAfterWalId,
+    walIdLastSeen: lineage.replayAfterWalId,
+    lastSeq: lineage.maxSeq,
+    maxCreateTs: lineage.maxCreateTs,
+  });
 }
 
 /** Every object of `(after, to]` is there and sound. */
@@ -96,7 +99,7 @@ export function isWhole({ objects }: LogSurvey, after: number, to: number): bool
   return true;
 }
 
-/** What speaks against the manifest as the newest state: log objects that are gone, tables that may hold more than the log. */
+/** What contradicts the manifest as the newest state: log objects that are gone, tables that may hold more than the log. */
 export function stillOpen(survey: ManifestSurvey, manifest: Manifest, adopted: readonly OrphanTable[]): string[] {
   const { log, tables } = survey;
   const open: string[] = [];

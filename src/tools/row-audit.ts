@@ -4,8 +4,11 @@
  *
  * Blocks come in order; damaged ones are left out, and what cannot be compared without them is not compared.
  */
+import { present } from '../common/assert.ts';
 import { compareBytes, copyBytes, describeBytes } from '../common/bytes.ts';
-import { type CorruptionError, damage, type FindingPlace, isCorruption } from '../common/errors.ts';
+import { damage } from '../common/damage.ts';
+import { type CorruptionError, isCorruption } from '../common/errors.ts';
+import type { FindingPlace } from '../common/finding.ts';
 import { type Block, checkBlockOrder } from '../format/block.ts';
 import { BlockCursor } from '../format/block-cursor.ts';
 import { type BlockProof, blockProof } from '../format/block-proof.ts';
@@ -13,7 +16,7 @@ import { xxHash32 } from '../format/checksum.ts';
 import type { UnitPlace } from '../format/frame-search.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
 import { sipHash13, sipHigh, sipLow } from '../format/siphash.ts';
-import type { TableTail } from '../lsm/table/table-anatomy.ts';
+import type { TableAnatomy } from '../lsm/table/table-anatomy.ts';
 
 /** Times that the seal does not bound. */
 const SEQ_TAIL_BYTES = 9;
@@ -83,7 +86,7 @@ export function edgeKeys(block: Block): { first: Uint8Array; last: Uint8Array } 
 
 /** Goes over the good blocks of one table. */
 export class RowAudit {
-  readonly #tail: TableTail;
+  readonly #tail: TableAnatomy;
   readonly #limits: RowLimits;
   readonly #report: Report;
   readonly #rows = new BlockCursor();
@@ -99,7 +102,7 @@ export class RowAudit {
   #minSeq = Number.POSITIVE_INFINITY;
   #maxSeq = 0;
 
-  constructor(tail: TableTail, limits: RowLimits, report: Report) {
+  constructor(tail: TableAnatomy, limits: RowLimits, report: Report) {
     this.#tail = tail;
     this.#limits = limits;
     this.#report = report;
@@ -162,7 +165,7 @@ export class RowAudit {
     if (range.minSeq < this.#minSeq) this.#minSeq = range.minSeq;
     if (range.maxSeq > this.#maxSeq) this.#maxSeq = range.maxSeq;
     const last = { key: copyBytes(rows.key.subarray(0, rows.keyLength)), seq: rows.seq };
-    return { first: first!, last, range };
+    return { first: present(first, 'an audited block has rows'), last, range };
   }
 
   #deny(isOwnForm: boolean, key: Uint8Array): void {
@@ -186,7 +189,7 @@ export class RowAudit {
     if (before !== undefined) {
       const order = compareBytes(before.key, first.key);
       if (order > 0 || (order === 0 && before.seq <= first.seq)) {
-        wrong('OUT_OF_ORDER', `block ${i} does not begin behind the end of block ${before.block}`);
+        wrong('OUT_OF_ORDER', `block ${i} does not begin after the end of block ${before.block}`);
       }
     }
     const { index, info } = this.#tail;
@@ -226,7 +229,7 @@ export class RowAudit {
       });
     }
     if (lineage !== undefined && range.maxCreateTs > lineage.maxCreateTs) {
-      wrong('SEQ_RANGE', 'a row younger than the youngest of the table', {
+      wrong('SEQ_RANGE', 'a row newer than the newest of the table', {
         expected: `at most ${lineage.maxCreateTs} ms`,
         found: `${range.maxCreateTs} ms`,
       });

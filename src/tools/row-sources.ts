@@ -3,36 +3,42 @@
  * compaction made this one.
  *
  * Rows from here are as good as those of the table: they were read under checksums that hold. What may be wrong is their
- * completeness, and each source says whether it can vouch for it. Older versions than the table kept do no harm: they lie
+ * completeness, and each source says whether it proves it. Older versions than the table kept do no harm: they are
  * below the newest one.
  */
 import { mapLimit } from '../common/async.ts';
 import { compareBytes, EMPTY_BYTES, toHex } from '../common/bytes.ts';
-import { type Finding, IncompatibleError, isCorruption } from '../common/errors.ts';
+import { IncompatibleError, isCorruption } from '../common/errors.ts';
+import type { Finding } from '../common/finding.ts';
 import { endsBelow, inRange, type KeyRange } from '../common/key-range.ts';
 import type { Ulid } from '../common/ulid.ts';
 import { decodeCompactions } from '../format/compactions-codec.ts';
 import {
+  l0Of,
   type Manifest,
-  type SortedRun,
+  runsOf,
+  type Source,
+  sourcesOf,
   type TableRef,
   type TableView,
   type Tree,
   treesOf,
   viewsOf,
 } from '../format/manifest-types.ts';
-import { COMPACTIONS_PREFIX, parseCompactionsPath, parseWalPath, tablePath, walPath } from '../format/object-names.ts';
+import { compactionsPath, parseWalPath, tablePath, walPath } from '../format/object-names.ts';
 import { NO_TS } from '../format/row-flags.ts';
+import { listCompactionsIds } from '../lsm/manifest/compactions-store.ts';
 import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
 import { type LoadedManifest, listManifestIds, readGoodManifest } from '../lsm/manifest/manifest-store.ts';
 import { showsKey } from '../lsm/rows/shown-range.ts';
-import { DROP, fateByExpiry, KEEP, RETAIN_NEWEST, Retention, tombstoneFlags } from '../lsm/rows/visibility.ts';
-import type { KnownTable, TableTail } from '../lsm/table/table-anatomy.ts';
+import { fateByExpiry, isGone, KEEP, RETAIN_NEWEST, Retention, tombstoneFlags } from '../lsm/rows/visibility.ts';
+import type { KnownTable, TableAnatomy } from '../lsm/table/table-anatomy.ts';
 import { readWalObject, type WalObject, type WalReadResult } from '../lsm/wal/wal-object.ts';
 import { boundOf } from '../recovery/log-evidence.ts';
 import { listLog } from '../recovery/log-range.ts';
 import { checkLog, checkWitness, type EpochBound } from '../recovery/wal-check.ts';
-import { MAX_MISSING } from '../recovery/wal-errors.ts';
+import { MAX_MISSING_OBJECTS } from '../recovery/wal-errors.ts';
+import type { ObjectStore } from '../store/object-store.ts';
 import { looseRows, rowsInRange } from './table-range.ts';
 import { type LooseRow, sortedRows } from './table-rebuild.ts';
 
@@ -61,12 +67,12 @@ export interface TreePlace {
 /** Undefined: the manifest does not name the table. */
 export function placeInTree(manifest: Manifest, id: Ulid): TreePlace | undefined {
   for (const tree of treesOf(manifest)) {
-    const sources = [...tree.l0.map((view) => [view]), ...tree.runs.map((run) => run.views)];
-    const at = sources.findIndex((views) => views.some((view) => view.table.id === id));
+    const sources = sourcesOf(tree);
+    const at = sources.findIndex(({ views }) => views.some((view) => view.table.id === id));
     if (at < 0) continue;
-    const others = (list: TableView[][]) => list.flat().filter((view) => view.table.id !== id);
+    const others = (list: Source[]) => list.flatMap(({ views }) => views.filter((view) => view.table.id !== id));
     const newer = others(sources.slice(0, at + 1));
-    return { tree, level: at < tree.l0.length ? 'l0' : 'run', newer, older: others(sources.slice(at + 1)) };
+    return { tree, level: sources[at].level, newer, older: others(sources.slice(at + 1)) };
   }
   return undefined;
 }
@@ -82,14 +88,14 @@ function mayOverlap({ table: { info } }: TableView, keys: KeyRange): boolean {
 
 /** Rows that other tables show in the range: what a view cuts off is not there. Undefined if one of them cannot be read there. */
 export async function rowsOfOthers(
-  stores: DatabaseStores,
+  main: ObjectStore,
   views: readonly TableView[],
   keys: KeyRange,
 ): Promise<LooseRow[] | undefined> {
   const rows: LooseRow[] = [];
   for (const view of views) {
     if (!mayOverlap(view, keys)) continue;
-    const found = await rowsInRange(stores.main, knownOf(view.table), keys);
+    const found = await rowsInRange(main, knownOf(view.table), keys);
     if (found === undefined || !found.isWhole) return undefined;
     for (const row of found.rows) if (showsKey(view, row.key)) rows.push(row);
   }
@@ -100,12 +106,12 @@ export async function rowsOfOthers(
 
 /** The rows of the log that may belong to a table, read once for all its gaps. */
 export class LogRows {
-  readonly #stores: DatabaseStores;
+  readonly #stores: Pick<DatabaseStores, 'main' | 'wal'>;
   readonly #manifest: Manifest;
   #stretches: Promise<LogStretch[]> | undefined;
   readonly #ranges: readonly KeyRange[];
 
-  constructor(stores: DatabaseStores, manifest: Manifest, ranges: readonly KeyRange[]) {
+  constructor(stores: Pick<DatabaseStores, 'main' | 'wal'>, manifest: Manifest, ranges: readonly KeyRange[]) {
     this.#stores = stores;
     this.#manifest = manifest;
     this.#ranges = ranges;
@@ -126,11 +132,11 @@ export class LogRows {
     const max = Math.min(seqs?.max ?? this.#manifest.lastL0Seq, this.#manifest.lastL0Seq);
     const whole = stretchOf(await this.#stretches, max);
     if (whole === undefined) return NO_CANDIDATES;
-    const newer = await rowsOfOthers(this.#stores, place.newer, keys);
-    const older = await rowsOfOthers(this.#stores, place.older, keys);
+    const newer = await rowsOfOthers(this.#stores.main, place.newer, keys);
+    const older = await rowsOfOthers(this.#stores.main, place.older, keys);
     if (newer === undefined || older === undefined) return NO_CANDIDATES;
     const taken = new Set(newer.map(versionText));
-    // Rows of a table that was given up since are in no other one either; they must not come to lie below older ones.
+    // Rows of a table that was given up since are in no other one either; they must not end up below older ones.
     const oldest = new Map<string, number>();
     for (const row of newer) {
       const key = keyText(row.key);
@@ -147,7 +153,7 @@ export class LogRows {
       .filter((row) => row.seq > (newest.get(keyText(row.key)) ?? 0) && !taken.has(versionText(row)))
       .filter((row) => row.seq <= (oldest.get(keyText(row.key)) ?? row.seq));
     const min = Math.min(...whole.map((o) => o.minSeq));
-    // The log ends where the tables do, unless its last object was emptied and nothing behind it tells.
+    // The log ends where the tables do, unless its last object was emptied and nothing after it shows that.
     const reachesMax = whole.some((o) => o.maxSeq >= max);
     const isComplete = reachesMax && (min <= (seqs?.min ?? 1) || whole[0].id === 1);
     // Where a seal is lost, and with it the bounds, the rows may be those of a table that was given up since.
@@ -175,16 +181,17 @@ export class LogRows {
       writerEpoch: this.#manifest.writerEpoch,
       databaseId: undefined,
       witness: undefined,
-      settled: undefined,
+      writerTail: undefined,
       bounds: boundsOf(witnesses),
     };
     const faults = (first: number, part: readonly (WalReadResult | undefined)[]) => [
       ...checkLog(first, part, context),
-      ...part.flatMap((r) =>
-        r?.object === undefined ? [] : witnesses.flatMap((m) => checkWitness(r.object!, m.seal?.manifest?.walTail)),
-      ),
+      ...part.flatMap((r) => {
+        const object = r?.object;
+        return object === undefined ? [] : witnesses.flatMap((m) => checkWitness(object, m.seal?.manifest?.walTail));
+      }),
     ];
-    // The newest stretch is judged by itself: what is stored before a hole must not cast doubt on it.
+    // The newest stretch is checked by itself: what is stored before a gap must not make it doubtful.
     const ofLast = last.length === 0 ? [] : faults(lastFrom, last);
     const lastBrokenAt = Math.max(0, ...ofLast.map(walIdOf));
     const holes = new Set<number>();
@@ -207,7 +214,7 @@ export class LogRows {
     return stretches;
   }
 
-  /** Every object up to the replay point, and behind it as far as it vouches; undefined for what is missing. */
+  /** Every object up to the replay point, and after it as far as it is proven; undefined for what is missing. */
   async #readObjects(): Promise<{ from: number; results: (WalReadResult | undefined)[] }> {
     const { wal } = this.#stores;
     const end = this.#manifest.replayAfterWalId;
@@ -215,7 +222,7 @@ export class LogRows {
     const first = [...ids.keys()].reduce((a, b) => Math.min(a, b), end + 1);
     const before: (WalReadResult | undefined)[] = [];
     let missing = 0;
-    for (let id = end; id >= first && missing <= MAX_MISSING; id--) {
+    for (let id = end; id >= first && missing <= MAX_MISSING_OBJECTS; id--) {
       const result = ids.has(id) ? await this.#readObject(id) : undefined;
       if (result === undefined) missing++;
       before.push(result);
@@ -223,7 +230,7 @@ export class LogRows {
     const results = before.reverse();
     const from = end + 1 - results.length;
     let maxSeq = 0;
-    // SlateDB's replay point may lie before the last rows that are in tables; the object behind them vouches for the last.
+    // SlateDB's replay point may be before the last rows that are in tables; the object after them proves the last one.
     for (let id = end + 1; ids.has(id) && maxSeq <= this.#manifest.lastL0Seq; id++) {
       const result = await this.#readObject(id);
       if (result?.object === undefined) break;
@@ -237,7 +244,7 @@ export class LogRows {
     if (object.minSeq > 0 && object.minSeq <= this.#manifest.lastL0Seq) stretch.push(this.#rowsOf(id, object));
   }
 
-  /** The newest manifests that can be read, newest first: what an empty object was is told by those that name it. */
+  /** The newest manifests that can be read, newest first: those that name an empty object show what it was. */
   async #witnesses(): Promise<LoadedManifest[]> {
     const ids = (await listManifestIds(this.#stores.main)).reverse().slice(0, MAX_WITNESSES);
     return (await mapLimit(ids, PARALLEL_GETS, (id) => readGoodManifest(this.#stores.main, id))).flatMap(
@@ -278,7 +285,8 @@ function foreignOf(
   const own = new Set(witnesses.flatMap(({ seal }) => (seal === undefined ? [] : toHex(seal.identity.databaseId))));
   return results.flatMap((result) => {
     const seal = result?.object?.seal;
-    return seal === undefined || own.size === 0 || own.has(toHex(seal.identity.databaseId)) ? [] : result!;
+    if (result === undefined || seal === undefined || own.size === 0) return [];
+    return own.has(toHex(seal.identity.databaseId)) ? [] : result;
   });
 }
 
@@ -292,7 +300,7 @@ function boundsOf(manifests: readonly LoadedManifest[]): EpochBound[] {
   });
 }
 
-/** What the seal says of the rows of a table. */
+/** What the seal says about the rows of a table. */
 interface TableFacts {
   min: number;
   max: number;
@@ -304,7 +312,7 @@ function asFlushed(row: LooseRow, flushedMs: number): LooseRow[] {
   const { flags, expireTs } = row;
   const fate = fateByExpiry(flags, expireTs, flushedMs);
   if (fate === KEEP) return [row];
-  if (fate === DROP) return [];
+  if (isGone(fate)) return [];
   return [{ ...row, value: EMPTY_BYTES, flags: tombstoneFlags(flags), expireTs: NO_TS }];
 }
 
@@ -329,27 +337,27 @@ function versionText({ key, seq }: LooseRow): string {
 // ---- inputs of a compaction
 
 /** Rows of the range in the tables from which this one was made; complete if all of them are still there and good. */
-export async function inputCandidates(stores: DatabaseStores, id: Ulid, tail: TableTail | undefined, keys: KeyRange) {
-  const inputs = await inputsOf(stores, id, tail);
+export async function inputCandidates(main: ObjectStore, id: Ulid, tail: TableAnatomy | undefined, keys: KeyRange) {
+  const inputs = await inputsOf(main, id, tail);
   if (inputs.length === 0) return NO_CANDIDATES;
   const rows: LooseRow[] = [];
   let isComplete = true;
   for (const view of inputs) {
-    const found = await rowsInRange(stores.main, knownOf(view.table), keys);
+    const found = await rowsInRange(main, knownOf(view.table), keys);
     if (found === undefined || !found.isWhole) isComplete = false;
     for (const row of found?.rows ?? []) if (showsKey(view, row.key)) rows.push(row);
   }
-  // Without one of the inputs the newest version of a key may be missing: nothing of the rest can be believed.
+  // Without one of the inputs the newest version of a key may be missing: nothing of the rest can be trusted.
   return isComplete ? { rows: sortedRows(rows), isComplete, isNewest: false } : NO_CANDIDATES;
 }
 
 /** Views of tables that the manifest before the first one with `id` named and that one does not: what the compaction consumed. */
-async function inputsOf(stores: DatabaseStores, id: Ulid, tail: TableTail | undefined): Promise<TableView[]> {
-  const ids = await listManifestIds(stores.main);
+async function inputsOf(main: ObjectStore, id: Ulid, tail: TableAnatomy | undefined): Promise<TableView[]> {
+  const ids = await listManifestIds(main);
   let first: LoadedManifest | undefined;
   let before: LoadedManifest | undefined;
   for (const manifestId of ids.reverse()) {
-    const loaded = await readGoodManifest(stores.main, manifestId);
+    const loaded = await readGoodManifest(main, manifestId);
     if (loaded === undefined) break;
     if (placeInTree(loaded.manifest, id) !== undefined) first = loaded;
     else if (first !== undefined) {
@@ -366,31 +374,24 @@ async function inputsOf(stores: DatabaseStores, id: Ulid, tail: TableTail | unde
     const isGone = lineage.inputs.every((input) => gone.some((view) => view.table.id === input));
     return isGone ? gone.filter((view) => lineage.inputs.includes(view.table.id)) : [];
   }
-  const sources = await sourcesOfJob(stores, id, before.manifest);
+  const sources = await sourcesOfJob(main, id, before.manifest);
   if (sources !== undefined) return sources.every((view) => gone.includes(view)) ? sources : [];
-  // Without the job only a commit of one compaction can be told.
+  // Without the job only a commit of one compaction can be recognised.
   const oldIds = new Set(old.map((view) => view.table.id));
   const changed = runsOf(first.manifest).filter((run) => run.views.some((view) => !oldIds.has(view.table.id)));
   return changed.length === 1 ? gone : [];
 }
 
-function runsOf(manifest: Manifest): SortedRun[] {
-  return treesOf(manifest).flatMap((tree) => tree.runs);
-}
-
 /** Sources of the job that names the table among its outputs, as far as a compactor still says it. */
-async function sourcesOfJob(stores: DatabaseStores, id: Ulid, before: Manifest): Promise<TableView[] | undefined> {
-  const paths: string[] = [];
-  for await (const { path } of stores.main.list(COMPACTIONS_PREFIX)) {
-    if (parseCompactionsPath(path) !== undefined) paths.push(path);
-  }
-  for (const path of paths.reverse()) {
-    const got = await stores.main.get(path);
+async function sourcesOfJob(main: ObjectStore, id: Ulid, before: Manifest): Promise<TableView[] | undefined> {
+  const ids = await listCompactionsIds(main);
+  for (const fileId of ids.reverse()) {
+    const got = await main.get(compactionsPath(fileId));
     const jobs = got === undefined ? [] : jobsIn(got.bytes);
     const job = jobs.find((j) => j.outputs?.some((output) => output.table.id === id));
     if (job === undefined || job.spec.kind !== 'tiered') continue;
     const { l0ViewIds = [], runs = [] } = job.spec;
-    const l0 = treesOf(before).flatMap((tree) => tree.l0.filter((view) => l0ViewIds.includes(view.viewId)));
+    const l0 = l0Of(before).filter((view) => l0ViewIds.includes(view.viewId));
     const ofRuns = runsOf(before).filter((run) => runs.includes(run.id));
     if (l0.length !== l0ViewIds.length || ofRuns.length !== runs.length) return undefined;
     return [...l0, ...ofRuns.flatMap((run) => run.views)];

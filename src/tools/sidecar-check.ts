@@ -5,19 +5,11 @@
  * How bad damage to a version of the ledger is depends on the others: see `readLedger`.
  */
 import { stopIfAborted } from '../common/abort.ts';
+import { DOCTOR, makeHint } from '../common/advice.ts';
 import { equalBytes } from '../common/bytes.ts';
-import {
-  damage,
-  type Finding,
-  type FindingObject,
-  IncompatibleError,
-  isCannotTell,
-  isCorruption,
-  locateFindings,
-  makeFinding,
-  type ObjectRole,
-  unknownFinding,
-} from '../common/errors.ts';
+import { damage, isCannotTell, locateFindings, unknownFinding } from '../common/damage.ts';
+import { IncompatibleError, isCorruption } from '../common/errors.ts';
+import { type Finding, type FindingObject, makeFinding, type ObjectRole, WHOLE_OBJECT } from '../common/finding.ts';
 import { decodeBoundary } from '../format/boundary.ts';
 import { decodeCompactions, isCanonicalCompactions } from '../format/compactions-codec.ts';
 import {
@@ -25,49 +17,52 @@ import {
   COMPACTIONS_PREFIX,
   IDENTITY_PATH,
   isDatabasePath,
+  LEDGER_PREFIX,
   MANIFEST_BOUNDARY_PATH,
+  parseRepairFilePath,
+  QUARANTINE_PREFIX,
   SIDECAR_PREFIX,
   STORE_PROFILE_PATH,
 } from '../format/object-names.ts';
 import { decodeManifestSeal } from '../format/seal.ts';
 import { decodeIdentity, decodeSidecar } from '../format/sidecar.ts';
 import { boundaryHint, type LoadedManifest } from '../lsm/manifest/manifest-store.ts';
-import { decodeLedger, LEDGER_PREFIX, readLedger } from '../lsm/tree/damage-ledger.ts';
+import { decodeLedger, readLedger } from '../lsm/tree/damage-ledger.ts';
 import type { GetResult } from '../store/object-store.ts';
-import { QUARANTINE_PREFIX } from './quarantine.ts';
 import { sha256Hex } from './repair-plan.ts';
 import type { ToolTarget } from './target.ts';
 
-const DOCS = 'docs/troubleshooting.md';
-const REPAIR_FILE = /^shale\/repairs\/(r-[0-9a-f]{24})\/(plan|report)-[1-9][0-9]{0,8}$/;
+const IDENTITY_RETURNS =
+  'No row depends on it, and nothing is to be done: the next opening for writing writes it again, as the newest manifest has it.';
 const OVERTAKEN = 'A newer version of the ledger holds all that this one held, and nothing depends on it any more.';
-const WHOLE = { unit: 'object' as const, offset: 0, length: 0 };
 
 /** Findings about all such objects. One LIST of each of three prefixes, and a GET of each object. */
 export async function checkSidecars(target: ToolTarget, newest: LoadedManifest | undefined): Promise<Finding[]> {
-  const check = new SidecarCheck(target);
+  const check = new SidecarCheck(target, newest);
   const { main } = target.stores;
   for (const prefix of [SIDECAR_PREFIX, COMPACTIONS_PREFIX, BOUNDARY_PREFIX]) {
     for await (const { path } of main.list(prefix))
       if (isDatabasePath(path) || path === STORE_PROFILE_PATH) await check.look(path);
   }
-  check.compareWith(newest);
-  await check.judgeLedger(newest);
+  check.compare();
+  await check.rateLedger();
   return check.findings;
 }
 
 class SidecarCheck {
   readonly findings: Finding[] = [];
   readonly #target: ToolTarget;
+  readonly #newest: LoadedManifest | undefined;
   readonly #seen = new Set<string>();
   /** SHA-256 of copies, by path. */
   readonly #copies = new Map<string, string>();
-  /** What reports of repairs say of them. */
+  /** What reports of repairs say about them. */
   readonly #evidence = new Map<string, string>();
   #databaseId: Uint8Array | undefined;
 
-  constructor(target: ToolTarget) {
+  constructor(target: ToolTarget, newest: LoadedManifest | undefined) {
     this.#target = target;
+    this.#newest = newest;
   }
 
   async look(path: string): Promise<void> {
@@ -90,7 +85,7 @@ class SidecarCheck {
         const reads = { attempts: 2, identical: true, pastCaches: true };
         for (const f of locateFindings(error, { object, during: 'check', reads })) {
           if (path.startsWith(BOUNDARY_PREFIX)) this.#addBoundary({ ...f, hint: boundaryHint(object) });
-          else this.#add(f, error.message);
+          else this.#add(f, path === IDENTITY_PATH ? this.#identityText(error.message) : error.message);
         }
         return;
       }
@@ -119,7 +114,7 @@ class SidecarCheck {
   }
 
   #decodeRepairFile(path: string, bytes: Uint8Array): void {
-    const kind = REPAIR_FILE.exec(path)?.[2];
+    const kind = parseRepairFilePath(path)?.kind;
     if (kind === undefined) return;
     const { value } = decodeSidecar(bytes, `repair-${kind}`);
     const { evidence, report } = (value ?? {}) as { evidence?: unknown; report?: { evidence?: unknown } };
@@ -131,30 +126,41 @@ class SidecarCheck {
   }
 
   /** What is missing, and what does not fit together. */
-  compareWith(newest: LoadedManifest | undefined): void {
-    const record = newest?.seal?.identity;
+  compare(): void {
+    const record = this.#newest?.seal?.identity;
     const isKnown = this.#databaseId !== undefined || this.#seen.has(IDENTITY_PATH);
-    if (record !== undefined && !isKnown) this.#missing(IDENTITY_PATH, 'the identity of the database');
+    if (record !== undefined && !isKnown) this.#addMissingIdentity();
     if (record !== undefined && this.#databaseId !== undefined && !equalBytes(record.databaseId, this.#databaseId)) {
-      const f = makeFinding({ code: 'IDENTITY_MISMATCH', object: objectOf(IDENTITY_PATH), at: WHOLE, during: 'check' });
+      const f = makeFinding({
+        code: 'IDENTITY_MISMATCH',
+        object: objectOf(IDENTITY_PATH),
+        at: WHOLE_OBJECT,
+        during: 'check',
+      });
       this.#add(f, 'The identity is not that of the newest manifest.');
     }
     for (const [path, expected] of this.#evidence) {
       const found = this.#copies.get(path);
       if (found === undefined || found === expected) continue;
       const more = { expected: `sha256:${expected}`, found: `sha256:${found}` };
-      const f = makeFinding({ code: 'BAD_CHECKSUM', object: objectOf(path), at: WHOLE, during: 'check', ...more });
+      const f = makeFinding({
+        code: 'BAD_CHECKSUM',
+        object: objectOf(path),
+        at: WHOLE_OBJECT,
+        during: 'check',
+        ...more,
+      });
       this.#add(f, 'A copy in quarantine is no longer what was copied.');
     }
   }
 
-  /** Damage to a version of the ledger as `readLedger` judges it; a version that newer ones have overtaken is of no use any more. */
-  async judgeLedger(newest: LoadedManifest | undefined): Promise<void> {
+  /** Damage to a version of the ledger as `readLedger` rates it; a version that newer ones have replaced is no longer needed. */
+  async rateLedger(): Promise<void> {
     let counting: Finding[];
     try {
-      counting = (await readLedger(this.#target.stores.main, newest)).damage.flatMap((error) => error.findings);
+      counting = (await readLedger(this.#target.stores.main, this.#newest)).damage.flatMap((error) => error.findings);
     } catch (error) {
-      // Of a newer form, or not to be read: told above, and nothing else is known of the ledger.
+      // Of a newer form, or not to be read: reported above, and nothing else is known of the ledger.
       if (!isCannotTell(error) || error.retryable) throw error;
       return;
     }
@@ -168,15 +174,21 @@ class SidecarCheck {
     this.findings.splice(0, this.findings.length, ...others, ...counting);
   }
 
-  #missing(path: string, what: string): void {
+  #addMissingIdentity(): void {
     const f = makeFinding({
       code: 'MISSING_OBJECT',
-      object: objectOf(path),
-      at: WHOLE,
-      expected: what,
+      object: objectOf(IDENTITY_PATH),
+      at: WHOLE_OBJECT,
+      expected: 'the identity of the database',
       during: 'check',
     });
-    this.#add(f, `${path} is gone: ${what}.`);
+    this.#add(f, this.#identityText(`${IDENTITY_PATH} is gone: the identity of the database`));
+  }
+
+  /** Opening takes the identity from the seal of the newest manifest; where that has none, it refuses. */
+  #identityText(what: string): string {
+    if (this.#newest?.seal === undefined) return what;
+    return `${what.replace(/\.$/, '')}. ${IDENTITY_RETURNS}`;
   }
 
   /** Openings look at the boundary of the manifests, and only at that one. */
@@ -186,8 +198,7 @@ class SidecarCheck {
   }
 
   #add(finding: Finding, summary: string): void {
-    const hint = { summary, commands: ['shaledb doctor LOCATION'], docs: DOCS, lossIfRepaired: 'none' as const };
-    this.findings.push({ ...finding, severity: 'warning', hint });
+    this.findings.push({ ...finding, severity: 'warning', hint: makeHint(summary, 'none', [DOCTOR]) });
   }
 }
 
@@ -204,7 +215,11 @@ function parseProfile(bytes: Uint8Array): void {
   try {
     JSON.parse(new TextDecoder().decode(bytes));
   } catch (error) {
-    throw damage('MALFORMED', { ...WHOLE, length: bytes.length }, `the profile of the store is not JSON: ${error}`);
+    throw damage(
+      'MALFORMED',
+      { ...WHOLE_OBJECT, length: bytes.length },
+      `the profile of the store is not JSON: ${error}`,
+    );
   }
 }
 

@@ -1,13 +1,15 @@
 /**
- * Whether somebody works on a database at this moment: two looks at the ends of its lists, and whether anything moved.
+ * Whether a process works on a database at this moment: the ends of its lists are read twice and compared.
  *
  * Age proves nothing, every crashed database has a young end; and an idle writer cannot be seen.
  */
+import { makeHint } from '../common/advice.ts';
 import { sleep } from '../common/clock.ts';
 import { ConflictError } from '../common/errors.ts';
 import { compactionsPath, manifestPath, walPath } from '../format/object-names.ts';
+import { findNewestCompactions } from '../lsm/manifest/compactions-store.ts';
 import { findLastWalId } from '../recovery/log-range.ts';
-import { findNewestCompactions, findNewestId } from '../recovery/place.ts';
+import { findNewestId } from '../recovery/place.ts';
 import type { ToolTarget } from './target.ts';
 
 export const DEFAULT_LIVE_CHECK_MS = 5000;
@@ -16,22 +18,26 @@ export const DEFAULT_LIVE_CHECK_MS = 5000;
 export const IDLE_WRITER_NOTE =
   'Stop every process that uses the database first: an idle writer cannot be seen, and its memory may hold the only good copy of rows (flush it before it ends).';
 
-/** Rejects with `ConflictError` (`LIVE_WRITER`) if something moves within `waitMs`; 0 does not look. Six LISTs. */
-export async function assertNobodyWrites(target: ToolTarget, waitMs: number): Promise<void> {
+const BEFORE_REPAIR =
+  'Flush the running writer (db.flush({ type: "memtable" })) and stop it, then repair; or let the repair take the database over with --if-live-writer fence (ifLiveWriter: "fence").';
+
+/**
+ * Rejects with `ConflictError` (`LIVE_WRITER`) if something moves within `waitMs`; 0 does not look. Six LISTs.
+ * @param summary what to do then
+ */
+export async function assertNobodyWrites(target: ToolTarget, waitMs: number, summary = BEFORE_REPAIR): Promise<void> {
   if (waitMs === 0) return;
   const before = await ends(target);
   await sleep(target.clock, waitMs, target.signal);
   const after = await ends(target);
-  const moved = after.filter((end, i) => end !== before[i]);
-  if (moved.length === 0) return;
-  const summary =
-    'Flush the running writer (db.flush({ type: "memtable" })) and stop it, then repair; or let the repair take the database over with --if-live-writer fence (ifLiveWriter: "fence").';
+  const appeared = after.filter((end, i) => end !== before[i]);
+  if (appeared.length === 0) return;
   throw new ConflictError(
     'LIVE_WRITER',
-    `${target.where}: somebody works on this database: within ${waitMs} ms came ${moved.join(', ')}. Nothing was changed. ${summary}`,
+    `${target.where}: the database is in use: ${appeared.join(', ')} appeared within ${waitMs} ms. Nothing was changed. ${summary}`,
     {
-      details: { moved },
-      hint: { summary, commands: [], docs: 'docs/troubleshooting.md', lossIfRepaired: 'possible' },
+      details: { moved: appeared },
+      hint: makeHint(summary, 'possible'),
     },
   );
 }

@@ -1,12 +1,14 @@
 /**
- * `sstCheck`: what is wrong with the tables of a database, at five levels, each with all that the one before looks at.
+ * `sstCheck`: what is wrong with the tables of a database, at five levels, each with all that the one before checks.
  *
- * Writes nothing and works beside a live writer: a table that vanished is judged only against manifests that were listed after
+ * Writes nothing and works beside a live writer: a table that vanished is compared only with manifests that were listed after
  * its absence was seen. Findings come as they are found, damage of manifests first, then table by table in the order of ids.
  */
 import { stopIfAborted } from '../common/abort.ts';
+import { CROSS_CHECK } from '../common/advice.ts';
 import { sleep } from '../common/clock.ts';
-import { type Finding, InvalidArgumentError, isCannotTell, makeFinding, unknownFinding } from '../common/errors.ts';
+import { InvalidArgumentError } from '../common/errors.ts';
+import { type Finding, makeFinding } from '../common/finding.ts';
 import {
   type Check,
   type ChecksOf,
@@ -17,32 +19,32 @@ import {
   whole,
 } from '../common/option-checks.ts';
 import { isUlid, type Ulid } from '../common/ulid.ts';
-import { parseTablePath, TABLE_PREFIX, tablePath } from '../format/object-names.ts';
+import { tablePath } from '../format/object-names.ts';
 import { dataEnd } from '../format/table-layout.ts';
 import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
 import { type KnownTable, missingTable } from '../lsm/table/table-anatomy.ts';
 import { type AbsentParent, absentParentFinding, absentParents, ofParent } from '../lsm/tree/parents.ts';
 import { missingWalFinding } from '../lsm/wal/wal-object.ts';
-import { advised } from '../recovery/log-damage.ts';
+import { withLogAdvice } from '../recovery/log-damage.ts';
 import { extentOf, listFromReplayPoint, missingIds, tooMuchMissing } from '../recovery/log-range.ts';
-import { CROSS_CHECK } from '../recovery/remains.ts';
+import { listTables, type StoredTable } from '../recovery/stored-tables.ts';
 import { findVanishedLog } from '../recovery/vanished-log.ts';
 import { tailLost } from '../recovery/wal-errors.ts';
 import { assertRemains, belowBoundaryFindings, logOutOfReach } from './database-state.ts';
 import {
   asAnswered,
   checkpointAdvice,
+  checkpointsKeeping,
+  type DatabaseView,
   isNeeded,
   type NamedTable,
-  onlyKeptBy,
-  type Picture,
   parentsNamed,
-  readPicture,
+  readDatabaseView,
   type Scope,
 } from './named-tables.ts';
 import { answeredPaths } from './quarantine.ts';
 import { type CheckSummary, verdictOf } from './reports.ts';
-import { checkTable, type TableCheckJob, type TableCheckResult, type TableLevel } from './table-check.ts';
+import { checkIfReadable, type TableLevel } from './table-check.ts';
 import { openTarget, type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget } from './target.ts';
 import { type SourceSeqs, sourcesOutOfOrder } from './tree-check.ts';
 import { missingManifestFindings } from './wal-survey.ts';
@@ -50,6 +52,7 @@ import { missingManifestFindings } from './wal-survey.ts';
 /** `cross`: also what holds between tables, and tables that no manifest names. */
 export type CheckLevel = TableLevel | 'cross';
 
+/** Options of `sstCheck`. */
 export interface SstCheckOptions extends ToolOptions {
   /** Default `rows`. */
   level?: CheckLevel;
@@ -67,6 +70,7 @@ export interface SstCheckOptions extends ToolOptions {
 
 /** How far a check has come. */
 export interface CheckProgress {
+  /** What is being checked; the log by `verify` only, after the tables. */
   part: 'tables' | 'log';
   /** Objects finished. */
   done: number;
@@ -76,6 +80,7 @@ export interface CheckProgress {
   bytesRead: number;
 }
 
+/** A running check of tables: its findings as they come, then its summary. */
 export interface SstCheck extends AsyncIterable<Finding> {
   /** Resolves when the check has ended; runs what is left of it. */
   summary(): Promise<CheckSummary>;
@@ -87,7 +92,7 @@ const DEFAULT_CONCURRENCY = 4;
 
 export const LEVEL_CHECK = oneOf(LEVELS);
 
-/** Anything else would pass over tables that nobody has looked at. */
+/** Anything else would pass over tables that no check has read. */
 const CURSOR_CHECK: Check = (value, name, faults) => {
   if (typeof value === 'string' && isUlid(value)) return value;
   faults.push(`${name} must be the cursor of an earlier check, the name of a table, not ${describeValue(value)}`);
@@ -153,6 +158,7 @@ class CheckRun implements SstCheck {
   readonly #summary: CheckSummary = {
     verdict: 'clean',
     objects: 0,
+    missing: 0,
     sealed: 0,
     bytesRead: 0,
     requests: 0,
@@ -211,29 +217,28 @@ class CheckRun implements SstCheck {
 async function* checkTables(target: ToolTarget, o: SstCheckOptions, summary: CheckSummary): AsyncGenerator<Finding> {
   const { level = 'rows', scope = 'checkpoints', concurrency = DEFAULT_CONCURRENCY, signal } = o;
   const { stores } = target;
-  const picture = await readPicture(stores, scope, 'check', signal);
-  if (picture.ids.length === 0) {
+  const view = await readDatabaseView(stores, scope, 'check', signal);
+  if (view.ids.length === 0) {
     await assertRemains(target);
     summary.notChecked = [NO_MANIFEST, ...summary.notChecked.filter((text) => !NOT_BY_SCOPE[scope].includes(text))];
   }
-  yield* level === 'cross' ? picture.findings.map(withoutThisCheck) : picture.findings;
-  if (picture.incompatible !== undefined) return;
-  yield* await checkLogRefs(target, picture);
-  const listed = await listTables(target);
-  const absent = await absentOf(target, picture);
+  yield* level === 'cross' ? view.findings.map(withoutThisCheck) : view.findings;
+  if (view.incompatible !== undefined) return;
+  yield* await checkLogRefs(target, view);
+  const listed = await listTables(target.stores.main);
+  const absent = await absentOf(target, view);
   const answered = await answeredPaths(
     target,
-    picture.manifests.map((m) => m.loaded),
+    view.manifests.map((m) => m.loaded),
   );
   for (const parent of absent) {
-    const tables = [...picture.tables.values()].filter((named) => named.parent === parent.path);
+    const tables = [...view.tables.values()].filter((named) => named.parent === parent.path);
     const finding = absentParentFinding(stores, parent, 'check');
-    yield finding.severity === 'unknown' ? finding : asNeeded(finding, picture, tables, answered);
+    yield finding.severity === 'unknown' ? finding : asNeeded(finding, view, tables, answered);
   }
-  const there = [...picture.tables.entries()].filter(([, named]) => !absent.some(({ path }) => path === named.parent));
+  const there = [...view.tables.entries()].filter(([, named]) => !absent.some(({ path }) => path === named.parent));
   const jobs = there.map(([id, named]) => ({ id, named: named as NamedTable | undefined }));
-  if (level === 'cross')
-    for (const id of listed.keys()) if (!picture.tables.has(id)) jobs.push({ id, named: undefined });
+  if (level === 'cross') for (const id of listed.keys()) if (!view.tables.has(id)) jobs.push({ id, named: undefined });
   jobs.sort((a, b) => (a.id < b.id ? -1 : 1));
   const left = jobs.filter((job) => o.resumeFrom === undefined || job.id > o.resumeFrom);
   if (left.length === 0 && o.resumeFrom !== undefined && jobs.length > 0 && !jobs.some((j) => j.id === o.resumeFrom)) {
@@ -252,74 +257,68 @@ async function* checkTables(target: ToolTarget, o: SstCheckOptions, summary: Che
     stopIfAborted(signal);
     const batch = left.slice(i, i + concurrency);
     const results = await Promise.all(
-      batch.map((job) => new TableVisit(target, picture, scope, level, summary, pace).visit(job.id, job.named, listed)),
+      batch.map((job) => new TableVisit(target, view, scope, level, summary, pace).visit(job.id, job.named, listed)),
     );
     for (const [k, { findings, seqs }] of results.entries()) {
       if (seqs !== undefined) sources.set(batch[k].id, seqs);
       const { named } = batch[k];
-      const located = named?.parent === undefined ? findings : findings.map((f) => ofParent(f, stores, named.parent!));
-      yield* located.map((f) => asNeeded(f, picture, [named], answered));
+      const parent = named?.parent;
+      const located = parent === undefined ? findings : findings.map((f) => ofParent(f, stores.whole, parent));
+      yield* located.map((f) => asNeeded(f, view, [named], answered));
     }
     summary.cursor = batch[batch.length - 1].id;
     progress(Math.min(left.length, i + concurrency));
   }
-  if (level === 'cross' && o.resumeFrom === undefined) yield* sourcesOutOfOrder(picture, sources);
+  if (level === 'cross' && o.resumeFrom === undefined) yield* sourcesOutOfOrder(view, sources);
 }
 
 /** Parents of which nothing is found: one finding for each says more than one for each of its tables. */
-function absentOf({ stores }: ToolTarget, picture: Picture): Promise<AbsentParent[]> {
-  return absentParents(stores, parentsNamed(picture));
+function absentOf({ stores }: ToolTarget, view: DatabaseView): Promise<AbsentParent[]> {
+  return absentParents(stores.whole, parentsNamed(view));
 }
 
-/** A finding about tables by who needs one of them: the newest state, checkpoints alone, or nobody. */
+/** A finding about tables by who needs one of them: the newest state, checkpoints alone, or nothing. */
 function asNeeded(
   finding: Finding,
-  picture: Picture,
+  view: DatabaseView,
   tables: readonly (NamedTable | undefined)[],
   answered: ReadonlySet<string>,
 ): Finding {
-  const needed = tables.filter((named) => isNeeded(picture, named));
-  if (needed.length === 0) return ofNoUse(finding, answered);
-  const keepers = needed.map((named) => onlyKeptBy(picture, named));
-  return keepers.every((of) => of.length > 0) ? ofCheckpoints(finding, [...new Set(keepers.flat())]) : finding;
+  const needed = tables.filter((named) => isNeeded(view, named));
+  if (needed.length === 0) return asUnused(finding, answered);
+  const keepers = needed.map((named) => checkpointsKeeping(view, named));
+  if (!keepers.every((of) => of.length > 0)) return finding;
+  const what = finding.code === 'PARENT_MISSING' ? 'the tables of this parent' : undefined;
+  return asNeededByCheckpoints(finding, [...new Set(keepers.flat())], what);
 }
 
 /**
- * What no manifest in use names takes no row away, and no repair changes it. It is worth a look all the same, unless a repair has
+ * Damage of what no manifest in use names loses no row, and no repair changes it. It is reported nevertheless, unless a repair has
  * answered it: then it is what that repair replaced.
  */
-export function ofNoUse(finding: Finding, answered: ReadonlySet<string>): Finding {
+export function asUnused(finding: Finding, answered: ReadonlySet<string>): Finding {
   if (finding.severity === 'note' || finding.severity === 'unknown') return { ...finding, severity: 'note' };
   if (answered.has(finding.object.path)) return asAnswered(finding);
-  // Of the log it was told already.
+  // For the log it was reported already.
   if (finding.object.role === 'wal') return { ...finding, severity: 'warning' };
-  const hint = { ...finding.hint, summary: OF_NO_USE, commands: [], lossIfRepaired: 'none' as const };
+  const hint = { ...finding.hint, summary: UNUSED, commands: [], lossIfRepaired: 'none' as const };
   return { ...finding, severity: 'warning', hint };
 }
 
-const OF_NO_USE =
+const UNUSED =
   'Nothing that is in use names this object, so no row is missing for that and there is nothing to repair. It stays a warning until a collector removes the object, or the old manifests that name it.';
 
-function ofCheckpoints(finding: Finding, checkpoints: readonly string[]): Finding {
-  // How to be able to tell is the same whoever needs it.
+/** What only checkpoints need, from the newest state's point of view. `what`: the object, for the sentence. */
+export function asNeededByCheckpoints(finding: Finding, checkpoints: readonly string[], what?: string): Finding {
+  // The advice is the same for each state that needs it.
   if (finding.severity === 'unknown') return finding;
-  const what = finding.code === 'PARENT_MISSING' ? 'the tables of this parent' : undefined;
   const summary = checkpointAdvice(checkpoints, what);
   return { ...finding, hint: { ...finding.hint, summary, commands: [], lossIfRepaired: 'none' } };
 }
 
-async function listTables({ stores }: ToolTarget): Promise<Map<Ulid, number>> {
-  const sizes = new Map<Ulid, number>();
-  for await (const { path, size } of stores.main.list(TABLE_PREFIX)) {
-    const id = parseTablePath(path);
-    if (id !== undefined) sizes.set(id, size);
-  }
-  return sizes;
-}
-
 /** What the log is asked for: whether all of it is there, and whether it knows of manifests that are not. */
-async function checkLogRefs(target: ToolTarget, picture: Picture): Promise<Finding[]> {
-  const { newest, ids } = picture;
+async function checkLogRefs(target: ToolTarget, view: DatabaseView): Promise<Finding[]> {
+  const { newest, ids } = view;
   if (newest === undefined) return [];
   const boundary = await belowBoundaryFindings(target, ids[ids.length - 1]);
   const elsewhere = await logOutOfReach(target, newest);
@@ -332,19 +331,19 @@ async function checkLogRefs(target: ToolTarget, picture: Picture): Promise<Findi
 }
 
 /**
- * Objects of the log that must be there: those behind the replay point, up to the last that anything speaks of; or, where nothing speaks
- * of any, that the log as a whole is gone.
+ * Objects of the log that must be there: those after the replay point, up to the last that anything names; or, where nothing names
+ * any, that the log as a whole is gone.
  */
 async function missingObjects(target: ToolTarget, newest: LoadedManifest): Promise<Finding[]> {
   const { stores, signal } = target;
   const { replayAfterWalId } = newest.manifest;
   const { listed, isReplayPointThere } = await listFromReplayPoint(stores.wal, replayAfterWalId);
   const extent = extentOf(newest, listed);
-  const senseless = tooMuchMissing(newest, listed, extent);
-  if (senseless !== undefined) {
-    const now = await readPicture(stores, 'live', 'check', signal);
+  const implausible = tooMuchMissing(newest, listed, extent);
+  if (implausible !== undefined) {
+    const now = await readDatabaseView(stores, 'live', 'check', signal);
     if (now.newest?.id !== newest.id) return [];
-    return senseless.findings.map((f) => ({ ...f, during: 'check' as const }));
+    return implausible.findings.map((f) => ({ ...f, during: 'check' as const }));
   }
   const { end, lastListed } = extent;
   if (end <= replayAfterWalId && !isReplayPointThere) {
@@ -354,16 +353,16 @@ async function missingObjects(target: ToolTarget, newest: LoadedManifest): Promi
   const gone = await missingIds(stores.wal, { from: replayAfterWalId + 1, end }, listed);
   if (gone.length === 0) return [];
   // A collector may have been faster: only a manifest that was read after they were missed counts.
-  const now = await readPicture(stores, 'live', 'check', signal);
+  const now = await readDatabaseView(stores, 'live', 'check', signal);
   const after = now.newest?.manifest.replayAfterWalId ?? replayAfterWalId;
-  // All that is missing lies behind all that is there: just as well what the manifest says of the end is wrong.
+  // All that is missing comes after all that is there: the manifest's record of the end may as well be wrong.
   const isTail = now.newest?.id === newest.id && gone[0] > lastListed;
   const byManifest = isTail ? tailLost(newest, lastListed, end, []).findings : [];
   const missing = gone
     .filter((id) => id > after)
     .map(
-      // In the words of the log: nobody knows whether it held rows.
-      (id): Finding => ({ ...advised(missingWalFinding(id), undefined), during: 'check' }),
+      // In the words of the log: it is unknown whether it held rows.
+      (id): Finding => ({ ...withLogAdvice(missingWalFinding(id), undefined), during: 'check' }),
     );
   return [...byManifest.map((f) => ({ ...f, during: 'check' as const })), ...missing];
 }
@@ -383,7 +382,7 @@ function makePace(target: ToolTarget, bytesPerSecond: number | undefined): (byte
 
 class TableVisit {
   readonly #target: ToolTarget;
-  readonly #picture: Picture;
+  readonly #view: DatabaseView;
   readonly #scope: Scope;
   readonly #level: CheckLevel;
   readonly #summary: CheckSummary;
@@ -391,14 +390,14 @@ class TableVisit {
 
   constructor(
     target: ToolTarget,
-    picture: Picture,
+    view: DatabaseView,
     scope: Scope,
     level: CheckLevel,
     summary: CheckSummary,
     pace: (bytes: number) => Promise<void>,
   ) {
     this.#target = target;
-    this.#picture = picture;
+    this.#view = view;
     this.#scope = scope;
     this.#level = level;
     this.#summary = summary;
@@ -408,7 +407,7 @@ class TableVisit {
   async visit(
     id: Ulid,
     named: NamedTable | undefined,
-    listed: ReadonlyMap<Ulid, number>,
+    listed: ReadonlyMap<Ulid, StoredTable>,
   ): Promise<{ findings: Finding[]; seqs?: { min: number; max: number } | undefined }> {
     const known: KnownTable = {
       id,
@@ -417,10 +416,10 @@ class TableVisit {
     };
     this.#summary.objects++;
     const store = named?.store ?? this.#target.stores.main;
-    if (this.#level === 'refs') return { findings: await this.#checkRef(known, named, listed.get(id)) };
+    if (this.#level === 'refs') return { findings: await this.#checkRef(known, named, listed.get(id)?.size) };
     const level = this.#level === 'cross' ? 'rows' : this.#level;
-    const newest = this.#picture.isNewestGood ? this.#picture.newest : undefined;
-    const result = await this.#checked(known, {
+    const newest = this.#view.isNewestGood ? this.#view.newest : undefined;
+    const result = await checkIfReadable({
       store,
       known,
       level,
@@ -432,17 +431,6 @@ class TableVisit {
     if ('unread' in result) return { findings: [result.unread] };
     if (result.tail.seal !== undefined) this.#summary.sealed++;
     return result;
-  }
-
-  /** A table that this program cannot read hides nothing about the others. */
-  async #checked(known: KnownTable, job: TableCheckJob): Promise<TableCheckResult | { unread: Finding } | undefined> {
-    try {
-      return await checkTable(job);
-    } catch (error) {
-      if (!isCannotTell(error) || error.retryable) throw error;
-      const object = { role: 'table' as const, path: known.path, id: known.id ?? '', sealed: false };
-      return { unread: unknownFinding(error, { object, during: 'check' }) };
-    }
   }
 
   async #checkRef(
@@ -469,8 +457,17 @@ class TableVisit {
 
   /** A collector may have been faster: only a manifest that was read after the table was missed counts. */
   async #missing(known: KnownTable, named: NamedTable | undefined): Promise<Finding[]> {
-    if (named === undefined) return [];
-    const now = await readPicture(this.#target.stores, this.#scope, 'check', this.#target.signal);
-    return now.tables.has(named.ref.id) ? [missingTable(known, 'check')] : [];
+    if (named === undefined) {
+      this.#summary.objects--;
+      return [];
+    }
+    const now = await readDatabaseView(this.#target.stores, this.#scope, 'check', this.#target.signal);
+    if (!now.tables.has(named.ref.id)) {
+      // It was deleted in the meantime, and is none of those that count.
+      this.#summary.objects--;
+      return [];
+    }
+    this.#summary.missing++;
+    return [missingTable(known, 'check')];
   }
 }

@@ -1,17 +1,13 @@
 /**
- * `sstInspect`: everything that one table says of itself, block by block, with a diagnosis of what is damaged.
+ * `sstInspect`: everything that one table records about itself, block by block, with a diagnosis of what is damaged.
  *
  * Reads and never writes; works on databases that open refuses and on bytes that may be a table. The whole object is held in
  * memory. Costs one LIST, a GET per manifest that may name the table, and one GET of the table, two if it is damaged.
  */
 import { compareBytes, copyBytes, equalBytes, toHex } from '../common/bytes.ts';
-import {
-  CorruptionError,
-  type Finding,
-  IncompatibleError,
-  InvalidArgumentError,
-  locateFindings,
-} from '../common/errors.ts';
+import { locateFindings } from '../common/damage.ts';
+import { CorruptionError, IncompatibleError, InvalidArgumentError } from '../common/errors.ts';
+import type { Finding } from '../common/finding.ts';
 import {
   bool,
   bytes,
@@ -23,27 +19,34 @@ import {
   readingArgument,
   whole,
 } from '../common/option-checks.ts';
-import { isUlid, type Ulid, ulidFromBytes } from '../common/ulid.ts';
+import { type Ulid, ulidFromBytes } from '../common/ulid.ts';
 import type { Block } from '../format/block.ts';
 import { MAX_BLOCK_BYTES } from '../format/block.ts';
 import { BlockCursor } from '../format/block-cursor.ts';
 import type { BlockPlace } from '../format/block-places.ts';
 import { CRC_BYTES } from '../format/framing.ts';
-import { tablePath } from '../format/object-names.ts';
-import { FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
+import { tableIdOfName, tablePath } from '../format/object-names.ts';
+import { operationOf } from '../format/row-flags.ts';
 import { salvageBlock, suspectRows } from '../format/salvage.ts';
 import { CODECS, isSameTable, type TableInfo } from '../format/table-info.ts';
-import { dissectTail, findBlocks, type KnownTable, missingTable, type TableTail } from '../lsm/table/table-anatomy.ts';
+import {
+  dissectTail,
+  findBlocks,
+  type KnownTable,
+  missingTable,
+  type TableAnatomy,
+} from '../lsm/table/table-anatomy.ts';
 import { absentParentFinding, absentParents, ofParent } from '../lsm/tree/parents.ts';
 import type { ObjectStore } from '../store/object-store.ts';
-import { describeHealed, diagnoseBlock } from './block-diagnosis.ts';
+import { diagnoseBlock, healedText } from './block-diagnosis.ts';
 import { assertFileKind } from './file-kind.ts';
-import { type NamedTable, type Picture, parentsNamed, readPicture } from './named-tables.ts';
+import { type DatabaseView, type NamedTable, parentsNamed, readDatabaseView } from './named-tables.ts';
 import type { BlockReport, SstReport, SstRow, Trust } from './reports.ts';
 import { countChecks, edgeKeys, RowAudit } from './row-audit.ts';
-import { blockFinding, type ExaminedBlock, examineBlock, keysOf, paddingNote } from './table-blocks.ts';
+import { blockFinding, type ExaminedBlock, examineBlock, keysOf, paddingNote, readableBlock } from './table-blocks.ts';
 import { type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
 
+/** Options of `sstInspect`. */
 export interface SstInspectOptions extends ToolOptions {
   /** Adds the rows, those of damaged blocks with how far they can be trusted. Default false. */
   rows?: boolean;
@@ -52,7 +55,14 @@ export interface SstInspectOptions extends ToolOptions {
 }
 
 /** What to inspect: the ULID or the path of a table, or bytes that may be one, with its info block if that is known. */
-export type Inspected = string | { bytes: Uint8Array; info?: TableInfo };
+export type Inspected =
+  | string
+  | {
+      /** The whole object. */
+      bytes: Uint8Array;
+      /** As the manifest has it; where it is absent the object's own is used. */
+      info?: TableInfo;
+    };
 
 const CHECKS: ChecksOf<SstInspectOptions> = { ...TOOL_CHECKS, rows: bool, hexOfBad: bool };
 
@@ -110,14 +120,14 @@ export function tableIdOf(name: unknown): Ulid {
       `A table is named by its ULID or path, not by ${describeValue(name)}.`,
     );
   }
-  const id = name.replace(/^.*\//, '').replace(/\.sst$/, '');
-  if (isUlid(id)) return id;
+  const id = tableIdOfName(name);
+  if (id !== undefined) return id;
   const message = `${JSON.stringify(name)} is no table: a table is named by 26 digits and capital letters (its ULID).`;
   throw new InvalidArgumentError('BAD_ARGUMENT', message);
 }
 
 interface FoundTable {
-  picture: Picture;
+  view: DatabaseView;
   named: NamedTable | undefined;
   known: KnownTable;
   store: ObjectStore;
@@ -128,9 +138,9 @@ interface FoundTable {
 /** The table as the manifests and the store know it. Rejects if neither does. */
 export async function findTable(target: ToolTarget, id: Ulid): Promise<FoundTable> {
   const { stores, signal } = target;
-  let picture = await readPicture(stores, 'checkpoints', 'check', signal);
-  if (!picture.tables.has(id)) picture = await readPicture(stores, 'all', 'check', signal);
-  const named = picture.tables.get(id);
+  let view = await readDatabaseView(stores, 'checkpoints', 'check', signal);
+  if (!view.tables.has(id)) view = await readDatabaseView(stores, 'all', 'check', signal);
+  const named = view.tables.get(id);
   const path = named?.path ?? tablePath(id);
   const store = named?.store ?? stores.main;
   const known: KnownTable = {
@@ -139,16 +149,16 @@ export async function findTable(target: ToolTarget, id: Ulid): Promise<FoundTabl
     ...(named !== undefined && { info: named.ref.info, formatVersion: named.ref.formatVersion }),
   };
   const got = await store.get(path, signal === undefined ? {} : { signal });
-  if (got === undefined && named === undefined && picture.incompatible !== undefined) throw picture.incompatible;
+  if (got === undefined && named === undefined && view.incompatible !== undefined) throw view.incompatible;
   if (got === undefined && named === undefined) {
-    throw picture.ids.length === 0
+    throw view.ids.length === 0
       ? new InvalidArgumentError('NOT_A_DATABASE', `${target.where}: there is no database here; check the location.`)
       : new InvalidArgumentError(
           'BAD_ARGUMENT',
           `${target.where}: no manifest names table ${id}, and it is not there.`,
         );
   }
-  return { picture, named, known, store, bytes: got?.bytes };
+  return { view, named, known, store, bytes: got?.bytes };
 }
 
 async function inspectNamed(target: ToolTarget, id: Ulid, o: SstInspectOptions): Promise<SstReport> {
@@ -158,9 +168,9 @@ async function inspectNamed(target: ToolTarget, id: Ulid, o: SstInspectOptions):
   const located = (report: SstReport): SstReport =>
     parent === undefined
       ? report
-      : { ...report, findings: report.findings.map((f) => ofParent(f, target.stores, parent)) };
+      : { ...report, findings: report.findings.map((f) => ofParent(f, target.stores.whole, parent)) };
   if (bytes === undefined) {
-    const absent = parent === undefined ? undefined : await absentParent(target, found.picture, parent);
+    const absent = parent === undefined ? undefined : await absentParent(target, found.view, parent);
     if (absent === undefined) return located(reportOfMissing(known));
     return { ...reportOfMissing(known), findings: [absent] };
   }
@@ -172,10 +182,10 @@ async function inspectNamed(target: ToolTarget, id: Ulid, o: SstInspectOptions):
   return located(await inspectBytes(again.bytes, known, o));
 }
 
-/** What is said of the parent of a missing table, if nothing of that parent is found. */
-async function absentParent({ stores }: ToolTarget, picture: Picture, path: string): Promise<Finding | undefined> {
-  const used = parentsNamed(picture).get(path) ?? 0;
-  const [absent] = await absentParents(stores, new Map([[path, used]]));
+/** The finding about the parent of a missing table, if nothing of that parent is found. */
+async function absentParent({ stores }: ToolTarget, view: DatabaseView, path: string): Promise<Finding | undefined> {
+  const used = parentsNamed(view).get(path) ?? 0;
+  const [absent] = await absentParents(stores.whole, new Map([[path, used]]));
   return absent === undefined ? undefined : absentParentFinding(stores, absent, 'check');
 }
 
@@ -192,7 +202,7 @@ function reportOfMissing(known: KnownTable): SstReport {
   };
 }
 
-/** The parts of a table with all its blocks judged. */
+/** The parts of a table with all its blocks checked. */
 export async function examineTable(bytes: Uint8Array, known: KnownTable, during: Finding['during']) {
   const tail = await dissectTail(bytes, 0, known, during);
   const { places, from } = await findBlocks(bytes, tail);
@@ -207,7 +217,7 @@ export async function examineTable(bytes: Uint8Array, known: KnownTable, during:
   });
   for (const b of blocks) {
     if (b.trust !== 'good') findings.push(blockFinding(b, keysOf(blocks, b.index, tail), tail));
-    else audit.block(b.index, b.place, b.block!);
+    else audit.block(b.index, b.place, readableBlock(b));
     const note = paddingNote(roomOf(b.place), b, tail);
     if (note !== undefined) findings.push(note);
   }
@@ -217,9 +227,9 @@ export async function examineTable(bytes: Uint8Array, known: KnownTable, during:
 
 async function inspectBytes(bytes: Uint8Array, known: KnownTable, o: SstInspectOptions): Promise<SstReport> {
   const { tail, blocks, findings } = await examineTable(bytes, known, 'check');
-  const strangers = new Set(findings.filter((f) => f.code === 'OUT_OF_ORDER').map((f) => f.at.index));
+  const displaced = new Set(findings.filter((f) => f.code === 'OUT_OF_ORDER').map((f) => f.at.index));
   const reports: BlockReport[] = [];
-  for (const b of blocks) reports.push(await reportBlock(bytes, tail, b, strangers.has(b.index), o));
+  for (const b of blocks) reports.push(await reportBlock(bytes, tail, b, displaced.has(b.index), o));
   const sealedId = tail.seal === undefined ? undefined : ulidFromBytes(tail.seal.identity.objectId);
   const id = known.id ?? sealedId;
   return {
@@ -242,7 +252,7 @@ async function inspectBytes(bytes: Uint8Array, known: KnownTable, o: SstInspectO
 }
 
 /** Whether any part of the bytes says that they are a table, or were one. */
-function isRecognised({ info, seal }: TableTail, blocks: readonly ExaminedBlock[]): boolean {
+function isRecognised({ info, seal }: TableAnatomy, blocks: readonly ExaminedBlock[]): boolean {
   return info !== undefined || seal !== undefined || blocks.length > 0;
 }
 
@@ -254,13 +264,13 @@ function unrecognised(finding: Finding): Finding {
   return { ...finding, severity: finding.severity === 'unknown' ? 'unknown' : 'error', remedy: 'none', hint };
 }
 
-function reportSeal({ seal, sealPlace }: TableTail): NonNullable<SstReport['seal']> {
+function reportSeal({ seal, sealPlace }: TableAnatomy): NonNullable<SstReport['seal']> {
   if (sealPlace === undefined) return { offset: 0, length: 0, state: 'none' };
   const place = { offset: sealPlace.start, length: sealPlace.end - sealPlace.start };
   return seal === undefined ? { ...place, state: 'bad' } : { ...place, state: 'ok', seal };
 }
 
-function reportFilter({ filter, info }: TableTail): Pick<SstReport, 'filter'> {
+function reportFilter({ filter, info }: TableAnatomy): Pick<SstReport, 'filter'> {
   if (filter === undefined || info === undefined) return {};
   let ones = 0;
   for (const byte of filter.bits) for (let rest = byte; rest !== 0; rest &= rest - 1) ones++;
@@ -271,20 +281,20 @@ function reportFilter({ filter, info }: TableTail): Pick<SstReport, 'filter'> {
 
 async function reportBlock(
   bytes: Uint8Array,
-  tail: TableTail,
+  tail: TableAnatomy,
   b: ExaminedBlock,
-  isStranger: boolean,
+  isDisplaced: boolean,
   o: SstInspectOptions,
 ): Promise<BlockReport> {
   const { place, block, trust, healed, proof, error } = b;
   const isCrcGood = trust === 'good' || !(error instanceof CorruptionError && FAILED_CRC.includes(error.code));
   const diagnosis =
     trust === 'good'
-      ? isStranger
+      ? isDisplaced
         ? 'another block of rows: its keys do not belong here'
         : undefined
       : healed !== undefined
-        ? describeHealed(healed)
+        ? healedText(healed)
         : trust === 'verified'
           ? error?.message
           : await diagnoseBlock(bytes, tail, place);
@@ -314,12 +324,8 @@ function checksOf({ block, proof, stored, trust }: ExaminedBlock): { good: numbe
   return stored.length === 0 ? { good: 0, bad: checks.length } : countChecks(block, proof);
 }
 
-function opOf(flags: number): SstRow['op'] {
-  return (flags & FLAG_TOMBSTONE) !== 0 ? 'delete' : (flags & FLAG_MERGE) !== 0 ? 'merge' : 'put';
-}
-
-/** Rows in the order in which they lie; of a damaged block those that can be made out. */
-async function* rowsOf(tail: TableTail, blocks: readonly ExaminedBlock[]): AsyncGenerator<SstRow> {
+/** Rows in stored order; of a damaged block those that can be recognised. */
+async function* rowsOf(tail: TableAnatomy, blocks: readonly ExaminedBlock[]): AsyncGenerator<SstRow> {
   for (const b of blocks) {
     if (b.block !== undefined) yield* rowsOfBlock(b.block, b.index, b.trust as Trust);
     else yield* rowsOfBad(tail, b);
@@ -332,11 +338,11 @@ function* rowsOfBlock(block: Block, index: number, trust: Trust): Generator<SstR
   let ordinal = 0;
   for (let more = rows.first(); more; more = rows.next()) {
     const key = copyBytes(rows.key.subarray(0, rows.keyLength));
-    yield { block: index, ordinal: ordinal++, key, seq: BigInt(rows.seq), op: opOf(rows.flags), trust };
+    yield { block: index, ordinal: ordinal++, key, seq: BigInt(rows.seq), op: operationOf(rows.flags), trust };
   }
 }
 
-function* rowsOfBad(tail: TableTail, b: ExaminedBlock): Generator<SstRow> {
+function* rowsOfBad(tail: TableAnatomy, b: ExaminedBlock): Generator<SstRow> {
   if (b.stored.length <= CRC_BYTES || b.error instanceof IncompatibleError) return;
   const payload = b.stored.subarray(0, b.stored.length - CRC_BYTES);
   const how = { codec: tail.codec, formatVersion: tail.formatVersion, maxBytes: MAX_BLOCK_BYTES };
@@ -346,6 +352,6 @@ function* rowsOfBad(tail: TableTail, b: ExaminedBlock): Generator<SstRow> {
   const sorted = all.sort((x, y) => compareBytes(x.key, y.key) || y.seq - x.seq);
   for (const row of sorted) {
     const { key, seq, flags, trust } = row;
-    yield { block: b.index, ordinal: row.ordinal ?? -1, key, seq: BigInt(seq), op: opOf(flags), trust };
+    yield { block: b.index, ordinal: row.ordinal ?? -1, key, seq: BigInt(seq), op: operationOf(flags), trust };
   }
 }

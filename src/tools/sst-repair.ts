@@ -1,27 +1,33 @@
 /**
  * `sstRepair`: a table made whole again, or as whole as can be, under a new name in the place of the old one.
  *
- * Rows come, in this order, from blocks that are good, from blocks that can be mended, from the log and the inputs of the
+ * Rows come, in this order, from blocks that are good, from blocks that can be repaired, from the log and the inputs of the
  * compaction that made the table, and from what can be salvaged of a bad block. Index, filter, stats, seal, info block and
- * footer are always made anew. What cannot be found again is written to the ledger before the repair counts, so that it never
+ * footer are always rebuilt. What cannot be found again is written to the ledger before the repair counts, so that it never
  * reads as "was never there".
  *
  * Invariants: the old object is neither changed nor deleted; a row is put back only at the trust that was asked for; where an
  * older version could show through a loss, nothing is done without consent.
  */
+
+import { DOCTOR, LIST_LOSSES } from '../common/advice.ts';
+import { present } from '../common/assert.ts';
 import { compareBytes } from '../common/bytes.ts';
-import { type Finding, InvalidArgumentError } from '../common/errors.ts';
+import { InvalidArgumentError } from '../common/errors.ts';
+import type { Finding } from '../common/finding.ts';
 import { bool, type ChecksOf, checkedOptions, list, oneOf } from '../common/option-checks.ts';
 import type { Ulid } from '../common/ulid.ts';
-import { type Manifest, type TableRef, type TableView, type Tree, viewsOfTree } from '../format/manifest-types.ts';
+import { type Manifest, type TableRef, type TableView, viewsOfTree } from '../format/manifest-types.ts';
 import type { LineageRecord } from '../format/seal-records.ts';
+import { countedRows } from '../format/stats-block.ts';
 import type { TableInfo } from '../format/table-info.ts';
-import { missingTable, type TableTail, unreadTail } from '../lsm/table/table-anatomy.ts';
+import { changeTable } from '../lsm/manifest/manifest-edits.ts';
+import { missingTable, type TableAnatomy, unreadTable } from '../lsm/table/table-anatomy.ts';
 import { tooNew } from '../lsm/table/verified-read.ts';
 import { parentAdvice } from '../lsm/tree/parents.ts';
 import { MAX_LOST_ROWS_CHECK, type MaxLoss } from '../recovery/repair-report.ts';
 import { ACCEPTANCES } from '../recovery/wal-batches.ts';
-import { checkpointAdvice, onlyKeptBy } from './named-tables.ts';
+import { checkpointAdvice, checkpointsKeeping } from './named-tables.ts';
 import {
   damagedObject,
   type Loss,
@@ -38,22 +44,24 @@ import { runRepair } from './repair-run.ts';
 import type { Acceptance, RepairReport } from './reports.ts';
 import { placeInTree, rowsOfOthers, type TreePlace } from './row-sources.ts';
 import { examineTable, findTable, tableIdOf } from './sst-inspect.ts';
-import type { ExaminedBlock } from './table-blocks.ts';
+import { type ExaminedBlock, readableBlock } from './table-blocks.ts';
 import { GapFiller, type GapResult, gapsOf, isTrusted } from './table-gaps.ts';
-import { buildTable, inferSettings, isBlock, type RowPiece } from './table-rebuild.ts';
+import { buildRepairedTable, inferSettings, isBlock, type RowPiece } from './table-rebuild.ts';
 import { type Target, TOOL_CHECKS, type ToolOptions, withTarget } from './target.ts';
 
+/** Where a repair of a table may take rows from. */
 export type SstSource = 'reread' | 'heal' | 'rebuild' | 'wal' | 'inputs' | 'salvage';
 const SOURCES: readonly SstSource[] = ['reread', 'heal', 'rebuild', 'wal', 'inputs', 'salvage'];
 
+/** Options of `sstRepair`. */
 export interface SstRepairOptions extends ToolOptions, RepairOptions, Pick<LossOptions, 'acceptLoss'> {
   /** Go on if no more rows than this can be lost, and reject if more can. It counts besides `acceptLoss`, too. Default: no limit. */
   maxLoss?: Pick<MaxLoss, 'rows'>;
-  /** Where rows may come from; default all. Parts behind the blocks are made anew with `rebuild`. */
+  /** Where rows may come from; default all. Parts after the blocks are made with `rebuild`. */
   sources?: readonly SstSource[];
   /**
    * `verified` (default): rows that a check proves, and blocks in which one inverted bit is the only explanation. `probable`:
-   * also blocks mended by one byte. `suspect`: also rows that merely parse.
+   * also blocks repaired by one byte. `suspect`: also rows that merely parse.
    */
   accept?: Acceptance;
   /**
@@ -108,7 +116,7 @@ export async function sstRepair(t: Target, table: string, given: SstRepairOption
         acceptResurrection,
         ...(filterForm !== undefined && { filterForm }),
       },
-      isAboutOneObject: true,
+      namesOneObject: true,
       consent: {
         ...(o.acceptLoss !== undefined && { acceptLoss: o.acceptLoss }),
         ...(o.maxLoss !== undefined && { maxLoss: o.maxLoss }),
@@ -136,7 +144,7 @@ interface Found {
   path: string;
   place: TreePlace;
   bytes: Uint8Array | undefined;
-  tail: TableTail | undefined;
+  tail: TableAnatomy | undefined;
   blocks: ExaminedBlock[];
   findings: Finding[];
 }
@@ -156,13 +164,13 @@ class TablePlan {
     const found = await this.#look();
     if ('checkpoints' in found) {
       const nextSteps = found.checkpoints.length > 0 ? [checkpointAdvice(found.checkpoints)] : [];
-      return { ...nothing('obsolete', []), nextSteps };
+      return { ...emptyPlan('obsolete', []), nextSteps };
     }
     if (found.tail?.tooNew !== undefined) throw tooNew(found.path, found.tail.tooNew);
     const isFormWrong = this.#choices.filterForm === 'legacy' && hasCompositeFilter(found.tail);
     // Notes, as on padding that holds anything but zeros, are no damage.
     const damages = found.findings.filter((f) => f.severity !== 'note');
-    if (damages.length === 0 && !isFormWrong) return nothing('clean', found.findings);
+    if (damages.length === 0 && !isFormWrong) return emptyPlan('clean', found.findings);
     if (!isFormWrong && damages.every((f) => f.code === 'MANIFEST_INCONSISTENT')) return this.#correctManifest(found);
     const gaps = gapsOf(found.blocks, found.tail, found.ref.info, this.#choices);
     if (
@@ -171,8 +179,8 @@ class TablePlan {
       !this.#choices.sources.includes('rebuild')
     ) {
       return refused(
-        nothing('unrecoverable', found.findings),
-        'Only parts behind the blocks are damaged: allow rebuild.',
+        emptyPlan('unrecoverable', found.findings),
+        'Only parts after the blocks are damaged: allow rebuild.',
       );
     }
     const filler = new GapFiller(this.#view, found, this.#choices);
@@ -185,11 +193,11 @@ class TablePlan {
   async #look(): Promise<Found | { checkpoints: string[] }> {
     const { target, manifest } = this.#view;
     const place = placeInTree(manifest.manifest, this.#id);
-    // Rejects for a table that nobody knows.
-    const { picture, named, known, store, bytes: first } = await findTable(target, this.#id);
-    if (place === undefined) return { checkpoints: onlyKeptBy(picture, named) };
+    // Rejects for an unknown table.
+    const { view, named, known, store, bytes: first } = await findTable(target, this.#id);
+    if (place === undefined) return { checkpoints: checkpointsKeeping(view, named) };
     if (store !== target.stores.main) {
-      const message = `${known.path} is not repaired here. ${parentAdvice(target.stores, named?.parent ?? '')} Nothing was changed.`;
+      const message = `${known.path} is not repaired here. ${parentAdvice(target.stores.whole, named?.parent ?? '')} Nothing was changed.`;
       throw new InvalidArgumentError('BAD_ARGUMENT', message);
     }
     const ref = refIn(place, this.#id);
@@ -208,7 +216,7 @@ class TablePlan {
       { ...known, info: ref.info, formatVersion: ref.formatVersion },
       'repair',
     );
-    // Rows of another table are nobody's here.
+    // Rows of another table are not used here.
     const blocks = examined.tail.isForeign ? [] : examined.blocks;
     return { ...base, bytes, ...examined, blocks };
   }
@@ -216,12 +224,12 @@ class TablePlan {
   /** The table is right, and the manifest's copy of its info block is not: nothing is made but a manifest. */
   #correctManifest({ id, tail, findings, bytes, path }: Found): RepairPlan {
     const own = tail?.ownInfo;
-    if (own === undefined) return nothing('unrecoverable', findings);
+    if (own === undefined) return emptyPlan('unrecoverable', findings);
     return {
-      ...nothing('healed', findings),
+      ...emptyPlan('healed', findings),
       damaged: bytes === undefined ? [] : [damagedObject(path, 'main', bytes)],
-      nextSteps: ['shaledb doctor LOCATION'],
-      edit: (newest) => withView(newest, id, (view) => ({ ...view, table: { ...view.table, info: own } })),
+      nextSteps: [DOCTOR],
+      edit: (newest) => changeTable(newest, id, (view) => ({ ...view, table: { ...view.table, info: own } })),
     };
   }
 
@@ -241,7 +249,7 @@ class TablePlan {
       const what = `${shadowed} keys of lost ranges have older versions, which would be read instead`;
       return refused(
         { ...plan, missingConsent: ['resurrection'] },
-        `${what} (by SlateDB without a word). Allow it with --accept-resurrection.`,
+        `${what} (by SlateDB without any notice). Allow it with --accept-resurrection.`,
       );
     }
     const pieces = piecesOf(found, results);
@@ -253,8 +261,7 @@ class TablePlan {
       losses: lost.map((r) => this.#loss(found, r)),
       tables,
       dropped: rowCount === 0 ? [found.id] : [],
-      nextSteps:
-        lost.length === 0 ? ['shaledb doctor LOCATION'] : ['shaledb damage list LOCATION', 'shaledb doctor LOCATION'],
+      nextSteps: lost.length === 0 ? [DOCTOR] : [LIST_LOSSES, DOCTOR],
       edit: (newest: Manifest, { tables: made }: MadeParts) => replaceTable(newest, found.id, made[0]),
     };
   }
@@ -262,18 +269,18 @@ class TablePlan {
   #report(found: Found, results: GapResult[]): RepairPlan {
     const sum = (of: (r: GapResult) => number) => results.reduce((n, r) => n + of(r), 0);
     const kept = found.blocks.filter((b) => isTrusted(b, this.#choices));
-    const probable = kept.filter((b) => b.trust === 'probable').reduce((n, b) => n + b.block!.rowCount, 0);
-    const inBlocks = kept.reduce((n, b) => n + b.block!.rowCount, 0);
+    const probable = kept.filter((b) => b.trust === 'probable').reduce((n, b) => n + readableBlock(b).rowCount, 0);
+    const inBlocks = kept.reduce((n, b) => n + readableBlock(b).rowCount, 0);
     const lost = sum((r) => r.lostRows);
     const isBounded = results.every((r) => r.lostAtMost !== undefined);
     const lostAtMost = isBounded ? sum((r) => r.lostAtMost as number) : undefined;
     const expected = expectedRows(found);
     const seqs = found.tail === undefined || found.tail.isForeign ? undefined : found.tail.seal?.lineage;
     const hasLoss = results.some((r) => r.lostKeys.length > 0);
-    const isMended = kept.some((b) => b.trust !== 'good');
-    const outcome = hasLoss ? 'salvaged' : results.length > 0 || !isMended ? 'reconstructed' : 'healed';
+    const isRepaired = kept.some((b) => b.trust !== 'good');
+    const outcome = hasLoss ? 'salvaged' : results.length > 0 || !isRepaired ? 'reconstructed' : 'healed';
     return {
-      ...nothing(outcome, found.findings),
+      ...emptyPlan(outcome, found.findings),
       rows: {
         ...(expected !== undefined && { expected }),
         recovered: inBlocks + sum((r) => r.rows.length),
@@ -312,7 +319,7 @@ class TablePlan {
     for (const { lostKeys, rows } of results) {
       const known = new Set(rows.map((row) => textOf(row.key)));
       for (const range of lostKeys) {
-        const older = await rowsOfOthers(this.#view.target.stores, place.older, range);
+        const older = await rowsOfOthers(this.#view.target.stores.main, place.older, range);
         // What cannot be read may hold such keys.
         if (older === undefined) keys.add('unknown');
         for (const row of older ?? []) if (!known.has(textOf(row.key))) keys.add(textOf(row.key));
@@ -329,7 +336,7 @@ class TablePlan {
     return {
       replaces: found.id,
       summary: { rows: rowCount, content: digestOf(pieces) },
-      build: (how) => buildTable(pieces, parts, settings, lineageOf(found), how),
+      build: (how) => buildRepairedTable(pieces, parts, settings, lineageOf(found), how),
     };
   }
 }
@@ -338,7 +345,7 @@ function textOf(key: Uint8Array): string {
   return Buffer.from(key).toString('latin1');
 }
 
-function nothing(outcome: RepairReport['outcome'], before: Finding[]): RepairPlan {
+function emptyPlan(outcome: RepairReport['outcome'], before: Finding[]): RepairPlan {
   return {
     outcome,
     before,
@@ -362,11 +369,14 @@ function refused(plan: RepairPlan, why: string): RepairPlan {
 }
 
 function refIn({ tree }: TreePlace, id: Ulid): TableRef {
-  return viewsOfTree(tree).find((view) => view.table.id === id)!.table;
+  return present(
+    viewsOfTree(tree).find((view) => view.table.id === id),
+    'a table is in the tree in which it was found',
+  ).table;
 }
 
-/** SlateDB 0.12.1 takes such a filter for one of its own and misses rows, whatever a manifest says of it. */
-function hasCompositeFilter(tail: TableTail | undefined): boolean {
+/** SlateDB 0.12.1 takes such a filter for one of its own and misses rows, whatever a manifest says about it. */
+function hasCompositeFilter(tail: TableAnatomy | undefined): boolean {
   return tail?.info !== undefined && tail.info.filterLength > 0 && tail.info.filterForm === 'composite';
 }
 
@@ -375,15 +385,17 @@ function expectedRows({ tail, blocks }: Found): number | undefined {
   if (tail === undefined || tail.isForeign) return undefined;
   const stated = tail.seal?.lineage?.rows;
   if (stated !== undefined) return stated;
-  if (tail.stats !== undefined) return tail.stats.puts + tail.stats.deletes + tail.stats.merges;
-  return blocks.every((b) => b.block !== undefined) ? blocks.reduce((n, b) => n + b.block!.rowCount, 0) : undefined;
+  if (tail.stats !== undefined) return countedRows(tail.stats);
+  return blocks.every((b) => b.block !== undefined)
+    ? blocks.reduce((n, b) => n + readableBlock(b).rowCount, 0)
+    : undefined;
 }
 
 /** Stands for the tail of an object that is gone. */
-function emptyTail({ ref, path, id }: Found): TableTail {
+function emptyTail({ ref, path, id }: Found): TableAnatomy {
   const known = { id, path, info: ref.info, formatVersion: ref.formatVersion };
   const object = { role: 'table' as const, path, id, sealed: false };
-  return { ...unreadTail(known, ref.info.indexOffset, 'repair'), object, formatVersion: 2 };
+  return { ...unreadTable(known, ref.info.indexOffset, 'repair'), object, formatVersion: 2 };
 }
 
 /** That of the old table; the builder fills in what depends on the rows. */
@@ -407,7 +419,7 @@ function piecesOf(found: Found, results: readonly GapResult[]): RowPiece[] {
   for (const b of found.blocks) {
     const gap = inGap.get(b.index);
     if (gap !== undefined) addGap(gap);
-    else pieces.push(b.block!);
+    else pieces.push(readableBlock(b));
   }
   for (const r of results) addGap(r);
   return pieces;
@@ -440,36 +452,12 @@ function findingOf({ findings }: Found, { gap }: GapResult): Finding {
 
 /** The manifest with the table replaced, or without it; undefined if it does not name it. */
 function replaceTable(newest: Manifest, id: Ulid, made: TableRef | undefined): Manifest | undefined {
-  return withView(newest, id, (view) => {
+  return changeTable(newest, id, (view) => {
     if (made === undefined || !isVisible(view, made.info)) return undefined;
     return { ...view, viewId: newest.headerVersion === 1 ? made.id : view.viewId, table: made };
   });
 }
 
-function withView(
-  newest: Manifest,
-  id: Ulid,
-  change: (view: TableView) => TableView | undefined,
-): Manifest | undefined {
-  if (placeInTree(newest, id) === undefined) return undefined;
-  const views = (list: TableView[]) =>
-    list.flatMap((view) => {
-      const next = view.table.id === id ? change(view) : view;
-      return next === undefined ? [] : [next];
-    });
-  const changed = <T extends Tree>(tree: T): T => ({
-    ...tree,
-    l0: views(tree.l0),
-    // A run that was empty before stays: a compaction that is under way names it.
-    runs: tree.runs
-      .map((run) => ({ ...run, views: views(run.views) }))
-      .filter((run, i) => run.views.length > 0 || tree.runs[i].views.length === 0),
-  });
-  const { segments } = newest;
-  return { ...changed(newest), segments: segments?.map(changed) };
-}
-
-/** A view of which no key is left must not be listed. */
 function isVisible({ visibleRange }: TableView, { firstEntry, lastEntry }: TableInfo): boolean {
   if (visibleRange === undefined || firstEntry === undefined || lastEntry === undefined) return true;
   const { start, end } = visibleRange;

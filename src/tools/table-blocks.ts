@@ -1,19 +1,14 @@
 /**
- * The blocks of one table, each judged for itself: good, mended, or bad with what it may have held.
+ * The blocks of one table, each checked for itself: good, repaired, or bad with what it may have held.
  *
- * A mended block is never taken for a good one: it carries how far it may be trusted. Bounds and proofs come from the parts of
+ * A repaired block is never taken for a good one: it carries how far it may be trusted. Bounds and proofs come from the parts of
  * the tail that were verified, and never from the seal of another table.
  */
+import { assertThat, present } from '../common/assert.ts';
 import { compareBytes, describeBytes, EMPTY_BYTES, toHex } from '../common/bytes.ts';
-import {
-  CorruptionError,
-  damage,
-  type Finding,
-  IncompatibleError,
-  locateFindings,
-  makeFinding,
-  unknownFinding,
-} from '../common/errors.ts';
+import { damage, locateFindings, unknownFinding } from '../common/damage.ts';
+import { CorruptionError, IncompatibleError } from '../common/errors.ts';
+import { type Finding, makeFinding } from '../common/finding.ts';
 import type { KeyRange } from '../common/key-range.ts';
 import { type Block, MAX_BLOCK_BYTES } from '../format/block.ts';
 import { type BlockBounds, blockFits, type Healed, healBlock } from '../format/block-healing.ts';
@@ -22,18 +17,18 @@ import { type BlockProof, blockProof, hasChecks } from '../format/block-proof.ts
 import { lengthBeforeZeros, type UnitPlace } from '../format/frame-search.ts';
 import { CRC_BYTES } from '../format/framing.ts';
 import { wrongLength } from '../format/table-layout.ts';
-import { readBlock, repairHint, type TableTail, tableWords } from '../lsm/table/table-anatomy.ts';
+import { readBlock, type TableAnatomy, tableRepairHint, tableWords } from '../lsm/table/table-anatomy.ts';
 import { countChecks, edgeKeys } from './row-audit.ts';
 
 export interface ExaminedBlock {
   index: number;
   /** Where its own checksum says that it ends, if the index is wrong about that. */
   place: BlockPlace;
-  /** As stored, or as mended. */
+  /** As stored, or as repaired. */
   block: Block | undefined;
-  /** The stored bytes, mended if they could be; shorter than the place in an object that was cut. */
+  /** The stored bytes, repaired if they could be; shorter than the place in an object that was cut. */
   stored: Uint8Array;
-  /** `good` as stored, `verified` and `probable` as mended, `verified` also where only the index is wrong about its end; else `bad`. */
+  /** `good` as stored, `verified` and `probable` as repaired, `verified` also where only the index is wrong about its end; else `bad`. */
   trust: 'good' | 'verified' | 'probable' | 'bad';
   healed: Healed | undefined;
   error: Error | undefined;
@@ -41,14 +36,20 @@ export interface ExaminedBlock {
   bounds: BlockBounds;
 }
 
+/** The rows of a block that is not `bad`. */
+export function readableBlock({ block, trust }: ExaminedBlock): Block {
+  assertThat(trust !== 'bad', 'rows are taken from blocks that can be read');
+  return present(block, 'a block that is not bad has rows');
+}
+
 /** What the seal proves about block `i`; nothing if its list of blocks does not fit the place. */
-function proofOf(tail: TableTail, i: number, place: UnitPlace): BlockProof | undefined {
+function proofOf(tail: TableAnatomy, i: number, place: UnitPlace): BlockProof | undefined {
   const record = tail.isForeign ? undefined : tail.seal?.rows;
   const proof = record === undefined || tail.formatVersion !== 2 ? undefined : blockProof(record, i);
   return proof?.storedBytes === place.end - place.start ? proof : undefined;
 }
 
-function boundsOf(tail: TableTail, i: number): BlockBounds {
+function boundsOf(tail: TableAnatomy, i: number): BlockBounds {
   const { index, info, seal, isForeign, stats } = tail;
   const hasEntry = index !== undefined && i < index.blockCount;
   const separator = i === 0 ? info?.firstEntry : hasEntry ? index.firstKey(i) : undefined;
@@ -67,10 +68,10 @@ function boundsOf(tail: TableTail, i: number): BlockBounds {
 }
 
 /**
- * Judges one block.
+ * Checks one block.
  * @param room the bytes of its room, padding included; fewer in an object that was cut
  */
-export function examineBlock(room: Uint8Array, index: number, place: BlockPlace, tail: TableTail): ExaminedBlock {
+export function examineBlock(room: Uint8Array, index: number, place: BlockPlace, tail: TableAnatomy): ExaminedBlock {
   const stored = room.subarray(0, place.end - place.start);
   const base = { index, place, stored, healed: undefined, proof: undefined, bounds: {} };
   if (place.isUnknown) {
@@ -90,15 +91,15 @@ export function examineBlock(room: Uint8Array, index: number, place: BlockPlace,
   }
   const read = readBlock(stored, codec, formatVersion);
   if (!(read instanceof Error)) {
-    const stranger = strangerError(read, proof, bounds, length);
-    const isGood = stranger === undefined;
+    const displaced = displacedError(read, proof, bounds, length);
+    const isGood = displaced === undefined;
     return {
       ...base,
       proof,
       bounds,
       block: isGood ? read : undefined,
       trust: isGood ? 'good' : 'bad',
-      error: stranger,
+      error: displaced,
     };
   }
   const whole = wholeInRoom(room, index, place, tail);
@@ -110,34 +111,43 @@ export function examineBlock(room: Uint8Array, index: number, place: BlockPlace,
     ...(proof !== undefined && { proof }),
     bounds,
   });
-  const mended = healed === undefined ? undefined : readBlock(healed.stored, codec, formatVersion);
-  if (healed === undefined || mended === undefined || mended instanceof Error) {
+  const repaired = healed === undefined ? undefined : readBlock(healed.stored, codec, formatVersion);
+  if (healed === undefined || repaired === undefined || repaired instanceof Error) {
     return { ...base, proof, bounds, block: undefined, trust: 'bad', error: read };
   }
   const trust = healed.trust === 'proven' ? 'verified' : 'probable';
-  return { ...base, proof, bounds, block: mended, stored: healed.stored, trust, healed, error: read };
+  return { ...base, proof, bounds, block: repaired, stored: healed.stored, trust, healed, error: read };
 }
 
 /**
  * A block that is sound, but ends elsewhere in its room than the index says. Then nothing but zeros follows it: what else is there
  * may belong to it, and is not explained away.
  */
-function wholeInRoom(room: Uint8Array, index: number, place: BlockPlace, tail: TableTail): ExaminedBlock | undefined {
+function wholeInRoom(
+  room: Uint8Array,
+  index: number,
+  place: BlockPlace,
+  tail: TableAnatomy,
+): ExaminedBlock | undefined {
   const { start, end, roomEnd } = place;
   const length = room.length < roomEnd - start ? undefined : lengthBeforeZeros(room);
   if (length === undefined || length === end - start || tail.info === undefined) return undefined;
   const own = { start, end: start + length, roomEnd };
-  const judged = examineBlock(room, index, own, tail);
-  if (judged.trust !== 'good') return undefined;
-  return { ...judged, trust: 'verified', error: wrongLength(tail.info, index, end - start, length) };
+  const examined = examineBlock(room, index, own, tail);
+  if (examined.trust !== 'good') return undefined;
+  return { ...examined, trust: 'verified', error: wrongLength(tail.info, index, end - start, length) };
 }
 
 /**
- * A note where the padding after a block holds anything but zeros: no checksum covers it and nobody reads it, so no row is
- * concerned; undefined where there is nothing to say. Bytes that are not there are not judged.
+ * A note where the padding after a block holds anything but zeros: no checksum covers it and nothing reads it, so no row is
+ * concerned; undefined where there is nothing to say. Bytes that are not there are not checked.
  * @param room as for `examineBlock`
  */
-export function paddingNote(room: Uint8Array, { index, place }: ExaminedBlock, tail: TableTail): Finding | undefined {
+export function paddingNote(
+  room: Uint8Array,
+  { index, place }: ExaminedBlock,
+  tail: TableAnatomy,
+): Finding | undefined {
   const padding = room.subarray(place.end - place.start);
   const first = place.isUnknown ? undefined : firstNonZero(padding, 0, padding.length);
   if (first === undefined) return undefined;
@@ -154,14 +164,14 @@ export function paddingNote(room: Uint8Array, { index, place }: ExaminedBlock, t
     found: `${toHex(padding.subarray(first, Math.min(end, first + MOST_SHOWN_BYTES)))}`,
     origin: 'at-rest',
     during,
-    hint: repairHint(object.id, what, 'none'),
+    hint: tableRepairHint(object.id, what, 'none'),
   });
 }
 
 const MOST_SHOWN_BYTES = 8;
 
-/** What tells a block whose checksum holds, but which does not belong in this place. */
-function strangerError(block: Block, proof: BlockProof | undefined, bounds: BlockBounds, length: number) {
+/** The error of a block whose checksum holds, but which does not belong in this place. */
+function displacedError(block: Block, proof: BlockProof | undefined, bounds: BlockBounds, length: number) {
   const at = { unit: 'block' as const, offset: 0, length };
   if (proof !== undefined && hasChecks(proof)) {
     if (countChecks(block, proof).bad === 0) return undefined;
@@ -178,7 +188,7 @@ function strangerError(block: Block, proof: BlockProof | undefined, bounds: Bloc
 }
 
 /** The same kind of block, with what neighbouring blocks say about its keys where the index does not. */
-export function keysOf(blocks: readonly ExaminedBlock[], i: number, tail: TableTail): KeyRange {
+export function keysOf(blocks: readonly ExaminedBlock[], i: number, tail: TableAnatomy): KeyRange {
   const { separator, nextSeparator } = blocks[i].bounds;
   let gte = separator ?? tail.info?.firstEntry ?? EMPTY_BYTES;
   let lte = nextSeparator ?? tail.info?.lastEntry;
@@ -186,7 +196,7 @@ export function keysOf(blocks: readonly ExaminedBlock[], i: number, tail: TableT
     for (let k = i - 1; k >= 0; k--) {
       const { block } = blocks[k];
       if (block === undefined) continue;
-      gte = later(gte, edgeKeys(block).last);
+      gte = greaterKey(gte, edgeKeys(block).last);
       break;
     }
   }
@@ -202,12 +212,12 @@ export function keysOf(blocks: readonly ExaminedBlock[], i: number, tail: TableT
   return { gte, lte };
 }
 
-function later(a: Uint8Array, b: Uint8Array): Uint8Array {
+function greaterKey(a: Uint8Array, b: Uint8Array): Uint8Array {
   return compareBytes(a, b) < 0 ? b : a;
 }
 
 /** The finding for a block that is not good. */
-export function blockFinding(b: ExaminedBlock, keys: KeyRange, tail: TableTail): Finding {
+export function blockFinding(b: ExaminedBlock, keys: KeyRange, tail: TableAnatomy): Finding {
   const { object, during } = tail;
   if (b.error instanceof IncompatibleError && b.trust === 'bad') {
     const at = { unit: 'block' as const, index: b.index, offset: b.place.start, length: b.place.end - b.place.start };
@@ -246,6 +256,6 @@ export function blockFinding(b: ExaminedBlock, keys: KeyRange, tail: TableTail):
     }),
     origin: 'at-rest',
     remedy,
-    hint: repairHint(object.id, what, loss),
+    hint: tableRepairHint(object.id, what, loss),
   };
 }

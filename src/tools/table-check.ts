@@ -1,11 +1,12 @@
 /**
  * The check of one table at a given level, in stretches, so that memory does not grow with the table.
  *
- * Invariants: a finding means that the bytes were read twice and were the same; a table that vanished is the caller's to judge.
+ * Invariants: a finding means that the bytes were read twice and were the same; a table that vanished is for the caller to explain.
  */
 import { stopIfAborted } from '../common/abort.ts';
 import { equalBytes } from '../common/bytes.ts';
-import { type Finding, locateFindings } from '../common/errors.ts';
+import { isCannotTell, locateFindings, unknownFinding } from '../common/damage.ts';
+import type { Finding } from '../common/finding.ts';
 import type { BlockPlace } from '../format/block-places.ts';
 import { dataEnd } from '../format/table-layout.ts';
 import {
@@ -14,19 +15,18 @@ import {
   findBlocks,
   type KnownTable,
   placesOfTail,
-  type TableTail,
+  type TableAnatomy,
 } from '../lsm/table/table-anatomy.ts';
+import { OPEN_END } from '../lsm/table/table-reader.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { RowAudit, type RowLimits } from './row-audit.ts';
-import { blockFinding, type ExaminedBlock, examineBlock, keysOf, paddingNote } from './table-blocks.ts';
+import { blockFinding, type ExaminedBlock, examineBlock, keysOf, paddingNote, readableBlock } from './table-blocks.ts';
 
-/** `refs`: it is there. `tails`: all parts behind the blocks. `blocks`: every checksum. `rows`: every row. */
+/** `refs`: it is there. `tails`: all parts after the blocks. `blocks`: every checksum. `rows`: every row. */
 export type TableLevel = 'refs' | 'tails' | 'blocks' | 'rows';
 
 /** Blocks read by one request, unless a single one is larger. */
 const STRETCH_BYTES = 4 * 1024 * 1024;
-/** More than any object's size: the range is cut at the end. */
-const OPEN_END = 2 ** 40;
 
 export interface TableCheckJob {
   store: ObjectStore;
@@ -39,7 +39,7 @@ export interface TableCheckJob {
 }
 
 export interface TableCheckResult {
-  tail: TableTail;
+  tail: TableAnatomy;
   findings: Finding[];
   /** Of the rows that were seen; only at level `rows`. */
   seqs: { min: number; max: number } | undefined;
@@ -63,8 +63,20 @@ export async function checkTable(job: TableCheckJob): Promise<TableCheckResult |
   return result;
 }
 
+/** The same, where a table that this program cannot read is a finding: it hides nothing about the others. */
+export async function checkIfReadable(job: TableCheckJob): Promise<TableCheckResult | { unread: Finding } | undefined> {
+  try {
+    return await checkTable(job);
+  } catch (error) {
+    if (!isCannotTell(error) || error.retryable) throw error;
+    const { path, id = '' } = job.known;
+    const object = { role: 'table' as const, path, id, sealed: false };
+    return { unread: unknownFinding(error, { object, during: 'check' }) };
+  }
+}
+
 /** What is damaged is read a second time, so that a bit on the way is not taken for damage. */
-async function readTail(job: TableCheckJob, from: number): Promise<TableTail | undefined> {
+async function readTail(job: TableCheckJob, from: number): Promise<TableAnatomy | undefined> {
   const bytes = await read(job, from, OPEN_END);
   if (bytes === undefined) return undefined;
   const tail = await dissectTail(bytes, from, job.known, 'check');
@@ -84,7 +96,7 @@ async function read(job: TableCheckJob, offset: number, length: number): Promise
 /** Goes over the blocks in order. */
 class BlockPass {
   readonly #job: TableCheckJob;
-  readonly #tail: TableTail;
+  readonly #tail: TableAnatomy;
   readonly #whole: Uint8Array | undefined;
   readonly #findings: Finding[] = [];
   readonly #audit: RowAudit | undefined;
@@ -92,7 +104,7 @@ class BlockPass {
   readonly #near: ExaminedBlock[] = [];
   #isComplete = true;
 
-  constructor(job: TableCheckJob, tail: TableTail, whole: Uint8Array | undefined) {
+  constructor(job: TableCheckJob, tail: TableAnatomy, whole: Uint8Array | undefined) {
     this.#job = job;
     this.#tail = tail;
     this.#whole = whole;
@@ -104,7 +116,7 @@ class BlockPass {
     });
   }
 
-  /** Undefined: the object vanished meanwhile. */
+  /** Undefined: the object vanished in the meantime. */
   async run({ places }: BlockPlaces): Promise<Omit<TableCheckResult, 'tail'> | undefined> {
     for (let i = 0; i < places.length; ) {
       const first = i;
@@ -140,7 +152,7 @@ class BlockPass {
         note = paddingNote(again, b, this.#tail);
       }
     }
-    if (b.trust === 'good') this.#audit?.block(i, place, b.block!);
+    if (b.trust === 'good') this.#audit?.block(i, place, readableBlock(b));
     else this.#isComplete = false;
     if (note !== undefined) this.#findings.push(note);
     this.#keepNear(b);

@@ -1,10 +1,11 @@
 /**
  * Gaps of a damaged table: stretches of blocks that cannot be used, and what can be found of the rows that were in them.
  *
- * A gap is bounded by the last row before and the first row behind it; only rows strictly between them are put into it, so what
+ * A gap is bounded by the last row before and the first row after it; only rows strictly between them are put into it, so what
  * comes from elsewhere can neither break the order nor repeat a version. How many rows a gap had is known from the seal or from
  * the stats, else it is estimated, and the result says so.
  */
+import { present } from '../common/assert.ts';
 import { compareBytes, copyBytes, EMPTY_BYTES } from '../common/bytes.ts';
 import { IncompatibleError } from '../common/errors.ts';
 import { inRange, type KeyRange } from '../common/key-range.ts';
@@ -19,7 +20,7 @@ import type { TableRef } from '../format/manifest-types.ts';
 import { type SalvagedRow, type SuspectRow, salvageBlock, suspectRows } from '../format/salvage.ts';
 import { TableBuilder } from '../format/table-builder.ts';
 import type { TableInfo } from '../format/table-info.ts';
-import type { TableTail } from '../lsm/table/table-anatomy.ts';
+import type { TableAnatomy } from '../lsm/table/table-anatomy.ts';
 import type { RepairView } from './repair-plan.ts';
 import type { Acceptance } from './reports.ts';
 import { countChecks } from './row-audit.ts';
@@ -31,7 +32,7 @@ import {
   type TreePlace,
   withoutOldVersions,
 } from './row-sources.ts';
-import type { ExaminedBlock } from './table-blocks.ts';
+import { type ExaminedBlock, readableBlock } from './table-blocks.ts';
 import { compareRows, type LooseRow, sortedRows } from './table-rebuild.ts';
 
 export interface GapChoices {
@@ -41,11 +42,11 @@ export interface GapChoices {
 
 type Edge = Pick<LooseRow, 'key' | 'seq'>;
 
-export interface Gap {
+export interface TableGap {
   blocks: ExaminedBlock[];
   after: Edge | undefined;
   before: Edge | undefined;
-  /** What the rows lie in, both ends included. */
+  /** The range of the rows, both ends included. */
   keys: KeyRange;
   /** Rows of the gap, if known. */
   rowCount: number | undefined;
@@ -54,7 +55,7 @@ export interface Gap {
 }
 
 export interface GapResult {
-  gap: Gap;
+  gap: TableGap;
   /** Sorted. */
   rows: LooseRow[];
   suspectRows: number;
@@ -79,16 +80,16 @@ const LARGEST_BLOCK_BYTES = 65_536;
 /** All gaps, in order. A table without blocks is one gap. */
 export function gapsOf(
   blocks: readonly ExaminedBlock[],
-  tail: TableTail | undefined,
+  tail: TableAnatomy | undefined,
   named: TableInfo,
   choices: GapChoices,
-): Gap[] {
+): TableGap[] {
   if (blocks.length === 0) {
     const keys = { gte: named.firstEntry ?? EMPTY_BYTES, lte: named.lastEntry };
     const rowCount = tail === undefined || tail.isForeign ? undefined : tail.seal?.lineage?.rows;
     return [{ blocks: [], after: undefined, before: undefined, keys, rowCount, estimatedRows: 1 }];
   }
-  const gaps: Gap[] = [];
+  const gaps: TableGap[] = [];
   const density = rowsPerByte(blocks);
   for (let i = 0; i < blocks.length; i++) {
     if (isTrusted(blocks[i], choices)) continue;
@@ -131,9 +132,9 @@ function countOf(bad: readonly ExaminedBlock[]): number | undefined {
   return sum;
 }
 
-function edges({ block }: ExaminedBlock): { first: Edge; last: Edge } {
+function edges(b: ExaminedBlock): { first: Edge; last: Edge } {
   const rows = new BlockCursor();
-  rows.attach(block!);
+  rows.attach(readableBlock(b));
   rows.first();
   const first = { key: copyBytes(rows.key.subarray(0, rows.keyLength)), seq: rows.seq };
   rows.last();
@@ -160,7 +161,7 @@ interface Subject {
   id: Ulid;
   ref: TableRef;
   place: TreePlace;
-  tail: TableTail | undefined;
+  tail: TableAnatomy | undefined;
 }
 
 /** Fills the gaps of one table from what the choices allow. */
@@ -176,28 +177,29 @@ export class GapFiller {
     this.#choices = choices;
   }
 
-  async fill(gap: Gap, all: readonly Gap[]): Promise<GapResult> {
+  async fill(gap: TableGap, all: readonly TableGap[]): Promise<GapResult> {
     const found: LooseRow[] = [];
     let newest: LooseRow[] = [];
     for (const source of ['wal', 'inputs'] as const) {
       if (!this.#choices.sources.includes(source)) continue;
       const { rows, isComplete, isNewest } = await this.#candidates(source, gap, all);
-      const fitting = rows.filter((row) => liesIn(gap, row));
-      const exact = asMany(fitting, gap.rowCount);
-      if (exact !== undefined && (isComplete || isProven(exact, gap))) return complete(gap, exact);
-      if (isComplete && (gap.rowCount === undefined || fitting.length >= gap.rowCount)) return complete(gap, fitting);
+      const fitting = rows.filter((row) => isInGap(gap, row));
+      const exact = sameCount(fitting, gap.rowCount);
+      if (exact !== undefined && (isComplete || isProven(exact, gap))) return completeGap(gap, exact);
+      if (isComplete && (gap.rowCount === undefined || fitting.length >= gap.rowCount))
+        return completeGap(gap, fitting);
       if (isNewest) newest = newestVersions(fitting, gap);
       for (const row of fitting) found.push(row);
     }
     return this.#salvage(gap, found, newest);
   }
 
-  async #candidates(source: 'wal' | 'inputs', gap: Gap, all: readonly Gap[]): Promise<Candidates> {
+  async #candidates(source: 'wal' | 'inputs', gap: TableGap, all: readonly TableGap[]): Promise<Candidates> {
     const { target, manifest } = this.#view;
     const { id, tail, place } = this.#subject;
     if (source === 'inputs') {
       if (place.level === 'l0') return NO_CANDIDATES;
-      return inputCandidates(target.stores, id, tail, gap.keys);
+      return inputCandidates(target.stores.main, id, tail, gap.keys);
     }
     const ranges = all.map((g) => g.keys);
     this.#log ??= new LogRows(target.stores, manifest.manifest, ranges);
@@ -212,15 +214,15 @@ export class GapFiller {
    * What is left in the damaged blocks themselves, besides what was found elsewhere, of which the table had `newest` for sure.
    * The others may be versions that it had not kept: none of them stands for a row that is lost.
    */
-  #salvage(gap: Gap, found: readonly LooseRow[], newest: readonly LooseRow[]): GapResult {
+  #salvage(gap: TableGap, found: readonly LooseRow[], newest: readonly LooseRow[]): GapResult {
     const { sources, accept } = this.#choices;
     const canSalvage = sources.includes('salvage');
     const verified = canSalvage ? gap.blocks.map((b) => this.#verified(b)) : gap.blocks.map(() => []);
-    const suspect = canSalvage ? gap.blocks.flatMap((b) => this.#suspect(b)).filter((row) => liesIn(gap, row)) : [];
+    const suspect = canSalvage ? gap.blocks.flatMap((b) => this.#suspect(b)).filter((row) => isInGap(gap, row)) : [];
     const putBack = accept === 'suspect' ? suspect : [];
-    const inPlace = verified.flat().filter((row) => liesIn(gap, row));
-    const rows = sortedRows([...inPlace.map(loose), ...found, ...putBack.map(loose)]);
-    const had = sortedRows([...inPlace.map(loose), ...newest, ...putBack.map(loose)]).length;
+    const rowsInGap = verified.flat().filter((row) => isInGap(gap, row));
+    const rows = sortedRows([...rowsInGap.map(toLooseRow), ...found, ...putBack.map(toLooseRow)]);
+    const had = sortedRows([...rowsInGap.map(toLooseRow), ...newest, ...putBack.map(toLooseRow)]).length;
     const missing = Math.max(0, (gap.rowCount ?? Math.max(gap.estimatedRows, rows.length + 1)) - had);
     // What was found elsewhere may be just what the gap had; a bad block of which nothing is left had a row at least.
     const isBare = rows.length === 0 && missing > 0;
@@ -259,8 +261,9 @@ export class GapFiller {
   }
 
   #form() {
-    const { tail, ref } = this.#subject;
-    return { codec: tail!.codec, formatVersion: tail?.formatVersion ?? ref.formatVersion, maxBytes: MAX_BLOCK_BYTES };
+    const { tail } = this.#subject;
+    const { codec, formatVersion } = present(tail, 'a table with blocks has an end');
+    return { codec, formatVersion, maxBytes: MAX_BLOCK_BYTES };
   }
 }
 
@@ -269,22 +272,22 @@ function payloadOf({ stored, error }: ExaminedBlock): Uint8Array | undefined {
   return stored.subarray(0, stored.length - CRC_BYTES);
 }
 
-function loose({ key, value, seq, flags, createTs, expireTs }: LooseRow): LooseRow {
+function toLooseRow({ key, value, seq, flags, createTs, expireTs }: LooseRow): LooseRow {
   return { key, value, seq, flags, createTs, expireTs };
 }
 
-function liesIn({ after, before, keys }: Gap, row: Edge): boolean {
+function isInGap({ after, before, keys }: TableGap, row: Edge): boolean {
   if (after !== undefined && compareRows(after, row) >= 0) return false;
   if (before !== undefined && compareRows(row, before) >= 0) return false;
   return inRange(row.key, keys);
 }
 
-function complete(gap: Gap, rows: LooseRow[]): GapResult {
+function completeGap(gap: TableGap, rows: LooseRow[]): GapResult {
   return { gap, rows, suspectRows: 0, lostRows: 0, lostAtMost: 0, isExact: true, lostKeys: [] };
 }
 
 /** The rows, with or without old versions, if that gives exactly as many as there were. */
-function asMany(rows: LooseRow[], count: number | undefined): LooseRow[] | undefined {
+function sameCount(rows: LooseRow[], count: number | undefined): LooseRow[] | undefined {
   if (count === undefined || rows.length < count) return undefined;
   if (rows.length === count) return rows;
   const newest = withoutOldVersions(rows);
@@ -292,12 +295,12 @@ function asMany(rows: LooseRow[], count: number | undefined): LooseRow[] | undef
 }
 
 /** Those of the rows that the table must have had. A key that goes on from the block before may have only older ones here. */
-function newestVersions(rows: readonly LooseRow[], { after }: Gap): LooseRow[] {
+function newestVersions(rows: readonly LooseRow[], { after }: TableGap): LooseRow[] {
   return withoutOldVersions(rows).filter((row) => after === undefined || compareBytes(row.key, after.key) !== 0);
 }
 
 /** Whether these are the very rows of the one block of the gap: its row checks or its checksum say so. */
-function isProven(rows: readonly LooseRow[], { blocks }: Gap): boolean {
+function isProven(rows: readonly LooseRow[], { blocks }: TableGap): boolean {
   if (blocks.length !== 1 || rows.length === 0) return false;
   const [{ proof, stored }] = blocks;
   const block = encodeBlock(rows);
@@ -325,7 +328,7 @@ function encodeBlock(rows: readonly LooseRow[]): Block | undefined {
 }
 
 /** Ranges in which rows are missing, between those that were verified. */
-function holesOf(gap: Gap, verified: readonly SalvagedRow[]): KeyRange[] {
+function holesOf(gap: TableGap, verified: readonly SalvagedRow[]): KeyRange[] {
   const holes: KeyRange[] = [];
   let from = gap.keys.gte;
   let next = 0;

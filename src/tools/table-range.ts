@@ -5,11 +5,10 @@ import type { Block } from '../format/block.ts';
 import { BlockCursor } from '../format/block-cursor.ts';
 import { dataEnd } from '../format/table-layout.ts';
 import { dissectTail, type KnownTable, placesOfTail } from '../lsm/table/table-anatomy.ts';
+import { OPEN_END } from '../lsm/table/table-reader.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { examineBlock } from './table-blocks.ts';
 import type { LooseRow } from './table-rebuild.ts';
-
-const OPEN_END = 2 ** 40;
 
 export interface RangeRows {
   rows: LooseRow[];

@@ -12,18 +12,18 @@ import { ulidToBytes } from '../common/ulid.ts';
 import type { Block } from '../format/block.ts';
 import { BlockCursor } from '../format/block-cursor.ts';
 import { unitOf } from '../format/block-places.ts';
-import { probeCount } from '../format/bloom.ts';
+import { PROBES_BYTES, probeCount } from '../format/bloom.ts';
 import { CRC_BYTES } from '../format/framing.ts';
 import type { TableRef } from '../format/manifest-types.ts';
 import { chooseRowsPerCheck, type RowsPerCheck } from '../format/row-checks.ts';
 import { encodeSeal } from '../format/seal.ts';
 import type { LineageRecord } from '../format/seal-records.ts';
-import { TableBuilder, type TableFacts } from '../format/table-builder.ts';
+import { MIN_BLOCK_BYTES, TableBuilder, type TableFacts } from '../format/table-builder.ts';
 import type { FilterForm } from '../format/table-info.ts';
-import { dissectTail, findBlocks, type TableTail } from '../lsm/table/table-anatomy.ts';
+import { dissectTail, findBlocks, type TableAnatomy } from '../lsm/table/table-anatomy.ts';
 import type { TableNaming } from './repair-plan.ts';
 import { RowAudit } from './row-audit.ts';
-import { type ExaminedBlock, examineBlock } from './table-blocks.ts';
+import { type ExaminedBlock, examineBlock, readableBlock } from './table-blocks.ts';
 
 /** A row by itself, out of the block it came from. */
 export interface LooseRow {
@@ -48,17 +48,15 @@ export interface RebuildSettings {
 
 const DEFAULT_BLOCK_BYTES = 4096;
 const DEFAULT_BITS_PER_KEY = 10;
-const MIN_BLOCK_BYTES = 64;
 const MAX_TARGET_BYTES = 65_536;
 /** Number of filters, name length, name, length: what a composite filter block has before its only filter. */
 const COMPOSITE_BYTES = 15;
-const PROBES_BYTES = 2;
 const MOST_BITS_PER_KEY = 1000;
 /** Stands for "no filter however many keys". */
 const NEVER = Number.POSITIVE_INFINITY;
 
 /** The settings of the writer; `rowCount` is what the table had. */
-export function inferSettings(tail: TableTail, blocks: readonly ExaminedBlock[], rowCount: number): RebuildSettings {
+export function inferSettings(tail: TableAnatomy, blocks: readonly ExaminedBlock[], rowCount: number): RebuildSettings {
   let blockBytes = 0;
   let rows = 0;
   let bytes = 0;
@@ -86,7 +84,7 @@ export function inferSettings(tail: TableTail, blocks: readonly ExaminedBlock[],
  * explains it, nothing is proven: SlateDB's default stands for it, so that what reads whole units goes on doing so. No writer pads
  * compressed tables, and a program that reads them need not expect it of a new one.
  */
-function inferUnit(tail: TableTail, blocks: readonly ExaminedBlock[]): number | undefined {
+function inferUnit(tail: TableAnatomy, blocks: readonly ExaminedBlock[]): number | undefined {
   const known = blocks.filter((b) => b.place.isUnknown === undefined);
   if (tail.codec.name !== 'none' || !known.some(({ place }) => place.roomEnd > place.end)) return undefined;
   const rooms = known.map(({ block, proof, bounds, place }) => ({
@@ -96,7 +94,7 @@ function inferUnit(tail: TableTail, blocks: readonly ExaminedBlock[]): number | 
   return Math.max(unitOf(rooms) ?? DEFAULT_BLOCK_BYTES, MIN_BLOCK_BYTES);
 }
 
-function inferFilter({ info, filter, codec }: TableTail, rowCount: number): RebuildSettings['filter'] {
+function inferFilter({ info, filter, codec }: TableAnatomy, rowCount: number): RebuildSettings['filter'] {
   const form = info?.filterForm ?? 'legacy';
   if (info === undefined || info.filterLength === 0) return { form, bitsPerKey: DEFAULT_BITS_PER_KEY, minKeys: NEVER };
   const overhead = CRC_BYTES + PROBES_BYTES + (form === 'composite' ? COMPOSITE_BYTES : 0);
@@ -114,10 +112,10 @@ function inferFilter({ info, filter, codec }: TableTail, rowCount: number): Rebu
   return { form, bitsPerKey, minKeys: 0 };
 }
 
-/** The object and what the manifest says of it. Reads it back before it returns: every row of every block. */
-export async function buildTable(
+/** The object and what the manifest says about it. Reads it back before it returns: every row of every block. */
+export async function buildRepairedTable(
   pieces: readonly RowPiece[],
-  tail: TableTail,
+  tail: TableAnatomy,
   settings: RebuildSettings,
   lineage: LineageRecord | undefined,
   how: TableNaming,
@@ -160,7 +158,12 @@ export function isBlock(piece: RowPiece): piece is Block {
   return 'restartCount' in piece;
 }
 
-function sealOf(facts: TableFacts, tail: TableTail, lineage: LineageRecord | undefined, how: TableNaming): Uint8Array {
+function sealOf(
+  facts: TableFacts,
+  tail: TableAnatomy,
+  lineage: LineageRecord | undefined,
+  how: TableNaming,
+): Uint8Array {
   const { id, putId, author, epoch, newestManifestId, repair } = how;
   const codec = tail.codec.name;
   return encodeSeal({
@@ -177,6 +180,7 @@ function sealOf(facts: TableFacts, tail: TableTail, lineage: LineageRecord | und
     }),
     rows: facts.rows,
     repair,
+    expiry: facts.expiry,
   });
 }
 
@@ -192,7 +196,7 @@ async function assertReadable(
   const audit = new RowAudit(tail, {}, (error) => wrong.push(error.message));
   places.forEach((place, i) => {
     const b = examineBlock(bytes.subarray(place.start, place.roomEnd), i, place, tail);
-    if (b.trust === 'good') audit.block(i, place, b.block!);
+    if (b.trust === 'good') audit.block(i, place, readableBlock(b));
     else wrong.push(`block ${i}`);
   });
   audit.finish(true);

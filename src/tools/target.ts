@@ -4,8 +4,10 @@
  * Opening a target reads nothing and changes nothing, so tools also run where `open` refuses. Closing it frees what was made
  * for it; an open database stays open.
  */
+
 import { hostname } from 'node:os';
 import { untilAborted } from '../common/abort.ts';
+import { present } from '../common/assert.ts';
 import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
 import { UnavailableError } from '../common/errors.ts';
 import { type Logger, STDERR_LOGGER, safeLogger } from '../common/logger.ts';
@@ -23,12 +25,31 @@ import {
 } from '../common/option-checks.ts';
 import { type Random, SYSTEM_RANDOM } from '../common/random.ts';
 import { shellWord } from '../common/shell-word.ts';
-import { type DatabaseStores, databaseStores, whereOf, withSignal } from '../lsm/manifest/database-stores.ts';
-import { isToolHandle, TOOL_ACCESS, type ToolAccess, type ToolHandle } from '../recovery/tool-access.ts';
+import {
+  type DatabaseStores,
+  DEFAULT_TIMEOUT_MS,
+  databaseStores,
+  whereOf,
+  withSignal,
+} from '../lsm/manifest/database-stores.ts';
+import { type ToolAccess, toolAccessOf } from '../recovery/tool-access.ts';
 import { type Location, resolveLocation, urlText } from '../store/location.ts';
 
+/** A database that this process has open, as `open` gives it; a reader is none. */
+export interface OpenDatabase {
+  /** Path of the database in its store. */
+  readonly path: string;
+  /** The store that the database is in. */
+  readonly store: {
+    /** For messages. */
+    readonly name: string;
+  };
+  /** Resolves when the database serves. */
+  ready(): Promise<unknown>;
+}
+
 /** Where a tool works: whatever `open` takes as location, or an open database. */
-export type Target = Location | ToolHandle;
+export type Target = Location | OpenDatabase;
 
 /** Options of every tool. */
 export interface ToolOptions {
@@ -82,9 +103,7 @@ export interface ToolTarget {
   close(): void;
 }
 
-const DEFAULT_TIMEOUT_MS = 60_000;
-
-/** How often a tool looks or claims anew because others were faster, before it gives way. */
+/** How often a tool reads or claims again because others were faster, before it gives up. */
 export const MAX_ROUNDS = 20;
 
 export function tooManyOthers({ where }: ToolTarget): UnavailableError {
@@ -95,12 +114,13 @@ export function tooManyOthers({ where }: ToolTarget): UnavailableError {
 /** Rejects with `InvalidArgumentError` for a location that cannot be used; the options are checked by the caller. No request. */
 export async function openTarget(target: Target, options: ToolOptions): Promise<ToolTarget> {
   const { timeoutMs = DEFAULT_TIMEOUT_MS, signal } = options;
-  const openDb = readingArgument('target', () => (isToolHandle(target) ? target[TOOL_ACCESS]() : undefined));
+  const openDb = readingArgument('target', () => toolAccessOf(target));
   const clock = options.clock ?? openDb?.clock ?? SYSTEM_CLOCK;
   const random = options.random ?? openDb?.random ?? SYSTEM_RANDOM;
   const owner = options.owner ?? openDb?.owner ?? `${hostname()}:${process.pid}`;
   const place = openDb === undefined ? await resolveLocation(target as Location, options.root) : undefined;
-  const all = openDb?.stores ?? databaseStores(place!, { clock, random, timeoutMs });
+  const all =
+    openDb?.stores ?? databaseStores(present(place, 'what is not open has a place'), { clock, random, timeoutMs });
   const stores = signal === undefined ? all : withSignal(all, signal);
   const before = requestCount(stores);
   const startMs = clock.monotonicMs();

@@ -2,26 +2,27 @@
  * What must hold between the tables of one tree: the newer a source, the newer its versions. A read stops at the first source
  * that has a key, so a newer version below an older one would never be seen.
  */
+import { present } from '../common/assert.ts';
 import { compareBytes, EMPTY_BYTES } from '../common/bytes.ts';
-import { type Finding, makeFinding } from '../common/errors.ts';
+import { type Finding, makeFinding, WHOLE_OBJECT } from '../common/finding.ts';
 import type { Ulid } from '../common/ulid.ts';
-import { type TableView, type Tree, treesOf } from '../format/manifest-types.ts';
+import { sourcesOf, type TableView, type Tree, treesOf } from '../format/manifest-types.ts';
 import { tablePath } from '../format/object-names.ts';
-import { repairHint } from '../lsm/table/table-anatomy.ts';
-import type { Picture } from './named-tables.ts';
+import { tableRepairHint } from '../lsm/table/table-anatomy.ts';
+import type { DatabaseView } from './named-tables.ts';
 
 /** Sequence numbers of the rows of each table. */
 export type SourceSeqs = Map<Ulid, { min: number; max: number }>;
 
 /** Pairs of sources, newest first, of which the older holds a newer row where both have keys. */
-export function* sourcesOutOfOrder(picture: Picture, seqs: SourceSeqs): Generator<Finding> {
-  const manifest = picture.newest?.manifest;
+export function* sourcesOutOfOrder(view: DatabaseView, seqs: SourceSeqs): Generator<Finding> {
+  const manifest = view.newest?.manifest;
   if (manifest === undefined) return;
   for (const tree of treesOf(manifest)) yield* checkTree(tree, seqs);
 }
 
 function* checkTree(tree: Tree, seqs: SourceSeqs): Generator<Finding> {
-  const sources = [...tree.l0.map((view) => [view]), ...tree.runs.map((run) => run.views)];
+  const sources = sourcesOf(tree).map(({ views }) => views);
   for (const [i, newer] of sources.entries()) {
     for (const older of sources.slice(i + 1)) {
       for (const a of newer) for (const b of older) if (isReversed(a, b, seqs)) yield finding(b, a, seqs);
@@ -46,11 +47,11 @@ function overlap(a: TableView, b: TableView): boolean {
 
 function finding(older: TableView, newer: TableView, seqs: SourceSeqs): Finding {
   const { id, info } = older.table;
-  const range = seqs.get(id)!;
+  const range = present(seqs.get(id), 'tables are compared whose numbers were read');
   return makeFinding({
     code: 'OUT_OF_ORDER',
     object: { role: 'table', path: tablePath(id), id, sealed: false },
-    at: { unit: 'object', offset: 0, length: 0 },
+    at: WHOLE_OBJECT,
     affects: {
       keys: { gte: info.firstEntry ?? EMPTY_BYTES, lte: info.lastEntry },
       seqs: { min: BigInt(range.min), max: BigInt(range.max) },
@@ -58,6 +59,6 @@ function finding(older: TableView, newer: TableView, seqs: SourceSeqs): Finding 
     expected: `older rows than those of table ${newer.table.id}, which is read first`,
     found: `sequence numbers ${range.min}..${range.max}`,
     during: 'check',
-    hint: repairHint(id, `Table ${id} stands below an older one; versions in it may not be seen.`, 'unknown'),
+    hint: tableRepairHint(id, `Table ${id} stands below an older one; versions in it may not be seen.`, 'unknown'),
   });
 }

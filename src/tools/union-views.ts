@@ -11,11 +11,12 @@
  *    manifest, and in the run made there no row of the one and rows of another.
  * 2. A view is put back only where that cannot bring back what was deleted or overwritten: no newer source of that compaction
  *    had a row in its range, and the run still is what that compaction made of it.
- * 3. Where a table that would show it cannot be read, nothing is called lost and nothing sound: that is told.
+ * 3. Where a table that would show it cannot be read, nothing is called lost and nothing sound: that is reported.
  */
 import { createHash } from 'node:crypto';
+import { makeHint } from '../common/advice.ts';
 import { compareBytes, toHex } from '../common/bytes.ts';
-import { type Finding, makeFinding } from '../common/errors.ts';
+import { type Finding, makeFinding, WHOLE_OBJECT } from '../common/finding.ts';
 import { SeededRandom } from '../common/random.ts';
 import type { Ulid } from '../common/ulid.ts';
 import {
@@ -30,17 +31,18 @@ import {
 } from '../format/manifest-types.ts';
 import { manifestPath } from '../format/object-names.ts';
 import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
+import { ownersOf } from '../lsm/manifest/live-set.ts';
+import { putViewBack } from '../lsm/manifest/manifest-edits.ts';
 import { type LoadedManifest, manifestFindingObject } from '../lsm/manifest/manifest-store.ts';
 import {
   ambiguousViews,
-  freshViewId,
-  repairHint,
+  manifestRepairHint,
   treesByName,
   UNION_FAULT,
   withUniqueViewIds,
 } from '../lsm/manifest/view-ids.ts';
-import { compareStarts, rangesOverlap, shownRange, showsKey } from '../lsm/rows/shown-range.ts';
-import { ownersOf, tablePlace } from '../lsm/tree/parents.ts';
+import { rangesOverlap, shownRange, showsKey } from '../lsm/rows/shown-range.ts';
+import { tablePlace } from '../lsm/tree/parents.ts';
 import { rowsInRange } from './table-range.ts';
 import type { LooseRow } from './table-rebuild.ts';
 
@@ -60,7 +62,7 @@ export interface LostView {
   obstacles: string[];
 }
 
-/** A view of which nobody can tell whether a compaction dropped its rows. */
+/** A view of which it is unknown whether a compaction dropped its rows. */
 export interface UnclearView {
   droppedBy: number;
   view: TableView;
@@ -93,8 +95,8 @@ export async function findLostViews(
         const then = treesByName(after.manifest).get(name);
         const now = treesByName(newest.manifest).get(name);
         if (then === undefined || now === undefined || then.l0.some((v) => v.viewId === views[0].viewId)) continue;
-        const later = manifests.slice(0, i);
-        const step: Step = { stores, before, after, newest, later, tree, then, now, name };
+        const laterManifests = manifests.slice(0, i);
+        const step: Step = { stores, before, after, newest, laterManifests, tree, then, now, name };
         const { lost, unclear } = await lostAmong(step, views);
         all.lost.push(...lost);
         all.unclear.push(...unclear);
@@ -111,7 +113,7 @@ interface Step {
   after: LoadedManifest;
   newest: LoadedManifest;
   /** Manifests after `after`. */
-  later: readonly LoadedManifest[];
+  laterManifests: readonly LoadedManifest[];
   tree: Tree;
   then: Tree;
   now: Tree;
@@ -120,16 +122,17 @@ interface Step {
 
 async function lostAmong(step: Step, views: readonly TableView[]): Promise<ViewsLookedFor> {
   const found: ViewsLookedFor = { lost: [], unclear: [] };
-  const run = step.then.runs.find((r) => isMadeNow(r, step.tree));
+  const run = step.then.runs.find((r) => isNewRun(r, step.tree));
   if (run === undefined) return found;
-  const looked = await Promise.all(views.map((view) => lookFor(step, view, run.views, step.after)));
+  const looked = await Promise.all(views.map((view) => findRows(step, view, run.views, step.after)));
   // Where none was merged the compaction did something else.
   if (!looked.some((l) => l.state === 'there' || l.state === 'unread')) return found;
   const isProven = looked.some((l) => l.state === 'there');
   for (const [i, view] of views.entries()) {
     const { state } = looked[i];
-    if ((state !== 'dropped' && state !== 'unread') || step.later.some((m) => isShown(m, step.name, view))) continue;
-    const now = await lookFor(step, view, viewsOfTree(step.now), step.newest);
+    if ((state !== 'dropped' && state !== 'unread') || step.laterManifests.some((m) => isShown(m, step.name, view)))
+      continue;
+    const now = await findRows(step, view, viewsOfTree(step.now), step.newest);
     if (now.state !== 'dropped' && now.state !== 'unread') continue;
     if (!isProven || state === 'unread' || now.state === 'unread') {
       const parent = ownersOf(step.before.manifest).get(view.table.id);
@@ -153,7 +156,7 @@ async function lostAmong(step: Step, views: readonly TableView[]): Promise<Views
 }
 
 /** Whether a run has a table that it did not have before. */
-function isMadeNow(run: SortedRun, before: Tree): boolean {
+function isNewRun(run: SortedRun, before: Tree): boolean {
   const had = new Set(before.runs.find((r) => r.id === run.id)?.views.map((v) => v.table.id));
   return run.views.some((view) => !had.has(view.table.id));
 }
@@ -166,10 +169,10 @@ function isShown(m: LoadedManifest, name: string, view: TableView): boolean {
 }
 
 /**
- * Looks for rows of a view in others: `there` if one of them is, `dropped` with those that are neither there nor overwritten if
+ * Searches rows of a view in others: `there` if one of them is, `dropped` with those that are neither there nor overwritten if
  * none is and some are not, `unread` if that cannot be read, else `overwritten`.
  */
-async function lookFor(
+async function findRows(
   step: Step,
   view: TableView,
   others: readonly TableView[],
@@ -181,10 +184,11 @@ async function lookFor(
       .filter((v) => rangesOverlap(shownRange(v), shownRange(view)))
       .map((v) => rowsShown(step.stores, manifest, v, shownRange(view))),
   );
-  if (rows === undefined || found.some((f) => f === undefined)) return { state: 'unread', rows: [] };
+  const readable = found.flatMap((f) => (f === undefined ? [] : [f]));
+  if (rows === undefined || readable.length < found.length) return { state: 'unread', rows: [] };
   const newestSeqs = new Map<string, number>();
   const names = new Set<string>();
-  for (const row of found.flatMap((f) => f!)) {
+  for (const row of readable.flat()) {
     names.add(nameOf(row));
     const key = toHex(row.key);
     newestSeqs.set(key, Math.max(newestSeqs.get(key) ?? 0, row.seq));
@@ -253,7 +257,7 @@ export function lostViewFinding(lost: LostView, during: Finding['during']): Find
   return makeFinding({
     code: 'LOST_DATA',
     object: manifestFindingObject(droppedBy, { path: manifestPath(droppedBy) }),
-    at: { unit: 'object', offset: 0, length: 0 },
+    at: WHOLE_OBJECT,
     affects: {
       keys: { gte: keys[0], lte: keys[keys.length - 1] },
       seqs: { min: BigInt(Math.min(...seqs)), max: BigInt(Math.max(...seqs)) },
@@ -263,7 +267,7 @@ export function lostViewFinding(lost: LostView, during: Finding['during']): Find
     found: `none of ${rows.length} rows; ${UNION_FAULT}`,
     remedy: obstacles.length === 0 ? 'rebuilds' : 'none',
     during,
-    hint: repairHint(
+    hint: manifestRepairHint(
       obstacles.length === 0
         ? `The compaction that manifest ${droppedBy} ends lost ${rows.length} rows. Table ${view.table.id} still has them; a repair puts them back.`
         : `The compaction that manifest ${droppedBy} ends lost ${rows.length} rows. They cannot be put back safely: ${obstacles.join('; ')}.`,
@@ -271,22 +275,20 @@ export function lostViewFinding(lost: LostView, during: Finding['during']): Find
   });
 }
 
-/** That nobody can tell, for the manifest that no longer names the view. */
+/** That it is unknown, for the manifest that no longer names the view. */
 export function unclearViewFinding({ droppedBy, view, parent }: UnclearView, during: Finding['during']): Finding {
   const of = parent === undefined ? '' : ` of the database ${parent}`;
   return makeFinding({
     code: 'OUT_OF_REACH',
     severity: 'unknown',
     object: manifestFindingObject(droppedBy, { path: manifestPath(droppedBy) }),
-    at: { unit: 'object', offset: 0, length: 0 },
+    at: WHOLE_OBJECT,
     found: `table ${view.table.id}${of}, or a table that was made of it, cannot be read; ${UNION_FAULT}`,
     during,
-    hint: {
-      summary: `Whether the compaction that manifest ${droppedBy} ends lost rows cannot be told. If the table is below another root, state it (--root on the command line, the option root of tools); if it is gone, compare with the database that it belonged to.`,
-      commands: [],
-      docs: 'docs/troubleshooting.md',
-      lossIfRepaired: 'unknown',
-    },
+    hint: makeHint(
+      `Whether the compaction that manifest ${droppedBy} ends lost rows is unknown. If the table is below another root, state it (--root on the command line, the option root of tools); if it is gone, compare with the database that it belonged to.`,
+      'unknown',
+    ),
   });
 }
 
@@ -299,38 +301,10 @@ export function withRepairedViews(m: Manifest, lost: readonly LostView[]): Manif
     .readUInt32BE(0);
   const random = new SeededRandom(seed);
   let repaired = withUniqueViewIds(m, random);
-  for (const one of lost) if (one.obstacles.length === 0) repaired = withView(repaired, one, random);
+  for (const one of lost) if (one.obstacles.length === 0) repaired = putViewBack(repaired, one, random);
   return repaired;
 }
 
 function treeText(m: Manifest): string[] {
   return viewsOf(m).map((view) => view.viewId);
-}
-
-function withView(m: Manifest, { tree: name, run, view, external }: LostView, random: SeededRandom): Manifest {
-  const put = <T extends Tree>(tree: T): T => {
-    const taken = new Set(viewsOfTree(tree).map((v) => v.viewId));
-    if (tree.lastCompacted !== undefined) taken.add(tree.lastCompacted);
-    const back = { ...view, viewId: freshViewId(view.viewId, taken, random) };
-    const byKey = (a: TableView, b: TableView) => compareStarts(shownRange(a).start, shownRange(b).start);
-    return {
-      ...tree,
-      runs: tree.runs.map((r) => (r.id === run.id ? { ...r, views: [...r.views, back].sort(byKey) } : r)),
-    };
-  };
-  const changed = name === '' ? put(m) : m;
-  return {
-    ...changed,
-    segments: changed.segments?.map((s) => (toHex(s.prefix) === name ? put(s) : s)),
-    externalDbs: external === undefined ? changed.externalDbs : withTable(changed.externalDbs, external, view.table.id),
-  };
-}
-
-/** The entry may be gone with its last table. */
-function withTable(dbs: readonly ExternalDb[], external: ExternalDb, table: Ulid): ExternalDb[] {
-  const isIt = (db: ExternalDb) => db.path === external.path && db.sourceCheckpointId === external.sourceCheckpointId;
-  if (!dbs.some(isIt)) return [...dbs, { ...external, tableIds: [table] }];
-  return dbs.map((db) =>
-    isIt(db) && !db.tableIds.includes(table) ? { ...db, tableIds: [...db.tableIds, table] } : db,
-  );
 }

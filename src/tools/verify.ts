@@ -4,24 +4,35 @@
  * Manifests, tables and what holds between them, the log, the ledger, and all the small objects beside them; every object of
  * the database is read whole. Writes nothing, except that `probe` writes and deletes objects of its own under `shale/probe/`.
  */
-import { type Finding, IncompatibleError, SEVERITY_RANK } from '../common/errors.ts';
+import { acknowledgeLoss, DOCTOR, LIST_LOSSES } from '../common/advice.ts';
+import { IncompatibleError } from '../common/errors.ts';
+import { type Finding, SEVERITY_RANK } from '../common/finding.ts';
 import { bool, type ChecksOf, callable, checkedOptions } from '../common/option-checks.ts';
+import { checkpointsAlone, whyWal } from '../lsm/manifest/live-set.ts';
 import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
-import { acknowledgeCommand, type LedgerEntry, readLedger } from '../lsm/tree/damage-ledger.ts';
+import { probeStore } from '../lsm/manifest/store-probe.ts';
+import { type LedgerEntry, readLedger } from '../lsm/tree/damage-ledger.ts';
 import { listLog, namedEnd } from '../recovery/log-range.ts';
 import { isAboutWholeLog } from '../recovery/vanished-log.ts';
-import { probeStore } from '../store/store-probe.ts';
 import { logOutOfReach } from './database-state.ts';
 import { manifestInspect } from './manifest-inspect.ts';
-import { readPicture } from './named-tables.ts';
+import { readDatabaseView } from './named-tables.ts';
 import { answeredPaths } from './quarantine.ts';
 import { type VerifyReport, verdictOf } from './reports.ts';
 import { checkSidecars } from './sidecar-check.ts';
-import { type CheckLevel, type CheckProgress, LEVEL_CHECK, ofNoUse, sstCheck } from './sst-check.ts';
+import {
+  asNeededByCheckpoints,
+  asUnused,
+  type CheckLevel,
+  type CheckProgress,
+  LEVEL_CHECK,
+  sstCheck,
+} from './sst-check.ts';
 import { type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
 import { findLostViews, lostViewFinding, unclearViewFinding } from './union-views.ts';
 import { walInspect } from './wal-inspect.ts';
 
+/** Options of `verify`. */
 export interface VerifyOptions extends ToolOptions {
   /** How deep tables are looked into; default `cross`. Manifests, the log and the rest are always read whole. */
   level?: CheckLevel;
@@ -50,25 +61,25 @@ export async function verify(t: Target, given: VerifyOptions = {}): Promise<Veri
 
 async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Promise<VerifyReport> {
   const { level = 'cross', probe = false, onProgress, ...common } = o;
-  // First, so that what it says of how the newest manifest can be mended is what is kept.
+  // First, so that its advice on how the newest manifest can be repaired is what is kept.
   const findings: Finding[] = [...(await manifestInspect(t, undefined, common)).findings];
   const check = sstCheck(t, { ...common, level, scope: 'all', ...(onProgress !== undefined && { onProgress }) });
   for await (const finding of check) findings.push(finding);
   const sst = await check.summary();
-  const picture = await readPicture(target.stores, 'all', 'check', target.signal);
+  const view = await readDatabaseView(target.stores, 'all', 'check', target.signal);
   const answered = await answeredPaths(
     target,
-    picture.manifests.map((m) => m.loaded),
+    view.manifests.map((m) => m.loaded),
   );
   const wal: VerifyReport['wal'] = { objects: 0, damaged: 0, missing: 0, rows: 0 };
   let requests = sst.requests;
   let logBytes = 0;
   let lastLogId = 0;
-  // Without manifest and log there is nothing to report on; that no manifest is left is told above.
-  const isReadable = picture.incompatible === undefined;
+  // Without manifest and log there is nothing to report on; that no manifest is left is reported above.
+  const isReadable = view.incompatible === undefined;
   // The check of the tables has said so.
-  const isLogHere = picture.newest === undefined || (await logOutOfReach(target, picture.newest)) === undefined;
-  const hasLog = isReadable && isLogHere && (picture.ids.length > 0 || (await listLog(target.stores.wal)).size > 0);
+  const isLogHere = view.newest === undefined || (await logOutOfReach(target, view.newest)) === undefined;
+  const hasLog = isReadable && isLogHere && (view.ids.length > 0 || (await listLog(target.stores.wal)).size > 0);
   for await (const report of hasLog ? walInspect(t, common) : []) {
     // Of no object, but of the log: that it is gone.
     if (report.findings.some(isAboutWholeLog)) {
@@ -80,21 +91,24 @@ async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Pr
     if (report.state === 'missing') wal.missing++;
     else if (report.findings.some((f) => f.severity === 'error' && f.object.role === 'wal')) wal.damaged++;
     wal.rows += report.rows.total ?? report.rows.verified;
-    // Nothing is replayed from the others.
+    // Nothing is replayed from the others, except by a read at a checkpoint.
     const isNeeded = report.neededForRecovery;
-    findings.push(...report.findings.map((f) => (isNeeded || f.object.role !== 'wal' ? f : ofNoUse(f, answered))));
+    const keepers = view.live === undefined ? [] : checkpointsAlone(whyWal(view.live, Number(report.id)));
+    const unneeded = (f: Finding) =>
+      keepers.length > 0 ? asNeededByCheckpoints(f, keepers, 'this object of the log') : asUnused(f, answered);
+    findings.push(...report.findings.map((f) => (isNeeded || f.object.role !== 'wal' ? f : unneeded(f))));
     requests++;
     logBytes += report.size;
     onProgress?.({ part: 'log', done: wal.objects, bytesRead: sst.bytesRead + logBytes });
   }
-  const readable = picture.manifests.flatMap(({ loaded }) => loaded ?? []);
+  const readable = view.manifests.flatMap(({ loaded }) => loaded ?? []);
   const { lost, unclear } = await findLostViews(target.stores, readable);
   findings.push(...lost.map((one) => lostViewFinding(one, 'check')));
   findings.push(...unclear.map((one) => unclearViewFinding(one, 'check')));
-  findings.push(...(await checkSidecars(target, picture.newest)));
-  const ledger = (await readableLedger(target, picture.newest)).filter((e) => e.state === 'open');
+  findings.push(...(await checkSidecars(target, view.newest)));
+  const ledger = (await readableLedger(target, view.newest)).filter((e) => e.state === 'open');
   const all = distinct(findings);
-  const newest = picture.ids[picture.ids.length - 1];
+  const newest = view.ids[view.ids.length - 1];
   const worst = verdictOf(all);
   return {
     schemaVersion: 1,
@@ -104,12 +118,12 @@ async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Pr
     wal,
     manifests: {
       ...(newest !== undefined && { newest: BigInt(newest) }),
-      checked: picture.manifests.length,
-      ...(picture.newest !== undefined && { newestGood: BigInt(picture.newest.id) }),
+      checked: view.manifests.length,
+      ...(view.newest !== undefined && { newestGood: BigInt(view.newest.id) }),
     },
     ledger,
     store: probe ? await probed(target) : { suitable: 'not-probed', problems: [] },
-    cannotKnow: cannotKnow(picture.newest, lastLogId),
+    cannotKnow: cannotKnow(view.newest, lastLogId),
     nextSteps: nextSteps(all, ledger),
     requests: requests + target.requests(),
     tookMs: target.tookMs(),
@@ -117,14 +131,14 @@ async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Pr
 }
 
 /**
- * The manifest of a clean close names the last object of the log; before it, objects at the end are named by nobody. One that is gone
+ * The manifest of a clean close names the last object of the log; before it, objects at the end are not named. One that is gone
  * before the last that is there, or that a manifest names, is a hole, and a finding; so is, where it shows, that none is left from the
  * replay point on (vanished-log.ts). `lastLogId`: of the log that was looked at.
  */
 function cannotKnow(newest: LoadedManifest | undefined, lastLogId: number): string[] {
   if (newest === undefined || newest.seal?.manifest?.isCleanClose === true) return [];
   const last = Math.max(lastLogId, namedEnd(newest));
-  const end = last === 0 ? 'whether the log ever had an object' : `whether the log went on after object ${last}`;
+  const end = last === 0 ? 'whether the log ever had an object' : `whether the log continued after object ${last}`;
   return [
     `${end}: manifest ${newest.id} was not written by a clean close, so objects that vanished from the end would leave no trace`,
   ];
@@ -150,7 +164,7 @@ async function probed({ stores, clock, random, signal }: ToolTarget): Promise<Ve
 }
 
 /**
- * Two checks may find the same thing, and differ in how bad they call it or in how much they say of it. An id is of a place: several
+ * Two checks may find the same thing, and differ in how bad they call it or in how much they say about it. An id is of a place: several
  * things may be wrong there. So only that is left out of which another finding says all, and nothing milder; of equal ones the later.
  */
 function distinct(findings: readonly Finding[]): Finding[] {
@@ -180,7 +194,7 @@ function nextSteps(findings: readonly Finding[], open: readonly LedgerEntry[]): 
     (a, b) => SEVERITY_RANK[a.severity] - SEVERITY_RANK[b.severity] || isOfLog(a) - isOfLog(b),
   );
   const commands = sorted.filter((f) => f.severity !== 'note').flatMap((f) => f.hint.commands);
-  if (open.length > 0) commands.push('shaledb damage list LOCATION');
-  if (open.length <= MOST_ACKNOWLEDGED) commands.push(...new Set(open.map(({ id }) => acknowledgeCommand(id))));
-  return [...new Set(commands)].filter((command) => command !== 'shaledb doctor LOCATION');
+  if (open.length > 0) commands.push(LIST_LOSSES);
+  if (open.length <= MOST_ACKNOWLEDGED) commands.push(...new Set(open.map(({ id }) => acknowledgeLoss(id))));
+  return [...new Set(commands)].filter((command) => command !== DOCTOR);
 }

@@ -1,16 +1,17 @@
 /**
  * `walInspect`: every object of the log, what is wrong with it, and what is left of it.
  *
- * Reads only, fences nobody, and works beside a live writer: a tail that moves is normal, and what was collected meanwhile is
- * told from what is missing by a manifest listed after it was missed.
+ * Reads only, fences no writer, and works beside a live writer: a tail that moves is normal, and what was collected in the meantime
+ * is distinguished from what is missing by a manifest listed after it was missed.
  */
-import { type CorruptionError, type Finding, InvalidArgumentError, isCorruption } from '../common/errors.ts';
+import { type CorruptionError, InvalidArgumentError, isCorruption } from '../common/errors.ts';
+import type { Finding } from '../common/finding.ts';
 import { bytes, type ChecksOf, checkedOptions, list, members, oneOf, that } from '../common/option-checks.ts';
 import { parseWalPath, walPath } from '../format/object-names.ts';
-import { FLAG_MERGE, FLAG_TOMBSTONE } from '../format/row-flags.ts';
+import { operationOf } from '../format/row-flags.ts';
 import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
 import { readWalObject, type WalObject } from '../lsm/wal/wal-object.ts';
-import { advised, type LogObject, pieceOf, readLogObject } from '../recovery/log-damage.ts';
+import { type LogObject, pieceOf, readLogObject, withLogAdvice } from '../recovery/log-damage.ts';
 import { type LogRange, listLog, rangeToReplay } from '../recovery/log-range.ts';
 import { findNewestGood, type GoodNewest } from '../recovery/place.ts';
 import { findVanishedLog } from '../recovery/vanished-log.ts';
@@ -23,6 +24,7 @@ import type { WalEntry, WalObjectReport, WalObjectState } from './reports.ts';
 import { openTarget, type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget } from './target.ts';
 import { type Survey, surveyLog } from './wal-survey.ts';
 
+/** Options of `walInspect`. */
 export interface WalInspectOptions extends ToolOptions {
   /** First id to look at. Default: the first that exists. */
   from?: bigint;
@@ -31,7 +33,12 @@ export interface WalInspectOptions extends ToolOptions {
   /** Whether reports have `entries`: none, without values, or with them. Default none. */
   rows?: 'none' | 'keys' | 'full';
   /** Objects given as bytes, looked at without any store; `target` may then be undefined. */
-  raw?: readonly { id: bigint; bytes: Uint8Array }[];
+  raw?: readonly {
+    /** Id that the object had in the log. */
+    id: bigint;
+    /** The whole object. */
+    bytes: Uint8Array;
+  }[];
 }
 
 const walId = that(
@@ -48,8 +55,8 @@ const CHECKS: ChecksOf<WalInspectOptions> = {
 };
 
 /**
- * Reports on every object of the log in the order of ids, whatever its damage; looks at no table, and of the manifests only for the
- * newest good one (`verify` looks at all). Changes nothing.
+ * Reports on every object of the log in the order of ids, whatever its damage; reads no table, and of the manifests only the
+ * newest good one (`verify` reads all). Changes nothing.
  *
  * Where the log is in another store than the location says, there is one report, of state `unknown`, with that finding; also where the
  * log is gone, or the end of it from the object at the replay point on, of that object.
@@ -79,7 +86,7 @@ export async function* walInspect(
   }
 }
 
-/** What is wrong with the manifests that say what the log must be is told with its first object, or is the error if it has none. */
+/** What is wrong with the manifests that say what the log must be is reported with its first object, or is the error if it has none. */
 async function* inspect(
   target: ToolTarget,
   options: WalInspectOptions,
@@ -87,17 +94,18 @@ async function* inspect(
   const listed = await listLog(target.stores.wal);
   const manifests = await findNewestGood(target.stores, 'check', target.signal);
   if (manifests.isNoneLeft) await assertRemains(target);
-  const elsewhere = manifests.newest === undefined ? undefined : await logOutOfReach(target, manifests.newest);
-  if (elsewhere !== undefined) {
-    yield reportOfElsewhere(manifests.newest!, [...(manifests.error?.findings ?? []), elsewhere]);
+  const { newest } = manifests;
+  const elsewhere = newest === undefined ? undefined : await logOutOfReach(target, newest);
+  if (newest !== undefined && elsewhere !== undefined) {
+    yield reportOfElsewhere(newest, [...(manifests.error?.findings ?? []), elsewhere]);
     return;
   }
-  let untold: readonly Finding[] = manifests.error?.findings ?? [];
+  let unreported: readonly Finding[] = manifests.error?.findings ?? [];
   for await (const report of reports(target, options, listed, manifests)) {
-    yield { ...report, findings: [...untold, ...report.findings] };
-    untold = [];
+    yield { ...report, findings: [...unreported, ...report.findings] };
+    unreported = [];
   }
-  if (untold.length > 0 && listed.size === 0) throw manifests.error;
+  if (unreported.length > 0 && listed.size === 0) throw manifests.error;
 }
 
 /** Of a log in another store: one report, at the first object that an opening would replay. */
@@ -105,7 +113,7 @@ function reportOfElsewhere({ manifest }: LoadedManifest, findings: Finding[]): W
   return reportOfUnseen(manifest.replayAfterWalId + 1, findings);
 }
 
-/** Of an object that nobody can look at: it is not known to be missing. */
+/** For an object that cannot be read: it is not known to be missing. */
 function reportOfUnseen(id: number, findings: Finding[]): WalObjectReport {
   const report = describe(id, { id, result: undefined, salvaged: undefined, bytes: undefined }, findings, undefined);
   return { ...report, state: 'unknown' };
@@ -115,26 +123,26 @@ async function* reports(
   target: ToolTarget,
   options: WalInspectOptions,
   listed: ReadonlyMap<number, unknown>,
-  { newest: judge, listedId }: GoodNewest,
+  { newest: newestGood, listedId }: GoodNewest,
 ): AsyncGenerator<WalObjectReport, void, undefined> {
-  let newest = judge;
+  let newest = newestGood;
   if (newest === undefined && listed.size === 0) return;
   const first = [...listed.keys()].reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
   const replayed = newest === undefined ? undefined : await rangeOrDamage(target, newest, listed);
   if (isCorruption(replayed)) {
-    yield* reportsOfSenseless(target, newest as LoadedManifest, listed, replayed, options);
+    yield* reportsOfImplausible(target, newest as LoadedManifest, listed, replayed, options);
     return;
   }
   const end = replayed?.end ?? Math.max(...listed.keys());
   const after = newest?.manifest.replayAfterWalId ?? first - 1;
   const to = Math.min(end, Number(options.to ?? end));
   const from = Math.max(Number(options.from ?? 0), Math.min(first, after + 1));
-  // What lies before the replay point need not be there, so it is looked at for itself only.
+  // What is before the replay point need not be there, so it is checked for itself only.
   let read: LogObject | undefined;
   const replayedIds = [...listed.keys()].filter((id) => id >= from && id <= Math.min(after, to)).sort((a, b) => a - b);
   for (const id of replayedIds) {
     const object = read?.id === id ? read : await readLogObject(target.stores.wal, target.clock, id);
-    // What stands behind it says what it was.
+    // The object after it says what it was.
     read = listed.has(id + 1) ? await readLogObject(target.stores.wal, target.clock, id + 1) : undefined;
     yield replayedReport(target, object, read, newest, options);
   }
@@ -154,7 +162,7 @@ async function* reports(
   if (survey.findings.some((f) => f.severity === 'error')) {
     const again = await findNewestGood(target.stores, 'check', target.signal);
     const now = again.newest ?? newest;
-    // What is empty was perhaps the fence of a writer that came meanwhile.
+    // What is empty was perhaps the fence of a writer that came in the meantime.
     const isClaimed = (now?.manifest.writerEpoch ?? 0) > (newest?.manifest.writerEpoch ?? 0);
     if (isClaimed && survey.findings.some(isEmptied))
       survey = await surveyLog(target, now, survey, see, again.listedId);
@@ -162,7 +170,7 @@ async function* reports(
   }
   for (let id = Math.max(from, survey.from); id <= to; id++) {
     const report = reportOf(survey, id, counts.get(id), newest, target, options);
-    // What the log as a whole says against the manifest, for which an opening refuses it: told once, at the end.
+    // What the log as a whole says against the manifest, for which an opening refuses it: reported once, at the end.
     if (id === to && isCorruption(survey.refusal)) {
       report.findings = [
         ...report.findings,
@@ -185,7 +193,7 @@ function rangeOrDamage(
 }
 
 /** Where the manifest asks for more objects than can be missing one by one: what is there, each for itself, and what is not. */
-async function* reportsOfSenseless(
+async function* reportsOfImplausible(
   target: ToolTarget,
   newest: LoadedManifest,
   listed: ReadonlyMap<number, unknown>,
@@ -196,7 +204,7 @@ async function* reportsOfSenseless(
   const there = [...listed.keys()].sort((a, b) => a - b);
   for (const id of there.filter(isWanted)) {
     const read = await readLogObject(target.stores.wal, target.clock, id);
-    const findings = (read.result?.findings ?? []).map((f) => advised(f, read.salvaged));
+    const findings = (read.result?.findings ?? []).map((f) => withLogAdvice(f, read.salvaged));
     const report = describe(id, read, findings, pieceOf(read, false, 0, 'probable').sound);
     report.neededForRecovery = id > newest.manifest.replayAfterWalId && read.result !== undefined;
     report.alsoIn = alsoIn(report, newest);
@@ -204,7 +212,7 @@ async function* reportsOfSenseless(
   }
   const byId = new Map<number, Finding[]>();
   for (const f of damage.findings) {
-    // What is said of the manifest is told at the first object that is missing behind the last.
+    // Findings about the manifest are reported at the first object that is missing after the last.
     const id = parseWalPath(f.object.path) ?? (there.at(-1) ?? newest.manifest.replayAfterWalId) + 1;
     byId.set(id, [...(byId.get(id) ?? []), f]);
   }
@@ -228,7 +236,7 @@ function reportOf(
   const findings = survey.findings.filter((f) => f.object.path === walPath(id));
   const isNeeded = newest === undefined || id > newest.manifest.replayAfterWalId;
   const report = describe(id, object, findings, count);
-  if (!isNeeded) report.findings = findings.map((f) => harmless(f));
+  if (!isNeeded) report.findings = findings.map((f) => asObsolete(f));
   if (report.state === 'missing' && !isNeeded) {
     report.state = 'obsolete';
     report.findings = [];
@@ -243,7 +251,7 @@ function reportOf(
   return report;
 }
 
-/** An object whose rows are in tables: its damage takes nothing away. `next` is the object behind it. */
+/** An object whose rows are in tables: its damage takes nothing away. `next` is the object after it. */
 function replayedReport(
   target: ToolTarget,
   read: LogObject,
@@ -255,7 +263,7 @@ function replayedReport(
   const chain = result?.object === undefined ? [] : chainFindings(result.object, next, newest);
   const findings = [...(result?.findings ?? []), ...chain];
   const report = describe(id, read, findings, pieceOf(read, false, 0, 'probable').sound);
-  report.findings = findings.map((f) => harmless(f));
+  report.findings = findings.map((f) => asObsolete(f));
   if (report.state === 'missing') report.state = 'obsolete';
   const isNamed = next?.result?.object?.seal?.wal?.predecessorKind ?? 'unknown';
   if (chain.length > 0) report.chain = 'broken';
@@ -272,10 +280,10 @@ function chainFindings(object: WalObject, next: LogObject | undefined, newest: L
   const seal = newest?.seal;
   const bySuccessor = next?.result === undefined ? [] : checkSuccessor(object, next.result, seal?.identity.databaseId);
   const byManifest = checkWitness(object, seal?.manifest?.walTail);
-  return (bySuccessor.length > 0 ? bySuccessor : byManifest).map((f) => advised(f, undefined));
+  return (bySuccessor.length > 0 ? bySuccessor : byManifest).map((f) => withLogAdvice(f, undefined));
 }
 
-function harmless(f: Finding): Finding {
+function asObsolete(f: Finding): Finding {
   if (f.severity !== 'error') return f;
   const summary = `Nothing is replayed from ${f.object.path} any more: what it held is in tables, or in the damage ledger if a repair could not save it. A collector will delete it.`;
   return { ...f, severity: 'warning', hint: { ...f.hint, summary, commands: [], lossIfRepaired: 'none' } };
@@ -288,13 +296,15 @@ async function rawReport(id: number, bytes: Uint8Array, options: WalInspectOptio
     return { id, result, salvaged, bytes };
   };
   const object = await read();
-  const findings = (object.result?.findings ?? []).map((f) => advised({ ...f, during: 'check' }, object.salvaged));
+  const findings = (object.result?.findings ?? []).map((f) =>
+    withLogAdvice({ ...f, during: 'check' }, object.salvaged),
+  );
   const report = describe(id, object, findings, pieceOf(object, false, 0, 'probable').sound);
   if (options.rows !== undefined && options.rows !== 'none') report.entries = entriesOf(read, options.rows === 'full');
   return report;
 }
 
-/** All that an object says of itself. */
+/** All that an object records about itself. */
 function describe(
   id: number,
   { result, salvaged }: LogObject,
@@ -418,7 +428,7 @@ function entryOf({ key, value, seq, flags, trust }: WalRow, withValues: boolean)
   return {
     seq: BigInt(seq),
     key,
-    op: (flags & FLAG_TOMBSTONE) !== 0 ? 'delete' : (flags & FLAG_MERGE) !== 0 ? 'merge' : 'put',
+    op: operationOf(flags),
     valueBytes: value.length,
     ...(withValues && { value: new Uint8Array(value) }),
     trust,

@@ -1,26 +1,30 @@
 /**
  * `walRepair`: takes what can be had of a damaged log into tables, so that the database opens again, here and in SlateDB.
  *
- * Every batch that is whole becomes part of L0 tables, also behind the damage (`recover`), or those before the first loss only
- * (`truncate`); then one manifest puts them in front and moves the replay point behind everything that was damaged. Nothing
+ * Every batch that is whole becomes part of L0 tables, also after the damage (`recover`), or those before the first loss only
+ * (`truncate`); then one manifest puts them in front and moves the replay point after everything that was damaged. Nothing
  * is overwritten, no hole is filled, no sequence number is used twice, and what is lost stands in the ledger.
  */
-import { type Finding, makeFinding, WalCorruptionError } from '../common/errors.ts';
+
+import { DOCTOR, LIST_LOSSES } from '../common/advice.ts';
+import { present } from '../common/assert.ts';
+import { WalCorruptionError } from '../common/errors.ts';
 import { rangeText } from '../common/events.ts';
+import { type Finding, makeFinding, WHOLE_OBJECT } from '../common/finding.ts';
 import { type ChecksOf, checkedOptions, oneOf, writerEpoch } from '../common/option-checks.ts';
 import type { Manifest, TableView } from '../format/manifest-types.ts';
-import { NO_TICK } from '../format/manifest-types.ts';
 import { walPath } from '../format/object-names.ts';
 import { EpochGuard } from '../lsm/manifest/epoch-guard.ts';
+import { addFlushedRows } from '../lsm/manifest/manifest-edits.ts';
 import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
-import { greatestKnownSeq, inPlace, misplacedIds, pieceOf } from '../recovery/log-damage.ts';
+import { greatestKnownSeq, misplacedIds, movedToOwnIds, pieceOf } from '../recovery/log-damage.ts';
 import { listFromReplayPoint, rangeToReplay } from '../recovery/log-range.ts';
 import { isOvertaken } from '../recovery/place.ts';
 import { lostRowsText, type RepairOutcome, type RepairReport } from '../recovery/repair-report.ts';
 import { findVanishedLog } from '../recovery/vanished-log.ts';
 import { ACCEPTANCES, type Acceptance } from '../recovery/wal-batches.ts';
 import { isEmptied } from '../recovery/wal-check.ts';
-import { type LogLoss, type LogPiece, weighLog } from '../recovery/wal-loss.ts';
+import { computeLogLoss, type LogLoss, type LogPiece } from '../recovery/wal-loss.ts';
 import { readDatabase } from './database-state.ts';
 import {
   assertReviewed,
@@ -48,8 +52,9 @@ import {
 import { damagedIds, type Survey, surveyLog } from './wal-survey.ts';
 import { type LogSource, planTables, sourceOf } from './wal-tables.ts';
 
+/** Options of `walRepair`. */
 export interface WalRepairOptions extends RepairOptions, LossOptions, ToolOptions {
-  /** `recover` (default): every batch that is whole, also behind the damage. `truncate`: those before the first loss only. */
+  /** `recover` (default): every batch that is whole, also after the damage. `truncate`: those before the first loss only. */
   mode?: 'recover' | 'truncate';
   /** What to do with a batch of which rows are, or may be, missing. Default `drop`: batches are whole or not there. */
   onPartialBatch?: 'drop' | 'keep-verified-rows';
@@ -92,7 +97,7 @@ export async function walRepair(target: Target, given: WalRepairOptions = {}): P
       ...common(options),
       tool: 'walRepair',
       settings,
-      isAboutOneObject: false,
+      namesOneObject: false,
       ...expectedOf(options),
       consent: { ...(acceptLoss !== undefined && { acceptLoss }), ...(maxLoss !== undefined && { maxLoss }) },
       plan: (view) => planRepair(view, settings),
@@ -118,13 +123,13 @@ function common({ apply, ifLiveWriter, liveCheckMs }: WalRepairOptions): RepairO
 
 // ---- the plan
 
-/** Anew while a live writer and a collector are faster; rejects with `UnavailableError` if they always are. */
+/** Again while a live writer and a collector are faster; rejects with `UnavailableError` if they always are. */
 async function planRepair(view: RepairView, settings: Settings): Promise<RepairPlan> {
   const { target, fence } = view;
   let { manifest } = view;
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    const looked = await look(target, manifest, fence?.id, settings);
-    // What is gone, or empty, is judged only by a manifest that was read after it was seen.
+    const looked = await surveyForRepair(target, manifest, fence?.id, settings);
+    // What is gone, or empty, is decided only by a manifest that was read after it was seen.
     const isDoubtful = looked.survey.findings.some((f) => f.code === 'MISSING_OBJECT' || isEmptied(f));
     const newer = fence === undefined && isDoubtful ? await newerManifest(target, manifest) : undefined;
     if (newer === undefined) return planOf(target, manifest, looked, settings);
@@ -136,7 +141,7 @@ async function planRepair(view: RepairView, settings: Settings): Promise<RepairP
 async function planOf(
   target: ToolTarget,
   manifest: LoadedManifest,
-  { survey, pieces, sources, vanished }: Look,
+  { survey, pieces, sources, vanished }: SurveyedLog,
   settings: Settings,
 ): Promise<RepairPlan> {
   if (survey.refusal !== undefined) throw survey.refusal;
@@ -147,7 +152,7 @@ async function planOf(
     keepPartial: settings.onPartialBatch === 'keep-verified-rows',
     truncate: settings.mode === 'truncate',
   };
-  const loss = weighLog(pieces, options);
+  const loss = computeLogLoss(pieces, options);
   const tables =
     damaged.length === 0
       ? []
@@ -170,7 +175,7 @@ async function planOf(
   };
   return {
     outcome: damaged.length === 0 ? 'clean' : outcomeOf(survey, loss),
-    // Nothing is repaired because of it; but the report does not call such a log clean without a word.
+    // Nothing is repaired because of it; but the report does not call such a log clean without a note.
     before: vanished === undefined ? survey.findings : [...survey.findings, vanished],
     rows,
     batches: loss.batches,
@@ -209,7 +214,7 @@ async function newerManifest(
   return isNewer ? newest : undefined;
 }
 
-interface Look {
+interface SurveyedLog {
   survey: Survey;
   pieces: LogPiece[];
   sources: LogSource[];
@@ -217,13 +222,13 @@ interface Look {
   vanished: Finding | undefined;
 }
 
-/** Reads the log behind the replay point, up to our fence if there is one. */
-async function look(
+/** Reads the log after the replay point, up to our fence if there is one. */
+async function surveyForRepair(
   target: ToolTarget,
   newest: LoadedManifest,
   fenceId: number | undefined,
   settings: Settings,
-): Promise<Look> {
+): Promise<SurveyedLog> {
   const after = newest.manifest.replayAfterWalId;
   const { listed, isReplayPointThere } = await listFromReplayPoint(target.stores.wal, after);
   const range = await rangeToReplay(target.stores.wal, newest, listed);
@@ -241,7 +246,7 @@ async function look(
   const misplaced = misplacedIds(survey.findings);
   const pieces: LogPiece[] = [];
   const sources: LogSource[] = [];
-  for (const object of inPlace(survey.objects, survey.from, newest.seal?.identity.databaseId)) {
+  for (const object of movedToOwnIds(survey.objects, survey.from, newest.seal?.identity.databaseId)) {
     const known = object.readFrom === object.id ? seen.get(object.id) : undefined;
     const isMisplaced = misplaced.has(object.id);
     const isEmptied = isMisplaced && object.result?.object?.kind === 'empty';
@@ -256,8 +261,8 @@ async function look(
 
 function outcomeOf({ objects }: Survey, loss: LogLoss): RepairOutcome {
   if (loss.lostRows > 0 || !loss.lostExact) return 'salvaged';
-  const isMended = objects.every(({ salvaged }) => salvaged === undefined || salvaged.object !== undefined);
-  return isMended ? 'healed' : 'reconstructed';
+  const isRepaired = objects.every(({ salvaged }) => salvaged === undefined || salvaged.object !== undefined);
+  return isRepaired ? 'healed' : 'reconstructed';
 }
 
 /** What is copied before anything is changed: all that is not as it was written, also what is whole but in the wrong place. */
@@ -295,10 +300,10 @@ function lossesOf({ findings, objects, from }: Survey, { losses }: LogLoss): Los
   });
 }
 
-/** For an object with which nothing is wrong, of which rows are lost all the same: its id in the ledger. */
+/** For an object with which nothing is wrong, of which rows are lost nevertheless: its id in the ledger. */
 function droppedFinding(id: number): Finding {
   const object = { role: 'wal' as const, path: walPath(id), id: String(id), sealed: false };
-  return makeFinding({ code: 'LOST_DATA', object, at: { unit: 'object', offset: 0, length: 0 }, during: 'repair' });
+  return makeFinding({ code: 'LOST_DATA', object, at: WHOLE_OBJECT, during: 'repair' });
 }
 
 function nextSteps(loss: LogLoss, rows: RepairReport['rows'], damaged: readonly number[]): string[] {
@@ -316,8 +321,8 @@ function nextSteps(loss: LogLoss, rows: RepairReport['rows'], damaged: readonly 
       `${loss.batches.undecided} batches may be incomplete. They are dropped without --on-partial-batch keep-verified-rows (onPartialBatch).`,
     );
   }
-  if (loss.losses.length > 0) steps.push('shaledb damage list LOCATION');
-  steps.push('shaledb doctor LOCATION');
+  if (loss.losses.length > 0) steps.push(LIST_LOSSES);
+  steps.push(DOCTOR);
   return steps;
 }
 
@@ -346,21 +351,18 @@ function edit(
   { greatestSeq }: LogLoss,
   createTs: readonly number[],
 ): Manifest | undefined {
-  // Somebody has put rows of the log into tables meanwhile: the plan no longer fits.
+  // A writer has put rows of the log into tables in the meantime: the plan no longer fits.
   if (fence === undefined || newest.replayAfterWalId >= from) return undefined;
   const views = tables.map((table): TableView => ({ viewId: table.id, table, visibleRange: undefined }));
-  const tick = BigInt(Math.trunc(Math.max(0, ...createTs)));
-  const lastL0Seq = Math.max(newest.lastL0Seq, greatestSeq);
-  return {
-    ...newest,
-    l0: [...views.reverse(), ...newest.l0],
+  const lastSeq = Math.max(newest.lastL0Seq, greatestSeq);
+  return addFlushedRows(newest, {
+    views: views.reverse(),
     replayAfterWalId: fence.id,
-    walIdLastSeen: Math.max(newest.walIdLastSeen, fence.id),
-    lastL0Seq,
-    lastL0ClockTick:
-      newest.lastL0ClockTick === NO_TICK || tick > newest.lastL0ClockTick ? tick : newest.lastL0ClockTick,
-    recentSnapshotMinSeq: Math.max(newest.recentSnapshotMinSeq, lastL0Seq),
-  };
+    walIdLastSeen: fence.id,
+    lastSeq,
+    maxCreateTs: Math.max(0, ...createTs),
+    recentSnapshotMinSeq: Math.max(newest.recentSnapshotMinSeq, lastSeq),
+  });
 }
 
 // ---- open databases
@@ -370,10 +372,10 @@ async function repairOpenDatabase(target: ToolTarget, options: WalRepairOptions)
   const openDb = target.openDb as NonNullable<ToolTarget['openDb']>;
   const whole: Settings = { mode: 'recover', onPartialBatch: 'drop', accept: 'verified' };
   const plan = async ({ manifest }: RepairView): Promise<RepairPlan> => {
-    const { survey, pieces } = await look(target, manifest, undefined, whole);
+    const { survey, pieces } = await surveyForRepair(target, manifest, undefined, whole);
     const damaged = damagedIds(survey.findings);
     const { floorSeq, knownSeq } = { floorSeq: manifest.manifest.lastL0Seq, knownSeq: 0 };
-    const { keptRows, lostRows } = weighLog(pieces, { floorSeq, knownSeq, keepPartial: false, truncate: false });
+    const { keptRows, lostRows } = computeLogLoss(pieces, { floorSeq, knownSeq, keepPartial: false, truncate: false });
     return {
       outcome: damaged.length === 0 ? 'clean' : 'reconstructed',
       before: survey.findings,
@@ -389,10 +391,10 @@ async function repairOpenDatabase(target: ToolTarget, options: WalRepairOptions)
       edit: () => undefined,
     };
   };
-  const task = { ...expectedOf(options), tool: 'walRepair' as const, settings: whole, isAboutOneObject: false, plan };
+  const task = { ...expectedOf(options), tool: 'walRepair' as const, settings: whole, namesOneObject: false, plan };
   const planned = await runRepair(target, task);
   if (!isApplied(options) || planned.outcome === 'clean') return planned;
-  assertReviewed(target.where, options.apply, planned.planHash);
+  assertReviewed(target.where, options.apply, present(planned.planHash, 'a plan that does something has a hash'));
   await openDb.flush();
   const { requests, tookMs } = { requests: target.requests(), tookMs: target.tookMs() };
   return {

@@ -2,18 +2,18 @@
  * The log as the tools see it: every object read once and verified, one after the other, so that a log of any size fits into
  * memory; what is wrong with it, and what each object brings.
  */
-
 import { stopIfAborted } from '../common/abort.ts';
 import { mapLimit } from '../common/async.ts';
-import { type Finding, unknownFinding } from '../common/errors.ts';
+import { unknownFinding } from '../common/damage.ts';
+import type { Finding } from '../common/finding.ts';
 import { parseWalPath, walPath } from '../format/object-names.ts';
 import { type LoadedManifest, readGoodManifest } from '../lsm/manifest/manifest-store.ts';
 import { readWalObject, type WalObject, type WalReadResult } from '../lsm/wal/wal-object.ts';
-import { advised, isMeant, type LogObject, readLogObject, undecodable } from '../recovery/log-damage.ts';
-import { type Judging, readJudging, withBound, withSettled } from '../recovery/log-evidence.ts';
+import { isAsWritten, type LogObject, readLogObject, undecodable, withLogAdvice } from '../recovery/log-damage.ts';
+import { type LogEvidence, readLogEvidence, withOlderWriterTail, withRepairBound } from '../recovery/log-evidence.ts';
 import { type LogRange, listLog } from '../recovery/log-range.ts';
 import { findNewestId } from '../recovery/place.ts';
-import { checkLog, type LogContext, youngerThanTables } from '../recovery/wal-check.ts';
+import { checkLog, type LogContext, rowNewerThanTables } from '../recovery/wal-check.ts';
 import { missingManifests, rowWouldBeHidden } from '../recovery/wal-errors.ts';
 import { MAX_ROUNDS, type ToolTarget } from './target.ts';
 
@@ -30,7 +30,7 @@ export interface Survey extends LogRange {
 }
 
 /**
- * Reads and verifies the log behind the replay point. `see` gets each object while its rows are in memory. `listedId`: the highest
+ * Reads and verifies the log after the replay point. `see` gets each object while its rows are in memory. `listedId`: the highest
  * id of a manifest that is there, where `newest` is only the newest good one.
  */
 export async function surveyLog(
@@ -49,7 +49,7 @@ export async function surveyLog(
     const read = await readLogObject(stores.wal, clock, id);
     // A seal proves the manifest; SlateDB's have none.
     if (newest !== undefined && newest.seal === undefined) {
-      const row = youngerThanTables([read.result], newest.manifest);
+      const row = rowNewerThanTables([read.result], newest.manifest);
       if (row !== undefined) hidden ??= rowWouldBeHidden(newest, row);
     }
     see(id, read);
@@ -57,15 +57,15 @@ export async function surveyLog(
   });
   const results = objects.map((o) => o.result);
   const { context, fenceIds } =
-    newest === undefined ? { context: NO_CONTEXT, fenceIds: NO_IDS } : await judge(target, newest, results);
+    newest === undefined ? { context: NO_CONTEXT, fenceIds: NO_IDS } : await readEvidence(target, newest, results);
   const found = checkLog(from, withoutToolFences(results, fenceIds), context);
   const rolledBack = newest === undefined ? undefined : missingManifests(newest, results, from, listedId);
   const unknown = undecodable(objects);
   const refusal = unknown ?? rolledBack ?? hidden;
   const findings = found.map((f) =>
-    unknown !== undefined && isMeant(f)
+    unknown !== undefined && isAsWritten(f)
       ? unknownFinding(unknown, f)
-      : advised(f, objects[(parseWalPath(f.object.path) ?? 0) - from]?.salvaged),
+      : withLogAdvice(f, objects[(parseWalPath(f.object.path) ?? 0) - from]?.salvaged),
   );
   return { from, end, newest, objects, findings, refusal };
 }
@@ -75,7 +75,7 @@ const WITNESSES = 3;
 
 /**
  * Whether objects of the log know of newer manifests than the newest one, of id `listedId`: then manifests are gone, and an opening
- * refuses the database. A live writer may have committed meanwhile: only a manifest listed after the log was read is called the
+ * refuses the database. A live writer may have committed in the meantime: only a manifest listed after the log was read is called the
  * newest. A LIST of the log and three GETs, a LIST more if something is found.
  */
 export async function missingManifestFindings(
@@ -84,7 +84,7 @@ export async function missingManifestFindings(
   listedId: number,
 ): Promise<Finding[]> {
   const { stores } = target;
-  let judge = newest;
+  let newestSeen = newest;
   let seenId = listedId;
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const last = [...(await listLog(stores.wal)).keys()].sort((a, b) => a - b).slice(-WITNESSES);
@@ -93,22 +93,26 @@ export async function missingManifestFindings(
       const got = await stores.wal.get(walPath(id));
       if (got !== undefined) results.push(await readWalObject(id, got.bytes));
     }
-    const error = missingManifests(judge, results, last[0] ?? 0, seenId);
+    const error = missingManifests(newestSeen, results, last[0] ?? 0, seenId);
     if (error === undefined) return [];
     const lastId = (await findNewestId(stores.main)) ?? 0;
     if (lastId <= seenId) return error.findings.map((f) => ({ ...f, during: 'check' as const }));
     // None if it was collected, or cannot be used, which is a finding of its own.
     const now = await readGoodManifest(stores.main, lastId);
     if (now === undefined) return [];
-    judge = now;
+    newestSeen = now;
     seenId = lastId;
   }
   return [];
 }
 
-async function judge({ stores }: ToolTarget, newest: LoadedManifest, results: LogObject['result'][]): Promise<Judging> {
-  const judging = await withSettled(stores.main, newest, await readJudging(stores.main, newest), results);
-  return withBound(stores.main, newest, judging, results);
+async function readEvidence(
+  { stores }: ToolTarget,
+  newest: LoadedManifest,
+  results: LogObject['result'][],
+): Promise<LogEvidence> {
+  const evidence = await withOlderWriterTail(stores.main, newest, await readLogEvidence(stores.main, newest), results);
+  return withRepairBound(stores.main, newest, evidence, results);
 }
 
 /** Frees the rows, and the bytes that a digest would be made of. */
@@ -135,13 +139,13 @@ function withoutToolFences(
   return results.slice(0, length);
 }
 
-/** Without a manifest nothing tells whether an empty last object is a fence. */
+/** Without a manifest nothing shows whether an empty last object is a fence. */
 const NO_CONTEXT: LogContext = {
   lastL0Seq: 0,
   writerEpoch: Number.POSITIVE_INFINITY,
   databaseId: undefined,
   witness: undefined,
-  settled: undefined,
+  writerTail: undefined,
 };
 
 const NO_IDS: ReadonlySet<number> = new Set();

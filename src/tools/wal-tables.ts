@@ -12,12 +12,12 @@ import type { Manifest, TableRef } from '../format/manifest-types.ts';
 import { encodeSeal } from '../format/seal.ts';
 import type { TableFacts } from '../format/table-builder.ts';
 import { Memtable } from '../lsm/memtable/memtable.ts';
-import { buildTable } from '../lsm/read/memtable-to-table.ts';
+import { buildFlushedTable } from '../lsm/read/memtable-to-table.ts';
 import { RETAIN_ALL } from '../lsm/rows/visibility.ts';
 import { type LogObject, readLogObject } from '../recovery/log-damage.ts';
 import { type Acceptance, batchesOf, isGap } from '../recovery/wal-batches.ts';
 import { isKept, type LogPiece } from '../recovery/wal-loss.ts';
-import { atHome, rowsOfBlock, type WalRow } from '../recovery/wal-salvage.ts';
+import { rowsOfBlock, underOwnId, type WalRow } from '../recovery/wal-salvage.ts';
 import type { PlannedTable, TableNaming } from './repair-plan.ts';
 import type { ToolTarget } from './target.ts';
 
@@ -28,7 +28,7 @@ const FILTER = { form: 'legacy' as const, bitsPerKey: 10, minKeys: 1000 };
 
 /** An object that brings rows. */
 export interface LogSource {
-  /** Where its rows belong, and where they lie. */
+  /** Where its rows belong, and where they are. */
   id: number;
   readFrom: number;
   minSeq: number;
@@ -148,7 +148,7 @@ async function addRows(
     if (count !== source.rows) throw changed(source);
   }
   rows.sort((a, b) => a.seq - b.seq);
-  for (const row of withoutTwins(rows)) {
+  for (const row of withoutDuplicates(rows)) {
     table.add(row.key, row.value, row.seq, row.flags, row.createTs, row.expireTs);
   }
 }
@@ -156,7 +156,7 @@ async function addRows(
 async function readSource({ stores, clock }: ToolTarget, source: LogSource): Promise<LogObject> {
   const read = await readLogObject(stores.wal, clock, source.readFrom);
   if (source.readFrom === source.id) return read;
-  const salvaged = read.salvaged === undefined ? undefined : atHome(read.salvaged);
+  const salvaged = read.salvaged === undefined ? undefined : underOwnId(read.salvaged);
   if (salvaged?.id !== source.id) throw changed(source);
   return { ...read, id: source.id, result: undefined, salvaged };
 }
@@ -179,7 +179,7 @@ function* rowsOf({ result, salvaged }: LogObject, choice: RowChoice): Generator<
 }
 
 /** Of rows with one key and sequence number the last. `rows` ascend by sequence number. */
-function withoutTwins(rows: readonly WalRow[]): WalRow[] {
+function withoutDuplicates(rows: readonly WalRow[]): WalRow[] {
   const result: WalRow[] = [];
   for (let from = 0; from < rows.length; ) {
     let to = from + 1;
@@ -223,9 +223,10 @@ async function write(
         replayAfterWalId: sources.reduce((last, s) => Math.max(last, s.id), 0),
       },
       rows: facts.rows,
+      expiry: facts.expiry,
       repair,
     });
-  const built = await buildTable(
+  const built = await buildFlushedTable(
     table,
     RETAIN_ALL,
     undefined,

@@ -1,0 +1,90 @@
+/**
+ * A view of the database as it was at one moment, in this process, until it is closed.
+ *
+ * Invariants:
+ * 1. Every read through it shows the same state, however late it comes: rows up to one sequence number, all of which were there when it
+ *    was made, and of which those are gone that had expired then. Flushes keep both (`SnapshotPins`).
+ * 2. Its pin is taken back once, when it is closed (asserted by `SnapshotPins`).
+ */
+import { assertThat } from '../common/assert.ts';
+import { ClosedError } from '../common/errors.ts';
+import type { Bytes } from './keys.ts';
+import { ReadPath, type ReadSource } from './read-path.ts';
+import type { ScanOptions, ValueWithMeta } from './reads.ts';
+import type { ScanIterator } from './scan-iterator.ts';
+import type { Snapshot } from './snapshot.ts';
+import type { Pin } from './snapshot-pins.ts';
+import type { Turns } from './turns.ts';
+import type { ReadOptions } from './write-options.ts';
+
+export interface SnapshotOptions {
+  pin: Pin;
+  source: ReadSource;
+  /** Takes the pin back. */
+  release(): void;
+}
+
+export class PinnedSnapshot implements Snapshot {
+  readonly #seq: number;
+  readonly #reads: ReadPath;
+  readonly #release: () => void;
+  readonly #turns: Turns;
+  #closed = false;
+
+  constructor(options: SnapshotOptions) {
+    const { source } = options;
+    const { seq, nowMs } = options.pin;
+    assertThat(
+      seq <= source.maxSeq(false),
+      'a snapshot shows rows that were there when it was made (pinned-snapshot 1)',
+    );
+    this.#seq = seq;
+    this.#release = options.release;
+    this.#turns = source.turns;
+    this.#reads = new ReadPath({
+      ...source,
+      nowMs: source.nowMs && (() => nowMs),
+      maxSeq: (remoteOnly) => Math.min(seq, source.maxSeq(remoteOnly)),
+      assertServing: () => {
+        if (this.#closed) throw new ClosedError('CLOSED', 'The snapshot is closed.');
+        source.assertServing();
+      },
+    });
+  }
+
+  get seq(): bigint {
+    return BigInt(this.#seq);
+  }
+
+  get(key: Bytes, options?: ReadOptions): Promise<Uint8Array | undefined> {
+    return this.#reads.get(key, options);
+  }
+
+  getMany(keys: readonly Bytes[], options?: ReadOptions): Promise<(Uint8Array | undefined)[]> {
+    return this.#reads.getMany(keys, options);
+  }
+
+  has(key: Bytes, options?: ReadOptions): Promise<boolean> {
+    return this.#reads.has(key, options);
+  }
+
+  getWithMeta(key: Bytes, options?: ReadOptions): Promise<ValueWithMeta | undefined> {
+    return this.#reads.getWithMeta(key, options);
+  }
+
+  scan(options?: ScanOptions): ScanIterator {
+    return this.#reads.scan(options);
+  }
+
+  close(): Promise<void> {
+    if (!this.#closed) {
+      this.#closed = true;
+      this.#release();
+    }
+    return this.#turns.give(undefined);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}

@@ -1,0 +1,397 @@
+/**
+ * An open database: a facade over the write path, the reads and the background work of one writer.
+ *
+ * 1. Every method can be called at any time; after `close`, a takeover or a failure each rejects with the reason.
+ * 2. All background work starts from calls, or is upkeep that is due: an idle database in which nothing can be collected makes no request
+ *    and holds no timer. Not asserted: a test counts both.
+ * 3. A manifest is marked as a clean close only when all rows are in tables that it names: then the log is not read again.
+ */
+import { stopIfAborted, untilAborted } from '../common/abort.ts';
+import { COMPACT } from '../common/advice.ts';
+import { ignoreRejection } from '../common/async.ts';
+import { describeThrown } from '../common/callbacks.ts';
+import { sleep } from '../common/clock.ts';
+import type { CompactionReport } from '../common/compactor-role.ts';
+import {
+  AbortError,
+  ClosedError,
+  type CorruptionError,
+  FencedError,
+  InvalidArgumentError,
+  isDbError,
+  UnavailableError,
+} from '../common/errors.ts';
+import { checkedOptions } from '../common/option-checks.ts';
+import type { Random } from '../common/random.ts';
+import { type Manifest, tablesOf } from '../format/manifest-types.ts';
+import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
+import { moveReplayPoint } from '../lsm/manifest/manifest-edits.ts';
+import type { ManifestLog } from '../lsm/manifest/manifest-log.ts';
+import type { MergeOperator } from '../lsm/rows/merge-operator.ts';
+import type { TableStore } from '../lsm/tree/table-store.ts';
+import type { RepairReport } from '../recovery/repair-report.ts';
+import { TOOL_ACCESS, type ToolAccess, type ToolHandle } from '../recovery/tool-access.ts';
+import type { RequestCountsByRole } from '../store/metered-store.ts';
+import { type CorruptionListener, type CorruptionReport, CorruptionWatch } from './corruption-watch.ts';
+import type { Db } from './db.ts';
+import type { WriteResult } from './durability-waiters.ts';
+import { estimateSize, type SizeEstimate } from './estimates.ts';
+import { type Bytes, type RangeOptions, toKey, toRange, toValue } from './keys.ts';
+import type { WriterSettings } from './open-options.ts';
+import { PinnedSnapshot } from './pinned-snapshot.ts';
+import { RANGE_CHECKS, ReadPath, type ReadSource } from './read-path.ts';
+import type { ScanOptions, ValueWithMeta } from './reads.ts';
+import type { ScanIterator } from './scan-iterator.ts';
+import type { Snapshot } from './snapshot.ts';
+import type { SnapshotPins } from './snapshot-pins.ts';
+import type { TableFlusher } from './table-flusher.ts';
+import type { Upkeep, UpkeepState } from './upkeep.ts';
+import type { WalFlusher } from './wal-flusher.ts';
+import { WriteBatch } from './write-batch.ts';
+import {
+  type CloseOptions,
+  type CompactOptions,
+  type DeleteOptions,
+  deleteOptions,
+  type FlushOptions,
+  flushOptions,
+  type ReadOptions,
+  type WriteOptions,
+  waitOptions,
+  writeOptions,
+} from './write-options.ts';
+import { endedWaiter, type WriteState } from './write-state.ts';
+import type { Writer } from './writer.ts';
+
+export interface DbParts {
+  stores: DatabaseStores;
+  state: WriteState;
+  writer: Writer;
+  wal: WalFlusher | undefined;
+  tables: TableFlusher;
+  tableStore: TableStore;
+  manifests: ManifestLog;
+  pins: SnapshotPins;
+  upkeep: Upkeep;
+  settings: Pick<WriterSettings, 'closeTimeoutMs' | 'corruptionPolicy' | 'hideExpired' | 'owner' | 'timeoutMs'>;
+  mergeOperator: MergeOperator | undefined;
+  onCorruption: CorruptionListener | undefined;
+  random: Random;
+  onClosed(): void;
+}
+
+export class ServingDb implements Db, ToolHandle {
+  readonly #p: DbParts;
+  readonly #reads: ReadPath;
+  readonly #source: ReadSource;
+  #closing: Promise<void> | undefined;
+
+  constructor(parts: DbParts) {
+    this.#p = parts;
+    const { state, manifests, settings } = parts;
+    this.#source = {
+      clock: state.clock,
+      turns: state.turns,
+      nowMs: settings.hideExpired ? () => state.clock.nowMs() : undefined,
+      mergeOperator: parts.mergeOperator,
+      policy: settings.corruptionPolicy,
+      watch: new CorruptionWatch(parts.tableStore.damage, parts.onCorruption, state.logger),
+      view: () => state.view,
+      maxSeq: (remoteOnly) => (remoteOnly ? state.durableSeq : state.lastSeq),
+      assertServing: () => this.#assertServing(),
+      renewView: async (error) => {
+        await manifests.refresh();
+        return !namesMissingTable(manifests.current.manifest, error);
+      },
+    };
+    this.#reads = new ReadPath(this.#source);
+    state.onEnd(() => parts.tableStore.dispose());
+  }
+
+  get path(): string {
+    return this.#p.stores.path;
+  }
+
+  get store(): { readonly name: string } {
+    return { name: this.#p.stores.main.name };
+  }
+
+  ready(): Promise<RepairReport | undefined> {
+    return this.#source.turns.give(undefined);
+  }
+
+  put(key: Bytes, value: Bytes, options?: WriteOptions): Promise<WriteResult> {
+    try {
+      this.#assertWriting();
+      const o = options === undefined ? undefined : writeOptions('put', options);
+      return this.#p.writer.put(toKey(key), toValue(value), o);
+    } catch (error) {
+      return this.#source.turns.refuse(error);
+    }
+  }
+
+  delete(key: Bytes, options?: DeleteOptions): Promise<WriteResult> {
+    try {
+      this.#assertWriting();
+      const o = options === undefined ? undefined : deleteOptions(options);
+      return this.#p.writer.delete(toKey(key), o);
+    } catch (error) {
+      return this.#source.turns.refuse(error);
+    }
+  }
+
+  merge(key: Bytes, operand: Bytes, options?: WriteOptions): Promise<WriteResult> {
+    try {
+      this.#assertWriting();
+      const o = options === undefined ? undefined : writeOptions('merge', options);
+      return this.#p.writer.merge(toKey(key), toValue(operand), o);
+    } catch (error) {
+      return this.#source.turns.refuse(error);
+    }
+  }
+
+  write(batch: WriteBatch, options?: WriteOptions): Promise<WriteResult> {
+    try {
+      this.#assertWriting();
+      if (!WriteBatch.isBatch(batch)) throw new InvalidArgumentError('BAD_ARGUMENT', 'write needs a WriteBatch.');
+      const o = options === undefined ? undefined : writeOptions('write', options);
+      return this.#p.writer.write(batch, o);
+    } catch (error) {
+      return this.#source.turns.refuse(error);
+    }
+  }
+
+  get(key: Bytes, options?: ReadOptions): Promise<Uint8Array | undefined> {
+    return this.#reads.get(key, options);
+  }
+
+  getMany(keys: readonly Bytes[], options?: ReadOptions): Promise<(Uint8Array | undefined)[]> {
+    return this.#reads.getMany(keys, options);
+  }
+
+  has(key: Bytes, options?: ReadOptions): Promise<boolean> {
+    return this.#reads.has(key, options);
+  }
+
+  getWithMeta(key: Bytes, options?: ReadOptions): Promise<ValueWithMeta | undefined> {
+    return this.#reads.getWithMeta(key, options);
+  }
+
+  scan(options?: ScanOptions): ScanIterator {
+    return this.#reads.scan(options);
+  }
+
+  snapshot(): Snapshot {
+    this.#assertServing();
+    const { state, pins } = this.#p;
+    const pin = pins.pin(state.lastSeq);
+    return new PinnedSnapshot({ pin, source: this.#source, release: () => pins.unpin(pin) });
+  }
+
+  estimateSize(range: RangeOptions = {}): Promise<SizeEstimate> {
+    return this.#source.turns.after(this.#estimateSize(range));
+  }
+
+  async #estimateSize(range: RangeOptions): Promise<SizeEstimate> {
+    this.#assertServing();
+    const keys = toRange(checkedOptions<RangeOptions>('estimateSize', range, RANGE_CHECKS));
+    return keys === undefined ? { rows: 0, bytes: 0, tables: 0 } : estimateSize(this.#p.state.view, keys);
+  }
+
+  flush(options: FlushOptions = {}): Promise<void> {
+    return this.#source.turns.after(this.#flush(options));
+  }
+
+  async #flush(options: FlushOptions): Promise<void> {
+    this.#assertWriting();
+    const { type = 'wal', signal } = flushOptions(options);
+    stopIfAborted(signal);
+    const { wal, settings } = this.#p;
+    const work = type === 'wal' && wal !== undefined ? wal.flush() : this.#flushTables();
+    await untilAborted(this.#within(work, settings.timeoutMs, 'flush'), signal, waitAborted);
+  }
+
+  async #flushTables(): Promise<void> {
+    const { writer, wal, tables, state } = this.#p;
+    writer.freeze();
+    const waiting = state.frozen.map((f) => tables.committed(f));
+    for (const w of waiting) ignoreRejection(w);
+    await wal?.flush();
+    await Promise.all(waiting);
+  }
+
+  compact(options?: CompactOptions): Promise<CompactionReport> {
+    return this.#source.turns.after(this.#compact(options));
+  }
+
+  async #compact(options: CompactOptions | undefined): Promise<CompactionReport> {
+    this.#assertWriting();
+    const { signal } = waitOptions('compact', options);
+    stopIfAborted(signal);
+    const { upkeep, state } = this.#p;
+    if (!upkeep.canCompact) throw noCompactor(state.where);
+    // Rows in memory wait for a place in level 0, which a merge makes.
+    await untilAborted(this.#flushTables(), signal, waitAborted);
+    return upkeep.compact(signal);
+  }
+
+  corruptions(): CorruptionReport {
+    return { ...this.#source.watch.report(), lost: this.#p.tableStore.lost };
+  }
+
+  /** For the tools of this package. */
+  [TOOL_ACCESS](): ToolAccess {
+    this.#assertServing();
+    const { stores, state, manifests, tableStore, settings, random, upkeep } = this.#p;
+    return {
+      stores,
+      clock: state.clock,
+      random,
+      owner: settings.owner,
+      author: manifests.author,
+      unflushedBytes: state.unflushedBytes,
+      manifest: () => manifests.current,
+      refresh: () => manifests.refresh(),
+      reloadLedger: async () => {
+        await tableStore.reloadLedger(manifests.current);
+        state.refreshView(tableStore.view(manifests.current.manifest));
+      },
+      flush: () => this.#flushTables(),
+      compact: (signal) => this.#compact({ signal }),
+      pauseUpkeep: () => upkeep.pause(),
+      commit: async (change, options) => {
+        await manifests.commit(change, options);
+        if (await tableStore.loadLedger(manifests.current)) {
+          state.refreshView(tableStore.view(manifests.current.manifest));
+        }
+        return manifests.current;
+      },
+    };
+  }
+
+  upkeep(): UpkeepState {
+    this.#assertServing();
+    const { upkeep, manifests, stores } = this.#p;
+    return upkeep.state(manifests.current, stores);
+  }
+
+  requestCounts(): RequestCountsByRole {
+    return this.#p.stores.counts();
+  }
+
+  close(options?: CloseOptions): Promise<void> {
+    let signal: AbortSignal | undefined;
+    try {
+      ({ signal } = waitOptions('close', options));
+    } catch (error) {
+      return this.#source.turns.refuse(error);
+    }
+    this.#closing ??= this.#close();
+    ignoreRejection(this.#closing);
+    return this.#source.turns.after(untilAborted(this.#closing, signal, waitAborted));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    const { state, settings, onClosed } = this.#p;
+    try {
+      if (state.ended === undefined) {
+        await this.#within(this.#drain(), settings.closeTimeoutMs, 'close', 'closeTimeoutMs');
+      }
+    } catch (error) {
+      // The writer that took over owns the data now: nothing is left to do here.
+      if (!(error instanceof FencedError)) throw error;
+    } finally {
+      state.close();
+      onClosed();
+    }
+  }
+
+  async #drain(): Promise<void> {
+    const { writer, wal, tables, manifests, state, upkeep } = this.#p;
+    // Cut off now, waited for later: in between it asks for nothing.
+    const stopped = upkeep.stop();
+    await writer.drained();
+    if (wal !== undefined && !tables.hasRoom) {
+      // Rows that are durable in the log need no table to end: the next opening replays them.
+      await wal.flush();
+      await stopped;
+      state.close();
+      return;
+    }
+    tables.isUnlimited = true;
+    await this.#flushTables();
+    await stopped;
+    state.mustHold(
+      state.active.rowCount === 0 && state.frozen.length === 0,
+      'all rows are in tables when a database is closed cleanly (serving-db 3)',
+    );
+    const lastWalId = wal?.lastDurableId;
+    await manifests.commit(
+      // All rows of the log are in tables: the next opening has nothing to replay, not even our fence.
+      (m) => ({ ...moveReplayPoint(m, lastWalId ?? 0), recentSnapshotMinSeq: m.lastL0Seq }),
+      { cleanClose: true },
+    );
+    state.close();
+  }
+
+  async #within(work: Promise<void>, timeoutMs: number, call: string, option = 'timeoutMs'): Promise<void> {
+    ignoreRejection(work);
+    const timer = new AbortController();
+    const { state, tables } = this.#p;
+    const { clock, where } = state;
+    const deadline = sleep(clock, timeoutMs, timer.signal).then(() => {
+      const late = `${where}: ${call} did not finish within ${timeoutMs} ms (option ${option}).`;
+      const { trouble } = tables;
+      const fields = { outcome: 'unknown' as const };
+      if (trouble === undefined) throw new UnavailableError('DEADLINE', late, fields);
+      const message = `${late} The last attempt failed: ${describeThrown(trouble)}`;
+      throw new UnavailableError('DEADLINE', message, { ...fields, cause: trouble });
+    });
+    ignoreRejection(deadline);
+    try {
+      await Promise.race([work, deadline]);
+    } catch (error) {
+      const { ended } = state;
+      const isSilent = ended !== undefined && isDbError(error) && error.outcome === undefined;
+      throw isSilent ? endedWaiter(ended, 'unknown') : error;
+    } finally {
+      timer.abort();
+    }
+  }
+
+  #assertServing(): void {
+    const { state } = this.#p;
+    if (state.ended !== undefined) throw state.ended;
+    if (this.#closing !== undefined) throw new ClosedError('CLOSED', `${state.where}: the database is being closed.`);
+  }
+
+  /** Like `#assertServing`, for calls whose failure must say what became of them. */
+  #assertWriting(): void {
+    try {
+      this.#assertServing();
+    } catch (error) {
+      throw endedWaiter(error as FencedError | ClosedError, 'not-applied');
+    }
+  }
+}
+
+function noCompactor(where: string): InvalidArgumentError {
+  const message = `${where}: this handle has no compactor (option compactor). Open the database with one, or close it and run \`${COMPACT}\`.`;
+  return new InvalidArgumentError('BAD_ARGUMENT', message);
+}
+
+function namesMissingTable(manifest: Manifest, error: CorruptionError): boolean {
+  const missing = error.findings.filter((f) => f.code === 'MISSING_OBJECT').map((f) => f.object.id);
+  return tablesOf(manifest).some((table) => missing.includes(table.id));
+}
+
+function waitAborted(signal: AbortSignal): AbortError {
+  return new AbortError('The wait was aborted; what was waited for goes on.', {
+    outcome: 'unknown',
+    cause: signal.reason,
+  });
+}

@@ -1,0 +1,130 @@
+/**
+ * The compactor beside a writer in its process: it commits through the writer's log of manifests, knows what the writer's snapshots still need,
+ * and takes its memory from the same budget.
+ */
+
+import { availableParallelism } from 'node:os';
+import { SYSTEM_CLOCK } from './common/clock.ts';
+import type { CompactorRole } from './common/compactor-role.ts';
+import { reportFinding } from './common/events.ts';
+import { Compactor } from './compaction/compactor.ts';
+import { JobMemoryPool } from './compaction/job-memory.ts';
+import { type JobRunOptions, runJob } from './compaction/job-run.ts';
+import { SlicedMerges } from './compaction/merge-host.ts';
+import { RowFactsCache } from './compaction/row-facts-cache.ts';
+import { type CompactionSettings, TAKEOVER_MS } from './compaction/settings.ts';
+import { startThread } from './compaction/thread.ts';
+import { ThreadedMerges } from './compaction/threaded-merges.ts';
+import { ByteRate } from './compaction/throttle.ts';
+import { COMPACTOR_NAME, type UpkeepHost } from './db/upkeep.ts';
+import { Author } from './lsm/manifest/author.ts';
+import type { DatabaseStores } from './lsm/manifest/database-stores.ts';
+import { EpochGuard } from './lsm/manifest/epoch-guard.ts';
+
+/** Tables of level 0 below the limit from which on compaction comes before reads and writes. */
+const NEARLY_FULL = 2;
+
+export function embeddedCompactor(host: UpkeepHost, settings: CompactionSettings): CompactorRole {
+  const { clock, random, logger, onEvent, manifests, form } = host;
+  const { l0MaxSsts, owner } = host.settings;
+  const { maxConcurrentCompactions, maxSstBytes, scheduler } = settings;
+  const stores = host.stores.countedAs(COMPACTOR_NAME);
+  const { databaseId } = host.author;
+  const author = new Author({ clock, random, owner, databaseId, role: 'compactor' });
+  const facts = factsOf(host, () => compactor.poke('time'));
+  const isUrgent = () => manifests.current.manifest.l0.length >= l0MaxSsts - NEARLY_FULL;
+  const slices = new SlicedMerges(clock, isUrgent);
+  const threads = threadsOf(host, settings, slices);
+  const running = { ...jobOptions(host, settings, stores, author), merges: threads ?? slices, slices };
+  const memory = new JobMemoryPool(host.compactionBytes, maxConcurrentCompactions);
+  const compactor = new Compactor({
+    manifests,
+    store: stores.main,
+    author,
+    guard: new EpochGuard(clock, stores.latestStoreTimesMs),
+    compactionsVersion: host.headerVersion,
+    logger,
+    prepareCommit: () => host.prepareCommit(),
+    correct: (m) => host.correct(m),
+    latestStoreTimeMs: () => stores.latestStoreTimesMs()[0],
+    losses: host.tables,
+    scheduler,
+    schedulerOptions: { ...settings, l0MaxSsts },
+    output: { ...form, maxSstBytes: Math.max(maxSstBytes, form.blockBytes) },
+    expireTo: (tickMs) => host.expireTo(tickMs),
+    rowFacts: async ({ manifest }) => facts.of(manifest),
+    takeoverMs: TAKEOVER_MS,
+    maxConcurrentCompactions,
+    runJob: async (plan, signal) => {
+      const shareBytes = memory.take();
+      try {
+        return await runJob(plan, { ...running, shareBytes }, signal);
+      } finally {
+        memory.giveBack(shareBytes);
+      }
+    },
+    onEvent: (event) => onEvent({ type: 'compactor', event }),
+  });
+  return {
+    start: () => {
+      compactor.start();
+      facts.start();
+    },
+    stop: async () => {
+      facts.stop();
+      await compactor.stop();
+      await threads?.close();
+    },
+    pause: () => compactor.pause(),
+    poke: (cause) => compactor.poke(cause),
+    compactAll: (signal) => compactor.compactAll(signal),
+    state: () => compactor.state(),
+  };
+}
+
+function factsOf({ clock, logger, tables, manifests }: UpkeepHost, onLearnt: () => void): RowFactsCache {
+  return new RowFactsCache({
+    clock,
+    logger,
+    ends: {
+      now: (table) => tables.readerOf(table)?.meta,
+      load: async (table) => tables.readerOf(table)?.loadMeta(),
+    },
+    current: () => manifests.current.manifest,
+    onLearnt,
+  });
+}
+
+const MOST_THREADS_ALONE = 4;
+
+/** Undefined: merges run on this thread. Where time is not the system's, nothing may run that does not go by it: the same seed, the same run. */
+function threadsOf(
+  { clock, logger }: UpkeepHost,
+  { threads }: CompactionSettings,
+  slices: SlicedMerges,
+): ThreadedMerges | undefined {
+  if (threads === 'off' || clock !== SYSTEM_CLOCK) return undefined;
+  const most = threads === 'auto' ? Math.max(1, Math.min(MOST_THREADS_ALONE, availableParallelism() - 1)) : threads;
+  return new ThreadedMerges({ clock, logger, startThread, most, slices });
+}
+
+function jobOptions(
+  { clock, logger, onEvent, manifests, mergeOperator, operatorModule }: UpkeepHost,
+  { bytesPerSecond, verifyOutputs, compactionFilter, filterModule }: CompactionSettings,
+  stores: DatabaseStores,
+  author: Author,
+): Omit<JobRunOptions, 'shareBytes' | 'merges' | 'slices'> {
+  return {
+    stores,
+    manifests,
+    author,
+    logger,
+    rate: new ByteRate(clock, bytesPerSecond),
+    mergeOperator,
+    operatorModule,
+    compactionFilter,
+    filterModule,
+    verifyOutputs,
+    onFinding: (finding) => reportFinding({ logger, onEvent }, 'met by a compaction', finding),
+  };
+}

@@ -1,0 +1,128 @@
+/**
+ * The options of `open`, and the roles that it runs beside the writer: the one place that knows the writer and each of these roles.
+ *
+ * A further role is: an option and its check, a member of `UpkeepSettings`, and a line in `upkeepRoles`.
+ */
+import { reportFinding } from './common/events.ts';
+import { type Check, type ChecksOf, offOr, optionFaults, readOptions } from './common/option-checks.ts';
+import {
+  COMPACTION_CHECKS,
+  type CompactionOptions,
+  type CompactionSettings,
+  compactionFaults,
+  compactionSettings,
+  withLoadedFilter,
+} from './compaction/settings.ts';
+import { completeWriter, WRITER_CHECKS, type WriterOptions, type WriterSettings } from './db/open-options.ts';
+import { COMPACTION_PART, type ResolvedOptions, withLoadedOperator } from './db/options.ts';
+import { COLLECTOR_NAME, type MakeUpkeepRoles, type UpkeepHost } from './db/upkeep.ts';
+import { embeddedCompactor } from './embedded-compactor.ts';
+import { Collector } from './gc/collector.ts';
+import {
+  COLLECTOR_CHECKS,
+  type CollectorOptions,
+  type CollectorSettings,
+  collectorSettings,
+  gcFaults,
+} from './gc/settings.ts';
+
+/** Options of `open`. Each is optional. */
+export interface OpenOptions extends WriterOptions {
+  /** Merge tables beside reads and writes, so that reads look into few and what was overwritten, deleted or has expired gives its space back. `false`: nothing is merged here; then run a compactor elsewhere. An object changes how. Default: on, as said for each member. */
+  compactor?: false | CompactionOptions;
+  /** Delete what nothing needs any more, beside reads and writes: old manifests, objects of the log, tables that were compacted or that a crash has left. `false`: nothing is deleted; then run `shaledb gc`, or a collector elsewhere. An object changes how. Default: on, as said for each member. */
+  gc?: false | CollectorOptions;
+}
+
+/** Tables of level 0 at which flushing pauses: beside a compactor as in SlateDB; without one it would pause for good. */
+const L0_MAX_COMPACTED = 8;
+const L0_MAX_ALONE = 1000;
+
+/** What runs beside the writer; undefined: switched off. */
+export interface UpkeepSettings {
+  readonly compactor: CompactionSettings | undefined;
+  readonly gc: CollectorSettings | undefined;
+}
+
+/** What the options of `open` come to. */
+export interface OpenResolution extends ResolvedOptions<WriterSettings> {
+  readonly upkeep: UpkeepSettings;
+}
+
+const gcCheck: Check = (value, name, faults) => {
+  const given = offOr(COLLECTOR_CHECKS)(value, name, faults);
+  if (typeof given === 'object' && given !== null) faults.push(...gcFaults(given).map((fault) => `${name}.${fault}`));
+  return given;
+};
+
+const compactorCheck: Check = (value, name, faults) => {
+  const given = offOr(COMPACTION_CHECKS)(value, name, faults);
+  if (typeof given === 'object' && given !== null)
+    faults.push(...compactionFaults(given).map((fault) => `${name}.${fault}`));
+  return given;
+};
+
+const OPEN_CHECKS: ChecksOf<OpenOptions> = { ...WRITER_CHECKS, compactor: compactorCheck, gc: gcCheck };
+
+/** Names of the options that are known, for the test that compares them with the documented ones. */
+export const OPEN_OPTION_NAMES: readonly string[] = Object.keys(OPEN_CHECKS);
+
+/**
+ * Checks and completes the options of `open`.
+ * @param owner who this process is where the options do not say
+ * @throws InvalidArgumentError with all faults at once
+ */
+export function resolveOpenOptions(options: unknown, owner: string): OpenResolution {
+  const { given, faults } = readOptions('open', options, OPEN_CHECKS);
+  const known: OpenOptions = given;
+  const hasCompactor = known.compactor !== false;
+  const l0MaxSsts = known.l0MaxSsts ?? (hasCompactor ? L0_MAX_COMPACTED : L0_MAX_ALONE);
+  const compactionPart = hasCompactor ? COMPACTION_PART : 0;
+  const resolved = completeWriter({ ...known, l0MaxSsts, compactionPart }, owner, faults);
+  if (faults.length > 0) throw optionFaults('open', faults);
+  const { compactor = {}, gc = {} } = known;
+  return {
+    ...resolved,
+    upkeep: {
+      compactor: compactor === false ? undefined : compactionSettings(compactor),
+      gc: gc === false ? undefined : collectorSettings(gc),
+    },
+  };
+}
+
+/** With the code that the options name by its module. Rejects with `BAD_OPTION`. */
+export async function withModules(resolved: OpenResolution): Promise<OpenResolution> {
+  const { upkeep } = resolved;
+  const parts = await withLoadedOperator('open', resolved.parts);
+  const compactor = upkeep.compactor && (await withLoadedFilter(upkeep.compactor));
+  return { ...resolved, parts, upkeep: { ...upkeep, compactor } };
+}
+
+/** How the roles of one database are made. */
+export function upkeepRoles({ compactor, gc }: UpkeepSettings): MakeUpkeepRoles {
+  return (host) => ({
+    ...(compactor && { compactor: embeddedCompactor(host, compactor) }),
+    ...(gc && { collector: collectorOf(host, gc) }),
+  });
+}
+
+/** It commits through the writer's log, and has the writer look at what it sees to be newer: rows that are read, and who owns the database. */
+function collectorOf({ stores, clock, random, logger, onEvent, manifests }: UpkeepHost, settings: CollectorSettings) {
+  return new Collector({
+    stores: stores.countedAs(COLLECTOR_NAME),
+    clock,
+    random,
+    settings,
+    logger,
+    commit: async (change) => {
+      await manifests.commit(change);
+      return manifests.current;
+    },
+    onNewest: async ({ id }) => {
+      if (id > manifests.current.id) await manifests.refresh();
+    },
+    onBoundary: () => manifests.lookForBoundary(),
+    onEvent: (event) => onEvent({ type: 'collector', event }),
+    onFinding: (finding) => reportFinding({ logger, onEvent }, 'met by the collector', finding),
+  });
+}
