@@ -1,3 +1,7 @@
+/**
+ * The contract of object stores, on each store and wrapper that is here: in memory, in a directory, under latency and
+ * retries.
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,6 +18,7 @@ import type { ObjectStore } from '../../src/store/object-store.ts';
 import { prefixedStore } from '../../src/store/prefixed-store.ts';
 import { retryingStore } from '../../src/store/retrying-store.ts';
 import { type StoreContractOptions, storeContract } from '../../src/store/store-contract.ts';
+import { forwarding } from '../support/forwarding-store.ts';
 
 const scratch = mkdtempSync(join(tmpdir(), 'shaledb-contract-'));
 const opened: ObjectStore[] = [];
@@ -36,18 +41,21 @@ function suite(name: string, makeStore: () => ObjectStore, options?: StoreContra
   });
 }
 
-suite('MemoryStore', () => new MemoryStore());
-suite('LocalStore', newLocalStore, { metadata: false });
-suite('prefixedStore', () => prefixedStore(new MemoryStore(), '/some/where/'));
-suite('prefixedStore over LocalStore', () => prefixedStore(newLocalStore(), 'db'), { metadata: false });
-suite('meteredStore', () => meteredStore(new MemoryStore(), () => 'any'));
-suite('retryingStore', () => retryingStore(new MemoryStore()));
-suite('FaultyStore without faults', () => new FaultyStore(new MemoryStore()));
+/** Wrappers do nothing of their own from some size on. */
+const PASSED_ON: StoreContractOptions = { upload: true, largeObjectBytes: 1_000_000 };
+
+suite('MemoryStore', () => new MemoryStore(), { upload: true });
+suite('LocalStore', newLocalStore, { metadata: false, upload: true });
+suite('prefixedStore', () => prefixedStore(new MemoryStore(), '/some/where/'), PASSED_ON);
+suite('prefixedStore over LocalStore', () => prefixedStore(newLocalStore(), 'db'), { metadata: false, ...PASSED_ON });
+suite('meteredStore', () => meteredStore(new MemoryStore(), () => 'any'), PASSED_ON);
+suite('retryingStore', () => retryingStore(new MemoryStore()), PASSED_ON);
+suite('FaultyStore without faults', () => new FaultyStore(new MemoryStore()), PASSED_ON);
 
 describe('latencyStore in virtual time', () => {
   const clock = new ManualClock();
   const makeStore = () => latencyStore(new MemoryStore({ clock }), { clock, latencyMs: 20, bytesPerMs: 1e5 });
-  for (const check of storeContract(makeStore)) it(check.name, () => clock.runUntilSettled(check.run()));
+  for (const check of storeContract(makeStore, PASSED_ON)) it(check.name, () => clock.runUntilSettled(check.run()));
 });
 
 describe('retryingStore over a store that fails often and loses answers', () => {
@@ -113,6 +121,32 @@ describe('the contract suite itself', () => {
         return store.put(path, bytes, { ...options, condition: 'any' });
       },
     }),
+    'shows parts before the completion': (store) => ({
+      upload: (path, options) => {
+        const upload = store.upload(path, options);
+        return {
+          write: async (part) => {
+            await store.put(path, part, options);
+            await upload.write(part);
+          },
+          complete: () => store.put(path, new Uint8Array(10), { ...options, condition: 'any' }),
+          abort: () => upload.abort(),
+        };
+      },
+    }),
+    'completes uploads without their condition': (store) => ({
+      upload: (path, options) => store.upload(path, { ...options, condition: 'any' }),
+    }),
+    'keeps what was aborted': (store) => ({
+      upload: (path, options) => {
+        const upload = store.upload(path, options);
+        return {
+          write: (part) => upload.write(part),
+          complete: () => upload.complete(),
+          abort: async () => void (await upload.complete().catch(() => undefined)),
+        };
+      },
+    }),
     'throws for absent objects': (store) => ({
       async get(path, options) {
         const found = await store.get(path, options);
@@ -121,6 +155,16 @@ describe('the contract suite itself', () => {
       },
     }),
   };
+  it('demands uploads only where the options do, and leaves them out where they say so', async ({ expect }) => {
+    const { upload: _, ...bare } = forwarding(new MemoryStore());
+    const namesOf = (upload?: boolean) =>
+      storeContract(() => bare, { ...(upload !== undefined && { upload }) }).filter(({ name }) => /upload/.test(name));
+    expect(namesOf(false)).toEqual([]);
+    for (const { run } of namesOf()) await run();
+    for (const { run } of namesOf(true)) await expect(run()).rejects.toThrow('the store has upload');
+    expect(namesOf(true).length).toBeGreaterThan(8);
+  });
+
   for (const [name, breakIt] of Object.entries(broken)) {
     it(`finds a store that ${name}`, async ({ expect }) => {
       const makeStore = (): ObjectStore => {

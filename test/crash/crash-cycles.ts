@@ -1,5 +1,5 @@
 /**
- * Crashes of real processes: a process writes numbered batches and says what it submitted and what was acknowledged; it is
+ * Crashes of real processes: a process writes numbered batches, merges and collects beside it, and says what it submitted and what was acknowledged; it is
  * killed with SIGKILL at a moment that the seed decides; then the database is opened here and its whole content compared.
  *
  * The oracle: the content is exactly that of batches 1 to N, with acknowledged <= N <= submitted. That says at once that
@@ -11,10 +11,10 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { SILENT_LOGGER } from '../../src/common/logger.ts';
 import { nextInt, type Random, SeededRandom } from '../../src/common/random.ts';
-import type { OpenOptions } from '../../src/db/options.ts';
 import { open, openReader } from '../../src/open.ts';
 import type { DatabaseLocation } from '../../src/store/location.ts';
 import type { S3StoreOptions } from '../../src/store/s3-store.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { changesOf, LAST } from '../support/crash-history.mjs';
 
 const WRITER = join(import.meta.dirname, '..', 'support', 'crash-writer.mjs');
@@ -23,17 +23,23 @@ const LIFE_LIMIT_MS = 120_000;
 const MAX_LINES = 120;
 const MAX_OPENING_MS = 150;
 
-/** Where the database lies, as the writing process and as this one are told about it. */
+/** Where the database is, in the words of the writing process and of this one. */
 export interface CrashPlace {
   child: { path: string } & ({ directory: string } | { s3: S3StoreOptions });
   ours: DatabaseLocation;
 }
 
-/** Small tables and short intervals: a life of a hundred batches then goes through flushes and several tables. */
+/** Two tables are merged at once; a round of the collector begins within the first second of a life. No other process lives beside one. */
+const UPKEEP: OpenOptions = {
+  compactor: { minCompactionSources: 2, maxSstBytes: 65_536 },
+  gc: { minAgeMs: 0, allowUnsafeMinAge: true, intervalMs: 10_000, recentManifests: 1 },
+};
+
+/** Small tables and short intervals: a life of a hundred batches then goes through flushes, merges and several tables. */
 const OPTIONS: readonly OpenOptions[] = [
-  { l0SstSizeBytes: 8192, flushIntervalMs: 10 },
-  { l0SstSizeBytes: 32_768, flushIntervalMs: 50, compressionCodec: 'lz4' },
-  { l0SstSizeBytes: 16_384, flushIntervalMs: 20, sstBlockSizeBytes: 1024, minFilterKeys: 1 },
+  { ...UPKEEP, l0SstSizeBytes: 8192, flushIntervalMs: 10 },
+  { ...UPKEEP, l0SstSizeBytes: 32_768, flushIntervalMs: 50, compressionCodec: 'lz4' },
+  { ...UPKEEP, l0SstSizeBytes: 16_384, flushIntervalMs: 20, sstBlockSizeBytes: 1024, minFilterKeys: 1 },
 ];
 
 export interface CrashTotals {
@@ -99,7 +105,7 @@ export class CrashRun {
     return new WriterLife({ ...this.#place.child, options, seed: this.#seed, life });
   }
 
-  /** Opens what a life left behind and compares all of it. */
+  /** Opens what a life left and compares all of it. */
   async check(life: WriterLife): Promise<void> {
     if (life.ready !== undefined) this.#meet(life, life.ready);
     const before = this.#last;
@@ -160,7 +166,7 @@ export class CrashRun {
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 const shown = (value: string | undefined) => (value === undefined ? 'absent' : JSON.stringify(value.slice(0, 30)));
 
-/** A process that writes, as far as its lines tell. */
+/** A process that writes, as far as its lines say. */
 export class WriterLife {
   readonly number: number;
   isOpening = false;

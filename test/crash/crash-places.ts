@@ -42,7 +42,7 @@ export interface KillableServer extends DisposablePlace {
   restart(): Promise<void>;
 }
 
-/** A MinIO of its own behind a proxy whose address stays. */
+/** A MinIO of its own, reached through a proxy whose address stays. */
 export async function killableMinio(program: string): Promise<KillableServer> {
   const directory = mkdtempSync(join(tmpdir(), 'shaledb-crash-minio-'));
   const server = new MinioProcess(program, directory);

@@ -1,5 +1,5 @@
 /**
- * A MinIO of one's own, which can be killed and started again on the same data, on another port. Only where the program is:
+ * A MinIO of its own, which can be killed and started again on the same data, on another port. Only where the program is:
  * `SHALEDB_MINIO` names it, or it is found as `minio` on the PATH.
  */
 import { type ChildProcess, spawn } from 'node:child_process';

@@ -5,7 +5,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ignoreRejection } from '../../src/common/async.ts';
 import { AbortError } from '../../src/common/errors.ts';
-import { type Db, type DbReader, WriteBatch } from '../../src/index.ts';
+import { type Db, type Reader, WriteBatch } from '../../src/index.ts';
 import { damageList } from '../../src/tools/damage-list.ts';
 import { manifestInspect } from '../../src/tools/manifest-inspect.ts';
 import { sstCheck } from '../../src/tools/sst-check.ts';
@@ -48,12 +48,12 @@ async function expectAborted(world: World, call: (signal: AbortSignal) => Promis
 async function stored(): Promise<World> {
   const world = new World();
   const db = await world.open();
-  for (let i = 0; i < 500; i++) db.put(`k${String(i).padStart(3, '0')}`, 'v'.repeat(100), { awaitDurable: false });
+  for (let i = 0; i < 500; i++) void db.put(`k${String(i).padStart(3, '0')}`, 'v'.repeat(100), { awaitDurable: false });
   await world.run(db.close());
   return world;
 }
 
-type Reading = Pick<DbReader, 'get' | 'has' | 'getMany' | 'getWithMeta' | 'scan'>;
+type Reading = Pick<Reader, 'get' | 'has' | 'getMany' | 'getWithMeta' | 'scan'>;
 
 const READS: [string, (db: Reading, signal: AbortSignal) => Promise<unknown>][] = [
   ['get', (db, signal) => db.get('k005', { signal })],
@@ -159,7 +159,7 @@ describe('the signal of other calls ends their wait', () => {
   it.each(['wal', 'memtable'] as const)('flush to %s, and the rows become durable all the same', async (type) => {
     const world = await stored();
     const db = await world.open();
-    db.put('late', '1', { awaitDurable: false });
+    void db.put('late', '1', { awaitDurable: false });
     world.faults.add({ action: 'stall', op: 'put' });
     expect(await expectAborted(world, (signal) => db.flush({ type, signal }))).toMatchObject({ outcome: 'unknown' });
     world.faults.clear();
@@ -171,7 +171,7 @@ describe('the signal of other calls ends their wait', () => {
   it('close, which goes on', async () => {
     const world = await stored();
     const db = await world.open();
-    db.put('late', '1', { awaitDurable: false });
+    void db.put('late', '1', { awaitDurable: false });
     world.faults.add({ action: 'stall', op: 'put' });
     await expectAborted(world, (signal) => db.close({ signal }));
     world.faults.clear();
@@ -259,13 +259,13 @@ describe('nothing asks the store any more', () => {
   it('after a close that ran out of time', async () => {
     const world = await stored();
     const { db, line } = await world.connect({ closeTimeoutMs: 500 });
-    db.put('late', '1', { awaitDurable: false });
+    void db.put('late', '1', { awaitDurable: false });
     world.faults.add({ action: 'fail-before', op: 'put' });
     expect(await world.run(rejection(db.close()))).toMatchObject({ code: 'DEADLINE' });
     expect(await later(world, line)).toBe(0);
   });
 
-  it.each<[string, (world: World) => Promise<{ handle: Db | DbReader; line: { requests: unknown[] } }>]>([
+  it.each<[string, (world: World) => Promise<{ handle: Db | Reader; line: { requests: unknown[] } }>]>([
     [
       'database',
       async (world) => {

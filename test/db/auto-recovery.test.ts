@@ -1,13 +1,13 @@
-/** Openings that go on over a damaged log: healed in memory, or repaired behind a barrier, with the limits that were set. */
+/** Openings that go on over a damaged log: healed in memory, or repaired while calls wait, with the limits that were set. */
 import { describe, expect, it } from 'vitest';
 import { RollbackError, UnavailableError, WalCorruptionError } from '../../src/common/errors.ts';
 import type { DbEvent } from '../../src/common/events.ts';
 import type { Db } from '../../src/db/db.ts';
-import type { OpenOptions } from '../../src/db/options.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
 import { walPath } from '../../src/format/object-names.ts';
 import { readLedger } from '../../src/lsm/tree/damage-ledger.ts';
 import { walRepair } from '../../src/tools/wal-repair.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { rejection, rowsOf, text, World, worldOfFixture } from '../support/database.ts';
 
 const QUIET = { debug() {}, info() {}, warn() {}, error() {} };
@@ -34,7 +34,7 @@ async function rowsWithSeqs(world: World, db: Db): Promise<string[]> {
 }
 
 describe('healOnOpen', () => {
-  it('goes on where the seal proves what was written, and tells each damage', async () => {
+  it('goes on where the seal proves what was written, and reports each damage', async () => {
     const world = await sealedLog(6);
     await flip(world, 3, 4, 3);
     await flip(world, 5, 9);
@@ -143,7 +143,7 @@ describe('walAutoRecovery', () => {
     const world = await sealedLog(6);
     await flip(world, 4, 2, 20);
     const db = await world.open({ walAutoRecovery: true, timeoutMs: 1000 });
-    // The look for a live writer alone takes five seconds.
+    // The search for a live writer alone takes five seconds.
     expect(await rejection(world.run(db.get('key-001')))).toMatchObject({ code: 'RECOVERING', retryable: true });
     expect(await world.run(db.ready())).toMatchObject({ applied: true });
     expect(text(await world.run(db.get('key-001')))).toBe('value of key-001');
@@ -213,7 +213,7 @@ describe('walAutoRecovery', () => {
     await flip(world, 4, 2, 20);
     const db = await world.open({ walAutoRecovery: true });
     const ready = rejection(db.ready());
-    // Its log grows while we look: behind both readings of the damaged object, 1.1 s each.
+    // Its log grows while the repair reads it: after both readings of the damaged object, 1.1 s each.
     const timer = world.clock.setTimer(
       4000,
       () =>
@@ -243,19 +243,19 @@ describe('walAutoRecovery', () => {
 });
 
 describe('verifyOnOpen', () => {
-  it('tells of a table that is gone while the database serves', async () => {
+  it('reports a table that is gone while the database serves', async () => {
     const world = new World();
     const { db, line } = await world.connect();
     await world.run(db.put('a', '1'));
     await world.run(db.flush({ type: 'memtable' }));
     line.cut();
     await world.remove(...(await world.paths('compacted/')));
-    let tell: (event: DbEvent) => void = () => undefined;
-    const told = new Promise<DbEvent>((resolve) => {
-      tell = resolve;
+    let report: (event: DbEvent) => void = () => undefined;
+    const reported = new Promise<DbEvent>((resolve) => {
+      report = resolve;
     });
-    const again = await world.open({ verifyOnOpen: 'refs', onEvent: tell });
+    const again = await world.open({ verifyOnOpen: 'refs', onEvent: report });
     await world.run(again.put('b', '2'));
-    expect(await world.run(told)).toMatchObject({ type: 'finding', finding: { code: 'MISSING_OBJECT' } });
+    expect(await world.run(reported)).toMatchObject({ type: 'finding', finding: { code: 'MISSING_OBJECT' } });
   });
 });

@@ -6,7 +6,6 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { SILENT_LOGGER } from '../../src/common/logger.ts';
 import type { Db } from '../../src/db/db.ts';
-import type { OpenOptions } from '../../src/db/options.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
 import { decodeManifest, encodeManifest } from '../../src/format/manifest-codec.ts';
 import { manifestPath } from '../../src/format/object-names.ts';
@@ -15,13 +14,14 @@ import { type LocalFiles, SYSTEM_FILES } from '../../src/store/local-files.ts';
 import { LocalStore } from '../../src/store/local-store.ts';
 import { MemoryStore } from '../../src/store/memory-store.ts';
 import type { ObjectStore } from '../../src/store/object-store.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { type Line, rejection, rowsOf, thrown, World, worldOfFixture } from '../support/database.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: what plain JavaScript lets through
 type Anything = any;
 
 describe('options of open', () => {
-  it('are all told at once, with what was given, what is allowed, and what was probably meant', async () => {
+  it('are all reported at once, with what was given, what is allowed, and what was probably meant', async () => {
     const world = new World();
     const options: Anything = {
       flushInterval: 5,
@@ -49,7 +49,7 @@ describe('options of open', () => {
     expect(await world.paths()).toEqual([]);
   });
 
-  it('that contradict each other are told together with the others', async () => {
+  it('that contradict each other are reported together with the others', async () => {
     const world = new World();
     const options: Anything = { l0SstSizeBytes: 1 << 20, maxUnflushedBytes: 1 << 20, zzz: 1 };
     const error = await rejection(world.opening(options));
@@ -64,10 +64,10 @@ describe('options of open', () => {
     [5, '5'],
     ['text', '"text"'],
     [[], 'an array'],
-  ])('must be an object, not %j', async (options: Anything, told) => {
+  ])('must be an object, not %j', async (options: Anything, said) => {
     const error = await rejection(open({ store: new MemoryStore(), path: '' }, options));
     expect(error).toMatchObject({ code: 'BAD_OPTION' });
-    expect(error.message).toContain(told);
+    expect(error.message).toContain(said);
   });
 
   it.each([
@@ -131,11 +131,11 @@ describe('a location', () => {
     ['with a # in its path', { store, path: 'a#b' }, ['a#b']],
   ];
 
-  it.each(cases)('%s is refused', async (_, location, told) => {
+  it.each(cases)('%s is refused', async (_, location, said) => {
     for (const opening of [() => open(location), () => openReader(location)]) {
       const error = await rejection(opening());
       expect(error).toMatchObject({ name: 'InvalidArgumentError', code: 'BAD_ARGUMENT', retryable: false });
-      for (const part of told) expect(error.message).toContain(part);
+      for (const part of said) expect(error.message).toContain(part);
       expect(JSON.stringify(error)).not.toContain('verysecret');
     }
   });
@@ -163,15 +163,15 @@ describe('a call', () => {
     await world.run(db.put('k2', 'v'));
   });
 
-  async function expectRefused(call: () => Promise<unknown>, code: string, told: string[]): Promise<void> {
+  async function expectRefused(call: () => Promise<unknown>, code: string, said: string[]): Promise<void> {
     const error = await rejection(world.run(call()));
     expect(error).toMatchObject({ name: 'InvalidArgumentError', code, retryable: false });
-    for (const part of told) expect(error.message).toContain(part);
+    for (const part of said) expect(error.message).toContain(part);
   }
 
   it('with a key that is too long is refused', async () => {
     const key = new Uint8Array(65_536).fill(0x61);
-    const told = ['65536', '65535'];
+    const said = ['65536', '65535'];
     for (const call of [
       () => db.put(key, 'v'),
       () => db.put('a'.repeat(65_536), 'v'),
@@ -181,9 +181,9 @@ describe('a call', () => {
       () => db.getMany(['k', key]),
       () => db.getWithMeta(key),
     ]) {
-      await expectRefused(call, 'KEY_TOO_LARGE', [...told, 'hash']);
+      await expectRefused(call, 'KEY_TOO_LARGE', [...said, 'hash']);
     }
-    await expectRefused(() => db.scan({ gte: key }).next(), 'KEY_TOO_LARGE', told);
+    await expectRefused(() => db.scan({ gte: key }).next(), 'KEY_TOO_LARGE', said);
     expect(thrown(() => new WriteBatch().put(key, 'v'))).toMatchObject({ code: 'KEY_TOO_LARGE' });
   });
 
@@ -247,7 +247,7 @@ describe('a call', () => {
       [null, ['object']],
       [5, ['object']],
     ];
-    for (const [options, told] of cases) await expectRefused(() => db.put('key', 'v', options), 'BAD_OPTION', told);
+    for (const [options, said] of cases) await expectRefused(() => db.put('key', 'v', options), 'BAD_OPTION', said);
     await expectRefused(() => db.get('k', { durability: 1 } as Anything), 'BAD_OPTION', [
       'durability',
       'durabilityFilter',
@@ -294,9 +294,9 @@ describe('a call', () => {
       [{ start: 'a' }, 'BAD_OPTION', ['start', 'gte']],
       [5, 'BAD_OPTION', ['object']],
     ];
-    for (const [range, code, told] of cases) {
-      await expectRefused(() => db.scan(range).next(), code, told);
-      await expectRefused(() => db.snapshot().scan(range).nextBatch(1), code, told);
+    for (const [range, code, said] of cases) {
+      await expectRefused(() => db.scan(range).next(), code, said);
+      await expectRefused(() => db.snapshot().scan(range).nextBatch(1), code, said);
     }
     const many = await rejection(db.scan({ limit: -1, reverse: 'x' } as Anything).next());
     expect(many.details['faults']).toHaveLength(2);
@@ -370,7 +370,7 @@ describe('a call', () => {
 });
 
 describe('a place', () => {
-  it('without a database is told, and stays empty', async () => {
+  it('without a database is refused, and stays empty', async () => {
     const world = new World();
     await world.replace('some/file', new Uint8Array(3));
     const before = await world.versions();
@@ -383,7 +383,7 @@ describe('a place', () => {
     expect(await world.versions()).toEqual(before);
   });
 
-  it('with a database is told under `errorIfExists`', async () => {
+  it('with a database is refused under `errorIfExists`', async () => {
     const world = new World();
     await world.writeAndCrash(['a']);
     const before = await world.versions();
@@ -394,7 +394,7 @@ describe('a place', () => {
     await new World().open({ errorIfExists: true });
   });
 
-  it('with a database that is still being set up is told', async () => {
+  it('with a database that is still being set up is refused', async () => {
     const world = await worldOfFixture('slatedb-0.12.1/tiny');
     const newest = (await world.paths('manifest/')).pop()!;
     const { manifest } = decodeManifest(await world.bytes(newest));
@@ -406,7 +406,7 @@ describe('a place', () => {
     expect(await world.versions()).toEqual(before);
   });
 
-  it('with a database of a newer format is told, and neither repaired nor replaced', async () => {
+  it('with a database of a newer format is refused, and neither repaired nor replaced', async () => {
     const world = await worldOfFixture('slatedb-0.12.1/tiny');
     const newest = (await world.paths('manifest/')).pop()!;
     const bytes = await world.bytes(newest);
@@ -433,7 +433,7 @@ describe('a place', () => {
     expect((await rowsOf(world, await world.openReader())).length).toBeGreaterThan(0);
   });
 
-  it('whose WAL lies elsewhere is not opened without it', async () => {
+  it('whose WAL is elsewhere is not opened without it', async () => {
     const world = new World();
     const wal = new MemoryStore({ clock: world.clock });
     const environment = { clock: world.clock, logger: SILENT_LOGGER };
@@ -546,7 +546,7 @@ describe('a local directory', () => {
     expect(existsSync(join(root, 'nothing'))).toBe(false);
   });
 
-  it('is not made where a file lies', async () => {
+  it('is not made where a file is', async () => {
     const file = join(root, 'file');
     writeFileSync(file, 'content');
     for (const location of [url('file'), url('file', 'db'), { store: new LocalStore(file), path: '' }]) {
@@ -559,7 +559,7 @@ describe('a local directory', () => {
     expect(readFileSync(file, 'utf8')).toBe('content');
   });
 
-  it('to which access is denied is told as such', async () => {
+  it('to which access is denied is reported as such', async () => {
     const denied = (call: string) => () =>
       Promise.reject(Object.assign(new Error(`EACCES: permission denied, ${call}`), { code: 'EACCES', syscall: call }));
     const files: LocalFiles = {
@@ -630,7 +630,7 @@ describe('a local directory', () => {
     }
   }
 
-  mounted(`that is really full is told as such${suffix}`, async () => {
+  mounted(`that is really full is reported as such${suffix}`, async () => {
     const place = join(root, 'full');
     await withMount(place, async () => {
       const db = await open(`file://${place}/db`, QUICK);

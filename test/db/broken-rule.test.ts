@@ -3,8 +3,7 @@ import { expect, it } from 'vitest';
 import type { DbError } from '../../src/common/errors.ts';
 import { decodeManifest, encodeManifest } from '../../src/format/manifest-codec.ts';
 import { manifestPath, parseManifestPath } from '../../src/format/object-names.ts';
-import { TOOL_ACCESS } from '../../src/recovery/tool-access.ts';
-import { rejection, rowsOf, World } from '../support/database.ts';
+import { rejection, rowsOf, toolAccess, World } from '../support/database.ts';
 
 it('a manifest in use that names rows nobody wrote ends the handle, and not what is durable', async () => {
   const world = new World();
@@ -17,7 +16,7 @@ it('a manifest in use that names rows nobody wrote ends the handle, and not what
   const next = manifestPath(parseManifestPath(path)! + 1);
   // Of our epoch, so no takeover; by a program that does not seal what it writes.
   await world.replace(next, encodeManifest({ ...manifest, lastL0Seq: manifest.lastL0Seq + 100 }));
-  const error = await rejection(world.run(db[TOOL_ACCESS]().refresh()));
+  const error = await rejection(world.run(toolAccess(db).refresh()));
   expect(error).toMatchObject({ name: 'InternalError', code: 'INVARIANT', details: { durableSeq: 2, next: 101 } });
   expect(error.message).toMatch(/rows in tables stay there, and were durable before.*report this message/);
   for (const call of [() => db.put('c', '3'), () => db.get('a'), () => db.flush()]) {

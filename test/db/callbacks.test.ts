@@ -36,7 +36,7 @@ describe.each(LOGGERS)('a logger that %s', (_, logger) => {
   });
   afterEach(() => void vi.restoreAllMocks());
 
-  it('does not end the database in an outage, and is told of once on stderr', async () => {
+  it('does not end the database in an outage, and is reported once on stderr', async () => {
     const world = new World();
     const db = await world.open({ logger, timeoutMs: 800 });
     world.faults.add({ action: 'fail-before', op: 'put' });

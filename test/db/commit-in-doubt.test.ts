@@ -84,7 +84,7 @@ describe('a manifest that lands in a collected id', () => {
     expect(await rowsOf(world, await world.open())).toEqual(['a=1', 'b=19', 'c=3']);
   });
 
-  it('when an unanswered commit is settled is confirmed to nobody who was overtaken meanwhile', async () => {
+  it('when an unanswered commit is settled is confirmed to nobody who was overtaken in the meantime', async () => {
     const world = new World();
     const options = { walEnabled: false, flushIntervalMs: 10, timeoutMs: 5000 };
     const { store } = world;

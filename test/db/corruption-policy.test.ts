@@ -3,11 +3,12 @@ import { describe, expect, it } from 'vitest';
 import type { CorruptionError } from '../../src/common/errors.ts';
 import type { MetCorruption } from '../../src/db/corruption-watch.ts';
 import type { Db } from '../../src/db/db.ts';
-import type { OpenOptions, ReaderOptions } from '../../src/db/options.ts';
-import type { DbReader } from '../../src/db/reader.ts';
+import type { Reader } from '../../src/db/reader.ts';
+import type { ReaderOptions } from '../../src/db/reader-options.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
 import { decodeManifest, encodeManifest } from '../../src/format/manifest-codec.ts';
 import { manifestPath } from '../../src/format/object-names.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import {
   contentOf,
   flip,
@@ -54,7 +55,7 @@ type Answer = string | undefined | { error: CorruptionError };
 /** What each way of reading one key says under a policy. */
 async function ask(
   world: World,
-  db: Pick<DbReader, 'get' | 'has' | 'getMany' | 'getWithMeta'>,
+  db: Pick<Reader, 'get' | 'has' | 'getMany' | 'getWithMeta'>,
   key: string,
   corruptionPolicy: 'available' | 'strict',
 ) {
@@ -81,7 +82,7 @@ async function ask(
   return { get, flagged, error: typeof get === 'object' ? get.error : undefined };
 }
 
-async function askBoth(world: World, key: string, db?: DbReader) {
+async function askBoth(world: World, key: string, db?: Reader) {
   const reader = db ?? (await world.openReader(READING));
   return [await ask(world, reader, key, 'available'), await ask(world, reader, key, 'strict')] as const;
 }
@@ -121,7 +122,7 @@ describe('a get', () => {
     }
   });
 
-  it('that finds a tombstone below damage is an error that tells its seq', async () => {
+  it('that finds a tombstone below damage is an error that names its seq', async () => {
     const { world, tables } = await layers([put('key', 'first')], [del('key')], [put('key', 'again')]);
     await ruinAll(world, tables[0]);
     for (const { error } of await askBoth(world, 'key')) expect(error?.possiblyStale).toEqual({ seq: 2n });
@@ -134,7 +135,7 @@ describe('a get', () => {
     for (const { error } of await askBoth(world, 'key')) expect(error?.possiblyStale).toEqual({ seq: 1n });
   });
 
-  it('that meets merge operands around damage is an error, whatever lies on either side', async () => {
+  it('that meets merge operands around damage is an error, whatever is on either side', async () => {
     const { world, tables } = await layers(
       [put('key', 'base'), put('alone', 'base')],
       [merge('key', '+a'), put('alone', 'x')],
@@ -148,7 +149,7 @@ describe('a get', () => {
         expect(error?.possiblyStale).toBeUndefined();
       }
     }
-    // Here the base lies above the damage, and nothing is needed from below.
+    // Here the base is above the damage, and nothing is needed from below.
     const copy = await world.copy();
     await ruinAll(copy, tables[2]);
     for (const answer of await askBoth(copy, 'alone')) expect(answer).toMatchObject({ get: 'x+c', flagged: false });
@@ -172,7 +173,7 @@ describe('a get', () => {
     expect(rows.map((r) => text(r.value))).toEqual(['old']);
   });
 
-  it('of a key written anew above damage is answered, and so is a deletion', async () => {
+  it('of a key written again above damage is answered, and so is a deletion', async () => {
     const { world, tables } = await layers([put('key', 'old'), put('other', 'old')]);
     await ruinAll(world, tables[0]);
     const db = await world.open({ ...OPTIONS, corruptionPolicy: 'strict' });
@@ -182,7 +183,7 @@ describe('a get', () => {
     expect(await world.run(db.get('other'))).toBeUndefined();
   });
 
-  it('tells the command that repairs the table, and what that can cost', async () => {
+  it('names the command that repairs the table, and what that can cost', async () => {
     const { world, tables } = await layers([put('key', 'value')]);
     await ruinAll(world, tables[0]);
     const [{ error }] = await askBoth(world, 'key');
@@ -235,7 +236,7 @@ describe('damage that can be undone', () => {
     return { world, table: tables[0] };
   }
 
-  it('of up to four bytes of a sealed block concerns no read, and is told', async () => {
+  it('of up to four bytes of a sealed block concerns no read, and is reported', async () => {
     for (const width of [1, 2, 3, 4]) {
       const { world, table } = await manyRows();
       const { offset } = table.blocks[1];
@@ -255,7 +256,7 @@ describe('damage that can be undone', () => {
         counts: { possiblyStale: 0, errors: 0 },
       });
       expect(reader.corruptions().findings[0].hint.lossIfRepaired).toBe('none');
-      // Told once, and the mended block is kept.
+      // Reported once, and the healed block is kept.
       expect(world.log.filter((l) => l.level === 'warn')).toHaveLength(1);
     }
   });
@@ -278,7 +279,7 @@ describe('damage that can be undone', () => {
           refused.push(i);
         }
       }
-      // Eight bytes lie in one row or two; checks cover eight rows of this size at most.
+      // Eight bytes are in one row or two; checks cover eight rows of this size at most.
       expect(refused.length).toBeGreaterThan(0);
       expect(refused.length).toBeLessThan(inBlock.length / 2);
       const scan = reader.scan({ reverse, onCorruption: 'skip' });
@@ -459,7 +460,7 @@ describe('a table that was collected', () => {
     }
     const reader = await world.openReader(READING);
     await collectNewest(world);
-    // An older value lies below, but the view it belongs to is gone.
+    // An older value is below, but the view it belongs to is gone.
     expect(await rejection(world.run(reader.get('key')))).toMatchObject({ code: 'VIEW_EXPIRED', retryable: true });
     expect(await rejection(world.run(reader.scan().next()))).toMatchObject({ code: 'VIEW_EXPIRED' });
     expect(await rejection(world.run(reader.scan({ onCorruption: 'skip' }).next()))).toMatchObject({
@@ -483,7 +484,7 @@ describe('the onCorruption function', () => {
     return { world, reader: await world.openReader({ ...READING, onCorruption }) };
   }
 
-  it('is told of every read that damage changed', async () => {
+  it('is called with every read that damage changed', async () => {
     const met: MetCorruption[] = [];
     const { world, reader } = await stale((m) => void met.push(m));
     for (let i = 0; i < 2; i++) expect(text(await world.run(reader.get('key')))).toBe('old');

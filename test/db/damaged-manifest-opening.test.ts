@@ -35,7 +35,7 @@ async function burst(world: World, id: number): Promise<void> {
 }
 
 describe('healOnOpen with a damaged newest manifest', () => {
-  it('goes on with what was written, tells it, and leaves the object as it is', async () => {
+  it('goes on with what was written, reports it, and leaves the object as it is', async () => {
     const { world, newest, id, bytes } = await database();
     for (let at = 2; at < 40; at += 7) {
       const copy = await world.copy();
@@ -46,8 +46,8 @@ describe('healOnOpen with a damaged newest manifest', () => {
       const logger = { debug() {}, info() {}, warn: (m: string) => void lines.push(m), error() {} };
       const db = await copy.open({ healOnOpen: true, onEvent: (e) => events.push(e), logger });
       expect(await rowsOf(copy, db)).toEqual(ROWS);
-      const told = events.flatMap((e) => (e.type === 'finding' ? [e.finding] : []));
-      expect(told.map((f) => [f.object.path, f.severity, f.remedy])).toEqual([[newest, 'warning', 'heals']]);
+      const reported = events.flatMap((e) => (e.type === 'finding' ? [e.finding] : []));
+      expect(reported.map((f) => [f.object.path, f.severity, f.remedy])).toEqual([[newest, 'warning', 'heals']]);
       expect(lines.join()).toContain('healed in memory');
       expect(await copy.bytes(newest)).toEqual(damaged);
       // The next one goes on from what the manifest was.
@@ -150,7 +150,7 @@ describe('a damaged manifest and a damaged log', () => {
     expect(error.message).not.toContain('The log is damaged');
   });
 
-  it('are told of the manifest alone where the store does not give the log', async () => {
+  it('are about the manifest alone where the store does not give the log', async () => {
     const { world, newest } = await database();
     await change(world, newest, 30, 9);
     const line = world.line();

@@ -3,10 +3,10 @@ import { describe, expect, it } from 'vitest';
 import type { DbError, UnavailableError } from '../../src/common/errors.ts';
 import { nextInt, SeededRandom } from '../../src/common/random.ts';
 import type { Db } from '../../src/db/db.ts';
-import type { OpenOptions } from '../../src/db/options.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
 import { decodeManifest } from '../../src/format/manifest-codec.ts';
 import { latencyStore } from '../../src/store/latency-store.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { type Line, rejection, rowsOf, text, World } from '../support/database.ts';
 
 const APPEND: OpenOptions = {
@@ -29,7 +29,7 @@ class Model {
   }
 }
 
-/** Writes of every kind, some with a flush between them. `after` is told when a write is acknowledged. */
+/** Writes of every kind, some with a flush between them. `after` is called when a write is acknowledged. */
 async function workload(world: World, db: Db, model: Model, after: (n: number) => Promise<void>): Promise<void> {
   const random = new SeededRandom(5);
   for (let i = 0; i < 24; i++) {
@@ -88,7 +88,7 @@ describe('a crash', () => {
         });
       })();
       await settleOrDie(world, dying, line);
-      // Whoever comes next finds everything acknowledged, at most one write more, and batches whole.
+      // The next opening finds everything acknowledged, at most one write more, and batches whole.
       const rows = await rowsOf(world, await world.open(APPEND));
       const allowed = [model.states[acknowledged], model.states[acknowledged + 1]].map(String);
       expect(allowed, `request ${n}`).toContain(String(rows));
@@ -191,7 +191,7 @@ describe('close', () => {
     expect(world.clock.pendingTimers).toBe(0);
   });
 
-  it('gives up at its deadline, and tells everybody who waits', async () => {
+  it('gives up at its deadline, and rejects every write that waits', async () => {
     const world = new World();
     const db = await world.open({ closeTimeoutMs: 3000 });
     world.faults.add({ action: 'stall', op: 'put' });
@@ -240,7 +240,7 @@ describe('close', () => {
 });
 
 describe('a store that fails', () => {
-  it('for good tells a writer after its deadline, keeps the write queued, and goes on when it is back', async () => {
+  it('for good rejects a write after its deadline, keeps the write queued, and goes on when it is back', async () => {
     const world = new World();
     const { db, line } = await world.connect({ timeoutMs: 10_000 });
     world.faults.add({ action: 'fail-before', op: 'put' });
@@ -257,7 +257,7 @@ describe('a store that fails', () => {
     expect(await rowsOf(world, await world.open())).toEqual(['a=1']);
   });
 
-  it('with a lasting refusal tells it at once', async () => {
+  it('with a lasting refusal rejects at once', async () => {
     const world = new World();
     const db = await world.open();
     world.faults.add({ action: 'status:403', op: 'put' });
@@ -306,7 +306,7 @@ describe('too much in memory', () => {
     }
   }
 
-  it('lets writers wait, then tells them that they were not applied', async () => {
+  it('lets writers wait, then rejects them as not applied', async () => {
     const world = new World();
     const { db, written } = await full(world, { writeTimeoutMs: 5000 });
     // What is held is near the limit: the limit is used, and kept.
@@ -385,7 +385,7 @@ describe('too much in memory', () => {
     expect(await world.run(db.get('aborted'))).toBeUndefined();
   });
 
-  it('tells those who wait when the database closes or is fenced', async () => {
+  it('rejects those who wait when the database closes or is fenced', async () => {
     for (const end of ['close', 'fence'] as const) {
       const world = new World();
       const { db } = await full(world, { closeTimeoutMs: 1000 });
@@ -402,21 +402,32 @@ describe('too much in memory', () => {
     }
   });
 
-  it('tells those whose writes had to queue in the order of the writes, whoever writes in between', async () => {
+  it('resolves writes that had to queue in the order of the writes, whatever is written in between', async () => {
     const world = new World();
     const db = await world.open(SMALL);
-    const told: bigint[] = [];
+    const resolved: bigint[] = [];
     // The next write of a chain is made in the moment in which the one before is durable: often before those that were just admitted
     // have gone on.
     const chain = async (id: number) => {
       for (let i = 0; i < 8; i++) {
         const { seq } = await db.put(`k${id}-${i}`, value(id), { awaitDurable: true });
-        told.push(seq);
+        resolved.push(seq);
       }
     };
     await world.run(Promise.all(Array.from({ length: 60 }, (_, id) => chain(id))));
-    expect(told).toHaveLength(480);
-    expect(told).toEqual([...told].sort((a, b) => Number(a - b)));
+    expect(resolved).toHaveLength(480);
+    expect(resolved).toEqual([...resolved].sort((a, b) => Number(a - b)));
+  });
+
+  it('waits for nothing with an empty batch, not for what was written before it either', async () => {
+    const world = new World();
+    const { db, line } = await world.connect();
+    const { seq } = await db.put('k', 'v', { awaitDurable: false });
+    line.take();
+    expect(await db.write(new WriteBatch(), { awaitDurable: true })).toEqual({ seq });
+    expect(await world.run(db.write(new WriteBatch().put('k', 'w').clear()))).toEqual({ seq });
+    expect(line.take()).toEqual([]);
+    expect(await world.run(db.get('k', { durabilityFilter: 'remote' }))).toBeUndefined();
   });
 
   it('refuses a batch that can never be admitted', async () => {
@@ -532,7 +543,7 @@ describe('without a log', () => {
     expect(await rowsOf(world, b)).toEqual(['x=1']);
   });
 
-  it('a life with a log goes on behind it', async () => {
+  it('a life with a log goes on after it', async () => {
     const world = new World();
     await world.writeAndCrash(['x'], { walEnabled: false });
     await world.writeAndCrash(['y']);
@@ -651,7 +662,7 @@ describe('a log larger than the memory for it', () => {
     }
   });
 
-  it('ends the opening if its tables cannot be stored, and nothing goes on behind it', async () => {
+  it('ends the opening if its tables cannot be stored, and nothing goes on after it', async () => {
     const world = await longLog();
     for (const action of ['status:403', 'stall', 'fail-before'] as const) {
       world.faults.add({ action, op: 'put', path: /^compacted/ });
@@ -733,7 +744,7 @@ describe('a failure in the background', () => {
     }
   });
 
-  it('or a close tells later writes that they were not applied', async () => {
+  it('or a close rejects later writes as not applied', async () => {
     const world = new World();
     const db = await world.open();
     await world.run(db.close());

@@ -1,4 +1,4 @@
-/** What a database tells besides its answers: how far a long replay has come, and damage that costs no more than was agreed to. */
+/** What a database reports besides its answers: how far a long replay has come, and damage that costs no more than was agreed to. */
 import { describe, expect, it } from 'vitest';
 import type { DbEvent } from '../../src/common/events.ts';
 import { walPath } from '../../src/format/object-names.ts';
@@ -12,7 +12,7 @@ function listener(): { events: DbEvent[]; onEvent: (event: DbEvent) => void } {
   return { events, onEvent: (event) => void events.push(event) };
 }
 
-/** 300 WAL objects with a row each behind the fence. */
+/** 300 WAL objects with a row each after the fence. */
 async function longLog(): Promise<World> {
   const world = new World();
   await world.writeAndCrash(Array.from({ length: 300 }, (_, i) => `k${i}`));
@@ -20,7 +20,7 @@ async function longLog(): Promise<World> {
 }
 
 describe('a long replay', () => {
-  it('is told about once a second, and in the log', async () => {
+  it('is reported about once a second, and in the log', async () => {
     const world = await longLog();
     world.store = latencyStore(world.faults, { clock: world.clock, latencyMs: LATENCY_MS });
     const { events, onEvent } = listener();
@@ -37,7 +37,7 @@ describe('a long replay', () => {
     ]);
   });
 
-  it('is told about while its rows go into tables, where they do not fit into memory', async () => {
+  it('is reported while its rows go into tables, where they do not fit into memory', async () => {
     const world = new World();
     const { db, line } = await world.connect();
     for (let i = 0; i < 60; i++) await world.run(db.put(`k${i}`, new Uint8Array(4096)));
@@ -68,7 +68,7 @@ describe('damage that the caller decided to live with', () => {
     return world;
   }
 
-  it('is told finding by finding', async () => {
+  it('is reported finding by finding', async () => {
     const world = await damagedLog();
     const { events, onEvent } = listener();
     expect(await rowsOf(world, await world.openReader({ allowPrefix: true, onEvent }))).toEqual(['a=value of a']);

@@ -130,7 +130,7 @@ describe('an opening with an expected epoch', () => {
 describe('two openings with one expectation', () => {
   const candidate = (world: World) => world.opening({ expectedEpoch: 2 });
 
-  it('have one winner, whoever claims first', async () => {
+  it('have one winner, in whatever order they claim', async () => {
     const world = await abandoned();
     const results = await world.run(Promise.allSettled([1, 2, 3, 4].map(() => candidate(world))));
     const lost = results.flatMap((r) => (r.status === 'rejected' ? [r.reason as unknown] : []));

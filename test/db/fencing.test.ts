@@ -5,15 +5,15 @@ import type { DbError, FencedError } from '../../src/common/errors.ts';
 import { ManualClock } from '../../src/common/manual-clock.ts';
 import { nextInt, SeededRandom } from '../../src/common/random.ts';
 import type { Db } from '../../src/db/db.ts';
-import type { OpenOptions } from '../../src/db/options.ts';
 import { decodeManifest } from '../../src/format/manifest-codec.ts';
 import { parseManifestPath, parseWalPath, walPath } from '../../src/format/object-names.ts';
 import type { FaultAction } from '../../src/store/faulty-store.ts';
 import { latencyStore } from '../../src/store/latency-store.ts';
 import type { ObjectStore, PutOptions, PutOutcome } from '../../src/store/object-store.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { Line, type Opened, rejection, rowsOf, text, World } from '../support/database.ts';
 
-const NO_RETRY_IN_SIGHT = 10 * 60_000;
+const BEYOND_RETRIES_MS = 10 * 60_000;
 
 /** A store whose puts to some paths wait, before they are carried out or before they are answered, until released. */
 class Gate implements ObjectStore {
@@ -64,7 +64,7 @@ async function gatedWriter(world: World, options: OpenOptions = {}): Promise<Ope
   return { db: await world.run(world.opening(options, line)), line, gate };
 }
 
-/** The same store, whose answers to puts do not tell its time. */
+/** The same store, whose answers to puts do not say its time. */
 function untimedPuts(store: ObjectStore): ObjectStore {
   return {
     name: store.name,
@@ -93,7 +93,7 @@ const A = { owner: 'host-a:1' };
 const B = { owner: 'host-b:2' };
 
 describe('a takeover', () => {
-  it('is told by the next durable write, with the owner, and by every call from then on', async () => {
+  it('is reported by the next durable write, with the owner, and by every call from then on', async () => {
     const world = new World();
     const a = await world.open(A);
     await world.run(a.put('k', '1'));
@@ -144,7 +144,7 @@ describe('a takeover', () => {
     expect(await rejection(world.run(snapshot.get('k1')))).toMatchObject({ name: 'FencedError' });
   });
 
-  it('tells everybody who waits whether the write can have happened', async () => {
+  it('says in each waiting write whether the write can have happened', async () => {
     const world = new World();
     const { db: a, gate } = await gatedWriter(world, A);
     const held = gate.hold(/^wal/, 'before');
@@ -166,7 +166,7 @@ describe('a takeover', () => {
   it('leaves the outcome open where an attempt had no answer', async () => {
     const world = new World();
     const { db: a } = await world.connect(A);
-    world.faults.add({ action: 'delay-apply', op: 'put', path: walPath(2), nth: 1, delayMs: NO_RETRY_IN_SIGHT });
+    world.faults.add({ action: 'delay-apply', op: 'put', path: walPath(2), nth: 1, delayMs: BEYOND_RETRIES_MS });
     const put = rejection(a.put('k', '1'));
     await world.clock.settle();
     const b = await world.opening(B);
@@ -187,13 +187,13 @@ describe('a takeover', () => {
     await held.arrived;
     const b = await world.open(B);
     held.release();
-    // Stored before the other one looked: durable, whoever owns the database now.
+    // Stored before the other one looked: durable, whichever process owns the database now.
     expect(await world.run(put)).toEqual({ seq: 1n });
     expect(await rowsOf(world, b)).toEqual(['k=1']);
     expect(await rejection(world.run(a.put('k', '2')))).toMatchObject({ name: 'FencedError' });
   });
 
-  it('is noticed by the poll of a writer that nothing else tells', async () => {
+  it('is noticed by the poll of a writer that learns it from nothing else', async () => {
     const world = new World();
     const { db: a, line } = await world.connect({ ...A, flushIntervalMs: 3_600_000, awaitDurable: false });
     await world.run(a.put('k', '1'));
@@ -307,7 +307,7 @@ describe('two openers at once', () => {
     }
   });
 
-  it('tell a takeover, not damage, where the log was collected during a replay that reads it again', async () => {
+  it('report a takeover, not damage, where the log was collected during a replay that reads it again', async () => {
     const world = new World();
     const big = { value: new Uint8Array(1 << 20) };
     const { db } = await world.connect();
@@ -436,7 +436,7 @@ describe('lost, late and doubled answers', () => {
     expect(text(await world.run(again.get('log')))).toBe('+'.repeat(done));
   });
 
-  it('that last longer than the deadline are told as unknown, and settled before anything else', async () => {
+  it('that last longer than the deadline are reported as unknown, and settled before anything else', async () => {
     for (const action of ['apply-then-drop', 'fail-before', 'stall'] as const) {
       const world = new World();
       const { db, line } = await world.connect({ ...APPEND, timeoutMs: 5000 });
@@ -581,7 +581,7 @@ describe('a writer that slept', () => {
     expect(await rejection(world.run(a.put('k', 'a2')))).toMatchObject({ outcome: 'unknown' });
     await world.clock.advance(50_000);
     line.take();
-    // Without an answer for so long it looks whether the epoch is still its own.
+    // Without an answer for so long it checks whether the epoch is still its own.
     while (!line.take().includes('list manifest/')) await world.clock.advance(100);
     const b = await world.open(B);
     await world.run(b.put('k', 'b1'));
@@ -606,7 +606,7 @@ describe('a writer that slept', () => {
     expect(text(await world.run((await world.open()).get('k')))).toBe('b1');
   });
 
-  it('and whose own clocks both stood still is told by the store’s clock', async () => {
+  it('and whose own clocks both stood still is noticed by the store’s clock', async () => {
     const world = new World();
     const own = new ManualClock();
     const a = await own.runUntilSettled(world.opening({ ...A, clock: own }));
@@ -619,7 +619,7 @@ describe('a writer that slept', () => {
     expect(text(await world.run((await world.open()).get('k')))).toBe('b2');
   });
 
-  it('and whose LIST is not answered tells that the outcome is unknown, and does not take its own object for another’s', async () => {
+  it('and whose LIST is not answered reports that the outcome is unknown, and does not take its own object for another’s', async () => {
     const world = new World();
     const { db } = await world.connect({ ...A, timeoutMs: 5000 });
     await world.run(db.put('k', '1'));
@@ -641,7 +641,7 @@ describe('an opening without a rival', () => {
     const { arrived, release } = gate.hold(/^wal\//, 'after');
     const opening = rejection(world.opening(A, new Line(gate, world.clock)));
     await world.run(arrived);
-    // So late that it looks at its epoch again.
+    // So late that it checks its epoch again.
     world.clock.jumpWallMs(3_600_000);
     world.faults.add({ action: 'empty', op: 'list', path: 'manifest/' });
     release();
@@ -650,14 +650,14 @@ describe('an opening without a rival', () => {
     expect(await rowsOf(world, await world.open())).toEqual(['k=value of k']);
   });
 
-  it('writes tables although one of a dead process lies beyond the time of its clock', async () => {
+  it('writes tables although one of a dead process is beyond the time of its clock', async () => {
     const world = new World();
     const first = await world.connect();
     await world.run(first.db.put('a', '1'));
     await world.run(first.db.flush({ type: 'memtable' }));
     world.clock.jumpWallMs(-3_600_000);
     for (const [i, value] of ['2', '3'].entries()) {
-      // Dies when its table is stored and before a manifest names it, the second time behind the same manifest.
+      // Dies when its table is stored and before a manifest names it, the second time after the same manifest.
       const { db, line } = await world.connect();
       await world.run(db.put('a', value));
       line.cutAt(line.requests.length + 1, 'after');
@@ -676,7 +676,7 @@ describe('requests that land late', () => {
     const world = new World();
     const { db: a, line } = await world.connect(A);
     await world.run(a.put('k', 'a1'));
-    world.faults.add({ action: 'delay-apply', op: 'put', path: walPath(3), nth: 1, delayMs: NO_RETRY_IN_SIGHT });
+    world.faults.add({ action: 'delay-apply', op: 'put', path: walPath(3), nth: 1, delayMs: BEYOND_RETRIES_MS });
     const put = a.put('k', 'a2');
     put.catch(() => undefined);
     await world.clock.settle();
@@ -691,11 +691,11 @@ describe('requests that land late', () => {
     expect(await rowsOf(world, await world.open())).toEqual(['k=b1', 'x=b2']);
   });
 
-  it('at a slot behind the new owner’s fence are found, never mixed in', async () => {
+  it('at a slot after the new owner’s fence are found, never mixed in', async () => {
     const world = new World();
     const { db: a, line } = await world.connect(A);
     await world.run(a.put('k', 'a1'));
-    world.faults.add({ action: 'delay-apply', op: 'put', path: walPath(3), nth: 1, delayMs: NO_RETRY_IN_SIGHT });
+    world.faults.add({ action: 'delay-apply', op: 'put', path: walPath(3), nth: 1, delayMs: BEYOND_RETRIES_MS });
     a.put('k', 'a2').catch(() => undefined);
     await world.clock.settle();
     line.cut();
@@ -711,7 +711,8 @@ describe('requests that land late', () => {
 describe('completions out of order', () => {
   it('commit tables in the order of their rows', async () => {
     const world = new World();
-    const { db, gate } = await gatedWriter(world, { l0SstSizeBytes: 4096, maxUnflushedBytes: 1 << 22 });
+    const sizes = { l0SstSizeBytes: 4096, maxUnflushedBytes: 1 << 22 };
+    const { db, gate } = await gatedWriter(world, { ...sizes, compactor: false });
     const held = gate.hold(/^compacted/, 'before');
     const write = async (i: number) => {
       await db.put(`k${i}`, new Uint8Array(5000).fill(i));
@@ -745,8 +746,8 @@ describe('completions out of order', () => {
   });
 });
 
-describe('an opening that stalls behind its fence', () => {
-  it('is told of the takeover, not of damage, when what it passed was collected meanwhile', async () => {
+describe('an opening that stalls after its fence', () => {
+  it('reports the takeover, not damage, when what it passed was collected in the meantime', async () => {
     const world = new World();
     const { db: a } = await world.connect(A);
     await world.run(a.put('k', 'a1'));

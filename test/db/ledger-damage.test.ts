@@ -1,9 +1,10 @@
 /**
  * Damage to the ledger of losses itself: a row that is recorded as lost never becomes one that was never there, and there is a
- * way out for whoever has to live with it.
+ * way to go on where the losses cannot be known again.
  */
 import { describe, expect, it } from 'vitest';
-import { LEDGER_PREFIX, ledgerPath, readLedger } from '../../src/lsm/tree/damage-ledger.ts';
+import { LEDGER_PREFIX, ledgerPath } from '../../src/format/object-names.ts';
+import { readLedger } from '../../src/lsm/tree/damage-ledger.ts';
 import { damageAcknowledge, damageList } from '../../src/tools/damage-list.ts';
 import { sstInspect } from '../../src/tools/sst-inspect.ts';
 import { sstRepair } from '../../src/tools/sst-repair.ts';

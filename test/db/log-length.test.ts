@@ -1,12 +1,12 @@
 /** How long the log can become: objects that are in no table, by count, over writes, crashes and openings. */
 import { expect, it } from 'vitest';
 import type { Db } from '../../src/db/db.ts';
-import type { OpenOptions } from '../../src/db/options.ts';
 import { encodeManifest } from '../../src/format/manifest-codec.ts';
 import { manifestPath, parseManifestPath, walPath } from '../../src/format/object-names.ts';
 import { loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
 import { latencyStore } from '../../src/store/latency-store.ts';
 import { manifestRepair } from '../../src/tools/manifest-repair.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { World } from '../support/database.ts';
 
 const LIMIT = 10;
@@ -69,7 +69,7 @@ it('at the limit the memtable becomes a table, and the replay point moves to the
   expect(await logLength(world)).toBe(0);
 });
 
-it('rows that are on no object yet when the limit is reached lie in a last object of the same table', async () => {
+it('rows that are on no object yet when the limit is reached are in a last object of the same table', async () => {
   const world = new World();
   world.store = latencyStore(world.faults, { clock: world.clock, latencyMs: 20 });
   const { db } = await world.connect({ ...LIMITED, flushIntervalMs: 10_000 });
@@ -88,7 +88,7 @@ it('rows that are on no object yet when the limit is reached lie in a last objec
 
 it('many small durable writes leave as many tables as whole limits, and at most one limit of the log', async () => {
   const world = new World();
-  const db = await world.open(LIMITED);
+  const db = await world.open({ ...LIMITED, compactor: false });
   await write(world, db, 10 * LIMIT);
   await world.clock.advance(0);
   expect((await newestManifest(world)).l0.length).toBe(10);
@@ -159,11 +159,11 @@ it('without a log of its own the fences of its openings are passed all the same'
 
 it('while flushing pauses at l0MaxSsts writes go on, one memtable takes them all, and the log is flushed once there is room', async () => {
   const world = new World();
-  const { db, line } = await world.connect({ ...LIMITED, l0MaxSsts: 2 });
+  const { db, line } = await world.connect({ ...LIMITED, l0MaxSsts: 2, compactor: false });
   await write(world, db, 6 * LIMIT);
   await world.clock.advance(0);
   expect((await newestManifest(world)).l0.length).toBe(2);
-  // The third table waits; the rows behind it are in one memtable, however many limits they are.
+  // The third table waits; the rows after it are in one memtable, however many limits they are.
   expect(await logLength(world)).toBe(4 * LIMIT + 1);
   line.take();
   await makeRoom(world);

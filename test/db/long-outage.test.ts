@@ -1,4 +1,4 @@
-/** Outages longer than every deadline: who waits is told, nothing is lost, and nobody takes his own objects for another's. */
+/** Outages longer than every deadline: who waits gets an error, nothing is lost, and no writer takes its own objects for another's. */
 import { describe, expect, it } from 'vitest';
 import { sleep } from '../../src/common/clock.ts';
 import { SILENT_LOGGER } from '../../src/common/logger.ts';
@@ -79,7 +79,7 @@ describe('an outage longer than every deadline', () => {
     await clock.advance(2000);
     await clock.runUntilSettled(flush);
     expect(outcomes).toEqual(['in doubt: unknown', 'newcomer is durable', 'flushed']);
-    // Rows that were never sent are told unknown too at their deadline: they stay queued, and will be sent.
+    // Rows that were never sent are reported as unknown too at their deadline: they stay queued, and will be sent.
     control.silent = true;
     put('b');
     await clock.advance(100);
@@ -95,11 +95,11 @@ describe('an outage longer than every deadline', () => {
       await sleep(clock, 1000);
       throw storeError({ cls: 'denied', message: 'no right to write', store: disk.name, path });
     };
-    const told = ['first', 'newcomer'].map((key) => db.put(key, 'x').catch((e) => `${key}: ${e.code} ${e.outcome}`));
+    const answers = ['first', 'newcomer'].map((key) => db.put(key, 'x').catch((e) => `${key}: ${e.code} ${e.outcome}`));
     await clock.advance(500);
-    told.push(db.put('later', 'x').catch((e) => `later: ${e.code} ${e.outcome}`));
+    answers.push(db.put('later', 'x').catch((e) => `later: ${e.code} ${e.outcome}`));
     await clock.advance(600);
-    expect(await Promise.race([Promise.all(told), clock.settle()])).toEqual(
+    expect(await Promise.race([Promise.all(answers), clock.settle()])).toEqual(
       ['first', 'newcomer', 'later'].map((key) => `${key}: STORE_DENIED unknown`),
     );
   });

@@ -6,10 +6,9 @@ import { encodeManifest } from '../../src/format/manifest-codec.ts';
 import { manifestPath, tablePath } from '../../src/format/object-names.ts';
 import { listManifestIds, loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
 import { appendLedger, type LedgerEntry } from '../../src/lsm/tree/damage-ledger.ts';
-import { TOOL_ACCESS } from '../../src/recovery/tool-access.ts';
 import { manifestRepair } from '../../src/tools/manifest-repair.ts';
 import { tablesOf } from '../support/damaged-tables.ts';
-import { rejection, text, World } from '../support/database.ts';
+import { rejection, text, toolAccess, World } from '../support/database.ts';
 import { toolOptions } from '../support/tool-laws.ts';
 
 const utf8 = (s: string) => new TextEncoder().encode(s);
@@ -31,7 +30,7 @@ const ENTRY: LedgerEntry = {
 async function record(world: World, db: Db, ...entries: LedgerEntry[]): Promise<void> {
   const means = { clock: world.clock, random: new SeededRandom(7) };
   const ledgerVersion = await world.run(appendLedger(world.memory, () => entries, means));
-  await world.run(db[TOOL_ACCESS]().commit((m) => ({ ...m }), { ledgerVersion }));
+  await world.run(toolAccess(db).commit((m) => ({ ...m }), { ledgerVersion }));
 }
 
 /** Keys a to e with seqs 1 to 5 in a table. */
@@ -65,7 +64,7 @@ describe('a recorded loss', () => {
     }
   });
 
-  it('no longer matters to a key that is written or deleted anew', async () => {
+  it('no longer matters to a key that is written or deleted again', async () => {
     const { world, db } = await withRows();
     await record(world, db, ENTRY);
     await world.run(db.put('b', 'again'));
@@ -137,7 +136,7 @@ it('stays a loss after SlateDB has written a manifest, which names no ledger', a
     const { db: next, line } = await world.connect();
     expect(next.corruptions().lost).toEqual([ENTRY]);
     expect(await rejection(world.run(next.get('bb')))).toMatchObject({ code: 'LOST_DATA' });
-    // Dies right behind its claim, the second time behind a manifest of its own.
+    // Dies right after its claim, the second time after a manifest of its own.
     if (opening === 1) await world.run(next.flush({ type: 'memtable' }));
     line.cut();
   }

@@ -1,7 +1,8 @@
-/** Damaged, missing and foreign manifests, and lists that lie: the true state or an error, never an empty database. */
+/** Damaged, missing and foreign manifests, and wrong lists: the true state or an error, never an empty database. */
 import { beforeAll, describe, expect, it } from 'vitest';
 import { equalBytes } from '../../src/common/bytes.ts';
-import type { DbError, Finding, ManifestCorruptionError, WalCorruptionError } from '../../src/common/errors.ts';
+import type { DbError, ManifestCorruptionError, WalCorruptionError } from '../../src/common/errors.ts';
+import type { Finding } from '../../src/common/finding.ts';
 import { SeededRandom } from '../../src/common/random.ts';
 import { decodeManifest, encodeManifest } from '../../src/format/manifest-codec.ts';
 import type { Checkpoint, Manifest } from '../../src/format/manifest-types.ts';
@@ -142,7 +143,7 @@ describe('the newest manifest', () => {
   });
 });
 
-/** A manifest changed and sealed anew, as its author would have written it. */
+/** A manifest changed and sealed again, as its author would have written it. */
 async function resealed(
   world: World,
   id: number,
@@ -193,7 +194,7 @@ describe('a manifest of SlateDB, which has no checksum', () => {
   }
 
   const changes: [string, (m: Manifest) => Manifest][] = [
-    ['the replay point 900 lies behind', (m) => ({ ...m, replayAfterWalId: 900 })],
+    ['the replay point 900 is after', (m) => ({ ...m, replayAfterWalId: 900 })],
     ['of which all rows should be in tables', (m) => ({ ...m, replayAfterWalId: 4 })],
     ['names manifest 9, which is not yet written', (m) => ({ ...m, checkpoints: [checkpointOf(9)] })],
     ['lastL0Seq went from', (m) => ({ ...m, lastL0Seq: 1, recentSnapshotMinSeq: 0 })],
@@ -222,7 +223,7 @@ describe('a manifest of SlateDB, which has no checksum', () => {
     for (const opening of [copy.open(), copy.openReader({ allowPrefix: true })]) {
       const error = await rejection(opening);
       expect(error).toMatchObject({ name: 'ManifestCorruptionError', code: 'MANIFEST_INCONSISTENT' });
-      expect(error.message).toContain(`row ${manifest.lastL0Seq + 1} of WAL object 4 is younger than any row`);
+      expect(error.message).toContain(`row ${manifest.lastL0Seq + 1} of WAL object 4 is newer than any row`);
     }
     expect(await copy.versions()).toEqual(before);
   });
@@ -282,9 +283,9 @@ describe('a manifest of SlateDB, which has no checksum', () => {
     expect(copy.log.filter((l) => l.level === 'warn')).toEqual([]);
   });
 
-  it('with a damaged sequence tracker can be written on: it is begun anew', async () => {
+  it('with a damaged sequence tracker can be written on: a new one is begun', async () => {
     const copy = await changed((m) => ({ ...m, sequenceTracker: m.sequenceTracker!.slice(0, -1) }));
-    // After the last row of the log; times that lie ahead are left out of trackers.
+    // After the last row of the log; times in the future are left out of trackers.
     copy.clock.jumpWallMs(Date.UTC(2027, 0, 1) - copy.clock.nowMs());
     const db = await copy.open();
     await copy.run(db.put('new', 'row'));
@@ -376,7 +377,7 @@ describe('missing manifests', () => {
     expect(await world.versions()).toEqual(before);
   });
 
-  it('are told by every tool that looks at the manifest in use', async () => {
+  it('are reported by every tool that reads the manifest in use', async () => {
     const world = await smallDatabase();
     await world.remove(manifestPath(3));
     const place = { store: world.memory, path: '' };
@@ -390,11 +391,11 @@ describe('missing manifests', () => {
       const { findings } = await manifestInspect(place, undefined, { clock });
       return { log: codes(log), tables: codes(tables), manifest: codes(findings) };
     };
-    const told = ['ROLLED_BACK'];
-    expect(await world.run(looked())).toEqual({ log: told, tables: told, manifest: told });
+    const expected = ['ROLLED_BACK'];
+    expect(await world.run(looked())).toEqual({ log: expected, tables: expected, manifest: expected });
     const report = await world.run(verify(place, { clock }));
     expect(report.verdict).toBe('corrupt');
-    expect(codes(report.findings)).toEqual(told);
+    expect(codes(report.findings)).toEqual(expected);
   });
 
   it('are noticed where only the claim of the newest writer is gone', async () => {
@@ -461,10 +462,10 @@ describe('numbers that no store can hold', () => {
   });
 });
 
-describe('a list that lies', () => {
-  const lies: FaultRule['action'][] = ['list-stale', 'empty', 'list-unordered', 'list-loop'];
+describe('a wrong list', () => {
+  const wrongLists: FaultRule['action'][] = ['list-stale', 'empty', 'list-unordered', 'list-loop'];
   const prefixes = [/^manifest\/$/, /^wal\/$/, /^compacted\/$/, /./];
-  const cases = lies.flatMap((action) => prefixes.map((path) => ({ action, path })));
+  const cases = wrongLists.flatMap((action) => prefixes.map((path) => ({ action, path })));
 
   it.each(cases)('$action of $path ends in the true state or in an error', async ({ action, path }) => {
     for (const count of action === 'list-stale' ? [1, 2, 3, 5] : [1]) {
@@ -483,7 +484,7 @@ describe('a list that lies', () => {
     }
   });
 
-  it.each(lies)('%s once is as good as a true one', async (action) => {
+  it.each(wrongLists)('%s once is as good as a true one', async (action) => {
     for (const path of [/^manifest\/$/, /^wal\/$/]) {
       const world = await smallDatabase();
       world.faults.add({ action, op: 'list', path, nth: 1 });

@@ -1,6 +1,6 @@
 /**
- * A database in a directory where something lies in an object's place that is no file: tools and openings judge by the same code, so
- * nothing is called clean that does not open; whoever is refused is told what lies where, and nothing was changed; what has a name that
+ * A database in a directory where something that is no file is in an object's place: tools and openings use the same code, so
+ * nothing is called clean that does not open; every refusal says what is where, and nothing was changed; what has a name that
  * no database gives is nobody's business. In real time, because files are.
  */
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -33,7 +33,7 @@ afterAll(() => rmSync(root, { recursive: true, force: true }));
 
 const id = (n: number) => String(n).padStart(20, '0');
 
-/** The name of the object that is `steps` behind the newest in its folder. */
+/** The name of the object that is `steps` after the newest in its folder. */
 function named(folder: string, steps: number, ending: string): string {
   const ids = readdirSync(join(template, 'db', folder)).map((name) => Number.parseInt(name, 10));
   return `${folder}/${id(Math.max(...ids) + steps)}.${ending}`;
@@ -116,7 +116,7 @@ async function reading({ location }: Copy): Promise<void> {
   await reader.close();
 }
 
-function expectTold(error: DbError | undefined, place: string): void {
+function expectNamed(error: DbError | undefined, place: string): void {
   expect(error).toMatchObject({ name: 'InvalidArgumentError', code: 'STORE_UNSUITABLE', retryable: false });
   expect(error?.message).toContain(`: ${place}; `);
   expect(error?.message).not.toMatch(/nothing was (changed|written)/i);
@@ -144,13 +144,13 @@ function* casesOf(
 }
 
 describe('in a place that an opening needs', () => {
-  it.each([...casesOf(NEEDED)])('%s, %s: everybody is told, and nothing is changed', async (kind, _, pathOf) => {
+  it.each([...casesOf(NEEDED)])('%s, %s: each refusal names it, and nothing is changed', async (kind, _, pathOf) => {
     const copy = copied();
     const place = await put(kind, copy, pathOf());
     const before = fileTree(copy.directory);
-    expectTold(await failureOf(verify(copy.location)), place);
-    expectTold(await failureOf(reading(copy)), place);
-    expectTold(await failureOf(opening(copy)), place);
+    expectNamed(await failureOf(verify(copy.location)), place);
+    expectNamed(await failureOf(reading(copy)), place);
+    expectNamed(await failureOf(opening(copy)), place);
     expect(fileTree(copy.directory)).toEqual(before);
   });
 });
@@ -168,7 +168,7 @@ describe('in a place that an opening does without', () => {
       }),
     );
     expect(isClean).toBe(refused === undefined);
-    if (!isClean) expectTold(refused, place);
+    if (!isClean) expectNamed(refused, place);
     expect(fileTree(copy.directory)).toEqual(before);
     const refusedToRead = await failureOf(reading(copy));
     if (refusedToRead !== undefined) expect(isClean).toBe(false);
@@ -178,7 +178,7 @@ describe('in a place that an opening does without', () => {
       await db.put('z', 'v');
       await db.close();
       expect(await verify(copy.location)).toMatchObject({ verdict: 'clean', findings: [] });
-    } else expectTold(await failureOf(db.get('a')), place);
+    } else expectNamed(await failureOf(db.get('a')), place);
     const after = fileTree(copy.directory);
     for (const [path, what] of Object.entries(before)) if (path.includes(pathOf())) expect(after[path]).toBe(what);
   });
@@ -207,28 +207,28 @@ describe('repairs', () => {
     ['of the log', 'the last object of the log', withLoss],
     ['of the manifest', 'the newest manifest', ofManifest],
     ['of the manifest', 'the next manifest', ofManifest],
-  ] as const)('%s are told of what lies in the place of %s, and change nothing', async (_, place, repair) => {
+  ] as const)('%s name what is in the place of %s, and change nothing', async (_, place, repair) => {
     for (const kind of SOME_KINDS) {
       const copy = copied();
       const at = await put(kind, copy, NEEDED[place]());
       const before = fileTree(copy.directory);
-      expectTold(await failureOf(repair(copy.location)), at);
+      expectNamed(await failureOf(repair(copy.location)), at);
       expect(fileTree(copy.directory)).toEqual(before);
     }
   });
 
-  it('of a table are told', async () => {
+  it('of a table name it', async () => {
     const copy = copied();
     const at = await put('a FIFO', copy, NOT_NEEDED['a table that is named']());
     const before = fileTree(copy.directory);
-    expectTold(await failureOf(sstRepair(copy.location, at.slice(-30, -4), APPLY)), at);
+    expectNamed(await failureOf(sstRepair(copy.location, at.slice(-30, -4), APPLY)), at);
     expect(fileTree(copy.directory)).toEqual(before);
   });
 
   it.each([
     ['compactions', `compactions/${id(2)}.compactions`],
     ['a list of losses', `shale/damage/${id(1)}`],
-  ])('that would have to write %s are told before they claim the database', async (_, path) => {
+  ])('that would have to write %s name it before they claim the database', async (_, path) => {
     const copy = copied();
     const compactions = { headerVersion: 1 as const, compactorEpoch: 0, jobs: [], hasUnknownFields: false };
     mkdirSync(join(copy.directory, 'db/compactions'));
@@ -238,7 +238,7 @@ describe('repairs', () => {
     const at = await put('an empty directory', copy, path);
     const names = () => Object.keys(fileTree(join(copy.directory, 'db/manifest')));
     const before = names();
-    expectTold(await failureOf(withLoss(copy.location)), at);
+    expectNamed(await failureOf(withLoss(copy.location)), at);
     expect(names()).toEqual(before);
     rmSync(at, { recursive: true });
     expect(await withLoss(copy.location)).toMatchObject({ applied: true });
@@ -246,7 +246,7 @@ describe('repairs', () => {
   });
 });
 
-it('a flush that cannot write its manifest says what lies there when its time is up', async () => {
+it('a flush that cannot write its manifest says what is there when its time is up', async () => {
   const copy = copied();
   const db = await open(copy.location, QUICK);
   const place = await put('an empty directory', copy, named('manifest', 2, 'manifest'));

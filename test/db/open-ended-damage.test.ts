@@ -7,25 +7,26 @@ import { findingText } from '../../src/cli/finding-text.ts';
 import { PLAIN } from '../../src/cli/paint.ts';
 import { keyRangeText } from '../../src/cli/words.ts';
 import { fromBase64Url, keySuccessor, toBase64Url } from '../../src/common/bytes.ts';
-import type { CorruptionError, DbError, Finding } from '../../src/common/errors.ts';
+import type { CorruptionError, DbError } from '../../src/common/errors.ts';
+import type { Finding } from '../../src/common/finding.ts';
 import { lastKeyOf } from '../../src/common/key-range.ts';
-import type { OpenOptions } from '../../src/db/options.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
 import { NO_CODEC } from '../../src/format/codecs.ts';
 import { frameUnit } from '../../src/format/framing.ts';
 import { encodeInfo } from '../../src/format/info-block.ts';
 import { decodeManifest, encodeManifest } from '../../src/format/manifest-codec.ts';
+import { ledgerPath } from '../../src/format/object-names.ts';
 import { decodeSidecar, encodeSidecar } from '../../src/format/sidecar.ts';
 import { FOOTER_BYTES } from '../../src/format/table-layout.ts';
 import type { ScanRow } from '../../src/lsm/read/visible-rows.ts';
-import { decodeLedger, encodeLedger, type LedgerEntry, ledgerPath } from '../../src/lsm/tree/damage-ledger.ts';
-import { TOOL_ACCESS } from '../../src/recovery/tool-access.ts';
+import { decodeLedger, encodeLedger, type LedgerEntry } from '../../src/lsm/tree/damage-ledger.ts';
 import { damageList } from '../../src/tools/damage-list.ts';
 import { sstCheck } from '../../src/tools/sst-check.ts';
 import { type SstRepairOptions, sstRepair } from '../../src/tools/sst-repair.ts';
 import { verify } from '../../src/tools/verify.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { flip, type Layout, ruin, scanAll, tablesOf, unseal } from '../support/damaged-tables.ts';
-import { rejection, text, World } from '../support/database.ts';
+import { rejection, text, toolAccess, World } from '../support/database.ts';
 import { gathered } from '../support/golden-database.ts';
 import { toolOptions } from '../support/tool-laws.ts';
 
@@ -198,7 +199,7 @@ describe('a loss without a known upper end', () => {
     const { world, table, report, given } = await lost();
     expect(report).toMatchObject({ outcome: 'salvaged', applied: true });
     expect(report.lostKeys.at(-1)).toMatchObject({ lte: undefined });
-    const again = await repair(world, table.ref.id, { ...given, apply: { planHash: report.planHash } });
+    const again = await repair(world, table.ref.id, { ...given, apply: { planHash: report.planHash! } });
     expect(again).toMatchObject({ alreadyDone: true });
     expect([again.lostKeys, again.before]).toEqual([report.lostKeys, report.before]);
     // Programs from before ranges could be open read these too: there a key stands at every upper end.
@@ -267,7 +268,7 @@ describe('the ledger', () => {
     const bytes = encodeSidecar('damage', 1, { entries: [stored] });
     await world.memory.put(ledgerPath(1), bytes, { condition: 'if-absent', putId: 'p' });
     const db = await world.open(OPTIONS);
-    await world.run(db[TOOL_ACCESS]().commit((m) => ({ ...m }), { ledgerVersion: 1 }));
+    await world.run(toolAccess(db).commit((m) => ({ ...m }), { ledgerVersion: 1 }));
     const reader = await world.openReader();
     for (const length of HIGH)
       expect(await world.run(reader.getWithMeta(ff(length)))).toMatchObject({ possiblyStale: true });

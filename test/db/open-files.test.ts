@@ -86,6 +86,12 @@ describe.runIf(process.platform === 'linux')('no file stays open', () => {
       quarantineList: () => admin.quarantineList(url, QUIET),
       quarantineRestore: () => admin.quarantineRestore(url, 'r-000000000000000000000000', QUIET),
       probe: () => admin.probe(url, QUIET),
+      treeInspect: () => admin.treeInspect(url, QUIET),
+      manifestList: () => admin.manifestList(url, QUIET),
+      manifestDiff: () => admin.manifestDiff(url, 1, 2, QUIET),
+      stats: () => admin.stats(url, QUIET),
+      compact: () => admin.compact(url, { ...QUIET, apply: true, liveCheckMs: 0 }),
+      gcOnce: () => admin.gcOnce(url, { ...QUIET, apply: true, minAgeMs: 0, allowUnsafeMinAge: true }),
     };
     const tools = Object.entries(admin).flatMap(([name, value]) =>
       typeof value === 'function' && /^[a-zA-Z]+$/.test(name) && name !== 'verdictOf' ? [name] : [],

@@ -2,8 +2,8 @@
 import { describe, expect, it } from 'vitest';
 import type { Clock } from '../../src/common/clock.ts';
 import type { Db } from '../../src/db/db.ts';
-import type { ReaderOptions } from '../../src/db/options.ts';
-import type { DbReader } from '../../src/db/reader.ts';
+import type { Reader } from '../../src/db/reader.ts';
+import type { ReaderOptions } from '../../src/db/reader-options.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
 import { manifestPath, parseManifestPath, walPath } from '../../src/format/object-names.ts';
 import { Author } from '../../src/lsm/manifest/author.ts';
@@ -19,7 +19,7 @@ const text = (bytes: Uint8Array | undefined) => bytes && new TextDecoder().decod
 interface Pair {
   world: World;
   db: Db;
-  reader: DbReader;
+  reader: Reader;
   line: Line;
 }
 
@@ -112,7 +112,7 @@ describe('requests of a refresh', () => {
 
   it('after a flush of a part fetch nothing of the other part again', async () => {
     const pair = await readerOf(5);
-    // The table is held up, so that rows come behind its memtable before the manifest names it.
+    // The table is held up, so that rows come after its memtable before the manifest names it.
     pair.world.faults.add({ action: 'stall', op: 'put', path: /^compacted\// });
     const flushed = pair.db.flush({ type: 'memtable' });
     await write(pair.world, pair.db, 5, 8);
@@ -188,7 +188,7 @@ describe('what a refreshed reader shows', () => {
 
   it('shows no row of a refresh before it has ended', async () => {
     const world = new World();
-    let reader: DbReader | undefined;
+    let reader: Reader | undefined;
     let isLooking = false;
     let nowMs = 0;
     const seen: number[] = [];
@@ -322,7 +322,7 @@ describe('an object that was read before', () => {
     expect(logReads(line)).toEqual([]);
   });
 
-  it('and lies before the replay point now, although its rows are in no table, is not shown any more', async () => {
+  it('and is before the replay point now, although its rows are in no table, is not shown any more', async () => {
     const pair = await readerOf(5);
     const { world } = pair;
     const [path] = (await world.paths('manifest/')).slice(-1);
@@ -450,7 +450,7 @@ describe('a refresh that fails', () => {
   });
 });
 
-describe('a database that was deleted and made anew', () => {
+describe('a database that was deleted and created again', () => {
   async function replaced(rows: number): Promise<Pair> {
     const pair = await readerOf(3);
     const { world, db } = pair;

@@ -6,8 +6,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { Db } from '../../src/db/db.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
 import { Memtable } from '../../src/lsm/memtable/memtable.ts';
-import { TOOL_ACCESS } from '../../src/recovery/tool-access.ts';
-import { rejection, rowsOf, text, thrown, World } from '../support/database.ts';
+import { rejection, rowsOf, text, thrown, toolAccess, World } from '../support/database.ts';
 import { detach, fickleBytes, goneBytes, goodBytes, noBytes } from '../support/odd-bytes.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: what plain JavaScript lets through
@@ -45,7 +44,7 @@ async function database(): Promise<{ world: World; db: Db }> {
 
 /** The database is what it was before the refusal, and goes on: also its flush, its close and its next opening. */
 async function expectUntouched(world: World, db: Db, memory: number): Promise<void> {
-  expect(db[TOOL_ACCESS]().unflushedBytes).toBe(memory);
+  expect(toolAccess(db).unflushedBytes).toBe(memory);
   expect(await rowsOf(world, db)).toEqual(['alice=alice-1']);
   await world.run(db.flush());
   await world.run(db.flush({ type: 'memtable' }));
@@ -58,7 +57,7 @@ async function expectUntouched(world: World, db: Db, memory: number): Promise<vo
 describe.each(Object.entries(WRITES))('a %s', (_, write) => {
   it.each(Object.keys(goneBytes(16)))('%s is refused and changes nothing', async (name) => {
     const { world, db } = await database();
-    const memory = db[TOOL_ACCESS]().unflushedBytes;
+    const memory = toolAccess(db).unflushedBytes;
     const error = await rejection(write(db, goneBytes(16)[name]));
     expect(error).toMatchObject({ name: 'InvalidArgumentError', code: 'BAD_ARGUMENT' });
     expect(error.message).toContain('is gone');
@@ -67,7 +66,7 @@ describe.each(Object.entries(WRITES))('a %s', (_, write) => {
 
   it('that is no array of bytes is refused and changes nothing', async () => {
     const { world, db } = await database();
-    const memory = db[TOOL_ACCESS]().unflushedBytes;
+    const memory = toolAccess(db).unflushedBytes;
     for (const [name, value] of Object.entries(noBytes())) {
       const error = await rejection(write(db, value));
       expect(error, name).toMatchObject({ code: 'BAD_ARGUMENT' });
@@ -95,14 +94,14 @@ describe('bytes that are as good as any', () => {
   });
 
   it.each([0, 1, 2, 3, 4, 5, 6, 8, 12, 20])(
-    'are written as they are when they change their mind about their length after %i looks',
-    async (looks) => {
+    'are written as they are when they have another length after %i reads',
+    async (reads) => {
       const { world, db } = await database();
       for (const length of [3, 40, 3000]) {
         const bytes = () =>
           fickleBytes(
             Array.from({ length }, () => 66),
-            looks,
+            reads,
           );
         const key = 'B'.repeat(length);
         await world.run(db.write(new WriteBatch().delete('alice').put(bytes(), bytes()).put('x', bytes())));
@@ -163,7 +162,7 @@ describe('options that take the bytes away while they are read', () => {
     ['merge', 'expireAtMs', 5],
   ] as const)('have a %s refused (%s)', async (call, name, value) => {
     const { world, db } = await database();
-    const memory = db[TOOL_ACCESS]().unflushedBytes;
+    const memory = toolAccess(db).unflushedBytes;
     const bytes = new Uint8Array(16);
     expect(await rejection(db[call]('alice', bytes, taking(bytes, name, value)))).toMatchObject({
       code: 'BAD_ARGUMENT',
@@ -229,7 +228,7 @@ describe('a batch', () => {
 
   it('that only looks like one is refused', async () => {
     const { world, db } = await database();
-    const memory = db[TOOL_ACCESS]().unflushedBytes;
+    const memory = toolAccess(db).unflushedBytes;
     for (const batch of [Object.create(WriteBatch.prototype), new Proxy(new WriteBatch().put('a', 'b'), {})]) {
       expect(await rejection(db.write(batch as WriteBatch))).toMatchObject({ code: 'BAD_ARGUMENT' });
     }
@@ -253,7 +252,7 @@ describe('a process without memory', () => {
 
   it('has a put refused, and nothing else', async () => {
     const { world, db } = await database();
-    const memory = db[TOOL_ACCESS]().unflushedBytes;
+    const memory = toolAccess(db).unflushedBytes;
     outOfMemory(0);
     expect(await rejection(db.put('big', new Uint8Array(LONG)))).toMatchObject({
       code: 'OVERLOADED',

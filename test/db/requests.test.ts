@@ -1,3 +1,7 @@
+/**
+ * What each operation costs: requests and round trips as exact numbers, over a store whose every request takes 20 ms of
+ * simulated time.
+ */
 import { describe, expect, it } from 'vitest';
 import { WriteBatch } from '../../src/db/write-batch.ts';
 import { findManifestSeal } from '../../src/format/seal.ts';
@@ -32,14 +36,18 @@ async function closedDatabase(): Promise<World> {
 const keyOf = (i: number) => `key-${String(i).padStart(6, '0')}`;
 
 /** A fresh handle, nothing cached, on a table of `rows` rows. */
-async function coldTable(rows: number, valueBytes: number): Promise<Opened & { world: World }> {
+async function coldTable(
+  rows: number,
+  valueBytes: number,
+  options: OpenOptions = {},
+): Promise<Opened & { world: World }> {
   const world = slowWorld();
   const db = await world.open();
   const batch = new WriteBatch();
   for (let i = 0; i < rows; i++) batch.put(keyOf(i), new Uint8Array(valueBytes).fill(i));
   await world.run(db.write(batch));
   await world.run(db.close());
-  const opened = await world.connect();
+  const opened = await world.connect(options);
   opened.line.take();
   return { world, ...opened };
 }
@@ -79,7 +87,7 @@ describe('opening', () => {
     const line = world.line();
     await world.run(world.opening(options, line));
     const reads = line.take().filter((r) => r.startsWith('get manifest/'));
-    // The newest, the place behind it, and for an unsealed one the one before it; not the others.
+    // The newest, the place after it, and for an unsealed one the one before it; not the others.
     expect(reads).toEqual([5, 6, 4].map((id) => `get manifest/0000000000000000000${id}.manifest`));
   });
 
@@ -300,10 +308,11 @@ describe('reads', () => {
   });
 });
 
-describe('an idle database', () => {
-  it('looks at the manifests once after its last write, and makes no request from then on', async () => {
+/** What its collector asks for: collection.test.ts. */
+describe('an idle database without a collector', () => {
+  it('lists the manifests once after its last write, and makes no request from then on', async () => {
     const world = slowWorld();
-    const { db, line } = await world.connect();
+    const { db, line } = await world.connect({ gc: false });
     for (let i = 0; i < 10; i++) await world.run(db.put(keyOf(i), 'value'));
     line.take();
     await world.clock.advance(5000);
@@ -313,8 +322,8 @@ describe('an idle database', () => {
     expect(world.clock.pendingTimers).toBe(0);
   });
 
-  it('that only reads never looks', async () => {
-    const { world, db, line } = await coldTable(100, 10);
+  it('that only reads never lists them', async () => {
+    const { world, db, line } = await coldTable(100, 10, { gc: false });
     await world.run(db.get(keyOf(1)));
     line.take();
     await world.clock.advance(3600 * 1000);
@@ -322,9 +331,9 @@ describe('an idle database', () => {
     expect(world.clock.pendingTimers).toBe(0);
   });
 
-  it('that goes on writing looks once per `manifestPollIntervalMs`', async () => {
+  it('that goes on writing lists them once per `manifestPollIntervalMs`', async () => {
     const world = slowWorld();
-    const { db, line } = await world.connect({ manifestPollIntervalMs: 1000 });
+    const { db, line } = await world.connect({ manifestPollIntervalMs: 1000, gc: false });
     line.take();
     for (let i = 0; i < 47; i++) {
       await world.run(db.put(keyOf(i), 'value'));

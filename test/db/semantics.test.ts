@@ -2,10 +2,10 @@
 import { MessageChannel } from 'node:worker_threads';
 import { describe, expect, it, vi } from 'vitest';
 import type { Db } from '../../src/db/db.ts';
-import type { OpenOptions } from '../../src/db/options.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
 import type { MergeOperator } from '../../src/lsm/rows/merge-operator.ts';
 import { latencyStore } from '../../src/store/latency-store.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { rejection, rowsOf, text, World } from '../support/database.ts';
 
 const append: MergeOperator = { merge: (_, a, b) => Buffer.concat([a ?? Buffer.alloc(0), b]) };
@@ -13,7 +13,7 @@ const APPEND: OpenOptions = { mergeOperator: append };
 
 const bytes = (s: string) => new TextEncoder().encode(s);
 
-/** The places in which rows can lie: the same must hold in each. */
+/** The places in which rows can be: the same must hold in each. */
 const places: Record<string, (world: World, db: Db) => Promise<Db>> = {
   'the memtable': async (_, db) => db,
   'a table': async (world, db) => {
@@ -121,6 +121,52 @@ describe('times to live', () => {
     expect((await world.run(db.getWithMeta('never')))?.createTs).toBe(now);
   });
 
+  describe('of merges of one key in one batch', () => {
+    const NOW = new World().clock.nowMs();
+    const NEVER = Number.POSITIVE_INFINITY;
+    type Ttl = { ttlMs?: number; expireAtMs?: number };
+    const CASES: [
+      of: string,
+      first: Ttl,
+      second: Ttl,
+      write: Ttl,
+      defaultTtlMs: number | undefined,
+      expiry: unknown,
+    ][] = [
+      ['one of its own, one of the write', { ttlMs: 400 }, {}, { ttlMs: 400 }, undefined, NOW + 400],
+      ['one of the write, one of its own', {}, { ttlMs: 400 }, { ttlMs: 400 }, 9, NOW + 400],
+      ['one of its own, one of the database', { ttlMs: 400 }, {}, {}, 400, NOW + 400],
+      ['moments of its own and of the write', { expireAtMs: NOW + 7 }, {}, { expireAtMs: NOW + 7 }, 400, NOW + 7],
+      ['never, and none', { ttlMs: NEVER }, {}, {}, undefined, undefined],
+      ['two of the write', {}, {}, { ttlMs: 400 }, undefined, NOW + 400],
+      ['another of the write', { ttlMs: 400 }, {}, { ttlMs: 401 }, undefined, 'refused'],
+      ['another of the database', {}, { ttlMs: 400 }, {}, 10_000, 'refused'],
+      ['never, although the database has one', {}, { ttlMs: NEVER }, {}, 10_000, 'refused'],
+      ['a moment of the write', { ttlMs: 7 }, {}, { expireAtMs: NOW + 7 }, undefined, 'refused'],
+      ['a moment, and that of the database', { expireAtMs: NOW + 400 }, {}, {}, 400, 'refused'],
+    ];
+
+    it.each(CASES)('%s', async (_, first, second, write, defaultTtlMs, expected) => {
+      const world = new World();
+      const db = await world.open({ ...APPEND, ...(defaultTtlMs !== undefined && { defaultTtlMs }) });
+      const written = db.write(new WriteBatch().merge('k', 'a', first).merge('k', 'b', second), write);
+      if (expected === 'refused') {
+        expect(await rejection(written)).toMatchObject({ code: 'BAD_ARGUMENT' });
+        return;
+      }
+      await world.run(written);
+      const row = await world.run(db.getWithMeta('k'));
+      expect([text(row!.value), row?.expireTs]).toEqual(['ab', expected]);
+    });
+  });
+
+  it('that say nothing are none: the operation has that of its batch', async () => {
+    const world = new World();
+    const db = await world.open();
+    await world.run(db.write(new WriteBatch().put('k', 'v', {}), { ttlMs: 400 }));
+    expect((await world.run(db.getWithMeta('k')))?.expireTs).toBe(world.clock.nowMs() + 400);
+  });
+
   it('hide nothing with `hideExpired: false`', async () => {
     const world = new World();
     const db = await world.open({ hideExpired: false });
@@ -147,7 +193,7 @@ describe('times to live', () => {
 });
 
 describe('merges', () => {
-  it('fold over values, deletions and nothing, wherever the parts lie', async () => {
+  it('fold over values, deletions and nothing, wherever the parts are', async () => {
     const world = new World();
     let db = await world.open(APPEND);
     const flush = () => world.run(db.flush({ type: 'memtable' }));

@@ -1,6 +1,5 @@
 /** The form of the sequence tracker: version 2, which SlateDB before 0.18 does not open, is kept and never begun. */
 import { describe, expect, it } from 'vitest';
-import type { OpenOptions } from '../../src/db/options.ts';
 import { encodeManifest } from '../../src/format/manifest-codec.ts';
 import type { Manifest } from '../../src/format/manifest-types.ts';
 import { manifestPath } from '../../src/format/object-names.ts';
@@ -9,6 +8,7 @@ import { listManifestIds, loadManifest } from '../../src/lsm/manifest/manifest-s
 import { open } from '../../src/open.ts';
 import type { DatabaseLocation } from '../../src/store/location.ts';
 import { prefixedStore } from '../../src/store/prefixed-store.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { clockFrom, goldenInMemory } from '../support/golden-database.ts';
 import { goldenFixture } from '../support/golden-fixtures.ts';
 

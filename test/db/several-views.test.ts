@@ -1,7 +1,6 @@
 /** One table listed under several views: written on without a row lost, or refused before anything is written. */
 import { describe, expect, it } from 'vitest';
 import { IncompatibleError } from '../../src/common/errors.ts';
-import type { OpenOptions } from '../../src/db/options.ts';
 import { decodeManifest, encodeManifest } from '../../src/format/manifest-codec.ts';
 import type { Bound, Manifest } from '../../src/format/manifest-types.ts';
 import { manifestPath } from '../../src/format/object-names.ts';
@@ -10,6 +9,7 @@ import { open, openReader } from '../../src/open.ts';
 import type { DatabaseLocation } from '../../src/store/location.ts';
 import type { MemoryStore } from '../../src/store/memory-store.ts';
 import { prefixedStore } from '../../src/store/prefixed-store.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { gathered, goldenInMemory } from '../support/golden-database.ts';
 import { goldenFixture } from '../support/golden-fixtures.ts';
 

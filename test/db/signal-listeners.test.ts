@@ -69,7 +69,7 @@ describe('a signal given to many calls', () => {
   });
 
   it('has none left after reads from memory, from tables and from a store in trouble', async () => {
-    for (let i = 0; i < 100; i++) db.put(`k${i}`, 'v'.repeat(100), { awaitDurable: false });
+    for (let i = 0; i < 100; i++) void db.put(`k${i}`, 'v'.repeat(100), { awaitDurable: false });
     await world.run(db.flush({ type: 'memtable' }));
     await world.run(db.close());
     const reader = await world.openReader({ timeoutMs: 2000 });

@@ -6,9 +6,9 @@
  */
 import { describe, expect, it } from 'vitest';
 import { type DbError, isCorruption } from '../../src/common/errors.ts';
-import type { OpenOptions } from '../../src/db/options.ts';
-import type { DbReader } from '../../src/db/reader.ts';
+import type { Reader } from '../../src/db/reader.ts';
 import type { ValueWithMeta } from '../../src/db/reads.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { keyOf, type Layout, range, tablesOf, unseal } from '../support/damaged-tables.ts';
 import { text, World } from '../support/database.ts';
 
@@ -63,7 +63,7 @@ async function settled<T>(promise: Promise<T>): Promise<T | DbError> {
 }
 
 /** Asks for everything in every way. */
-async function judge(reader: DbReader, model: Model, where: string, out: Outcomes): Promise<void> {
+async function judge(reader: Reader, model: Model, where: string, out: Outcomes): Promise<void> {
   const keys = [...range(3, 14).map(keyOf), 'absent', 'key-0003-absent'];
   const note = (is: 'right' | 'flagged' | 'errors' | undefined, what: string) => {
     if (is === undefined) out.wrong.push(`${where}: ${what}`);
@@ -105,7 +105,7 @@ async function judge(reader: DbReader, model: Model, where: string, out: Outcome
 }
 
 /** A scan that goes into every damage it can. */
-async function scanInto(reader: DbReader, reverse: boolean) {
+async function scanInto(reader: Reader, reverse: boolean) {
   const scan = reader.scan({ reverse });
   const rows = [];
   for (;;) {

@@ -3,9 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { compareBytes } from '../../src/common/bytes.ts';
 import type { CorruptionError, DbError } from '../../src/common/errors.ts';
 import type { DbEvent } from '../../src/common/events.ts';
-import type { OpenOptions } from '../../src/db/options.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
 import { FOOTER_BYTES } from '../../src/format/table-layout.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import {
   contentOf,
   flip,
@@ -204,7 +204,7 @@ describe('a damaged block', () => {
         // Nothing in the damaged block has a greater seq than what was found.
         if (found !== undefined) expect(found.possiblyStale).toBe(false);
       } else if (i % 2 === 0) {
-        // The RFC's rule: an older value is better than none, and it is told that it may be one.
+        // The RFC's rule: an older value is better than none, and it is flagged as one.
         const found = await get();
         expect(text(found?.value)).toBe(contentOf(i, 'old'));
         expect(found?.possiblyStale).toBe(true);
@@ -226,7 +226,7 @@ describe('a damaged block', () => {
     }
   });
 
-  it('hides what lies below from a scan of all tables', async () => {
+  it('hides what is below from a scan of all tables', async () => {
     const { world, newer } = await twoTables();
     await ruin(world, newer.path, newer.blocks[1]);
     const region = regionOf(newer, 1, range(0, 100));
@@ -236,9 +236,9 @@ describe('a damaged block', () => {
     expect(errors).toHaveLength(1);
   });
 
-  it('is an error where a tombstone lies below it, and where operands lie above it', async () => {
+  it('is an error where a tombstone is below it, and where operands are above it', async () => {
     const world = new World();
-    const { db, line } = await world.connect(OPTIONS);
+    const { db, line } = await world.connect({ ...OPTIONS, compactor: false });
     const flushed = async (...writes: (() => Promise<unknown>)[]) => {
       await world.run(Promise.all(writes.map((w) => w())));
       await world.run(db.flush({ type: 'memtable' }));
@@ -267,7 +267,7 @@ describe('a damaged block', () => {
     expect(text(await world.run(reader.get('plain')))).toBe('third');
   });
 
-  it('no longer matters to a key that is written anew', async () => {
+  it('no longer matters to a key that is written again', async () => {
     const { world, table } = await oneTable();
     await ruin(world, table.path, table.blocks[BLOCK]);
     const db = await world.open(OPTIONS);
@@ -280,7 +280,7 @@ describe('a damaged block', () => {
     expect(await rejection(world.run(db.get(keyOf(second))))).toMatchObject({ name: 'CorruptionError' });
   });
 
-  it('in the middle of the versions of one key is told by every read that needs them', async () => {
+  it('in the middle of the versions of one key is reported by every read that needs them', async () => {
     const world = new World();
     const { db, line } = await world.connect(OPTIONS);
     // Snapshots keep every version, so that one key fills more than one block.
@@ -290,7 +290,7 @@ describe('a damaged block', () => {
       await world.run(db.put('many', contentOf(i, 'version')));
       snapshots.push(db.snapshot());
     }
-    await world.run(db.put('z', 'behind'));
+    await world.run(db.put('z', 'after'));
     await world.run(db.flush({ type: 'memtable' }));
     line.cut();
     const [table] = await tablesOf(world);
@@ -302,13 +302,13 @@ describe('a damaged block', () => {
     expect(errors).toHaveLength(1);
   });
 
-  it('behind merge operands of its first key is never folded around', async () => {
+  it('after merge operands of its first key is never folded around', async () => {
     const world = new World();
     const { db, line } = await world.connect(OPTIONS);
     await world.run(db.put('a', 'before'));
     await world.run(db.put('many', 'base'));
     for (let i = 0; i < 40; i++) await world.run(db.merge('many', contentOf(i, 'operand')));
-    await world.run(db.put('z', 'behind'));
+    await world.run(db.put('z', 'after'));
     await world.run(db.flush({ type: 'memtable' }));
     line.cut();
     const [table] = await tablesOf(world);
@@ -355,17 +355,17 @@ describe('damage that takes away no row', () => {
     expect(reported).toBeGreaterThan(0);
   });
 
-  it('is told with its place', async () => {
+  it('is reported with its place', async () => {
     const { world, table } = await oneTable();
     for (const section of ['filter', 'stats', 'seal', 'info'] as const) {
       const copy = await world.copy();
       await flip(copy, table.path, table.sections[section].offset + 9);
-      const told: DbEvent[] = [];
-      const onEvent = (event: DbEvent) => void told.push(event);
+      const reported: DbEvent[] = [];
+      const onEvent = (event: DbEvent) => void reported.push(event);
       await copy.run((await copy.openReader({ ...READING, onEvent })).get(keyOf(1)));
       const units = copy.log.filter((l) => l.level === 'warn').map((l) => l.fields?.['unit']);
       expect(units).toContain(section);
-      expect(told.map((event) => event.type === 'finding' && event.finding.at.unit)).toEqual(units);
+      expect(reported.map((event) => event.type === 'finding' && event.finding.at.unit)).toEqual(units);
     }
   });
 });
@@ -383,7 +383,7 @@ describe('a damaged index', () => {
       expect(text(found?.value)).toBe(version && contentOf(i, version));
       if (found !== undefined) expect(found.possiblyStale).toBe(false);
     }
-    // Twice everything behind the blocks, the blocks once at a stretch, and then each of them.
+    // Twice everything after the blocks, the blocks once at a stretch, and then each of them.
     const reads = line.take().filter((request) => request === `get ${newer.path}`);
     expect(reads).toHaveLength(3 + newer.blocks.length);
     const { findings } = reader.corruptions();
@@ -442,7 +442,7 @@ describe('a table that is not what the manifest names', () => {
     expect(numbers(await world.run(scan.nextBatch(1000)))).toEqual([80, 82, 84, 86, 88, 90, 92, 94, 96, 98]);
   });
 
-  it('because another lies in its place is found when it is opened', async () => {
+  it('because another is in its place is found when it is opened', async () => {
     const { world, newer, older } = await twoTables();
     const [a, b] = [await world.bytes(newer.path), await world.bytes(older.path)];
     await world.replace(newer.path, b);
@@ -455,7 +455,7 @@ describe('a table that is not what the manifest names', () => {
     }
   });
 
-  it('because one of the same form lies in its place is found by its seal', async () => {
+  it('because one of the same form is in its place is found by its seal', async () => {
     const world = new World();
     const { db, line } = await world.connect(OPTIONS);
     for (const version of ['one', 'two']) {
@@ -474,7 +474,7 @@ describe('a table that is not what the manifest names', () => {
     expect(error.findings[0]).toMatchObject({ expected: newer.ref.id, found: older.ref.id });
   });
 
-  it('because it was cut short is read up to the cut, and an error behind it at once, whatever the length', async () => {
+  it('because it was cut short is read up to the cut, and an error after it at once, whatever the length', async () => {
     const { world, table } = await oneTable();
     for (let at = 0; at < table.size; at += 97) {
       const copy = await world.copy();
@@ -500,12 +500,12 @@ describe('a table that is not what the manifest names', () => {
     }
   });
 
-  it('because one lies in its place that ends just behind where its rows should is found', async () => {
-    for (let behind = 0, found = 0; found < 3; behind += 4) {
-      expect(behind).toBeLessThan(400);
+  it('because one is in its place that ends just after where its rows should is found', async () => {
+    for (let extra = 0, found = 0; found < 3; extra += 4) {
+      expect(extra).toBeLessThan(400);
       const world = new World();
       const { db, line } = await world.connect(OPTIONS);
-      await world.run(db.put('key', 'old'.padEnd(20 + behind, '.')));
+      await world.run(db.put('key', 'old'.padEnd(20 + extra, '.')));
       await world.run(db.flush({ type: 'memtable' }));
       await world.run(db.put('key', 'new'.padEnd(600, '.')));
       await world.run(db.flush({ type: 'memtable' }));
@@ -521,7 +521,7 @@ describe('a table that is not what the manifest names', () => {
     }
   });
 
-  it('because a shorter one lies in its place is never taken for a cut one', async () => {
+  it('because a shorter one is in its place is never taken for a cut one', async () => {
     const world = new World();
     const { db, line } = await world.connect(OPTIONS);
     const few = new WriteBatch();

@@ -44,7 +44,7 @@ describe('a time to live after a clock that was far ahead', () => {
     expect(await world.run(db.get('k'))).toBeUndefined();
   });
 
-  it('is told of once, in the log and as an event, by the opening and by the handle that saw the clock go back', async () => {
+  it('is reported once, in the log and as an event, by the opening and by the handle that saw the clock go back', async () => {
     const world = new World();
     const events: DbEvent[] = [];
     const onEvent = (event: DbEvent) => void events.push(event);
@@ -237,7 +237,7 @@ describe('getMany reads one state, however long it takes', () => {
     expect((await world.run(many)).map(text)).toEqual([...keys.slice(1).map(() => 'v'), 'x']);
   });
 
-  it('by one view: what is overwritten and flushed meanwhile does not vanish', async () => {
+  it('by one view: what is overwritten and flushed in the meantime does not vanish', async () => {
     const world = new World();
     const { db, keys, many, release } = await cold(world, undefined);
     for (const key of keys) await world.run(db.put(key, 'w'));

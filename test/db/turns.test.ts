@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SYSTEM_CLOCK } from '../../src/common/clock.ts';
 import { ClosedError } from '../../src/common/errors.ts';
 import { recoveringDb } from '../../src/db/recovering-db.ts';
-import type { Db, DbReader, ScanIterator, Snapshot } from '../../src/index.ts';
+import type { Db, Reader, ScanIterator, Snapshot } from '../../src/index.ts';
 import { MemoryStore, open, openReader, WriteBatch } from '../../src/index.ts';
 import { databaseStores } from '../../src/lsm/manifest/database-stores.ts';
 
@@ -74,7 +74,7 @@ async function turnsOf(call: (i: number) => Promise<unknown>, calls = CALLS): Pr
 describe('calls in a loop let others have their turn', () => {
   let inMemory: Db;
   let inTables: Db;
-  let reader: DbReader;
+  let reader: Reader;
 
   async function filled(): Promise<{ db: Db; store: MemoryStore }> {
     const store = new MemoryStore();
@@ -121,7 +121,7 @@ describe('calls in a loop let others have their turn', () => {
   });
 });
 
-/** Fewer than calls that are answered: an error is dear. */
+/** Fewer than calls that are answered: an error is expensive. */
 const REFUSED_CALLS = 200;
 
 const ABORTED = AbortSignal.abort();
@@ -178,6 +178,9 @@ const REFUSED_WRITES: Record<string, (db: Db) => Promise<unknown>> = {
   'flush, option': (db) => db.flush(BAD),
   'flush, signal': (db) => db.flush({ signal: ABORTED }),
   'flush, wait': (db) => waited((o) => db.flush(o)),
+  'compact, option': (db) => db.compact(BAD),
+  'compact, signal': (db) => db.compact({ signal: ABORTED }),
+  'compact, wait': (db) => waited((o) => db.compact(o)),
   'estimateSize, option': (db) => db.estimateSize(BAD),
   'close, option': (db) => db.close(BAD),
 };
@@ -200,6 +203,7 @@ const OF_A_CLOSED_DB: Record<string, (db: Db) => Promise<unknown>> = {
   merge: (db) => db.merge('k', 'v'),
   write: (db) => db.write(new WriteBatch().put('k', 'v')),
   flush: (db) => db.flush(),
+  compact: (db) => db.compact(),
   estimateSize: (db) => db.estimateSize(),
 };
 
@@ -222,8 +226,8 @@ describe('calls that are refused in a loop let others have their turn, too', () 
   let db: Db;
   let closed: Db;
   let failing: Db;
-  let reader: DbReader;
-  let closedReader: DbReader;
+  let reader: Reader;
+  let closedReader: Reader;
   let snapshot: Snapshot;
   let closedSnapshot: Snapshot;
   let scan: ScanIterator;
@@ -283,7 +287,7 @@ describe('calls that are refused in a loop let others have their turn, too', () 
     expect(await turnsOf(call)).toBeGreaterThanOrEqual(3);
   });
 
-  it('a timer runs while calls are refused for ever', async () => {
+  it('a timer runs while calls are refused forever', async () => {
     let isOver = false;
     setTimeout(() => {
       isOver = true;
@@ -294,7 +298,7 @@ describe('calls that are refused in a loop let others have their turn, too', () 
   });
 
   it('every asynchronous method is tried', () => {
-    const atOnce = ['constructor', 'path', 'store', 'scan', 'snapshot', 'corruptions', 'noteWrite', 'requestCounts'];
+    const atOnce = ['constructor', 'path', 'store', 'scan', 'snapshot', 'corruptions', 'upkeep', 'requestCounts'];
     const tried = [...Object.keys(REFUSED_WRITES), ...Object.keys(REFUSED_READS), 'ready', ...atOnce];
     const names = Object.getOwnPropertyNames(Object.getPrototypeOf(db)).filter(
       (name) => !tried.some((t) => t.split(/[ ,]/)[0] === name),

@@ -6,13 +6,12 @@ import { describe, expect, it } from 'vitest';
 import { SeededRandom } from '../../src/common/random.ts';
 import type { MetCorruption } from '../../src/db/corruption-watch.ts';
 import type { Db } from '../../src/db/db.ts';
-import type { OpenOptions } from '../../src/db/options.ts';
 import { walPath } from '../../src/format/object-names.ts';
 import { appendLedger, type LedgerEntry, readLedger } from '../../src/lsm/tree/damage-ledger.ts';
-import { TOOL_ACCESS } from '../../src/recovery/tool-access.ts';
 import { damageAcknowledge } from '../../src/tools/damage-list.ts';
 import { walRepair } from '../../src/tools/wal-repair.ts';
-import { rejection, text, World, worldOfFixture } from '../support/database.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
+import { rejection, text, toolAccess, World, worldOfFixture } from '../support/database.ts';
 import { toolOptions } from '../support/tool-laws.ts';
 
 const STRICT = { corruptionPolicy: 'strict' } as const;
@@ -39,7 +38,7 @@ const ENTRY: LedgerEntry = {
 async function record(world: World, db: Db, ...entries: LedgerEntry[]): Promise<void> {
   const means = { clock: world.clock, random: new SeededRandom(7) };
   const ledgerVersion = await world.run(appendLedger(world.memory, () => entries, means));
-  await world.run(db[TOOL_ACCESS]().commit((m) => ({ ...m }), { ledgerVersion }));
+  await world.run(toolAccess(db).commit((m) => ({ ...m }), { ledgerVersion }));
 }
 
 /**
@@ -66,7 +65,7 @@ async function withRows(where: 'table' | 'memory', options: OpenOptions = {}): P
 const LOST = { name: 'CorruptionError', code: 'LOST_DATA' };
 
 describe.each(['table', 'memory'] as const)('a loss without known keys, rows in %s', (where) => {
-  // In memory nothing is behind the replay point: the object is one without an id.
+  // In memory nothing is after the replay point: the object is one without an id.
   const entry: LedgerEntry = where === 'table' ? ENTRY : { ...ENTRY, object: 'wal/' };
 
   it('leaves what is newer as it is, under every policy', async () => {
@@ -156,7 +155,7 @@ describe.each(['table', 'memory'] as const)('a loss without known keys, rows in 
     },
   );
 
-  it.each([false, true])('is one error of a strict scan, behind which nothing lies (reverse: %s)', async (reverse) => {
+  it.each([false, true])('is one error of a strict scan, after which nothing comes (reverse: %s)', async (reverse) => {
     const { world, db } = await withRows(where);
     await record(world, db, entry);
     for (const first of ['next', 'batch'] as const) {
@@ -229,7 +228,7 @@ describe('a loss without known keys', () => {
     expect(db.corruptions()).toMatchObject({ lost: [], counts: { possiblyStale: 0, errors: 0 } });
   });
 
-  it('tells of each entry once', async () => {
+  it('reports each entry once', async () => {
     const { world, db } = await withRows('table');
     const other = { ...ENTRY, id: 'f-fedcba9876543210', object: walPath(1), seqs: [{ min: 1n, max: 2n }] };
     await record(world, db, { ...ENTRY, seqs: [...ENTRY.seqs, { min: 3n, max: 3n }] }, other);

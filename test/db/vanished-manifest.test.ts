@@ -54,12 +54,12 @@ describe('a writer whose database is deleted under it', () => {
     expect(await world.paths('manifest/')).toEqual([]);
   });
 
-  it('acknowledges nothing between the first look and the second', async () => {
+  it('acknowledges nothing between the first read and the second', async () => {
     const world = new World();
     const db = await world.open();
     await world.run(db.put('before', 'v'));
     await world.remove(...(await world.paths('manifest/')));
-    // The poll comes a second after the write, and looks again a second later.
+    // The poll comes a second after the write, and comes again a second later.
     await world.clock.advance(1010);
     const late = rejection(db.put('late', 'v'));
     let settledMs: number | undefined;

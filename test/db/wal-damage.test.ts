@@ -129,7 +129,7 @@ describe('a log written here', () => {
     for (const error of errors.slice(1, 11)) expect(error.code).toBe('TRUNCATED');
   });
 
-  it('tells how many rows are left, what is lost, and what to run', async () => {
+  it('says how many rows are left, what is lost, and what to run', async () => {
     const flipInData: FaultRule[] = [{ action: 'flip', op: 'get', path: walPath(3), bit: 8 }];
     const cutOff: FaultRule[] = [{ action: 'cut', op: 'get', path: walPath(3), at: 20 }];
     const [{ wal, findings }, cut] = await expectAllFound(world, [flipInData, cutOff]);
@@ -205,8 +205,8 @@ describe('holes', () => {
     for (let id = 2; id < 9; id++) {
       const copy = await world.copy();
       await copy.remove(walPath(id));
-      // The list ends where the hole is: what lies behind is only found by asking for the next ids.
-      const behind = Array.from({ length: 9 - id }, (_, i) => walPath(id + 1 + i));
+      // The list ends where the hole is: what is after it is only found by asking for the next ids.
+      const later = Array.from({ length: 9 - id }, (_, i) => walPath(id + 1 + i));
       const inner = copy.memory;
       copy.store = {
         name: inner.name,
@@ -216,7 +216,7 @@ describe('holes', () => {
         put: (path, bytes, o) => inner.put(path, bytes, o),
         delete: (paths, o) => inner.delete(paths, o),
         async *list(prefix, o) {
-          for await (const object of inner.list(prefix, o)) if (!behind.includes(object.path)) yield object;
+          for await (const object of inner.list(prefix, o)) if (!later.includes(object.path)) yield object;
         },
       };
       const error = (await rejection(copy.open())) as WalCorruptionError;
@@ -246,7 +246,7 @@ describe('holes', () => {
     }
   });
 
-  it('that reach from the middle to the end are told as a damaged log', async () => {
+  it('that reach from the middle to the end are reported as a damaged log', async () => {
     const world = await sealedLog(6);
     await world.remove(walPath(3), walPath(4));
     const error = (await rejection(world.open())) as WalCorruptionError;
@@ -255,7 +255,7 @@ describe('holes', () => {
 });
 
 describe('several damages at once', () => {
-  it('are told in one error, with what is lost and what is left', async () => {
+  it('are reported in one error, with what is lost and what is left', async () => {
     const world = await sealedLog(12);
     const before = await world.versions();
     const rules: FaultRule[] = [
@@ -273,7 +273,7 @@ describe('several damages at once', () => {
       end: 12n,
       damagedIds: [3n, 8n, 10n, 11n],
       missingIds: [5n, 6n],
-      // The flipped bit is undone, and the two that changed places are told apart by their seals.
+      // The flipped bit is undone, and the two that changed places are distinguished by their seals.
       lostSeqs: [
         { min: 4n, max: 5n },
         { min: 7n, max: 7n },
@@ -374,7 +374,7 @@ describe('a log of SlateDB', () => {
   });
 
   it('with objects swapped or copied is refused', async () => {
-    // The fence has no rows: where it lies changes nothing.
+    // The fence has no rows: where it is changes nothing.
     const pairs = [
       [2, 3],
       [2, 4],
@@ -444,7 +444,7 @@ describe('what is no damage', () => {
 });
 
 describe('a reader', () => {
-  it('refuses a damaged log unless it may serve what lies before the damage', async () => {
+  it('refuses a damaged log unless it may serve what is before the damage', async () => {
     const world = await sealedLog(6);
     const bytes = await world.bytes(walPath(4));
     bytes[3] ^= 1;
@@ -474,7 +474,7 @@ describe('a reader', () => {
     const prefix = await world.openReader({ allowPrefix: true });
     const row = await world.run(prefix.getWithMeta('a'));
     expect(text((await world.run(whole.getWithMeta('a')))?.value)).toBe('2');
-    // Whatever is served, no row comes from behind the first object that is out of its place.
+    // Whatever is served, no row comes after the first object that is out of its place.
     expect(row === undefined || row.seq < 4n).toBe(true);
     expect(world.log.some((l) => l.level === 'warn')).toBe(true);
   });

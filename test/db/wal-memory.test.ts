@@ -18,7 +18,7 @@ interface Sent {
 
 type Answer = (apply: () => Promise<PutOutcome>, nth: number) => Promise<PutOutcome>;
 
-/** A store that notes what it is sent as WAL objects, and answers as it is told. */
+/** A store that notes what it is sent as WAL objects, and answers as the test says. */
 function noting(answer: Answer, isKnown: boolean): { store: ObjectStore; sent: Sent[] } {
   const memory = new MemoryStore();
   const sent: Sent[] = [];

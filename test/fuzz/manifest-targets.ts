@@ -1,4 +1,4 @@
-/** Manifests and compactions files: a FlatBuffer behind a header, perhaps with a seal that covers it. */
+/** Manifests and compactions files: a FlatBuffer after a header, perhaps with a seal that covers it. */
 import { concatBytes } from '../../src/common/bytes.ts';
 import { decodeCompactions, encodeCompactions, isCanonicalCompactions } from '../../src/format/compactions-codec.ts';
 import { decodeManifest, encodeManifest, isCanonicalManifest } from '../../src/format/manifest-codec.ts';
@@ -47,7 +47,7 @@ function versionedBodies(all: readonly Uint8Array[]): Target['make'] {
   };
 }
 
-/** The id under which a manifest must lie by its own seal. */
+/** The id under which a manifest must be stored by its own seal. */
 function sealedId(bytes: Uint8Array): number {
   const range = findManifestSeal(bytes);
   const idAt = (range?.start ?? 0) + 6 + 16 + 12;

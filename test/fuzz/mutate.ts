@@ -59,7 +59,7 @@ export function mutateBytes(bytes: Uint8Array, random: Random, donors: readonly 
 function changeOnce(bytes: Uint8Array, random: Random, donors: readonly Uint8Array[]): Uint8Array {
   const size = bytes.length;
   if (size === 0) return insert(bytes, 0, noise(random, 1 + nextInt(random, 40)));
-  // The ends decide more than the middle: trailers, counts and headers lie there.
+  // The ends decide more than the middle: trailers, counts and headers are there.
   const at = oneIn(random, 4)
     ? Math.max(0, size - 1 - nextInt(random, Math.min(size, 32)))
     : oneIn(random, 5)
@@ -220,7 +220,7 @@ function changeText(text: string, random: Random, dictionary: readonly string[])
 
 // ---- FlatBuffers
 
-/** Where the parts of a FlatBuffer lie, as far as they can be told apart without a schema. */
+/** Where the parts of a FlatBuffer are, as far as they show without a schema. */
 interface FlatMap {
   tables: number[];
   vtables: number[];

@@ -10,12 +10,12 @@ import * as admin from '../../src/admin.ts';
 import { isDbError } from '../../src/common/errors.ts';
 import { SILENT_LOGGER } from '../../src/common/logger.ts';
 import type { Db } from '../../src/db/db.ts';
-import type { DbReader } from '../../src/db/reader.ts';
+import type { Reader } from '../../src/db/reader.ts';
 import * as main from '../../src/index.ts';
 import * as s3 from '../../src/s3.ts';
 import * as testing from '../../src/testing.ts';
 import { text } from '../support/database.ts';
-import { goneBytes, lyingBytes, noBytes } from '../support/odd-bytes.ts';
+import { falseBytes, goneBytes, noBytes } from '../support/odd-bytes.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: what plain JavaScript lets through
 type Anything = any;
@@ -30,9 +30,9 @@ cyclic.push(cyclic);
 
 const ODD: Record<string, Anything> = {
   ...Object.fromEntries(Object.entries(goneBytes(8)).map(([name, bytes]) => [`bytes ${name}`, bytes])),
-  'bytes whose length is too long': lyingBytes([1, 2, 3, 4])['of a class with the length 1004'],
-  'bytes whose length throws': lyingBytes([1, 2, 3, 4])['that has a length that throws'],
-  'bytes whose buffer is none': lyingBytes([1, 2, 3, 4])['that has the buffer undefined'],
+  'bytes whose length is too long': falseBytes([1, 2, 3, 4])['of a class with the length 1004'],
+  'bytes whose length throws': falseBytes([1, 2, 3, 4])['that has a length that throws'],
+  'bytes whose buffer is none': falseBytes([1, 2, 3, 4])['that has the buffer undefined'],
   ...noBytes(),
   NaN: Number.NaN,
   '0': 0,
@@ -153,7 +153,7 @@ function methodsOf(name: string, subject: Anything, make: () => Anything = () =>
 
 const store = new main.MemoryStore();
 let db: Db;
-let reader: DbReader;
+let reader: Reader;
 /** Where tools and openings are sent: another database of the same store. */
 const location = { store, path: 'other' };
 const quiet = { logger: SILENT_LOGGER };
@@ -176,12 +176,12 @@ afterAll(async () => {
 });
 
 interface Call {
-  told: string;
+  described: string;
   run: () => unknown;
 }
 
 function* callsOf({ name, call }: Subject): Generator<Call> {
-  const form = (told: string, args: (x: Anything) => Anything[]) => ({ told, args });
+  const form = (described: string, args: (x: Anything) => Anything[]) => ({ described, args });
   const forms = [
     form('x', (x) => [x]),
     form('key, x', (x) => ['key', x]),
@@ -193,15 +193,16 @@ function* callsOf({ name, call }: Subject): Generator<Call> {
     form('x, x, x', (x) => [x, x, x]),
   ];
   const values = Object.entries(ODD);
-  for (const { told, args } of forms) {
-    for (const [what, x] of values) yield { told: `${name}(${told}), x: ${what}`, run: () => call(...args(x)) };
+  for (const { described, args } of forms) {
+    for (const [what, x] of values)
+      yield { described: `${name}(${described}), x: ${what}`, run: () => call(...args(x)) };
   }
   for (const [i, option] of OPTIONS.entries()) {
     for (let k = 0; k < VALUES_PER_OPTION; k++) {
       const [what, x] = values[(i * 7 + k * 11) % values.length];
-      const told = `${option}: ${what}`;
-      yield { told: `${name}({ ${told} })`, run: () => call({ [option]: x }) };
-      yield { told: `${name}(location, { ${told} })`, run: () => call(location, { [option]: x }) };
+      const described = `${option}: ${what}`;
+      yield { described: `${name}({ ${described} })`, run: () => call({ [option]: x }) };
+      yield { described: `${name}(location, { ${described} })`, run: () => call(location, { [option]: x }) };
     }
   }
 }
@@ -247,11 +248,11 @@ async function state(): Promise<string> {
 async function faultsOf(subject: Subject): Promise<string[]> {
   const faults: string[] = [];
   let before = await state();
-  for (const { told, run } of callsOf(subject)) {
+  for (const { described, run } of callsOf(subject)) {
     const failed = await failure(run);
-    if (failed !== undefined && !isDbError(failed.error)) faults.push(`${told}: ${describeFailure(failed.error)}`);
+    if (failed !== undefined && !isDbError(failed.error)) faults.push(`${described}: ${describeFailure(failed.error)}`);
     const after = await state();
-    if (failed !== undefined && after !== before) faults.push(`${told} was refused and changed something`);
+    if (failed !== undefined && after !== before) faults.push(`${described} was refused and changed something`);
     before = after;
   }
   return faults;

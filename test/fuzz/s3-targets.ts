@@ -1,6 +1,6 @@
 /** Answers of S3 servers, through the SDK into our store. */
 import { Readable } from 'node:stream';
-import type { ErrorKind } from '../../src/common/errors.ts';
+import type { ErrorKind } from '../../src/common/error-kind.ts';
 import { crc32 } from '../../src/format/checksum.ts';
 import { S3Store } from '../../src/store/s3-store.ts';
 import { mutateText, pick } from './mutate.ts';

@@ -5,11 +5,11 @@
 import { SILENT_LOGGER } from '../../src/common/logger.ts';
 import { ManualClock } from '../../src/common/manual-clock.ts';
 import { nextInt, type Random, SeededRandom } from '../../src/common/random.ts';
-import type { OpenOptions } from '../../src/db/options.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
 import { CODECS } from '../../src/format/table-info.ts';
 import { open } from '../../src/open.ts';
 import { MemoryStore } from '../../src/store/memory-store.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { goldenFixtures } from '../support/golden-fixtures.ts';
 import { oneIn } from './mutate.ts';
 

@@ -78,7 +78,7 @@ export function withCrc(body: Uint8Array): Uint8Array {
 
 const SEAL_TAIL_BYTES = 20;
 
-/** Damages the records of a seal and makes its length and CRC hold again, for `covered` in front of it (manifests). */
+/** Damages the records of a seal and makes its length and CRC hold again, for `covered` before it (manifests). */
 export function mutateSeal(seal: Uint8Array, random: Random, covered: Uint8Array = NONE): Uint8Array {
   if (seal.length <= SEAL_TAIL_BYTES || oneIn(random, 10)) return mutateBytes(seal, random);
   const records = splitRecords(seal.subarray(0, seal.length - SEAL_TAIL_BYTES));

@@ -227,7 +227,7 @@ export function walTarget(parts: readonly TableParts[], seeds: SeedObjects): Tar
       if (isDamaged !== (result.object === undefined)) throw new Error('an object comes with errors, or neither comes');
       for (const { at } of result.findings) {
         if (at.offset < 0 || at.length < 0 || at.offset + at.length > bytes.length) {
-          throw new Error(`a finding lies at ${at.offset} + ${at.length} of ${bytes.length} bytes`);
+          throw new Error(`a finding is at ${at.offset} + ${at.length} of ${bytes.length} bytes`);
         }
       }
       result.object?.digest();
@@ -236,7 +236,7 @@ export function walTarget(parts: readonly TableParts[], seeds: SeedObjects): Tar
   };
 }
 
-/** The id under which a WAL object must lie by its own seal. */
+/** The id under which a WAL object must be stored by its own seal. */
 function sealedWalId(bytes: Uint8Array): number {
   const id = namedTable(bytes)?.id ?? TABLE_ID;
   return id === TABLE_ID ? 1 : Number(ulidToHalves(id).low & 0xffffffffn);

@@ -1,6 +1,6 @@
 /** What the fuzzer needs to know of a decoder, and what those who describe decoders share. */
 import { equalBytes } from '../../src/common/bytes.ts';
-import type { ErrorKind } from '../../src/common/errors.ts';
+import type { ErrorKind } from '../../src/common/error-kind.ts';
 import type { Random } from '../../src/common/random.ts';
 
 // biome-ignore lint/suspicious/noConfusingVoidType: most decoders have nothing to say beyond not throwing

@@ -6,7 +6,9 @@
  */
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { type CorruptionError, type DbError, type Finding, InvalidArgumentError, isCannotTell, isCorruption, isDbError } from '../../src/common/errors.ts';
+import { isCannotTell } from '../../src/common/damage.ts';
+import { type CorruptionError, type DbError, InvalidArgumentError, isCorruption, isDbError } from '../../src/common/errors.ts';
+import type { Finding } from '../../src/common/finding.ts';
 import { ManualClock } from '../../src/common/manual-clock.ts';
 import { SeededRandom } from '../../src/common/random.ts';
 import { parseCompactionsPath, parseManifestPath, parseWalPath, roleOfPath } from '../../src/format/object-names.ts';

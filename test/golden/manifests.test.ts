@@ -50,7 +50,7 @@ describe.each(fixtures)('$name', (fixture) => {
     const logger = { debug() {}, info: say, warn: say, error: say };
     const reader = await openReader(await goldenInMemory(fixture), { ...goldenReadOptions(fixture.expected), logger });
     await reader.close();
-    // Some have zero-byte fences behind objects without a seal, about which nothing more can be known.
+    // Some have zero-byte fences after objects without a seal, about which nothing more can be known.
     const expected = fixture.name === 'slatedb-0.17.0/union-same-views' ? ['views of level 0 share an id'] : [];
     expect(said.filter((message) => message !== 'about the log')).toEqual(expected);
   });
@@ -64,5 +64,5 @@ it('may be made before the writer has noted the log object at its replay point, 
     contradictions(4, { ...manifest, walIdLastSeen }, { previous: undefined, replayed: undefined });
   expect(manifest.replayAfterWalId).toBe(3);
   expect([3, 2].flatMap(brokenWith)).toEqual([]);
-  expect(brokenWith(1)).toEqual(['the replay point 3 lies behind the last WAL id seen, 1']);
+  expect(brokenWith(1)).toEqual(['the replay point 3 is after the last WAL id seen, 1']);
 });

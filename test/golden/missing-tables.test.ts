@@ -1,6 +1,6 @@
 /**
  * Every table of every database here is missing once: a scan in either direction ends, with the rows of all other tables, and says
- * at least once what is missing. A cursor that asks for the same table for ever would run into the limit of requests.
+ * at least once what is missing. A cursor that asks for the same table forever would run into the limit of requests.
  */
 import { describe, expect, it } from 'vitest';
 import { isCorruption } from '../../src/common/errors.ts';

@@ -5,8 +5,10 @@
  */
 import { describe, expect, it } from 'vitest';
 import { IncompatibleError } from '../../src/common/errors.ts';
+import { ManualClock } from '../../src/common/manual-clock.ts';
 import type { Db } from '../../src/db/db.ts';
-import type { Compatibility, OpenOptions } from '../../src/db/options.ts';
+import type { Compatibility } from '../../src/db/open-options.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import type { Manifest, TableView } from '../../src/format/manifest-types.ts';
 import { open, openReader } from '../../src/open.ts';
 import type { DatabaseLocation } from '../../src/store/location.ts';
@@ -28,6 +30,8 @@ import { type GoldenFixture, goldenFixtures } from '../support/golden-fixtures.t
 
 const fixtures = goldenFixtures();
 const isSegmented = (fixture: GoldenFixture) => fixture.name.endsWith('/segments');
+/** Tables that no reader can read whole are not merged. */
+const isDamaged = (fixture: GoldenFixture) => fixture.name.startsWith('damaged/');
 const NEW_ROWS = 10;
 const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
 
@@ -49,7 +53,7 @@ async function expectAbsent(db: Db, { expected }: GoldenFixture): Promise<void> 
   expect(await Promise.all(keys.map((key) => db.has(key)))).toEqual(keys.map(() => false));
 }
 
-/** Sorts behind the keys of all fixtures. */
+/** Sorts after the keys of all fixtures. */
 const newKey = (i: number) => `~shaledb-${i}`;
 
 function writeRows(db: Db, round: number): Promise<GoldenScanRow[]> {
@@ -122,7 +126,9 @@ async function expectWritable(
   const expected = fixture.expected.scan as GoldenScanRow[];
   const readOptions = goldenReadOptions(fixture.expected);
   const before = await newestManifest(location);
-  const options = { ...readOptions, clock: clockFrom(goldenTimeOf(fixture)), logger: SILENT, compatibility };
+  // Its tables stay as they are: what happens to them beside that is no matter of the profile.
+  const alone = { compactor: false, gc: false } as const;
+  const options = { ...readOptions, ...alone, clock: clockFrom(goldenTimeOf(fixture)), logger: SILENT, compatibility };
   let db = await open(location, options);
   await expectRows(db, expected);
   await expectAbsent(db, fixture);
@@ -142,6 +148,41 @@ async function expectWritable(
   await expectRows(reader, [...expected, ...second]);
   await reader.close();
   expectTreeKept(before, await newestManifest(location));
+}
+
+describe.each(fixtures.filter((f) => !isSegmented(f) && !isDamaged(f)))('$name', (fixture) => {
+  const isWide = SEVERAL_VIEWS.includes(fixture.name);
+  it.each<Compatibility>(isWide ? ['slatedb-0.17'] : ['auto', 'slatedb-0.17'])(
+    'is compacted as %s writes, and keeps its rows',
+    async (compatibility) => {
+      await expectCompacted(fixture, await goldenInMemory(fixture), compatibility);
+    },
+  );
+});
+
+/** Everything becomes one run, twice, with rows of ours in between; readers see the same rows. */
+async function expectCompacted(
+  fixture: GoldenFixture,
+  location: DatabaseLocation,
+  compatibility: Compatibility,
+): Promise<void> {
+  const expected = fixture.expected.scan as GoldenScanRow[];
+  const readOptions = goldenReadOptions(fixture.expected);
+  // Virtual time: a job that SlateDB left under way is waited for until nobody can work on it any more.
+  const clock = new ManualClock(goldenTimeOf(fixture));
+  const run = <T>(promise: Promise<T>) => clock.runUntilSettled(promise);
+  const db = await run(open(location, { ...readOptions, clock, logger: SILENT, compatibility, gc: false }));
+  await run(db.compact());
+  await expectRows(db, expected);
+  await expectAbsent(db, fixture);
+  const first = await run(writeRows(db, 1));
+  await run(db.compact());
+  await expectRows(db, [...expected, ...first]);
+  expect(db.upkeep().trees.every(({ l0Tables, runs }) => l0Tables === 0 && runs <= 1)).toBe(true);
+  await run(db.close());
+  const reader = await openReader(location, readOptions);
+  await expectRows(reader, [...expected, ...first]);
+  await reader.close();
 }
 
 describe.each(fixtures.filter(isSegmented))('$name', (fixture) => {

@@ -4,8 +4,8 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type DbError, isDbError } from '../../src/common/errors.ts';
 import { SILENT_LOGGER } from '../../src/common/logger.ts';
-import type { OpenOptions } from '../../src/db/options.ts';
 import { open, openReader } from '../../src/open.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { describeWithS3 } from '../support/environment.ts';
 
 const QUICK: OpenOptions = { logger: SILENT_LOGGER, timeoutMs: 3000, closeTimeoutMs: 3000 };
@@ -95,7 +95,7 @@ describeWithS3('an S3 location', (s3) => {
     expect(await objects()).toEqual([]);
   });
 
-  it('without a database is told to readers and to those who do not want one made', async () => {
+  it('without a database is reported to readers and to those who do not want one made', async () => {
     expect(await rejectionOf(openReader(location(bucket)))).toMatchObject({ code: 'NOT_A_DATABASE' });
     const error = await rejectionOf(open(location(bucket), { ...QUICK, createIfMissing: false }));
     expect(error).toMatchObject({ name: 'InvalidArgumentError', code: 'NOT_A_DATABASE' });
@@ -135,14 +135,13 @@ describe('an endpoint', () => {
 
   const at = (endpoint: string) => `s3://bucket/db?endpoint=${encodeURIComponent(endpoint)}&forcePathStyle=true`;
 
-  it('where nobody listens is told within the deadline', async () => {
+  it('where nobody listens is reported, with the time that the call had', async () => {
     useKeys('key', SECRET);
-    const start = performance.now();
     for (const error of await refusals(at('http://127.0.0.1:9'))) {
       expect(error).toMatchObject({ name: 'UnavailableError', code: 'STORE_DOWN', retryable: true });
       expect(error.message).toContain('bucket');
+      expect(error.message).toContain('within 3000 ms');
     }
-    expect(performance.now() - start).toBeLessThan(10_000);
   });
 
   it.each([

@@ -188,7 +188,7 @@ describe('a closed database', () => {
     await db.close();
   });
 
-  it('that is whole is clean, whoever asks', async () => {
+  it('that is whole is clean by every command', async () => {
     for (const words of [
       ['doctor'],
       ['wal', 'inspect'],

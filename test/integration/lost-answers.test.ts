@@ -100,7 +100,7 @@ describeWithS3('a database whose answers get lost', (s3) => {
     expect(await contentOf(path)).toEqual(expected);
   });
 
-  it('tells a writer that was really overtaken, also when the answer that says so is lost', async () => {
+  it('fences a writer that was really overtaken, also when the answer that says so is lost', async () => {
     const path = 'overtaken';
     const first = await openAt(proxy.endpoint, path);
     await first.put('a', '1');

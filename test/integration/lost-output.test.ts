@@ -18,7 +18,7 @@ let table: string;
 beforeAll(async () => {
   ensureBuilt();
   const db = await open(location, { logger: SILENT_LOGGER });
-  for (let i = 0; i < 2000; i++) db.put(`key ${i}`, 'v'.repeat(50), { awaitDurable: false });
+  for (let i = 0; i < 2000; i++) void db.put(`key ${i}`, 'v'.repeat(50), { awaitDurable: false });
   await db.flush({ type: 'memtable' });
   for (let i = 0; i < 3; i++) await db.put(`in the log ${i}`, 'v');
   // As a killed process would leave it.

@@ -20,6 +20,6 @@ describeWithS3('the story of a repair', (s3) => {
     const played = await promisify(execFile)(process.execPath, [SCRIPT, '--check'], { env }).catch(
       (error: { stdout: string; stderr: string }) => error,
     );
-    expect(played).toEqual({ stdout: 'the page tells what happens\n', stderr: '' });
+    expect(played).toEqual({ stdout: 'the page shows what happens\n', stderr: '' });
   });
 });

@@ -101,7 +101,32 @@ describe('TCP proxy', () => {
     expect(seen).toEqual([]);
   });
 
-  it('refuses connections while told to, and cuts those that stand', async () => {
+  it('delivers a request that was delayed when the test says so, on a connection of its own', async () => {
+    const delayed = proxy.delayNextRequest((head) => head.startsWith('PUT /length '));
+    await expect(send(proxy.endpoint, 'PUT', '/length', 'late')).rejects.toMatchObject({ code: 'ECONNRESET' });
+    const { requestHead, deliver } = await delayed;
+    expect([seen, requestHead]).toEqual([[], expect.stringMatching(/^PUT \/length /)]);
+    expect(await deliver()).toMatch(/^HTTP\/1\.1 200 /);
+    expect(seen).toEqual([{ line: 'PUT /length', body: 'late' }]);
+  });
+
+  it.each(['/chunked', '/length', '/none'])(
+    'sends a request to %s twice and passes the second answer on',
+    async (path) => {
+      const doubled = proxy.doubleNextRequest((head) => head.startsWith(`PUT ${path} `));
+      // Else the server ends the connection after the first of the two.
+      const kept = { connection: 'keep-alive' };
+      const answers = [
+        await send(proxy.endpoint, 'PUT', path, 'body', kept),
+        await send(proxy.endpoint, 'PUT', path, 'next', kept),
+      ];
+      expect((await doubled).responseHead).toMatch(/^HTTP\/1\.1 20[04]/);
+      expect(seen.map(({ body }) => body)).toEqual(['body', 'body', 'next']);
+      expect(answers.map(({ status }) => status)).toEqual(path === '/none' ? [204, 204] : [200, 200]);
+    },
+  );
+
+  it('refuses connections while asked to, and cuts those that stand', async () => {
     proxy.refuseConnections(true);
     await expect(send(proxy.endpoint, 'GET', '/a')).rejects.toMatchObject({ code: 'ECONNRESET' });
     proxy.refuseConnections(false);

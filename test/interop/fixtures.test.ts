@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { IncompatibleError } from '../../src/common/errors.ts';
 import type { Db } from '../../src/db/db.ts';
-import type { Compatibility } from '../../src/db/options.ts';
+import type { Compatibility } from '../../src/db/open-options.ts';
 import { open } from '../../src/open.ts';
 import { describeWithSlateDb017, describeWithSlateDb018 } from '../support/environment.ts';
 import {
@@ -46,7 +46,7 @@ function readerOf({ name, compatibility }: Case): LiveSlateDb['version'] {
 async function writeOn(db: Db): Promise<GoldenScanRow[]> {
   const rows: GoldenScanRow[] = [];
   for (let i = 0; i < NEW_ROWS; i++) {
-    // Sorts behind the keys of all fixtures.
+    // Sorts after the keys of all fixtures.
     const [key, value] = [`~shaledb-${i}`, `value ${i}`];
     const { seq } = await db.put(key, value, { awaitDurable: false });
     const hex = (text: string) => Buffer.from(text).toString('hex');

@@ -5,9 +5,10 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { FencedError } from '../../src/common/errors.ts';
 import type { Db } from '../../src/db/db.ts';
-import type { Compatibility, OpenOptions } from '../../src/db/options.ts';
+import type { Compatibility } from '../../src/db/open-options.ts';
 import { open, openReader } from '../../src/open.ts';
 import type { ObjectStore } from '../../src/store/object-store.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { ensureBuilt } from '../support/environment.ts';
 import { newestManifest } from '../support/golden-database.ts';
 import { describeHandovers, expectManifestsToContinue, type SharedPlace } from '../support/handover-places.ts';
@@ -200,7 +201,7 @@ describeHandovers(({ version, isOnS3, makeSlate, makePlace }) => {
     });
 
     if (isBrief) return;
-    it('whoever is overtaken is told, and no acknowledged row is lost', async () => {
+    it('each overtaken writer is fenced, and no acknowledged row is lost', async () => {
       const acknowledged = new Map<string, string>();
       const expectAcknowledged = (read: readonly ReadRow[]) => {
         const found = new Map(read.map((r) => [text(r.key), text(r.value)]));
@@ -217,8 +218,8 @@ describeHandovers(({ version, isOnS3, makeSlate, makePlace }) => {
         Promise.race([slateWriter.acknowledgedMore(), slateWriter.refused]),
       );
       const ours = await open({ ...place.ours, store: late }, options);
-      const told = await slateWriter.refused;
-      expect(told).toMatchObject({ fenced: true });
+      const refusal = await slateWriter.refused;
+      expect(refusal).toMatchObject({ fenced: true });
       expectAcknowledged(await all(ours));
       await expect(first.put('too late', '1')).rejects.toMatchObject({ fenced: true });
 

@@ -1,13 +1,14 @@
 /**
  * Repairs beside live processes: a SlateDB (0.12.1, 0.17.0 and 0.18.0) that writes, flushes and compacts, and a ShaleDB that writes and
- * flushes. Asked to refuse, a repair sees them and changes nothing. Told to take over, it fences writer and compactor, also in
- * the middle of a compaction; they are told so, and nothing that they still do brings back what was repaired.
+ * flushes. Asked to refuse, a repair sees them and changes nothing. Asked to take over, it fences writer and compactor, also in
+ * the middle of a compaction; they are fenced, and nothing that they still do brings back what was repaired.
  */
 import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { FencedError, type Finding, isCorruption } from '../../src/common/errors.ts';
+import { FencedError, isCorruption } from '../../src/common/errors.ts';
+import type { Finding } from '../../src/common/finding.ts';
 import { type CompactionJob, decodeCompactions } from '../../src/format/compactions-codec.ts';
 import type { Manifest } from '../../src/format/manifest-types.ts';
 import {
@@ -61,12 +62,12 @@ const COLLECTOR: Record<LiveSlateDb['version'], Record<string, unknown>> = {
   '0.17.0': { garbage_collector_options: COLLECTED_SINCE_017 },
   '0.18.0': { garbage_collector_options: COLLECTED_SINCE_017 },
 };
-const LOOKS = 12;
+const ROUNDS = 12;
 const UNFINISHED: readonly CompactionJob['status'][] = ['submitted', 'scheduled', 'running', 'compacted'];
-/** From 0.17 on it first tells that the new tables are there, and writes its manifest up to a second later. */
+/** From 0.17 on it first reports that the new tables are there, and writes its manifest up to a second later. */
 const UNDER_WAY: readonly CompactionJob['status'][] = ['running', 'compacted'];
 
-/** One database and what lies in its store. */
+/** One database and what is in its store. */
 class Watched {
   readonly place: SharedPlace;
   readonly root: ObjectStore;
@@ -97,7 +98,7 @@ class Watched {
     return loaded;
   }
 
-  /** Ids of the objects of the log behind the replay point that hold rows. */
+  /** Ids of the objects of the log after the replay point that hold rows. */
   async filledLog(): Promise<number[]> {
     const ids: number[] = [];
     for (let id = (await this.newest()).manifest.replayAfterWalId + 1; ; id++) {
@@ -148,7 +149,7 @@ async function until<T>(what: string, look: () => Promise<T | undefined | false>
   }
 }
 
-/** For what comes only if others do their part: no test waits for ever without saying for what. */
+/** For what comes only if others do their part: no test waits forever without saying for what. */
 async function within<T>(what: string, promise: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
@@ -290,7 +291,7 @@ async function expectEverywhere(writtenBy: LiveSlateDb['version'] | 'ours', lost
     const newer = newSlate(slateDb017);
     await newer.open(forNewer, SLATE);
     await expectBy(newer);
-    // 0.12.1 cannot open what lies in the log of 0.17, so that is written into tables.
+    // 0.12.1 cannot open what is in the log of 0.17, so that is written into tables.
     await newer.merge('merged', '');
     await newer.close();
   }
@@ -323,7 +324,7 @@ describeHandoversInDirectory(({ version, makeSlate }) => {
     await slate.open(db.place.slate, {
       ...SLATE,
       compactor: false,
-      // Nor a memtable that is flushed, which looks at the manifest too.
+      // Nor a memtable that is flushed, which reads the manifest too.
       settings: { ...SETTINGS, manifest_poll_interval: '1h', l0_sst_size_bytes: 64 << 20 },
     });
     const again = load.run(slate);
@@ -347,7 +348,7 @@ describeHandoversInDirectory(({ version, makeSlate }) => {
   }
 
   /**
-   * The process was told that it is fenced, or ended where a damaged manifest was read that it had listed before. Whatever it
+   * The process learned that it is fenced, or ended where a damaged manifest was read that it had listed before. Whatever it
    * still tries, what the repair wrote is what counts; afterwards the process is gone.
    */
   async function expectToStand(slate: LiveSlateDb, kind: string, { manifestId }: RepairReport, ended: unknown) {
@@ -440,7 +441,7 @@ describeHandoversInDirectory(({ version, makeSlate }) => {
       const { slate, stop, ended } = await startLoad();
       await calm(slate);
       const { replayAfterWalId } = (await db.newest()).manifest;
-      // With the fourth id behind the replay point 0.17's search for the end of the log stops.
+      // With the fourth id after the replay point 0.17's search for the end of the log stops.
       const path = walPath(replayAfterWalId + 4);
       if (what === 'gone') await db.root.delete([path]);
       else await db.change(path, (bytes) => bytes.subarray(0, 10));
@@ -463,12 +464,12 @@ describeHandoversInDirectory(({ version, makeSlate }) => {
     },
   );
 
-  it('whatever only looks sees no damage beside a writer, a compactor and a collector, and changes nothing', async () => {
+  it('whatever only reads sees no damage beside a writer, a compactor and a collector, and changes nothing', async () => {
     const { slate, ended, stop } = await startLoad(COLLECTOR[version]);
     const { location, changed } = observed(db.place);
     const options = { logger: QUIET };
     const before = await db.history();
-    for (let round = 0; round < LOOKS; round++) {
+    for (let round = 0; round < ROUNDS; round++) {
       const { manifest } = await db.newest();
       const { findings } = await verify(location, options);
       expect(findings.filter((f) => f.severity === 'error')).toEqual([]);

@@ -75,7 +75,7 @@ describeHandovers(({ version, isOnS3, makeSlate, makePlace }) => {
     const dry = await manifestRepair(place.ours, options);
     expect(dry).toMatchObject({ outcome: 'reconstructed', applied: false });
     await expectRefused();
-    const report = await manifestRepair(place.ours, { ...options, apply: { planHash: dry.planHash } });
+    const report = await manifestRepair(place.ours, { ...options, apply: { planHash: dry.planHash! } });
     expect(report).toMatchObject({ applied: true, rows: { lost: 0 }, manifestId: BigInt(ids.at(-1)! + 1) });
 
     const second = newSlate();
@@ -94,7 +94,7 @@ describeHandovers(({ version, isOnS3, makeSlate, makePlace }) => {
   });
 
   // 0.12.1 itself ends at its next look at the damaged manifest.
-  it.runIf(version !== '0.12.1')('a live writer of SlateDB is refused by two looks, or fenced', async () => {
+  it.runIf(version !== '0.12.1')('a live writer of SlateDB is refused after two checks, or fenced', async () => {
     const slate = newSlate();
     await slate.open(place.slate);
     await put(slate, 'live');
@@ -103,14 +103,14 @@ describeHandovers(({ version, isOnS3, makeSlate, makePlace }) => {
     const { bytes } = (await root.get(manifestPath(newest)))!;
     await root.put(manifestPath(newest), bytes.subarray(0, 30), { condition: 'any', putId: PUT_ID });
     let isDone = false;
-    let told: unknown;
+    let refusal: unknown;
     const writing = (async () => {
       for (let i = 0; !isDone; i++) {
         try {
           await slate.put(`more-${i}`, 'value');
           model.set(`more-${i}`, 'value');
         } catch (error) {
-          told = error;
+          refusal = error;
           return;
         }
       }
@@ -124,7 +124,7 @@ describeHandovers(({ version, isOnS3, makeSlate, makePlace }) => {
       isDone = true;
     }, 20_000).unref();
     await writing;
-    expect(told).toMatchObject({ fenced: true });
+    expect(refusal).toMatchObject({ fenced: true });
     const next = newSlate();
     await next.open(place.slate);
     expectRows(await next.scan());

@@ -4,7 +4,7 @@
  * cures it.
  */
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import type { Finding } from '../../src/common/errors.ts';
+import type { Finding } from '../../src/common/finding.ts';
 import { type SstRepairOptions, sstRepair } from '../../src/tools/sst-repair.ts';
 import { verify } from '../../src/tools/verify.ts';
 import { text } from '../support/database.ts';
@@ -131,7 +131,7 @@ function mislabelledSuite(makeNewer: () => LiveSlateDb): void {
     expect(await missingIn(slateDb012)).toBeGreaterThan(MANY);
     expect((await mislabelled()).sort()).toEqual([...ids].sort());
     await repair(ids, { filterForm: 'legacy' });
-    // The newer one first: 0.12.1 refuses the fence of the repair until a table holds what lies before it.
+    // The newer one first: 0.12.1 refuses the fence of the repair until a table holds what is before it.
     for (const make of [makeNewer, slateDb012, makeNewer, slateDb012]) expect(await missingIn(make)).toBe(0);
     expect(await errors()).toEqual([]);
   });

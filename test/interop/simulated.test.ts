@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { Compatibility } from '../../src/db/options.ts';
+import type { Compatibility } from '../../src/db/open-options.ts';
 import { makeScript, type Script } from '../sim/script.ts';
 import { SingleRun } from '../sim/single.ts';
 import { describeWithSlateDb017, describeWithSlateDb018 } from '../support/environment.ts';

@@ -67,7 +67,7 @@ function driverSuite(make: () => LiveSlateDb, placeOf: () => Promise<SlateDbPlac
     await db.close();
   });
 
-  it('is told that it was fenced', async () => {
+  it('learns that it was fenced', async () => {
     const first = started();
     const second = started();
     await first.open(place);
@@ -91,7 +91,7 @@ function driverSuite(make: () => LiveSlateDb, placeOf: () => Promise<SlateDbPlac
     await db.close();
   });
 
-  it('tells an error of the child instead of hanging', async () => {
+  it('reports an error of the child instead of hanging', async () => {
     const db = started();
     await expect(db.open(place, { settings: { flush_interval: 'no duration' } })).rejects.toMatchObject({
       kind: 'Invalid',
@@ -120,7 +120,7 @@ describeWithS3('SlateDB 0.12.1 on S3', (s3) => {
   driverSuite(slateDb012, async () => ({ s3, bucket: await s3.freshBucket(), path: 'db' }));
 });
 
-/** What releases with a compactor that can be told what to merge do besides. */
+/** What releases with a compactor that can be given what to merge do besides. */
 function mergingSuite(make: () => LiveSlateDb, place: () => Promise<SlateDbPlace>): void {
   it('merges everything into one sorted run', async () => {
     const db = make();

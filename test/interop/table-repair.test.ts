@@ -115,7 +115,7 @@ describeHandoversInDirectory(({ version, makeSlate, makePlace }) => {
     await damage(table.id, (bytes, blocks) => {
       bytes[blocks[1].offset + 300] ^= 4;
     });
-    expect((await sstInspect(place.ours, table.id)).blocks[1].diagnosis).toMatch(/can be mended \(probable\)/);
+    expect((await sstInspect(place.ours, table.id)).blocks[1].diagnosis).toMatch(/can be repaired \(probable\)/);
     expect(await repair(table.id, { sources: ['reread', 'heal', 'rebuild'] })).toMatchObject({ outcome: 'healed' });
     await expectBySlate();
   });

@@ -1,6 +1,6 @@
 /**
  * Damaged logs of databases that SlateDB wrote and left by a crash: whether SlateDB refuses to open them or opens them without a
- * word about the rows that are gone, `walInspect` finds the damage, `walRepair` mends it, and SlateDB itself then opens the
+ * word about the rows that are gone, `walInspect` finds the damage, `walRepair` repairs it, and SlateDB itself then opens the
  * database, shows every row that could be had, and goes on writing.
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -64,7 +64,7 @@ const DAMAGES: Damage[] = [
     refuses: ['0.12.1'],
     shows: LOGGED - 1,
   },
-  // With the first, second, fourth and eighth id behind the replay point the search of 0.17 and later for the end of the log stops.
+  // With the first, second, fourth and eighth id after the replay point the search of 0.17 and later for the end of the log stops.
   ...[1, 2, 4, 8].map(
     (object): Damage => ({
       name: `nothing left of number ${object}`,

@@ -17,7 +17,7 @@ function listening(file: SourceFile): string[] {
   const faults: string[] = [];
   walk(file.ast, (node) => {
     if (!ts.isPropertyAccessExpression(node) || !HOLDS.test(node.name.text)) return;
-    // A look whether something is a signal adds nothing.
+    // Asking whether something is a signal adds nothing.
     const isCall = ts.isCallExpression(node.parent) && node.parent.expression === node;
     if (node.name.text !== 'onabort' && !isCall) return;
     if (node.name.text === 'any' && node.expression.getText(file.ast) !== 'AbortSignal') return;

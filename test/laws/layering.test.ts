@@ -20,8 +20,13 @@ function readSubRooms(map: string): string[] {
   return [...map.matchAll(/^\| `([^`/]+\/[^`]+)` \|/gm)].map(([, name]) => name!);
 }
 
+/** The files that answer questions about where something is decided. */
+function decidingFiles(map: string): string[] {
+  return [...map.matchAll(/^\| .*\? .*\| `([^`]+)` \|$/gm)].map(([, path]) => path!);
+}
+
 /** Files of a room with sub-rooms that are in none of them, and imports to a sub-room that is listed below. */
-function subRoomFaults(files: SourceFile[], subRooms: readonly string[]): string[] {
+function subRoomFaults(files: readonly SourceFile[], subRooms: readonly string[]): string[] {
   const placeOf = (path: string) => subRooms.findIndex((name) => path.startsWith(`${name}/`));
   const isDivided = (path: string) => subRooms.some((name) => name.startsWith(`${roomOf(path)}/`));
   return files
@@ -38,7 +43,7 @@ function roomOf(path: string): string {
   return path.includes('/') ? path.slice(0, path.indexOf('/')) : path;
 }
 
-function upwardImports(files: SourceFile[], floors: Map<string, number>): string[] {
+function upwardImports(files: readonly SourceFile[], floors: Map<string, number>): string[] {
   const known = new Set(files.map((f) => f.path));
   const faults: string[] = [];
   for (const file of files) {
@@ -63,7 +68,7 @@ function upwardImports(files: SourceFile[], floors: Map<string, number>): string
 }
 
 /** Each cycle once, as the files on it. */
-function cycles(files: SourceFile[]): string[] {
+function cycles(files: readonly SourceFile[]): string[] {
   const targets = new Map(files.map((f) => [f.path, f.imports.flatMap((i) => i.target ?? [])]));
   const done = new Set<string>();
   const path: string[] = [];
@@ -95,6 +100,12 @@ describe('layering', () => {
   const floors = readFloors(readFileSync(join(SRC, 'README.md'), 'utf8'));
   const entries = files.filter((f) => !f.path.includes('/') && floors.get(f.path) === ENTRY_FLOOR);
 
+  it('the map has rooms and files that exist, and no others', () => {
+    const map = readFileSync(join(SRC, 'README.md'), 'utf8');
+    const named = [...floors.keys(), ...readSubRooms(map), ...decidingFiles(map)];
+    expect(decidingFiles(map).length).toBeGreaterThan(15);
+    expect(named.filter((path) => !files.some((f) => f.path === path || f.path.startsWith(`${path}/`)))).toEqual([]);
+  });
   it('imports go to the own room or to a lower floor', () => {
     expect(upwardImports(files, floors)).toEqual([]);
   });

@@ -1,7 +1,9 @@
 /**
+ * Rules of the database are written once, where a search can show it.
+ *
  * How far the log extends and which manifest is the newest is found in one file each (`recovery/log-range.ts`, `recovery/place.ts`):
  * a second reader of `wal/` or `manifest/` would differ from it in the next release. Others that list, or ask for ids that no list
- * shows, stand here with what they want of it.
+ * shows, stand here with what they want of it. Names of objects are spelled in `format/object-names.ts`.
  */
 import { join } from 'node:path';
 import ts from 'typescript';
@@ -14,8 +16,7 @@ const SRC = join(import.meta.dirname, '..', '..', 'src');
 const LISTERS: Readonly<Record<string, readonly string[]>> = {
   'wal/': ['recovery/log-range.ts'],
   'manifest/': ['lsm/manifest/manifest-store.ts'],
-  // The second one reads all jobs that a compactor ever wrote down.
-  'compactions/': ['recovery/place.ts', 'tools/row-sources.ts'],
+  'compactions/': ['lsm/manifest/compactions-store.ts'],
 };
 const CONSTANTS: Readonly<Record<string, string>> = {
   WAL_PREFIX: 'wal/',
@@ -25,6 +26,7 @@ const CONSTANTS: Readonly<Record<string, string>> = {
 
 /** Files that list what a variable says. */
 const LIST_ANYTHING: Readonly<Record<string, string>> = {
+  'gc/observation.ts': 'every object of each kind, with its age: which manifest is the newest of them place.ts says',
   'lsm/manifest/database-stores.ts': 'a wrapper of stores',
   'lsm/manifest/epoch-guard.ts': 'a wrapper of stores',
   'lsm/tree/parents.ts': 'whether another database is there at all',
@@ -32,15 +34,16 @@ const LIST_ANYTHING: Readonly<Record<string, string>> = {
   'tools/database-state.ts': 'whether the place is empty',
   'tools/quarantine-list.ts': 'copies of what was repaired',
   'tools/sidecar-check.ts': 'every small object',
+  'tools/stats.ts': 'every object of each kind, with its size',
 };
 
 /** Files that ask for the ids of all manifests, or of the newest one, and why not through place.ts. */
 const MANIFEST_IDS: Readonly<Record<string, string>> = {
-  'lsm/manifest/manifest-log.ts': 'is below place.ts: follows the newest one from the one in use',
   'recovery/manifest-evidence.ts': 'times of two neighbours',
   'recovery/place.ts': 'the home of the rule',
   'recovery/vanished-log.ts': 'the oldest',
   'tools/manifest-inspect.ts': 'the one before a certain one',
+  'tools/manifest-list.ts': 'all of them, with their dates',
   'tools/named-tables.ts': 'all of them, each of which names tables',
   'tools/repair-history.ts': 'all since a certain one',
   'tools/row-sources.ts': 'older ones, as witnesses of what a table was made of',
@@ -50,7 +53,6 @@ const MANIFEST_IDS: Readonly<Record<string, string>> = {
 const HEADS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   walPath: { 'recovery/log-range.ts': 'the home of the rule' },
   manifestPath: {
-    'lsm/manifest/manifest-log.ts': 'the one in use',
     'recovery/place.ts': 'the home of the rule',
     'tools/manifest-inspect.ts': 'the one that the user named',
   },
@@ -120,7 +122,7 @@ describe('one home', () => {
   it('only the homes of the two rules list the log and the manifests', () => {
     expect(faults).toEqual([]);
   });
-  it('whoever is allowed to is one who does', () => {
+  it('each file that is allowed to does', () => {
     const entries = [
       ...Object.entries(LISTERS).flatMap(([directory, paths]) => paths.map((path) => `${directory} ${path}`)),
       ...Object.keys(LIST_ANYTHING).map((path) => `a list of what a variable says ${path}`),
@@ -131,6 +133,199 @@ describe('one home', () => {
       (path) => !used.has(`listManifestIds ${path}`) && !used.has(`listManifestTimes ${path}`),
     );
     expect(asking).toEqual([]);
+  });
+});
+
+/**
+ * Files that spell names of objects although they are not the home of names, and why. Names in sentences do not count.
+ */
+const NAMES_ELSEWHERE: Readonly<Record<string, string>> = {
+  'cli/wal-commands.ts': 'the id in the name of a file that a user copied out of a database',
+  'store/store-contract.ts': 'objects of a test, in a store without a database',
+};
+const NAME_HOME = 'format/object-names.ts';
+const DIRECTORY = /(^|[/*])(shale|gc|wal|compacted|manifest|compactions)\\?\//;
+const ENDING = /\.(sst|manifest|compactions|boundary)(\$\/?)?$/;
+
+/** Names of objects that files spell. */
+function searchNames(files: readonly SourceFile[]): Seen {
+  const seen: Seen = { faults: [], used: new Set() };
+  for (const file of files) {
+    if (file.path === NAME_HOME) continue;
+    const imported = new Set(file.imports.map((i) => i.specifier));
+    walk(file.ast, (node) => {
+      const text = spelledText(node);
+      if (text === undefined || imported.has(text) || /\s/.test(text.trim())) return;
+      if (!DIRECTORY.test(text) && !ENDING.test(text)) return;
+      allow(seen, NAMES_ELSEWHERE, file.path, `${file.path}:${lineOf(file.ast, node)}`, `the name ${text}`);
+      seen.used.add(`a name ${file.path}`);
+    });
+  }
+  return seen;
+}
+
+/** The text of a string, of a regular expression or of a template, whose expressions count as a star each. */
+function spelledText(node: ts.Node): string | undefined {
+  if (ts.isStringLiteralLike(node)) return node.text;
+  if (ts.isRegularExpressionLiteral(node)) return node.text.replace(/^\/\^?/, '');
+  if (!ts.isTemplateExpression(node)) return undefined;
+  return `${node.head.text}${node.templateSpans.map(({ literal }) => `*${literal.text}`).join('')}`;
+}
+
+describe('names of objects', () => {
+  const { faults, used } = searchNames(readSources(SRC));
+
+  it('are spelled in one file', () => {
+    expect(faults).toEqual([]);
+  });
+  it('are spelled elsewhere only where that is allowed', () => {
+    expect(Object.keys(NAMES_ELSEWHERE).filter((path) => !used.has(`a name ${path}`))).toEqual([]);
+  });
+});
+
+describe('the law of names sees', () => {
+  it.each([
+    ["main.get('shale/identity')", 'the name shale/identity'],
+    [`const p = \`${'$'}{root}shale/repairs/${'$'}{id}\``, 'the name *shale/repairs/*'],
+    ["const P = 'gc/';", 'the name gc/'],
+    ["path.startsWith('wal/')", 'the name wal/'],
+    [`const p = \`${'$'}{prefix}${'$'}{id}.sst\``, 'the name **.sst'],
+    ["path.endsWith('.manifest')", 'the name .manifest'],
+    ['const N = /^shale\\/quarantine\\/(.+)$/;', 'the name shale\\/quarantine\\/(.+)$/'],
+    ['const N = /([0-9]{20})\\.compactions$/;', 'the name ([0-9]{20})\\.compactions$/'],
+  ])('%s', (text, fault) => {
+    expect(searchNames([parseSource('tools/t.ts', text)]).faults).toEqual([`tools/t.ts:1: ${fault}`]);
+  });
+  it.each([
+    "const message = 'Look at the reports under shale/repairs/ first.';",
+    "import { wal } from './wal/wal.ts';",
+    "const docs = 'docs/troubleshooting.md';",
+    '// shale/identity',
+  ])('no fault in %s', (text) => {
+    expect(searchNames([parseSource('tools/t.ts', text)]).faults).toEqual([]);
+  });
+});
+
+/**
+ * Files that go through a tree themselves: whatever reads both its levels, or the segments. Everybody else asks `tablesOf`, `viewsOf`,
+ * `sourcesOf`, `l0Of`, `runsOf` of the manifest's types, which forget no segment.
+ */
+const TREE_WALKERS: Readonly<Record<string, string>> = {
+  'cli/manifest-content-text.ts': 'says each field, and each tree by its name',
+  'cli/manifest-list-text.ts': 'shows numbers, not trees',
+  'cli/tree-text.ts': 'draws the trees of a report, which has all of them',
+  'compaction/commit.ts': 'where the sources of a job are, and what is older in their tree',
+  'compaction/coordinator.ts': 'how many sources of which level a job has',
+  'compaction/job-choice.ts': 'the sources of jobs, by their level',
+  'compaction/job-planning.ts': 'the sources of a plan, by their level',
+  'compaction/proposal.ts': 'the places of sources in their tree',
+  'compaction/scheduling.ts': 'shows a scheduler each tree with its levels',
+  'compaction/size-tiered.ts': 'picks from each level of a tree by a rule of its own',
+  'compaction/takeover.ts': 'what a compactor has changed in each tree',
+  'compaction/tree-plan.ts': 'which sources of a tree are free',
+  'compaction/trivial-move.ts': 'whether sources of a tree have a key in common',
+  'compaction/waste-picks.ts': 'picks from each level of a tree by a rule of its own',
+  'db/filter-forms.ts': 'tables that are open, not a manifest',
+  'db/open-writer.ts': 'whether there are segments, and the form in which none are written',
+  'compact-report.ts': 'counts the levels of a report, which has all trees',
+  'format/manifest-codec.ts': 'each field as it is stored',
+  'format/manifest-types.ts': 'the home of the rule',
+  'lsm/manifest/manifest-edits.ts': 'makes trees of trees',
+  'lsm/manifest/manifest-rules.ts': 'each rule with the name of its tree',
+  'lsm/manifest/tree-edits.ts': 'makes trees of trees',
+  'lsm/manifest/view-ids.ts': 'trees by their names',
+  'lsm/read/point-lookup.ts': 'tables that are open, not a manifest',
+  'lsm/tree/table-store.ts': 'opens the tables of each tree',
+  'recovery/manifest-cross-check.ts': 'whether there are segments',
+  'tools/manifest-changes.ts': 'compares each tree and level with that of another manifest',
+  'tools/manifest-list.ts': 'counts segments',
+  'tools/stats-report.ts': 'counts the levels of a report, which has all trees',
+  'tools/tree-report.ts': 'reports each tree with its levels',
+  'tools/union-views.ts': 'compares a tree with itself in other manifests',
+};
+
+function searchTrees(files: readonly SourceFile[]): Seen {
+  const seen: Seen = { faults: [], used: new Set() };
+  for (const file of files) {
+    const fields = new Set<string>();
+    walk(file.ast, (node) => {
+      if (ts.isPropertyAccessExpression(node)) fields.add(node.name.text);
+      if (ts.isBindingElement(node)) fields.add((node.propertyName ?? node.name).getText(file.ast));
+    });
+    const levels = fields.has('l0') && fields.has('runs');
+    if (levels || fields.has('segments')) allow(seen, TREE_WALKERS, file.path, file.path, 'a walk through trees');
+  }
+  return seen;
+}
+
+describe('trees', () => {
+  const { faults, used } = searchTrees(readSources(SRC));
+
+  it('are gone through by the functions of the types of manifests', () => {
+    expect(faults).toEqual([]);
+  });
+  it('are gone through elsewhere only where that is allowed', () => {
+    expect(Object.keys(TREE_WALKERS).filter((path) => !used.has(`a walk through trees ${path}`))).toEqual([]);
+  });
+});
+
+describe('the law of trees sees', () => {
+  it.each([
+    'const t = [...m.l0, ...m.runs.flatMap((r) => r.views)];',
+    'const { l0, runs } = m;',
+    'for (const s of m.segments ?? []) look(s);',
+    'const { segments: all } = m;',
+  ])('%s', (text) => {
+    expect(searchTrees([parseSource('tools/t.ts', text)]).faults).toEqual(['tools/t.ts: a walk through trees']);
+  });
+  it.each(['const n = m.l0.length;', 'const t = tablesOf(m);', 'const { runs } = job.spec;'])(
+    'no fault in %s',
+    (text) => {
+      expect(searchTrees([parseSource('tools/t.ts', text)]).faults).toEqual([]);
+    },
+  );
+});
+
+/**
+ * Files besides the formats that ask a row whether it is a tombstone or an operand, and for what. What a reader sees of the versions of
+ * a key, and what a rewrite keeps of them, `lsm/rows/visibility` says: a second place would differ from it in the next release.
+ */
+const FLAG_READERS: Readonly<Record<string, string>> = {
+  'compaction/retained-rows.ts': 'counts tombstones',
+  'compaction/stretch-cursor.ts': 'refuses flags that no row has',
+  'db/write-batch.ts': 'gives operations their flags',
+  'db/writer.ts': 'gives rows their flags',
+  'lsm/memtable/memtable.ts': 'where the value of a row is stored',
+  'lsm/rows/visibility.ts': 'the home of the rules',
+  'tools/row-audit.ts': 'counts rows of each kind',
+};
+
+function searchFlags(files: readonly SourceFile[]): Seen {
+  const seen: Seen = { faults: [], used: new Set() };
+  for (const file of files) {
+    if (file.path.startsWith('format/')) continue;
+    walk(file.ast, (node) => {
+      if (!ts.isIdentifier(node) || ts.isImportSpecifier(node.parent)) return;
+      if (/^FLAG_(TOMBSTONE|MERGE)$/.test(node.text)) {
+        allow(seen, FLAG_READERS, file.path, `${file.path}:${lineOf(file.ast, node)}`, 'a flag of a row');
+      }
+    });
+  }
+  return seen;
+}
+
+describe('the rules about versions', () => {
+  const { faults, used } = searchFlags(readSources(SRC));
+
+  it('are in one file', () => {
+    expect(faults).toEqual([]);
+  });
+  it('leave the flags of rows to those that are listed', () => {
+    expect(Object.keys(FLAG_READERS).filter((path) => !used.has(`a flag of a row ${path}`))).toEqual([]);
+  });
+  it('are looked for by the flags that they ask', () => {
+    const text = "import { FLAG_MERGE } from '../format/row-flags.ts';\nif ((flags & FLAG_MERGE) !== 0) fold();";
+    expect(searchFlags([parseSource('db/t.ts', text)]).faults).toEqual(['db/t.ts:2: a flag of a row']);
   });
 });
 

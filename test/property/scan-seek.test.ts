@@ -108,10 +108,10 @@ describe.each(['memory', 'tables', 'both'] as const)('a scan over %s', (where) =
     for (let n = 0; n < KEYS; n++) {
       if (n % 7 === 3) continue;
       keys.push(keyOf(n));
-      db.put(keyOf(n), 'v'.repeat(20), { awaitDurable: false });
+      void db.put(keyOf(n), 'v'.repeat(20), { awaitDurable: false });
       if (where === 'both' && n === KEYS / 2) await world.run(db.flush({ type: 'memtable' }));
     }
-    for (let n = 0; n < KEYS; n += 7) db.put(keyOf(n), 'again', { awaitDurable: false });
+    for (let n = 0; n < KEYS; n += 7) void db.put(keyOf(n), 'again', { awaitDurable: false });
     if (where === 'tables') await world.run(db.flush({ type: 'memtable' }));
     else await world.run(db.flush());
     await fc.assert(
@@ -124,7 +124,7 @@ describe.each(['memory', 'tables', 'both'] as const)('a scan over %s', (where) =
 it('a seek to the last row handed out gives the next one, wherever the read-ahead ends', async () => {
   const world = new World();
   const db = await world.open();
-  for (let n = 0; n < KEYS; n++) db.put(keyOf(n), 'v', { awaitDurable: false });
+  for (let n = 0; n < KEYS; n++) void db.put(keyOf(n), 'v', { awaitDurable: false });
   for (const reverse of [false, true]) {
     for (const count of [1, 127, 128, 129, 256]) {
       const scan = db.scan({ reverse });
@@ -142,7 +142,7 @@ it('a seek to the last row handed out gives the next one, wherever the read-ahea
 it('a seek back is refused and changes nothing', async () => {
   const world = new World();
   const db = await world.open();
-  for (let n = 0; n < KEYS; n++) db.put(keyOf(n), 'v', { awaitDurable: false });
+  for (let n = 0; n < KEYS; n++) void db.put(keyOf(n), 'v', { awaitDurable: false });
   const scan = db.scan();
   await world.run(scan.next());
   await world.run(scan.seek(keyOf(300)));

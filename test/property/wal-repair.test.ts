@@ -112,7 +112,7 @@ describe('a damaged log, repaired', () => {
       const db = await world.open();
       const rows = await rowsOf(world, db);
       const kept = (to: number) => expected(batches, (seq) => seq > BigInt(to) || isLost(seq));
-      // Nothing tells how many rows the last object had once it is gone or cut; all others are accounted for.
+      // Nothing says how many rows the last object had once it is gone or cut; all others are accounted for.
       let to = batches.length;
       if (touched.has(lastId)) while (to > 0 && String(kept(to)) !== String(rows)) to--;
       expect({ done, rows }).toEqual({ done, rows: kept(to) });

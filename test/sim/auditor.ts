@@ -1,33 +1,54 @@
 /**
- * Looks at every object in the moment in which it is applied: each passes its decoder and is in canonical form, is written
+ * Checks every object in the moment in which it is applied: each passes its decoder and is in canonical form, is written
  * once, and keeps the named rules of the protocol.
  *
  * Rules: ids of the log have no hole and epochs do not fall; a manifest follows from its predecessor (nothing goes back),
- * names only tables that exist, and its replay point lies behind durable objects whose rows its tables hold; tables hold their
- * rows in order, at or below the manifest's last sequence number.
+ * names only tables that exist, and its replay point is after durable objects whose rows its tables hold; tables hold their
+ * rows in order, at or below the manifest's last sequence number. What compactions do is checked in compaction-audit.ts, what is deleted
+ * in store-audit.ts.
  */
 import { compareBytes } from '../../src/common/bytes.ts';
+import type { Ulid } from '../../src/common/ulid.ts';
 import { encodeManifest } from '../../src/format/manifest-codec.ts';
-import type { Manifest, TableView } from '../../src/format/manifest-types.ts';
-import { parseManifestPath, parseWalPath, tablePath, walPath } from '../../src/format/object-names.ts';
-import { fieldsGoneBack } from '../../src/lsm/manifest/manifest-rules.ts';
+import { type Manifest, type TableView, viewsOf } from '../../src/format/manifest-types.ts';
+import {
+  BOUNDARY_PREFIX,
+  COMPACTIONS_PREFIX,
+  parseManifestPath,
+  parseTablePath,
+  parseWalPath,
+  tablePath,
+  walPath,
+} from '../../src/format/object-names.ts';
+import { decreasedFields } from '../../src/lsm/manifest/manifest-rules.ts';
 import { type LoadedManifest, loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
-import { BLOCKED, ROW } from '../../src/lsm/rows/row-cursor.ts';
-import { BlockCache } from '../../src/lsm/table/block-cache.ts';
-import { TableCursor } from '../../src/lsm/table/table-cursor.ts';
-import { TableReader } from '../../src/lsm/table/table-reader.ts';
 import { readWalObject, type WalReadResult } from '../../src/lsm/wal/wal-object.ts';
-import type { ObjectStore } from '../../src/store/object-store.ts';
+import { readTableTail } from '../../src/recovery/stored-tables.ts';
+import type { GetOptions, ObjectStore } from '../../src/store/object-store.ts';
+import { CompactionAudit, type RowFunctions } from './compaction-audit.ts';
 import type { SimObject, SimStore } from './sim-store.ts';
+import { StoreAudit } from './store-audit.ts';
+import { TableRows } from './table-rows.ts';
 import { describe } from './world.ts';
 
-const NEW_ID_ROLES = /^(manifest|wal|compacted)\//;
+const NEW_ID_ROLES = /^(manifest|wal|compacted|compactions)\//;
 
 interface WalFacts {
   epoch: number;
   minSeq: number;
   maxSeq: number;
   rows: number;
+}
+
+export interface AuditorOptions {
+  /** A log is written, so nothing may be in tables that was not in it. */
+  hasLog: boolean;
+  /** Collectors delete, and ids that they have deleted may appear again: the rules about holes do not hold. */
+  hasCollector?: boolean;
+  /** How many of the newest manifests the collector keeps; absent: what is deleted is not checked, as by nobody's rules. */
+  recentManifests?: number | undefined;
+  /** What compactors of the run are given; absent: nothing is compacted. */
+  functions?: RowFunctions | undefined;
 }
 
 export class Auditor {
@@ -37,21 +58,43 @@ export class Auditor {
   newest: LoadedManifest | undefined;
   /** Latest epoch that each process has claimed, by its name. */
   readonly claims = new Map<string, number>();
-  /** A log is written, so nothing may be in tables that was not in it. */
-  readonly hasLog: boolean;
-  /** Collectors delete and re-created ids may appear: the rules about holes do not hold. */
-  readonly hasCollector: boolean;
+  readonly #hasLog: boolean;
+  readonly #hasCollector: boolean;
+  readonly #rows: TableRows;
+  readonly #compactions: CompactionAudit | undefined;
+  readonly #stored: StoreAudit | undefined;
   #greatestSeq = 0;
   #greatestEpoch = 0;
   readonly #checkedTables = new Set<string>();
-  readonly #cache = new BlockCache({ capacityBytes: 1 << 20 });
   readonly states = new Set<string>();
+  /** Called with every table of a compaction, in the moment in which it was stored. */
+  onRunTable: ((path: string) => void) | undefined;
+  /** What was done how often. */
+  readonly counts = new Map<string, number>();
 
-  constructor(store: SimStore, hasLog: boolean, hasCollector = false) {
+  constructor(store: SimStore, { hasLog, hasCollector = false, recentManifests, functions }: AuditorOptions) {
     this.store = store;
-    this.hasLog = hasLog;
-    this.hasCollector = hasCollector;
+    this.#hasLog = hasLog;
+    this.#hasCollector = hasCollector || recentManifests !== undefined;
+    const fail = (message: string) => this.#fail(message);
+    const count = (what: string) => this.count(what);
+    this.#rows = new TableRows(store, fail);
+    if (functions !== undefined) this.#compactions = new CompactionAudit({ rows: this.#rows, functions, fail, count });
+    if (recentManifests !== undefined) {
+      const running = () => new Set(this.#compactions?.running.map((job) => job.id));
+      this.#stored = new StoreAudit({ store, recentManifests, written: this.wal, fail, count, running });
+      store.onDeleted = (path) => this.#stored?.deleted(path);
+    }
     store.onApplied = (path, object, replaced) => this.#applied(path, object, replaced);
+  }
+
+  count(what: string): void {
+    this.counts.set(what, (this.counts.get(what) ?? 0) + 1);
+  }
+
+  /** Everything that is needed is there. */
+  checkStore(): void {
+    this.#stored?.checkAll();
   }
 
   #applied(path: string, object: SimObject, replaced: SimObject | undefined): void {
@@ -60,6 +103,23 @@ export class Auditor {
     if (manifestId !== undefined) this.#manifest(manifestId, object.bytes);
     const walId = parseWalPath(path);
     if (walId !== undefined) this.#walObject(walId, object.bytes);
+    if (path.startsWith(COMPACTIONS_PREFIX)) this.#compactions?.noteFile(path, object.bytes);
+    if (path.startsWith(BOUNDARY_PREFIX)) this.#stored?.noteBoundary(path, object.bytes);
+    const table = parseTablePath(path);
+    if (table !== undefined) this.#watch(this.#noteTable(table, path, object.bytes));
+  }
+
+  async #noteTable(id: Ulid, path: string, bytes: Uint8Array): Promise<void> {
+    const direct = { get: async (of: string, o?: GetOptions) => this.store.read(of, o?.range) };
+    const tail = await readTableTail(direct as unknown as ObjectStore, { id, size: bytes.length });
+    const lineage = tail?.seal?.lineage;
+    this.#stored?.noteTable(id, lineage);
+    if (lineage?.level === 'run') this.onRunTable?.(path);
+  }
+
+  /** What does not wait for anything outside of this process. */
+  #watch(work: Promise<void> | undefined): void {
+    work?.catch((error) => this.#fail(`what was written cannot be checked: ${describe(error)}`));
   }
 
   #fail(message: string): void {
@@ -79,7 +139,7 @@ export class Auditor {
     if (compareBytes(body, bytes.subarray(0, body.length)) !== 0) this.#fail(`manifest ${id} is not in canonical form`);
     // A manifest in an id that a collector has deleted does not count for anybody.
     if (this.newest !== undefined && id <= this.newest.id) {
-      if (!this.hasCollector) this.#fail(`manifest ${id} was written after manifest ${this.newest.id}`);
+      if (!this.#hasCollector) this.#fail(`manifest ${id} was written after manifest ${this.newest.id}`);
       this.states.add('manifest in a collected id');
       return;
     }
@@ -88,18 +148,23 @@ export class Auditor {
     if (owner !== undefined) this.claims.set(owner, manifest.writerEpoch);
     if (this.newest !== undefined) this.#follows(this.newest.manifest, manifest, id);
     this.newest = loaded;
-    for (const view of manifest.l0) this.#table(view, manifest);
-    if (this.hasLog) this.#replayPoint(manifest, id);
+    for (const view of viewsOf(manifest)) this.#table(view, manifest);
+    this.#stored?.noteManifest(id, manifest);
+    if (this.#hasLog) this.#replayPoint(manifest, id);
     if (manifest.l0.length > 1) this.states.add('several tables');
     if (loaded.seal?.manifest?.isCleanClose) this.states.add('clean close');
   }
 
   #follows(previous: Manifest, next: Manifest, id: number): void {
-    const back = fieldsGoneBack(previous, next);
+    const back = decreasedFields(previous, next);
     if (back.length > 0) this.#fail(`manifest ${id}: ${back.join('; ')}`);
     if (next.walIdLastSeen < previous.walIdLastSeen) this.#fail(`manifest ${id}: the last WAL id seen went back`);
-    const kept = new Set(next.l0.map((v) => v.table.id));
-    const lost = previous.l0.filter((v) => !kept.has(v.table.id));
+    if (this.#compactions !== undefined) {
+      this.#watch(this.#compactions.follow(previous, next, id));
+      return;
+    }
+    const kept = new Set(viewsOf(next).map((v) => v.table.id));
+    const lost = viewsOf(previous).filter((v) => !kept.has(v.table.id));
     if (lost.length > 0) this.#fail(`manifest ${id} forgets table ${lost[0].table.id}`);
   }
 
@@ -162,37 +227,12 @@ export class Auditor {
       this.#fail(`a manifest names table ${id}, which does not exist`);
       return;
     }
-    this.#walk(view, manifest.lastL0Seq).catch((error) => this.#fail(`table ${id} as written: ${describe(error)}`));
+    this.#watch(this.#checkRows(view, manifest.lastL0Seq));
   }
 
-  /** Reads all rows of a table, past every fault. */
-  async #walk(view: TableView, lastSeq: number): Promise<void> {
-    const { id } = view.table;
-    const direct = { get: async (path: string, o?: { range?: never }) => this.store.read(path, o?.range) };
-    const reader = new TableReader(view.table, tablePath(id), direct as unknown as ObjectStore, {
-      cache: this.#cache,
-      onFinding: (f) => this.#fail(`table ${id} as written: ${f.code}`),
-    });
-    const cursor = new TableCursor([{ view, reader }], { reverse: false });
-    let key: Uint8Array | undefined;
-    let seq = 0;
-    let status = cursor.seek(undefined);
-    for (;;) {
-      if (status === BLOCKED) {
-        await cursor.load();
-        status = key === undefined ? cursor.seek(undefined) : cursor.next();
-        continue;
-      }
-      if (status !== ROW) break;
-      if (cursor.damage !== undefined) this.#fail(`table ${id} as written is damaged`);
-      const rowKey = cursor.keyBuf.slice(cursor.keyStart, cursor.keyStart + cursor.keyLength);
-      const order = key === undefined ? -1 : compareBytes(key, rowKey);
-      if (order > 0 || (order === 0 && cursor.seq >= seq)) this.#fail(`table ${id}: rows out of order`);
-      if (cursor.seq > lastSeq) this.#fail(`table ${id}: seq ${cursor.seq} is above the manifest's ${lastSeq}`);
-      key = rowKey;
-      seq = cursor.seq;
-      status = cursor.next();
-    }
-    reader.dispose();
+  async #checkRows(view: TableView, lastSeq: number): Promise<void> {
+    const { rows } = await this.#rows.of(view);
+    const late = rows.find(({ seq }) => seq > lastSeq);
+    if (late !== undefined) this.#fail(`table ${view.table.id}: seq ${late.seq} is above the manifest's ${lastSeq}`);
   }
 }

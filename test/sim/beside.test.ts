@@ -1,4 +1,4 @@
-/** Repairs beside a writer that lives, is suspended and wakes up: what it was told counts, and nothing goes back. */
+/** Repairs beside a writer that lives, is suspended and wakes up: what was acknowledged counts, and nothing goes back. */
 import { describe, it } from 'vitest';
 import { expectAllRight, expectRepeats, expectRight } from './damage-suite.ts';
 import { FAILED_BESIDE_SEEDS } from './failing-seeds.ts';
@@ -7,7 +7,7 @@ const RUNS = 150;
 const MUST_REACH = [
   'acknowledged beside a repair',
   'fenced by a repair',
-  'fenced by a repair, told afterwards',
+  'fenced by a repair, noticed afterwards',
   'manifestRepair beside a writer: reconstructed',
   'sstRepair beside a writer: reconstructed',
   'sstRepair beside a writer: salvaged',

@@ -11,7 +11,7 @@ import { SILENT_LOGGER } from '../../src/common/logger.ts';
 import type { SeededRandom } from '../../src/common/random.ts';
 import type { Db } from '../../src/db/db.ts';
 import { parseManifestPath, parseTablePath } from '../../src/format/object-names.ts';
-import { fieldsGoneBack } from '../../src/lsm/manifest/manifest-rules.ts';
+import { decreasedFields } from '../../src/lsm/manifest/manifest-rules.ts';
 import { type LoadedManifest, loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
 import { manifestRepair } from '../../src/tools/manifest-repair.ts';
 import type { RepairOptions } from '../../src/tools/repair-plan.ts';
@@ -62,15 +62,15 @@ export class Company {
     const actors = [this.#write(), this.#repair(new Machine(world, 't'))];
     if (this.#draw.chance(0.4)) actors.push(this.#repair(new Machine(world, 'u')));
     await Promise.all(actors);
-    // Whatever it was doing then: woken up, it is told.
+    // Whatever it was doing then: woken up, it is fenced.
     if (!this.#isFenced && this.#writer.isAlive && this.#applied > 0) {
       // One that was frozen may first run out of time.
       for (let tries = 0; tries < MAX_ATTEMPTS && !this.#isFenced; tries++) await this.#writeBatch();
       if (!this.#isFenced) judge.fail('a writer was not fenced by a repair that was applied');
-      judge.reached('fenced by a repair, told afterwards');
+      judge.reached('fenced by a repair, noticed afterwards');
     }
     this.#writer.kill();
-    // Whoever comes next on its machine finds it awake.
+    // The next process on its machine finds it awake.
     await this.#machine.sleep(REPAIR_MS);
     judge.learnLedger();
     return this.#cycles;
@@ -225,7 +225,7 @@ export class Company {
 
   // ---- the manifests
 
-  /** Nothing goes back, whoever writes. */
+  /** Nothing goes back, whichever process writes. */
   #watchManifests(): void {
     const { store, judge } = this.#database;
     const { onApplied } = store;
@@ -239,7 +239,7 @@ export class Company {
       const { manifest, seal } = loaded;
       if (newest !== undefined) {
         if (id <= newest.id) judge.fail(`manifest ${id} was written after manifest ${newest.id}`);
-        const back = fieldsGoneBack(newest.manifest, manifest);
+        const back = decreasedFields(newest.manifest, manifest);
         if (back.length > 0) judge.fail(`REVERTED: manifest ${id}: ${back.join('; ')}`);
       }
       const names = [...manifest.l0, ...manifest.runs.flatMap((run) => run.views)].map((view) => view.table.id);

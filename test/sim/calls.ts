@@ -23,6 +23,7 @@ const CALL_MS = 60_000;
 const LIMITS_MS = {
   write: CALL_MS + 1000,
   flush: CALL_MS + 1000,
+  compact: 20 * CALL_MS,
   close: 11_000,
   read: 8 * CALL_MS,
   open: 40 * CALL_MS,
@@ -59,7 +60,7 @@ export function call<T>(
       settled = true;
       resolve(outcome);
     };
-    process.died.then(() => settle('died'));
+    void process.died.then(() => settle('died'));
     const check = () => {
       const leftMs = dueMs - machine.runningMs;
       const onTime = () => {

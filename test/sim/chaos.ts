@@ -1,5 +1,5 @@
 /**
- * A database under a store that has a bad time: one request in ten ends with a server error, one in fifty is throttled, one in
+ * A database under a store that has a bad time, with its compactor and its collector: one request in ten ends with a server error, one in fifty is throttled, one in
  * a hundred is never answered, and now and then everything is out for a while: nothing can be reached, or nothing answers.
  *
  * Measured: the share of operations begun outside of an outage (and not running into one) that end right, within their
@@ -17,6 +17,8 @@ import { Machine, type Process } from './machine.ts';
 import { type RunResult, resultOf } from './run-result.ts';
 import { Draw } from './script.ts';
 import { SimStore } from './sim-store.ts';
+import { functionsOf, RECENT_MANIFESTS } from './upkeep-settings.ts';
+import { UpkeepWatch } from './upkeep-watch.ts';
 import { describe, World } from './world.ts';
 
 const RATES = { 'error-500': 0.06, 'refused-connection': 0.04, throttle: 0.02, stall: 0.01 };
@@ -40,6 +42,7 @@ export class ChaosRun {
   readonly #faults: Faults;
   readonly #store: SimStore;
   readonly #auditor: Auditor;
+  readonly #watch: UpkeepWatch;
   readonly #draw: Draw;
   readonly #outages: { fromMs: number; toMs: number }[] = [];
   /** Last value acknowledged of each key; each key is written by one operation at a time. */
@@ -57,7 +60,9 @@ export class ChaosRun {
       keepsMetadata: true,
       isKnown: true,
     });
-    this.#auditor = new Auditor(this.#store, true);
+    const functions = functionsOf({ hasFilter: false });
+    this.#auditor = new Auditor(this.#store, { hasLog: true, recentManifests: RECENT_MANIFESTS, functions });
+    this.#watch = new UpkeepWatch(this.#auditor, { spoilsOutputs: false });
   }
 
   async run(): Promise<RunResult> {
@@ -77,6 +82,9 @@ export class ChaosRun {
         owner: process.name,
         memoryBytes: 8 * 1024 * 1024,
         l0SstSizeBytes: 16 * 1024,
+        compactor: { minCompactionSources: 2, maxSstBytes: 65_536 },
+        gc: { intervalMs: 60_000 },
+        onEvent: this.#watch.onEvent,
         // So small that reads need the store.
         cache: new BlockCache({ capacityBytes: 64 }),
       },

@@ -16,7 +16,7 @@ import { PressureRun } from './pressure.ts';
 import { Refusals } from './refusals.ts';
 import { type Disturbance, RULE_SCRIPTS, replayRuleScript, runRuleScript } from './rules.ts';
 import type { RunResult } from './run-result.ts';
-import { makeScript, type Script } from './script.ts';
+import { makeScript, type Script, type ScriptKind } from './script.ts';
 import { shrink } from './shrink.ts';
 import { SingleRun } from './single.ts';
 import type { World } from './world.ts';
@@ -30,7 +30,9 @@ interface Run {
 const SEEDED = {
   random: (seed: number, keepTrace?: boolean): Run => new SingleRun(makeScript(seed), keepTrace),
   /** The same with a crash in every second step: as many recoveries in half the time. */
-  crashes: (seed: number, keepTrace?: boolean): Run => new SingleRun(makeScript(seed, CRASH_SHARE), keepTrace),
+  crashes: (seed: number, keepTrace?: boolean): Run => new SingleRun(makeScript(seed, KINDS.crashes), keepTrace),
+  /** Tables are made, merged and collected all the time. */
+  upkeep: (seed: number, keepTrace?: boolean): Run => new SingleRun(makeScript(seed, KINDS.upkeep), keepTrace),
   refusals: (seed: number, keepTrace?: boolean): Run =>
     new SingleRun(makeScript(seed), keepTrace, [], new Refusals(seed)),
   writers: (seed: number, keepTrace?: boolean): Run => new WritersRun(seed, keepTrace),
@@ -45,6 +47,7 @@ type SeededMode = keyof typeof SEEDED;
 const MODES = [
   'random',
   'crashes',
+  'upkeep',
   'refusals',
   'exhaustive',
   'writers',
@@ -61,6 +64,7 @@ type Mode = (typeof MODES)[number];
 const DEFAULT_RUNS: Record<SeededMode, number> = {
   random: 3000,
   crashes: 1000,
+  upkeep: 1000,
   refusals: 1000,
   writers: 1000,
   chaos: 10,
@@ -70,10 +74,15 @@ const DEFAULT_RUNS: Record<SeededMode, number> = {
   recovery: 1000,
   serving: 1000,
 };
-const CRASH_SHARE = 0.5;
+const KINDS = {
+  random: {},
+  crashes: { crashes: 0.5 },
+  upkeep: { upkeep: 'much' },
+} as const satisfies Partial<Record<SeededMode, ScriptKind>>;
 /** A million in all. */
 const NIGHTLY_CYCLES = { random: 300_000, crashes: 700_000 };
 const NIGHTLY_RUNS = {
+  upkeep: 100_000,
   refusals: 100_000,
   writers: 100_000,
   chaos: 200,
@@ -89,6 +98,16 @@ const RECOVERY_MS = 2000;
 /** Fewer runs cannot be expected to meet every fault. */
 const RUNS_FOR_ALL_FAULTS = 500;
 const PROGRESS_MS = 10_000;
+/** What the roles beside a writer must have done in a mode that has them, in so many runs. */
+const ROLES = ['jobs committed', 'tables deleted', 'rounds that deleted something'];
+const MUST_COUNT: Partial<Record<SeededMode, readonly string[]>> = {
+  random: ROLES,
+  crashes: ROLES,
+  upkeep: ROLES,
+  refusals: ROLES,
+  writers: ROLES,
+};
+const RUNS_FOR_ALL_ROLES = 500;
 
 interface Options {
   modes: Mode[];
@@ -216,14 +235,16 @@ async function runSeeds(suite: Suite, mode: SeededMode, options: Options): Promi
     suite.progress(`${mode}, seed ${seed}`);
     if (result.failure === undefined) continue;
     suite.failed(`${mode}, seed ${seed}: ${result.failure}\n  npm run sim -- --mode ${mode} --seed ${seed}`);
-    if (mode !== 'random' && mode !== 'crashes') continue;
-    const small = await shrink(makeScript(seed, mode === 'crashes' ? CRASH_SHARE : 0));
+    if (mode !== 'random' && mode !== 'crashes' && mode !== 'upkeep') continue;
+    const small = await shrink(makeScript(seed, KINDS[mode]));
     process.stdout.write(`  shrunk, for --script FILE: ${JSON.stringify(small)}\n`);
   }
   process.stdout.write(
     `${mode}: seeds ${options.from} to ${options.from + covered.runs - 1}, ${covered.cycles} crashes\n`,
   );
   if (mode === 'chaos') process.stdout.write(`${chaosSummary(figures)}\n`);
+  const idle = covered.runs < RUNS_FOR_ALL_ROLES ? [] : MUST_COUNT[mode]?.filter((what) => !covered.counts.has(what));
+  if (idle !== undefined && idle.length > 0) suite.failed(`${mode}: never seen: ${idle.join(', ')}`);
   const missing = mode === 'random' && covered.runs >= RUNS_FOR_ALL_FAULTS ? covered.missing() : [];
   if (missing.length > 0) suite.failed(`faults that never fired: ${missing.join(', ')}`);
 }

@@ -10,6 +10,8 @@ export interface Covered {
   fired: ReadonlyMap<string, number>;
   crashes: ReadonlyMap<string, number>;
   states: ReadonlySet<string>;
+  /** What was done how often: merged, deleted. */
+  counts: ReadonlyMap<string, number>;
 }
 
 /** Every fault that a suite must have seen fire. */
@@ -23,6 +25,7 @@ export class Coverage {
   readonly faults = new Map<string, number>();
   readonly crashes = new Map<string, number>();
   readonly states = new Map<string, number>();
+  readonly counts = new Map<string, number>();
 
   add(run: Covered): void {
     this.runs++;
@@ -32,6 +35,7 @@ export class Coverage {
     for (const [kind, count] of run.fired) increase(this.faults, kind, count);
     for (const [call, count] of run.crashes) increase(this.crashes, call, count);
     for (const state of run.states) increase(this.states, state, 1);
+    for (const [what, count] of run.counts) increase(this.counts, what, count);
   }
 
   merge(other: Coverage): void {
@@ -42,6 +46,7 @@ export class Coverage {
     for (const [kind, count] of other.faults) increase(this.faults, kind, count);
     for (const [call, count] of other.crashes) increase(this.crashes, call, count);
     for (const [state, count] of other.states) increase(this.states, state, count);
+    for (const [what, count] of other.counts) increase(this.counts, what, count);
   }
 
   /** Faults that never fired. */
@@ -59,6 +64,7 @@ export class Coverage {
       ...section('faults injected', this.faults),
       ...section('crashes by call and fate of its request', this.crashes),
       ...section('states reached, by runs', this.states),
+      ...section('merged and deleted', this.counts),
     ].join('\n');
   }
 }

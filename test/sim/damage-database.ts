@@ -6,12 +6,12 @@
 import { SILENT_LOGGER } from '../../src/common/logger.ts';
 import { SeededRandom } from '../../src/common/random.ts';
 import type { Db } from '../../src/db/db.ts';
-import type { OpenOptions } from '../../src/db/options.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
 import { loadCodec } from '../../src/format/codecs.ts';
 import { manifestPath, parseTablePath, parseWalPath, walPath } from '../../src/format/object-names.ts';
 import { CODECS } from '../../src/format/table-info.ts';
 import { open } from '../../src/open.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { Auditor } from './auditor.ts';
 import { CONCAT } from './calls.ts';
 import { DamageJudge, KEYS, keyName } from './damage-judge.ts';
@@ -70,9 +70,11 @@ export class DamageDatabase {
       random: new SeededRandom(seed ^ 0x0ddba11),
       logger: SILENT_LOGGER,
       mergeOperator: CONCAT,
+      compactor: false,
+      gc: false,
       ...fixed,
     };
-    this.#auditor = new Auditor(this.store, this.hasLog);
+    this.#auditor = new Auditor(this.store, { hasLog: this.hasLog });
     this.judge = new DamageJudge(world, this.store, draw, this.#auditor.states);
   }
 
@@ -160,7 +162,7 @@ export class DamageDatabase {
   }
 
   /**
-   * What no object left can tell of (rfcs/0004): the end of the log is gone, or without a log the newest manifest, or a table
+   * What no object left can show (rfcs/0004): the end of the log is gone, or without a log the newest manifest, or a table
    * that perhaps only it named while it is damaged.
    */
   isOutOfReach(): boolean {

@@ -1,8 +1,8 @@
 /**
- * What must hold for a database whose objects were damaged at rest, whoever reads, opens or repairs it.
+ * What must hold for a database whose objects were damaged at rest, whichever process reads, opens or repairs it.
  *
  * Per key there are only: the right value, a corruption error that names a damaged object which may hold the key, and under
- * `available` an older value that is flagged. Whoever only looks changes nothing. After repairs the content is the model
+ * `available` an older value that is flagged. A process that only reads changes nothing. After repairs the content is the model
  * without what their reports say is lost; evidence is unchanged, and no object was overwritten.
  */
 import { createHash } from 'node:crypto';
@@ -10,9 +10,9 @@ import { compareBytes } from '../../src/common/bytes.ts';
 import { type DbError, isCorruption } from '../../src/common/errors.ts';
 import { inRange, type KeyRange } from '../../src/common/key-range.ts';
 import type { Db } from '../../src/db/db.ts';
-import type { DbReader } from '../../src/db/reader.ts';
-import { parseWalPath, walPath } from '../../src/format/object-names.ts';
-import { decodeLedger, LEDGER_PREFIX, type LedgerEntry } from '../../src/lsm/tree/damage-ledger.ts';
+import type { Reader } from '../../src/db/reader.ts';
+import { LEDGER_PREFIX, parseWalPath, walPath } from '../../src/format/object-names.ts';
+import { decodeLedger, type LedgerEntry } from '../../src/lsm/tree/damage-ledger.ts';
 import type { RepairReport } from '../../src/tools/reports.ts';
 import { call, text } from './calls.ts';
 import type { Damage } from './damaging.ts';
@@ -24,8 +24,8 @@ import { describe, type World } from './world.ts';
 
 /** Keys of the databases that are damaged. */
 export const KEYS = 20;
-/** Made anew from a manifest's seal where it is damaged. */
-const MADE_ANEW = 'shale/identity';
+/** Made again from a manifest's seal where it is damaged. */
+const MADE_AGAIN = 'shale/identity';
 
 export function keyName(i: number): string {
   return `k${String(i).padStart(2, '0')}`;
@@ -40,7 +40,7 @@ export class DamageJudge {
   readonly #store: SimStore;
   readonly #draw: Draw;
   readonly #states: Set<string>;
-  /** Commits that a repair was not sure about, or whose writer was not told. */
+  /** Commits that a repair was not sure about, or whose writer got no answer. */
   #mayBeGone: (seq: number) => boolean = () => false;
   #unknownSeq: number | undefined;
 
@@ -73,14 +73,14 @@ export class DamageJudge {
   }
 
   /** Every key in every way; how many reads met damage. */
-  async readAll(process: Process, source: Db | DbReader): Promise<number> {
+  async readAll(process: Process, source: Db | Reader): Promise<number> {
     let met = 0;
     for (let i = 0; i <= KEYS; i++) met += (await this.readKey(process, source, keyName(i), false)) ? 1 : 0;
     return met + (await this.#readMany(process, source)) + (await this.#scan(process, source));
   }
 
   /** All keys at once; how many of them met damage. */
-  async #readMany(process: Process, source: Db | DbReader): Promise<number> {
+  async #readMany(process: Process, source: Db | Reader): Promise<number> {
     const keys = Array.from({ length: KEYS + 1 }, (_, i) => keyName(i));
     const got = await call(process, 'read', () => source.getMany(keys, { corruptionPolicy: 'strict' }));
     if (got === 'died') throw new Error('nobody killed it');
@@ -98,7 +98,7 @@ export class DamageJudge {
   }
 
   /** Whether damage was met. */
-  async readKey(process: Process, source: Db | DbReader, key: string, mustBeRight: boolean): Promise<boolean> {
+  async readKey(process: Process, source: Db | Reader, key: string, mustBeRight: boolean): Promise<boolean> {
     const right = this.model.readUnsure(key, this.#mayBeGone);
     const got = await call(process, 'read', () => source.getWithMeta(key));
     const strict = await call(process, 'read', () => source.get(key, { corruptionPolicy: 'strict' }));
@@ -126,7 +126,7 @@ export class DamageJudge {
   }
 
   /** A scan that leaves out what it cannot read. */
-  async #scan(process: Process, source: Db | DbReader): Promise<number> {
+  async #scan(process: Process, source: Db | Reader): Promise<number> {
     const reverse = this.#draw.chance(0.3);
     const scan = source.scan({ onCorruption: 'skip', reverse });
     const found = new Map<string, string>();
@@ -179,7 +179,7 @@ export class DamageJudge {
   }
 
   /**
-   * Objects of the log are told apart by their neighbours, and manifests by what they name. Of a row of empty objects that ends
+   * Objects of the log are distinguished by their neighbours, and manifests by what they name. Of a row of empty objects that ends
    * at a damaged one nobody can say which was a fence, nor of one whose claim may be in a damaged manifest.
    */
   #isBeside(path: string): boolean {
@@ -187,20 +187,20 @@ export class DamageJudge {
     const id = parseWalPath(path);
     const isEmpty = id !== undefined && this.#store.objects.get(path)?.bytes.length === 0;
     if (isEmpty && [...this.suspects].some((suspect) => suspect.startsWith('manifest/'))) return true;
-    return id !== undefined && [-1, 1].some((step) => this.suspects.has(this.#behindEmptyOnes(id + step, step)));
+    return id !== undefined && [-1, 1].some((step) => this.suspects.has(this.#beyondEmptyOnes(id + step, step)));
   }
 
-  #behindEmptyOnes(id: number, step: number): string {
+  #beyondEmptyOnes(id: number, step: number): string {
     const path = walPath(id);
     const isEmpty = this.#store.objects.get(path)?.bytes.length === 0 && !this.suspects.has(path);
-    return isEmpty ? this.#behindEmptyOnes(id + step, step) : path;
+    return isEmpty ? this.#beyondEmptyOnes(id + step, step) : path;
   }
 
   judgeRepair(name: string, report: RepairReport, before: ReadonlyMap<string, SimObject>): void {
     this.reached(`${name}: ${report.outcome}${report.applied ? '' : ', not applied'}`);
     for (const [path, { bytes }] of before) {
       const now = this.#store.objects.get(path);
-      if (now === undefined || (compareBytes(now.bytes, bytes) !== 0 && path !== MADE_ANEW))
+      if (now === undefined || (compareBytes(now.bytes, bytes) !== 0 && path !== MADE_AGAIN))
         this.fail(`${name} changed ${path}`);
     }
     this.judgeEvidence(name, report, before);

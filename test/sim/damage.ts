@@ -200,7 +200,7 @@ export class DamageRun {
     return refusal ?? (process.isAlive ? { db, process } : 'died');
   }
 
-  /** A write that waits until the recovery has ended. `end`: looks at what came of it. */
+  /** A write that waits until the recovery has ended. `end`: checks what came of it. */
   #startWrite(process: Process, db: Db) {
     const key = keyName(this.#draw.int(KEYS));
     const ops = [{ kind: 'put' as const, key, value: this.#database.nextValue() }];
@@ -288,8 +288,8 @@ export class DamageRun {
       return false;
     }
     const isLog = error.name === 'WalCorruptionError';
-    const mending: Tool = (process) => manifestRepair(this.#database.target(process), this.#toolOptions(process));
-    return isLog ? this.#repair('walRepair', this.#walRepair) : this.#repair('manifestRepair', mending);
+    const repair: Tool = (process) => manifestRepair(this.#database.target(process), this.#toolOptions(process));
+    return isLog ? this.#repair('walRepair', this.#walRepair) : this.#repair('manifestRepair', repair);
   }
 
   readonly #walRepair: Tool = (process) =>
@@ -370,7 +370,7 @@ export class DamageRun {
       this.#judge.learn(again.value);
       return;
     } else if (again.value.alreadyDone && again.value.repairId !== first.repairId) {
-      this.#judge.fail(`${name} again tells of another repair, ${again.value.repairId}`);
+      this.#judge.fail(`${name} again reports another repair, ${again.value.repairId}`);
     }
     this.#judge.expectUnchanged(before, `${name} done again`);
   }

@@ -17,7 +17,7 @@ const NEWEST_MANIFESTS = 3;
 export interface Damage {
   kind: DamageKind;
   path: string;
-  /** Whose bytes lie there now, for an exchange. */
+  /** Whose bytes are there now, for an exchange. */
   other?: string;
   /** First byte, or the length that is left. */
   at?: number;

@@ -7,11 +7,22 @@ import type { CrashPoint, Fate, Process } from './machine.ts';
 import type { RowOp } from './model.ts';
 import type { Script, Step } from './script.ts';
 import { SingleRun } from './single.ts';
+import { NO_UPKEEP, type UpkeepScript } from './upkeep-settings.ts';
 
 /** Calls after the crash before which a late PUT lands: an opening makes about 14, the claim and the fence are the last. */
 const LATER_CALLS = [1, 5, 9, 12, 13, 14, 15, 20];
 /** The same where a second crash follows. */
 const NESTED_LATER_CALLS = [13];
+/** Scripts in which tables are merged and garbage is collected. */
+export const WITH_UPKEEP: readonly string[] = ['a compaction', 'a collection'];
+/** They make many calls: some of the places after the crash have to do. */
+const UPKEEP_LATER_CALLS = [1, 13];
+const UPKEEP: UpkeepScript = {
+  ...NO_UPKEEP,
+  compactor: { minCompactionSources: 2 },
+  gc: { minAgeMs: 1000, allowUnsafeMinAge: true, intervalMs: 30_000, recentManifests: 1 },
+  l0MaxSsts: 8,
+};
 
 function write(key: string, value: string, more: Partial<Extract<Step, { type: 'write' }>> = {}): Step {
   return { type: 'write', ops: [put(key, value)], durable: true, wait: true, asBatch: false, ...more };
@@ -50,6 +61,24 @@ const STEPS: Record<string, Step[]> = {
     REOPEN,
     write('k0', 'y'),
   ],
+  'a compaction': [
+    write('k1', 'a'),
+    FLUSH,
+    { type: 'write', ops: [put('k1', 'b'), put('k2', 'b')], durable: true, wait: true, asBatch: true },
+    FLUSH,
+    { type: 'sleep', ms: 1000 },
+  ],
+  'a collection': [
+    write('k1', 'a'),
+    FLUSH,
+    { type: 'write', ops: [{ kind: 'delete', key: 'k1', value: '' }], durable: true, wait: true, asBatch: true },
+    FLUSH,
+    // The checkpoint of the commit lasts for so long.
+    { type: 'sleep', ms: 1_000_000 },
+    write('k2', 'b'),
+    FLUSH,
+    { type: 'sleep', ms: 100_000 },
+  ],
   'without a log': [write('k1', 'a'), write('k2', 'b', LATER), write('k1', 'c'), REOPEN, write('k3', 'd')],
 };
 
@@ -64,6 +93,7 @@ export function exhaustiveScript(name: string): Script {
       walEnabled: name !== 'without a log',
       flushIntervalMs: 50,
     },
+    upkeep: WITH_UPKEEP.includes(name) ? UPKEEP : NO_UPKEEP,
     store: { latencyMs: [5, 5], lateMs: 200, keepsMetadata: true, isKnown: true },
     rates: {},
     steps: STEPS[name],
@@ -94,7 +124,8 @@ export async function runExhaustively(
   };
   const [undisturbed] = await tryCrashes([]);
   let nth = 0;
-  for (const first of crashPointsOf(undisturbed, LATER_CALLS)) {
+  const laterCalls = WITH_UPKEEP.includes(name) ? UPKEEP_LATER_CALLS : LATER_CALLS;
+  for (const first of crashPointsOf(undisturbed, laterCalls)) {
     const [, recovery] = await tryCrashes([first]);
     if (first.laterCalls !== undefined && !NESTED_LATER_CALLS.includes(first.laterCalls)) continue;
     for (const second of crashPointsOf(recovery, NESTED_LATER_CALLS)) {

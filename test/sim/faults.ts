@@ -3,7 +3,7 @@
  * which every call suffers. What fired is counted, because a fault that never fires tests nothing.
  *
  * Two limits keep the faults within what the engine promises to survive: of one path not more than three reads in a row are
- * bad, and no two of them alike (alike means damaged at rest); and lists lie only once in a row for one prefix.
+ * bad, and no two of them alike (alike means damaged at rest); and lists are wrong only once in a row for one prefix.
  */
 import { nextFloat, nextInt, type Random } from '../../src/common/random.ts';
 
@@ -81,7 +81,7 @@ export class Faults {
   only: readonly Op[] | undefined;
   readonly fired = new Map<string, number>();
   /** Times a list lied about what exists; an opening may then refuse to go on. */
-  lies = 0;
+  wrongLists = 0;
   readonly #random: Random;
   #storm: { kind: StormKind; untilMs: number } | undefined;
   readonly #inARow = new Map<string, number>();
@@ -113,7 +113,7 @@ export class Faults {
   pick(op: Op, path: string, nowMs: number): FaultKind | undefined {
     if (!this.enabled) return undefined;
     const kind = this.#draw(op, nowMs);
-    // What the probe of a new store concludes from lists that lie and the like is another matter; it looks twice.
+    // What the probe of a new store concludes from wrong lists and the like is another matter; it lists twice.
     const isProbe = path.startsWith('shale/probe/');
     if (kind !== 'flip' && isProbe) return undefined;
     const place = `${op} ${path}`;
@@ -124,7 +124,7 @@ export class Faults {
       return undefined;
     }
     if (most !== undefined) this.#inARow.set(place, before + 1);
-    if (kind === 'list-empty' || kind === 'list-stale') this.lies++;
+    if (kind === 'list-empty' || kind === 'list-stale') this.wrongLists++;
     this.count(kind);
     return kind;
   }

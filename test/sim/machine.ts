@@ -144,7 +144,7 @@ export class Process {
   sleepOrDie(ms: number): Promise<void> {
     return new Promise((resolve) => {
       this.at(this.machine.world.nowMs + ms, resolve);
-      this.died.then(resolve);
+      void this.died.then(resolve);
     });
   }
 }
@@ -175,7 +175,7 @@ class ProcessClock implements Clock {
     const dueMs = machine.monotonicMs + Math.max(0, delayMs);
     let cancelled = false;
     const onTime = () => {
-      // The machine was suspended meanwhile: its clock is not there yet.
+      // The machine was suspended in the meantime: its clock is not there yet.
       if (machine.monotonicMs < dueMs && machine.trueTimeOf(dueMs) > machine.world.nowMs) return arm();
       cancelled = true;
       fn();

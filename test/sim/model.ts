@@ -2,7 +2,7 @@
  * What the database must contain: every commit in order, and for each key its versions. Sequence numbers count commits from 1,
  * so a sequence number is a prefix of the commit order.
  *
- * Time to live is judged with tolerance: a row whose expiry lies between the reader's time and the latest time any clock has
+ * Time to live is judged with tolerance: a row whose expiry is between the reader's time and the latest time any clock has
  * shown may be seen or not (a clock can jump back; a flush judges expiry once for all). It counts from the writer's wall clock.
  */
 export interface RowOp {
@@ -21,6 +21,8 @@ interface Version {
   kind: RowOp['kind'];
   value: string;
   expireMs: number;
+  /** A compaction may take it for deleted. */
+  mayGo: boolean;
 }
 
 export interface Commit {
@@ -36,6 +38,12 @@ export class Model {
   acknowledgedSeq = 0;
   /** Latest time of any clock. */
   latestMs = 0;
+  readonly #isDropped: (value: string) => boolean;
+
+  /** `isDropped`: values that a compaction filter takes for deleted, whenever it meets them. */
+  constructor(isDropped: (value: string) => boolean = () => false) {
+    this.#isDropped = isDropped;
+  }
 
   get lastSeq(): number {
     return this.commits.length;
@@ -50,7 +58,8 @@ export class Model {
       const versions = this.#keys.get(op.key) ?? [];
       if (versions.length === 0) this.#keys.set(op.key, versions);
       const expireMs = op.ttlMs === undefined ? Number.POSITIVE_INFINITY : nowMs + op.ttlMs;
-      versions.push({ seq, kind: op.kind, value: op.value, expireMs });
+      const mayGo = op.kind === 'put' && this.#isDropped(op.value);
+      versions.push({ seq, kind: op.kind, value: op.value, expireMs, mayGo });
     }
     return commit;
   }
@@ -85,7 +94,7 @@ export class Model {
     let isUnsure = false;
     for (let i = end - 1; i >= 0; i--) {
       const v = versions[i];
-      if (v.expireMs > nowMs && v.expireMs <= latestMs) isUnsure = true;
+      if (isUnsureAt(v, nowMs, latestMs)) isUnsure = true;
       if (v.kind !== 'merge') break;
     }
     const now = fold(versions, end, nowMs);
@@ -159,6 +168,11 @@ function fold(versions: readonly Version[], end: number, nowMs: number): SeenRow
   };
 }
 
+/** Whether it may be seen or not. */
+function isUnsureAt({ expireMs, mayGo }: Version, nowMs: number, latestMs: number): boolean {
+  return expireMs > nowMs && (mayGo || expireMs <= latestMs);
+}
+
 /** Every combination of unsure versions being there or not; runs keep them few. */
 function unsureFolds(
   versions: readonly Version[],
@@ -169,7 +183,7 @@ function unsureFolds(
   const unsure: number[] = [];
   for (let i = end - 1; i >= 0; i--) {
     const v = versions[i];
-    if (v.expireMs > nowMs && v.expireMs <= latestMs && unsure.length < 8) unsure.push(i);
+    if (isUnsureAt(v, nowMs, latestMs) && unsure.length < 8) unsure.push(i);
     if (v.kind !== 'merge') break;
   }
   const folds: (SeenRow | undefined)[] = [];

@@ -9,10 +9,10 @@ import { type DbError, isDbError } from '../../src/common/errors.ts';
 import { SILENT_LOGGER } from '../../src/common/logger.ts';
 import { SeededRandom } from '../../src/common/random.ts';
 import type { Db } from '../../src/db/db.ts';
-import type { OpenOptions } from '../../src/db/options.ts';
 import { BlockCache } from '../../src/lsm/table/block-cache.ts';
 import { open } from '../../src/open.ts';
-import { TOOL_ACCESS } from '../../src/recovery/tool-access.ts';
+import { toolAccessOf } from '../../src/recovery/tool-access.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { Auditor } from './auditor.ts';
 import { call } from './calls.ts';
 import { Faults, STORM_KINDS } from './faults.ts';
@@ -82,8 +82,10 @@ export class PressureRun {
       // Without a compactor few L0 tables are a wall that no write gets past.
       l0MaxSsts: draw.of([4, 1000, 1000, 1000]),
       closeTimeoutMs: CLOSE_MS,
+      compactor: false,
+      gc: false,
     };
-    this.#auditor = new Auditor(this.#store, this.#options.walEnabled !== false);
+    this.#auditor = new Auditor(this.#store, { hasLog: this.#options.walEnabled !== false });
     this.#store.onSent = () => this.#measure();
   }
 
@@ -241,7 +243,7 @@ export class PressureRun {
       }
       const seq = Number(got.value.seq);
       if (seq <= lastSeq) this.world.fail(`${write.key} has seq ${seq}, the one before it ${lastSeq}`);
-      if (firstGone !== undefined) this.world.fail(`${firstGone.key} is gone, but ${write.key} behind it is there`);
+      if (firstGone !== undefined) this.world.fail(`${firstGone.key} is gone, but ${write.key} after it is there`);
       lastSeq = seq;
       write.seq = seq;
       write.fate = 'durable';
@@ -254,14 +256,15 @@ export class PressureRun {
     if (life === undefined) return;
     let unflushed: number;
     try {
-      unflushed = life.db[TOOL_ACCESS]().unflushedBytes;
+      unflushed = toolAccessOf(life.db)?.unflushedBytes ?? Number.NaN;
     } catch (error) {
-      // A closed handle holds nothing any more that it could tell of.
+      // A closed handle holds nothing any more that it could report.
       if (!isDbError(error)) throw error;
       return;
     }
     const used = unflushed + life.cache.usedBytes;
     this.greatestBytes = Math.max(this.greatestBytes, used);
+    if (Number.isNaN(used)) this.world.fail('MEMORY: the database gives tools no access');
     if (unflushed > MEMORY_BYTES / 2) this.#reached('more than half of the budget waits to be flushed');
     if (used > MEMORY_BYTES + UNDIVIDED_BYTES)
       this.world.fail(

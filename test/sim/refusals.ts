@@ -24,7 +24,7 @@ const POISON = 'poison';
 const REFUSED = 0.7;
 const GIVEN_UP = 0.3;
 const THROWN = 0.3;
-/** Every so many seeds functions throw: each database tells of its logger on stderr. */
+/** Every so many seeds functions throw: each database reports its logger on stderr. */
 const THROWING_SEEDS = 16;
 /** After so many turns of the microtask queue, or so many ms, a signal aborts. */
 const MAX_TURNS = 12;

@@ -8,13 +8,15 @@ import { decodeCompactions } from '../../src/format/compactions-codec.ts';
 import type { Manifest } from '../../src/format/manifest-types.ts';
 import {
   COMPACTIONS_PREFIX,
+  LEDGER_PREFIX,
   parseManifestPath,
   parseTablePath,
   parseWalPath,
+  QUARANTINE_PREFIX,
   tablePath,
 } from '../../src/format/object-names.ts';
 import { type LoadedManifest, loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
-import { decodeLedger, LEDGER_PREFIX } from '../../src/lsm/tree/damage-ledger.ts';
+import { decodeLedger } from '../../src/lsm/tree/damage-ledger.ts';
 import { repairIdText } from '../../src/tools/repair-plan.ts';
 import type { Process } from './machine.ts';
 import type { SimObject, SimStore } from './sim-store.ts';
@@ -37,7 +39,7 @@ const OLD_MS = 150_000;
 export interface Scene {
   /** As it was before, damaged objects included. */
   pristine: ReadonlyMap<string, SimObject>;
-  /** With what lies there now; undefined: it is gone. */
+  /** With what is there now; undefined: it is gone. */
   damaged: ReadonlyMap<string, Uint8Array | undefined>;
   /** The newest manifest as it was. */
   newest: LoadedManifest;
@@ -101,7 +103,7 @@ export class RuleWatch {
     const id = parseManifestPath(path) ?? parseWalPath(path);
     const greatest = greatestOf(this.#scene.pristine, path.slice(0, path.indexOf('/') + 1));
     if (id === undefined) this.#checkAge(path);
-    if (id !== undefined) this.#holds('names', path > greatest, `${path} lies below ${greatest}`);
+    if (id !== undefined) this.#holds('names', path > greatest, `${path} is below ${greatest}`);
     else this.#holds('names', path > greatestTable(this.#scene.newest.manifest), `${path} is older than a named table`);
   }
 
@@ -116,10 +118,10 @@ export class RuleWatch {
   #checkEvidence(path: string, sent: readonly string[]): void {
     for (const [damaged, bytes] of this.#scene.damaged) {
       if (bytes === undefined) continue;
-      const copies = this.#store.paths('shale/quarantine/').filter((copy) => copy.endsWith(`/${damaged}`));
+      const copies = this.#store.paths(QUARANTINE_PREFIX).filter((copy) => copy.endsWith(`/${damaged}`));
       const isKept = copies.some((copy) => {
         const found = this.#store.objects.get(copy) as SimObject;
-        // Whoever completes a repair that counts already relies on who began it.
+        // The process that completes a repair which counts already relies on the one that began it.
         return Buffer.compare(found.bytes, bytes) === 0 && (this.isRepaired || sent.includes(`get ${copy}`));
       });
       this.#holds('evidence', isKept, `${path} was written before a copy of ${damaged} was kept and read back`);
@@ -166,8 +168,8 @@ export class RuleWatch {
     const version = this.#store.paths(LEDGER_PREFIX).at(-1);
     const entries = version === undefined ? [] : decodeLedger((this.#store.objects.get(version) as SimObject).bytes);
     const repairId = repairIdText(seal.repair.repairId);
-    const isTold = entries.some((entry) => entry.repairId === repairId);
-    this.#holds('ledger', isTold, `manifest ${id} makes a loss count that is not in the ledger`);
+    const isRecorded = entries.some((entry) => entry.repairId === repairId);
+    this.#holds('ledger', isRecorded, `manifest ${id} makes a loss count that is not in the ledger`);
     this.#holds('ledger', (seal.manifest?.ledgerVersion ?? 0) > 0, `manifest ${id} names no ledger`);
   }
 

@@ -39,14 +39,14 @@ interface RuleScript {
   lives: readonly (readonly Step[])[];
   /** A collector has deleted the log below the replay point. */
   isCollected?: boolean;
-  damage(sight: Sight): Damage[];
+  damage(paths: Paths): Damage[];
   outcome: RepairReport['outcome'];
   losesRows?: boolean;
   acceptResurrection?: boolean;
 }
 
 /** Paths: tables that the newest manifest names, newest first; the others oldest first. */
-interface Sight {
+interface Paths {
   tables: string[];
   log: string[];
   manifests: string[];

@@ -1,4 +1,4 @@
-/** What a run of the simulator tells when it is over, whatever it simulated. */
+/** What a run of the simulator reports when it is over, whatever it simulated. */
 import type { Auditor } from './auditor.ts';
 import type { Covered } from './coverage.ts';
 
@@ -9,7 +9,7 @@ export interface RunResult extends Covered {
 }
 
 /** `cycles` and `commits` are the run's own; the rest its store and its auditor know. */
-export function resultOf({ store, states }: Auditor, cycles: number, commits: number): RunResult {
+export function resultOf({ store, states, counts }: Auditor, cycles: number, commits: number): RunResult {
   const { world, faults, crashes } = store;
   const { traceHash, lines, steps } = world;
   return {
@@ -22,5 +22,6 @@ export function resultOf({ store, states }: Auditor, cycles: number, commits: nu
     fired: faults.fired,
     crashes,
     states,
+    counts,
   };
 }

@@ -1,10 +1,11 @@
 /** What a run does: plain data drawn from a seed, so that a failing run can be shrunk step by step and replayed. */
 import { nextFloat, nextInt, SeededRandom } from '../../src/common/random.ts';
-import type { OpenOptions } from '../../src/db/options.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { FAULT_KINDS, type FaultRates, STORM_KINDS, type StormKind } from './faults.ts';
 import type { CrashPoint, Fate } from './machine.ts';
 import type { RowOp } from './model.ts';
 import type { StoreOptions } from './sim-store.ts';
+import { drawUpkeep, marked, NO_UPKEEP, type UpkeepScript } from './upkeep-settings.ts';
 
 export type Step =
   | { type: 'write'; ops: RowOp[]; durable: boolean; wait: boolean; asBatch: boolean }
@@ -17,6 +18,9 @@ export type Step =
   | { type: 'readSnapshot' }
   | { type: 'dropSnapshot' }
   | { type: 'flush'; memtable: boolean; wait: boolean }
+  | { type: 'compact'; wait: boolean }
+  /** Another compactor takes the epoch. */
+  | { type: 'rival' }
   | { type: 'sleep'; ms: number }
   | { type: 'reopen' }
   /** Now, or as the process sends its nth store call from now; `again` counts in the recoveries after it. */
@@ -29,12 +33,19 @@ export type Step =
 export interface Script {
   seed: number;
   options: OpenOptions;
+  upkeep: UpkeepScript;
   store: StoreOptions;
   rates: FaultRates;
   steps: Step[];
 }
 
 const KEYS = 10;
+/** Of the steps of a script with much upkeep, and of the values where a filter drops some. */
+const UPKEEP_SHARE = 0.6;
+const DROP_SHARE = 0.2;
+/** Most bytes that fill up a value: of large ones some make a table of a run. */
+const LARGE = 60_000;
+const SMALL = 200;
 const FATES: readonly Fate[] = ['not-applied', 'applied', 'applied-later'];
 
 /** Draws from one stream. */
@@ -54,8 +65,14 @@ export class Draw {
   }
 }
 
-/** `crashes`: so many of its steps are crashes besides those that it would have anyway. */
-export function makeScript(seed: number, crashes = 0): Script {
+export interface ScriptKind {
+  /** So many of its steps are crashes besides those that it would have anyway. */
+  crashes?: number;
+  /** `off`: nothing is merged or collected; `beside` (default): as the seed says, beside all the rest; `much`: and most steps make work for it. */
+  upkeep?: 'off' | 'beside' | 'much';
+}
+
+export function makeScript(seed: number, { crashes = 0, upkeep: kind = 'beside' }: ScriptKind = {}): Script {
   const draw = new Draw(seed);
   const options: OpenOptions = {
     memoryBytes: 8 * 1024 * 1024,
@@ -83,12 +100,43 @@ export function makeScript(seed: number, crashes = 0): Script {
   const steps: Step[] = [];
   const count = 6 + draw.int(30);
   const padded = draw.chance(0.3);
+  const isLarge = kind === 'much' && draw.chance(0.15);
   let writes = 0;
   for (let i = 0; i < count; i++) {
     const crash = crashes > 0 && draw.chance(crashes);
-    steps.push(crash ? drawCrash(draw) : drawStep(draw, () => `${seed % 1000}.${++writes}`, padded));
+    const nextValue = () => `${seed % 1000}.${++writes}`;
+    if (kind === 'much' && draw.chance(UPKEEP_SHARE)) steps.push(...drawUpkeepSteps(draw, nextValue, isLarge));
+    else steps.push(crash ? drawCrash(draw) : drawStep(draw, nextValue, padded));
   }
-  return { seed, options, store, rates: drawRates(draw), steps };
+  const rates = drawRates(draw);
+  const upkeep = kind === 'off' ? NO_UPKEEP : drawUpkeep(new Draw(seed ^ 0xc0ffee));
+  return { seed, options, upkeep, store, rates, steps: upkeep.hasFilter ? withDrops(steps, draw) : steps };
+}
+
+/** What makes tables, lets them be merged, and lets time pass. */
+function drawUpkeepSteps(draw: Draw, nextValue: () => string, isLarge: boolean): Step[] {
+  const x = draw.int(25);
+  if (x < 12) {
+    const write = drawWrite(draw, nextValue, isLarge || draw.chance(0.3), isLarge ? LARGE : SMALL);
+    return [write, { type: 'flush', memtable: true, wait: draw.chance(0.8) }];
+  }
+  if (x < 14) return [{ type: 'compact', wait: draw.chance(0.7) }];
+  if (x < 19) return [{ type: 'sleep', ms: draw.of([1000, 11_000, 70_000, 400_000, 1_300_000]) }];
+  if (x === 19 && draw.chance(0.3)) return [{ type: 'rival' }];
+  if (x < 21) return [{ type: 'openScan', reverse: draw.chance(0.5) }];
+  return [{ type: draw.of(['snapshot', 'readSnapshot', 'readSnapshot', 'goOnScanning'] as const) }];
+}
+
+/** Some values are put only to be dropped by a filter. */
+function withDrops(steps: readonly Step[], draw: Draw): Step[] {
+  return steps.map((step) => {
+    if (step.type !== 'write') return step;
+    const ops = step.ops.map((op) => {
+      const isMarked = op.kind === 'put' && draw.chance(DROP_SHARE);
+      return isMarked ? { ...op, value: marked(op.value) } : op;
+    });
+    return { ...step, ops };
+  });
 }
 
 function drawRates(draw: Draw): FaultRates {
@@ -127,12 +175,12 @@ function drawKey(draw: Draw): string {
   return `k${draw.int(KEYS)}`;
 }
 
-function drawWrite(draw: Draw, nextValue: () => string, padded: boolean): Step {
+function drawWrite(draw: Draw, nextValue: () => string, padded: boolean, most = 2000): Step {
   const size = draw.chance(0.4) ? 1 + draw.int(5) : 1;
   const ops: RowOp[] = [];
   for (let i = 0; i < size; i++) {
     const kind = draw.of(['put', 'put', 'put', 'delete', 'merge'] as const);
-    const value = kind === 'delete' ? '' : nextValue() + (padded && draw.chance(0.5) ? '#'.repeat(draw.int(2000)) : '');
+    const value = kind === 'delete' ? '' : nextValue() + (padded && draw.chance(0.5) ? '#'.repeat(draw.int(most)) : '');
     ops.push({ kind, key: drawKey(draw), value });
   }
   // Merges of one key in one batch must live equally long: only single writes get a time to live.

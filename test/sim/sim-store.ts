@@ -53,12 +53,12 @@ export class SimStore {
   readonly faults: Faults;
   readonly options: StoreOptions;
   readonly objects = new Map<string, SimObject>();
-  /** Told of each PUT that was applied, in the moment it was; `by` is undefined for one that no process sent. */
+  /** Called with each PUT that was applied, in the moment it was; `by` is undefined for one that no process sent. */
   onApplied:
     | ((path: string, object: SimObject, replaced: SimObject | undefined, by: Process | undefined) => void)
     | undefined;
   onDeleted: ((path: string) => void) | undefined;
-  /** Told of each call as it is sent, also of one that never arrives. */
+  /** Called with each call as it is sent, also of one that never arrives. */
   onSent: ((process: Process, op: Op, path: string) => void) | undefined;
   /** Calls during which a process died, by `op role fate`. */
   readonly crashes = new Map<string, number>();
@@ -105,7 +105,7 @@ export class SimStore {
     }
   }
 
-  /** Damage at rest, by nobody's request: other bytes, or no object. Nobody is told. */
+  /** Damage at rest, by nobody's request: other bytes, or no object. Nobody learns of it. */
   damage(path: string, bytes: Uint8Array | undefined): void {
     const object = this.objects.get(path) as SimObject;
     if (bytes !== undefined) {

@@ -9,14 +9,15 @@ import { type DbError, isCorruption } from '../../src/common/errors.ts';
 import { SILENT_LOGGER } from '../../src/common/logger.ts';
 import { SeededRandom } from '../../src/common/random.ts';
 import type { Db } from '../../src/db/db.ts';
-import type { OpenOptions, ReaderOptions } from '../../src/db/options.ts';
-import type { DbReader } from '../../src/db/reader.ts';
+import type { Reader } from '../../src/db/reader.ts';
+import type { ReaderOptions } from '../../src/db/reader-options.ts';
 import type { ScanIterator } from '../../src/db/scan-iterator.ts';
 import type { Snapshot } from '../../src/db/snapshot.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
 import { parseWalPath, walPath } from '../../src/format/object-names.ts';
 import type { ScanRow } from '../../src/lsm/read/visible-rows.ts';
 import { open, openReader } from '../../src/open.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { Auditor } from './auditor.ts';
 import { allRows, CONCAT, call, type Outcome, text } from './calls.ts';
 import { Faults } from './faults.ts';
@@ -26,6 +27,8 @@ import type { Refusals } from './refusals.ts';
 import { type RunResult, resultOf } from './run-result.ts';
 import { Draw, type Script, type Step } from './script.ts';
 import { type SimObject, SimStore } from './sim-store.ts';
+import { DROPPING_FILTER, functionsOf, isDropped, recentManifestsOf } from './upkeep-settings.ts';
+import { UpkeepWatch } from './upkeep-watch.ts';
 import { describe, World } from './world.ts';
 
 const OPEN_ATTEMPTS = 4;
@@ -37,8 +40,9 @@ export class SingleRun {
   readonly faults: Faults;
   readonly store: SimStore;
   readonly auditor: Auditor;
-  readonly model = new Model();
+  readonly model: Model;
   readonly machine: Machine;
+  readonly #watch: UpkeepWatch;
   readonly #readerMachine: Machine;
   readonly #script: Script;
   /** Calls that are refused or given up, and functions that throw, besides. */
@@ -50,7 +54,7 @@ export class SingleRun {
   #db!: Db;
   #snapshots: { seq: number; nowMs: number; snapshot: Snapshot; first?: string }[] = [];
   #scans: { seq: number; nowMs: number; reverse: boolean; iterator: ScanIterator; rows: ScanRow[] }[] = [];
-  #reader: { reader: DbReader; seq: number } | undefined;
+  #reader: { reader: Reader; seq: number } | undefined;
   #again: CrashPoint[] = [];
   cycles = 0;
   /** Every process that was started, for exhaustive runs. */
@@ -63,16 +67,36 @@ export class SingleRun {
     this.world = new World(script.seed, keepTrace);
     this.faults = new Faults(new SeededRandom(script.seed ^ 0x5eed), script.rates);
     this.store = new SimStore(this.world, this.faults, script.store);
-    this.auditor = new Auditor(this.store, script.options.walEnabled !== false);
+    const { upkeep } = script;
+    this.model = new Model(upkeep.hasFilter ? isDropped : undefined);
+    this.auditor = new Auditor(this.store, {
+      hasLog: script.options.walEnabled !== false,
+      recentManifests: recentManifestsOf(upkeep),
+      functions: functionsOf(upkeep),
+    });
     if (script.store.hasWalStore === true) this.auditor.states.add('log in a store of its own');
+    this.#watch = new UpkeepWatch(this.auditor, upkeep);
     this.machine = new Machine(this.world, 'w');
     this.#readerMachine = new Machine(this.world, 'r');
     this.#again = [...crashPoints];
     this.#process = this.#start();
     const random = new SeededRandom(script.seed ^ 0x0ddba11);
     const { logger = SILENT_LOGGER, mergeOperator = CONCAT } = refusals ?? {};
-    const functions = { logger, mergeOperator, ...(refusals !== undefined && { onEvent: refusals.onEvent }) };
-    this.#options = { ...script.options, random, ...functions };
+    const onEvent: OpenOptions['onEvent'] = (event) => {
+      this.#watch.onEvent(event);
+      refusals?.onEvent();
+    };
+    const functions = { logger, mergeOperator, onEvent };
+    const { compactor, gc, l0MaxSsts, hasFilter } = upkeep;
+    const filter = hasFilter ? { compactionFilter: DROPPING_FILTER } : {};
+    this.#options = {
+      ...script.options,
+      l0MaxSsts,
+      compactor: compactor && { ...compactor, ...filter },
+      gc,
+      random,
+      ...functions,
+    };
     this.#readerOptions = { random, ...functions, memoryBytes: 8 * 1024 * 1024 };
   }
 
@@ -111,6 +135,7 @@ export class SingleRun {
     await this.#refuse();
     if (this.#process.isAlive) await this.#closeAtEnd();
     await this.#recover();
+    this.auditor.checkStore();
     await this.#readAsReader();
     if (this.#script.seed % HOLES_EVERY === 0) await this.#checkThatHolesAreSeen();
   }
@@ -125,6 +150,8 @@ export class SingleRun {
     const lost = walPath(new Draw(this.#script.seed ^ 0x401e).of(middle));
     this.world.trace(`-- ${lost} is lost`);
     const { bytes } = this.store.objects.get(lost) as SimObject;
+    // By nobody's rules.
+    this.store.onDeleted = undefined;
     this.store.applyDelete([lost]);
     this.#again = [];
     const process = this.#start();
@@ -133,7 +160,7 @@ export class SingleRun {
     const opened = await this.#call('open', () =>
       open(this.store.location(process), { ...this.#options, clock, owner: process.name }),
     );
-    // A request of a dead process has arrived meanwhile: it filled the hole, or moved the replay point behind it.
+    // A request of a dead process has arrived in the meantime: it filled the hole, or moved the replay point after it.
     const replayAfter = this.auditor.newest?.manifest.replayAfterWalId ?? 0;
     if (this.store.objects.has(lost) || (parseWalPath(lost) as number) <= replayAfter) return;
     this.auditor.states.add('hole seen');
@@ -184,7 +211,7 @@ export class SingleRun {
       }
       if (attempt === OPEN_ATTEMPTS) this.faults.stop();
       const process = this.#process;
-      const lies = this.faults.lies;
+      const wrongLists = this.faults.wrongLists;
       const { clock } = process;
       const opened = await this.#call('open', () =>
         open(this.store.location(process), { ...this.#options, clock, owner: process.name }),
@@ -194,7 +221,7 @@ export class SingleRun {
         continue;
       }
       if ('error' in opened) {
-        const allowed = this.faults.lies > lies ? ['unavailable', 'corruption'] : ['unavailable'];
+        const allowed = this.faults.wrongLists > wrongLists ? ['unavailable', 'corruption'] : ['unavailable'];
         this.#expect(opened.error, allowed, 'open');
         await this.world.sleep(1000);
         continue;
@@ -205,12 +232,12 @@ export class SingleRun {
     }
   }
 
-  /** What was found is right; false if the process died meanwhile. */
+  /** What was found is right; false if the process died in the meantime. */
   async #verifyContent(): Promise<boolean> {
     const { model } = this;
     const snapshot = this.#db.snapshot();
     const seq = Number(snapshot.seq);
-    snapshot.close();
+    void snapshot.close();
     if (seq < model.acknowledgedSeq) {
       this.world.fail(`LOST: the content ends with commit ${seq}, but ${model.acknowledgedSeq} was acknowledged`);
     }
@@ -299,7 +326,9 @@ export class SingleRun {
         this.auditor.states.add('snapshot read');
         const all = rows.value.map((row) => `${text(row.key)}=${text(row.value)}`).join(' ');
         pinned.first ??= all;
-        if (all !== pinned.first) this.#wrong('the same snapshot again', all, [pinned.first]);
+        // A filter is asked about what an open snapshot sees, too: it is at the barrier.
+        const mayChange = this.#script.upkeep.hasFilter;
+        if (all !== pinned.first && !mayChange) this.#wrong('the same snapshot again', all, [pinned.first]);
         return this.#checkRows(rows.value, pinned.seq, pinned.nowMs, {}, 'snapshot');
       }
       case 'dropSnapshot':
@@ -314,6 +343,10 @@ export class SingleRun {
         });
         return this.#waitOrNot(flush, step.wait);
       }
+      case 'compact':
+        return this.#waitOrNot(this.#compact(), step.wait);
+      case 'rival':
+        return this.#watch.claimAsRival();
       case 'sleep':
         return this.world.sleep(step.ms);
       case 'reopen': {
@@ -386,6 +419,25 @@ export class SingleRun {
     return signal === undefined ? options : { ...options, signal };
   }
 
+  /** What was in memory is in tables then, so it is durable. */
+  async #compact(): Promise<void> {
+    const db = this.#db;
+    const { upkeep } = this.#script;
+    const seq = this.model.lastSeq;
+    const done = await this.#call('compact', () => db.compact(this.#withSignal({})));
+    if (done === 'died') return;
+    if ('value' in done) {
+      this.auditor.states.add('everything compacted');
+      this.model.acknowledge(seq);
+      return;
+    }
+    const { error } = done;
+    const isRefused = upkeep.compactor === false && error.code === 'BAD_ARGUMENT';
+    const isFenced = error.code === 'COMPACTOR_FENCED' && this.#watch.hasRival;
+    // The handle may be closed in the meantime.
+    if (!isRefused && !isFenced && error.kind !== 'closed') this.#expect(error, ['unavailable'], 'compact');
+  }
+
   #writeFailed(commit: Commit, error: DbError): void {
     this.#expect(error, ['unavailable', 'closed'], `commit ${commit.seq}`);
     const { outcome } = error;
@@ -397,7 +449,7 @@ export class SingleRun {
   #waitOrNot(work: Promise<void>, wait: boolean): Promise<void> {
     if (wait) return work;
     this.#pending.add(work);
-    work.finally(() => this.#pending.delete(work));
+    void work.finally(() => this.#pending.delete(work));
     return Promise.resolve();
   }
 
@@ -423,7 +475,7 @@ export class SingleRun {
     const low = Math.max(this.model.acknowledgedSeq, this.#reader?.seq ?? 0);
     const process = this.#readerMachine.start();
     const { clock } = process;
-    const lies = this.faults.lies;
+    const wrongLists = this.faults.wrongLists;
     const seen = await this.#call(
       'open',
       async () => {
@@ -438,7 +490,7 @@ export class SingleRun {
     );
     if (seen === 'died') return;
     if ('error' in seen) {
-      const allowed = this.faults.lies > lies ? ['unavailable', 'corruption'] : ['unavailable'];
+      const allowed = this.faults.wrongLists > wrongLists ? ['unavailable', 'corruption'] : ['unavailable'];
       return this.#expect(seen.error, allowed, 'reader');
     }
     const { reader, rows, nowMs } = seen.value;
@@ -495,7 +547,7 @@ export class SingleRun {
     let previous: string | undefined;
     for (const row of rows) {
       const key = text(row.key);
-      if (previous !== undefined && previous < key === reverse) return `${key} stands behind ${previous}`;
+      if (previous !== undefined && previous < key === reverse) return `${key} stands after ${previous}`;
       previous = key;
       found.set(key, { value: text(row.value), seq: Number(row.seq) });
     }

@@ -1,5 +1,5 @@
 /**
- * One to three writers that take the database from each other, a collector that deletes behind them, and a reader; PUTs whose
+ * One to three writers that take the database from each other, a collector that deletes after them, and a reader; PUTs whose
  * answers are lost, that land late or twice; machines that sleep for hours and clocks that jump.
  *
  * Each commit is a batch of two rows of its own and a merge into a row of all. At the end: every acknowledged commit is there,
@@ -10,12 +10,18 @@ import type { DbError } from '../../src/common/errors.ts';
 import { SILENT_LOGGER } from '../../src/common/logger.ts';
 import { SeededRandom } from '../../src/common/random.ts';
 import type { Db } from '../../src/db/db.ts';
-import type { OpenOptions } from '../../src/db/options.ts';
-import type { DbReader } from '../../src/db/reader.ts';
+import type { Reader } from '../../src/db/reader.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
 import { encodeBoundary } from '../../src/format/boundary.ts';
-import { MANIFEST_BOUNDARY_PATH, parseManifestPath, parseWalPath } from '../../src/format/object-names.ts';
+import { decodeManifest } from '../../src/format/manifest-codec.ts';
+import {
+  MANIFEST_BOUNDARY_PATH,
+  manifestPath,
+  parseManifestPath,
+  parseWalPath,
+} from '../../src/format/object-names.ts';
 import { open, openReader } from '../../src/open.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { Auditor } from './auditor.ts';
 import { allRows, CONCAT, call, text } from './calls.ts';
 import { Faults } from './faults.ts';
@@ -23,6 +29,8 @@ import { Machine, type Process } from './machine.ts';
 import { type RunResult, resultOf } from './run-result.ts';
 import { Draw } from './script.ts';
 import { type SimObject, SimStore } from './sim-store.ts';
+import { drawUpkeep, functionsOf, NO_UPKEEP } from './upkeep-settings.ts';
+import { UpkeepWatch } from './upkeep-watch.ts';
 import { describe, World } from './world.ts';
 
 const RATES = { 'lost-answer': 0.2, 'late-put': 0.05, 'double-put': 0.02 };
@@ -49,6 +57,7 @@ export class WritersRun {
   readonly #faults: Faults;
   readonly #store: SimStore;
   readonly #auditor: Auditor;
+  readonly #watch: UpkeepWatch;
   readonly #draw: Draw;
   readonly #options: OpenOptions;
   readonly #machines: Machine[];
@@ -57,7 +66,7 @@ export class WritersRun {
   #deaths = 0;
   #writersLeft: number;
 
-  constructor(seed: number, keepTrace = false) {
+  constructor(seed: number, keepTrace = false, hasUpkeep = true) {
     this.world = new World(seed, keepTrace);
     this.#draw = new Draw(seed ^ 0x3f1e5);
     const draw = this.#draw;
@@ -74,7 +83,17 @@ export class WritersRun {
       keepsMetadata: draw.chance(0.8),
       isKnown: true,
     });
-    this.#auditor = new Auditor(this.#store, true, hasCollector);
+    const upkeep = hasUpkeep ? drawUpkeep(new Draw(seed ^ 0xc0ffee)) : NO_UPKEEP;
+    const { compactor } = upkeep;
+    // At ages at which a writer that was suspended believes in nothing any more. It keeps the newest manifest alone, as SlateDB's does.
+    const gc = upkeep.gc && { intervalMs: upkeep.gc.intervalMs, recentManifests: 1 };
+    this.#auditor = new Auditor(this.#store, {
+      hasLog: true,
+      hasCollector,
+      recentManifests: 1,
+      functions: functionsOf({ hasFilter: false }),
+    });
+    this.#watch = new UpkeepWatch(this.#auditor, upkeep);
     const random = new SeededRandom(seed ^ 0x0ddba11);
     this.#options = {
       random,
@@ -83,6 +102,10 @@ export class WritersRun {
       memoryBytes: 8 * 1024 * 1024,
       l0SstSizeBytes: 4096,
       compatibility: draw.of(['auto', 'slatedb-0.12', 'slatedb-0.17']),
+      l0MaxSsts: upkeep.l0MaxSsts,
+      compactor,
+      gc,
+      onEvent: this.#watch.onEvent,
     };
     const count = draw.of([1, 2, 2, 3, 3]);
     this.#writersLeft = count;
@@ -126,7 +149,7 @@ export class WritersRun {
     const { machine } = process;
     if (draw.chance(0.3))
       process.crashPoint = { call: 1 + draw.int(60), fate: draw.of(['not-applied', 'applied', 'applied-later']) };
-    // Pauses in the middle of an opening or of a write are where the flaws lie.
+    // Pauses in the middle of an opening or of a write are where the flaws are.
     for (let i = draw.int(3); i > 0; i--) this.#pauseLater(process);
     const { clock } = process;
     const opened = await call(process, 'open', () =>
@@ -245,7 +268,10 @@ export class WritersRun {
 
   // ---- the others
 
-  /** Deletes as SlateDB's collector does: manifests but the newest, the log below the replay point, both older than 300 s. */
+  /**
+   * Deletes as SlateDB's collector does: manifests but the newest and those of checkpoints, the log below the replay points of these, both
+   * older than 300 s.
+   */
   async #collector(): Promise<void> {
     const { world } = this;
     const step = () => world.sleep(this.#draw.of([1, 20, 2000]));
@@ -257,7 +283,8 @@ export class WritersRun {
       const newest = this.#auditor.newest?.id === newestId ? this.#auditor.newest : undefined;
       if (newest === undefined) continue;
       await step();
-      const old = this.#olderThanMinAge('manifest/').filter((path) => (parseManifestPath(path) as number) < newestId);
+      const kept = new Set([newestId, ...newest.manifest.checkpoints.map((checkpoint) => checkpoint.manifestId)]);
+      const old = this.#olderThanMinAge('manifest/').filter((path) => !kept.has(parseManifestPath(path) as number));
       const boundary = Math.max(0, ...old.map((path) => parseManifestPath(path) as number));
       if (boundary > 0) {
         this.#raiseBoundary(boundary);
@@ -266,12 +293,17 @@ export class WritersRun {
         this.#auditor.states.add('manifests collected');
       }
       await step();
-      const { replayAfterWalId } = newest.manifest;
+      const replayAfterWalId = Math.min(...[...kept].map((id) => this.#replayPointOf(id)));
       const log = this.#olderThanMinAge('wal/').filter((path) => (parseWalPath(path) as number) < replayAfterWalId);
       if (log.length > 0) this.#auditor.states.add('log collected');
       this.#store.applyDelete(log);
       world.trace(`collector deletes manifests to ${boundary}, ${log.length} WAL objects`);
     }
+  }
+
+  #replayPointOf(manifestId: number): number {
+    const { bytes } = this.#store.objects.get(manifestPath(manifestId)) as SimObject;
+    return decodeManifest(bytes).manifest.replayAfterWalId;
   }
 
   #olderThanMinAge(prefix: string): string[] {
@@ -291,12 +323,12 @@ export class WritersRun {
     const process = new Machine(this.world, 'r').start();
     const { clock } = process;
     const { random, logger, mergeOperator } = this.#options;
-    let reader: DbReader | undefined;
+    let reader: Reader | undefined;
     let before = new Set<string>();
-    for (let looks = 8; looks > 0 && this.#writersLeft > 0; looks--) {
+    for (let rounds = 8; rounds > 0 && this.#writersLeft > 0; rounds--) {
       await this.world.sleep(this.#draw.of([100, 5000, 600_000, HOUR_MS]));
       const acknowledged = this.#commits.filter((c) => c.state === 'acknowledged').map((c) => c.id);
-      const known: DbReader | undefined = reader;
+      const known: Reader | undefined = reader;
       const shown = await call(process, 'open', async () => {
         if (known !== undefined) await known.refresh();
         const location = { store: this.#store.connect(process), path: '' };

@@ -1,6 +1,6 @@
-/** Tables of a test database: where their parts lie, ways to damage them, and scans that go on after damage. */
+/** Tables of a test database: where their parts are, ways to damage them, and scans that go on after damage. */
 import type { CorruptionError, DbError } from '../../src/common/errors.ts';
-import type { DbReader } from '../../src/db/reader.ts';
+import type { Reader } from '../../src/db/reader.ts';
 import type { ScanOptions } from '../../src/db/reads.ts';
 import { loadCodec } from '../../src/format/codecs.ts';
 import { unframeUnit } from '../../src/format/framing.ts';
@@ -76,7 +76,7 @@ export interface Scanned {
 /** Scans to the end, going on after each damage. */
 export async function scanAll(
   world: World,
-  reader: Pick<DbReader, 'scan'>,
+  reader: Pick<Reader, 'scan'>,
   options: ScanOptions = {},
   batch = 0,
 ): Promise<Scanned> {

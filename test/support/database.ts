@@ -8,9 +8,10 @@ import type { Logger } from '../../src/common/logger.ts';
 import { ManualClock } from '../../src/common/manual-clock.ts';
 import { SeededRandom } from '../../src/common/random.ts';
 import type { Db } from '../../src/db/db.ts';
-import type { OpenOptions, ReaderOptions } from '../../src/db/options.ts';
-import type { DbReader } from '../../src/db/reader.ts';
+import type { Reader } from '../../src/db/reader.ts';
+import type { ReaderOptions } from '../../src/db/reader-options.ts';
 import { open, openReader } from '../../src/open.ts';
+import { type ToolAccess, toolAccessOf } from '../../src/recovery/tool-access.ts';
 import { FaultyStore } from '../../src/store/faulty-store.ts';
 import { MemoryStore } from '../../src/store/memory-store.ts';
 import {
@@ -21,6 +22,7 @@ import {
   PUT_ID_METADATA,
   type PutOptions,
 } from '../../src/store/object-store.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { goldenFixture } from './golden-fixtures.ts';
 
 export interface Request {
@@ -130,8 +132,9 @@ export class World {
   }
 
   /** Not awaited: for openings that a test interferes with. */
+  /** Tables stay as they were written unless the options say otherwise: most tests look at what is stored. */
   opening(options: OpenOptions = {}, line = this.line()): Promise<Db> {
-    return open({ store: line, path: '' }, { ...this.#environment(), ...options });
+    return open({ store: line, path: '' }, { ...this.#environment(), compactor: false, ...options });
   }
 
   async connect(options: OpenOptions = {}): Promise<Opened> {
@@ -143,7 +146,7 @@ export class World {
     return (await this.connect(options)).db;
   }
 
-  async openReader(options: ReaderOptions = {}, line = this.line()): Promise<DbReader> {
+  async openReader(options: ReaderOptions = {}, line = this.line()): Promise<Reader> {
     return this.run(openReader({ store: line, path: '' }, { ...this.#environment(), ...options }));
   }
 
@@ -220,20 +223,20 @@ export async function worldOfFixture(name: string, root = 'db/'): Promise<World>
   return world;
 }
 
-/** A line on which `db` flushes, and writes again, before every list of the log. `looks`: how often that was. */
-export function alwaysOvertaken(world: World, db: Pick<Db, 'put' | 'flush'>): { line: Line; looks(): number } {
+/** A line on which `db` flushes, and writes again, before every list of the log. `lists`: how often that was. */
+export function alwaysOvertaken(world: World, db: Pick<Db, 'put' | 'flush'>): { line: Line; lists(): number } {
   const line = world.line();
   const list = line.list.bind(line);
-  let looks = 0;
+  let lists = 0;
   line.list = async function* (prefix, options) {
     if (prefix === 'wal/') {
-      looks++;
+      lists++;
       await db.flush({ type: 'memtable' });
-      await db.put('late', `in the log ${looks}`);
+      await db.put('late', `in the log ${lists}`);
     }
     yield* list(prefix, options);
   };
-  return { line, looks: () => looks };
+  return { line, lists: () => lists };
 }
 
 /** What a promise rejects with, which must be an error of this package. */
@@ -255,6 +258,13 @@ export function thrown(call: () => unknown): DbError {
     throw new Error('an exception that is no DbError', { cause: error });
   }
   return expect.fail('it should have thrown');
+}
+
+/** What tools get of an open database, besides its public methods. */
+export function toolAccess(db: Db): ToolAccess {
+  const access = toolAccessOf(db);
+  if (access === undefined) throw new Error('not an open database');
+  return access;
 }
 
 export function text(bytes: Uint8Array | undefined): string | undefined {

@@ -38,7 +38,7 @@ declare module 'vitest' {
   }
 }
 
-/** Fails outside the slow project: a test that needs a partner must not be skipped because it lies in the wrong directory. */
+/** Fails outside the slow project: a test that needs a partner must not be skipped because it is in the wrong directory. */
 export function testEnvironment(): TestEnvironment {
   const found = inject('environment');
   if (found === undefined) {

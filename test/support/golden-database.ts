@@ -153,7 +153,7 @@ export async function gathered<T>(rows: AsyncIterable<T>): Promise<T[]> {
   return out;
 }
 
-/** A row of a scan; those of `expected.json` have times besides, which only a get tells. */
+/** A row of a scan; those of `expected.json` have times besides, which only a get gives. */
 export function goldenScanRow(row: ScanRow): GoldenScanRow {
   return { key: goldenBytesOf(row.key), value: goldenBytesOf(row.value), seq: String(row.seq) };
 }

@@ -1,4 +1,4 @@
-/** Where an interop test keeps its database: a directory or a bucket, as SlateDB and as we are told about it. */
+/** Where an interop test keeps its database: a directory or a bucket, in the words of SlateDB and in ours. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import { manifestPath, parseWalPath, walPath } from '../../src/format/object-nam
 import { type LoadedManifest, listManifestIds, loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
 import { readWalObject, type WalReadResult } from '../../src/lsm/wal/wal-object.ts';
 import { contradictions, doubts } from '../../src/recovery/manifest-cross-check.ts';
-import { youngerThanTables } from '../../src/recovery/wal-check.ts';
+import { rowNewerThanTables } from '../../src/recovery/wal-check.ts';
 import { LocalStore } from '../../src/store/local-store.ts';
 import type { DatabaseLocation } from '../../src/store/location.ts';
 import { prefixedStore } from '../../src/store/prefixed-store.ts';
@@ -105,7 +105,7 @@ export class Handover {
   readonly #started: (LiveSlateDb | SlateDbRole)[] = [];
   #place: SharedPlace | undefined;
 
-  /** Of the suite that is being described. `judge` looks at what a test has left. */
+  /** Of the suite that is being described. `judge` checks what a test has left. */
   constructor(partners: HandoverPartners, judge: (place: SharedPlace) => Promise<void> = async () => undefined) {
     this.#partners = partners;
     beforeEach(async () => {
@@ -158,7 +158,7 @@ export async function expectManifestsToContinue({ store, path }: DatabaseLocatio
       id,
       broken: contradictions(id, manifest, { previous: before?.manifest, replayed }),
       doubts: doubts(loaded, before),
-      hidden: youngerThanTables(log.values(), manifest),
+      hidden: rowNewerThanTables(log.values(), manifest),
     }).toEqual({ id, broken: [], doubts: [], hidden: undefined });
   }
 }

@@ -1,6 +1,6 @@
 /**
  * The rows that a database handed back and forth must hold: ten thousand at each check, with many overwritten, deleted and
- * brought back since the check before. A crash adds batches that nobody was told about: each of them is there whole or not at
+ * brought back since the check before. A crash adds batches that nobody got an answer about: each of them is there whole or not at
  * all, and those that were acknowledged are there.
  */
 import { expect } from 'vitest';

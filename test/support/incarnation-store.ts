@@ -3,6 +3,7 @@
  * store, however long the abandoned handle goes on.
  */
 import type { ObjectStore } from '../../src/store/object-store.ts';
+import { uploadsOf } from '../../src/store/upload-calls.ts';
 
 export interface Incarnation {
   store: ObjectStore;
@@ -19,6 +20,7 @@ export function incarnation(inner: ObjectStore): Incarnation {
       (error) => (alive ? Promise.reject(error) : never()),
     );
   };
+  const { upload, listUploads, abortUpload } = uploadsOf(inner);
   const store: ObjectStore = {
     name: inner.name,
     ...(inner.conformance !== undefined && { conformance: inner.conformance }),
@@ -33,6 +35,19 @@ export function incarnation(inner: ObjectStore): Incarnation {
         yield object;
       }
     },
+    ...(upload && {
+      upload(path, o) {
+        const begun = upload(path, o);
+        return {
+          ...(begun.partBytes !== undefined && { partBytes: begun.partBytes }),
+          write: (part, digests) => guard(() => begun.write(part, digests)),
+          complete: () => guard(() => begun.complete()),
+          abort: () => guard(() => begun.abort()),
+        };
+      },
+    }),
+    ...(listUploads && { listUploads: (prefix, o) => guard(() => listUploads(prefix, o)) }),
+    ...(abortUpload && { abortUpload: (found, o) => guard(() => abortUpload(found, o)) }),
   };
   return {
     store,

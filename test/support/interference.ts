@@ -1,5 +1,5 @@
 /**
- * A store whose answers a test interferes with: what others do while somebody looks. Before a request, by its place in the order of
+ * A store whose answers a test interferes with: what others do while somebody reads. Before a request, by its place in the order of
  * all requests or by its path, something is written or deleted; lists can leave out what is there.
  */
 import type { ObjectStore } from '../../src/store/object-store.ts';

@@ -15,7 +15,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { S3ForTests } from './s3-server.ts';
 
-/** Where a database lies: a directory or a bucket, and the path of the database below it. */
+/** Where a database is: a directory or a bucket, and the path of the database below it. */
 export type SlateDbPlace =
   | { directory: string; path: string }
   | { s3: Pick<S3ForTests, 'endpoint' | 'accessKeyId' | 'secretAccessKey' | 'region'>; bucket: string; path: string };
@@ -23,13 +23,19 @@ export type SlateDbPlace =
 export interface SlateDbOpenOptions {
   /** SlateDB's settings by its own names, e.g. `{ min_filter_keys: 0, flush_interval: '50ms' }`. */
   settings?: Record<string, unknown>;
-  /** The compactor inside the writer; off unless asked for. It looks for work every 50 ms. */
+  /** The compactor inside the writer; off unless asked for. It searches for work every 50 ms. */
   compactor?: boolean;
   /** A merge operator that appends the operand. */
   mergeOperator?: 'concat';
   /** The WAL in another place of the same kind. */
   walPlace?: SlateDbPlace;
   blockBytes?: 1024 | 2048 | 4096 | 8192 | 16384 | 32768 | 65536;
+
+  // 0.17 only:
+  /** Instead of its defaults, by its own names; with `compactor`. */
+  compactorOptions?: Record<string, unknown>;
+  /** Each first byte of keys is a segment. */
+  segments?: 'first-byte';
 
   // 0.18 only:
   /** Of the tables that the writer, and its compactor, make. */
@@ -143,6 +149,10 @@ export interface LiveSlateDb {
   /** 0.17 and later: opens with a compactor, merges everything into one sorted run, closes. Returns the newest manifest. */
   compactAll(place: SlateDbPlace, options?: SlateDbOpenOptions): Promise<SlateDbManifest>;
 
+  // 0.17 only:
+  /** Asks the compactor of the open database for a job that it has to fail. */
+  submitToUnknownSegment(segment: string): Promise<void>;
+
   // 0.18 only:
   /** A stand-alone compactor (it plans, and merges with a worker of its own) or a worker of another's. */
   start(role: 'compactor' | 'worker', place: SlateDbPlace, options?: SlateDbOpenOptions): Promise<SlateDbRole>;
@@ -177,8 +187,8 @@ export interface SlateDbChildCommand {
 
 const DEFAULT_TIMEOUT_MS = 60_000;
 const COMPACT_TIMEOUT_MS = 180_000;
-/** Most looks whether a child stands still, and the time between them: two seconds in all. */
-const STOP_LOOKS = 100;
+/** Most checks whether a child stands still, and the time between them: two seconds in all. */
+const STOP_CHECKS = 100;
 const STOP_LOOK_MS = 20;
 const BASE64 = 'base64';
 
@@ -211,7 +221,7 @@ class Child {
         `the SlateDB ${start.version} process ended (${signal ?? `code ${code}`})\n${this.#stderr.slice(-2000)}`,
       );
     });
-    // Writing to a child that is already dead: the close event above tells it.
+    // Writing to a child that is already dead: the close event above shows it.
     this.#process.stdin!.on('error', () => {});
     this.#process.stderr!.on('data', (text) => {
       this.#stderr = (this.#stderr + text).slice(-10_000);
@@ -237,11 +247,11 @@ class Child {
     this.#process.kill('SIGKILL');
   }
 
-  /** Resolves when every thread stands: one that was in the file system when told to may still finish there. */
+  /** Resolves when every thread stands: one that was in the file system when asked to may still finish there. */
   async stop(): Promise<void> {
     this.#process.kill('SIGSTOP');
     const threads = `/proc/${this.#process.pid}/task`;
-    for (let look = 0; look < STOP_LOOKS; look++) {
+    for (let look = 0; look < STOP_CHECKS; look++) {
       if (existsSync(threads)) {
         const states = readdirSync(threads).map((id) => readFileSync(`${threads}/${id}/stat`, 'latin1'));
         if (states.every((stat) => /\) T /.test(stat))) return;
@@ -291,7 +301,10 @@ class Child {
     this.#pending.delete(message.id);
     clearTimeout(pending.timer);
     if (message.error !== undefined) {
-      pending.reject(new SlateDbError(message.error.message, message.error.kind, message.error.reason));
+      const { kind, reason } = message.error;
+      // Where SlateDB did not do what it was asked to, a panic of one of its tasks may say why.
+      const why = kind === 'Driver' && this.#stderr !== '' ? `\nstderr: ${this.#stderr.slice(-2000)}` : '';
+      pending.reject(new SlateDbError(`${message.error.message}${why}`, kind, reason));
     } else pending.resolve({ result: message.result, rows: pending.rows });
   }
 
@@ -406,6 +419,9 @@ export function liveSlateDb(start: SlateDbChildCommand): LiveSlateDb {
         const fields = { ...placeFields(place), ...openFields(options) };
         return (await c.send<SlateDbManifest>('compactAll', fields, COMPACT_TIMEOUT_MS)).result;
       }),
+    async submitToUnknownSegment(segment) {
+      await current().send('submitToUnknownSegment', { segment });
+    },
     async start(role, place, options = {}) {
       const own = new Child(start, environmentOf(place, options.walPlace));
       try {

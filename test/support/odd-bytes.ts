@@ -44,13 +44,13 @@ export function goodBytes(length: number, byte: number): Record<string, Uint8Arr
     'of shared memory': shared,
     'of resizable memory': new Uint8Array(resizable(length, length * 2)).fill(byte),
     'of as many bytes as its buffer has left': tracking.fill(byte),
-    ...lyingBytes(list),
+    ...falseBytes(list),
     'of the memory of WebAssembly': new Uint8Array(wasmMemory().buffer, 7, length).fill(byte),
   };
 }
 
 /** Arrays whose class, or who themselves, say something else than what they are: what counts is what they are. */
-export function lyingBytes(list: readonly number[]): Record<string, Uint8Array> {
+export function falseBytes(list: readonly number[]): Record<string, Uint8Array> {
   const wrong: [string, unknown][] = [
     ['length', 3],
     ['length', list.length + 1000],
@@ -67,12 +67,12 @@ export function lyingBytes(list: readonly number[]): Record<string, Uint8Array> 
     ['subarray', undefined],
     ['slice', undefined],
   ];
-  const lying: Record<string, Uint8Array> = {};
+  const made: Record<string, Uint8Array> = {};
   const add = (name: string, property: string, get: () => unknown) => {
-    const Lying = class extends Uint8Array {};
-    Object.defineProperty(Lying.prototype, property, { get });
-    lying[`of a class with ${name}`] = new Lying(list);
-    lying[`that has ${name}`] = Object.defineProperty(Uint8Array.from(list), property, { get });
+    const FalseBytes = class extends Uint8Array {};
+    Object.defineProperty(FalseBytes.prototype, property, { get });
+    made[`of a class with ${name}`] = new FalseBytes(list);
+    made[`that has ${name}`] = Object.defineProperty(Uint8Array.from(list), property, { get });
   };
   for (const [property, value] of wrong) add(`the ${property} ${String(value)}`, property, () => value);
   for (const property of ['length', 'buffer']) {
@@ -80,15 +80,15 @@ export function lyingBytes(list: readonly number[]): Record<string, Uint8Array> 
       throw new Error('a trap');
     });
   }
-  const strange = Uint8Array.from(list);
-  Object.setPrototypeOf(strange, null);
-  lying['without a class'] = strange;
-  return lying;
+  const bare = Uint8Array.from(list);
+  Object.setPrototypeOf(bare, null);
+  made['without a class'] = bare;
+  return made;
 }
 
-/** Bytes that say their true length at the first `looks` looks, and then one that is too long. */
-export function fickleBytes(list: readonly number[], looks: number): Uint8Array {
-  let left = looks;
+/** Bytes that say their true length at the first `reads` reads, and then one that is too long. */
+export function fickleBytes(list: readonly number[], reads: number): Uint8Array {
+  let left = reads;
   const length = { get: () => (left-- > 0 ? list.length : list.length + 1000) };
   return Object.defineProperty(Uint8Array.from(list), 'length', length);
 }

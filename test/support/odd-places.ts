@@ -1,4 +1,4 @@
-/** Things that can lie in a directory and are no files, and a directory as something that can be compared. */
+/** Things that can be in a directory and are no files, and a directory as something that can be compared. */
 import { execFileSync } from 'node:child_process';
 import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
@@ -13,7 +13,7 @@ export interface NoFile {
 
 const servers: Server[] = [];
 
-/** Everything that can lie in the place of an object and is none. */
+/** Everything that can be in the place of an object and is none. */
 export const NO_FILES: Record<string, NoFile> = {
   'a link that leads nowhere': {
     make: (path) => symlinkSync('../gone/file', path),
@@ -62,7 +62,7 @@ export function closeOddPlaces(): void {
   for (const server of servers.splice(0)) server.close();
 }
 
-/** What lies in a directory, by path: content of files, target of links, kind of everything else. */
+/** What is in a directory, by path: content of files, target of links, kind of everything else. */
 export function fileTree(directory: string, below = ''): Record<string, string> {
   const found: Record<string, string> = {};
   for (const name of readdirSync(join(directory, below)).sort()) {

@@ -31,7 +31,7 @@ export function parsePrinted(line: string): { name: string; args: Arguments } {
   return { name: command.name.join(' '), args };
 }
 
-/** Commands in text: lines of their own, behind `next`, and what looks at the rest. The remark on a repair's loss is none of it. */
+/** Commands in text: lines of their own, after `next`, and what inspects the rest. The remark on a repair's loss is none of it. */
 export function commandsInText(text: string): string[] {
   return text.split('\n').flatMap((line) => {
     const [, command] =

@@ -9,7 +9,7 @@ import type {
   VerifyReport,
   WalObjectReport,
 } from '../../src/admin.ts';
-import { type Finding, type FindingInput, makeFinding } from '../../src/common/errors.ts';
+import { type Finding, type FindingInput, makeFinding } from '../../src/common/finding.ts';
 import type { Ulid } from '../../src/common/ulid.ts';
 import type { Manifest, TableView } from '../../src/format/manifest-types.ts';
 import type { TableInfo } from '../../src/format/table-info.ts';
@@ -229,11 +229,11 @@ export function checkSummary(more: Partial<CheckSummary> = {}): CheckSummary {
   return {
     verdict: 'corrupt',
     objects: 2,
+    missing: 0,
     sealed: 2,
     bytesRead: 40_000,
     requests: 8,
     findings: { BAD_CHECKSUM: 1 },
-    shadowedKeys: 3,
     notChecked: ['what is in the log: only whether its objects are there'],
     tookMs: 40,
     ...more,

@@ -56,7 +56,7 @@ let shared: SharedServer | undefined;
 
 /**
  * Before the tests of a file: makes sure that the shared server answers. A container that has died is reported with its
- * last words and replaced for this file, since it tells nothing about the code under test; any other server is an error.
+ * last words and replaced for this file, since it says nothing about the code under test; any other server is an error.
  */
 export async function reviveSharedS3(image: string | undefined): Promise<(() => Promise<void>) | undefined> {
   const server = shared;
@@ -73,11 +73,11 @@ export async function reviveSharedS3(image: string | undefined): Promise<(() => 
   };
 }
 
-const LOOKS = 5;
+const TRIES = 5;
 const LOOK_PAUSE_MS = 1000;
 
 async function answers(endpoint: string): Promise<boolean> {
-  for (let look = 0; look < LOOKS; look++) {
+  for (let look = 0; look < TRIES; look++) {
     if (look > 0) await new Promise((resolve) => setTimeout(resolve, LOOK_PAUSE_MS));
     const answer = await fetch(endpoint, { signal: AbortSignal.timeout(10_000) }).catch(() => undefined);
     // Whatever it says, it is there.

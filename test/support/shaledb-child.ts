@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import type { OpenOptions } from '../../src/db/options.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { REPOSITORY_ROOT } from './environment.ts';
 import type { SharedPlace } from './handover-places.ts';
 import type { RowChange } from './handover-rows.ts';

@@ -1,5 +1,5 @@
 // Drives one SlateDB 0.12.1 database for live-slatedb.ts: JSON lines in, JSON lines out. Keys and values are base64.
-// Ends at the end of standard input, without closing the database: whoever wants a clean end sends "close" first.
+// Ends at the end of standard input, without closing the database: a parent that wants a clean end sends "close" first.
 import { mkdirSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import * as slatedb from '@slatedb/uniffi';

@@ -1,6 +1,6 @@
 """Drives one SlateDB 0.17 database for live-slatedb.ts: JSON lines in, JSON lines out. Keys and values are base64.
 
-Ends at the end of standard input, without closing the database: whoever wants a clean end sends "close" first.
+Ends at the end of standard input, without closing the database: a parent that wants a clean end sends "close" first.
 """
 import asyncio
 import json
@@ -49,10 +49,19 @@ def settings_of(request):
         compactor = json.loads(settings.to_json_string())["compactor_options"]
         compactor["poll_interval"] = "50ms"
         compactor["worker"]["compactions_poll_interval"] = "50ms"
+        compactor.update(request.get("compactorOptions", {}))
     values = {"compactor_options": compactor, "garbage_collector_options": None, "l0_max_ssts": 1000, "l0_max_ssts_per_key": 1000}
     for name, value in {**values, **request.get("settings", {})}.items():
         settings.set(name, json.dumps(value))
     return settings
+
+
+class FirstByte(u.PrefixExtractor):
+    def name(self):
+        return "first-byte"
+
+    def prefix_len(self, target):
+        return 1
 
 
 def block_size(size):
@@ -68,6 +77,8 @@ async def open_db(request):
         builder.with_wal_object_store(store_of(request["wal"]))
     if request.get("blockBytes"):
         builder.with_sst_block_size(block_size(request["blockBytes"]))
+    if request.get("segments"):
+        builder.with_segment_extractor(FirstByte())
     return await builder.build()
 
 
@@ -110,6 +121,7 @@ class Driver:
 
     async def op_open(self, request):
         self.db = await open_db(request)
+        self.place = request
 
     async def op_put(self, r):
         options = u.PutOptions(ttl=ttl(r.get("ttlMs")))
@@ -151,6 +163,11 @@ class Driver:
     async def op_close(self, _):
         await self.db.shutdown()
         self.db = None
+
+    async def op_submitToUnknownSegment(self, r):
+        admin = u.AdminBuilder(self.place["path"], store_of(self.place)).build()
+        sources = [u.SourceId.SORTED_RUN(0)]
+        await admin.submit_compaction(u.CompactionSpec.TIERED(segment=r["segment"].encode(), sources=sources, destination=0))
 
     async def op_readerScan(self, r):
         builder = u.DbReaderBuilder(r["path"], store_of(r))

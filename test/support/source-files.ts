@@ -18,8 +18,16 @@ export interface SourceImport {
   target: string | undefined;
 }
 
-/** Every file of `directory` and below that is TypeScript, parsed. */
-export function readSources(directory: string): SourceFile[] {
+const READ = new Map<string, readonly SourceFile[]>();
+
+/** Every file of `directory` and below that is TypeScript, parsed; once for each process, the files do not change under a test. */
+export function readSources(directory: string): readonly SourceFile[] {
+  const read = READ.get(directory) ?? parseAll(directory);
+  READ.set(directory, read);
+  return read;
+}
+
+function parseAll(directory: string): readonly SourceFile[] {
   return readdirSync(directory, { recursive: true, encoding: 'utf8' })
     .map((path) => path.replaceAll('\\', '/'))
     .filter((path) => /\.[cm]?tsx?$/.test(path))

@@ -1,10 +1,11 @@
 /** Small databases with tables of several blocks whose writer is dead, and what their objects are, for tests that damage them. */
-import type { OpenOptions } from '../../src/db/options.ts';
+
 import { WriteBatch } from '../../src/db/write-batch.ts';
 import { decodeManifest } from '../../src/format/manifest-codec.ts';
 import type { Manifest, TableRef } from '../../src/format/manifest-types.ts';
 import { tablePath } from '../../src/format/object-names.ts';
 import { decodeFooter, FOOTER_BYTES, sealRange } from '../../src/format/table-layout.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { World } from './database.ts';
 
 export const TABLE_OPTIONS: OpenOptions = { sstBlockSizeBytes: 1024, minFilterKeys: 1 };
@@ -34,7 +35,7 @@ export async function tablesOf(world: World): Promise<TableLayout[]> {
   return Promise.all(l0.map((view) => layoutOf(world, view.table)));
 }
 
-/** Where the parts of a sound table lie. */
+/** Where the parts of a sound table are. */
 export async function layoutOf(world: World, ref: TableRef): Promise<TableLayout> {
   const path = tablePath(ref.id);
   const bytes = await world.bytes(path);

@@ -4,6 +4,7 @@
  *
  * Invariant of `dropNextResponse`: the request reached the server whole, the server's answer reached the proxy whole, and
  * not a byte of that answer reached the client, whose connection then breaks.
+ * Invariant of `delayNextRequest`: the server has not a byte of the request before the test delivers it.
  */
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
@@ -11,6 +12,12 @@ export interface DroppedExchange {
   requestHead: string;
   /** Empty when the request itself was dropped. */
   responseHead: string;
+}
+
+export interface DelayedRequest {
+  requestHead: string;
+  /** Gives the request to the server; resolves to the head of the answer. */
+  deliver(): Promise<string>;
 }
 
 export interface TcpProxy {
@@ -22,6 +29,13 @@ export interface TcpProxy {
   dropNextResponse(match: (requestHead: string) => boolean): Promise<DroppedExchange>;
   /** Breaks the connection instead of passing on the next request that matches: the server never sees it whole. */
   dropNextRequest(match: (requestHead: string) => boolean): Promise<DroppedExchange>;
+  /**
+   * Breaks the connection once the next request that matches has come whole, and keeps the request: the server gets it when the test
+   * delivers it, and its answer goes to the test.
+   */
+  delayNextRequest(match: (requestHead: string) => boolean): Promise<DelayedRequest>;
+  /** Sends the next request that matches twice. The client gets the second answer; the exchange has the first. */
+  doubleNextRequest(match: (requestHead: string) => boolean): Promise<DroppedExchange>;
   /** Breaks all connections of this moment. */
   cutAll(): void;
   /** New connections go there from now on: the server came back on another port. */
@@ -31,11 +45,10 @@ export interface TcpProxy {
   close(): Promise<void>;
 }
 
-interface Trap {
-  what: 'request' | 'response';
-  match: (requestHead: string) => boolean;
-  sprung: (exchange: DroppedExchange) => void;
-}
+type Trap = { match: (requestHead: string) => boolean } & (
+  | { what: 'request' | 'response' | 'double'; sprung: (exchange: DroppedExchange) => void }
+  | { what: 'delay'; sprung: (request: DelayedRequest) => void }
+);
 
 interface Exchange {
   requestHead: string;
@@ -81,8 +94,11 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
       });
     }
 
+    // The bytes of a request that is needed once more.
+    let kept: Buffer[] = [];
     const requests = new MessageSplitter(
       (head) => {
+        kept = [];
         requestLines.push(head.slice(0, head.indexOf('\r\n')));
         const at = traps.findIndex((t) => t.match(head));
         const trap = at < 0 ? undefined : traps.splice(at, 1)[0];
@@ -95,8 +111,23 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
         }
         return { passes: true, bodyless: false };
       },
-      (bytes) => upstream.write(bytes),
-      () => {},
+      (bytes) => {
+        const what = unanswered.at(-1)?.trap?.what;
+        if (what === 'delay' || what === 'double') kept.push(bytes);
+        if (what !== 'delay') upstream.write(bytes);
+      },
+      () => {
+        const exchange = unanswered.at(-1);
+        const bytes = Buffer.concat(kept);
+        if (exchange?.trap?.what === 'double') {
+          // The answer to the first one goes no further.
+          unanswered.push({ ...exchange, trap: undefined });
+          upstream.write(bytes);
+        }
+        if (exchange?.trap?.what !== 'delay') return;
+        exchange.trap.sprung({ requestHead: exchange.requestHead, deliver: () => exchanged(url, bytes) });
+        cut();
+      },
     );
     let responseHead = '';
     const responses = new MessageSplitter(
@@ -112,9 +143,10 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
       (interim) => {
         if (interim) return;
         const exchange = unanswered.shift();
-        if (exchange?.trap === undefined) return;
-        exchange.trap.sprung({ requestHead: exchange.requestHead, responseHead });
-        cut();
+        const trap = exchange?.trap;
+        if (exchange === undefined || trap === undefined || trap.what === 'delay') return;
+        trap.sprung({ requestHead: exchange.requestHead, responseHead });
+        if (trap.what !== 'double') cut();
       },
     );
     client.on('data', (bytes) => requests.push(bytes));
@@ -131,7 +163,7 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
   const cutAll = () => {
     for (const socket of [...open]) socket.destroy();
   };
-  const setTrap = (what: Trap['what'], match: Trap['match']) =>
+  const setTrap = (what: 'request' | 'response' | 'double', match: Trap['match']) =>
     new Promise<DroppedExchange>((sprung) => {
       traps.push({ what, match, sprung });
     });
@@ -141,6 +173,8 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
     requestLines,
     dropNextResponse: (match) => setTrap('response', match),
     dropNextRequest: (match) => setTrap('request', match),
+    delayNextRequest: (match) => new Promise((sprung) => traps.push({ what: 'delay', match, sprung })),
+    doubleNextRequest: (match) => setTrap('double', match),
     cutAll,
     retarget: (next) => {
       url = new URL(next);
@@ -154,6 +188,24 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
         cutAll();
       }),
   };
+}
+
+/** Sends one request on a connection of its own; resolves to the head of the answer. */
+function exchanged(url: URL, request: Buffer): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || 80) });
+    let answer = Buffer.alloc(0);
+    socket.on('data', (bytes) => {
+      answer = Buffer.concat([answer, bytes]);
+      const end = answer.indexOf(HEAD_END);
+      if (end < 0) return;
+      socket.destroy();
+      resolve(answer.subarray(0, end).toString('latin1'));
+    });
+    socket.on('error', reject);
+    socket.on('close', () => reject(new Error('the server closed the connection without an answer')));
+    socket.write(request);
+  });
 }
 
 const HEAD_END = Buffer.from('\r\n\r\n');

@@ -29,7 +29,7 @@ export interface Damage {
   name: string;
   /** Objects that differ from the reference; the first is the one that errors must name. */
   paths: string[];
-  /** Where the first damaged byte lies; 0 for whole objects. */
+  /** Where the first damaged byte is; 0 for whole objects. */
   offset: number;
   objects: StoredObject[];
 }
@@ -100,7 +100,7 @@ function withBytes(objects: StoredObject[], i: number, bytes: Uint8Array): Store
   return objects.map((o, k) => (k === i ? { ...o, bytes } : o));
 }
 
-/** What the newest manifest needs: itself, its tables, the log behind its replay point; and the identity. */
+/** What the newest manifest needs: itself, its tables, the log after its replay point; and the identity. */
 function neededPaths(objects: StoredObject[]): Set<string> {
   const newest = Math.max(...objects.map((o) => parseManifestPath(o.path) ?? 0));
   const path = manifestPath(newest);

@@ -5,7 +5,8 @@
  * Everything else is a fault. Time is virtual: whatever needs more than an hour of it hangs.
  */
 import { fromHex, toHex } from '../../src/common/bytes.ts';
-import { CorruptionError, type Finding, isCorruption, isDbError } from '../../src/common/errors.ts';
+import { CorruptionError, isCorruption, isDbError } from '../../src/common/errors.ts';
+import type { Finding } from '../../src/common/finding.ts';
 import { ManualClock } from '../../src/common/manual-clock.ts';
 import { SeededRandom } from '../../src/common/random.ts';
 import type { ValueWithMeta } from '../../src/db/reads.ts';
@@ -271,7 +272,7 @@ class Judge {
     return newest > 0 && !decodeManifest(this.#damage.objects[ids.indexOf(newest)].bytes).manifest.initialized;
   }
 
-  /** A manifest that is gone, or that bears no seal, is judged by its neighbours: which of two is wrong cannot be told. */
+  /** A manifest that is gone, or that bears no seal, is judged by its neighbours: nothing says which of two is wrong. */
   #isNamed(path: string): boolean {
     const { paths, kind } = this.#damage;
     // Whatever is said when many objects are gone: what is left is judged by each other.

@@ -7,16 +7,16 @@
  */
 import { fileURLToPath } from 'node:url';
 import { toHex } from '../../src/common/bytes.ts';
-import type { Finding } from '../../src/common/errors.ts';
+import type { Finding } from '../../src/common/finding.ts';
 import { ManualClock } from '../../src/common/manual-clock.ts';
 import { SeededRandom } from '../../src/common/random.ts';
 import type { Db } from '../../src/db/db.ts';
-import type { OpenOptions } from '../../src/db/options.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
 import type { MergeOperator } from '../../src/lsm/rows/merge-operator.ts';
 import { open } from '../../src/open.ts';
 import { MemoryStore } from '../../src/store/memory-store.ts';
 import { type ObjectStore, PUT_ID_METADATA } from '../../src/store/object-store.ts';
+import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { fixtureIn, type GoldenFixture, goldenFixture } from '../support/golden-fixtures.ts';
 import { incarnation } from '../support/incarnation-store.ts';
 
@@ -245,7 +245,7 @@ function objectsOf(fixture: GoldenFixture): StoredObject[] {
     .map((o) => ({ path: o.path.slice(root.length), bytes: o.bytes, putId: NO_PUT_ID }));
 }
 
-/** What a golden database says of itself: its rows, and every version of them that lies anywhere in it. */
+/** What a golden database says of itself: its rows, and every version of them that is anywhere in it. */
 function learn(author: Author, { expected }: GoldenFixture): void {
   for (const object of [...expected.wal, ...expected.compacted_ssts]) {
     for (const row of object.rows ?? []) {

@@ -1,4 +1,4 @@
-/** In which part of its object a damaged byte lies, for the counts of the report. */
+/** In which part of its object a damaged byte is, for the counts of the report. */
 import { placesOfIndex } from '../../src/format/block-places.ts';
 import { unframeUnit } from '../../src/format/framing.ts';
 import { decodeIndex } from '../../src/format/index-block.ts';

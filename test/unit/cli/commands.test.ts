@@ -135,12 +135,12 @@ describe('wal inspect', () => {
     expect(await said()).toBe('The log is empty.\n');
     const all = `All of it: shaledb wal inspect ${DB}\n`;
     expect(await said('--from', '900')).toBe(
-      `The log has no object from 900 on; this says nothing of the others.\n${all}`,
+      `The log has no object from 900 on; this says nothing about the others.\n${all}`,
     );
     expect(await said('--from', '7', '--to', '9')).toContain('no object from 7 up to 9;');
     expect(await said('--to', '3')).toContain('no object up to 3;');
     const { code, err } = await runWith(['wal', 'inspect', DB, '--from', '9', '--to', '5'], { tools });
-    expect([code, err]).toEqual([EXIT.usage, expect.stringContaining('--from 9 lies behind --to 5')]);
+    expect([code, err]).toEqual([EXIT.usage, expect.stringContaining('--from 9 is after --to 5')]);
   });
   it('takes a copy of one object', async () => {
     const { tools, calls } = spy('walInspect', stream([]));
@@ -157,7 +157,7 @@ describe('wal inspect', () => {
     const { code } = await runWith(['wal', 'inspect', DB, '--json'], options);
     expect([code, read]).toEqual([EXIT.interrupted, 4]);
   });
-  it('tells progress on standard error, on a terminal, unless it is to be quiet', async () => {
+  it('reports progress on standard error, on a terminal, unless it is to be quiet', async () => {
     const tools = { walInspect: () => stream([walObject(1n)]) };
     const words = ['wal', 'inspect', DB];
     const env = { NO_COLOR: '1' };
@@ -165,7 +165,7 @@ describe('wal inspect', () => {
     expect((await runWith([...words, '--quiet'], { tools, env, isTerminal: true })).err).toBe('');
     expect((await runWith(words, { tools, env })).err).toBe('');
   });
-  it('tells how far a check has come', async () => {
+  it('reports how far a check has come', async () => {
     const verify = async (_target: unknown, options?: VerifyOptions) => {
       const onProgress = options?.onProgress;
       onProgress?.({ part: 'tables', done: 12, of: 3400, bytesRead: 5 * 1024 * 1024 });
@@ -273,9 +273,9 @@ describe('sst', () => {
     const words = `sst check ${DB} --level rows --scope all --concurrency 4 --bytes-per-second 5 --resume-from c`;
     const { code, out } = await runWith(words.split(' '), { tools });
     expect(code).toBe(EXIT.damage);
-    const told = { onProgress: expect.any(Function) };
+    const progress = { onProgress: expect.any(Function) };
     expect(calls).toEqual([
-      [DB, { ...told, level: 'rows', scope: 'all', concurrency: 4, bytesPerSecond: 5, resumeFrom: 'c' }],
+      [DB, { ...progress, level: 'rows', scope: 'all', concurrency: 4, bytesPerSecond: 5, resumeFrom: 'c' }],
     ]);
     expect(out).toMatch(/^L0 \.\.00000000 +-+X+-+$/m);
   });
@@ -385,7 +385,7 @@ describe('a failure', () => {
     },
   });
 
-  it('is told on standard error with class, code, cause and findings', async () => {
+  it('is reported on standard error with class, code, cause and findings', async () => {
     const wal = { replayAfter: 1n, end: 4n, damagedIds: [], missingIds: [3n], lostSeqs: [], recoverableRows: 8 };
     const error = new WalCorruptionError('The log has a hole.', [walFinding()], wal, { cause: new Error('because') });
     const { code, out, err } = await runWith(['doctor', DB], { tools: failing(error) });
@@ -402,11 +402,11 @@ describe('a failure', () => {
     expect(document).toMatchObject({ schemaVersion: 1, type: 'error' });
     expect(errorFromJson(document['error'] as never)).toBeInstanceOf(UnavailableError);
   });
-  it('of a repair tells that it can be run again', async () => {
+  it('of a repair says that it can be run again', async () => {
     const error = new UnavailableError('STORE_FULL', 'Full.');
     const { code, err } = await runWith(['wal', 'repair', DB, '--apply'], { tools: failing(error) });
     expect(code).toBe(7);
-    expect(err).toContain('it goes on where it stopped');
+    expect(err).toContain('it continues where it stopped');
   });
   it('that is a bug says so and is never taken for damage', async () => {
     const { code, err } = await runWith(['doctor', DB], { tools: failing(new TypeError('x is undefined')) });

@@ -63,9 +63,9 @@ describe('the usual words', () => {
       expect(out).not.toContain('Usage: shaledb sst');
     },
   );
-  it('-h after a command is its help, and behind -- a word like any other', async () => {
+  it('-h after a command is its help, and after -- a word like any other', async () => {
     expect(await runWith(['doctor', 'x', '-h'])).toEqual(await runWith(['doctor', '--help']));
-    expect((await runWith(['doctor', '--', '-h', 'y'])).err).toContain('one word too many');
+    expect((await runWith(['doctor', '--', '-h', 'y'])).err).toContain('Unexpected argument');
   });
   it('help is as wide as the terminal, or as COLUMNS says, and never wider than 100', async () => {
     const widest = async (options: RunOptions) => {
@@ -98,7 +98,7 @@ describe('a wrong command line with --json', () => {
     [['docter', 'x', '--json'], 'did you mean doctor?'],
     [['doctor', '--json'], 'LOCATION is missing'],
     [['doctor', 'x', '--level', 'row', '--json'], 'did you mean rows?'],
-    [['wal', '--json'], 'needs one more word'],
+    [['wal', '--json'], 'Missing subcommand'],
     [['wal', 'inspect', 'x', '--json', '--frm', '1'], 'did you mean --from?'],
   ])('%j is a document of type error as well', async (words, says) => {
     const { code, out, err } = await runWith(words);
@@ -117,13 +117,13 @@ describe('words that make no sense', () => {
   it.each([
     [[], 'Usage: shaledb COMMAND LOCATION'],
     [['docter', 'x'], 'did you mean doctor?'],
-    [['wal'], 'wal needs one more word: inspect, repair.'],
-    [['wal', '--quiet'], 'wal needs one more word: inspect, repair.'],
+    [['wal'], 'Missing subcommand: "wal inspect" or "wal repair".'],
+    [['wal', '--quiet'], 'Missing subcommand: "wal inspect" or "wal repair".'],
     [['wal', 'inspct', 'x'], 'did you mean inspect?'],
     [['wal', 'xxxxxxxxx', 'y'], 'Unknown command of wal "xxxxxxxxx".'],
     [['doctor'], 'LOCATION is missing'],
     [['doctor', ''], 'LOCATION is missing'],
-    [['doctor', 'x', 'y'], '"y" is one word too many.'],
+    [['doctor', 'x', 'y'], 'Unexpected argument "y".'],
     [['doctor', 'x', '--level'], '--level needs a value'],
     [['doctor', 'x', '--level', 'row'], 'not "row"; did you mean rows?'],
     [['doctor', 'x', '--json=1'], '--json takes no value.'],
@@ -169,7 +169,7 @@ describe('a parsed option', () => {
       c: true,
     });
   });
-  it('may be an operand behind two dashes', () => {
+  it('may be an operand after two dashes', () => {
     const args = parseArguments(['--', '--on'], [{ name: 'X', says: '' }], options);
     expect([args.text('X'), args.has('on')]).toEqual(['--on', false]);
     expect(() => parseArguments(['--'], [{ name: 'X', says: '' }], options)).toThrow(UsageError);

@@ -51,14 +51,14 @@ describe('a finding', () => {
       error MISSING_OBJECT wal/00000000000000000003.sst
         where     the object
         affects   seqs 12 to 14
-        remedy    nothing in the object itself helps
+        remedy    cannot be recovered from this object
         advice    Keep a copy of wal/00000000000000000003.sst before changing
                   anything; other data stays readable.
         next      shaledb wal repair file:///db  (shows what it would lose before it changes anything)
       "
     `);
   });
-  it('of an object that was cut tells the sizes', () => {
+  it('of an object that was cut shows the sizes', () => {
     const object = {
       role: 'table',
       path: 'compacted/x.sst',
@@ -153,12 +153,12 @@ describe('the log', () => {
 
       id  state              size  epoch  seqs    rows  batches  chain    replayed  also in
        3  missing, unsealed            1  12..15     0        0  unknown  yes
-      3 objects with nothing to tell not listed; --all lists all.
+      3 healthy objects hidden (--all shows all).
 
       error MISSING_OBJECT wal/00000000000000000003.sst
         where     the object
         affects   seqs 12 to 14
-        remedy    nothing in the object itself helps
+        remedy    cannot be recovered from this object
         advice    Keep a copy of wal/00000000000000000003.sst before changing
                   anything; other data stays readable.
         next      shaledb wal repair file:///db  (shows what it would lose before it changes anything)
@@ -210,13 +210,22 @@ it('a manifest is shown with its tables in the key space', () => {
   `);
 });
 
+it.each([
+  [{}, 'objects     2, 2 of them sealed'],
+  [{ sealed: 1 }, 'objects     2, 1 of them sealed'],
+  [{ sealed: 1, missing: 1 }, 'objects     2, 1 of them sealed, 1 missing'],
+])('a check counts tables that are missing by themselves', (counts, line) => {
+  expect(checkSummaryText(checkSummary({ ...counts, cursor: 'abc' }), VIEW)).toContainEqual(
+    expect.stringContaining(line),
+  );
+});
+
 it('a check ends with a verdict', () => {
   expect(shown(checkSummaryText(checkSummary({ cursor: 'abc' }), VIEW))).toMatchInlineSnapshot(`
     "
     Corrupt
     objects     2, 2 of them sealed
     findings    BAD_CHECKSUM 1
-    shadowed    3 keys under damage have an older value below
     cost        8 requests, 39.1 KiB, 40 ms
     go on with  --resume-from abc
 
@@ -239,10 +248,10 @@ describe('a repair', () => {
       repair   r-0123456789abcdef01234567
       cost     12 requests, 85 ms
 
-      Lost keys (outer bounds: what is lost lies in them)
+      Lost keys (outer bounds: what is lost is within them)
         keys key/0140 to key/0143
 
-      Lost sequence numbers (outer bounds: what is lost lies in them)
+      Lost sequence numbers (outer bounds: what is lost is within them)
         seqs 141 to 144
 
       Copies would be made first
@@ -287,7 +296,8 @@ describe('a repair', () => {
   });
   it('that was done before, and one with nothing to do, say so', () => {
     expect(repairText(repairReport({ applied: true, alreadyDone: true }), VIEW, true, 'x')[0]).toContain('done before');
-    const clean = repairText(repairReport({ outcome: 'clean', before: [] }), VIEW, false, 'x').join('\n');
+    const { planHash: _, ...nothing } = repairReport({ outcome: 'clean', before: [] });
+    const clean = repairText(nothing, VIEW, false, 'x').join('\n');
     expect(clean).toMatch(/^Nothing was changed\./);
     expect(clean).not.toContain('To do exactly this');
   });
@@ -296,7 +306,7 @@ describe('a repair', () => {
 it('a verdict comes with what to do next', () => {
   expect(shown(verifyText(verifyReport({ findings: [] }), VIEW, []))).toMatchInlineSnapshot(`
     "
-    Corrupt: damage that can take rows away.
+    Corrupt: some rows may be unreadable or lost.
 
     manifests  3 checked, newest 12
     log        4 objects, 8 rows, 0 damaged, 1 missing
@@ -368,11 +378,17 @@ it('a store that ignores conditions is not suitable', () => {
     yes  reads parts of objects
     yes  reads ends of objects
     yes  keeps metadata
-    yes  tells the time
+    yes  gives the time
     no   replaces only a version that is named (If-Match: ignored)
          If-None-Match is ignored.
     "
   `);
+});
+
+it('what a store need not have is no problem of it', () => {
+  const text = probeText(storeProfile({ metadata: false }), VIEW);
+  expect(text).toContain('no   keeps metadata (not needed)');
+  expect(text[0]).toBe('This store is suitable.');
 });
 
 it('nothing that a report shows can steer the terminal', () => {
@@ -393,7 +409,6 @@ it('nothing that a report shows can steer the terminal', () => {
         lostKeys: [range],
         newObjects: [evil],
         nextSteps: [evil],
-        suspectFile: evil,
         ledgerIds: [evil],
       }),
       VIEW,

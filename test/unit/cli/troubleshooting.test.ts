@@ -12,8 +12,11 @@ const read = (page: string) => readFileSync(join(import.meta.dirname, '..', '..'
 /** Codes whose output cannot be made on every machine, with the reason. */
 const NOT_SHOWN: Record<string, string> = {
   CODEC_MISSING: 'depends on the packages that are installed',
-  PARENT_OUT_OF_REACH: 'needs a URL and a directory; told in words at the beginning',
+  PARENT_OUT_OF_REACH: 'needs a URL and a directory; explained in words at the beginning',
   INVARIANT: 'a bug, which nobody can provoke',
+  COMPACTOR_FENCED: 'needs two compactors',
+  COMPACTION_INVALID: 'needs a scheduler of the caller',
+  COMPACTION_FAILED: 'needs a compactor and a failure in the middle of its work',
   VIEW_EXPIRED: 'needs a collector that deletes tables under a reader',
 };
 

@@ -1,12 +1,17 @@
+/** Texts of the command line: keys, numbers, sizes and times, and what text from storage may not do to a terminal. */
 import { describe, expect, it } from 'vitest';
 import { COLOUR, PLAIN, paintFor, widthOf } from '../../../src/cli/paint.ts';
 import {
+  age,
   commandText,
+  dateText,
   duration,
   keyRangeText,
   keyText,
   number,
+  percent,
   seqRangeText,
+  shortCount,
   size,
   table,
   visible,
@@ -73,6 +78,54 @@ describe('text', () => {
       'a       12',
       'long     3',
     ]);
+  });
+});
+
+describe('an age', () => {
+  it.each([
+    [-5000, '0 s'],
+    [119_000, '119 s'],
+    [120_000, '2 min'],
+    [7_199_000, '120 min'],
+    [7_200_000, '2 h'],
+    [172_799_000, '48 h'],
+    [172_800_000, '2 days'],
+    [86_400_000 * 1000, '1,000 days'],
+  ])('of %d ms is %s', (ms, text) => {
+    expect(age(ms)).toBe(text);
+  });
+});
+
+describe('a count in a column', () => {
+  it.each([
+    [0, '0'],
+    [99_999, '99,999'],
+    [100_000, '100 k'],
+    [999_499, '999 k'],
+    [999_500, '1.00 M'],
+    [1_234_567, '1.23 M'],
+    [12_345_678_901, '12.3 G'],
+    [4_000_000_000_000_000, '4,000 T'],
+  ])('of %d is %s', (value, text) => {
+    expect(shortCount(value)).toBe(text);
+  });
+});
+
+describe('a part in percent', () => {
+  it.each([
+    [0, 10, '0 %'],
+    [1, 1000, '<1 %'],
+    [999, 1000, '99 %'],
+    [10, 10, '100 %'],
+    [0, 0, '0 %'],
+  ])('%d of %d is %s', (part, whole, text) => {
+    expect(percent(part, whole)).toBe(text);
+  });
+});
+
+describe('a date', () => {
+  it('is in UTC, to the second', () => {
+    expect(dateText(1_795_250_436_364)).toBe('2026-11-21 08:40:36');
   });
 });
 

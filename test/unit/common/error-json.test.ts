@@ -2,14 +2,13 @@
 import { types } from 'node:util';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { errorFromJson, errorToJson } from '../../../src/common/error-json.ts';
 import {
   AbortError,
   ClosedError,
   ConflictError,
   CorruptionError,
   DbError,
-  errorFromJson,
-  errorToJson,
   FencedError,
   IncompatibleError,
   InternalError,
@@ -18,11 +17,11 @@ import {
   isDbError,
   isRetryable,
   ManifestCorruptionError,
-  makeFinding,
   RollbackError,
   UnavailableError,
   WalCorruptionError,
 } from '../../../src/common/errors.ts';
+import { makeFinding } from '../../../src/common/finding.ts';
 
 const KEY = Uint8Array.of(0, 255, 7);
 const finding = makeFinding({
@@ -115,7 +114,7 @@ describe('an error as JSON', () => {
     }
   });
 
-  it('tells whatever was the cause, and whatever an error is not', () => {
+  it('says whatever was the cause, and whatever an error is not', () => {
     for (const cause of [
       Object.create(null),
       Symbol('s'),

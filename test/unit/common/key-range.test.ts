@@ -1,5 +1,7 @@
+/** Ranges of keys: an open upper end is a kind of its own, and how it is stored where only keys can be. */
 import { describe, expect, it } from 'vitest';
 import {
+  AscendingRanges,
   endsBelow,
   fromStoredRange,
   inRange,
@@ -45,5 +47,33 @@ describe('the stored form of a range', () => {
 
   it('that ends with the key that stands for an open end is taken for open: never for less than it was', () => {
     expect(fromStoredRange(toStoredRange({ gte: LOW, lte: ff(32) }))).toEqual(OPEN);
+  });
+});
+
+describe('ascending ranges', () => {
+  const key = (text: string) => new TextEncoder().encode(text);
+
+  it.each([
+    ['', 'a:- b:-'],
+    ['b-c', 'a:- b:+ bb:+ c:+ c1:- d:-'],
+    ['b-c e-e', 'c:+ c1:- e:+ e1:-'],
+    ['b-c e-', 'a:- e:+ zzz:+'],
+    ['b-c e-f', 'g:-'],
+  ])('%s have %s', (ranges, asked) => {
+    const found = new AscendingRanges(
+      ranges
+        .split(' ')
+        .filter(Boolean)
+        .map((range) => {
+          const [gte, lte] = range.split('-');
+          return { gte: key(gte), lte: lte === '' ? undefined : key(lte) };
+        }),
+    );
+    const answers = asked.split(' ').map((word) => {
+      const [name] = word.split(':');
+      // In a larger buffer, as a cursor has it.
+      return `${name}:${found.include(key(`${name}zz`), name.length) ? '+' : '-'}`;
+    });
+    expect(answers.join(' ')).toBe(asked);
   });
 });

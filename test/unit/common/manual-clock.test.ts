@@ -1,9 +1,10 @@
+/** The clock of tests: time that moves only when a test moves it, and the order in which timers fire. */
 import { describe, expect, it } from 'vitest';
 import { sleep } from '../../../src/common/clock.ts';
 import { ManualClock } from '../../../src/common/manual-clock.ts';
 
 describe('ManualClock', () => {
-  it('stands still until it is told', async () => {
+  it('stands still until a test moves it', async () => {
     const clock = new ManualClock(1000);
     let fired = false;
     clock.setTimer(0, () => {

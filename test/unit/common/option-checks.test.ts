@@ -103,7 +103,7 @@ describe('options', () => {
     expect(thrown(() => read(options)).details['faults']).toEqual([fault]);
   });
 
-  it('that are unknown are told with the known ones, where those are few', () => {
+  it('that are unknown are reported with the known ones, where those are few', () => {
     expect(thrown(() => read({ zzz: 1 })).message).toBe(
       'call: zzz is unknown. Known are isOn, count, mode, names, limits.',
     );
@@ -189,7 +189,7 @@ describe('a value in a message', () => {
     [Promise.resolve(), 'a Promise'],
     [new AbortController().signal, 'an instance of AbortSignal'],
     [new Uint8Array(1), 'an instance of Uint8Array'],
-  ])('%o is described', (value, told) => {
-    expect(describeValue(value)).toBe(told);
+  ])('%o is described', (value, described) => {
+    expect(describeValue(value)).toBe(described);
   });
 });

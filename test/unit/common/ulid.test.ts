@@ -6,7 +6,7 @@ import { isUlid, makeUlid, type Ulid, ulidFromBytes, ulidToBytes } from '../../.
 const NOW_MS = 1_750_000_000_000;
 const timeOf = (id: Ulid) => id.slice(0, 10);
 
-describe('a ULID behind another one', () => {
+describe('a ULID after another one', () => {
   const before = makeUlid(NOW_MS, new SeededRandom(1));
 
   it('is above it also when the clock has gone back, at the same millisecond', () => {
@@ -22,7 +22,7 @@ describe('a ULID behind another one', () => {
     }
   });
 
-  it('is not the one that another process draws behind the same', () => {
+  it('is not the one that another process draws after the same', () => {
     const drawn = new Set(Array.from({ length: 1000 }, (_, i) => makeUlid(NOW_MS - 1, new SeededRandom(i), before)));
     expect(drawn.size).toBe(1000);
   });

@@ -3,33 +3,26 @@ import { describe, expect, it } from 'vitest';
 import { ClosedError, InternalError } from '../../../src/common/errors.ts';
 import { ManualClock } from '../../../src/common/manual-clock.ts';
 import { SeededRandom } from '../../../src/common/random.ts';
-import { resolveOptions } from '../../../src/db/options.ts';
 import { WalFlusher } from '../../../src/db/wal-flusher.ts';
-import { WriteState } from '../../../src/db/write-state.ts';
 import { NO_CODEC } from '../../../src/format/codecs.ts';
 import { NO_TS } from '../../../src/format/row-flags.ts';
 import { Author } from '../../../src/lsm/manifest/author.ts';
 import { EpochGuard } from '../../../src/lsm/manifest/epoch-guard.ts';
 import type { ManifestLog } from '../../../src/lsm/manifest/manifest-log.ts';
 import { FIRST_ROW } from '../../../src/lsm/memtable/memtable.ts';
-import { EMPTY_TREE } from '../../../src/lsm/tree/table-store.ts';
 import { FaultyStore } from '../../../src/store/faulty-store.ts';
 import { MemoryStore } from '../../../src/store/memory-store.ts';
+import { newWriteState } from '../../support/write-state.ts';
 
 const KEY = Uint8Array.of(1);
 const FENCE = { id: 4, lastSeq: 10, digest: { kind: 'object' as const, bytes: new Uint8Array(16) } };
+const SETTINGS = { flushIntervalMs: 100, memoryBytes: 512 << 20, minWalPutIntervalMs: 0 };
 
 function set() {
   const clock = new ManualClock();
   const memory = new MemoryStore({ clock });
   const store = new FaultyStore(memory, { clock, random: new SeededRandom(1) });
-  const state = new WriteState(
-    resolveOptions({ clock, logger: { debug() {}, info() {}, warn() {}, error() {} } }, 'test:1'),
-    'memory',
-    EMPTY_TREE,
-    { lastSeq: FENCE.lastSeq, lastTickMs: 0 },
-    () => 1,
-  );
+  const state = newWriteState({ clock, lastSeq: FENCE.lastSeq });
   const random = new SeededRandom(2);
   const author = new Author({ clock, random, owner: 'test:1', databaseId: new Uint8Array(16), role: 'writer' });
   const manifests = { epoch: 1, current: { id: 1 }, refresh: () => Promise.resolve() } as unknown as ManifestLog;
@@ -41,6 +34,7 @@ function set() {
     author,
     guard: new EpochGuard(clock, () => []),
     manifests,
+    settings: SETTINGS,
     format: { blockBytes: 4096, codec: NO_CODEC, filterForm: 'composite' },
     fence: FENCE,
     onTableDurable: () => tables++,
@@ -75,12 +69,12 @@ describe('groups of rows', () => {
     expect(wal.witness).toMatchObject({ id: 7, lastSeq: 13 });
   });
 
-  it('leave after the interval although nobody waits, and only those who wait are told', async () => {
+  it('leave after the interval although nobody waits, and only those who wait are answered', async () => {
     const { clock, state, write } = set();
     const seq = write();
-    const told = state.waiters.add(seq);
-    await clock.advance(state.options.flushIntervalMs);
-    await expect(told).resolves.toEqual({ seq: BigInt(seq) });
+    const durable = state.waiters.add(seq);
+    await clock.advance(SETTINGS.flushIntervalMs);
+    await expect(durable).resolves.toEqual({ seq: BigInt(seq) });
     expect(state.waiters.isEmpty).toBe(true);
   });
 
@@ -112,13 +106,13 @@ describe('a rule that is broken', () => {
     wal.startAt(state.active, FIRST_ROW);
     const waiting = state.waiters.add(write()).catch((error: unknown) => error);
     const flushed = wal.flush().catch((error: unknown) => error);
-    const [told, ended] = await run(Promise.all([waiting, flushed]));
+    const [waited, ended] = await run(Promise.all([waiting, flushed]));
     const { ended: reason } = state;
     expect(reason).toBeInstanceOf(ClosedError);
     expect(reason?.cause).toBeInstanceOf(InternalError);
     expect(reason?.message).toMatch(/no row is sent to the log again .* report this message/);
     expect(ended).toBe(reason);
-    expect(told).toMatchObject({ code: 'FAILED', outcome: 'not-applied' });
+    expect(waited).toMatchObject({ code: 'FAILED', outcome: 'not-applied' });
     expect([state.durableSeq, await paths()]).toEqual([11, ['05']]);
   });
 

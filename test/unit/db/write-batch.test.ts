@@ -1,3 +1,4 @@
+/** The memory and the order of rows in a batch: what is kept of the bytes given, and how many thousand keys are sorted. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { WriteBatch } from '../../../src/db/write-batch.ts';
@@ -95,7 +96,7 @@ describe('rows of a batch', () => {
       const batch = fill(new WriteBatch(), rowsFor(n));
       rowsOf(batch);
       if (n % 2 === 0) batch.offerArena(() => n);
-      // Behind what was given away there is another's memory.
+      // After what was given away there is another's memory.
       if (n % 4 === 0) batch.put(Uint8Array.of(0xff, 0xff), new Uint8Array(120));
       return batch;
     });

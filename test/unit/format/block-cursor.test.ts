@@ -1,3 +1,4 @@
+/** Walking and looking into blocks of both versions, against plain encoders and sorted arrays of rows. */
 import { describe, expect, it } from 'vitest';
 import { compareBytes, toHex } from '../../../src/common/bytes.ts';
 import { nextInt, SeededRandom } from '../../../src/common/random.ts';
@@ -67,7 +68,7 @@ function cursorOn(block: Block): BlockCursor {
   return cursor;
 }
 
-/** Targets around all keys: each key, what is just before and behind it, the ends. */
+/** Targets around all keys: each key, what is just before and after it, the ends. */
 function targetsFor(rows: readonly SampleRow[]): Uint8Array[] {
   const targets = [Uint8Array.of(0), Uint8Array.of(255, 255, 255, 255, 255, 255), utf8('a')];
   for (const { key } of rows) {
@@ -81,16 +82,16 @@ function targetsFor(rows: readonly SampleRow[]): Uint8Array[] {
   return targets.filter((t) => t.length > 0);
 }
 
-/** Where a row starts, told from where its value is and how long its head must be. */
+/** Where a row starts, found from where its value is and how long its head must be. */
 function rowOffset(block: Block, row: SampleRow): number {
   const cursor = cursorOn(block);
-  let behindPrevious = 0;
+  let afterPrevious = 0;
   for (let on = cursor.first(); on; on = cursor.next()) {
-    if (compareBytes(currentRow(cursor).key, row.key) === 0 && cursor.seq === row.seq) return behindPrevious;
+    if (compareBytes(currentRow(cursor).key, row.key) === 0 && cursor.seq === row.seq) return afterPrevious;
     const times = (cursor.flags & FLAG_CREATE ? 8 : 0) + (cursor.flags & FLAG_EXPIRE ? 8 : 0);
     const end = cursor.valueStart + cursor.valueLength;
     // Version 1 stores seq, flags and times before the value.
-    behindPrevious = block.formatVersion === 1 ? end : end + 9 + times;
+    afterPrevious = block.formatVersion === 1 ? end : end + 9 + times;
   }
   return -1;
 }
@@ -127,7 +128,7 @@ describe.each(FORMS)('BlockCursor over %s', (_name, encode) => {
     }
   });
 
-  it('seeks the first row at or behind a key, and the last before it, and goes on from there', () => {
+  it('seeks the first row at or after a key, and the last before it, and goes on from there', () => {
     for (const seed of [1, 2]) {
       const rows = randomRows(seed, 60);
       const cursor = cursorOn(encode(rows));
@@ -160,7 +161,7 @@ describe.each(FORMS)('BlockCursor over %s', (_name, encode) => {
     expect(cursor.first()).toBe(true);
   });
 
-  it('stands in front of the first row of a block it was given, also after use on another', () => {
+  it('stands before the first row of a block it was given, also after use on another', () => {
     const rows = randomRows(5, 30);
     const cursor = cursorOn(encode(randomRows(6, 50)));
     cursor.last();
@@ -253,7 +254,7 @@ describe('timestamps and sequence numbers', () => {
     expect(NO_TS).toBeLessThan(-(2 ** 63));
   });
 
-  it('are NO_TS where none are stored, also behind a row that had them', () => {
+  it('are NO_TS where none are stored, also after a row that had them', () => {
     const rows = [
       sampleRow('a', 1, { flags: FLAG_CREATE | FLAG_EXPIRE, createTs: 5, expireTs: 6 }),
       sampleRow('b', 1, { flags: FLAG_TOMBSTONE, value: new Uint8Array(0) }),

@@ -143,7 +143,7 @@ describe('a sealed block', () => {
       random.fill(value);
       const rows = [sampleRow('key', 1, { value })];
       const [{ stored, proof }] = sampleBlocks({ tableType: 'compacted', codec: NO_CODEC, rowsPerCheck: 1 }, rows);
-      // Far behind, because places are tried from the front.
+      // Far from the front, because places are tried from the front.
       const damaged = stored.slice();
       for (let i = 0; i < 4; i++) damaged[bytes - 100 + i] ^= 0x81 + i;
       const how = { ...PLAIN, maxBytes: 1 << 20, proof };
@@ -167,7 +167,7 @@ describe('a sealed block', () => {
     everyBit(stored, { ...PLAIN, proof }, 'proven');
   });
 
-  it('takes bytes that lie inside of a larger buffer, also of a Buffer', () => {
+  it('takes bytes that are inside of a larger buffer, also of a Buffer', () => {
     const [{ stored, proof }] = table(4);
     const around = Buffer.concat([Buffer.alloc(7, 1), flip(stored, 100), Buffer.alloc(9, 2)]);
     const healed = healBlock(around.subarray(7, 7 + stored.length), { ...PLAIN, proof });
@@ -182,7 +182,7 @@ describe('nothing is called healed', () => {
     expect(healBlock(stored, PLAIN)).toBeUndefined();
   });
 
-  it('that is damaged wider than the checks and the checksum can tell', async () => {
+  it('that is damaged wider than the checks and the checksum can show', async () => {
     const blocks: [SampleBlock, typeof NO_CODEC][] = [...table(1), ...table(4), ...table(16), ...log(1)].map((b) => [
       b,
       NO_CODEC,
@@ -198,7 +198,7 @@ describe('nothing is called healed', () => {
     }
     expect(tally.wrong).toBe(0);
     expect(tally.trials).toBe(10_000);
-    // Those that lie behind the rows, or whose middle happened to stay.
+    // Those that are after the rows, or whose middle happened to stay.
     expect(tally.exact).toBeLessThan(1000);
     expect(tally.unhealed).toBeGreaterThan(9000);
   });

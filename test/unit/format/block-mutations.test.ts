@@ -1,4 +1,5 @@
-// Damaged bytes behind a good checksum: every decoder answers with its typed errors, soon, and without growing.
+// Damaged bytes under a good checksum: every decoder answers with its typed errors, after few steps, and without growing. How long that
+// takes is up to test/fuzz, which measures it.
 import { describe, expect, it } from 'vitest';
 import { compareBytes, concatBytes } from '../../../src/common/bytes.ts';
 import { isCorruption, isDbError } from '../../../src/common/errors.ts';
@@ -14,7 +15,8 @@ import { encodeVersion1, encodeVersion2, randomRows } from './block-samples.ts';
 
 const MUTATIONS = 20_000;
 const LIMIT = 1 << 20;
-const MAX_MS = 50;
+/** Of a row, whatever it shares with the one before: three lengths, sequence number and flags. */
+const LEAST_ROW_BYTES = 4;
 
 /** One to three changes of the kinds that storage and bugs make; the lengths stay below twice the input's. */
 function mutate(random: SeededRandom, input: Uint8Array): Uint8Array {
@@ -54,24 +56,15 @@ function mutate(random: SeededRandom, input: Uint8Array): Uint8Array {
   return bytes;
 }
 
-/** Runs a decoder; the answer must be a result or a typed error, within the time even on a busy machine. */
+/** Runs a decoder; the answer must be a result or a typed error. */
 function decodes(seed: number, run: () => void): boolean {
-  let best = Number.POSITIVE_INFINITY;
-  for (let attempt = 0; attempt < 5 && best > MAX_MS; attempt++) {
-    const start = performance.now();
-    try {
-      run();
-      best = Math.min(best, performance.now() - start);
-      if (best <= MAX_MS) return true;
-    } catch (error) {
-      best = Math.min(best, performance.now() - start);
-      if (!isCorruption(error) && !(isDbError(error) && error.kind === 'incompatible')) {
-        throw new Error(`mutation ${seed}: ${String(error)}`, { cause: error });
-      }
-    }
+  try {
+    run();
+    return true;
+  } catch (error) {
+    if (isCorruption(error) || (isDbError(error) && error.kind === 'incompatible')) return false;
+    throw new Error(`mutation ${seed}: ${String(error)}`, { cause: error });
   }
-  if (best > MAX_MS) throw new Error(`mutation ${seed} took ${best} ms`);
-  return false;
 }
 
 /** Uses a block that passed validation in every way: none may fail or run on. */
@@ -79,7 +72,9 @@ function exercise(block: Block): void {
   const cursor = new BlockCursor();
   cursor.attach(block);
   let rows = 0;
+  if (block.rowCount > block.bytes.length / LEAST_ROW_BYTES) throw new Error(`${block.rowCount} rows`);
   while (cursor.next()) {
+    if (rows > block.rowCount) throw new Error('the rows do not end');
     if (cursor.valueStart + cursor.valueLength > block.bytes.length) throw new Error('value outside of the block');
     if (cursor.keyLength < 1 || cursor.keyLength > 65_535) throw new Error('illegal key length');
     if (!Number.isSafeInteger(cursor.seq)) throw new Error('illegal sequence number');
@@ -88,7 +83,7 @@ function exercise(block: Block): void {
   if (rows !== block.rowCount) throw new Error(`${rows} rows, ${block.rowCount} counted`);
   cursor.last();
   const key = cursor.key.slice(0, cursor.keyLength);
-  while (cursor.prev()) rows--;
+  while (rows > 0 && cursor.prev()) rows--;
   if (rows !== 1) throw new Error(`${rows - 1} rows missed backward`);
   cursor.seek(key);
   cursor.seekBefore(key);

@@ -1,3 +1,4 @@
+/** Decoding blocks of both versions: what is accepted, what is damage, what is left to a newer program. */
 import { describe, expect, it } from 'vitest';
 import { concatBytes, fromHex } from '../../../src/common/bytes.ts';
 import { CorruptionError, IncompatibleError } from '../../../src/common/errors.ts';
@@ -39,7 +40,7 @@ function expectTooNew(payload: Uint8Array, version: FormatVersion = 2): void {
 }
 
 describe('decodeBlock, version 2', () => {
-  it('tells the rows, the restarts and where the rows end', () => {
+  it('gives the rows, the restarts and where the rows end', () => {
     const rows = randomRows(1, 40);
     const payload = encodeVersion2(rows);
     const block = decodeBlock(payload, 2);
@@ -90,7 +91,7 @@ describe('decodeBlock, version 2', () => {
     ['only offsets', '0000 0001', /no room/],
     ['a first offset other than 0', `${ROW_A}${ROW_B} 000e 0001`, /first listed row/],
     ['an offset inside a row', `${ROW_A}${ROW_B} 0000 0005 0002`, /not the start of a row/],
-    ['an offset behind the rows', `${ROW_A}${ROW_B} 0000 0100 0002`, /not the start of a row/],
+    ['an offset after the rows', `${ROW_A}${ROW_B} 0000 0100 0002`, /not the start of a row/],
     ['descending offsets', `${ROW_A}${ROW_B} 0000 000e 0000 0003`, /not the start of a row/],
     ['an offset twice', `${ROW_A}${ROW_B} 0000 0000 0002`, /not the start of a row/],
     ['a first row that shares', `01 01 01 61 76 0000000000000001 00 0000 0001`, /a listed row shares/],
@@ -107,7 +108,7 @@ describe('decodeBlock, version 2', () => {
     ['a number of more than 32 bits', '00 01 ffffffff1f 61 76 0000000000000001 00 0000 0001', /beyond 32 bits/],
     ['a number without end', '00 01 ffffffffffffff 61 76 0000000000000001 00 0000 0001', /beyond 32 bits/],
     ['a number that is cut', '00 80 0000 0001', /row cut/],
-    ['a row cut behind its first number', '00 0000 0001', /row cut/],
+    ['a row cut after its first number', '00 0000 0001', /row cut/],
     ['a row cut in its sequence number', '00 01 01 61 76 00000000000000 0000 0001', /row cut/],
     ['a row cut before what would be a large number', '00 01 01 61 76 ff 0000 0001', /row cut/],
     ['a row cut in its times', '00 01 01 61 76 0000000000000001 04 0000 0000 0001', /row cut/],
@@ -117,7 +118,7 @@ describe('decodeBlock, version 2', () => {
       '00 01 01 61 76 0000000000000001 09 0000 0001',
       /both a tombstone and a merge/,
     ],
-    ['surplus bytes behind the last row', `${ROW_A} 00 0000 0001`, /row cut/],
+    ['surplus bytes after the last row', `${ROW_A} 00 0000 0001`, /row cut/],
   ])('refuses %s', (_what, payload, text) => {
     expectMalformed(hex(payload), text);
   });
@@ -150,7 +151,7 @@ describe('decodeBlock, version 2', () => {
 });
 
 describe('decodeBlock, version 1', () => {
-  it('tells the rows and where they end', () => {
+  it('gives the rows and where they end', () => {
     const rows = randomRows(3, 40);
     const payload = encodeVersion1(rows);
     expect(decodeBlock(payload, 1)).toMatchObject({
@@ -232,7 +233,7 @@ describe('checkBlockOrder', () => {
 
   it.each(encoders)('refuses the same row twice, version %i', (version, encode) => {
     const block = decodeBlock(encode([sampleRow('a', 5), sampleRow('a', 5)]), version);
-    expect(() => checkBlockOrder(block)).toThrowError(/Row 1 of the block \(key "a", seq 5\) is not behind/);
+    expect(() => checkBlockOrder(block)).toThrowError(/Row 1 of the block \(key "a", seq 5\) is not after/);
   });
 });
 

@@ -1,3 +1,4 @@
+/** Bloom filters: bytes and probes as SlateDB makes them, and how often a filter is wrong. */
 import { describe, expect, it } from 'vitest';
 import { fromHex, toHex } from '../../../src/common/bytes.ts';
 import { SeededRandom } from '../../../src/common/random.ts';

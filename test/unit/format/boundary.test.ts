@@ -1,3 +1,4 @@
+/** Boundary files: those of the fixtures, white space, and what is no number. */
 import { describe, expect, it } from 'vitest';
 import { decodeBoundary, encodeBoundary } from '../../../src/format/boundary.ts';
 import { goldenBytes } from '../../support/golden-fixtures.ts';

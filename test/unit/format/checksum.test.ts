@@ -1,3 +1,4 @@
+/** CRC-32 by the runtime and by the package, xxHash32 against a plain implementation. */
 import { describe, expect, it } from 'vitest';
 import { nextInt, SeededRandom } from '../../../src/common/random.ts';
 import { crc32, crc32Portable, xxHash32 } from '../../../src/format/checksum.ts';

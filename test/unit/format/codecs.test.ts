@@ -1,3 +1,4 @@
+/** Compression: round trips, the exact stored forms, and limits that damaged lengths cannot pass. */
 import { readFileSync } from 'node:fs';
 import zlib, { inflateSync } from 'node:zlib';
 import { afterEach, describe, expect, it, vi } from 'vitest';

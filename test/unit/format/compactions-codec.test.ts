@@ -1,3 +1,4 @@
+/** Compactions files: those of the fixtures byte for byte, every field, and what is too new or damaged. */
 import { describe, expect, it } from 'vitest';
 import { toHex } from '../../../src/common/bytes.ts';
 import type { Ulid } from '../../../src/common/ulid.ts';

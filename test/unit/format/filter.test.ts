@@ -1,3 +1,4 @@
+/** The filter block: legacy and composite form, and which of them is believed whatever the mark says. */
 import { describe, expect, it } from 'vitest';
 import { concatBytes, fromHex, toHex } from '../../../src/common/bytes.ts';
 import { decodeFilter, encodeFilter } from '../../../src/format/filter.ts';

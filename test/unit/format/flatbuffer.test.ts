@@ -1,3 +1,4 @@
+/** FlatBuffers: the layout of the Rust builder, and a reader that no damaged offset leads outside or into endless work. */
 import { describe, expect, it } from 'vitest';
 import { fromHex, toHex } from '../../../src/common/bytes.ts';
 import { FlatBuilder, FlatReader } from '../../../src/format/flatbuffer.ts';
@@ -70,7 +71,7 @@ describe('FlatBuilder', () => {
       return b.endTable();
     });
     // A table is four bytes of offset and four of field; a vtable of one slot has six bytes. The second table has a vtable of
-    // its own because the padding in front of the first vtable counts to its size.
+    // its own because the padding before the first vtable counts to its size.
     expect(refs).toEqual([8, 8 + 6 + 10, 24 + 6 + 10, 48, 56]);
   });
 
@@ -123,7 +124,7 @@ describe('FlatReader', () => {
     expect(r.usedEnd).toBe(sample().length - 3);
   });
 
-  it('gives defaults for absent fields, also behind the end of the vtable', () => {
+  it('gives defaults for absent fields, also after the end of the vtable', () => {
     const b = new FlatBuilder();
     b.startTable();
     const r = new FlatReader(b.finish(b.endTable()), 'object');

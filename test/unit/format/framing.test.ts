@@ -1,6 +1,8 @@
+/** Units with their checksum: framing, verifying, the place of damage, and nothing decompressed before the checksum holds. */
 import { describe, expect, it } from 'vitest';
 import { fromHex, toHex } from '../../../src/common/bytes.ts';
-import { CorruptionError, damage, InternalError } from '../../../src/common/errors.ts';
+import { damage } from '../../../src/common/damage.ts';
+import { CorruptionError, InternalError } from '../../../src/common/errors.ts';
 import { type BlockCodec, loadCodec, NO_CODEC } from '../../../src/format/codecs.ts';
 import { decodeUnit, frameUnit, unframeUnit } from '../../../src/format/framing.ts';
 import { utf8 } from './block-samples.ts';
@@ -48,7 +50,7 @@ describe('unframeUnit', () => {
     }
   });
 
-  it('tells the stored and the computed checksum and the place', () => {
+  it('reports the stored and the computed checksum and the place', () => {
     const bytes = stored.slice();
     bytes[0] = 0x30;
     const [finding] = damageOf(() => unframeUnit(bytes, NO_CODEC, 'index', 0)).findings;

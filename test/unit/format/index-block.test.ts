@@ -1,3 +1,4 @@
+/** The index block: those of the fixtures byte for byte, padded blocks, fields of newer programs, and where a search begins. */
 import { describe, expect, it } from 'vitest';
 import { fromHex, toHex } from '../../../src/common/bytes.ts';
 import { crc32 } from '../../../src/format/checksum.ts';

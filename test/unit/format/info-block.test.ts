@@ -1,3 +1,4 @@
+/** The info block: those of the fixtures byte for byte, and damaged ones. */
 import { describe, expect, it } from 'vitest';
 import { fromHex, toHex } from '../../../src/common/bytes.ts';
 import { crc32 } from '../../../src/format/checksum.ts';

@@ -1,3 +1,4 @@
+/** Manifests of both versions: those of the fixtures byte for byte, every field, and what is damaged, inconsistent or too new. */
 import { describe, expect, it } from 'vitest';
 import { fromHex, toHex } from '../../../src/common/bytes.ts';
 import { type Ulid, ulidToHalves } from '../../../src/common/ulid.ts';
@@ -397,7 +398,7 @@ describe('a manifest is refused', () => {
     ['ends before it begins', { start: included('e'), end: included('d') }],
     ['ends before the first key', { start: unbounded, end: excluded('b') }],
     ['ends at nothing', { start: unbounded, end: excluded('') }],
-    ['begins behind the last key', { start: included('xa'), end: unbounded }],
+    ['begins after the last key', { start: included('xa'), end: unbounded }],
   ])('when a visible range %s', (_, visibleRange) => {
     for (const headerVersion of [1, 2] as const) {
       const bytes = encodeManifest({ ...fresh(), headerVersion, l0: [view(tableRef(1), visibleRange)] });
@@ -498,7 +499,7 @@ describe('a manifest is refused', () => {
     }
   });
 
-  it('but not when another builder left padding behind the last vector, which counts to the body', () => {
+  it('but not when another builder left padding after the last vector, which counts to the body', () => {
     const b = new FlatBuilder();
     const tracker = b.byteVector(Uint8Array.of(1));
     const none = b.tableVector([]);

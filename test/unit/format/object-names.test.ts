@@ -1,14 +1,27 @@
+/** Names of objects: built, read back, and everything that is none. */
 import { describe, expect, it } from 'vitest';
 import type { Ulid } from '../../../src/common/ulid.ts';
 import {
   compactionsPath,
+  isBoundaryPath,
+  isDatabasePath,
+  isRepairId,
+  ledgerPath,
   manifestPath,
+  PROBE_PREFIX,
   parseCompactionsPath,
   parseIdText,
+  parseLedgerPath,
   parseManifestPath,
+  parseQuarantinePath,
+  parseRepairFilePath,
   parseTablePath,
   parseWalPath,
+  quarantinePath,
+  repairFilePath,
   roleOfPath,
+  STORE_PROFILE_PATH,
+  tableIdOfName,
   tablePath,
   walPath,
 } from '../../../src/format/object-names.ts';
@@ -76,13 +89,69 @@ describe('object names', () => {
     expect(parseTablePath(`compacted/${ULID}.SST`)).toBeUndefined();
   });
 
+  const REPAIR = 'r-0123456789abcdef01234567';
+
+  it('of sidecars are read and built back', () => {
+    expect(ledgerPath(7)).toBe('shale/damage/00000000000000000007');
+    expect(parseLedgerPath(ledgerPath(7))).toBe(7);
+    expect(repairFilePath(REPAIR, 'plan', 2)).toBe(`shale/repairs/${REPAIR}/plan-2`);
+    expect(parseRepairFilePath(repairFilePath(REPAIR, 'report', 12))).toEqual({
+      repairId: REPAIR,
+      kind: 'report',
+      number: 12,
+    });
+    expect(quarantinePath(REPAIR, walPath(7))).toBe(`shale/quarantine/${REPAIR}/wal/00000000000000000007.sst`);
+    expect(parseQuarantinePath(quarantinePath(REPAIR, walPath(7)))).toEqual({ repairId: REPAIR, original: walPath(7) });
+    expect(isRepairId(REPAIR)).toBe(true);
+  });
+
+  it.each([
+    'shale/damage/7',
+    'shale/damage/00000000000000000007x',
+    `shale/repairs/${REPAIR}/plan-0`,
+    `shale/repairs/${REPAIR}/plan-1.tmp`,
+    `shale/repairs/${REPAIR}/notes-1`,
+    `shale/repairs/${REPAIR.toUpperCase()}/plan-1`,
+    `shale/quarantine/${REPAIR}/`,
+    'shale/quarantine/mine/wal/1',
+    'shale/identity2',
+    'shale/x',
+  ])('of sidecars of another form are foreign: %s', (path) => {
+    expect(parseLedgerPath(path)).toBeUndefined();
+    expect(parseRepairFilePath(path)).toBeUndefined();
+    expect(parseQuarantinePath(path)).toBeUndefined();
+    expect(isRepairId(path)).toBe(false);
+    expect(isDatabasePath(path)).toBe(false);
+  });
+
+  it('of a database are known, and not those that an opening gives before it creates one', () => {
+    const known = [
+      ...[manifestPath(1), walPath(1), tablePath(ULID), compactionsPath(1)],
+      ...['gc/manifest.boundary', 'gc/compactions.boundary', 'shale/identity'],
+      ...[ledgerPath(1), repairFilePath(REPAIR, 'plan', 1), quarantinePath(REPAIR, 'x')],
+    ];
+    expect(known.filter((path) => !isDatabasePath(path))).toEqual([]);
+    expect([STORE_PROFILE_PATH, `${PROBE_PREFIX}x/created`, 'gc/x.boundary'].filter(isDatabasePath)).toEqual([]);
+    expect(['gc/manifest.boundary', 'gc/compactions.boundary', 'gc/wal.boundary'].map(isBoundaryPath)).toEqual([
+      true,
+      true,
+      false,
+    ]);
+  });
+
+  it('of tables are found in any path', () => {
+    const names = [ULID, `${ULID}.sst`, tablePath(ULID), `/tmp/copies/${ULID}.sst`];
+    expect(names.map(tableIdOfName)).toEqual(Array(4).fill(ULID));
+    expect(['x', `${ULID}.sst.sst`, `${ULID}/x`, ''].map(tableIdOfName)).toEqual(Array(4).fill(undefined));
+  });
+
   it('with an id above 2^53 - 1 are not ignored', () => {
     expect(() => parseIdText('00009007199254740992')).toThrow(expect.objectContaining({ code: 'FORMAT_TOO_NEW' }));
     expect(() => parseIdText('18446744073709551615')).toThrow(expect.objectContaining({ code: 'FORMAT_TOO_NEW' }));
     expect(parseIdText('18446744073709551616')).toBeUndefined();
   });
 
-  it('tell the role by directory', () => {
+  it('show the role by directory', () => {
     const roles = ['manifest/x', 'wal/', 'compacted/y', 'compactions/z', 'gc/manifest.boundary', 'shale/damage/1'];
     expect(roles.map(roleOfPath)).toEqual(['manifest', 'wal', 'table', 'compactions', 'boundary', 'sidecar']);
     expect(['', 'x', '.deleting', 'manifests/x', 'compacted'].map(roleOfPath)).toEqual(Array(5).fill('other'));

@@ -1,3 +1,4 @@
+/** Row checks of built tables and WAL objects: which rows each covers, its seed, and published vectors. */
 import { describe, expect, it } from 'vitest';
 import { decodeBlock } from '../../../src/format/block.ts';
 import { BlockCursor } from '../../../src/format/block-cursor.ts';
@@ -49,7 +50,7 @@ function slowChecks(bytes: Uint8Array, storedBytes: ArrayLike<number>, rowsPerCh
     let previous = new Uint8Array(0);
     let end = 0;
     while (cursor.next()) {
-      // Keys of these rows are shorter than 128 bytes or stored so that one byte tells what is shared.
+      // Keys of these rows are shorter than 128 bytes or stored so that one byte says what is shared.
       const shared = block.bytes[end];
       if (rows === 0) seed = shared === 0 ? 0 : xxHash32(previous, 0, shared, 0);
       end = cursor.valueStart + cursor.valueLength + 9;
@@ -77,7 +78,7 @@ describe('row checks of a built table', () => {
     expect(facts.rows.firstSeqs).toBeUndefined();
   });
 
-  it('of a WAL object also tell first sequence numbers and which rows continue a batch', () => {
+  it('of a WAL object also have first sequence numbers and which rows continue a batch', () => {
     const batches = [1, 1, 1, 2, 5, 5, 5, 5, 6];
     const wal = batches.map((seq, i) => sampleRow(`key-${(i * 7) % 9}`, seq));
     const one = build(wal, 'wal', 1);

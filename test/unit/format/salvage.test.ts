@@ -1,4 +1,4 @@
-// Salvage: every row whose check holds is found again, wherever it lies; no other row is ever called verified.
+// Salvage: every row whose check holds is found again, wherever it is; no other row is ever called verified.
 import { describe, expect, it } from 'vitest';
 import { toHex } from '../../../src/common/bytes.ts';
 import { nextInt, SeededRandom } from '../../../src/common/random.ts';
@@ -67,7 +67,7 @@ describe('salvage', () => {
     }
   });
 
-  it('finds the rows behind damaged lengths again', () => {
+  it('finds the rows after damaged lengths again', () => {
     const { stored, proof, starts } = rowBlock();
     for (let lost = 0; lost < 32; lost++) {
       for (const length of [0, 1, 100, 127]) {
@@ -206,7 +206,7 @@ describe('suspect rows', () => {
     expect(suspectRows(payload, { ...PLAIN, proof, bounds: { maxSeq: 5 } })).toEqual([]);
   });
 
-  it('of a block without checks are all that parse, also behind the damage', () => {
+  it('of a block without checks are all that parse, also after the damage', () => {
     const rows = plainRows(4, 40);
     const payload = encodeVersion2(rows);
     const whole = suspectRows(payload, PLAIN);

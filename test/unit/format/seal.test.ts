@@ -1,3 +1,4 @@
+/** Seals: the worked example byte for byte, every record, every damaged bit, and where a seal is found. */
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { concatBytes, fromHex, toHex } from '../../../src/common/bytes.ts';
@@ -238,6 +239,17 @@ describe('records', () => {
     expect(encodeSeal({ kind: 'fence', identity: IDENTITY, wal }).length).toBe(153);
   });
 
+  it('of expiry round-trip, also without a bucket', () => {
+    const buckets = Array.from({ length: 16 }, (_, i) => ({ byMs: 1_795_168_418_650 + i, bytes: i * 2 ** 48 }));
+    for (const expiry of [{ buckets }, { buckets: [] }, { buckets: [{ byMs: -(2 ** 62), bytes: 2 ** 53 - 1 }] }]) {
+      const seal = encodeSeal({ kind: 'table', identity: IDENTITY, expiry });
+      expect(decode(seal)).toEqual({ kind: 'table', version: 1, identity: IDENTITY, expiry });
+      expect(seal.length).toBe(20 + 86 + 6 + 1 + 16 * expiry.buckets.length);
+    }
+    const tooMany = { buckets: [...buckets, { byMs: 2e12, bytes: 1 }] };
+    expect(() => encodeSeal({ kind: 'table', identity: IDENTITY, expiry: tooMany })).toThrow(/16 buckets/);
+  });
+
   it('cut a long owner between characters', () => {
     const owner = { hostPid: 'x\u00fc'.repeat(60) };
     const found = decode(encodeSeal({ kind: 'fence', identity: IDENTITY, owner })).owner!;
@@ -380,7 +392,21 @@ describe('a seal', () => {
     }
   });
 
-  it('is refused with an unknown kind, version 0, or a kind that cannot lie there', () => {
+  it.each([
+    ['more buckets than there are bytes', '02 0000000000000001 0000000000000001'],
+    [
+      'more than sixteen',
+      `11 ${Array.from({ length: 17 }, (_, i) => `${`${i}`.padStart(16, '0')} 0000000000000001`).join('')}`,
+    ],
+    ['times that do not ascend', '02 0000000000000001 0000000000000001 0000000000000001 0000000000000001'],
+    ['more bytes than can be counted', '01 0000000000000001 0020000000000000'],
+    ['less than is there', '00 0000000000000001 0000000000000001'],
+  ])('is refused when its expiry record claims %s', (_, hex) => {
+    const expiry = record(9, fromHex(hex.replaceAll(' ', '')));
+    expect(() => decode(sealOf(concatBytes(identityRecord(), expiry), 3))).toThrow(BAD_SEAL);
+  });
+
+  it('is refused with an unknown kind, version 0, or a kind that cannot be there', () => {
     expect(() => decode(sealOf(identityRecord(), 6))).toThrow(BAD_SEAL);
     expect(() => decode(sealOf(identityRecord(), 0))).toThrow(BAD_SEAL);
     expect(() => decode(sealOf(identityRecord(), 3, 0))).toThrow(BAD_SEAL);
@@ -449,7 +475,7 @@ describe('a seal', () => {
     expect([identity, wal]).toEqual([IDENTITY, WAL_SEAL.wal]);
   });
 
-  it('tells both checksums', () => {
+  it('reports both checksums', () => {
     const seal = fromHex(WAL_SEAL_HEX);
     seal[30] ^= 1;
     const finding = expect.objectContaining({ expected: 'crc32:9944d2dc', found: expect.stringMatching(/^crc32:/) });
@@ -474,7 +500,7 @@ describe('a seal', () => {
 describe('the seal of a manifest', () => {
   const sealed = appendManifestSeal(MANIFEST, MANIFEST_SEAL);
 
-  it('lies behind the body and changes nothing in it', () => {
+  it('is after the body and changes nothing in it', () => {
     expect(toHex(sealed.subarray(0, MANIFEST.length))).toBe(toHex(MANIFEST));
     expect(sealed.length).toBe(MANIFEST.length + 181);
     const { manifest, bodyBytes } = decodeManifest(sealed);
@@ -504,7 +530,7 @@ describe('the seal of a manifest', () => {
     expect(() => decodeManifestSeal(object, bodyBytes, 'compactions')).toThrow(code('BAD_CHECKSUM'));
   });
 
-  it('tells a damaged body from a damaged seal, for every bit', () => {
+  it('distinguishes a damaged body from a damaged seal, for every bit', () => {
     for (let bit = 0; bit < 8 * sealed.length; bit++) {
       const damaged = sealed.slice();
       damaged[bit >> 3] ^= 1 << (bit & 7);
@@ -520,7 +546,7 @@ describe('the seal of a manifest', () => {
     expect(() => decodeManifestSeal(owner, MANIFEST.length, 'manifest')).toThrow(BAD_SEAL);
   });
 
-  it('that is no seal, or not all there is behind the body, is bad', () => {
+  it('that is no seal, or not all there is after the body, is bad', () => {
     const surplus = concatBytes(MANIFEST, Uint8Array.of(1, 2, 3));
     expect(() => decodeManifestSeal(surplus, MANIFEST.length, 'manifest')).toThrow(BAD_SEAL);
     const between = concatBytes(MANIFEST, Uint8Array.of(1), sealed.subarray(MANIFEST.length));

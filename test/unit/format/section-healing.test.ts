@@ -195,7 +195,7 @@ describe('a manifest', () => {
     }
   });
 
-  it('is not called proven by a seal of which only the checksum tells', () => {
+  it('is not called proven by a seal of which only the checksum says it', () => {
     const random = new SeededRandom(38);
     for (let trial = 0; trial < 3000; trial++) {
       const damaged = sealed.slice();

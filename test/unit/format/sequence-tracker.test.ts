@@ -1,3 +1,4 @@
+/** The sequence tracker: vectors of both versions, every code, damage, and how it grows and forgets. */
 import { describe, expect, it } from 'vitest';
 import { fromHex, toHex } from '../../../src/common/bytes.ts';
 import { nextInt, SeededRandom } from '../../../src/common/random.ts';
@@ -164,7 +165,7 @@ describe('TrackerSampler', () => {
     expect(kept[3]).toEqual({ seq: 4, timeS: T + 60 });
   });
 
-  it('keeps nothing while the clock is behind the last pair', () => {
+  it('keeps nothing while the clock is before the last pair', () => {
     const sampler = new TrackerSampler();
     sampler.sample(1, 1000 * T);
     expect(sampler.sample(2, 1000 * (T - 500))).toBeUndefined();
@@ -182,7 +183,7 @@ describe('appendToTracker', () => {
     expect(before).toEqual({ seqs: [1], timesS: [T] });
   });
 
-  it('leaves out pairs that descend or lie in the future', () => {
+  it('leaves out pairs that descend or are in the future', () => {
     const before = { seqs: [10], timesS: [T] };
     const pairs = [
       { seq: 9, timeS: T + 1 },
@@ -193,7 +194,7 @@ describe('appendToTracker', () => {
     expect(appendToTracker(before, pairs, now, false)).toEqual({ seqs: [10, 13], timesS: [T, T + 1000] });
   });
 
-  it('drops pairs in the future that an earlier clock left behind', () => {
+  it('drops pairs in the future that an earlier clock left', () => {
     const before = { seqs: [1, 2], timesS: [T, T + 5000] };
     expect(appendToTracker(before, [{ seq: 3, timeS: T + 1 }], now, false)).toEqual({
       seqs: [1, 3],

@@ -1,3 +1,4 @@
+/** Sidecars and the identity of a database: form, versions, and every single bit that is damaged. */
 import { describe, expect, it } from 'vitest';
 import { fromHex } from '../../../src/common/bytes.ts';
 import { isCorruption } from '../../../src/common/errors.ts';
@@ -103,6 +104,14 @@ describe('sidecar', () => {
 });
 
 describe('database identity', () => {
+  it.each([
+    { ...IDENTITY, createdAtMs: 1795168418650.5 },
+    { ...IDENTITY, createdAtMs: Number.NaN },
+    { ...IDENTITY, databaseId: new Uint8Array(15) },
+  ])('that could not be read back is not made', (identity) => {
+    expect(() => encodeIdentity(identity)).toThrow(code('INVARIANT'));
+  });
+
   it('round-trips', () => {
     expect(decodeIdentity(encodeIdentity(IDENTITY))).toEqual(IDENTITY);
   });

@@ -1,3 +1,4 @@
+/** SipHash-1-3 against a 64-bit implementation and the vectors of SlateDB. */
 import { describe, expect, it } from 'vitest';
 import { SeededRandom } from '../../../src/common/random.ts';
 import { sipHash13, sipHigh, sipLow } from '../../../src/format/siphash.ts';

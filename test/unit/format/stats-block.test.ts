@@ -1,3 +1,4 @@
+/** The stats block: those of the fixtures byte for byte, and damaged ones. */
 import { describe, expect, it } from 'vitest';
 import { toHex } from '../../../src/common/bytes.ts';
 import { crc32 } from '../../../src/format/checksum.ts';

@@ -109,7 +109,7 @@ function readRows(stored: Stored): Row[][] {
   });
 }
 
-/** The block size a fixture was written with, its filter settings, as far as its expected.json tells. */
+/** The block size a fixture was written with, its filter settings, as far as its expected.json says. */
 function settings(stored: Stored): { blockBytes: number; isAligned: boolean; minKeys: number; bitsPerKey: number } {
   const options = fixtureOf(stored).expected.options ?? {};
   const isWal = stored.name.includes(`${sep}wal${sep}`);

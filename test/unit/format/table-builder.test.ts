@@ -1,6 +1,10 @@
+/**
+ * Building tables and WAL objects: where blocks are cut, alignment, empty tables, facts, refused rows, handing out parts, and memory
+ * that is used again.
+ */
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { compareBytes, toHex } from '../../../src/common/bytes.ts';
+import { compareBytes, concatBytes, toHex } from '../../../src/common/bytes.ts';
 import { InternalError } from '../../../src/common/errors.ts';
 import { checkBlockOrder, decodeBlock } from '../../../src/format/block.ts';
 import { BlockCursor } from '../../../src/format/block-cursor.ts';
@@ -347,6 +351,13 @@ describe('stats and facts', () => {
       rawValueBytes: rows.reduce((n, r) => n + r.value.length, 0),
     });
     expect(facts).toMatchObject({ puts, deletes, merges, rowCount: 300 });
+    const expiring = rows.filter(({ flags }) => (flags & FLAG_EXPIRE) !== 0 && (flags & FLAG_TOMBSTONE) === 0);
+    expect(expiring.length).toBeGreaterThan(50);
+    const { buckets } = facts.expiry;
+    expect(buckets.reduce((sum, b) => sum + b.bytes, 0)).toBe(
+      expiring.reduce((sum, { key, value }) => sum + key.length + value.length, 0),
+    );
+    expect(buckets.at(-1)!.byMs).toBe(Math.max(...expiring.map((r) => r.expireTs)));
     expect(facts.minSeq).toBe(Math.min(...rows.map((r) => r.seq)));
     expect(facts.maxSeq).toBe(Math.max(...rows.map((r) => r.seq)));
     expect(facts.maxCreateTs).toBe(Math.max(...rows.map((r) => r.createTs)));
@@ -359,6 +370,12 @@ describe('stats and facts', () => {
       at += own.length;
     });
     expect(at).toBe(300);
+  });
+
+  it('of the log do not say when rows expire', () => {
+    const row = sampleRow('k', 1, { value: utf8('v'), flags: FLAG_EXPIRE, expireTs: 9 });
+    expect(build([row], { tableType: 'wal' }).facts.expiry.buckets).toEqual([]);
+    expect(build([row]).facts.expiry.buckets).toEqual([{ byMs: 9, bytes: 2 }]);
   });
 
   it('are known to the maker of the seal, with the final info block', async () => {
@@ -499,6 +516,95 @@ describe('misuse', () => {
 
   it.each([0, 65_537])('of a block size of %i bytes is refused', (blockBytes) => {
     refused(() => builderOf({ blockBytes }));
+  });
+});
+
+describe('draining', () => {
+  const SEAL = utf8('a seal of some length');
+  const forms: [string, Partial<TableBuilderOptions>][] = [
+    ['plain', {}],
+    ['with a legacy filter', { filter: { form: 'legacy', bitsPerKey: 10, minKeys: 0 } }],
+    [
+      'with a composite filter and checks',
+      { rowsPerCheck: 4, filter: { form: 'composite', bitsPerKey: 16, minKeys: 0 } },
+    ],
+    [
+      'with a filter of an exact number of rows',
+      { capacityRows: 400, filter: { form: 'legacy', bitsPerKey: 10, minKeys: 0 } },
+    ],
+    ['with a check for each row', { rowsPerCheck: 1, capacityRows: 7 }],
+    ['aligned', { isAligned: true, rowsPerCheck: 8 }],
+    ['of the log', { tableType: 'wal', rowsPerCheck: 1 }],
+  ];
+  const codecs = ['none', 'snappy', 'zlib', 'lz4', 'zstd'] as const;
+  const all = forms.flatMap(([what, options]) =>
+    codecs.filter((codec) => options.isAligned !== true || codec === 'none').map((codec) => ({ what, options, codec })),
+  );
+
+  /** Drains after every so many rows, and after each step of the end if `atEnd`. */
+  function drained(rows: readonly SampleRow[], options: Partial<TableBuilderOptions>, every: number, atEnd: boolean) {
+    const builder = builderOf({ capacityBytes: 3000, ...options });
+    const parts: Uint8Array[] = [];
+    const drain = () => {
+      const { drainableBytes, storedBytes } = builder;
+      const part = builder.drain();
+      expect(part.byteOffset).toBe(0);
+      expect([part.length, builder.drainableBytes, builder.storedBytes]).toEqual([drainableBytes, 0, storedBytes]);
+      parts.push(part);
+    };
+    rows.forEach((row, i) => {
+      addRow(builder, row);
+      if (i % every === every - 1) drain();
+    });
+    while (!builder.finishStep()) if (atEnd) drain();
+    if (atEnd) drain();
+    const built = builder.finish(() => SEAL);
+    return {
+      built,
+      bytes: concatBytes(...parts, built.bytes),
+      partCount: parts.filter((part) => part.length > 0).length,
+    };
+  }
+
+  it.each(all)('a table stored with $codec, $what, changes no byte of it', async ({ options, codec }) => {
+    const sorted = randomRows(71, 200);
+    const rows = options.tableType === 'wal' ? sorted.map((row, i) => ({ ...row, seq: i + 1 })) : sorted;
+    const form = { ...options, codec: await loadCodec(codec) };
+    const whole = build(rows, form, SEAL);
+    for (const every of [3, 70]) {
+      for (const atEnd of [false, true]) {
+        const { built, bytes, partCount } = drained(rows, form, every, atEnd);
+        expect(Buffer.compare(bytes, whole.bytes)).toBe(0);
+        expect({ ...built, bytes: undefined }).toEqual({ ...whole, bytes: undefined });
+        expect(built.sizeBytes).toBe(whole.bytes.length);
+        expect(partCount).toBeGreaterThan(1);
+      }
+    }
+  });
+
+  it('hands out nothing of an open block, and nothing twice', () => {
+    const builder = builderOf();
+    expect(builder.drain().length).toBe(0);
+    addRow(builder, sampleRow('a', 1));
+    expect([builder.drainableBytes, builder.drain().length]).toEqual([0, 0]);
+    addRow(builder, sampleRow('b', 1, { value: new Uint8Array(2000) }));
+    expect(builder.drain().length).toBeGreaterThan(0);
+    expect(builder.drain().length).toBe(0);
+    builder.finish();
+    expect(() => builder.drain()).toThrow(InternalError);
+  });
+
+  it('leaves what was handed out alone', () => {
+    const builder = builderOf({ capacityBytes: 5000 });
+    const rows = randomRows(72, 200);
+    const parts: [Uint8Array, string][] = [];
+    for (const row of rows) {
+      addRow(builder, row);
+      const part = builder.drain();
+      parts.push([part, toHex(part)]);
+    }
+    builder.finish();
+    for (const [part, hex] of parts) expect(toHex(part)).toBe(hex);
   });
 });
 

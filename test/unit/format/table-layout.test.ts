@@ -1,3 +1,4 @@
+/** Footer, sections and rooms of blocks: those of the fixtures, and every arrangement that is refused. */
 import { describe, expect, it } from 'vitest';
 import { toHex } from '../../../src/common/bytes.ts';
 import { decodeIndex } from '../../../src/format/index-block.ts';
@@ -104,7 +105,7 @@ describe('layout', () => {
     }
   });
 
-  it('with room behind the last section has a seal there', () => {
+  it('with room after the last section has a seal there', () => {
     checkLayout(INFO, 460, 560);
     expect(sealRange(INFO, 460)).toEqual({ start: 400, end: 460 });
     expect(sealRange({ ...INFO, statsLength: 0, statsOffset: 0 }, 460)).toEqual({ start: 350, end: 460 });
@@ -115,9 +116,9 @@ describe('layout', () => {
   });
 
   it.each([
-    ['a gap behind the filter', { filterLength: 49 }],
+    ['a gap after the filter', { filterLength: 49 }],
     ['an overlap of filter and index', { filterLength: 51 }],
-    ['a gap behind the index', { indexLength: 99 }],
+    ['a gap after the index', { indexLength: 99 }],
     ['no index', { indexLength: 0, statsLength: 0 }],
     ['an index of only a checksum', { indexLength: 4, statsLength: 0 }],
     ['stats that reach into the info block', { statsLength: 51 }],

@@ -1,6 +1,6 @@
 /** What reads have met: no damage hides another one, and a later look at the same one replaces what was known. */
 import { describe, expect, it } from 'vitest';
-import { type FindingInput, makeFinding } from '../../../src/common/errors.ts';
+import { type FindingInput, makeFinding } from '../../../src/common/finding.ts';
 import { DamageRegister } from '../../../src/lsm/tree/damage-register.ts';
 
 const table = (id: string) => ({ role: 'table' as const, path: `compacted/${id}.sst`, id, sealed: true });

@@ -7,8 +7,8 @@
 import { describe, expect, it } from 'vitest';
 import {
   boundAfter,
-  type JudgedRun,
-  judgeEmptyObjects,
+  type ClassifiedRun,
+  classifyEmptyObjects,
   type KnownEpoch,
   type LogFacts,
   type LogSlot,
@@ -53,7 +53,7 @@ function factsOf(log: string, writerEpoch: number): LogFacts {
   return { from, slots, known, writerEpoch };
 }
 
-function answerOf(runs: readonly JudgedRun[]): string {
+function answerOf(runs: readonly ClassifiedRun[]): string {
   if (runs.length === 0) return 'no doubt';
   return runs.map(({ ids, verdict, rule }) => `${ids.join(',')} ${verdict} (${rule})`).join('; ');
 }
@@ -133,7 +133,7 @@ const LOGS = [
 describe('empty objects of a log', () => {
   it.each(LOGS)('%s', (line) => {
     const [, log, epoch, answer] = /^(.*?)\| (\d+) => (.*)$/.exec(line)!;
-    expect(answerOf(judgeEmptyObjects(factsOf(log!, Number(epoch))))).toBe(answer);
+    expect(answerOf(classifyEmptyObjects(factsOf(log!, Number(epoch))))).toBe(answer);
   });
 
   it('are judged by every rule at least twice, one way and the other', () => {
@@ -148,7 +148,7 @@ describe('empty objects of a log', () => {
     const kinds = ['gone', 'torn', 'empty', 'empty', 'fence', 'rows', 'rows/e2', 'fence/e2'];
     for (let n = 0; n < 8 ** 5; n += 7) {
       const log = Array.from({ length: 5 }, (_, i) => `${i + 1}:${kinds[Math.floor(n / 8 ** i) % 8]}`).join(' ');
-      const ids = judgeEmptyObjects(factsOf(log, 2)).flatMap((run) => run.ids);
+      const ids = classifyEmptyObjects(factsOf(log, 2)).flatMap((run) => run.ids);
       const inDoubt = log.split(' ').flatMap((word, i) => (i > 0 && word.endsWith(':empty') ? i + 1 : []));
       expect(ids, log).toEqual(inDoubt);
     }

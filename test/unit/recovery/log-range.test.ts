@@ -7,10 +7,10 @@ import { describe, expect, it } from 'vitest';
 import { walPath } from '../../../src/format/object-names.ts';
 import type { LoadedManifest } from '../../../src/lsm/manifest/manifest-store.ts';
 import {
-  endPast,
+  endAfter,
   extentOf,
   findLastWalId,
-  headsPast,
+  headsAfter,
   isAnyFrom,
   listFromReplayPoint,
   listLog,
@@ -19,7 +19,7 @@ import {
   rangeToReplay,
   tooMuchMissing,
 } from '../../../src/recovery/log-range.ts';
-import { MAX_MISSING } from '../../../src/recovery/wal-errors.ts';
+import { MAX_MISSING_OBJECTS } from '../../../src/recovery/wal-errors.ts';
 import { MemoryStore } from '../../../src/store/memory-store.ts';
 import { rejection } from '../../support/database.ts';
 import { interfered } from '../../support/interference.ts';
@@ -97,8 +97,8 @@ describe('the extent of the log', () => {
 
   it('is too large where more is missing than can be lost one by one, and not one less', () => {
     for (const [end, isTooMuch] of [
-      [MAX_MISSING + 5, false],
-      [MAX_MISSING + 6, true],
+      [MAX_MISSING_OBJECTS + 5, false],
+      [MAX_MISSING_OBJECTS + 6, true],
     ] as const) {
       const newest = manifestOf({ replay: 4, named: end });
       const listed = new Map([3, 4, 5].map((id) => [id, {}]));
@@ -199,7 +199,7 @@ describe('whether an object or a later one is there', () => {
 describe('past the end of a listing', () => {
   it('asks for three ids and gives what it finds', async () => {
     const { store, requests } = await logOf(5, 7, 8);
-    expect([...(await headsPast(store, 4))].map(([id, { size }]) => [id, size])).toEqual([
+    expect([...(await headsAfter(store, 4))].map(([id, { size }]) => [id, size])).toEqual([
       [5, 5],
       [7, 7],
     ]);
@@ -210,21 +210,21 @@ describe('past the end of a listing', () => {
     { ids: [1, 2, 3], end: 3, last: 3, heads: 3, what: 'nothing' },
     { ids: [1, 2, 3, 4], end: 3, last: 4, heads: 6, what: 'one' },
     { ids: [4, 5, 6, 7, 8, 9, 10], end: 3, last: 10, heads: 12, what: 'seven, as a list that lags' },
-    { ids: [5], end: 3, last: 5, heads: 6, what: 'one behind a hole' },
-    { ids: [6], end: 3, last: 6, heads: 6, what: 'one behind two holes' },
+    { ids: [5], end: 3, last: 5, heads: 6, what: 'one after a hole' },
+    { ids: [6], end: 3, last: 6, heads: 6, what: 'one after two holes' },
     { ids: [7], end: 3, last: 3, heads: 3, what: 'nothing within three' },
-    { ids: [6, 9, 12], end: 3, last: 12, heads: 12, what: 'ever more behind holes' },
+    { ids: [6, 9, 12], end: 3, last: 12, heads: 12, what: 'ever more after holes' },
   ])('finds $what', async ({ ids, end, last, heads }) => {
     const { store, requests } = await logOf(...ids);
-    expect(await endPast(store, end)).toBe(last);
+    expect(await endAfter(store, end)).toBe(last);
     expect(requests).toHaveLength(heads);
   });
 
-  it('follows a writer that adds objects meanwhile', async () => {
+  it('follows a writer that adds objects in the meantime', async () => {
     const { store, put, onRequest, requests } = await logOf(4);
     onRequest(`head ${walPath(5)}`, () => put(walPath(7)), 2);
     onRequest(`head ${walPath(8)}`, () => put(walPath(8)), 1);
-    expect(await endPast(store, 3)).toBe(8);
+    expect(await endAfter(store, 3)).toBe(8);
     expect(short(requests)).toEqual([4, 5, 6, 5, 6, 7, 8, 9, 10, 9, 10, 11].map((id) => `head ${id}`));
   });
 });
@@ -291,7 +291,7 @@ describe('what is missing of a range', () => {
     expect(short(requests)).toEqual(['head 7']);
   });
 
-  it('is asked for by a second list from 33 on, which sees what came meanwhile', async () => {
+  it('is asked for by a second list from 33 on, which sees what came in the meantime', async () => {
     const { store, put, onRequest, requests } = await logOf();
     onRequest('list wal/', () => put(walPath(41), walPath(10)));
     const gone = await missingIds(store, { from: 1, end: 42 }, new Map());

@@ -1,10 +1,19 @@
 // What is legal in a manifest but seldom is named in words, because a changed bit may be the reason for it.
 import { describe, expect, it } from 'vitest';
+import { ManualClock } from '../../../src/common/manual-clock.ts';
+import { SeededRandom } from '../../../src/common/random.ts';
 import type { Ulid } from '../../../src/common/ulid.ts';
+import { encodeManifest } from '../../../src/format/manifest-codec.ts';
 import type { Manifest } from '../../../src/format/manifest-types.ts';
 import { manifestPath } from '../../../src/format/object-names.ts';
-import { type LoadedManifest, loadManifest } from '../../../src/lsm/manifest/manifest-store.ts';
-import { contradictions, oddities } from '../../../src/recovery/manifest-cross-check.ts';
+import { Author } from '../../../src/lsm/manifest/author.ts';
+import {
+  type LoadedManifest,
+  loadManifest,
+  NO_WITNESS,
+  sealManifest,
+} from '../../../src/lsm/manifest/manifest-store.ts';
+import { contradictions, hasLostItsSeal, oddities } from '../../../src/recovery/manifest-cross-check.ts';
 import { goldenBytes } from '../../support/golden-fixtures.ts';
 
 const load = (id: number) => loadManifest(id, goldenBytes('slatedb-0.17.0/tiny', `db/${manifestPath(id)}`));
@@ -92,5 +101,50 @@ describe('the oddities of a manifest', () => {
     const [view, ...others] = newest.manifest.l0;
     const l0 = [{ ...view, viewId: '01M7YM7C66Y3QX79BMTWD73ZD0' as Ulid }, ...others];
     expect(oddities(changed(newest, { headerVersion: 1, l0 }), before)).toEqual([]);
+  });
+});
+
+describe('a manifest without a seal', () => {
+  const { manifest } = newest;
+  const author = (role: 'writer' | 'tool') =>
+    new Author({
+      clock: new ManualClock(),
+      random: new SeededRandom(1),
+      owner: 'host:1',
+      databaseId: new Uint8Array(16),
+      role,
+    });
+  function sealedBy(role: 'writer' | 'tool', sealed: Manifest): LoadedManifest {
+    const claim = { id: 5, manifest: sealed, previous: undefined, author: author(role), witness: NO_WITNESS };
+    return loadManifest(5, sealManifest({ ...claim, epoch: sealed.writerEpoch, claims: false }).bytes);
+  }
+  const plain = (next: Manifest) => loadManifest(6, encodeManifest(next));
+  const [table, ...others] = manifest.l0;
+  const ours = sealedBy('writer', { ...manifest, l0: others });
+
+  it('had one if our writer wrote the one before, in the same epoch, and it has a new table', () => {
+    expect(hasLostItsSeal(plain({ ...ours.manifest, l0: [table, ...others] }), ours)).toBe(true);
+  });
+  it('had one if it says the same as that of our writer before it', () => {
+    expect(hasLostItsSeal(plain(ours.manifest), ours)).toBe(true);
+  });
+  it('had none in another epoch: another writer has taken over', () => {
+    for (const by of [1, -1]) {
+      const writerEpoch = ours.manifest.writerEpoch + by;
+      expect(hasLostItsSeal(plain({ ...ours.manifest, writerEpoch, l0: [table, ...others] }), ours)).toBe(false);
+    }
+  });
+  it('had none if it changes something and adds no table, as a compactor or a collector does', () => {
+    expect(hasLostItsSeal(plain({ ...ours.manifest, l0: others.slice(1) }), ours)).toBe(false);
+    expect(hasLostItsSeal(plain({ ...ours.manifest, compactorEpoch: manifest.compactorEpoch + 1 }), ours)).toBe(false);
+  });
+  it('had none after one of a tool, after one without a seal, and after none', () => {
+    const next = plain({ ...ours.manifest, l0: [table, ...others] });
+    expect(hasLostItsSeal(next, sealedBy('tool', ours.manifest))).toBe(false);
+    expect(hasLostItsSeal(next, plain(ours.manifest))).toBe(false);
+    expect(hasLostItsSeal(next, undefined)).toBe(false);
+  });
+  it('is one that has none', () => {
+    expect(hasLostItsSeal(sealedBy('writer', { ...ours.manifest, l0: [table, ...others] }), ours)).toBe(false);
   });
 });

@@ -7,7 +7,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Manifest } from '../../../src/format/manifest-types.ts';
 import type { LoadedManifest } from '../../../src/lsm/manifest/manifest-store.ts';
-import { judgeLogTraces, LOG_TRACE_RULES, type LogTraces, tracesOf } from '../../../src/recovery/vanished-log.ts';
+import { classifyLogTraces, LOG_TRACE_RULES, type LogTraces, tracesOf } from '../../../src/recovery/vanished-log.ts';
 
 const WORDS = /^(?:R\d+|named \d+|seal \d+|closed|clone|l0|there|was R\d+)(?: (?=\S))?/;
 
@@ -95,7 +95,7 @@ describe('a log of which nothing is there at or after the replay point', () => {
   });
 
   it.each(lines)('$traces => $answer', ({ traces, answer }) => {
-    const { verdict, rule } = judgeLogTraces(tracesIn(traces));
+    const { verdict, rule } = classifyLogTraces(tracesIn(traces));
     expect(`${verdict} (${rule})`).toBe(answer);
   });
 

@@ -4,7 +4,7 @@ import { crc32 } from '../../../src/format/checksum.ts';
 import { NO_TS } from '../../../src/format/row-flags.ts';
 import { findUnitEnd } from '../../../src/format/unit-walk.ts';
 import { batchesOf, isGap } from '../../../src/recovery/wal-batches.ts';
-import { type LogPiece, weighLog } from '../../../src/recovery/wal-loss.ts';
+import { computeLogLoss, type LogPiece } from '../../../src/recovery/wal-loss.ts';
 import type { RowTrust, SalvagedWal, WalBlock, WalRow } from '../../../src/recovery/wal-salvage.ts';
 
 const NONE = new Uint8Array(0);
@@ -99,45 +99,48 @@ describe('the loss of a log', () => {
     piece(id, { sound: { min, max, rows: max - min + 1, batches: undefined } });
   const options = { floorSeq: 0, knownSeq: 0, keepPartial: false, truncate: false };
 
-  it('is what lies between the neighbours of a missing object', () => {
-    const loss = weighLog([sound(1, 1, 3), piece(2, {}), sound(3, 6, 9)], options);
+  it('is what is between the neighbours of a missing object', () => {
+    const loss = computeLogLoss([sound(1, 1, 3), piece(2, {}), sound(3, 6, 9)], options);
     expect(loss).toMatchObject({ lostSeqs: [{ min: 4, max: 5 }], lostRows: 2, lostExact: false, greatestSeq: 9 });
     expect(loss.losses).toEqual([{ id: 2, seqs: [{ min: 4, max: 5 }], rows: 2, exact: false }]);
   });
 
   it('is nothing where no number is missing', () => {
-    expect(weighLog([sound(1, 1, 3), piece(2, {}), sound(3, 4, 9)], options)).toMatchObject({
+    expect(computeLogLoss([sound(1, 1, 3), piece(2, {}), sound(3, 4, 9)], options)).toMatchObject({
       lostSeqs: [],
       lostRows: 0,
     });
   });
 
   it('is not what tables have', () => {
-    const loss = weighLog([piece(1, {}), sound(2, 6, 9)], { ...options, floorSeq: 4 });
+    const loss = computeLogLoss([piece(1, {}), sound(2, 6, 9)], { ...options, floorSeq: 4 });
     expect(loss.lostSeqs).toEqual([{ min: 5, max: 5 }]);
   });
 
-  it('reaches to the greatest number that anything tells of', () => {
-    const loss = weighLog([sound(1, 1, 3), piece(2, {})], { ...options, knownSeq: 7 });
+  it('reaches to the greatest number that anything names', () => {
+    const loss = computeLogLoss([sound(1, 1, 3), piece(2, {})], { ...options, knownSeq: 7 });
     expect(loss).toMatchObject({ lostSeqs: [{ min: 4, max: 7 }], greatestSeq: 7 });
-    expect(weighLog([sound(1, 1, 3), piece(2, {})], options)).toMatchObject({ lostSeqs: [], greatestSeq: 3 });
+    expect(computeLogLoss([sound(1, 1, 3), piece(2, {})], options)).toMatchObject({ lostSeqs: [], greatestSeq: 3 });
   });
 
-  it('reaches behind the end of what tells of numbers by one for each object that is gone', () => {
+  it('reaches beyond the end of what names numbers by one for each object that is gone', () => {
     const unreadable = (id: number) => piece(id, { parts: [{ gap: true, minSeq: undefined }] });
-    expect(weighLog([sound(1, 1, 3), piece(2, {}), unreadable(3)], options)).toMatchObject({
+    expect(computeLogLoss([sound(1, 1, 3), piece(2, {}), unreadable(3)], options)).toMatchObject({
       lostSeqs: [{ min: 4, max: 5 }],
       lostRows: 1,
       lostExact: false,
       greatestSeq: 5,
     });
-    const three = weighLog([sound(1, 1, 3), unreadable(2), unreadable(3), unreadable(4)], { ...options, knownSeq: 4 });
+    const three = computeLogLoss([sound(1, 1, 3), unreadable(2), unreadable(3), unreadable(4)], {
+      ...options,
+      knownSeq: 4,
+    });
     expect(three).toMatchObject({ lostSeqs: [{ min: 4, max: 6 }], lostRows: 3, greatestSeq: 6 });
   });
 
   it('is what the seal of an unreadable object counts', () => {
     const held = { min: 4, max: 6, rows: 12, batches: 3 };
-    const loss = weighLog(
+    const loss = computeLogLoss(
       [sound(1, 1, 3), piece(2, { parts: [{ gap: true, minSeq: undefined }], held }), sound(3, 7, 7)],
       options,
     );
@@ -150,11 +153,11 @@ describe('the loss of a log', () => {
       { ...sound(2, 6, 9), isMisplaced: true },
       { ...sound(3, 4, 5), isMisplaced: true },
     ];
-    expect(weighLog(swapped, options)).toMatchObject({ lostSeqs: [], keptRows: { total: 9 } });
+    expect(computeLogLoss(swapped, options)).toMatchObject({ lostSeqs: [], keptRows: { total: 9 } });
   });
 
-  it('is everything behind the first loss if the log is cut there', () => {
-    const loss = weighLog([sound(1, 1, 3), piece(2, {}), sound(3, 6, 9)], { ...options, truncate: true });
+  it('is everything after the first loss if the log is cut there', () => {
+    const loss = computeLogLoss([sound(1, 1, 3), piece(2, {}), sound(3, 6, 9)], { ...options, truncate: true });
     expect(loss).toMatchObject({
       lostSeqs: [{ min: 4, max: 9 }],
       keptRows: { total: 3 },

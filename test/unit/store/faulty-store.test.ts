@@ -1,3 +1,4 @@
+/** The store that misbehaves on purpose: each fault does what it says, and a seed replays it. */
 import { describe, expect, it } from 'vitest';
 import { ManualClock } from '../../../src/common/manual-clock.ts';
 import { SeededRandom } from '../../../src/common/random.ts';
@@ -90,22 +91,22 @@ describe('puts', () => {
     expect(await failed.memory.get('wal/9')).toBeUndefined();
   });
 
-  it('delay-apply is carried out by time, or when told', async () => {
+  it('delay-apply is carried out by time, or when asked', async () => {
     const byTime = await setUp({ op: 'put', action: 'delay-apply', delayMs: 500 });
     expect((await put(byTime.store)).outcome).toBe('unknown');
     await byTime.clock.advance(499);
     expect(await byTime.memory.get('wal/9')).toBeUndefined();
     await byTime.clock.advance(1);
     expect((await byTime.memory.get('wal/9'))?.size).toBe(100);
-    const told = await setUp({ op: 'put', action: 'delay-apply' });
+    const delayed = await setUp({ op: 'put', action: 'delay-apply' });
     const body = new Uint8Array(BODY);
-    await told.store.put('wal/9', body, CREATE);
+    await delayed.store.put('wal/9', body, CREATE);
     body.fill(0);
-    await told.store.applyDelayed();
-    expect((await told.memory.get('wal/9'))?.bytes).toEqual(BODY);
-    await told.memory.delete(['wal/9']);
-    await told.clock.advance(5000);
-    expect(await told.memory.get('wal/9')).toBeUndefined();
+    await delayed.store.applyDelayed();
+    expect((await delayed.memory.get('wal/9'))?.bytes).toEqual(BODY);
+    await delayed.memory.delete(['wal/9']);
+    await delayed.clock.advance(5000);
+    expect(await delayed.memory.get('wal/9')).toBeUndefined();
   });
 
   it('duplicate arrives twice and answers once', async () => {
@@ -183,7 +184,7 @@ describe('reads', () => {
 });
 
 describe('lists', () => {
-  it('lie as told', async () => {
+  it('are wrong as asked', async () => {
     const stale = await setUp({ op: 'list', action: 'list-stale', count: 2 });
     for (const path of ['wal/3', 'wal/4', 'wal/5']) await stale.store.put(path, BODY, CREATE);
     expect(await stale.list()).toEqual(['wal/1', 'wal/2', 'wal/3']);

@@ -24,14 +24,14 @@ describe('mkdir', () => {
     expect(made.some((first) => first === join(scratch, 'many'))).toBe(true);
   });
 
-  it('tells a file in the way', async () => {
+  it('reports a file in the way', async () => {
     writeFileSync(join(scratch, 'file'), '');
     await expect(SYSTEM_FILES.mkdir(join(scratch, 'file'))).rejects.toMatchObject({ code: 'EEXIST', syscall: 'mkdir' });
     await expect(SYSTEM_FILES.mkdir(join(scratch, 'file/below'))).rejects.toMatchObject({ code: 'ENOTDIR' });
   });
 
   it.runIf(process.platform === 'linux')('ends where nothing can be made although the parent exists', async () => {
-    await expect(SYSTEM_FILES.mkdir('/proc/no-such-directory/below')).rejects.toMatchObject({ code: 'ENOENT' });
+    await expect(SYSTEM_FILES.mkdir('/proc/no-such-directory/below')).rejects.toMatchObject({ code: 'ENOTSUP' });
   });
 });
 
@@ -39,7 +39,7 @@ describe('errors', () => {
   const errorOf = (fields: object, base: Error = new Error('why')) =>
     fileError('file:///d', 'a', Object.assign(base, fields));
 
-  it('that Node raises before it asks the system are told at once', () => {
+  it('that Node raises before it asks the system are reported at once', () => {
     const denied = errorOf({ code: 'ERR_ACCESS_DENIED', permission: 'FileSystemWrite', resource: '/d/a' });
     expect(denied).toMatchObject({ code: 'STORE_DENIED', retryable: false });
     expect(denied.message).toMatch(/--allow-fs-write/);

@@ -1,4 +1,4 @@
-/** A local store where something lies in the place of an object, or of a directory on the way to it, that is no object. */
+/** A local store where something is in the place of an object, or of a directory on the way to it, that is no object. */
 import {
   lstatSync,
   mkdirSync,
@@ -59,7 +59,7 @@ const CALLS: Record<string, (store: ObjectStore, path: string) => Promise<unknow
 };
 
 describe.each(Object.entries(NO_FILES))('%s', (_, { make, named }) => {
-  it.each(Object.entries(CALLS))('in the place of an object is told to a %s, and stays', async (__, call) => {
+  it.each(Object.entries(CALLS))('in the place of an object is reported to a %s, and stays', async (__, call) => {
     const place = join(root, 'wal/2');
     await make(place);
     const before = fileTree(root);
@@ -111,7 +111,7 @@ const NO_DIRECTORIES = {
 };
 
 describe.each(Object.entries(NO_DIRECTORIES))('%s in the place of a directory', (kind, { make, named }) => {
-  it.each(Object.entries(CALLS))('is told to a %s, and stays', async (_, call) => {
+  it.each(Object.entries(CALLS))('is reported to a %s, and stays', async (_, call) => {
     const place = join(root, 'folder');
     await make(place);
     const before = fileTree(root);
@@ -119,12 +119,12 @@ describe.each(Object.entries(NO_DIRECTORIES))('%s in the place of a directory', 
       const error = await failureOf(call(new LocalStore(root), path));
       expect(error).toMatchObject({ name: 'InvalidArgumentError', code: 'STORE_UNSUITABLE', retryable: false });
       expect(error.message).toContain(named);
-      expect(error.message).toContain(` lies where a directory is needed: ${place};`);
+      expect(error.message).toContain(` is stored where a directory is needed: ${place};`);
     }
     expect(fileTree(root)).toEqual(before);
   });
 
-  it('is told to a list, unless it is an object', async () => {
+  it('is reported to a list, unless it is an object', async () => {
     await make(join(root, 'folder'));
     for (const prefix of ['folder/', 'folder/1', 'folder/below/']) {
       const list = listed(new LocalStore(root), prefix);
@@ -160,7 +160,7 @@ describe('links', () => {
     expect(await store.get('compacted/2')).toBeUndefined();
   });
 
-  it('that lead nowhere in the place of the root are told', async () => {
+  it('that lead nowhere in the place of the root are reported', async () => {
     const link = join(root, 'root');
     symlinkSync('../gone', link);
     const calls = Object.values(CALLS).map((call) => (store: ObjectStore) => call(store, 'a/b'));
@@ -180,7 +180,7 @@ it('many reads of FIFOs leave the store as quick as it was', async () => {
   await Promise.all(reads);
 });
 
-it('a file without permission is told with what to do', async () => {
+it('a file without permission is reported with what to do', async () => {
   const denied = (call: string) => () =>
     Promise.reject(Object.assign(new Error(`EACCES: permission denied, ${call}`), { code: 'EACCES', syscall: call }));
   const files: LocalFiles = { ...SYSTEM_FILES, open: denied('open'), stat: denied('stat') };

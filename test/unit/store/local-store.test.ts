@@ -1,3 +1,4 @@
+/** Objects in a local directory: what is synced in which order, what a crash leaves, and files that are in the way. */
 import {
   existsSync,
   linkSync,
@@ -153,7 +154,7 @@ describe('durability', () => {
     expect((await paths(store, 'wal/')).length).toBe(41);
   });
 
-  it('a failed sync is never repeated on the same file: it is written anew', async () => {
+  it('a failed sync is never repeated on the same file: it is written again', async () => {
     let failures = 2;
     const synced: number[] = [];
     const { store, calls } = storeWith((real) => ({
@@ -280,7 +281,7 @@ describe('creation', () => {
 });
 
 describe('errors', () => {
-  it('a full disk is told, with nothing left behind', async () => {
+  it('a full disk is reported, with nothing left', async () => {
     for (const [code, call] of [
       ['ENOSPC', 'write'],
       ['EDQUOT', 'write'],
@@ -298,7 +299,7 @@ describe('errors', () => {
     }
   });
 
-  it('missing permissions are told', async () => {
+  it('missing permissions are reported', async () => {
     for (const code of ['EACCES', 'EPERM', 'EROFS']) {
       const denied = storeWith(() => ({ open: failing(code, 'open') })).store;
       expect(await failureOf(denied.get('a'))).toMatchObject({ code: 'STORE_DENIED' });
@@ -356,8 +357,8 @@ describe('errors', () => {
       const above = await failureOf(store.put('folder', BODY, options));
       expect(above).toMatchObject({ code: 'STORE_UNSUITABLE', message: expect.stringContaining(`${root}/folder`) });
     }
-    for (const read of [store.get('wal/1'), store.head('wal/1')]) {
-      expect(await failureOf(read)).toMatchObject({ code: 'STORE_UNSUITABLE' });
+    for (const read of [() => store.get('wal/1'), () => store.head('wal/1')]) {
+      expect(await failureOf(read())).toMatchObject({ code: 'STORE_UNSUITABLE' });
     }
     expect(await paths(store, 'wal/')).toEqual([]);
     expect(allFiles().sort()).toEqual(['folder/object', 'wal']);
@@ -596,7 +597,7 @@ describe('lists', () => {
     expect(calls.filter((call) => call.startsWith('readdir'))).toEqual(['readdir wal/']);
   });
 
-  it('leave out what vanishes meanwhile, and follow links', async () => {
+  it('leave out what vanishes in the meantime, and follow links', async () => {
     const store = newStore();
     for (const path of ['wal/1', 'wal/2', 'wal/3']) await store.put(path, BODY, CREATE);
     symlinkSync(join(root, 'wal'), join(root, 'linked'));

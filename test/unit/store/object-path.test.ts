@@ -1,3 +1,4 @@
+/** Paths, ranges and ETags: what is legal, how paths are ordered, where ranges are cut. */
 import { describe, expect, it } from 'vitest';
 import { checkPath, checkRange, comparePaths, rangeBounds, sameEtag } from '../../../src/store/object-path.ts';
 

@@ -1,3 +1,4 @@
+/** Retries: which failures are tried again and for how long, and how an answer that was lost is settled. */
 import { describe, expect, it } from 'vitest';
 import { sleep } from '../../../src/common/clock.ts';
 import { DbError, InvalidArgumentError } from '../../../src/common/errors.ts';
@@ -95,12 +96,12 @@ describe('retries', () => {
       expect(delayMs).toBeLessThanOrEqual(Math.min(5000, 50 * 2 ** (attempts - 1)));
     });
     expect(events.length).toBeGreaterThan(10);
-    // Alone in an outage it is the call that looks every 300 to 400 ms.
+    // Alone in an outage it is the call that asks every 300 to 400 ms.
     expect(events.length).toBeGreaterThan(endMs / 400);
     expect(events.length).toBeLessThan(400);
   });
 
-  it('waits as long as the server asks while others are answered, else a second before it looks', async () => {
+  it('waits as long as the server asks while others are answered, else a second before it asks', async () => {
     const busy = setUp([{ op: 'get', path: 'b', action: 'throttle', nth: 1, retryAfterMs: 7000 }]);
     const asked = busy.store.get('b').then(() => busy.clock.monotonicMs());
     const others = async () => {
@@ -145,6 +146,23 @@ describe('retries', () => {
     const errors = await run(Promise.all(calls.map(rejectionOf)));
     for (const error of errors) expect(error).toMatchObject({ code: 'STORE_TIMEOUT' });
     expect(clock.monotonicMs()).toBeLessThanOrEqual(20_000);
+  });
+
+  it('what the store answered last is named, not that the deadline cut the last attempt short', async () => {
+    const { run, over } = setUp();
+    let calls = 0;
+    const head = () =>
+      ++calls === 1
+        ? Promise.reject(storeError({ cls: 'unavailable', message: 'nobody listens', store: 'there' }))
+        : new Promise<never>(() => undefined);
+    const error = await rejectionOf(run(over({ ...forwarding(new MemoryStore()), head }).head('a')));
+    expect(error).toMatchObject({ code: 'STORE_TIMEOUT' });
+    calls = 0;
+    const hasty = { ...forwarding(new MemoryStore()), head };
+    const hurried = setUp([], { timeoutMs: 1000 });
+    const short = await rejectionOf(hurried.run(hurried.over(hasty).head('a')));
+    expect(short).toMatchObject({ code: 'STORE_DOWN' });
+    expect(short.message).toContain('nobody listens');
   });
 
   it('so is one that ignores its signal', async () => {
@@ -220,11 +238,11 @@ describe('retries', () => {
       expect(await waiting).toBeCloseTo(events[0].delayMs, 6);
     });
 
-    it('comes soon after an outage, since one of those who wait looks three times a second, and only one', async () => {
+    it('comes soon after an outage, since one of those who wait asks three times a second, and only one', async () => {
       const { clock, run, store, events } = downUntil(30_000);
       await run(Promise.all(Array.from({ length: 20 }, () => store.get('a'))));
       expect(clock.monotonicMs()).toBeLessThanOrEqual(30_500);
-      // Some 90 looks, and of each call one in 2.5 s on average once their waits have grown.
+      // Some 90 requests, and of each call one in 2.5 s on average once their waits have grown.
       expect(events.length).toBeLessThan(600);
     });
   });
@@ -263,7 +281,7 @@ describe('retries', () => {
       expect(requests).toBe(20);
     });
 
-    it('keeps its place beside a younger one, because the store may only be slow', async () => {
+    it('keeps its place beside a later one, because the store may only be slow', async () => {
       const { memory, run, clock, over } = setUp();
       await memory.put('a', BODY, CREATE);
       let underway = 0;
@@ -281,7 +299,7 @@ describe('retries', () => {
       expect(underway).toBe(0);
     });
 
-    it('is not waited for in steps below a millisecond, which rounding could repeat for ever', async () => {
+    it('is not waited for in steps below a millisecond, which rounding could repeat forever', async () => {
       const clock = new ManualClock();
       const delays: number[] = [];
       const setTimer = clock.setTimer.bind(clock);
@@ -370,7 +388,7 @@ describe('retries', () => {
 describe('lists', () => {
   const names = Array.from({ length: 9 }, (_, i) => `wal/${i}`);
 
-  it('go on behind the last object after a failure', async () => {
+  it('go on after the last object after a failure', async () => {
     const { store, memory, run, faulty } = setUp([
       { op: 'list', action: 'apply-then-drop', nth: 1 },
       { op: 'list', action: 'fail-before', nth: 2 },
@@ -382,7 +400,7 @@ describe('lists', () => {
     expect(await run(collect(store, 'wal/', 'wal/5'))).toEqual(names.slice(6));
   });
 
-  it('that lie about their order are refused at once, because nobody knows what they left out', async () => {
+  it('that are out of order are refused at once, because nobody knows what they left out', async () => {
     for (const action of ['list-unordered', 'list-loop'] as const) {
       const { store, memory, run, clock } = setUp([{ op: 'list', action, nth: 1 }]);
       for (const path of names) await memory.put(path, BODY, CREATE);
@@ -525,7 +543,7 @@ describe('puts', () => {
       expect(await run(twice.put('wal/1', BODY, PROVE))).toMatchObject({ outcome: 'applied', attempt: 'earlier' });
     });
 
-    it('are refused, if equal bytes lie there without a put id', async () => {
+    it('are refused, if equal bytes are there without a put id', async () => {
       const { run, memory, over } = setUp();
       await memory.put('wal/1', BODY, CREATE);
       expect(await run(over(withoutMetadata(memory)).put('wal/1', BODY, PROVE))).toEqual({ outcome: 'refused' });
@@ -562,7 +580,7 @@ describe('puts', () => {
     expect(await memory.head('wal/1')).toEqual(before);
   });
 
-  it("another's object in the place is told, as after doubt", async () => {
+  it("another's object in the place is reported, as after doubt", async () => {
     const { put, memory, faulty } = setUp([{ op: 'put', action: 'status:500', nth: 1 }]);
     await memory.put('wal/1', BODY, { ...CREATE, putId: OTHERS });
     expect(await put()).toEqual({ outcome: 'refused', afterUnknown: true });

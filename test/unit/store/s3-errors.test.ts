@@ -1,3 +1,4 @@
+/** What an error of S3 means for the caller, and dates of HTTP. */
 import { describe, expect, it } from 'vitest';
 import { classifyS3Code, classifyS3Error, httpDateMs, type S3Operation } from '../../../src/store/s3-errors.ts';
 

@@ -3,7 +3,6 @@ import { Readable } from 'node:stream';
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { DbError } from '../../../src/common/errors.ts';
-import { ManualClock } from '../../../src/common/manual-clock.ts';
 import type { ObjectStore, PutOptions } from '../../../src/store/object-store.ts';
 import { S3Store, type S3StoreOptions } from '../../../src/store/s3-store.ts';
 import { storeErrorClass } from '../../../src/store/store-error.ts';
@@ -329,9 +328,17 @@ describe('requests that cannot be sent', () => {
   ])('%s that no key can be: denied at once, and never shown', async (_, keys, says) => {
     const { store, requests } = storeWith(sent, { credentials: keys });
     const { accessKeyId, secretAccessKey } = keys;
-    const calls = [store.get('a'), store.head('a'), store.put('a', new Uint8Array(1), CREATE), store.delete(['a'])];
-    for (const call of [...calls, store.put('a', new Uint8Array(16 << 20), CREATE), collect(store, '')]) {
-      const error = await failureOf(call);
+    const calls = [
+      () => store.get('a'),
+      () => store.head('a'),
+      () => store.put('a', new Uint8Array(1), CREATE),
+      () => store.delete(['a']),
+      () => store.put('a', new Uint8Array(16 << 20), CREATE),
+      () => store.put('a', new Uint8Array(17 << 20), CREATE),
+      () => collect(store, ''),
+    ];
+    for (const call of calls) {
+      const error = await failureOf(call());
       expect(error).toMatchObject({ code: 'STORE_DENIED', retryable: false, message: expect.stringMatching(says) });
       for (const key of [accessKeyId, secretAccessKey]) if (key.length > 3) expect(error.message).not.toContain(key);
     }
@@ -537,7 +544,7 @@ describe('list', () => {
     expect(requests.map(({ query }) => query['continuation-token'])).toEqual([undefined, 't']);
   });
 
-  it('sorts a page, skips folder markers and what lies before the start', async () => {
+  it('sorts a page, skips folder markers and what is before the start', async () => {
     const { store } = storeWith(() => listAnswer(['a/3', 'a/', 'a/1', 'a/2']));
     expect(await collect(store, 'a/')).toEqual(['a/1', 'a/2', 'a/3']);
     expect(await collect(store, 'a/', 'a/1')).toEqual(['a/2', 'a/3']);
@@ -586,141 +593,9 @@ describe('delete', () => {
   });
 });
 
-describe('uploads in parts', () => {
-  const body = new Uint8Array(11 << 20).map((_, i) => i * 7);
-  const created: Answer = {
-    status: 200,
-    body: '<InitiateMultipartUploadResult><UploadId>U</UploadId></InitiateMultipartUploadResult>',
-  };
-  const completed: Answer = {
-    status: 200,
-    body: '<CompleteMultipartUploadResult><ETag>"e-3"</ETag></CompleteMultipartUploadResult>',
-  };
-
-  type Step = 'create' | 'part' | 'complete' | 'abort' | 'list';
-  function stepOf({ method, query }: Request): Step {
-    if (method === 'POST') return 'uploads' in query ? 'create' : 'complete';
-    if (method === 'GET') return 'list';
-    return method === 'DELETE' ? 'abort' : 'part';
-  }
-
-  async function upload(special: Partial<Record<Step, (count: number) => Answer>>) {
-    const clock = new ManualClock();
-    const steps: Step[] = [];
-    const { store, requests } = storeWith(
-      (request) => {
-        const step = stepOf(request);
-        steps.push(step);
-        const answer = special[step]?.(steps.filter((s) => s === step).length);
-        if (answer !== undefined) return answer;
-        if (step === 'create') return created;
-        return step === 'complete'
-          ? completed
-          : { status: 200, headers: { etag: `"p${request.query['partNumber']}"` } };
-      },
-      { multipartThresholdBytes: 1 << 20, partBytes: 5 << 20, clock },
-    );
-    const settled = await clock.runUntilSettled(
-      store.put('compacted/1.sst', body, CREATE).then(
-        (outcome) => ({ outcome, error: undefined }),
-        (error: DbError) => ({ outcome: undefined, error }),
-      ),
-    );
-    return { ...settled, steps, requests };
-  }
-
-  it('send all bytes in order, and the condition with the completion', async () => {
-    const { outcome, steps, requests } = await upload({});
-    expect(outcome).toEqual({ outcome: 'applied', attempt: 'now', etag: '"e-3"', storeTimeMs: 784111777000 });
-    expect(steps).toEqual(['create', 'part', 'part', 'part', 'complete']);
-    const parts = requests.slice(1, 4).sort((a, b) => Number(a.query['partNumber']) - Number(b.query['partNumber']));
-    expect(Buffer.concat(parts.map((part) => part.body as Uint8Array)).equals(body)).toBe(true);
-    expect(requests[0].headers['x-amz-meta-slatedbputid']).toBe(CREATE.putId);
-    for (const { headers } of requests) expect(headers).not.toHaveProperty('expect');
-    expect(requests[4].headers['if-none-match']).toBe('*');
-    expect(String(requests[4].body)).toContain('<PartNumber>3</PartNumber>');
-  });
-
-  it('weak ETags of parts are named as strong ones', async () => {
-    const { outcome, requests } = await upload({
-      part: (count) => ({ status: 200, headers: { etag: `W/"p${count}"` } }),
-    });
-    expect(outcome?.outcome).toBe('applied');
-    expect(String(requests[4].body)).toMatch(/<ETag>(&quot;|")p\d/);
-    expect(String(requests[4].body)).not.toContain('W/');
-  });
-
-  const partList = (from: number, to: number, more: boolean): Answer => ({
-    status: 200,
-    body: `<ListPartsResult><IsTruncated>${more}</IsTruncated><NextPartNumberMarker>${to}</NextPartNumberMarker>${Array.from(
-      { length: to - from + 1 },
-      (_, i) => `<Part><PartNumber>${from + i}</PartNumber><ETag>"listed${from + i}"</ETag></Part>`,
-    ).join('')}</ListPartsResult>`,
-  });
-
-  it('ETags of parts that a proxy takes away are read from the list of parts', async () => {
-    const { outcome, steps, requests } = await upload({
-      part: () => ({ status: 200 }),
-      list: (count) => (count === 1 ? partList(1, 2, true) : partList(3, 3, false)),
-    });
-    expect(outcome?.outcome).toBe('applied');
-    expect(steps).toEqual(['create', 'part', 'part', 'part', 'list', 'list', 'complete']);
-    for (const n of [1, 2, 3]) expect(String(requests[6].body)).toContain(`listed${n}`);
-  });
-
-  it('where nobody names the ETags of parts, the put is refused once with what to do', async () => {
-    for (const list of [partList(1, 2, false), partList(1, 2, true)]) {
-      const { error, steps } = await upload({ part: () => ({ status: 200 }), list: () => list });
-      expect(error?.retryable).toBe(list.body === partList(1, 2, true).body);
-      if (error?.code === 'STORE_UNSUITABLE') expect(error.message).toContain('multipartThresholdBytes');
-      expect(steps.at(-1), 'nothing is left in the bucket').toBe('abort');
-      expect(steps.filter((step) => step === 'abort').length).toBe(1);
-    }
-  });
-
-  it('repeat a part that failed', async () => {
-    const { outcome, steps } = await upload({ part: (n) => (n === 2 ? errorAnswer(503, 'SlowDown') : undefined!) });
-    expect(outcome?.outcome).toBe('applied');
-    expect(steps.filter((step) => step === 'part').length).toBe(4);
-  });
-
-  it('are abandoned, as not applied, when a part goes on failing', async () => {
-    for (const [answer, code] of [
-      [errorAnswer(500, 'InternalError'), 'STORE_DOWN'],
-      [errorAnswer(403, 'AccessDenied'), 'STORE_DENIED'],
-    ] as const) {
-      const { error, steps } = await upload({ part: () => answer });
-      expect(error).toMatchObject({ code });
-      expect(steps.at(-1)).toBe('abort');
-      expect(steps).not.toContain('complete');
-    }
-  });
-
-  it('are abandoned when refused', async () => {
-    const { outcome, steps } = await upload({ complete: () => errorAnswer(412, 'PreconditionFailed') });
-    expect(outcome).toEqual({ outcome: 'refused' });
-    expect(steps.at(-1)).toBe('abort');
-  });
-
-  it('start again from the beginning after a conflict', async () => {
-    const { error, steps } = await upload({ complete: () => errorAnswer(409, 'ConditionalRequestConflict') });
-    expect(storeErrorClass(error)).toBe('conflict-in-flight');
-    expect(steps.at(-1)).toBe('abort');
-  });
-
-  it('end unknown when the completion has no clear answer', async () => {
-    const unclear = [
-      errorAnswer(500, 'InternalError'),
-      { ...errorAnswer(200, 'InternalError') },
-      errorAnswer(404, 'NoSuchUpload'),
-    ];
-    for (const answer of unclear) {
-      const { outcome } = await upload({ complete: () => answer });
-      expect(outcome?.outcome).toBe('unknown');
-    }
-  });
-});
-
-it('needs a bucket', () => {
+it('needs a bucket, and parts that the protocol allows', () => {
   expect(() => new S3Store({ bucket: '' })).toThrow(expect.objectContaining({ code: 'BAD_ARGUMENT' }));
+  for (const partBytes of [1, (5 << 20) - 1, 2 ** 33]) {
+    expect(() => new S3Store({ bucket: 'b', partBytes })).toThrow(expect.objectContaining({ code: 'BAD_OPTION' }));
+  }
 });

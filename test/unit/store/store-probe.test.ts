@@ -1,10 +1,15 @@
+/** The probe of a store: which broken promises it finds, and what it does not blame on the store. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ManualClock } from '../../../src/common/manual-clock.ts';
 import { SeededRandom } from '../../../src/common/random.ts';
+import { probeStore } from '../../../src/lsm/manifest/store-probe.ts';
 import { type FaultRule, FaultyStore } from '../../../src/store/faulty-store.ts';
+import { LocalStore } from '../../../src/store/local-store.ts';
 import { MemoryStore } from '../../../src/store/memory-store.ts';
-import type { ObjectStore } from '../../../src/store/object-store.ts';
-import { probeStore } from '../../../src/store/store-probe.ts';
+import { type ObjectStore, PUT_ID_METADATA } from '../../../src/store/object-store.ts';
 
 const clock = new ManualClock();
 
@@ -56,7 +61,7 @@ async function objectsOf(store: ObjectStore): Promise<string[]> {
 }
 
 describe('probeStore', () => {
-  it('finds nothing wrong with a good store, and leaves nothing behind', async () => {
+  it('finds nothing wrong with a good store, and leaves no object', async () => {
     const store = new MemoryStore({ clock });
     const touched: string[] = [];
     const watched = broken(() => ({
@@ -169,7 +174,17 @@ describe('probeStore', () => {
           return head && { ...head, metadata: {} };
         },
       }),
-      { metadata: false, conditionalCreate: true },
+      { metadata: false, conditionalCreate: true, problems: [] },
+    ],
+    [
+      'gives the metadata of another put',
+      (store) => ({
+        async head(path) {
+          const head = await store.head(path);
+          return head && { ...head, metadata: { [PUT_ID_METADATA]: '01ARZ3NDEKTSV4RRFFQ69G5FAV' } };
+        },
+      }),
+      { metadata: false, problems: ['The metadata of an object is not that of its put.'] },
     ],
     [
       'keeps deleted objects',
@@ -184,6 +199,15 @@ describe('probeStore', () => {
       if (!('problems' in expected)) expect(profile.problems.length).toBeGreaterThan(0);
     });
   }
+
+  it('finds no problem with a directory, which keeps no metadata', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'shaledb-probe-'));
+    try {
+      expect(await probe(new LocalStore(directory))).toMatchObject({ metadata: false, problems: [] });
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
 
   it('finds a list that is late', async () => {
     const memory = new MemoryStore({ clock });
@@ -234,7 +258,7 @@ describe('probeStore', () => {
     expect(await objectsOf(memory)).toEqual([]);
   });
 
-  it('a creator that is told of another in flight did not win', async () => {
+  it('a creator whose answer says that another is in flight did not win', async () => {
     const memory = new MemoryStore({ clock });
     const conflicts: FaultyStore = new FaultyStore(memory, {
       clock,

@@ -1,3 +1,4 @@
+/** The store in memory and the wrappers for prefixes, counting and latency: what goes beyond the contract. */
 import { describe, expect, it } from 'vitest';
 import { ManualClock } from '../../../src/common/manual-clock.ts';
 import { latencyStore } from '../../../src/store/latency-store.ts';

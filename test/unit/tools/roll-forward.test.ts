@@ -81,7 +81,7 @@ describe('a table that nothing names', () => {
     ['has no seal', [table('A', { min: 11, max: 14, sealed: false })], [NEXT]],
     ['was made by a tool', [table('A', { min: 11, max: 14, role: 'tool' })], [NEXT]],
     ['holds sequence numbers that were used again', [table('A', { min: 11, max: 14 })], [logged(8, 12, 16)]],
-    ['is of a later epoch than the log behind it', [table('A', { min: 11, max: 14, epoch: 4 })], [NEXT]],
+    ['is of a later epoch than the log after it', [table('A', { min: 11, max: 14, epoch: 4 })], [NEXT]],
     [
       'is of another epoch than what is left of its log',
       [table('A', { min: 11, max: 14 })],
@@ -89,5 +89,9 @@ describe('a table that nothing names', () => {
     ],
   ])('is not adopted if it %s', (_, orphans, log) => {
     expect(roll(orphans, log)).toMatchObject({ adopted: [], seq: 10, sound: false });
+  });
+
+  it('is not adopted if its seal says that it ends before it begins', () => {
+    expect(roll([table('A', { min: 11, max: 9 })], [NEXT])).toMatchObject({ adopted: [], seq: 10, replay: 5 });
   });
 });

@@ -39,14 +39,14 @@ const [output] = manifestOf(14).runs.at(-1)!.views;
 describe('rows from the inputs of a compaction', () => {
   it('are those that their views showed', async () => {
     const stores = await compacted(own([low], []), own([], [{ id: 0, views: [output] }]));
-    const found = await inputCandidates(stores, output.table.id, undefined, ALL);
+    const found = await inputCandidates(stores.main, output.table.id, undefined, ALL);
     expect(found.isComplete).toBe(true);
     expect(keysOf(found.rows)).toEqual(Array.from({ length: 100 }, (_, i) => `k${String(i).padStart(4, '0')}`));
   });
 
   it('come once from a table with two views', async () => {
     const stores = await compacted(own([low, high], []), own([], [{ id: 0, views: [output] }]));
-    const found = await inputCandidates(stores, output.table.id, undefined, ALL);
+    const found = await inputCandidates(stores.main, output.table.id, undefined, ALL);
     expect(new Set(keysOf(found.rows)).size).toBe(200);
     expect(found.rows.length).toBe(200);
   });
@@ -55,7 +55,7 @@ describe('rows from the inputs of a compaction', () => {
 describe('rows of other tables', () => {
   it('are those that their views show', async () => {
     const stores = await compacted(own([low, high], []), own([low, high], []));
-    const rows = async (...views: TableView[]) => keysOf((await rowsOfOthers(stores, views, ALL))!);
+    const rows = async (...views: TableView[]) => keysOf((await rowsOfOthers(stores.main, views, ALL))!);
     expect((await rows(high)).slice(0, 2)).toEqual(['k0100', 'k0101']);
     expect((await rows(low)).length).toBe(100);
     expect((await rows(low, high)).length).toBe(200);

@@ -5,7 +5,7 @@ import { assertNobodyWrites } from '../../../src/tools/signs-of-life.ts';
 import { openTarget } from '../../../src/tools/target.ts';
 import { rejection, World } from '../../support/database.ts';
 
-/** Looks for five seconds, after one of which these objects appear; and what was seen. */
+/** Watches for five seconds, after one of which these objects appear; and what was seen. */
 async function looking(there: readonly string[], appearing: readonly string[]) {
   const world = new World();
   for (const path of there) await world.replace(path, new Uint8Array(1));

@@ -3,16 +3,14 @@ import { describe, expect, it } from 'vitest';
 import { exitOfFindings, exitOfVerdict } from '../../../src/cli/exit-codes.ts';
 import { findingCounts, findingsText, nextCommands } from '../../../src/cli/finding-text.ts';
 import { PLAIN } from '../../../src/cli/paint.ts';
+import { isCannotTell, unknownFinding } from '../../../src/common/damage.ts';
 import {
   CorruptionError,
   IncompatibleError,
   InvalidArgumentError,
-  isCannotTell,
-  makeFinding,
-  type Severity,
   UnavailableError,
-  unknownFinding,
 } from '../../../src/common/errors.ts';
+import { makeFinding, type Severity } from '../../../src/common/finding.ts';
 import { verdictOf } from '../../../src/tools/reports.ts';
 
 const object = { role: 'table' as const, path: 'compacted/x.sst', id: '01JC0000000000000000000000', sealed: false };
@@ -35,13 +33,13 @@ describe('findings add up to', () => {
 describe('what cannot be read', () => {
   const newer = new IncompatibleError('FORMAT_TOO_NEW', 'the table has format version 4');
   it('is a newer form, a missing codec, a refused permission or a store that is away; not damage, not a mistake', () => {
-    const tells = [
+    const errors = [
       newer,
       new IncompatibleError('CODEC_MISSING', 'x'),
       new InvalidArgumentError('STORE_DENIED', 'x'),
       new UnavailableError('STORE_DOWN', 'x'),
     ];
-    expect(tells.map(isCannotTell)).toEqual([true, true, true, true]);
+    expect(errors.map(isCannotTell)).toEqual([true, true, true, true]);
     const others = [new CorruptionError('x', []), new InvalidArgumentError('BAD_ARGUMENT', 'x'), new Error('x'), 'x'];
     expect(others.map(isCannotTell)).toEqual([false, false, false, false]);
   });

@@ -1,3 +1,4 @@
+/** How old the confirmation of an epoch is, by clocks that stand still, are set back, or belong to the store. */
 import { describe, expect, it } from 'vitest';
 import { ManualClock } from '../../../../src/common/manual-clock.ts';
 import { dateByList, EpochGuard, FENCE_VALIDITY_MS, timedStore } from '../../../../src/lsm/manifest/epoch-guard.ts';
@@ -18,7 +19,7 @@ async function sleepingWriter() {
 }
 
 describe('the age of a confirmation', () => {
-  it('is told by the time in the answer of a list, although both clocks of the machine stand still', async () => {
+  it('is shown by the time in the answer of a list, although both clocks of the machine stand still', async () => {
     const { store, outside, guard } = await sleepingWriter();
     const stamp = guard.stamp();
     await listManifestIds(store, undefined, stamp);
@@ -41,7 +42,7 @@ describe('the age of a confirmation', () => {
     expect(guard.isValid()).toBe(false);
   });
 
-  it('goes by the clocks of the machine where the store tells no time', async () => {
+  it('goes by the clocks of the machine where the store gives no time', async () => {
     const { guard } = await sleepingWriter();
     const stamp = guard.stamp();
     dateByList(stamp, { path: MANIFEST, size: 1, etag: '', lastModifiedMs: 1 });
@@ -51,7 +52,7 @@ describe('the age of a confirmation', () => {
     expect(guard.isValid()).toBe(true);
   });
 
-  it('is told by each store alone: a clock of the log’s store that is behind hides nothing', async () => {
+  it('is shown by each store alone: a clock of the log’s store that is slow hides nothing', async () => {
     const times = [1_000_000, 400_000];
     const guard = new EpochGuard(new ManualClock(), () => [...times]);
     const stamp = guard.stamp();

@@ -1,3 +1,4 @@
+/** Which manifests are inconsistent: tables that are listed several times, and sorted runs. */
 import { describe, expect, it } from 'vitest';
 import { decodeManifest, encodeManifest } from '../../../../src/format/manifest-codec.ts';
 import type { Bound, Manifest, TableView } from '../../../../src/format/manifest-types.ts';

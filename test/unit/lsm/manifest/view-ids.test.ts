@@ -1,3 +1,4 @@
+/** Views of one table under one id: how they are found, and ids of their own for them. */
 import { describe, expect, it } from 'vitest';
 import type { Random } from '../../../../src/common/random.ts';
 import { SeededRandom } from '../../../../src/common/random.ts';

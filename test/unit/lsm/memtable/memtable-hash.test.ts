@@ -1,3 +1,4 @@
+/** The hash of the memtable: what of the key goes into it. */
 import { describe, expect, it } from 'vitest';
 import { halfSipHash13 } from '../../../../src/lsm/memtable/memtable-hash.ts';
 

@@ -1,3 +1,4 @@
+/** A memtable against a sorted list: whatever is added, found and scanned in between, with many, few and no bits of hash. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compareBytes } from '../../../../src/common/bytes.ts';

@@ -1,3 +1,4 @@
+/** The memtable: fields of rows, memory that is taken over or copied, versions, cursors, and orders made in steps. */
 import { describe, expect, it } from 'vitest';
 import { compareBytes, EMPTY_BYTES } from '../../../../src/common/bytes.ts';
 import { InternalError } from '../../../../src/common/errors.ts';
@@ -222,7 +223,7 @@ describe('a memtable', () => {
       sizes.push(bytes);
       from = to;
     }
-    // A batch of 300 rows is not divided; else a group ends soon behind the limit.
+    // A batch of 300 rows is not divided; else a group ends soon after the limit.
     expect(Math.max(...sizes)).toBeLessThan(limit + 301 * 1050 + 20_000);
     expect(sizes.length).toBeGreaterThan(20);
     expect(table.groupFrom(table.end, limit, 40)).toEqual({ to: table.end, bytes: 0 });
@@ -352,7 +353,7 @@ describe('a memtable', () => {
     expect(flushOrder(table)).toEqual([1, 0]);
   });
 
-  it.each([0, 1, 3, 8, 32])('tells keys apart that share a hash of %i bits', (hashBits) => {
+  it.each([0, 1, 3, 8, 32])('distinguishes keys that share a hash of %i bits', (hashBits) => {
     const table = new Memtable({ hashSeed: 3, hashBits });
     const rows: ModelRow[] = [];
     for (let i = 0; i < 600; i++) {
@@ -381,7 +382,7 @@ describe('the order of a memtable', () => {
     ['random', random16],
     ['decimal', (r) => text('key' + String(nextInt(r, 4000)).padStart(13, '0'))],
     [
-      'two prefixes with ties far behind',
+      'two prefixes with ties far back',
       (r) => text((nextInt(r, 2) ? 'orders/2026-11-21/' : 'users/2026-11-21/long/') + nextInt(r, 3000)),
     ],
     ['long common parts', (r) => text('p'.repeat(nextInt(r, 4) * 100) + nextInt(r, 1000))],

@@ -5,13 +5,22 @@
 import { describe, expect, it } from 'vitest';
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../../../../src/format/row-flags.ts';
 import {
-  DROP,
+  beginsFold,
   decidedFrom,
+  FLAGS_NOT_ALWAYS_SEEN,
+  foldParts,
   foldVersions,
+  goesAtBottom,
+  isFiltered,
+  isGone,
+  isSeen,
+  isSeenNow,
+  joinsFold,
   KEEP,
   RETAIN_ALL,
   RETAIN_NEWEST,
   Retention,
+  SUPERSEDED,
   type Version,
 } from '../../../../src/lsm/rows/visibility.ts';
 
@@ -73,6 +82,24 @@ const READS = [
   '4=merge:d 3=put:c 2=merge:b 1=put:a        | now 5 => cd seq 4 created 104 (V2: nothing under the base)',
 ];
 
+describe('a version that is the newest of its key', () => {
+  it('is seen by itself or not, as V3 says, and asks for the time only if it can expire', () => {
+    for (const word of ['1=put:x', '1=put:x!5', '1=put:x!6', '1=del', '1=merge:a', '1=merge:a!9', '1=del!9']) {
+      const version = versionOf(word);
+      let asked = 0;
+      const now = () => {
+        asked++;
+        return 5;
+      };
+      expect([word, isSeenNow(version.flags, version.expireTs, now)]).toEqual([word, isSeen(version, 5)]);
+      expect([word, isSeenNow(version.flags, version.expireTs, undefined)]).toEqual([word, isSeen(version, undefined)]);
+      expect([word, asked]).toEqual([word, word.startsWith('1=put:x!') ? 1 : 0]);
+      if ((version.flags & FLAGS_NOT_ALWAYS_SEEN) === 0) expect(isSeen(version, Number.MAX_VALUE)).toBe(true);
+    }
+    expect(versionOf('1=put:x').flags & FLAGS_NOT_ALWAYS_SEEN).toBe(0);
+  });
+});
+
 describe('what a reader sees', () => {
   it.each(READS)('%s', (line) => {
     const { versions, question, answer } = parse(line);
@@ -102,7 +129,7 @@ function rewritten(versions: Version[], barrier: number, nowMs: number | undefin
   const retention = new Retention(barrier, nowMs);
   return versions.flatMap((v, i) => {
     const fate = retention.next(i > 0, v.seq, v.flags, v.expireTs);
-    if (fate === DROP) return [];
+    if (isGone(fate)) return [];
     if (fate === KEEP) return [v];
     return [{ ...v, flags: FLAG_TOMBSTONE | FLAG_CREATE, value: bytes(''), expireTs: NO_TS }];
   });
@@ -146,7 +173,7 @@ describe('a rewrite', () => {
   it('starts again with each key', () => {
     const retention = new Retention(RETAIN_NEWEST, undefined);
     expect(retention.next(false, 7, 0, NO_TS)).toBe(KEEP);
-    expect(retention.next(true, 6, 0, NO_TS)).toBe(DROP);
+    expect(retention.next(true, 6, 0, NO_TS)).toBe(SUPERSEDED);
     expect(retention.next(false, 7, 0, NO_TS)).toBe(KEEP);
   });
 
@@ -178,5 +205,75 @@ describe('a rewrite', () => {
       }
     }
     expect(cases).toBeGreaterThan(20_000);
+  });
+});
+
+/** Parts of a fold, newest first; after the arrow what they become. */
+const FOLDS = [
+  '3=merge:c 2=merge:b              => 3=merge:bc created 103 (V9: no base, still an operand)',
+  '3=merge:c 2=merge:b 1=put:a      => 3=put:abc created 103 (V9)',
+  '3=merge:c 1=del                  => 3=put:c created 103 (V9: a tombstone is a base)',
+  '3=merge:c!9 2=merge:b!9          => 3=merge:bc!9 created 103 (V9)',
+  '3=merge:c!9 2=merge:b!9 1=put:a!9 => 3=put:abc!9 created 103 (V9)',
+];
+
+describe('a fold', () => {
+  it.each(FOLDS)('%s', (line) => {
+    const [, words, answer] = /^(.*?) *=> (.*?) \(.*\)$/.exec(line)!;
+    const folded = foldParts(words.split(/ +/).map(versionOf), bytes('k'), APPEND);
+    expect(`${versionText(folded)} created ${folded.createTs}`).toBe(answer);
+  });
+
+  it.each([
+    ['3=merge:c', 3, true],
+    ['3=merge:c', 2, false],
+    ['3=put:c', 3, false],
+    ['3=del', 3, false],
+  ])('begins with %s at barrier %i: %s', (word, barrier, begins) => {
+    const { flags, seq } = versionOf(word);
+    expect(beginsFold(flags, seq, barrier)).toBe(begins);
+  });
+
+  it.each([
+    ['merge:b', true, false],
+    ['merge:b!9', false, true],
+    ['merge:b!8', false, false],
+    ['put:b!9', false, true],
+    ['del', true, false],
+  ])('is joined by %s without expiry: %s, with expiry 9: %s', (kind, none, nine) => {
+    const { flags, expireTs } = versionOf(`1=${kind}`);
+    expect([joinsFold(NO_TS, flags, expireTs), joinsFold(9, flags, expireTs)]).toEqual([none, nine]);
+  });
+
+  it('ends at its first base', () => {
+    const versions = ['4=merge:c', '3=put:b', '2=merge:a', '1=put:z'].map(versionOf);
+    const { flags, value, seq } = foldParts(versions, bytes('k'), APPEND);
+    expect([flags, text(value), seq]).toEqual([FLAG_CREATE, 'bc', 4]);
+  });
+
+  it('has the times that its parts have', () => {
+    const part = (value: string, flags: number) => ({
+      flags,
+      value: bytes(value),
+      seq: 1,
+      createTs: NO_TS,
+      expireTs: NO_TS,
+    });
+    expect(foldParts([part('b', FLAG_MERGE), part('a', 0)], bytes('k'), APPEND).flags).toBe(0);
+  });
+});
+
+describe('after retention', () => {
+  it('tombstones go at the bottom, nothing else (V10)', () => {
+    expect(['del', 'put:x', 'merge:x'].map((kind) => goesAtBottom(versionOf(`1=${kind}`).flags))).toEqual([
+      true,
+      false,
+      false,
+    ]);
+  });
+
+  it('a filter is asked about values that no snapshot is below (V11)', () => {
+    const asked = (word: string) => isFiltered(versionOf(word).flags, versionOf(word).seq, 2);
+    expect(['2=put:x', '3=put:x', '2=del', '2=merge:x'].map(asked)).toEqual([true, false, false, false]);
   });
 });

@@ -1,6 +1,7 @@
 /** When bytes that do not decode are called damaged, and when the way to them is. */
 import { describe, expect, it } from 'vitest';
-import { type DbError, damage } from '../../../../src/common/errors.ts';
+import { damage } from '../../../../src/common/damage.ts';
+import type { DbError } from '../../../../src/common/errors.ts';
 import { readTwice, readVerified } from '../../../../src/lsm/table/verified-read.ts';
 import { MemoryStore } from '../../../../src/store/memory-store.ts';
 
@@ -8,11 +9,11 @@ const PATH = 'compacted/x';
 const GOOD = 1;
 
 /** Reads what the list says, look by look. */
-async function read(looks: readonly number[], rereads: readonly number[] = [100, 1000]) {
+async function read(answers: readonly number[], rereads: readonly number[] = [100, 1000]) {
   const waits: number[] = [];
   let taken = 0;
   const result = await readVerified({
-    read: async () => Uint8Array.of(looks[Math.min(taken++, looks.length - 1)]),
+    read: async () => Uint8Array.of(answers[Math.min(taken++, answers.length - 1)]),
     decode: ([value]) => {
       if (value !== GOOD) throw damage('BAD_CHECKSUM', { unit: 'block', offset: 0, length: 1 }, 'bad');
       return 'decoded';
@@ -29,7 +30,7 @@ async function read(looks: readonly number[], rereads: readonly number[] = [100,
 }
 
 describe('a read that must decode', () => {
-  it('is damaged at rest if two looks in a row gave the same bytes', async () => {
+  it('is damaged at rest if two reads in a row gave the same bytes', async () => {
     const { result, taken } = await read([2, 2, 2]);
     expect(taken).toBe(3);
     expect(result).toMatchObject({

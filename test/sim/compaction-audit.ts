@@ -1,0 +1,235 @@
+/**
+ * Checks compactions as they are stored: the jobs of each compactions file, and each manifest by which something was merged, whose runs are
+ * made again here, from the rows of their sources, by a plain list (version-model.ts).
+ *
+ * Rules: a job is listed before it is committed; jobs share no source, and one at a time takes from level 0 of a tree; sources of level 0
+ * are its oldest end; only the sources go, and no other run changes; the result is what the rules of rows make of the sources' rows, by
+ * the barrier and the time that the job was noted with, at the bottom only if nothing older is below; a new run has an id above all
+ * others; the tables are of the epoch under which the manifest was written; the smallest id of the list never passes a job that runs.
+ */
+import { toHex } from '../../src/common/bytes.ts';
+import type { Ulid } from '../../src/common/ulid.ts';
+import { decodeCompactions } from '../../src/format/compactions-codec.ts';
+import type { RunningJob } from '../../src/format/jobs-record.ts';
+import type { Manifest, SortedRun, TableView, Tree } from '../../src/format/manifest-types.ts';
+import { parseCompactionsPath } from '../../src/format/object-names.ts';
+import { decodeManifestSeal } from '../../src/format/seal.ts';
+import { treesByName } from '../../src/lsm/manifest/view-ids.ts';
+import { type ModelRules, type ModelVersion, mergedModel } from '../support/version-model.ts';
+import type { TableRows } from './table-rows.ts';
+
+/** What compactors of a run are given. */
+export type RowFunctions = Pick<ModelRules, 'fold' | 'filter'>;
+
+const ACTIVE = ['submitted', 'running', 'compacted', 'scheduled'];
+
+interface Options {
+  rows: TableRows;
+  functions: RowFunctions;
+  fail(message: string): void;
+  count(what: string): void;
+}
+
+/** A tree before and after. */
+interface Step {
+  before: Tree;
+  after: Tree;
+  /** Views of level 0 that are gone, newest first. */
+  l0: TableView[];
+  /** Runs that are gone or have other tables now. */
+  runs: SortedRun[];
+  /** Runs that are new or have other tables now. */
+  results: SortedRun[];
+}
+
+export class CompactionAudit {
+  readonly #options: Options;
+  /** Of all compactions files. */
+  readonly #jobs = new Map<Ulid, RunningJob>();
+  /** Of the newest one: those that run, and those that are done and not committed yet. */
+  running: readonly RunningJob[] = [];
+  /** Those that a compactor before has done. */
+  #inherited: readonly RunningJob[] = [];
+  #newestId = 0;
+
+  constructor(options: Options) {
+    this.#options = options;
+  }
+
+  // ---- compactions files
+
+  noteFile(path: string, bytes: Uint8Array): void {
+    const id = parseCompactionsPath(path) ?? 0;
+    // In an id that a collector has deleted it counts for nobody.
+    if (id <= this.#newestId) return;
+    this.#newestId = id;
+    const { compactions, bodyBytes } = decodeCompactions(bytes);
+    const running = decodeManifestSeal(bytes, bodyBytes, 'compactions')?.jobs?.jobs ?? [];
+    for (const job of running) this.#jobs.set(job.id, job);
+    // Whose tables are stored may be committed by the next compactor, too, after its process has died.
+    const done = compactions.jobs.flatMap((job) => (job.status === 'compacted' ? (this.#jobs.get(job.id) ?? []) : []));
+    this.#inherited = done.filter((job) => !running.some(({ id: other }) => other === job.id));
+    this.running = [...running, ...this.#inherited];
+    const fail = (what: string) => this.#options.fail(`compactions file ${id}: ${what}`);
+    const least = compactions.jobs.map((job) => job.id).sort()[0];
+    const passed = running.find((job) => least !== undefined && least > job.id);
+    if (passed !== undefined) fail(`its smallest id is ${least}, but job ${passed.id} runs`);
+    const ofL0 = running.filter(({ l0ViewIds }) => l0ViewIds.length > 0).map(({ segment }) => toHex(segment));
+    if (new Set(ofL0).size < ofL0.length) fail('two jobs take from level 0 of one tree');
+    const sources = running.flatMap(({ segment, l0ViewIds, runs }) =>
+      [...l0ViewIds, ...runs].map((source) => `${toHex(segment)} ${source}`),
+    );
+    if (new Set(sources).size < sources.length) fail('two jobs have one source');
+    for (const { status, id: jobId } of compactions.jobs) {
+      if (ACTIVE.includes(status)) this.#options.count(`jobs listed as ${status}`);
+      if (jobId.length === 0) fail('a job without an id');
+    }
+  }
+
+  // ---- manifests
+
+  /** Whatever the tables are needed for is read before the next event. */
+  async follow(previous: Manifest, next: Manifest, id: number): Promise<void> {
+    const fail = (what: string) => this.#options.fail(`manifest ${id}: ${what}`);
+    const after = treesByName(next);
+    for (const [name, before] of treesByName(previous)) {
+      const tree = after.get(name);
+      if (tree === undefined) fail('a segment is gone');
+      else await this.#followTree(name, stepOf(before, tree), next, fail);
+    }
+  }
+
+  async #followTree(name: string, step: Step, next: Manifest, fail: (what: string) => void): Promise<void> {
+    const { before, after, l0, runs, results } = step;
+    if (l0.length + runs.length + results.length === 0) return;
+    const kept = before.l0.length - l0.length;
+    if (before.l0.slice(kept).some((view) => !l0.includes(view))) {
+      fail(`level 0 loses ${l0.map((view) => view.table.id).join(', ')}, which is not its oldest end`);
+    }
+    const taken = new Set<TableView | SortedRun>();
+    const given = new Set<SortedRun>();
+    for (const job of this.#jobsOf(name, step)) {
+      const sources = [
+        ...l0.filter((view) => job.l0ViewIds.includes(view.viewId)),
+        ...runs.filter((run) => job.runs.includes(run.id)),
+      ];
+      for (const source of sources) taken.add(source);
+      const result = results.find((run) => run.id === job.destination);
+      if (result !== undefined) given.add(result);
+      await this.#checkJob(job, sources, result, step, next, fail);
+      this.#options.count('jobs committed');
+    }
+    const lost = [...l0, ...runs].find((source) => !taken.has(source) && !isEmptyRun(source));
+    if (lost !== undefined) fail(`${sourceText(lost)} is gone, but no job had it as a source`);
+    const stray = results.find((run) => !given.has(run));
+    if (stray !== undefined) fail(`run ${stray.id} has other tables, but no job went into it`);
+    const ids = after.runs.map((run) => run.id);
+    if (ids.some((id, i) => i > 0 && id >= ids[i - 1])) fail(`the ids of its runs do not descend: ${ids.join(', ')}`);
+  }
+
+  /** The jobs that run and all of whose sources are gone, or have become others. */
+  #jobsOf(name: string, { l0, runs }: Step): RunningJob[] {
+    const isGone = ({ l0ViewIds, runs: ids }: RunningJob) =>
+      l0ViewIds.every((id) => l0.some((view) => view.viewId === id)) &&
+      ids.every((id) => runs.some((run) => run.id === id));
+    return this.running.filter((job) => toHex(job.segment) === name && isGone(job));
+  }
+
+  async #checkJob(
+    job: RunningJob,
+    sources: readonly (TableView | SortedRun)[],
+    result: SortedRun | undefined,
+    { before }: Step,
+    next: Manifest,
+    fail: (what: string) => void,
+  ): Promise<void> {
+    const { rows, functions } = this.#options;
+    const { id, destination, retentionMinSeq: barrier, tickMs } = job;
+    const isFresh = job.runs.length === 0;
+    const greatest = Math.max(-1, ...before.runs.map((run) => run.id));
+    if (isFresh && destination <= greatest) fail(`job ${id} makes run ${destination}, but run ${greatest} is there`);
+    if (!isFresh && !job.runs.includes(destination)) fail(`job ${id} goes into run ${destination}, no source of it`);
+    if (barrier > next.recentSnapshotMinSeq) fail(`job ${id} kept versions from ${barrier} on only`);
+    const views = (source: TableView | SortedRun) => ('views' in source ? source.views : [source]);
+    const read = (all: readonly TableView[]) => Promise.all(all.map((view) => rows.of(view)));
+    const inputs: ModelVersion[][] = [];
+    for (const source of sources) inputs.push((await read(views(source))).flatMap((table) => [...table.rows]));
+    const made = await read(result?.views ?? []);
+    for (const { lineage, epoch } of made) {
+      if (lineage?.level !== 'run' || lineage.compactionId !== id)
+        fail(`a table of run ${destination} is not of job ${id}`);
+      const isRight = this.#inherited.includes(job)
+        ? (epoch ?? 0) < next.compactorEpoch
+        : epoch === next.compactorEpoch;
+      if (!isRight) fail(`job ${id} is of epoch ${epoch}, its commit of ${next.compactorEpoch}`);
+    }
+    const oldest = before.runs.findLastIndex((run) => job.runs.includes(run.id));
+    const isLowest = before.runs.slice(oldest + 1).every(isEmptyRun);
+    const rules: ModelRules = {
+      barrier,
+      tickMs: Number.isFinite(tickMs) ? tickMs : undefined,
+      isBottom: job.isBottom && isLowest,
+      keptWhole: [],
+      keptTombstones: [],
+      ...functions,
+    };
+    const difference = differenceOf(
+      mergedModel(inputs, rules),
+      made.flatMap((table) => table.rows),
+    );
+    if (difference !== undefined) fail(`job ${id}, from ${sources.map(sourceText).join(', ')}: ${difference}`);
+    this.#count(job, made.length, isLowest);
+  }
+
+  #count({ runs, retentionMinSeq }: RunningJob, tables: number, isLowest: boolean): void {
+    const { count } = this.#options;
+    if (tables > 1) count('jobs of several tables');
+    if (tables === 0) count('jobs of which nothing was left');
+    if (!isLowest) count('jobs above an older run');
+    if (runs.length > 0) count('jobs with runs among their sources');
+    if (retentionMinSeq > 0) count('jobs with a barrier');
+  }
+}
+
+function stepOf(before: Tree, after: Tree): Step {
+  const keptViews = new Set(after.l0.map((view) => view.viewId));
+  const isIn = (runs: readonly SortedRun[], run: SortedRun) => runs.some((other) => isSameRun(other, run));
+  return {
+    before,
+    after,
+    l0: before.l0.filter((view) => !keptViews.has(view.viewId)),
+    runs: before.runs.filter((run) => !isIn(after.runs, run)),
+    results: after.runs.filter((run) => !isIn(before.runs, run)),
+  };
+}
+
+function isSameRun(a: SortedRun, b: SortedRun): boolean {
+  return a.id === b.id && tablesOfRun(a) === tablesOfRun(b);
+}
+
+function tablesOfRun({ views }: SortedRun): string {
+  return views.map(({ table }) => table.id).join(' ');
+}
+
+function isEmptyRun(source: TableView | SortedRun): boolean {
+  return 'views' in source && source.views.length === 0;
+}
+
+function sourceText(source: TableView | SortedRun): string {
+  return 'views' in source ? `run ${source.id}` : `table ${source.table.id}`;
+}
+
+/** The first row that is not as it must be. */
+function differenceOf(expected: readonly ModelVersion[], found: readonly ModelVersion[]): string | undefined {
+  for (let i = 0; i < Math.max(expected.length, found.length); i++) {
+    const [a, b] = [expected[i], found[i]].map(versionText);
+    if (a !== b) return `row ${i} is ${b}, not ${a}`;
+  }
+  return undefined;
+}
+
+function versionText(v: ModelVersion | undefined): string {
+  if (v === undefined) return 'none';
+  const value = v.value.length > 40 ? `${v.value.slice(0, 40)}... (${v.value.length})` : v.value;
+  return `${v.key}@${v.seq} ${v.kind} ${value} made ${v.created} expires ${v.expires}`;
+}
