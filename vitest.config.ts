@@ -20,7 +20,7 @@ export default defineConfig({
       {
         test: {
           name: 'fast',
-          include: ['test/{unit,contract,property,db,golden,types}/**/*.test.ts'],
+          include: ['test/{unit,contract,property,db,tools,golden,types}/**/*.test.ts'],
           testTimeout: 60_000,
         },
       },

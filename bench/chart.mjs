@@ -1,5 +1,5 @@
 /**
- * The figures as a picture: one group of horizontal bars per phase, one bar per peer, rates on a logarithmic scale. A string
+ * The figures as a chart: one group of horizontal bars per phase, one bar per peer, rates on a logarithmic scale. A string
  * template without dependencies; colours follow the reader's light or dark scheme, fonts are the reader's own.
  */
 import { compare, median, PEERS, PHASES } from './phases.mjs';

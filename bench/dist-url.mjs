@@ -1,4 +1,4 @@
-/** Where the build under test lies: `dist/` of this repository, or the folder that `SHALEDB_BENCH_DIST` names. */
+/** Where the build under test is: `dist/` of this repository, or the folder that `SHALEDB_BENCH_DIST` names. */
 import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';

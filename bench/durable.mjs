@@ -140,7 +140,7 @@ async function measureLocal(directory) {
   fs.mkdirSync(bareDirectory);
   const bareHandle = await fsp.open(bareDirectory, 'r');
 
-  // The probe's puts get keys behind those that are measured.
+  // The probe's puts get keys after those that are measured.
   const probe = new Contender('probe', (i) =>
     db.put(workload.keys[workload.writeOrder[TOTAL_PUTS + i]], workload.values[i]),
   );
@@ -168,7 +168,7 @@ async function measureLocal(directory) {
     `ShaleDB against the bare file: ${times(shale.medianMs / bare.medianMs)}; ${putsPerWrite} PUT per durable put.`,
   );
   if (isMemoryFileSystem(directory))
-    console.log('**This directory lies in memory: fsync costs nothing here. Use --dir.**');
+    console.log('**This directory is in memory: fsync costs nothing here. Use --dir.**');
   console.log();
   const ratio = shale.medianMs / levelDb.medianMs;
   const verdict = {

@@ -25,7 +25,7 @@ const SAMPLES = 256;
  * `writeBatch(db, keys, values, ids, start, end)`, `get`, `getMany`, `settle` (all writes done), `toTables`,
  * `scanRows(db, gte?, lt?)` and `scanBatches(db, rows)` giving `{ rows, checksum }`, and optionally `getSync`, `warmScan`.
  * `memory`: `'same'` if reads before `toTables` come from memory, `'own'` if that takes a database opened for it, else absent.
- * `onlyInWal(directory)` tells whether rows lie in a log only.
+ * `onlyInWal(directory)` says whether rows are in a log only.
  */
 export async function runPeer(adapter) {
   const task = JSON.parse(process.argv[2]);
@@ -341,7 +341,7 @@ async function fillWal(adapter, task) {
 /** Opens once, in this fresh process, and reads one key; then checks a sample. */
 async function timeOpen(adapter, task) {
   const workload = new Workload(task.keyCount);
-  if (task.source === 'wal' && !adapter.onlyInWal(task.directory)) fail('rows meant for the WAL alone lie in tables');
+  if (task.source === 'wal' && !adapter.onlyInWal(task.directory)) fail('rows meant for the WAL alone are in tables');
   await collectGarbage();
   const use = task.source === 'wal' ? 'wal' : 'tables';
   const start = performance.now();

@@ -54,7 +54,7 @@ function makeValue(id) {
   return value;
 }
 
-/** Runs `work` and tells the delay of the event loop meanwhile. */
+/** Runs `work` and gives the delay of the event loop while it runs. */
 async function withLoopDelay(work) {
   const delay = monitorEventLoopDelay({ resolution: 1 });
   await new Promise((resolve) => setImmediate(resolve));

@@ -14,7 +14,7 @@ function sizes({ use, keyCount }) {
   return {};
 }
 
-runPeer({
+await runPeer({
   name: 'classic-level',
   memory: 'own',
 

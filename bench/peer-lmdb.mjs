@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import { open as openLmdb } from 'lmdb';
 import { runPeer } from './harness.mjs';
 
-runPeer({
+await runPeer({
   name: 'lmdb',
 
   open(directory) {

@@ -16,7 +16,7 @@ function options({ keyCount }) {
   return { l0SstSizeBytes, memoryBytes: Math.max(512 * MIB, 8 * l0SstSizeBytes) };
 }
 
-runPeer({
+await runPeer({
   name: 'shaledb',
   memory: 'same',
 

@@ -1,5 +1,5 @@
 /**
- * SlateDB through its own Node binding, `@slatedb/uniffi`: Rust behind a foreign-function layer. It has no call for many
+ * SlateDB through its own Node binding, `@slatedb/uniffi`: Rust with a foreign-function layer. It has no call for many
  * keys or rows at once, so getMany is 256 gets in flight and scans go row by row, as its users must.
  */
 import fs from 'node:fs';
@@ -35,7 +35,7 @@ async function consume(iterator) {
 
 const range = (gte, lt) => ({ start: gte, start_inclusive: true, end: lt, end_inclusive: false });
 
-runPeer({
+await runPeer({
   name: 'slatedb',
   memory: 'same',
 

@@ -37,7 +37,7 @@ export const PHASES = [
 ];
 
 /**
- * `hasWal`: rows can lie in a log only. `limits`: most operations per pass of a phase; where a peer does 4,000 to 60,000 per
+ * `hasWal`: rows can be in a log only. `limits`: most operations per pass of a phase; where a peer does 4,000 to 60,000 per
  * second, fewer keep the run short and the rate stays the same.
  */
 export const PEERS = {

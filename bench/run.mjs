@@ -22,7 +22,7 @@ const USAGE = `npm run bench -- [options]
   --peers A,B      of ${Object.keys(PEERS).join(', ')} (all)
   --parts A,B      of peers, durable, ingest (all)
   --minutes N      start no round that would end later, after the third (12)
-  --dir PATH       where the databases lie meanwhile (the system's temporary folder); a real disk, or durable figures mean nothing
+  --dir PATH       where the databases are during the run (the system's temporary folder); a real disk, or durable figures mean nothing
   --json FILE      raw figures of all rounds (.cache/bench/bench.json)
   --svg FILE       chart (.cache/bench/bench.svg)
   --assert         exit with 1 if a floor is missed

@@ -3,7 +3,7 @@
  * Made before any clock starts and the same in every process, so that each peer can be checked for every row and byte.
  *
  * Values come from a pool of 1,024, small enough to stay in the processor's cache: what is measured is the database, not the
- * benchmark's own memory. The first byte of a value tells whose it is, the checks below rely on it.
+ * benchmark's own memory. The first byte of a value shows whose it is, the checks below rely on it.
  */
 
 export const KEY_BYTES = 16;

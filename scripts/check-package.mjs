@@ -23,7 +23,7 @@ async function use({ open }) {
   await db.close();
 }
 `;
-/** What docs/testing.md tells users to write. */
+/** What users write according to docs/testing.md. */
 const TESTING = `
 import { MemoryStore, open } from 'shaledb';
 import { FaultyStore, ManualClock, SeededRandom, storeContract } from 'shaledb/testing';

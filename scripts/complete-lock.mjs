@@ -1,10 +1,10 @@
-// Adds to package-lock.json what `npm install` leaves out when the registry it asks has no packages for other platforms:
-// the optional dependencies (prebuilt binaries) for those platforms. Without their entries `npm ci` refuses the lock file
-// wherever they exist. An entry has the exact version that its parent asks for, and the platform that its name tells;
-// having no checksum, it is checked against the registry's only.
+// Adds to package-lock.json what `npm install` leaves out if its registry has no packages for other platforms:
+// the optional dependencies (prebuilt binaries) for those platforms. Without their entries `npm ci` rejects the lock file
+// if they exist. An entry has the exact version that its parent requires, and the platform in its name;
+// it has no checksum, so only the checksum of the registry is checked.
 //
 //   node scripts/complete-lock.mjs           after each change of the dependencies
-//   node scripts/complete-lock.mjs --check   only tells what is missing; exit code 1 if anything is
+//   node scripts/complete-lock.mjs --check   only lists what is missing; exit code 1 if anything is
 import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';

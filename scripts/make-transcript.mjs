@@ -4,7 +4,7 @@
 //   npm run build && SHALEDB_TEST_S3_ENDPOINT=http://127.0.0.1:9000 node scripts/make-transcript.mjs [--check]
 //
 // The server is the one that the environment names (keys: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY; `minioadmin` if unset), or a
-// MinIO that is started for it, whose program SHALEDB_MINIO names. With `--check` nothing is written: exit code 1 if the page tells
+// MinIO that is started for it, whose program SHALEDB_MINIO names. With `--check` nothing is written: exit code 1 if the page shows
 // another story, names, times and numbers aside.
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -110,9 +110,9 @@ const put = async (from, to) => {
   await db.write(batch); // resolves when all of it is durable
 };
 await put(0, ${ORDERS / 2});
-await db.flush({ type: 'memtable' }); // the first half lies in a table now
+await db.flush({ type: 'memtable' }); // the first half is in a table now
 for (let i = ${ORDERS / 2}; i < ${ORDERS}; i += ${BATCH_ROWS}) await put(i, i + ${BATCH_ROWS});
-process.kill(process.pid, 'SIGKILL'); // the second half lies in the log
+process.kill(process.pid, 'SIGKILL'); // the second half is in the log
 `;
 
 const READER = `
@@ -167,7 +167,7 @@ async function play({ endpoint, keys }) {
   story.say(
     '## A database',
     '',
-    `A program writes ${ORDERS} orders and is killed. Half of them lie in a table by then, the other half in the log.`,
+    `A program writes ${ORDERS} orders and is killed. At that moment half of them are in a table, the other half in the log.`,
   );
   story.block('js', WRITER);
   const killed = await node(WRITER);
@@ -193,7 +193,7 @@ async function play({ endpoint, keys }) {
 
   story.say('## What is wrong', '', 'One command looks at everything and says what to run next. It changes nothing.');
   await shaledb('doctor "$DB"', 1);
-  story.say('The log, object by object. Only the objects that have something to tell are listed:');
+  story.say('The log, object by object. Only objects with findings are listed:');
   await shaledb('wal inspect "$DB"', 1);
 
   story.say('## The plan', '', 'A repair without `--apply` is a dry run. It makes no mutating call to the store.');
@@ -241,7 +241,7 @@ function essence(page) {
 function check(page, played) {
   const [expected, found] = [essence(page), essence(played)];
   const i = found.findIndex((line, n) => line !== expected[n]);
-  if (i < 0 && expected.length === found.length) return console.log('the page tells what happens');
+  if (i < 0 && expected.length === found.length) return console.log('the page shows what happens');
   console.log(
     `docs/repair-story.md, line ${i + 1}, is\n  ${page.split('\n')[i]}\nand should be\n  ${played.split('\n')[i]}`,
   );

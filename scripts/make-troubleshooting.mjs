@@ -1,4 +1,4 @@
-// Writes the outputs in docs/troubleshooting.md and README.md: provokes each error, in memory and in virtual time, and puts what comes out
+// Writes the outputs in docs/troubleshooting.md and README.md: provokes each error, in memory and in virtual time, and puts the output
 // between the markers `<!-- output:NAME -->` and `<!-- /output -->`. The same bytes on every run.
 //
 //   node scripts/run-typescript.mjs scripts/make-troubleshooting.mjs [--check]
@@ -39,7 +39,7 @@ function assertPromised(name, code, output) {
   throw new Error(`the output ${name} stands below the heading ${code}, but shows ${what}: ${output}`);
 }
 
-/** The page with all outputs made anew. Throws if it names one that nobody makes, or one shows another error than its heading says. */
+/** The page with all outputs generated again. Throws if it names one without a scene, or one shows another error than its heading says. */
 export async function renderTroubleshooting(page) {
   const outputs = new Map();
   const promised = promisedCodes(page);

@@ -53,7 +53,7 @@ export class PlainReporter {
     return Date.now() - this.#progressMs;
   }
 
-  /** What is running, as far as the test processes have told. */
+  /** What is running, as far as the test processes have reported. */
   whereabouts() {
     const open = [...this.#open].map(([file, test]) => (test === '' ? file : `${file} > ${test}`));
     return `running: ${open.join(', ') || 'nothing'}`;
@@ -80,11 +80,20 @@ export class PlainReporter {
     const word = failed.length + broken > 0 ? 'FAIL' : skipped > 0 && skipped === tests.length ? 'skip' : 'ok  ';
     const progress = `[${++this.#filesDone} of ${this.#files}, ${elapsed(Date.now() - this.#startedMs)}]`;
     this.#write(`${word} ${progress} ${module.relativeModuleId} (${counts.join(', ')}, ${seconds} s)`);
+    for (const test of of('passed')) {
+      if (test.diagnostic()?.flaky) this.#repeated(module, test.fullName, test.result().errors ?? []);
+    }
     for (const test of failed) this.#failure(module, test.fullName, test.result().errors ?? [], true);
     for (const suite of module.children.allSuites()) {
       if (suite.errors().length > 0) this.#failure(module, suite.fullName, suite.errors());
     }
     if (module.errors().length > 0) this.#failure(module, 'the file itself', module.errors());
+  }
+
+  /** A test that passed when it was repeated: it counts as passed, and what it met is not hidden. */
+  #repeated(module, name, errors) {
+    this.#write(`\nREPEATED ${module.relativeModuleId} > ${name}`);
+    for (const { message } of errors) this.#write(`  ${stripVTControlCharacters(String(message)).slice(0, 500)}`);
   }
 
   onTestRunEnd(modules, unhandledErrors) {

@@ -1,7 +1,7 @@
 // Runs the simulator, compiled: node scripts/sim.mjs [--src DIR] [options of test/sim/cli.ts].
 //
 // The types are checked by `npm run check`; here they are only stripped, file by file, which takes a second. `--src` takes
-// the engine from another directory than src/, e.g. a copy with a deliberate defect. The output lies below .cache, so that
+// the engine from another directory than src/, e.g. a copy with a deliberate defect. The output is below .cache, so that
 // packages are found from there.
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -37,6 +37,6 @@ function compile(from, to) {
 
 rmSync(out, { recursive: true, force: true });
 compile(src, join(out, 'src'));
-compile(join(ROOT, 'test', 'sim'), join(out, 'test', 'sim'));
+for (const dir of ['sim', 'support']) compile(join(ROOT, 'test', dir), join(out, 'test', dir));
 const { main } = await import(pathToFileURL(join(out, 'test', 'sim', 'cli.js')).href);
 process.exitCode = await main(args);

@@ -15,7 +15,7 @@ const CASE_LIMIT_MS = 600_000;
 /** Sizes of the model, by what they are about. */
 const ALONE = 'WRITERS=1 WRITES=2 TOUCHES=2 SLOTS=5 MANIFESTS=6';
 const TAKEOVER = 'WRITERS=2 COPIES=0 SLOTS=5 MANIFESTS=5';
-/** Two rows for the writer that is overtaken: its second one meets what a wrong confirmation leaves behind. */
+/** Two rows for the previous writer: its second one uses a wrong confirmation. */
 const TWO_ROWS = `${TAKEOVER} WRITES=2 SECOND_WRITES=1`;
 const COPIED = 'WRITERS=2 LOSSES=false SLOTS=4 MANIFESTS=4';
 const OPENERS = 'WRITERS=3 FIRST_IS_GONE LOSSES=false COPIES=0 SLOTS=4 MANIFESTS=5 WRITES=2';
@@ -25,7 +25,7 @@ const THREE =
 const OVERTAKEN = 'WRITERS=3 LOSSES=false COPIES=0 SLOTS=3 MANIFESTS=4 SECOND_WRITES=0 THIRD_WRITES=0 COMMITTERS=2';
 const NO_LOG = 'WRITERS=2 WAL_OFF COPIES=0 SLOTS=4 MANIFESTS=5 TOUCHES=2';
 
-/** For runs without end: in a network that loses answers for ever there are some. */
+/** For runs without end: in a network that never stops losing responses there are some. */
 const ENDS = 'WRITERS=2 LOSSES=false COPIES=0 SLOTS=5 MANIFESTS=5';
 
 /** The whole model must keep every property. */
@@ -52,8 +52,8 @@ const WITHOUT = {
   FENCE_AGE_FROM_CLAIM: OVERTAKEN,
   FENCES_NEWER: OPENERS,
   PASSED_UNREAD: TAKEOVER,
-  NO_JUDGING: TAKEOVER,
-  NO_JUDGING_OF_PASSED: THREE,
+  NO_EVIDENCE_CHECK: TAKEOVER,
+  PASSED_UNCHECKED: THREE,
   NO_CONFIRMATION: TAKEOVER,
   CHECKED_AT_SENDING: TAKEOVER,
   DATED_BY_RECEIPT: TAKEOVER,

@@ -1,11 +1,11 @@
-// Runs tests and ends with the one line `N passed, N failed[, N skipped]`, before which every failure stands once more by name.
+// Runs tests and ends with the one line `N passed, N failed[, N skipped]`; before it every failure is listed again by name.
 //
-//   npm test                      what every change needs
+//   npm test                      what every change has to pass
 //   npm run test:quick            the laws, and what needs no whole database
-//   npm run test:long             what takes longer: fuzzing, the sweep, the simulator, repairs beside live SlateDBs
+//   npm run test:long             what takes longer: fuzzing, the sweep, the simulator, repairs while SlateDB runs
 //   npm test -- test/unit/common  some files, of any project; all options of vitest
 //
-// What will be skipped for want of a server or a package is said at the start, by test/support/global-setup.ts, one line each.
+// What will be skipped because a server or a package is missing is listed at the start, by test/support/global-setup.ts, one line each.
 // Exit code 0 only if something ran and nothing failed.
 //
 // A test that blocks its process cannot be stopped by its own time limit: a run without progress says where it stands, and
@@ -71,7 +71,7 @@ function killWorkers() {
     try {
       if (pid > 0) process.kill(pid, 'SIGKILL');
     } catch {
-      // It ended meanwhile.
+      // It has already ended.
     }
   }
 }
@@ -90,7 +90,7 @@ async function abort(why) {
 
 const watch = setInterval(() => {
   const idleMs = reporter.idleMs();
-  if (idleMs >= STALL_LIMIT_MS) abort(`no progress for ${STALL_LIMIT_MS / 1000} s`);
+  if (idleMs >= STALL_LIMIT_MS) void abort(`no progress for ${STALL_LIMIT_MS / 1000} s`);
   else if (idleMs >= STALL_NOTE_MS)
     console.log(`... no progress for ${Math.round(idleMs / 1000)} s; ${reporter.whereabouts()}`);
 }, STALL_NOTE_MS / 2);

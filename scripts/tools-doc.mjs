@@ -11,7 +11,7 @@ import { usageOf } from '../src/cli/help.ts';
 
 const PAGE = join(dirname(dirname(fileURLToPath(import.meta.url))), 'docs', 'tools.md');
 
-/** The page with its tables made anew. */
+/** The page with its tables generated again. */
 export function renderTools(page) {
   return between(between(page, 'commands', COMMANDS.map(commandText).join('\n\n')), 'exit-codes', exitCodes());
 }

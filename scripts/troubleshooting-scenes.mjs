@@ -1,4 +1,4 @@
-// The scenes behind docs/troubleshooting.md: each provokes one error as a user would meet it and gives what is printed.
+// The scenes of docs/troubleshooting.md: each provokes one error as a user would see it and returns what is printed.
 //
 // All run in memory and in virtual time with seeded randomness, so they print the same on every machine. Only what is public
 // is used, from the source itself, so that no build is needed.
@@ -50,14 +50,14 @@ class Stage {
     bytes[at] ^= 1;
     await this.replace(path, bytes);
   }
-  /** 500 rows in one table, with the log behind it empty. */
+  /** 500 rows in one table, and nothing in the log after it. */
   async table(options) {
     const db = await this.open(options);
     await this.settle(db.write(rows(0, 500)));
     await this.settle(db.close());
     return (await this.paths('compacted'))[0];
   }
-  /** A database that SlateDB wrote, from test/golden, with those that lie beside it; `root` is where the fixture has it. */
+  /** A database that SlateDB wrote, from test/golden, with the others of its fixture; `root` is its path there. */
   async golden(name, root = PATH) {
     for (const { path, bytes } of goldenFixture(name).objects)
       await this.replace(path.startsWith(`${root}/`) ? PATH + path.slice(root.length) : path, bytes);
@@ -204,7 +204,7 @@ export const SCENES = {
     failure(async (s) => {
       const db = await s.open();
       await s.settle(db.put('k', 'v'));
-      // Something that is no manifest lies where the next one belongs.
+      // An object that is not a manifest has the name of the next one.
       await s.replace((await s.paths('manifest')).at(-1).replace('2.manifest', '3.manifest'), new Uint8Array(100));
       await s.settle(db.flush({ type: 'memtable' }).catch(() => undefined));
       await s.settle(db.put('k', 'v'));
@@ -385,7 +385,7 @@ export const SCENES = {
     const s = new Stage();
     const table = await s.table();
     const bytes = await s.bytes(table);
-    // In the last record of the seal, in front of the info block.
+    // In the last record of the seal, before the info block.
     await s.flip(table, bytes.length - 150);
     return s.shaledb('doctor LOCATION');
   },

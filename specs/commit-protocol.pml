@@ -546,7 +546,7 @@ inline readPassed() {
   if
   :: i <= slot[p] ->
      printf("writer %d: misses wal %d, which it passed\n", p, i);
-#ifdef NO_JUDGING_OF_PASSED
+#ifdef PASSED_UNCHECKED
      REQUIRE(false, no_sound_log_called_damaged);
 #else
      REQUIRE(isOvertaken(p), no_sound_log_called_damaged);
@@ -627,7 +627,7 @@ end:
        if
        :: i <= SLOTS ->
           printf("writer %d: misses wal %d\n", p, lastWal[p] + 1);
-#ifdef NO_JUDGING
+#ifdef NO_EVIDENCE_CHECK
           REQUIRE(false, no_sound_log_called_damaged);
 #else
           REQUIRE(newest != base[p], no_sound_log_called_damaged);

@@ -31,14 +31,14 @@ try {
   await db.flush();
   console.log('   after flush():                        ', await survives('b'));
 
-  // 3. A batch is applied whole or not at all, for readers and for crashes.
+  // 3. A batch is applied completely or not at all, for readers and after crashes.
   await db.put('alice', '100');
   const transfer = new WriteBatch().put('alice', '70').put('bob', '30');
   const { seq } = await db.write(transfer);
   console.log('3. batch under one sequence number:      ', seq);
   console.log('   both rows or none:                    ', await survives('alice'), await survives('bob'));
 
-  // 4. Whoever waits at the same time shares a request; one batch always is one.
+  // 4. Writes that wait at the same time share a request; a batch always takes one.
   const alone = await putsOf(async () => {
     for (let i = 0; i < 50; i++) await db.put(`one-by-one/${i}`, 'v');
   });

@@ -1,4 +1,4 @@
-// What happens when stored bytes go bad: one bit is flipped in the log of a database in a local directory, then one in a table,
+// What happens when stored bytes are damaged: one bit is flipped in the log of a database in a local directory, then one in a table,
 // then most of a block of that table is overwritten. Nothing is repaired here; examples/repair and docs/tools.md do that.
 //
 //   npm run build && node examples/damage/damage.mjs
@@ -25,7 +25,7 @@ async function flip(kind, offset) {
   return change;
 }
 
-/** Rows of a scan over damage: an error in the middle, then it goes on behind the damaged stretch. */
+/** Rows of a scan over damage: an error in the middle, then it continues after the damaged stretch. */
 async function scanOverDamage(db) {
   const it = db.scan();
   let rows = 0;
@@ -57,7 +57,7 @@ try {
   console.log(`${error.name} (${error.code}): ${error.message}`);
   console.log(error.wal);
   await undo();
-  // The first handle was not disturbed: an opening that is refused fences nobody and writes nothing.
+  // The first handle still works: an opening that is refused fences nobody and writes nothing.
   await db.put('key/0002', 'still writing');
   await db.close();
 

@@ -1,5 +1,5 @@
-// The rows of the demo, made from what lies in this repository: every distinct word of its texts and sources with the
-// places where it stands, and every package of the lock file. The same rows in the same order on every call.
+// The rows of the demo, made from this repository: every distinct word of its texts and sources with its
+// positions, and every package of the lock file. The same rows in the same order on every call.
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -1,9 +1,9 @@
-// Loads real rows into a local directory, kills the writing process in the middle, and proves that nothing it had
+// Loads real rows into a local directory, kills the writing process in the middle, and checks that nothing it had
 // acknowledged is lost: `npm run demo`. With `--keep DIRECTORY` the database stays there (which must be empty or new).
 //
-// What is compared: every row of every acknowledged batch, byte by byte; that every batch, acknowledged or not, is there
-// whole or not at all; that the batches that are there are the first ones, without a hole. Exit code 1 and the reason if
-// anything is not so.
+// What is compared: every row of every acknowledged batch, byte by byte; that every batch, acknowledged or not, is
+// complete or absent; that the batches that are present are the first ones, without a gap. If a check fails, it prints the
+// reason and ends with exit code 1.
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
@@ -30,9 +30,9 @@ const { directory, keep } = await chooseDirectory();
 const location = pathToFileURL(directory).href;
 try {
   await demonstrate();
-  console.log(`\nAll is well: nothing acknowledged was lost, every batch is whole (${seconds()}).`);
+  console.log(`\nAll checks passed: nothing acknowledged was lost, every batch is complete (${seconds()}).`);
 } catch (error) {
-  console.error(error instanceof Fault ? `\nNOT WELL: ${error.message}` : error);
+  console.error(error instanceof Fault ? `\nFAILED: ${error.message}` : error);
   process.exitCode = 1;
 } finally {
   if (!keep) await rm(directory, { recursive: true, force: true });
@@ -45,7 +45,7 @@ async function demonstrate() {
   console.log(
     `Rows: ${count(rowCount)}, the words of this repository with their places and the packages of its lock file.`,
   );
-  console.log(`Database: ${location}\n`);
+  console.log(`Database: ${location}`);
 
   heading('1. A process writes durable batches and is killed in the middle');
   const killAfter = Math.floor(batches.length / 2);
@@ -65,9 +65,9 @@ async function demonstrate() {
   const whole = await compareBatches(db, batches, acknowledged);
   const unacknowledged = whole.length - acknowledged.length;
   console.log(`Acknowledged batches: ${count(acknowledged.length)}, all there, byte for byte.`);
-  console.log(`Batches stored before their answer came: ${unacknowledged}; no batch is there in part.`);
+  console.log(`Stored but not yet acknowledged: ${unacknowledged} batches. No partial batches.`);
 
-  heading('3. Another process finishes the load; the first handle is told that it was overtaken');
+  heading('3. Another process finishes the load; the first handle is fenced');
   const second = await runWriter(batches, whole.length);
   must(second.code === 0, `the second writer ended with ${second.signal ?? `code ${second.code}`}`);
   const fenced = await db.put('word/late', 'too late').catch((error) => error);
@@ -83,10 +83,10 @@ async function demonstrate() {
   await show('from "snap" up to "snow"', reader.scan({ gte: 'word/snap', lt: 'word/snow', limit: 5 }));
   await show('the last packages, in reverse', reader.scan({ prefix: 'package/', reverse: true, limit: 4 }));
 
-  heading('5. What lies in the store');
+  heading('5. What is in the store');
   table(['objects', 'count', 'bytes'], await objectsByKind(directory));
 
-  heading('6. What it took in requests');
+  heading('6. How many requests it took');
   const kinds = ['list', 'get', 'head', 'put', 'delete'];
   const cells = (name, c) => [name, ...kinds.map((k) => count(c[k])), count(c.bytesIn), count(c.bytesOut)];
   table(
@@ -118,7 +118,7 @@ async function runWriter(batches, from, killAfter = Number.POSITIVE_INFINITY) {
   return { code, signal, acknowledged, requests };
 }
 
-/** The numbers of the batches that are there; fails unless all acknowledged ones are, all are whole, and none is skipped. */
+/** The numbers of the batches that are present; fails unless all acknowledged ones are, all are complete, and none is skipped. */
 async function compareBatches(db, batches, acknowledged) {
   const expected = new Set(acknowledged);
   const whole = [];
@@ -129,7 +129,7 @@ async function compareBatches(db, batches, acknowledged) {
       found === rows.length || !expected.has(number),
       `batch ${number} was acknowledged, but ${rows.length - found} rows of it are lost`,
     );
-    must(found === 0 || found === rows.length, `batch ${number} is there in part: ${found} of ${rows.length} rows`);
+    must(found === 0 || found === rows.length, `batch ${number} is incomplete: ${found} of ${rows.length} rows`);
     if (found === 0) continue;
     rows.forEach((row, i) => {
       must(

@@ -1,4 +1,4 @@
-// The process that the demo kills. Gets batches from its parent, writes them, a few at a time, and tells of each one when,
+// The process that the demo kills. Gets batches from its parent, writes them, a few at a time, and reports each one when,
 // and only when, the database has acknowledged it as durable.
 import { once } from 'node:events';
 import { open, WriteBatch } from 'shaledb';

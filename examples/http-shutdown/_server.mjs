@@ -1,4 +1,4 @@
-// A small HTTP service over a database that ends well: on SIGTERM it takes no more connections, lets running requests
+// A small HTTP service with a database and a clean shutdown: on SIGTERM it accepts no more connections, lets running requests
 // finish, closes the database (all rows durable, nothing left to replay) and exits. Started by http-shutdown.mjs, or:
 //
 //   PORT=8080 DATABASE=file:///tmp/service node examples/http-shutdown/_server.mjs
@@ -13,7 +13,7 @@ const server = createServer((request, response) => {
   answer(request).then(
     ([status, body]) => response.writeHead(status).end(body),
     (error) => {
-      // A client may try again what the store could not do now; all else is for us to look at.
+      // If the failure is temporary, the client may try again; all other errors are logged.
       const retry = isDbError(error) && error.retryable;
       if (!retry) console.error(error);
       response.writeHead(retry ? 503 : 500, { 'content-type': 'application/json' });

@@ -1,5 +1,5 @@
-// Starts the service of _server.mjs, writes through it, tells it to end in the middle of requests, and shows that every
-// answered write is there afterwards and that the next opening has nothing to replay.
+// Starts the service of _server.mjs, writes through it, stops it in the middle of requests, and shows that every
+// acknowledged write is present afterwards and that the next opening has nothing to replay.
 //
 //   npm run build && node examples/http-shutdown/http-shutdown.mjs
 import { spawn } from 'node:child_process';
@@ -33,7 +33,7 @@ try {
   for (let i = 0; i < 20; i++) await put(i);
   console.log(`${answered.length} writes answered`);
 
-  // Twenty more are under way when the signal comes. Some are answered, some find the door closed.
+  // Twenty more are in progress when the signal comes. Some are answered, some connections are refused.
   const late = Array.from({ length: 20 }, (_, i) => put(20 + i).catch(() => undefined));
   server.kill('SIGTERM');
   await Promise.all(late);

@@ -1,5 +1,5 @@
-// Part of the scripts beside it, for when they are tried without a database of one's own: a directory with 200 rows whose
-// writer was killed, of which a few bytes of the log are then overwritten.
+// Part of the scripts in this directory, to try them without a database of your own: a directory with 200 rows whose
+// writer was killed, and a few bytes of its log overwritten.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';

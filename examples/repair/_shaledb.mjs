@@ -1,10 +1,10 @@
-// Part of the scripts beside it: runs the command `shaledb` of this package and says what its exit code means.
+// Part of the scripts in this directory: runs the command `shaledb` of this package, with names for its exit codes.
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
 const PROGRAM = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
-/** Meanings that a script has to tell apart; all of them: `shaledb --help`. */
+/** The exit codes that a script has to distinguish; `shaledb --help` lists all of them. */
 export const EXIT = {
   clean: 0,
   damage: 1,

@@ -1,5 +1,5 @@
-// A check for a timer (cron, systemd, a CI schedule): looks at everything, changes nothing, and says in one line what it found.
-// Ends with 0 only if all is well, so whatever runs it raises the alarm.
+// A check for a timer (cron, systemd, a CI schedule): checks everything, changes nothing, and prints what it found.
+// Ends with 0 only if it found nothing, so the timer can raise the alarm.
 //
 //   npm run build && node examples/repair/nightly-check.mjs [LOCATION]
 import { withLocation } from './_damaged-database.mjs';
@@ -15,8 +15,8 @@ const alarm = await withLocation(async (location) => {
     return false;
   }
   if (code === EXIT.unavailable) {
-    // Not damage: the next run will tell.
-    console.log(`${location}: the store could not be asked: ${report.error.message}`);
+    // Not damage: the next run will show more.
+    console.log(`${location}: the store could not be reached: ${report.error.message}`);
     return true;
   }
   if (code !== EXIT.damage || report.type !== 'verify') {
@@ -31,5 +31,5 @@ const alarm = await withLocation(async (location) => {
   return true;
 });
 
-// Tried on a database that was damaged on purpose the alarm is what is wanted.
+// On the database that was damaged on purpose the alarm is the expected result.
 process.exitCode = alarm === isTrial ? 0 : 1;

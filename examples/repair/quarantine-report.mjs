@@ -1,4 +1,4 @@
-// What repairs have kept and what is known to be lost, as a table for whoever has to decide what may be thrown away.
+// What repairs have kept and what is known to be lost, as a table for the person who decides what may be deleted.
 //
 //   npm run build && node examples/repair/quarantine-report.mjs [LOCATION]
 //
@@ -10,7 +10,7 @@ const DAY_MS = 86_400_000;
 const isTrial = process.argv[2] === undefined;
 
 await withLocation(async (location) => {
-  // A damaged database of its own is repaired first, so that there is something to report.
+  // A damaged database is repaired first, so that there is something to report.
   if (isTrial) await walRepair(location, { apply: true, acceptLoss: true, liveCheckMs: 0 });
 
   const losses = await damageList(location);

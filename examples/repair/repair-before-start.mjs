@@ -1,5 +1,5 @@
 // For the start of a service: repairs the log if it is damaged, but only if no row is lost or a person has allowed the loss;
-// then the service may open the database. Two processes that run this at once do not hurt each other: one of them is refused.
+// then the service may open the database. Two processes may run this at once: one of them is refused.
 //
 //   npm run build && node examples/repair/repair-before-start.mjs [LOCATION [MOST_ROWS_TO_LOSE]]
 import { open } from 'shaledb';
@@ -22,7 +22,7 @@ async function repair(location) {
     );
   }
   if (code === EXIT.notRepaired)
-    console.log('not repaired: more rows could be lost than allowed. A person has to look.');
+    console.log('not repaired: more rows could be lost than allowed. A person has to decide.');
   if (code === EXIT.conflict) console.log('not repaired: another process uses the database');
   return code;
 }

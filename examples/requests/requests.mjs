@@ -1,5 +1,5 @@
 // What does each call cost? Counts the requests and the sequential round trips of common operations, on a simulated store
-// whose every request takes 100 ms of simulated time. Nothing real is waited for, and the answer is the same on every run.
+// whose every request takes 100 ms of simulated time. It waits for no real time, and the result is the same on every run.
 //
 //   npm run build && node examples/requests/requests.mjs
 import { MemoryStore, open, openReader, WriteBatch } from 'shaledb';
@@ -16,7 +16,7 @@ const run = (promise) => clock.runUntilSettled(promise);
 const KINDS = ['list', 'get', 'head', 'put', 'delete'];
 const rows = [];
 
-/** Runs `work` and notes what it cost. `counts` reads the counters of the handle; without one it is what `work` returns. */
+/** Runs `work` and records what it cost. `counts` reads the counters of the handle; without it they are those of the handle that `work` returns. */
 async function measure(name, work, counts) {
   const before = counts?.() ?? {};
   const startMs = clock.monotonicMs();
@@ -39,7 +39,7 @@ await measure('flush()', () => db.flush(), counts);
 await measure('get from the memtable', () => db.get('k'), counts);
 await measure('flush({ type: "memtable" })', () => db.flush({ type: 'memtable' }), counts);
 
-// 3,000 rows with values of 200 B that lie in one table; a new handle has nothing of it in memory.
+// 3,000 rows with values of 200 B in one table; a new handle has none of them in memory.
 const batch = new WriteBatch();
 for (let i = 0; i < 3000; i++) batch.put(`user/${String(i).padStart(8, '0')}`, 'x'.repeat(200));
 await run(db.write(batch));
@@ -59,7 +59,7 @@ await measure(
 );
 await measure('the same scan again', async () => (await db.scan({ prefix: 'user/' }).nextBatch(5000)).length, counts);
 
-// Ten WAL objects that are in no table yet; the handle is left as a crash would leave it.
+// Ten WAL objects that are in no table yet; the handle is not closed, as after a crash.
 for (let i = 0; i < 10; i++) await run(db.put(`crash/${i}`, 'v'));
 const reader = await measure('openReader, 10 WAL objects', () => openReader(place(memory), readerOptions));
 const readerCounts = () => reader.requestCounts();
@@ -70,7 +70,7 @@ const successor = await measure('open after a crash, 13 WAL objects', () => open
 await run(reader.close());
 await run(successor.close());
 
-// S3 stores are probed by the first opening of a database; the result is kept beside it.
+// S3 stores are probed by the first opening of a database; the result is stored with the database.
 const bucket = unknownStore(new MemoryStore());
 const first = await measure('open, new database, store never probed', () => open(place(bucket), options));
 await run(first.close());
@@ -84,7 +84,7 @@ console.log(line(['operation', 'round trips', ...KINDS]));
 console.log(widths.map((w) => '-'.repeat(w)).join('  '));
 for (const row of rows) console.log(line(row));
 
-/** The same store without the mark of the built-in ones that their conditions are known to work. */
+/** The same store without the mark by which built-in stores are known to honour conditions. */
 function unknownStore(store) {
   const { name } = store;
   const [get, head, put, list, remove] = ['get', 'head', 'put', 'list', 'delete'].map((m) => store[m].bind(store));

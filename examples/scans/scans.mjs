@@ -39,7 +39,7 @@ try {
   for (let rows = await it.nextBatch(10); rows.length > 0; rows = await it.nextBatch(10)) count += rows.length;
   console.log(`${'rows, ten at a time'.padEnd(44)}${count}`);
 
-  // Going on elsewhere, only ever forwards.
+  // Continuing at another key, which must be later in the order of the scan.
   const seeking = db.scan({ prefix: 'fruit/' });
   const first = await seeking.next();
   await seeking.seek('fruit/d');
@@ -47,14 +47,14 @@ try {
   await seeking.close();
   show('first, then from d on', [first.value, second.value]);
 
-  // A scan shows the state of the moment in which it was made, whatever is written meanwhile.
+  // A scan shows the state at the moment it was created; later writes do not change it.
   const steady = db.scan({ prefix: 'fruit/' });
   await db.put('fruit/aaa', 'new');
   await db.delete('fruit/fig');
   show('made before a put and a delete', await all(steady));
   show('made after them', await all(db.scan({ prefix: 'fruit/' })));
 
-  // The next page begins behind the last key of this one.
+  // The next page begins after the last key of this one. In reverse the cursor goes into `lt`.
   const page = await all(db.scan({ prefix: 'fruit/', limit: 3 }));
   show('page 1', page);
   show('page 2', await all(db.scan({ prefix: 'fruit/', gt: page.at(-1).key, limit: 3 })));

@@ -1,4 +1,4 @@
-// A store of one's own: everything an `ObjectStore` must do, over a Map. A real one talks to a service instead.
+// A custom store: everything an `ObjectStore` must do, on a Map. A real one calls a service instead.
 import { AbortError, PUT_ID_METADATA } from 'shaledb';
 
 export class MapStore {
@@ -21,7 +21,7 @@ export class MapStore {
     return object && { ...this.#facts(object), size: object.bytes.length, lastModifiedMs: object.modifiedMs };
   }
 
-  /** Refused is an outcome, not an error: the protocol decides on it. */
+  /** Refused is an outcome, not an error: the protocol reacts to it. */
   async put(path, bytes, { condition, putId, signal }) {
     this.#check(signal);
     const old = this.#objects.get(path);
@@ -33,7 +33,7 @@ export class MapStore {
     return { outcome: 'applied', attempt: 'now', etag, storeTimeMs: modifiedMs };
   }
 
-  /** In the order of the paths' bytes, from a picture taken at the beginning. */
+  /** In the order of the paths' bytes, from a copy made at the beginning. */
   async *list(prefix, { startAfter, signal } = {}) {
     this.#check(signal);
     const paths = [...this.#objects.keys()].filter((p) => p.startsWith(prefix));

@@ -3,7 +3,7 @@ import { isDbError, isRetryable, WriteBatch } from 'shaledb';
 
 const text = (bytes) => new TextDecoder().decode(bytes);
 
-/** Resolves when the order is durable, however long the store is away. */
+/** Resolves when the order is durable, however long the store is unavailable. */
 export async function placeOrder(db, order) {
   const batch = new WriteBatch()
     .put(`order/${order.id}`, JSON.stringify(order))
@@ -11,7 +11,7 @@ export async function placeOrder(db, order) {
   try {
     await db.write(batch);
   } catch (error) {
-    // In doubt is not failed: the batch keeps its place and the database goes on trying. So wait; do not write it again.
+    // Unknown is not failed: the batch keeps its place and the database keeps trying. So wait; do not write it again.
     if (!isDbError(error) || error.outcome !== 'unknown') throw error;
     await durable(db);
   }

@@ -1,4 +1,4 @@
-// Tests of one's own program against a store that fails on purpose, in virtual time: an outage of minutes takes milliseconds,
+// Tests of your own program against a store that fails on purpose, in virtual time: an outage of minutes takes milliseconds,
 // and the same seed fails in the same way again. Runs under any test runner; here Node's own.
 //
 //   npm run build && node examples/testing/orders.test.mjs
@@ -11,7 +11,7 @@ import { findOrder, ordersOf, placeOrder } from './_orders.mjs';
 const SEED = 1;
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** A store with 20 ms of latency whose faults a test sets, and the time of everything on it. */
+/** A store with 20 ms of latency whose faults a test sets, and the clock of store and database. */
 function makeWorld(seed = SEED) {
   const clock = new ManualClock();
   const faults = new FaultyStore(latencyStore(new MemoryStore({ clock }), { clock, latencyMs: 20 }), {
@@ -48,14 +48,14 @@ test('an order survives an outage that is longer than every deadline', async () 
   assert.ok(faults.fired().stall > 0, 'the outage was noticed');
   faults.clear();
   await run(placing);
-  // Whoever opens the same store finds it, whatever became of this process.
+  // The next process that opens the same store finds the order, whatever happened to this one.
   const next = await open();
   assert.deepEqual(await run(findOrder(next, '0001')), order(1));
   assert.deepEqual(await run(ordersOf(next, 'c1')), ['0001']);
   await run(next.close());
 });
 
-test('every order is there once after a storm of errors and lost answers', async () => {
+test('every order is there once after many errors and lost responses', async () => {
   const { faults, run, open } = makeWorld();
   const db = await open();
   faults.add({ action: 'status:503', probability: 0.1 });
@@ -74,7 +74,7 @@ test('a damaged order is never taken for one that does not exist', async () => {
   const { faults, run, open } = makeWorld();
   const db = await open();
   await run(placeOrder(db, order(1)));
-  // Of the table that is written at the end, 32 bytes are stored wrong: more than the seal can undo.
+  // 32 bytes of the table that is written at the end are stored wrong: more than the seal can undo.
   faults.add({ action: 'burst', op: 'put', path: /\/compacted\//, at: 20 });
   await run(db.close());
   faults.clear();

@@ -1,4 +1,4 @@
-// A store of one's own must pass the contract that the database relies on; then a database on it works. Runs under any test
+// A custom store must pass the contract that the database relies on; then a database on it works. Runs under any test
 // runner: each check is a function that throws.
 //
 //   npm run build && node examples/testing/own-store.test.mjs
