@@ -220,7 +220,8 @@ async function ruinTable(db: Watched, id: string): Promise<Tool> {
 }
 
 const KINDS = Object.keys(DAMAGES);
-const KINDS_WITHOUT_RUNS = KINDS.filter((kind) => !kind.includes('sorted run'));
+/** What our writer has beside it: a table stays in L0 only where nobody merges, and only a compactor makes runs. */
+const KINDS_OF_OURS = KINDS.map((kind) => ({ kind, compactor: kind.includes('L0 table') ? (false as const) : {} }));
 
 const started: LiveSlateDb[] = [];
 const directories: string[] = [];
@@ -387,6 +388,8 @@ describeHandoversInDirectory(({ version, makeSlate }) => {
     stop.abort();
     expect(await ended).toBeUndefined();
     await expectBy(slate);
+    // Rows that 0.12.1 has replayed and not yet put into a table are no longer found when it ends (left-out-rows.test.ts).
+    await slate.flush('memtable');
     await slate.close();
     const reader = await openReader(db.place.ours, { logger: QUIET, mergeOperator: CONCAT });
     load.settle(contentOf(await gathered(reader.scan())));
@@ -495,18 +498,21 @@ describeHandoversInDirectory(({ version, makeSlate }) => {
 });
 
 describe('a live ShaleDB', () => {
-  it.each(KINDS_WITHOUT_RUNS)('%s: refused beside it, then taken over', async (kind) => {
+  it.each(KINDS_OF_OURS)('$kind: refused beside it, then taken over', async ({ kind, compactor }) => {
     const writer = await open(db.place.ours, {
       logger: QUIET,
       mergeOperator: CONCAT,
       flushIntervalMs: 1,
       l0SstSizeBytes: 32_768,
       compatibility: 'slatedb-0.12',
+      compactor,
     });
     const ended = load.run(writer);
     await until('three tables', async () => (await db.history()).flushed >= 3);
+    if (compactor !== false) await until('a sorted run', async () => (await db.history()).merged > 0);
     load.setSize('small');
     await writer.flush({ type: 'memtable' });
+    await until('the end of compactions', async () => (await db.jobs(UNFINISHED)).length === 0);
     await untilLogged();
     const repair = await DAMAGES[kind](db);
     const { location, changed } = observed(db.place);

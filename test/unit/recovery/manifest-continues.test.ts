@@ -143,6 +143,7 @@ const LINES = `
   the log
   | wal 5 s9                                 => ok
   | wal 5 s10                                => WAL object 5, of which all rows should be in tables, has rows up to 10; last_l0_seq is 9
+  v1 | v1 wal 5 s10                          => WAL object 5, of which all rows should be in tables, has rows up to 10; last_l0_seq is 9 (damage, or SlateDB 0.12 ended in the middle of a recovery and no longer finds these rows; if it still runs, its next memtable flush saves them)
   | wal 6 s10                                => ok
 `
   .split('\n')
