@@ -38,7 +38,7 @@ const NEVER_THINNED_PAIRS = 4096;
 
 /**
  * Seen with 0.12.1, and read in its source: each table that it flushes in the middle of a replay is noted with the last object but one of the
- * replay so far, so the rows between are in no table and, if it ends before its next flush, are not replayed again. 0.13 has mended it.
+ * replay so far, so the rows between are in no table and, if it ends before its next flush, are not replayed again. Fixed in 0.13.
  */
 const LEFT_OUT_BY_SLATEDB_012 =
   ' (damage, or SlateDB 0.12 ended in the middle of a recovery and no longer finds these rows; if it still runs, its next memtable flush saves them)';
