@@ -237,7 +237,7 @@ export class Coordinator {
     await this.#committer.commit(this.#done, this.#namedRuns(), (decision) => this.#decided(decision));
   }
 
-  /** Jobs of ours that are done (job-list J7); version 1 has no word for it, and SlateDB 0.12 needs none. */
+  /** Jobs of ours that are done (job-list J7); in version 1, which has no word for it, they are not listed (job-list J2). */
   async #noteCompacted(): Promise<void> {
     const open = this.#done.filter(({ work }) => work !== undefined && !work.isNoted);
     if (open.length === 0 || this.#file.compactions.headerVersion === 1) return;

@@ -4,13 +4,14 @@
  *
  * ```
  * version 2   list: all jobs as they are                                          record: ours
- * version 1   list: submitted, running, completed, failed; none that cannot       record: ours, in the list or not
- *             be shown (J2)
+ * version 1   list: submitted, completed, failed, and what others run             record: ours, which the list does not show as running (J2)
  * ```
  *
  * J1. Of finished jobs the latest stays, as SlateDB keeps it: its collector deletes no table where the file lists no job.
- * J2. Version 1 does not store destinations: with runs among the sources it is the lowest of them, without any it cannot be known. So
- *     a job of ours without runs, or of a segment, which version 1 does not know either, is in the record alone.
+ * J2. In version 1 a job of ours is in the record alone; one that was submitted stays listed as that until it has ended. The version has no word
+ *     for a job that is compacted (J7), so a job that is listed as running would, after a crash between the manifest and the end in the file, be
+ *     one whose sources are gone, and SlateDB since 0.14 would give it to its workers again and again. One that is submitted it fails. Nor does the
+ *     version store destinations: with runs among the sources it is the lowest of them, without any it cannot be known.
  * J3. SlateDB's collector deletes no table whose time is above that of the smallest id of the list. So that id never passes the oldest
  *     job that is active, in the list or not: the finished job of an older id stays until then; where there is none and the list is
  *     not empty, the oldest of ours stands in it as failed, as which it ends for whichever process takes over.
@@ -146,12 +147,13 @@ export function startJobs(file: JobsFile, started: readonly RunningJob[], worker
     spec: specOf(job),
     status: 'running',
     outputs: undefined,
-    worker: headerVersion === 1 ? undefined : { workerId: worker, lastHeartbeatMs: nowMs },
+    worker: { workerId: worker, lastHeartbeatMs: nowMs },
     context: undefined,
   });
+  const isListed = headerVersion === 2;
   const listed = jobs.map((job) => {
     const ours = started.find(({ id }) => id === job.id);
-    return ours !== undefined && isListable(ours, headerVersion) ? { ...shown(ours), spec: job.spec } : job;
+    return ours !== undefined && isListed ? { ...shown(ours), spec: job.spec } : job;
   });
   const added = started.filter(({ id }) => !jobs.some((job) => job.id === id));
   const isWaiting = (id: Ulid) => waitingJobs(file).submitted.some((job) => job.id === id);
@@ -165,7 +167,7 @@ export function startJobs(file: JobsFile, started: readonly RunningJob[], worker
   }
   const compactions = {
     ...file.compactions,
-    jobs: [...listed, ...added.filter((job) => isListable(job, headerVersion)).map(shown)],
+    jobs: isListed ? [...listed, ...added.map(shown)] : listed,
   };
   return withRules({ compactions, running: [...file.running, ...started] });
 }
@@ -239,11 +241,6 @@ function withJobs(file: JobsFile, change: (job: CompactionJob) => CompactionJob)
 }
 
 // ---- the rules of the list
-
-/** J2. */
-function isListable({ segment, runs, destination }: RunningJob, headerVersion: 1 | 2): boolean {
-  return headerVersion === 2 || (segment.length === 0 && runs.length > 0 && Math.min(...runs) === destination);
-}
 
 /** J1 and J3. */
 function withRules({ compactions, running }: JobsFile): JobsFile {

@@ -5,11 +5,12 @@
  * Rules: a job is listed before it is committed; jobs share no source, and one at a time takes from level 0 of a tree; sources of level 0
  * are its oldest end; only the sources go, and no other run changes; the result is what the rules of rows make of the sources' rows, by
  * the barrier and the time that the job was noted with, at the bottom only if nothing older is below; a new run has an id above all
- * others; the tables are of the epoch under which the manifest was written; the smallest id of the list never passes a job that runs.
+ * others; the tables are of the epoch under which the manifest was written; the smallest id of the list never passes a job that runs; no
+ * manifest lacks a source of a job that the newest file lists as running, which SlateDB would give to its workers again and again.
  */
 import { toHex } from '../../src/common/bytes.ts';
 import type { Ulid } from '../../src/common/ulid.ts';
-import { decodeCompactions } from '../../src/format/compactions-codec.ts';
+import { type CompactionJob, decodeCompactions } from '../../src/format/compactions-codec.ts';
 import type { RunningJob } from '../../src/format/jobs-record.ts';
 import type { Manifest, SortedRun, TableView, Tree } from '../../src/format/manifest-types.ts';
 import { parseCompactionsPath } from '../../src/format/object-names.ts';
@@ -50,6 +51,8 @@ export class CompactionAudit {
   running: readonly RunningJob[] = [];
   /** Those that a compactor before has done. */
   #inherited: readonly RunningJob[] = [];
+  /** That the newest one lists as running. */
+  #shown: readonly CompactionJob[] = [];
   #newestId = 0;
 
   constructor(options: Options) {
@@ -70,6 +73,7 @@ export class CompactionAudit {
     const done = compactions.jobs.flatMap((job) => (job.status === 'compacted' ? (this.#jobs.get(job.id) ?? []) : []));
     this.#inherited = done.filter((job) => !running.some(({ id: other }) => other === job.id));
     this.running = [...running, ...this.#inherited];
+    this.#shown = compactions.jobs.filter(({ status }) => status === 'running' || status === 'scheduled');
     const fail = (what: string) => this.#options.fail(`compactions file ${id}: ${what}`);
     const least = compactions.jobs.map((job) => job.id).sort()[0];
     const passed = running.find((job) => least !== undefined && least > job.id);
@@ -92,6 +96,13 @@ export class CompactionAudit {
   async follow(previous: Manifest, next: Manifest, id: number): Promise<void> {
     const fail = (what: string) => this.#options.fail(`manifest ${id}: ${what}`);
     const after = treesByName(next);
+    for (const { id: jobId, spec } of this.#shown) {
+      const tree = after.get(toHex(spec.segment ?? new Uint8Array(0)));
+      const isWhole =
+        (spec.l0ViewIds ?? []).every((view) => tree?.l0.some(({ viewId }) => viewId === view)) &&
+        (spec.runs ?? []).every((run) => tree?.runs.some(({ id: other }) => other === run));
+      if (!isWhole) fail(`sources of job ${jobId} are gone, which is listed as running`);
+    }
     for (const [name, before] of treesByName(previous)) {
       const tree = after.get(name);
       if (tree === undefined) fail('a segment is gone');
