@@ -70,6 +70,7 @@ const CACHE_BYTES = MIB;
 const MOST_JOBS = 4;
 /** Of no consequence here: nothing is written into level 0, and the call does not wait for the epoch. */
 const L0_MAX_SSTS = 8;
+const L0_SST_BYTES = 64 * MIB;
 const PROGRESS_MS = 1000;
 
 /** How far a compaction of everything has come. */
@@ -305,7 +306,7 @@ function hostOf({ target, options, operator, guard, log, tables, forms }: HostPa
     guard,
     manifests: log,
     tables,
-    settings: { hideExpired: true, l0MaxSsts: L0_MAX_SSTS, owner },
+    settings: { hideExpired: true, l0MaxSsts: L0_MAX_SSTS, l0SstSizeBytes: L0_SST_BYTES, owner },
     compactionBytes: options.memoryBytes ?? DEFAULT_JOB_BYTES,
     ...operator,
     form: {

@@ -26,8 +26,9 @@ const NEARLY_FULL = 2;
 
 export function embeddedCompactor(host: UpkeepHost, settings: CompactionSettings): CompactorRole {
   const { clock, random, logger, onEvent, manifests, form } = host;
-  const { l0MaxSsts, owner } = host.settings;
-  const { maxConcurrentCompactions, maxSstBytes, scheduler } = settings;
+  const { l0MaxSsts, l0SstSizeBytes, owner } = host.settings;
+  const { maxConcurrentCompactions, maxSstBytes, scheduler, trivialMoves } = settings;
+  const fullBytes = Math.min(maxSstBytes, l0SstSizeBytes);
   const stores = host.stores.countedAs(COMPACTOR_NAME);
   const { databaseId } = host.author;
   const author = new Author({ clock, random, owner, databaseId, role: 'compactor' });
@@ -53,6 +54,7 @@ export function embeddedCompactor(host: UpkeepHost, settings: CompactionSettings
     output: { ...form, maxSstBytes: Math.max(maxSstBytes, form.blockBytes) },
     expireTo: (tickMs) => host.expireTo(tickMs),
     rowFacts: async ({ manifest }) => facts.of(manifest),
+    moves: trivialMoves ? { fullBytes, learn: (tables) => facts.learn(tables) } : undefined,
     takeoverMs: TAKEOVER_MS,
     maxConcurrentCompactions,
     runJob: async (plan, signal) => {

@@ -43,6 +43,8 @@ export interface CompactionOutcome {
   manifestId: number;
   /** How many it has written. */
   tables: number;
+  /** How many its run has that were not written again: then nothing was read or written, and rows were not counted. */
+  tablesMoved: number;
   /** Rows that its sources show. */
   rowsIn: number;
   /** Those that are left. */

@@ -3,7 +3,8 @@
  * written or a rule has ended each of them (commit.ts).
  *
  * 1. An attempt of which no answer came is the next thing that is tried again: only it can say what was committed.
- * 2. Every output is asked for just before a commit: a collector of another program may have taken it while this process stood still.
+ * 2. Every output that was written is asked for just before a commit: a collector of another program may have taken it while this process
+ *    stood still.
  */
 import { mapLimit } from '../common/async.ts';
 import { type DbError, UnavailableError } from '../common/errors.ts';
@@ -36,6 +37,8 @@ export interface DoneJob {
   finished: FinishedJob;
   /** Bytes of each output's object, in the order of the views; undefined where they are not known. */
   outputBytes: readonly (number | undefined)[];
+  /** Its outputs are tables of its sources: what a manifest names is there. */
+  isMove: boolean;
 }
 
 /** What became of a job that was to be committed. */
@@ -57,7 +60,7 @@ export class Committer {
   }
 
   /**
-   * One HEAD for each output, and one manifest if a job may be committed. `onDecided` is called for each job, also if this then rejects;
+   * One HEAD for each output that was written, and one manifest if a job may be committed. `onDecided` is called for each job, also if this then rejects;
    * then it is to be called again with the others.
    */
   async commit(
@@ -131,8 +134,9 @@ export class Committer {
   }
 
   /** The first output that is not there as it was written. */
-  async #missingOutput({ finished, outputBytes }: DoneJob): Promise<Ulid | undefined> {
+  async #missingOutput({ finished, outputBytes, isMove }: DoneJob): Promise<Ulid | undefined> {
     const { store } = this.#options;
+    if (isMove) return undefined;
     const missing = await mapLimit(finished.outputs, HEADS_IN_FLIGHT, async ({ table }, i) => {
       const head = await store.head(tablePath(table.id));
       const bytes = outputBytes[i];

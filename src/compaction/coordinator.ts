@@ -8,11 +8,15 @@
  * compactions file: compacted  in version 2, with the ends of jobs before: one PUT
  * manifest                     results and checkpoint of all jobs that are done by then: one PUT
  * compactions file: completed, or failed
+ *
+ * moves (trivial-move.ts)      manifest, in the round in which they were chosen: one PUT for all
  * ```
  *
  * 1. A job is in the compactions file before its first table is stored: collectors and the next compactor know of it.
  * 2. The manifest is written before the end of its jobs is: a crash between the two leaves jobs whose sources are gone.
- * 3. After `cancel` nothing begins, and nothing is written but, by `leave`, the ends of jobs: SlateDB's compactor would wait for a job that
+ * 3. A move stands in no compactions file: nothing that it stores needs protection, and its one PUT leaves nothing half done. As an output of a
+ *    listed job its tables would be older than the job, which SlateDB's compactor refuses for good (job-list J4).
+ * 4. After `cancel` nothing begins, and nothing is written but, by `leave`, the ends of jobs: SlateDB's compactor would wait for a job that
  *    seems to run although its sources are gone.
  */
 import { assertThat } from '../common/assert.ts';
@@ -28,7 +32,7 @@ import { findStretch } from '../lsm/manifest/tree-edits.ts';
 import { treesByName } from '../lsm/manifest/view-ids.ts';
 import type { ClaimOptions, CompactorClaim } from './claim.ts';
 import { type CommitDecision, Committer, type CommitterOptions, type DoneJob } from './committer.ts';
-import type { CompactionPlan, JobResult } from './compaction-plan.ts';
+import { type CompactionPlan, type JobResult, NO_ROWS } from './compaction-plan.ts';
 import { type ChosenJob, type JobChoice, SUBMITTED } from './job-choice.ts';
 import {
   activeJobs,
@@ -41,7 +45,15 @@ import {
   startJobs,
   waitingJobs,
 } from './job-list.ts';
-import { drainOf, finishedJobOf, foreignJob, isCommitted, runningJobOf, sourcesOfPlan } from './job-planning.ts';
+import {
+  drainOf,
+  finishedJobOf,
+  foreignJob,
+  isCommitted,
+  movedJobOf,
+  runningJobOf,
+  sourcesOfPlan,
+} from './job-planning.ts';
 import type { Planner } from './planner.ts';
 import type { ActiveJob } from './scheduling.ts';
 
@@ -137,7 +149,7 @@ export class Coordinator {
    * compactor does them, and so do those of which it is not known whether they were committed.
    */
   async leave(): Promise<void> {
-    assertThat(this.#isCancelled, 'jobs are cut off before their ends are noted (coordinator 3)');
+    assertThat(this.#isCancelled, 'jobs are cut off before their ends are noted (coordinator 4)');
     for (const id of this.#cutOff) this.#ended.push({ id, status: 'failed', outputs: [] });
     this.#cutOff = [];
     await this.#writeEnds();
@@ -161,8 +173,10 @@ export class Coordinator {
     await this.#commitDone();
     if (this.#isCancelled) return undefined;
     const answer = await this.#begin(bounds());
-    if (this.#isCancelled || answer === undefined || answer.choice.drains.length === 0) return answer;
-    for (const drain of answer.choice.drains) this.#takeDrain(drain);
+    if (this.#isCancelled || answer === undefined) return answer;
+    const { drains, jobs } = answer.choice;
+    if (drains.length === 0 && !jobs.some(({ isMove }) => isMove)) return answer;
+    for (const drain of drains) this.#takeDrain(drain);
     await this.#commitDone();
     if (this.#isCancelled) return undefined;
     await this.#writeEnds();
@@ -210,6 +224,7 @@ export class Coordinator {
         this.#done.push({
           finished,
           outputBytes: finished.outputs.map(() => undefined),
+          isMove: false,
           work: undefined,
           result: undefined,
         });
@@ -227,7 +242,7 @@ export class Coordinator {
     if (this.#isKnown(job.id)) return;
     const finished = drainOf(this.#options.manifests.current.manifest, job);
     if (typeof finished === 'string') this.#endForeign(job, 'failed', finished);
-    else this.#done.push({ finished, outputBytes: [], work: undefined, result: undefined });
+    else this.#done.push({ finished, outputBytes: [], isMove: false, work: undefined, result: undefined });
   }
 
   async #commitDone(): Promise<void> {
@@ -260,7 +275,7 @@ export class Coordinator {
     const job = this.#done.find(({ finished }) => finished.id === id);
     assertThat(job !== undefined, 'what was decided was to be committed');
     this.#done = this.#done.filter((other) => other !== job);
-    const { finished, work, result } = job;
+    const { finished, work, result, isMove } = job;
     if (work === undefined || result === undefined) {
       this.#endForeign(
         { id },
@@ -274,12 +289,18 @@ export class Coordinator {
       return;
     }
     const outputs = finished.outputs.map(({ table }) => table);
-    this.#ended.push({ id, status: 'completed', outputs });
-    this.#options.onEvent({ type: 'committed', outcome: outcomeOf(work, result, manifestId) });
+    if (!isMove) this.#ended.push({ id, status: 'completed', outputs });
+    const outcome = outcomeOf(work, result, manifestId);
+    this.#options.onEvent({
+      type: 'committed',
+      outcome: { ...outcome, tablesMoved: isMove ? outputs.length : 0 },
+    });
   }
 
   #failed(work: Work, error: DbError): void {
-    this.#ended.push({ id: work.plan.jobId, status: 'failed', outputs: [] });
+    const id = work.plan.jobId;
+    // A move is in no file (coordinator 3).
+    if (this.#ours.has(id)) this.#ended.push({ id, status: 'failed', outputs: [] });
     this.#options.onEvent({ type: 'ended', job: work.state, error });
     this.#options.onFailed(work.state, work.plan, error);
   }
@@ -292,6 +313,8 @@ export class Coordinator {
     if (this.#isCancelled) return undefined;
     const running = this.#works.size + this.#done.length;
     const slots = bounds.mayBegin || bounds.wholeTrees.size > 0 ? Math.max(0, maxConcurrentCompactions - running) : 0;
+    await planner.prepareMoves({ ...bounds, file: this.#file, slots, leastRunId: this.#leastRunId });
+    if (this.#isCancelled) return undefined;
     let choice: JobChoice | undefined;
     let plans: CompactionPlan[] = [];
     await this.#claim.log.commit(({ compactions }) => {
@@ -305,13 +328,15 @@ export class Coordinator {
         return greatest;
       };
       choice = planner.choose({ ...bounds, file, slots, leastRunId: this.#leastRunId, drawId });
-      plans = choice.jobs.map((job) => planner.plan(job));
+      const { jobs } = choice;
+      plans = jobs.map((job) => planner.plan(job));
       if (choice.failed.length > 0)
         file = endJobs(
           file,
           choice.failed.map(({ id }) => ({ id, status: 'failed', outputs: [] })),
         );
-      if (plans.length > 0) file = startJobs(file, plans.map(runningJobOf), worker, nowMs);
+      const merges = plans.filter((_, i) => !jobs[i].isMove);
+      if (merges.length > 0) file = startJobs(file, merges.map(runningJobOf), worker, nowMs);
       return file === stored ? undefined : file;
     });
     assertThat(choice !== undefined, 'jobs were chosen');
@@ -320,7 +345,11 @@ export class Coordinator {
       this.#options.logger.warn('a compaction that was submitted is invalid', { job: id, fault: fault.message });
     }
     if (this.#isCancelled) return undefined;
-    for (const [i, plan] of plans.entries()) this.#launch(plan, choice.jobs[i]);
+    for (const [i, plan] of plans.entries()) {
+      const work = this.#workOf(plan, choice.jobs[i]);
+      if (choice.jobs[i].isMove) this.#takeMove(work);
+      else this.#launch(work);
+    }
     return { choice, staleAtMs: nextStaleMs(this.#file) };
   }
 
@@ -337,27 +366,38 @@ export class Coordinator {
     this.#ended = [];
   }
 
-  #launch(plan: CompactionPlan, { proposal: { tree, l0, runs, reason } }: ChosenJob): void {
+  #workOf(plan: CompactionPlan, { proposal: { tree, l0, runs, reason }, isMove }: ChosenJob): Work {
     const { author, planner, onEvent } = this.#options;
     const { jobId: id, destination } = plan;
     const startedAtMs = author.clock.nowMs();
     const state = { id, tree, l0Tables: l0.length, runs, destination, reason, startedAtMs };
     this.#leastRunId = Math.max(this.#leastRunId, destination + 1);
-    const abort = new AbortController();
-    const settled = Promise.resolve();
-    const work: Work = {
+    onEvent({ type: 'started', job: state });
+    return {
       plan,
       state,
       knownLosses: planner.knownLosses,
-      abort,
+      abort: new AbortController(),
       endedBy: undefined,
-      settled,
-      isNoted: false,
+      settled: Promise.resolve(),
+      isNoted: isMove,
     };
-    this.#works.set(id, work);
-    this.#ours.set(id, runningJobOf(plan));
-    onEvent({ type: 'started', job: state });
+  }
+
+  #launch(work: Work): void {
+    const { plan } = work;
+    this.#works.set(plan.jobId, work);
+    this.#ours.set(plan.jobId, runningJobOf(plan));
     work.settled = this.#run(work);
+  }
+
+  /** It is done as soon as it is committed. */
+  #takeMove(work: Work): void {
+    const { plan } = work;
+    const finished = movedJobOf(plan);
+    const changes = { droppedTombstones: false, changedVersions: false };
+    const result = { jobId: plan.jobId, outputs: [], counts: NO_ROWS, bytesIn: 0, bytesOut: 0, ...changes };
+    this.#done.push({ finished, outputBytes: [], isMove: true, work, result });
   }
 
   async #run(work: Work): Promise<void> {
@@ -367,7 +407,8 @@ export class Coordinator {
       if (this.#isCancelled) return;
       if (work.endedBy !== undefined) throw work.endedBy;
       const outputBytes = result.outputs.map(({ sizeBytes }) => sizeBytes);
-      this.#done.push({ finished: finishedJobOf(plan, result, knownLosses), outputBytes, work, result });
+      const finished = finishedJobOf(plan, result, knownLosses);
+      this.#done.push({ finished, outputBytes, isMove: false, work, result });
     } catch (error) {
       if (this.#isCancelled) return;
       this.#failed(work, work.endedBy ?? asDbError(plan.jobId, error));
@@ -382,7 +423,7 @@ function outcomeOf(
   { state }: Work,
   { counts, bytesIn, bytesOut, outputs }: JobResult,
   manifestId: number,
-): CompactionOutcome {
+): Omit<CompactionOutcome, 'tablesMoved'> {
   const { rowsIn, rowsOut } = counts;
   return { job: state, manifestId, tables: outputs.length, rowsIn, rowsOut, bytesIn, bytesOut };
 }

@@ -6,6 +6,7 @@
  * 2. A submitted job that cannot be carried out is failed; one that only has to wait for another job, or for a damaged table, stays.
  * 3. An invalid proposal of the scheduler is passed over and counted; what it throws counts as one.
  * 4. Where a tree waits for a compaction of everything, the scheduler begins nothing.
+ * 5. Only what the scheduler proposes may become a move (trivial-move.ts): what was asked for is written again, whatever it gives back.
  */
 
 import { describeThrown } from '../common/callbacks.ts';
@@ -23,6 +24,7 @@ import {
   type ProposalFault,
 } from './proposal.ts';
 import type { ActiveJob, Proposal, Scheduler, SchedulerInput } from './scheduling.ts';
+import { isTrivialMove } from './trivial-move.ts';
 
 /** What only time or the end of another job takes away. */
 const PASSING: readonly ProposalFault[] = ['source-in-use', 'second-l0-job', 'destination-in-use', 'damaged-source'];
@@ -39,6 +41,8 @@ export interface ChoiceInput extends Omit<SchedulerInput, 'active'> {
   scheduler: Scheduler;
   /** Trees that are to become one run each. */
   wholeTrees: ReadonlySet<string>;
+  /** Bytes of a full table, by which a job is a move; undefined: none is. */
+  moveBytes: number | undefined;
   /** The id of the next new job, above all that the file names and those that were drawn before. */
   drawId(): Ulid;
 }
@@ -48,6 +52,8 @@ export interface ChosenJob {
   id: Ulid;
   proposal: Proposal;
   destination: number;
+  /** Its tables go into the destination as they are. */
+  isMove: boolean;
 }
 
 export interface JobChoice {
@@ -193,11 +199,18 @@ class Choosing {
       return;
     }
     this.choice.verdicts.push(undefined);
-    this.#begin(this.#input.drawId(), proposal, destinationOf(proposal, this.#fresh()));
+    const destination = destinationOf(proposal, this.#fresh());
+    this.#begin(this.#input.drawId(), proposal, destination, this.#isMove(proposal));
   }
 
-  #begin(id: Ulid, proposal: Proposal, destination: number): void {
-    this.choice.jobs.push({ id, proposal, destination });
+  #isMove(proposal: Proposal): boolean {
+    const { moveBytes, trees } = this.#input;
+    const tree = trees.find(({ name }) => name === proposal.tree);
+    return moveBytes !== undefined && tree !== undefined && isTrivialMove(proposal, tree, moveBytes);
+  }
+
+  #begin(id: Ulid, proposal: Proposal, destination: number, isMove = false): void {
+    this.choice.jobs.push({ id, proposal, destination, isMove });
     this.#release(id);
     const { tree, l0, runs } = proposal;
     this.#active.push({ id, tree, l0ViewIds: l0.map(({ viewId }) => viewId), runs, destination });

@@ -12,7 +12,7 @@ import { type KeyRange, lastKeyOf } from '../common/key-range.ts';
 import type { Ulid } from '../common/ulid.ts';
 import type { CompactionJob } from '../format/compactions-codec.ts';
 import { digestOfSources, type RunningJob } from '../format/jobs-record.ts';
-import type { Manifest, SortedRun, TableView, Tree } from '../format/manifest-types.ts';
+import type { Bound, Manifest, SortedRun, TableView, Tree } from '../format/manifest-types.ts';
 import { ownersOf } from '../lsm/manifest/live-set.ts';
 import {
   isSameView,
@@ -22,6 +22,7 @@ import {
   type TreeSources,
 } from '../lsm/manifest/tree-edits.ts';
 import { treesByName } from '../lsm/manifest/view-ids.ts';
+import { compareStarts, shownRange } from '../lsm/rows/shown-range.ts';
 import type { LedgerEntry } from '../lsm/tree/damage-ledger.ts';
 import type { FinishedJob, OpenLosses } from './commit.ts';
 import {
@@ -189,6 +190,33 @@ export function finishedJobOf(plan: CompactionPlan, result: JobResult, knownLoss
     changedVersions: result.changedVersions,
     knownLosses,
   };
+}
+
+/** A job whose tables only move (trivial-move.ts): the views of its sources, in the order of their keys. Nothing of them changes. */
+export function movedJobOf(plan: CompactionPlan): FinishedJob {
+  const sources = sourcesOfPlan(plan);
+  const views = plan.sources.flatMap((source) => source.views.map(({ view }) => ({ view, shown: shownRange(view) })));
+  // Stable: tables of one run that begin with the same key keep their order.
+  views.sort((a, b) => compareStarts(a.shown.start, b.shown.start));
+  for (const [i, { shown }] of views.entries()) {
+    const isAfter = i === 0 || compareEndToStart(views[i - 1].shown.end, shown.start) <= 0;
+    assertThat(isAfter, 'tables that move ascend by key', { jobId: plan.jobId, view: i });
+  }
+  return {
+    id: plan.jobId,
+    isDrain: false,
+    ...sources,
+    destination: plan.destination,
+    hasFreshDestination: sources.runs.length === 0,
+    outputs: views.map(({ view }) => view),
+    droppedTombstones: false,
+    changedVersions: false,
+    knownLosses: new Set(),
+  };
+}
+
+function compareEndToStart(end: Bound, start: Bound): number {
+  return end.kind === 'unbounded' || start.kind === 'unbounded' ? 1 : compareBytes(end.key, start.key);
 }
 
 /** What SlateDB checks of names, and what makes a run of tables. */

@@ -19,8 +19,11 @@ import { type ChosenJob, chooseJobs, type JobChoice } from './job-choice.ts';
 import { keptWhole, planJob } from './job-planning.ts';
 import { pickJobs } from './scheduler.ts';
 import { type RowFacts, type Scheduler, type SchedulerOptions, treeFacts } from './scheduling.ts';
+import { tablesToKnow } from './trivial-move.ts';
 
 const MAX_INVALID = 3;
+/** Of a choice that begins nothing. */
+const NO_ID = '0'.repeat(26) as Ulid;
 
 export interface PlannerOptions {
   manifests: Pick<ManifestLog, 'current'>;
@@ -35,6 +38,15 @@ export interface PlannerOptions {
   expireTo(tickMs: number): number | undefined;
   /** What is known of the rows of tables that a manifest names; may read their tails. */
   rowFacts(manifest: LoadedManifest): Promise<(table: Ulid) => RowFacts | undefined>;
+  /** Whether tables are moved where nothing has to be written (trivial-move.ts); undefined: no. */
+  moves: MoveOptions | undefined;
+}
+
+export interface MoveOptions {
+  /** Of a full table. */
+  fullBytes: number;
+  /** Learns what there is to know of the rows of these tables, for `rowFacts`. */
+  learn(tables: readonly Ulid[]): Promise<void>;
 }
 
 interface Prepared {
@@ -77,6 +89,23 @@ export class Planner {
     this.#prepared = { manifest, losses, rowsOf: await rowFacts(manifest) };
   }
 
+  /** Learns of tables what decides whether a job that would be chosen is a move. One GET for each table that nothing is known of. */
+  async prepareMoves(bounds: Omit<ChoiceBounds, 'drawId'>): Promise<void> {
+    const { moves, rowFacts } = this.#options;
+    if (moves === undefined || bounds.slots <= 0) return;
+    const { manifest, rowsOf } = this.#setting;
+    const trees = treeFacts(manifest.manifest, rowsOf);
+    // What is chosen here is chosen again by the file that is then the newest.
+    const { jobs } = this.choose({ ...bounds, drawId: () => NO_ID });
+    const unknown = jobs.flatMap(({ proposal }) => {
+      const tree = trees.find(({ name }) => name === proposal.tree);
+      return tree === undefined ? [] : tablesToKnow(proposal, tree, moves.fullBytes);
+    });
+    if (unknown.length === 0) return;
+    await moves.learn(unknown);
+    this.#prepared = { ...this.#setting, rowsOf: await rowFacts(manifest) };
+  }
+
   /** The losses that count for a manifest. */
   async openLosses(manifest: LoadedManifest): Promise<OpenLosses> {
     const { losses } = this.#options;
@@ -113,6 +142,7 @@ export class Planner {
       keptWhole: keptWhole(losses.open),
       options,
       scheduler: this.#given ?? pickJobs,
+      moveBytes: this.#options.moves?.fullBytes,
     });
   }
 

@@ -75,6 +75,12 @@ export class RowFactsCache {
     return (table) => this.#facts.get(table);
   }
 
+  /** Asks for the ends of those that nobody has asked for: one GET each. */
+  async learn(tables: readonly Ulid[]): Promise<void> {
+    const asked = tables.filter((id) => !this.#facts.has(id));
+    await mapLimit(asked, IN_FLIGHT, (id) => this.#ask(id));
+  }
+
   #note(id: Ulid, meta: TableMeta | undefined): void {
     if (meta !== undefined) this.#facts.set(id, rowFacts(meta.stats, meta.seal));
   }
@@ -96,21 +102,26 @@ export class RowFactsCache {
     this.#isLearning = true;
     let isOut = false;
     await mapLimit(unknown, IN_FLIGHT, async (id) => {
-      if (this.#isStopped || isOut) return;
-      try {
-        const meta = await this.#options.ends.load(id);
-        if (meta === undefined) return;
-        this.#facts.set(id, rowFacts(meta.stats, meta.seal));
-      } catch (error) {
-        // A store that does not answer is asked again later; what is damaged is reported by reads, and by the job that needs it.
-        isOut ||= isDbError(error) && error.kind === 'unavailable';
-        this.#options.logger.debug('the end of a table cannot be read', { table: id, error: String(error) });
-        if (!isOut) this.#facts.set(id, undefined);
-      }
+      if (!this.#isStopped && !isOut) isOut = !(await this.#ask(id)) || isOut;
     });
     this.#isLearning = false;
     if (this.#isStopped) return;
     if (this.#unknown().length > 0) this.#wakeIn(isOut ? QUIET_MS : NEXT_MS);
     this.#options.onLearnt();
+  }
+
+  /** False: the store does not answer. */
+  async #ask(id: Ulid): Promise<boolean> {
+    try {
+      const meta = await this.#options.ends.load(id);
+      if (meta !== undefined) this.#facts.set(id, rowFacts(meta.stats, meta.seal));
+      return true;
+    } catch (error) {
+      // A store that does not answer is asked again later; what is damaged is reported by reads, and by the job that needs it.
+      this.#options.logger.debug('the end of a table cannot be read', { table: id, error: String(error) });
+      if (isDbError(error) && error.kind === 'unavailable') return false;
+      this.#facts.set(id, undefined);
+      return true;
+    }
   }
 }

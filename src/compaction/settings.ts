@@ -6,7 +6,7 @@ import {
   methodsOrModule,
   objectOrModule,
 } from '../common/module-ref.ts';
-import { between, type ChecksOf, callable, methods, oneOf, that, whole } from '../common/option-checks.ts';
+import { between, bool, type ChecksOf, callable, methods, oneOf, that, whole } from '../common/option-checks.ts';
 import type { CompactionFilter } from './compaction-filter.ts';
 import type { VerifyOutputs } from './output-check.ts';
 import type { Scheduler, SchedulerOptions } from './scheduling.ts';
@@ -54,6 +54,12 @@ export interface CompactionOptions {
    * object is asked on this thread, without others. Default: none.
    */
   compactionFilter?: CompactionFilter | ModuleSource;
+  /**
+   * Take tables into a run as they are where no row would change: those without a key in common, deletions, merge operands or times to live, and not much smaller
+   * than a flush makes them. Default false, as in SlateDB. True: rows that are loaded in ascending order of keys are not written again for each level of size; such
+   * tables are not read back, and keep their codec and filter. Not with a `compactionFilter`, which sees what is written.
+   */
+  trivialMoves?: boolean;
   /** Chooses what is merged. A proposal that is invalid is passed over and reported; the third in a row replaces it by the default, SlateDB's. */
   scheduler?: Scheduler;
 }
@@ -65,6 +71,7 @@ export interface CompactionSettings extends Omit<SchedulerOptions, 'l0MaxSsts'> 
   readonly bytesPerSecond: number | undefined;
   readonly verifyOutputs: VerifyOutputs;
   readonly threads: 'auto' | 'off' | number;
+  readonly trivialMoves: boolean;
   /** Undefined also where it is in a module that was not loaded yet. */
   readonly compactionFilter: CompactionFilter | undefined;
   /** Where it is from, if it is from a module. */
@@ -91,14 +98,18 @@ export const COMPACTION_CHECKS: ChecksOf<CompactionOptions> = {
       v === 'auto' || v === 'off' || (typeof v === 'number' && Number.isInteger(v) && v >= 1 && v <= MOST_THREADS_SET),
   ),
   compactionFilter: methodsOrModule(FILTER_CHECK),
+  trivialMoves: bool,
   scheduler: callable,
 };
 
 /** What is wrong with options that are right one by one, as sentences for `BAD_OPTION`. */
-export function compactionFaults({ minCompactionSources = 4, maxCompactionSources = 8 }: CompactionOptions): string[] {
-  if (minCompactionSources <= maxCompactionSources) return [];
-  const [least, most] = [minCompactionSources, maxCompactionSources];
-  return [`minCompactionSources (${least}) must not exceed maxCompactionSources (${most})`];
+export function compactionFaults(options: CompactionOptions): string[] {
+  const { minCompactionSources: least = 4, maxCompactionSources: most = 8, trivialMoves, compactionFilter } = options;
+  const faults: string[] = [];
+  if (least > most) faults.push(`minCompactionSources (${least}) must not exceed maxCompactionSources (${most})`);
+  if (trivialMoves === true && compactionFilter !== undefined)
+    faults.push('trivialMoves would keep values from the compactionFilter, which sees only what is written');
+  return faults;
 }
 
 /** Options that were checked, with what is done where nothing is said. */
@@ -116,6 +127,7 @@ export function compactionSettings(options: CompactionOptions): CompactionSettin
     verifyOutputs: 'sample',
     scheduler: undefined,
     threads: 'auto',
+    trivialMoves: false,
     ...options,
     compactionFilter,
     filterModule,

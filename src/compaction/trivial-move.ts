@@ -7,26 +7,45 @@
  * T2  each is whole: of this database, not cut, in one view only
  * T3  none is smaller than a quarter of a full table: many small ones would cost every scan a request each
  * T4  a rewrite would give nothing back: no tombstone, no operand to fold, no row that expires; known, not supposed
+ * T5  something changes: a run alone would go into itself, which is proposed to have it written again
  * ```
+ *
+ * What T4 does not see: versions within one table that a snapshot needed when it was written. They go when the table is merged.
  *
  * Source: `enable_trivial_move` of SlateDB, which asks for T1 alone.
  */
+import type { Ulid } from '../common/ulid.ts';
 import { repeatedIds } from '../lsm/manifest/view-ids.ts';
 import { compareStarts, endsBefore } from '../lsm/rows/shown-range.ts';
 import type { Proposal, TreeFacts, ViewFacts } from './scheduling.ts';
 
 const LEAST_SHARE = 1 / 4;
 
-/** `proposal` is valid and has its sources in `tree`. `maxSstBytes`: the size of a full table. */
-export function isTrivialMove(proposal: Proposal, tree: TreeFacts, maxSstBytes: number): boolean {
+/** `proposal` is valid and has its sources in `tree`. `fullBytes`: the size of a full table. */
+export function isTrivialMove(proposal: Proposal, tree: TreeFacts, fullBytes: number): boolean {
+  const views = movableViews(proposal, tree, fullBytes);
+  return views.length > 0 && views.every(hasNothingToGain);
+}
+
+/** The tables of which nothing is known, where that alone decides whether the job is a move. */
+export function tablesToKnow(proposal: Proposal, tree: TreeFacts, fullBytes: number): Ulid[] {
+  const views = movableViews(proposal, tree, fullBytes);
+  const unknown = views.filter(({ rows }) => rows === undefined);
+  const isOpen = views.every((view) => unknown.includes(view) || hasNothingToGain(view));
+  return isOpen ? unknown.map(({ tableId }) => tableId) : [];
+}
+
+/** Those of all sources, if all rules but T4 hold; else none. */
+function movableViews(proposal: Proposal, tree: TreeFacts, fullBytes: number): ViewFacts[] {
   const runs = tree.runs.filter(({ id }) => proposal.runs.includes(id));
   const sources = [...proposal.l0.map((view) => [view]), ...runs.map(({ views }) => views)];
   const views = sources.flat();
   const tables = [...tree.l0, ...tree.runs.flatMap((run) => run.views)].map((view) => view.tableId);
   const shared = repeatedIds(tables);
-  const isMovable = (view: ViewFacts) => isWhole(view) && !shared.has(view.tableId) && hasNothingToGain(view);
-  const isLarge = views.every(({ bytes }) => bytes >= LEAST_SHARE * maxSstBytes);
-  return views.length > 0 && isLarge && views.every(isMovable) && areDisjoint(sources);
+  const isMovable = (view: ViewFacts) =>
+    isWhole(view) && !shared.has(view.tableId) && view.bytes >= LEAST_SHARE * fullBytes;
+  const isChange = proposal.l0.length > 0 || proposal.runs.length > 1;
+  return isChange && views.every(isMovable) && areDisjoint(sources) ? views : [];
 }
 
 /** T2, but for other views of the table. */

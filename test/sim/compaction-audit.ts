@@ -7,6 +7,9 @@
  * the barrier and the time that the job was noted with, at the bottom only if nothing older is below; a new run has an id above all
  * others; the tables are of the epoch under which the manifest was written; the smallest id of the list never passes a job that runs; no
  * manifest lacks a source of a job that the newest file lists as running, which SlateDB would give to its workers again and again.
+ *
+ * A move is in no file: what no job explains has to be one. Its run has exactly the tables of its sources, in an order in which rows ascend, and the
+ * rules of rows leave each of them as it is.
  */
 import { toHex } from '../../src/common/bytes.ts';
 import type { Ulid } from '../../src/common/ulid.ts';
@@ -130,12 +133,50 @@ export class CompactionAudit {
       await this.#checkJob(job, sources, result, step, next, fail);
       this.#options.count('jobs committed');
     }
+    for (const run of results) if (!given.has(run)) await this.#checkMove(run, { step, taken, given }, fail);
     const lost = [...l0, ...runs].find((source) => !taken.has(source) && !isEmptyRun(source));
     if (lost !== undefined) fail(`${sourceText(lost)} is gone, but no job had it as a source`);
     const stray = results.find((run) => !given.has(run));
     if (stray !== undefined) fail(`run ${stray.id} has other tables, but no job went into it`);
     const ids = after.runs.map((run) => run.id);
     if (ids.some((id, i) => i > 0 && id >= ids[i - 1])) fail(`the ids of its runs do not descend: ${ids.join(', ')}`);
+  }
+
+  /** A run that no job has made: if it is one of tables that were moved, its sources are taken and it is given. */
+  async #checkMove(
+    run: SortedRun,
+    { step, taken, given }: { step: Step; taken: Set<TableView | SortedRun>; given: Set<SortedRun> },
+    fail: (what: string) => void,
+  ): Promise<void> {
+    const { l0, runs, before } = step;
+    const views = (source: TableView | SortedRun) => ('views' in source ? source.views : [source]);
+    const tables = new Set(run.views.map(({ table }) => table.id));
+    const sources = [...l0, ...runs].filter(
+      (source) => !taken.has(source) && !isEmptyRun(source) && views(source).every(({ table }) => tables.has(table.id)),
+    );
+    const moved = sources.flatMap(views);
+    if (moved.length !== run.views.length) return;
+    for (const source of sources) taken.add(source);
+    given.add(run);
+    const all = before.runs.filter((other) => !isEmptyRun(other));
+    const places = sources.flatMap((source) => ('views' in source ? all.indexOf(source) : []));
+    const isStretch = places.every((place, i) => place === places[0] + i);
+    const hasL0 = sources.some((source) => !('views' in source));
+    const isGap = hasL0 && places.length > 0 && places[0] !== 0;
+    if (!isStretch || isGap) fail(`tables that are no stretch of the tree were moved into run ${run.id}`);
+    const read = await Promise.all(run.views.map((view) => this.#options.rows.of(view)));
+    const rows = read.flatMap((table) => table.rows);
+    const changing = rows.find(({ kind, expires }) => kind !== 'put' || expires !== undefined);
+    if (changing !== undefined) fail(`run ${run.id} was moved with the row ${versionText(changing)}`);
+    const back = rows.findIndex((row, i) => i > 0 && isBefore(row, rows[i - 1]));
+    if (back >= 0) fail(`run ${run.id} was moved, and its row ${back} goes back`);
+    if (this.#options.functions.filter !== undefined) fail('tables were moved past the filter');
+    const isFresh = sources.every((source) => !('views' in source));
+    const greatest = Math.max(-1, ...before.runs.map(({ id }) => id));
+    if (isFresh && run.id <= greatest) fail(`a move makes run ${run.id}, but run ${greatest} is there`);
+    if (!isFresh && !runs.some(({ id }) => id === run.id)) fail(`a move goes into run ${run.id}, no source of it`);
+    this.#options.count('jobs committed');
+    this.#options.count('jobs that moved tables');
   }
 
   /** The jobs that run and all of whose sources are gone, or have become others. */
@@ -220,6 +261,11 @@ function isSameRun(a: SortedRun, b: SortedRun): boolean {
 
 function tablesOfRun({ views }: SortedRun): string {
   return views.map(({ table }) => table.id).join(' ');
+}
+
+/** By key, and versions of one key from the newest on. */
+function isBefore(a: ModelVersion, b: ModelVersion): boolean {
+  return a.key < b.key || (a.key === b.key && a.seq >= b.seq);
 }
 
 function isEmptyRun(source: TableView | SortedRun): boolean {

@@ -1,4 +1,4 @@
-/** The same operations under twelve settings of compaction. */
+/** The same operations under thirteen settings of compaction. */
 import { describe, expect, it } from 'vitest';
 import { SETTING_NAMES, underSetting } from './compaction-settings.ts';
 import { Coverage } from './coverage.ts';
@@ -34,5 +34,8 @@ describe.each(SETTING_NAMES)('where there is "%s"', (name) => {
     const merges = coverage.counts.get('jobs committed') ?? 0;
     if (name.startsWith('nothing')) expect(merges).toBe(0);
     else expect(merges).toBeGreaterThan(SCRIPTS * 3);
+    const moves = coverage.counts.get('jobs that moved tables') ?? 0;
+    if (name.startsWith('tables moved')) expect(moves).toBeGreaterThan(SCRIPTS * 2);
+    else expect(moves).toBe(0);
   });
 });

@@ -1,4 +1,4 @@
-/** Twelve ways to merge tables, under which the same operations must read equal. */
+/** Thirteen ways to merge tables, under which the same operations must read equal. */
 import type { CollectorOptions } from '../../src/gc/settings.ts';
 import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import type { Script, Step } from './script.ts';
@@ -12,6 +12,8 @@ interface Setting {
   options?: OpenOptions;
   compactor: UpkeepScript['compactor'];
   gc?: UpkeepScript['gc'];
+  /** Of the operations of a script, where those that it draws would not show the setting. */
+  steps?: (steps: readonly Step[]) => Step[];
 }
 
 const SETTINGS: Record<string, Setting> = {
@@ -43,14 +45,20 @@ const SETTINGS: Record<string, Setting> = {
     compactor: EVERY_FLUSH,
     options: { compressionCodec: 'zstd', memoryBytes: 8 * MIB, compatibility: 'slatedb-0.12' },
   },
+  'tables moved where nothing has to be written': {
+    compactor: { ...EVERY_FLUSH, trivialMoves: true },
+    options: { l0SstSizeBytes: 4096, sstBlockSizeBytes: 1024 },
+    gc: SHORT,
+    steps: withMovableTables,
+  },
 };
 
 export const SETTING_NAMES: readonly string[] = Object.keys(SETTINGS);
 
 /** The operations of a script under a setting, with nothing else going wrong; all is read after each step, at the snapshots as well. */
 export function underSetting(script: Script, name: string): Script {
-  const { options, compactor, gc = false } = SETTINGS[name];
-  const steps = script.steps.filter(({ type }) => !DISTURBING.includes(type));
+  const { options, compactor, gc = false, steps: changed = (all) => [...all] } = SETTINGS[name];
+  const steps = changed(script.steps.filter(({ type }) => !DISTURBING.includes(type)));
   return {
     ...script,
     options: { ...script.options, minWalPutIntervalMs: 0, ...options },
@@ -63,3 +71,20 @@ export function underSetting(script: Script, name: string): Script {
 
 const DISTURBING: readonly Step['type'][] = ['crash', 'storm', 'freeze', 'jump', 'rival'];
 const READ_ALL: Step = { type: 'scan', from: '', to: '\u{ff}', reverse: false, limit: 1000 };
+
+const TABLE_BYTES = 1200;
+
+/** Each write is followed by two tables of plain values, with keys of their own, which can be moved. */
+function withMovableTables(steps: readonly Step[]): Step[] {
+  let tables = 0;
+  const table = (key: string): Step[] => {
+    const value = `${++tables}`.padEnd(TABLE_BYTES, '#');
+    return [
+      { type: 'write', ops: [{ kind: 'put', key, value }], durable: false, wait: false, asBatch: false },
+      { type: 'flush', memtable: true, wait: true },
+    ];
+  };
+  return steps.flatMap((step, i) =>
+    step.type === 'write' ? [step, ...table(`m${i % 10}`), ...table(`n${i % 10}`)] : [step],
+  );
+}

@@ -35,7 +35,9 @@ export function drawUpkeep(draw: Draw): UpkeepScript {
   const hasFilter = compactor !== false && draw.chance(0.25);
   // A sample does not show everything.
   const spoilsOutputs = compactor !== false && compactor.verifyOutputs === 'all' && draw.chance(0.3);
-  return { compactor, gc, hasFilter, spoilsOutputs, l0MaxSsts };
+  // A filter has to see every value.
+  const trivialMoves = compactor !== false && !hasFilter && draw.chance(0.4);
+  return { compactor: compactor && { ...compactor, trivialMoves }, gc, hasFilter, spoilsOutputs, l0MaxSsts };
 }
 
 function drawCompactor(draw: Draw): CompactionOptions {

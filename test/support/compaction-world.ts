@@ -172,6 +172,7 @@ export class CompactorProcess {
       },
       expireTo: (tickMs) => tickMs,
       rowFacts: () => Promise.resolve(() => undefined),
+      moves: undefined,
       takeoverMs: 600_000,
       ...settings,
     });

@@ -58,7 +58,16 @@ const DONE = report({
   manifestId: 1236n,
   trees: [tree({ after: AFTER })],
   jobs: [
-    { job, manifestId: 1236, tables: 1, rowsIn: 1_200_000, rowsOut: 700_000, bytesIn: 52 * MIB, bytesOut: 31 * MIB },
+    {
+      job,
+      manifestId: 1236,
+      tables: 1,
+      tablesMoved: 0,
+      rowsIn: 1_200_000,
+      rowsOut: 700_000,
+      bytesIn: 52 * MIB,
+      bytesOut: 31 * MIB,
+    },
   ],
   rowsIn: 1_200_000,
   rowsOut: 700_000,

@@ -113,6 +113,7 @@ function choose(script: string): string {
     barrier: 0,
     lastSeq: 0,
     keptWhole: [],
+    moveBytes: undefined,
     options: DEFAULTS,
     drawId: () => tableId(`NEW${++drawn}`),
     scheduler: (input) => {
