@@ -54,10 +54,14 @@ export class JobWorld {
     });
   }
 
-  /** Stores a table with a seal, rows in row order. */
+  /** Stores a table with a seal unless it is to be as SlateDB writes them; rows in row order. */
   async table(
     versions: readonly ModelVersion[],
-    { codec = NO_CODEC, visibleRange }: { codec?: BlockCodec; visibleRange?: BytesRange } = {},
+    {
+      codec = NO_CODEC,
+      visibleRange,
+      isSealed = true,
+    }: { codec?: BlockCodec; visibleRange?: BytesRange; isSealed?: boolean } = {},
   ): Promise<StoredTable> {
     const id = makeUlid(1_600_000_000_000, this.random, this.#last);
     this.#last = id;
@@ -66,14 +70,14 @@ export class JobWorld {
       tableType: 'compacted',
       blockBytes: 256,
       codec,
-      rowsPerCheck: 4,
+      rowsPerCheck: isSealed ? 4 : 0,
       capacityBytes: 0,
     });
     for (const version of versions) {
       const { key, value, seq, flags, createTs, expireTs } = rowOfModel(version);
       builder.add(key, 0, key.length, value, 0, value.length, seq, flags, createTs, expireTs);
     }
-    const { bytes, info } = builder.finish(({ minSeq, maxSeq, maxCreateTs, rowCount, rows, expiry }) =>
+    const seal: Parameters<TableBuilder['finish']>[0] = ({ minSeq, maxSeq, maxCreateTs, rowCount, rows, expiry }) =>
       encodeSeal({
         kind: 'table',
         identity: author.identity({
@@ -87,8 +91,8 @@ export class JobWorld {
         lineage: { level: 'l0', minSeq, maxSeq, maxCreateTs, rows: rowCount, replayAfterWalId: 1 },
         rows,
         expiry,
-      }),
-    );
+      });
+    const { bytes, info } = builder.finish(...(isSealed ? [seal] : []));
     await this.memory.put(tablePath(id), bytes, { condition: 'if-absent', putId: id });
     const table = { id, info, formatVersion: 2 as const };
     return { id, versions, view: { view: { viewId: id, table, visibleRange }, owner: undefined } };
