@@ -245,6 +245,7 @@ async function atLocation(target: ToolTarget, options: CompactCallOptions): Prom
     store: stores.main,
     wholeStore: stores.whole,
     cache: new BlockCache({ capacityBytes: CACHE_BYTES }),
+    clock,
     onFinding: (f) => reportFinding(eventsOf(target), 'met by a compaction', f),
   });
   const forms = new FilterForms();

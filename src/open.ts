@@ -301,6 +301,7 @@ function makeTableStore(stores: DatabaseStores, parts: Parts): TableStore {
     store: stores.main,
     wholeStore: stores.whole,
     cache: parts.cache,
+    clock: parts.clock,
     onFinding: (f) =>
       reportFinding(parts, f.severity === 'error' ? 'damage that may hide losses' : 'damage that takes away no row', f),
   });

@@ -36,6 +36,35 @@ export async function runSliced(clock: Clock, step: () => boolean, sliceMs = SLI
   }
 }
 
+/** A computation that can rest: each step ends where it yields, and the result is what it returns. */
+export type Steps<T> = Generator<undefined, T, undefined>;
+
+/** A rest, and then `compute` in one step. */
+export function* inOneStep<T>(compute: () => T): Steps<T> {
+  yield;
+  return compute();
+}
+
+/** All steps at once. */
+export function finish<T>(steps: Steps<T>): T {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done === true) return value;
+  }
+}
+
+/** All steps, giving the event loop a turn after every `SLICE_MS` of work. */
+export async function finishSliced<T>(clock: Pick<Clock, 'monotonicMs' | 'yieldToLoop'>, steps: Steps<T>): Promise<T> {
+  let start = clock.monotonicMs();
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done === true) return value;
+    if (clock.monotonicMs() - start < SLICE_MS) continue;
+    await clock.yieldToLoop();
+    start = clock.monotonicMs();
+  }
+}
+
 /**
  * Applies `fn` to all items with at most `limit` under way, results in order. The first failure rejects, after the calls
  * that were already under way have ended, so nothing goes on in the background.

@@ -175,9 +175,9 @@ class JobRun {
 
   /** To the end; undefined: nobody knows whether a table is there. */
   async #attempt(codecs: Map<Codec, BlockCodec>): Promise<Extract<MergeEvent, { kind: 'done' }> | undefined> {
-    const { onFinding } = this.#options;
+    const { author, onFinding } = this.#options;
     const after = this.#resume?.point.after;
-    const reading = { stores: this.#stores, throttle: this.#throttle, after, onFinding };
+    const reading = { stores: this.#stores, throttle: this.#throttle, clock: author.clock, after, onFinding };
     const readers = this.#plan.sources.map((source) => new StretchReader(source, reading));
     let attempt: Attempt | undefined;
     try {
@@ -306,7 +306,8 @@ class JobRun {
     const outputs = this.#outputs;
     const rows = outputs.reduce((sum, output) => sum + output.rows, 0);
     assertThat(rows === counts.rowsOut, 'the tables of a job have the rows that it counted', { rows, ...counts });
-    const checking = { store: this.#stores.main, throttle: this.#throttle, random: author.random, verify };
+    const { clock, random } = author;
+    const checking = { store: this.#stores.main, clock, throttle: this.#throttle, random, verify };
     await mapLimit(outputs, CHECKS_IN_FLIGHT, (output) => checkOutput(output, { ...checking, seals: this.#seals }));
     const changed = rowsGone(counts) - counts.repeated + counts.madeTombstones + counts.replaced;
     return {

@@ -14,7 +14,7 @@ import { tablePath } from '../format/object-names.ts';
 import { countedRows } from '../format/stats-block.ts';
 import { blockEnd } from '../format/table-layout.ts';
 import { DamagedBlock } from '../lsm/rows/damaged-block.ts';
-import type { LoadedBlock, TableMeta } from '../lsm/table/table-reader.ts';
+import type { LoadedBlock, TableMeta, TableReaderContext } from '../lsm/table/table-reader.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import type { JobOutput } from './compaction-plan.ts';
 import type { OutputSeals } from './output-seal.ts';
@@ -31,6 +31,7 @@ const CHECKED_AT_ONCE_BYTES = 1 << 20;
 
 export interface OutputCheckOptions {
   store: ObjectStore;
+  clock: TableReaderContext['clock'];
   throttle: Throttle;
   random: Random;
   verify: VerifyOutputs;
@@ -39,10 +40,11 @@ export interface OutputCheckOptions {
 
 /** Rejects with `COMPACTION_FAILED` if the table is not as it was written. A GET of its end, and one for each block of the sample. */
 export async function checkOutput(output: JobOutput, options: OutputCheckOptions): Promise<void> {
-  const { store, throttle, verify, random } = options;
+  const { store, clock, throttle, verify, random } = options;
   const { table } = output;
   const findings: Finding[] = [];
-  const reader = readerWithoutCache(table, { store, path: tablePath(table.id) }, (f) => findings.push(f));
+  const onFinding = (finding: Finding) => void findings.push(finding);
+  const reader = readerWithoutCache(table, { store, path: tablePath(table.id) }, { clock, onFinding });
   await throttle.take(0);
   const meta = await reader.loadMeta();
   const { index } = meta;

@@ -25,7 +25,7 @@ import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
 import { DamagedBlock, Gap } from '../lsm/rows/damaged-block.ts';
 import { isAbove, isBelow, shownRange } from '../lsm/rows/shown-range.ts';
 import { BlockCache } from '../lsm/table/block-cache.ts';
-import { type TableMeta, TableReader } from '../lsm/table/table-reader.ts';
+import { type TableMeta, TableReader, type TableReaderContext } from '../lsm/table/table-reader.ts';
 import { tablePlace } from '../lsm/tree/parents.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { storeError } from '../store/store-error.ts';
@@ -41,6 +41,7 @@ export interface StretchReaderOptions {
   /** Calls end by the signal of the job. */
   stores: Pick<DatabaseStores, 'main' | 'whole'>;
   throttle: Throttle;
+  clock: TableReaderContext['clock'];
   /** Only what comes after this key is read; undefined: everything. */
   after: Uint8Array | undefined;
   /** Of damage that costs no row. */
@@ -145,7 +146,7 @@ export class StretchReader {
   }
 
   #readerOf({ view: { table }, owner }: PlannedView): TableReader {
-    return readerWithoutCache(table, tablePlace(this.#options.stores, owner, table.id), this.#options.onFinding);
+    return readerWithoutCache(table, tablePlace(this.#options.stores, owner, table.id), this.#options);
   }
 
   // ---- stretches
@@ -231,9 +232,10 @@ export class StretchReader {
 export function readerWithoutCache(
   table: TableRef,
   { store, path }: { store: ObjectStore; path: string },
-  onFinding: (finding: Finding) => void,
+  { clock, onFinding }: Pick<TableReaderContext, 'clock' | 'onFinding'>,
 ): TableReader {
-  return new TableReader(table, path, store, { cache: new BlockCache({ capacityBytes: NO_CACHE_BYTES }), onFinding });
+  const cache = new BlockCache({ capacityBytes: NO_CACHE_BYTES });
+  return new TableReader(table, path, store, { cache, clock, onFinding });
 }
 
 const TOO_SHORT = 'The index gives the block fewer bytes than a checksum has.';

@@ -19,6 +19,7 @@
  * SlateDB can transform a unit between compression and checksum (its block transformer, for encryption). Nothing in a file says so,
  * and this program has no transformers: such a unit has a checksum that holds and does not decompress or decode, which is damage.
  */
+import type { Steps } from '../common/async.ts';
 import { crcText, damage } from '../common/damage.ts';
 import { CorruptionError, isCorruption } from '../common/errors.ts';
 import type { FindingPlace } from '../common/finding.ts';
@@ -109,14 +110,35 @@ export function decodeUnit<T>(
   decode: (payload: Uint8Array) => T,
 ): T {
   const payload = unframeUnit(stored, codec, unit, limitBytes);
-  if (codec.name === 'none') return decode(payload);
   try {
     return decode(payload);
   } catch (error) {
-    if (!isCorruption(error)) throw error;
-    const findings = error.findings.map((f) => ({ ...f, at: { ...f.at, offset: 0, length: stored.length } }));
-    throw new CorruptionError(error.message, findings);
+    throw placed(error, stored, codec);
   }
+}
+
+/** `decodeUnit` in steps. */
+export function* decodeUnitSteps<T>(
+  stored: Uint8Array,
+  codec: BlockCodec,
+  unit: FindingPlace['unit'],
+  limitBytes: number,
+  decode: (payload: Uint8Array) => Steps<T>,
+): Steps<T> {
+  const payload = unframeUnit(stored, codec, unit, limitBytes);
+  yield;
+  try {
+    return yield* decode(payload);
+  } catch (error) {
+    throw placed(error, stored, codec);
+  }
+}
+
+/** Damage found in what was decompressed is somewhere in the unit. */
+function placed(error: unknown, stored: Uint8Array, codec: BlockCodec): unknown {
+  if (codec.name === 'none' || !isCorruption(error)) return error;
+  const findings = error.findings.map((f) => ({ ...f, at: { ...f.at, offset: 0, length: stored.length } }));
+  return new CorruptionError(error.message, findings);
 }
 
 /** The unit as a whole: where in it the damage is, a checksum does not say. */

@@ -46,6 +46,7 @@
  * 3. what `encodedLength` says was not compared with the offsets: `checkIndexLayout` does that.
  */
 import { assertThat } from '../common/assert.ts';
+import { finish, type Steps } from '../common/async.ts';
 import { compareSlice } from '../common/bytes.ts';
 import { damage } from '../common/damage.ts';
 import { IncompatibleError } from '../common/errors.ts';
@@ -120,46 +121,98 @@ export class TableIndex {
   }
 }
 
+/** Entries that are decoded in one step: about half a millisecond. */
+const ENTRIES_PER_STEP = 1024;
+
 /**
  * Throws damage `MALFORMED`, or `OUT_OF_ORDER` if offsets or separators do not ascend.
  * @throws IncompatibleError FORMAT_TOO_NEW for fields that only a newer program knows
  */
 export function decodeIndex(payload: Uint8Array): TableIndex {
-  const reader = new FlatReader(payload, 'index');
-  const vector = reader.requiredVector(reader.root(INDEX_SLOTS), 0, 4, 'block_meta');
-  const count = reader.count(vector);
-  const offsets = new Float64Array(count);
-  const keyStarts = new Uint32Array(count + 1);
-  let lengths: Uint32Array | undefined;
-  // Separators cannot hold more bytes than the payload; the arena is cut to size at the end.
-  let arena = new Uint8Array(payload.length);
-  let used = 0;
-  for (let i = 0; i < count; i++) {
-    const meta = reader.element(vector, i, BLOCK_META_SLOTS);
-    offsets[i] = reader.u64(meta, 0);
-    const key = reader.requiredVector(meta, 1, 1, 'first_key');
-    const length = reader.count(key);
-    if (used + length > arena.length) throw reader.malformed(key, 'Separators of the index overlap');
-    arena.set(payload.subarray(key + 4, key + 4 + length), used);
-    used += length;
-    keyStarts[i + 1] = used;
-    const stated = reader.u32(meta, 2);
-    if (stated === 0) continue;
-    lengths ??= new Uint32Array(count);
-    lengths[i] = stated;
-  }
-  if (reader.hasUnknownFields) {
-    const message = 'The index has fields that only a newer program knows, and they may decide which bytes are a block';
-    throw new IncompatibleError('FORMAT_TOO_NEW', message);
-  }
-  arena = arena.slice(0, used);
-  const index = new TableIndex(offsets, arena, keyStarts, lengths);
-  for (let i = 1; i < count; i++) {
-    if (offsets[i] > offsets[i - 1] && index.compareFirstKey(i, index.firstKey(i - 1)) >= 0) continue;
-    const at = { unit: 'index', index: i, offset: 0, length: payload.length } as const;
-    throw damage('OUT_OF_ORDER', at, `Entry ${i} of the index is not after the one before it`);
-  }
+  return finish(decodeIndexSteps(payload));
+}
+
+/** `decodeIndex` in steps: a table of 256 MiB has 65,000 entries, which at once would hold the event loop for some 50 ms. */
+export function* decodeIndexSteps(payload: Uint8Array): Steps<TableIndex> {
+  const decoder = new IndexDecoder(payload);
+  while (!decoder.readSome()) yield;
+  const index = decoder.index();
+  while (!decoder.checkSome(index)) yield;
   return index;
+}
+
+class IndexDecoder {
+  readonly #payload: Uint8Array;
+  readonly #reader: FlatReader;
+  readonly #vector: number;
+  readonly #count: number;
+  readonly #offsets: Float64Array;
+  readonly #keyStarts: Uint32Array;
+  #lengths: Uint32Array | undefined;
+  /** Separators cannot hold more bytes than the payload; it is cut to size at the end. */
+  readonly #arena: Uint8Array;
+  #used = 0;
+  #read = 0;
+  #checked = 1;
+
+  constructor(payload: Uint8Array) {
+    this.#payload = payload;
+    const reader = new FlatReader(payload, 'index');
+    this.#reader = reader;
+    this.#vector = reader.requiredVector(reader.root(INDEX_SLOTS), 0, 4, 'block_meta');
+    this.#count = reader.count(this.#vector);
+    this.#offsets = new Float64Array(this.#count);
+    this.#keyStarts = new Uint32Array(this.#count + 1);
+    this.#arena = new Uint8Array(payload.length);
+  }
+
+  /** True when all entries are read. */
+  readSome(): boolean {
+    const reader = this.#reader;
+    const payload = this.#payload;
+    const arena = this.#arena;
+    const end = Math.min(this.#count, this.#read + ENTRIES_PER_STEP);
+    let used = this.#used;
+    for (let i = this.#read; i < end; i++) {
+      const meta = reader.element(this.#vector, i, BLOCK_META_SLOTS);
+      this.#offsets[i] = reader.u64(meta, 0);
+      const key = reader.requiredVector(meta, 1, 1, 'first_key');
+      const length = reader.count(key);
+      if (used + length > arena.length) throw reader.malformed(key, 'Separators of the index overlap');
+      arena.set(payload.subarray(key + 4, key + 4 + length), used);
+      used += length;
+      this.#keyStarts[i + 1] = used;
+      const stated = reader.u32(meta, 2);
+      if (stated === 0) continue;
+      this.#lengths ??= new Uint32Array(this.#count);
+      this.#lengths[i] = stated;
+    }
+    this.#used = used;
+    this.#read = end;
+    return end === this.#count;
+  }
+
+  index(): TableIndex {
+    if (this.#reader.hasUnknownFields) {
+      const message =
+        'The index has fields that only a newer program knows, and they may decide which bytes are a block';
+      throw new IncompatibleError('FORMAT_TOO_NEW', message);
+    }
+    return new TableIndex(this.#offsets, this.#arena.slice(0, this.#used), this.#keyStarts, this.#lengths);
+  }
+
+  /** True when the order of all entries is checked. */
+  checkSome(index: TableIndex): boolean {
+    const offsets = this.#offsets;
+    const end = Math.min(this.#count, this.#checked + ENTRIES_PER_STEP);
+    for (let i = this.#checked; i < end; i++) {
+      if (offsets[i] > offsets[i - 1] && index.compareFirstKey(i, index.firstKey(i - 1)) >= 0) continue;
+      const at = { unit: 'index', index: i, offset: 0, length: this.#payload.length } as const;
+      throw damage('OUT_OF_ORDER', at, `Entry ${i} of the index is not after the one before it`);
+    }
+    this.#checked = end;
+    return end >= this.#count;
+  }
 }
 
 /**

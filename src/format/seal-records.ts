@@ -51,6 +51,7 @@
  * 3. No array is allocated by a count alone: each is bounded by the bytes that are left of the record.
  */
 import { assertThat, present } from '../common/assert.ts';
+import type { Steps } from '../common/async.ts';
 import { EMPTY_BYTES, TWO_POW_32 } from '../common/bytes.ts';
 import { type Ulid, ulidFromBytes, ulidToBytes } from '../common/ulid.ts';
 import type { ExpiryRecord } from './expiry-buckets.ts';
@@ -451,7 +452,10 @@ export function readLineage(r: SealReader): LineageRecord {
 /** Divisors of the restart interval, see row-checks.ts; 0: no checks. */
 const ROWS_PER_CHECK: readonly number[] = [0, 1, 2, 4, 8, 16];
 
-export function readRows(r: SealReader, isWal: boolean): RowsRecord {
+/** Blocks that are read in one step: about half a millisecond. */
+const BLOCKS_PER_STEP = 1024;
+
+export function* readRows(r: SealReader, isWal: boolean): Steps<RowsRecord> {
   const rowsPerCheck = r.u8() as RowsPerCheck;
   if (!ROWS_PER_CHECK.includes(rowsPerCheck)) throw r.bad('The rows record has an unknown number of rows per check');
   if (r.u8() !== XX_HASH_32) throw r.bad('The rows record has an unknown algorithm');
@@ -467,6 +471,7 @@ export function readRows(r: SealReader, isWal: boolean): RowsRecord {
   let check = 0;
   let seq = 0;
   for (let block = 0; block < blocks; block++) {
+    if (block % BLOCKS_PER_STEP === BLOCKS_PER_STEP - 1) yield;
     blockStoredBytes[block] = r.varint();
     blockRows[block] = r.varint();
     const count = checksOfBlock(blockRows[block], rowsPerCheck);

@@ -43,6 +43,7 @@
  * 3. A version of the tail above ours may have longer records; version 1 has them exactly as they are drawn.
  */
 import { createHash } from 'node:crypto';
+import { finish, type Steps } from '../common/async.ts';
 import { crcText, damage } from '../common/damage.ts';
 import { type CorruptionError, isCorruption } from '../common/errors.ts';
 import { crc32, xxHash32 } from './checksum.ts';
@@ -182,6 +183,11 @@ function writeCrc(bytes: Uint8Array, start: number): void {
  * @param allowed the kinds that can be at this place; without it those of tables and WAL objects
  */
 export function decodeSeal(bytes: Uint8Array, start: number, end: number, allowed = TABLE_KINDS): Seal {
+  return finish(decodeSealSteps(bytes, start, end, allowed));
+}
+
+/** `decodeSeal` in steps: the rows record of a table of 256 MiB is a megabyte. */
+export function* decodeSealSteps(bytes: Uint8Array, start: number, end: number, allowed = TABLE_KINDS): Steps<Seal> {
   const bad = (message: string, more?: { expected: string; found: string }) => badSeal(start, end, message, more);
   if (start < 0 || end > bytes.length || end - start < SEAL_TAIL_BYTES) throw bad('The seal is too short');
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -195,16 +201,16 @@ export function decodeSeal(bytes: Uint8Array, start: number, end: number, allowe
   const isManifest = kind === 'manifest' || kind === 'compactions';
   const stored = view.getUint32(tail + 8);
   const computed = crc32(bytes, isManifest ? 0 : start, tail + 8);
-  const read = () => readRecords(bytes, start, tail, kind, version);
+  const read = () => readRecordSteps(bytes, start, tail, kind, version);
   if (stored !== computed) {
     const more = { expected: crcText(stored), found: crcText(computed) };
-    if (isManifest && !isBodyProven(bytes, start, read)) {
+    if (isManifest && !isBodyProven(bytes, start, () => finish(read()))) {
       const at = { unit: 'object', offset: 0, length: end } as const;
       throw damage('BAD_CHECKSUM', at, `The content does not match the checksum of its seal`, more);
     }
     throw bad('The seal does not match its checksum', more);
   }
-  return { kind, version, ...read() };
+  return { kind, version, ...(yield* read()) };
 }
 
 function badSeal(
@@ -236,7 +242,13 @@ function isBodyProven(bytes: Uint8Array, start: number, read: () => SealRecords)
  * The records from the start of a seal up to its tail. Unknown tags are skipped with their length; a known one that comes twice, or
  * is longer than its payload in a seal of our version, is `BAD_SEAL`.
  */
-function readRecords(bytes: Uint8Array, start: number, end: number, kind: SealKind, version: number): SealRecords {
+function* readRecordSteps(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  kind: SealKind,
+  version: number,
+): Steps<SealRecords> {
   const records: Partial<SealRecords> = {};
   const outer = new SealReader(bytes, start, end);
   const seen = new Set<number>();
@@ -248,7 +260,7 @@ function readRecords(bytes: Uint8Array, start: number, end: number, kind: SealKi
     const isRepeated = seen.size === seen.add(tag).size;
     const payload = new SealReader(bytes, outer.position, outer.position + length);
     outer.skip(length);
-    if (!readRecord(payload, tag, records, kind)) continue;
+    if (!(yield* readRecord(payload, tag, records, kind))) continue;
     if (isRepeated) throw payload.bad('The seal has two records of one kind');
     if (payload.remaining > 0 && version <= VERSION) throw payload.bad('A record of the seal is too long');
   }
@@ -257,7 +269,7 @@ function readRecords(bytes: Uint8Array, start: number, end: number, kind: SealKi
 }
 
 /** Reads one record into `records`; false if its tag is unknown. */
-function readRecord(payload: SealReader, tag: number, records: Partial<SealRecords>, kind: SealKind): boolean {
+function* readRecord(payload: SealReader, tag: number, records: Partial<SealRecords>, kind: SealKind): Steps<boolean> {
   switch (tag) {
     case TAG.identity:
       records.identity = readIdentity(payload);
@@ -269,7 +281,7 @@ function readRecord(payload: SealReader, tag: number, records: Partial<SealRecor
       records.lineage = readLineage(payload);
       return true;
     case TAG.rows:
-      records.rows = readRows(payload, kind === 'wal');
+      records.rows = yield* readRows(payload, kind === 'wal');
       return true;
     case TAG.manifest:
       records.manifest = readManifestRecord(payload);
@@ -315,7 +327,7 @@ export function statedManifestBody(bytes: Uint8Array): { bytes: number; hash: nu
   const range = findManifestSeal(bytes);
   if (range === undefined) return undefined;
   try {
-    const { manifest } = readRecords(bytes, range.start, range.end - SEAL_TAIL_BYTES, 'manifest', VERSION);
+    const { manifest } = finish(readRecordSteps(bytes, range.start, range.end - SEAL_TAIL_BYTES, 'manifest', VERSION));
     return manifest === undefined ? undefined : { bytes: range.start, hash: manifest.bodyHash };
   } catch (error) {
     if (!isCorruption(error)) throw error;

@@ -1,4 +1,5 @@
 /** Tables and WAL objects: each of their sections on its own, and whole objects in which one part is damaged. */
+import { SYSTEM_CLOCK } from '../../src/common/clock.ts';
 import type { Random } from '../../src/common/random.ts';
 import { ulidFromBytes, ulidToHalves } from '../../src/common/ulid.ts';
 import { type Block, checkBlockOrder, decodeBlock } from '../../src/format/block.ts';
@@ -251,7 +252,11 @@ export async function tableTarget(parts: readonly TableParts[], seeds: SeedObjec
     decode: async (bytes) => {
       const cache = new BlockCache({ capacityBytes: 64 << 20 });
       const ref = namedTable(bytes) ?? { id: TABLE_ID, info: fallback, formatVersion: 2 };
-      const reader = new TableReader(ref, 'compacted/t.sst', storeOf(bytes), { cache, onFinding: () => undefined });
+      const reader = new TableReader(ref, 'compacted/t.sst', storeOf(bytes), {
+        cache,
+        clock: SYSTEM_CLOCK,
+        onFinding: () => undefined,
+      });
       const meta = await reader.loadMeta();
       if (meta.index.blockCount === 0) return undefined;
       const loaded = await reader.loadRange(0, meta.index.blockCount - 1, meta);

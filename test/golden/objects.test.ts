@@ -3,6 +3,7 @@
  * (also of those that no manifest names any more), the newest manifest.
  */
 import { describe, expect, it } from 'vitest';
+import { SYSTEM_CLOCK } from '../../src/common/clock.ts';
 import { toHex } from '../../src/common/bytes.ts';
 import type { Ulid } from '../../src/common/ulid.ts';
 import type { Block } from '../../src/format/block.ts';
@@ -137,7 +138,8 @@ async function expectTable(bytes: Uint8Array, expected: ExpectedObject): Promise
   const id = parseTablePath(expected.object.slice(expected.object.indexOf('compacted/'))) as Ulid;
   await store.put(expected.object, bytes, { condition: 'any', putId: id });
   const findings: unknown[] = [];
-  const context = { cache: new BlockCache({ capacityBytes: 1 << 24 }), onFinding: (f: unknown) => findings.push(f) };
+  const cache = new BlockCache({ capacityBytes: 1 << 24 });
+  const context = { cache, clock: SYSTEM_CLOCK, onFinding: (f: unknown) => findings.push(f) };
   const reader = new TableReader({ id, info, formatVersion }, expected.object, store, context);
   const meta = await reader.loadMeta();
   expectMeta(meta, expected);

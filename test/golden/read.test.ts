@@ -90,7 +90,7 @@ async function scanAt(name: string, maxSeq: number, reverse: boolean): Promise<S
   const { manifest } = loadManifest(newestId, (await root.get(manifestPath(newestId)))!.bytes);
   const findings: unknown[] = [];
   const cache = new BlockCache({ capacityBytes: 1 << 20 });
-  const tables = new TableStore({ store: root, wholeStore: store, cache, onFinding: (f) => findings.push(f) });
+  const tables = new TableStore({ store: root, wholeStore: store, cache, clock: SYSTEM_CLOCK, onFinding: (f) => findings.push(f) });
   const memtable = new Memtable();
   for await (const object of root.list('wal/')) {
     const id = parseWalPath(object.path)!;

@@ -15,7 +15,8 @@ const DECODERS: Readonly<Record<string, readonly string[]>> = {
   decodeInfo: ['format/object-end.ts', 'format/section-healing.ts'],
   sealRange: ['format/object-end.ts'],
   decodeFilter: ['lsm/table/table-tail.ts'],
-  decodeStats: ['format/section-healing.ts', 'lsm/table/table-tail.ts'],
+  decodeStats: ['format/section-healing.ts'],
+  decodeStatsSteps: ['format/stats-block.ts', 'lsm/table/table-tail.ts'],
 };
 
 function namesOf(statement: ts.Statement): string[] {

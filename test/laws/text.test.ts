@@ -116,7 +116,6 @@ const WITHOUT_UNIT_TEST: Readonly<Record<string, string>> = {
   'lsm/table/index-rebuild.ts': 'through damaged tables: test/db/table-damage.test.ts and table-bits.test.ts',
   'lsm/table/table-cursor.ts': 'through damaged tables: test/db/table-damage.test.ts and table-bits.test.ts',
   'lsm/table/table-reader.ts': 'through damaged tables: test/db/table-damage.test.ts and table-bits.test.ts',
-  'lsm/table/table-tail.ts': 'through damaged tables: test/db/table-damage.test.ts and table-bits.test.ts',
   'recovery/log-damage.ts': 'through damaged databases: test/db/wal-damage.test.ts and test/tools/wal-repair.test.ts',
 };
 

@@ -10,6 +10,7 @@
  * about blocks at all (`tooNew`).
  */
 import { inspectTable, makeHint, repairTable } from '../../common/advice.ts';
+import { finish } from '../../common/async.ts';
 import { damage, locateFindings, unknownFinding } from '../../common/damage.ts';
 import { type CorruptionError, IncompatibleError, isCorruption } from '../../common/errors.ts';
 import {
@@ -292,13 +293,16 @@ class Dissection {
     if (info === undefined) return;
     if (seal !== undefined && tail.ownInfo !== undefined) this.#compareWithIdentity(seal, tail.ownInfo);
     tail.codec = await loadCodec(info.codec);
+    const attempt = this.attempt.bind(this);
     const sections = decodeSections(info, {
       codec: tail.codec,
       maxBytes: MAX_BLOCK_BYTES,
       bytesAt: (offset, length) => this.section(offset, length),
-      attempt: (unit, offset, decode) => this.attempt(offset, unit, decode),
+      *attempt(unit, offset, decode) {
+        return attempt(offset, unit, () => finish(decode()));
+      },
     });
-    Object.assign(tail, sections);
+    Object.assign(tail, finish(sections));
   }
 
   #compareWithIdentity(seal: Seal, info: TableInfo): void {

@@ -14,7 +14,9 @@
  */
 
 import { assertThat } from '../../common/assert.ts';
+import { finishSliced } from '../../common/async.ts';
 import { copyBytes, EMPTY_BYTES } from '../../common/bytes.ts';
+import type { Clock } from '../../common/clock.ts';
 import { damage, locate, locateFindings } from '../../common/damage.ts';
 import { CorruptionError, isCorruption } from '../../common/errors.ts';
 import { type Finding, type FindingObject, makeFinding, WHOLE_OBJECT } from '../../common/finding.ts';
@@ -37,7 +39,7 @@ import type { BlockCache, CacheOwner } from './block-cache.ts';
 import { recoverBlock, withTableAdvice } from './block-recovery.ts';
 import { type RebuiltIndex, rebuildIndex } from './index-rebuild.ts';
 import { tableHint } from './table-hint.ts';
-import { decodeTail, refuseOther, type TableTail } from './table-tail.ts';
+import { decodeTail, refuseOther, type TableTail, type TailOptions } from './table-tail.ts';
 import { readVerified } from './verified-read.ts';
 
 export { MAX_BLOCK_BYTES };
@@ -65,6 +67,7 @@ export interface TableMeta {
 
 export interface TableReaderContext {
   cache: BlockCache;
+  clock: Pick<Clock, 'monotonicMs' | 'yieldToLoop'>;
   /** Damage that is no error for the caller. */
   onFinding(finding: Finding): void;
 }
@@ -129,15 +132,15 @@ export class TableReader implements CacheOwner {
         this.#size = got.size;
         return got.bytes;
       },
-      decode: (bytes) => {
-        const tail = decodeTail(bytes, base, this.#size as number, options);
+      decode: async (bytes) => {
+        const tail = await this.#decodeTail(bytes, base, options);
         if (tail.damages.length > 0) throw tail.damages[0];
         return tail;
       },
-      recover: (bytes, error, reads) => {
+      recover: async (bytes, error, reads) => {
         // Another table in this place has nothing for us; anything else takes away a help, never a row.
         if (error.code === 'IDENTITY_MISMATCH') return undefined;
-        const tail = decodeTail(bytes, base, this.#size as number, options);
+        const tail = await this.#decodeTail(bytes, base, options);
         this.#sealed = tail.seal !== undefined;
         for (const damage of tail.damages) this.#report(damage, reads);
         return tail;
@@ -166,6 +169,11 @@ export class TableReader implements CacheOwner {
     assertThat(this.blocks.length + 1 === this.touched.length, 'block i has slot i + 1 of the cache (table-reader 3)');
     this.#context.cache.insert(this, 0, meta.memoryBytes);
     return meta;
+  }
+
+  /** In slices: what follows the blocks of a large table is megabytes. */
+  #decodeTail(bytes: Uint8Array, base: number, options: TailOptions): Promise<TableTail> {
+    return finishSliced(this.#context.clock, decodeTail(bytes, base, this.#size as number, options));
   }
 
   /**

@@ -7,17 +7,18 @@
  * 3. Offsets come from the manifest's copy of the info block.
  */
 import { assertThat } from '../../common/assert.ts';
+import { inOneStep, type Steps } from '../../common/async.ts';
 import { damage, movedBy } from '../../common/damage.ts';
 import { type CorruptionError, isCorruption } from '../../common/errors.ts';
 import { ulidFromBytes } from '../../common/ulid.ts';
 import type { BlockCodec } from '../../format/codecs.ts';
 import { type BloomFilter, decodeFilter } from '../../format/filter.ts';
-import { decodeUnit } from '../../format/framing.ts';
-import { decodeIndex, type TableIndex } from '../../format/index-block.ts';
+import { decodeUnitSteps } from '../../format/framing.ts';
+import { decodeIndexSteps, type TableIndex } from '../../format/index-block.ts';
 import type { TableRef } from '../../format/manifest-types.ts';
 import { endOf, type ObjectEnd, objectEndIn, sealPlaceOf } from '../../format/object-end.ts';
-import { decodeSeal, type Seal } from '../../format/seal.ts';
-import { decodeStats, type TableStats } from '../../format/stats-block.ts';
+import { decodeSealSteps, type Seal } from '../../format/seal.ts';
+import { decodeStatsSteps, type TableStats } from '../../format/stats-block.ts';
 import { isSameTable, type TableInfo } from '../../format/table-info.ts';
 import { checkIndexLayout, FOOTER_BYTES } from '../../format/table-layout.ts';
 
@@ -36,20 +37,27 @@ export interface TailOptions {
   maxBytes: number;
 }
 
+type Attempt = <T>(offset: number, decode: () => Steps<T>) => Steps<T | undefined>;
+
 /**
  * Decodes `tail`, which begins at `base` in the object and reaches to its end, at `size`; empty if the object ends before.
  * @throws CorruptionError IDENTITY_MISMATCH if this is another table
  */
-export function decodeTail(tail: Uint8Array, base: number, objectSize: number, options: TailOptions): TableTail {
+export function* decodeTail(
+  tail: Uint8Array,
+  base: number,
+  objectSize: number,
+  options: TailOptions,
+): Steps<TableTail> {
   const { codec, maxBytes } = options;
   const named = options.ref.info;
   const damages: CorruptionError[] = [];
   // What came counts, also where the answer was cut short on its way.
   const size = tail.length === 0 ? Math.min(base, objectSize) : base + tail.length;
   const needed = Math.max(named.indexOffset + named.indexLength, named.statsOffset + named.statsLength);
-  const attempt = <T>(offset: number, decode: () => T): T | undefined => {
+  const attempt: Attempt = function* (offset, decode) {
     try {
-      return decode();
+      return yield* decode();
     } catch (error) {
       if (!isCorruption(error)) throw error;
       damages.push(movedBy(error, offset));
@@ -61,8 +69,8 @@ export function decodeTail(tail: Uint8Array, base: number, objectSize: number, o
     refuseOther(tail, size, options);
     damages.push(truncated(size, needed + FOOTER_BYTES));
   }
-  const { info, seal } = isCut ? { info: named, seal: undefined } : identify(tail, base, size, options, attempt);
-  const sections = decodeSections(
+  const { info, seal } = isCut ? { info: named, seal: undefined } : yield* identify(tail, base, size, options, attempt);
+  const sections = yield* decodeSections(
     { ...named, filterForm: info.filterForm },
     {
       codec,
@@ -99,29 +107,33 @@ interface SectionReader {
   /** The stored bytes at an offset of the object; undefined: they are not there, and that is known already. */
   bytesAt(offset: number, length: number): Uint8Array | undefined;
   /** What `decode` gives; undefined, and the damage kept, where it throws damage with offsets that count from `offset`. */
-  attempt<T>(unit: 'index' | 'filter' | 'stats', offset: number, decode: () => T): T | undefined;
+  attempt<T>(unit: 'index' | 'filter' | 'stats', offset: number, decode: () => Steps<T>): Steps<T | undefined>;
 }
 
 /** The sections that an info block describes, each by itself: one that cannot be used takes no other with it. */
-export function decodeSections(info: TableInfo, reader: SectionReader): TableSections {
-  const section = <T>(
+export function* decodeSections(info: TableInfo, reader: SectionReader): Steps<TableSections> {
+  function* section<T>(
     unit: 'index' | 'filter' | 'stats',
     offset: number,
     length: number,
-    decode: (payload: Uint8Array) => T,
-  ): T | undefined =>
-    length === 0
-      ? undefined
-      : reader.attempt(unit, offset, () => {
-          const stored = reader.bytesAt(offset, length);
-          return stored && decodeUnit(stored, reader.codec, unit, reader.maxBytes, decode);
-        });
-  const index = section('index', info.indexOffset, info.indexLength, decodeIndex);
-  const fits = index !== undefined && reader.attempt('index', 0, () => checkIndexLayout(info, index) ?? true) === true;
+    decode: (payload: Uint8Array) => Steps<T>,
+  ): Steps<T | undefined> {
+    if (length === 0) return undefined;
+    return yield* reader.attempt(unit, offset, function* () {
+      const stored = reader.bytesAt(offset, length);
+      return stored && (yield* decodeUnitSteps(stored, reader.codec, unit, reader.maxBytes, decode));
+    });
+  }
+  const index = yield* section('index', info.indexOffset, info.indexLength, decodeIndexSteps);
+  const fits =
+    index !== undefined &&
+    (yield* reader.attempt('index', 0, () => inOneStep(() => checkIndexLayout(info, index) ?? true)));
   return {
-    index: fits ? index : undefined,
-    filter: section('filter', info.filterOffset, info.filterLength, (b) => decodeFilter(b, info.filterForm)),
-    stats: section('stats', info.statsOffset, info.statsLength, decodeStats),
+    index: fits === true ? index : undefined,
+    filter: yield* section('filter', info.filterOffset, info.filterLength, (payload) =>
+      inOneStep(() => decodeFilter(payload, info.filterForm)),
+    ),
+    stats: yield* section('stats', info.statsOffset, info.statsLength, decodeStatsSteps),
   };
 }
 
@@ -147,20 +159,20 @@ function otherInfo(own: ObjectEnd): CorruptionError {
 }
 
 /** Compares the object's own info block and seal with what the manifest names. */
-function identify(
+function* identify(
   tail: Uint8Array,
   base: number,
   size: number,
   { ref }: TailOptions,
-  attempt: <T>(offset: number, decode: () => T) => T | undefined,
-): { info: TableInfo; seal: Seal | undefined } {
+  attempt: Attempt,
+): Steps<{ info: TableInfo; seal: Seal | undefined }> {
   // The manifest says which version a table has.
-  const own = attempt(0, () => objectEndIn({ bytes: tail, base, size }));
+  const own = yield* attempt(0, () => inOneStep(() => objectEndIn({ bytes: tail, base, size })));
   if (own === undefined) return { info: ref.info, seal: undefined };
   if (!isSameTable(own.info, ref.info)) throw otherInfo(own);
   const range = sealPlaceOf(own.info, own.infoOffset);
   if (range === undefined) return { info: own.info, seal: undefined };
-  const seal = attempt(base, () => decodeSeal(tail, range.start - base, range.end - base, ['table']));
+  const seal = yield* attempt(base, () => decodeSealSteps(tail, range.start - base, range.end - base, ['table']));
   const objectId = seal?.identity.objectId;
   if (objectId !== undefined && ulidFromBytes(objectId) !== ref.id) {
     const place = { unit: 'seal', offset: range.start, length: range.end - range.start } as const;

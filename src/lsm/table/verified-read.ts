@@ -67,10 +67,10 @@ export class ReadAttempts {
 export interface VerifiedRead<T> {
   /** Fetches the bytes; called again for each further read. `undefined`: the object is absent. */
   read(): Promise<Uint8Array | undefined>;
-  /** Throws a codec's `CorruptionError` on bad bytes. */
-  decode(bytes: Uint8Array): T;
+  /** Throws, or rejects with, a codec's `CorruptionError` on bad bytes. */
+  decode(bytes: Uint8Array): T | Promise<T>;
   /** Makes the best of bytes that stayed bad; undefined: nothing, then the error counts. */
-  recover?(bytes: Uint8Array, error: CorruptionError, reads: Finding['reads']): T | undefined;
+  recover?(bytes: Uint8Array, error: CorruptionError, reads: Finding['reads']): Promise<T | undefined> | T | undefined;
   /** The error for an absent object. */
   missing(): CorruptionError;
   location: FindingLocation;
@@ -91,7 +91,7 @@ export async function readVerified<T>(job: VerifiedRead<T>): Promise<T> {
     const bytes = await job.read();
     if (bytes === undefined) throw job.missing();
     try {
-      return job.decode(bytes);
+      return await job.decode(bytes);
     } catch (error) {
       // One bit on the way can also make a version look unknown.
       if (!isCorruption(error) && !(error instanceof IncompatibleError)) throw error;
@@ -104,7 +104,7 @@ export async function readVerified<T>(job: VerifiedRead<T>): Promise<T> {
       const reads = attempts.reads(job.store, job.location.object.path);
       if (!isCorruption(error)) throw tooNew(job.location.object.path, error);
       const located = withReads(error, job, reads);
-      const recovered = job.recover?.(bytes, located, reads);
+      const recovered = await job.recover?.(bytes, located, reads);
       if (recovered === undefined) throw located;
       return recovered;
     }

@@ -8,6 +8,7 @@
  */
 import { assertThat } from '../../common/assert.ts';
 import { compareBytes, startsWith } from '../../common/bytes.ts';
+import type { Clock } from '../../common/clock.ts';
 import type { Finding } from '../../common/finding.ts';
 import type { Ulid } from '../../common/ulid.ts';
 import type { Manifest, TableView, Tree } from '../../format/manifest-types.ts';
@@ -47,6 +48,7 @@ export interface TableStoreOptions {
   /** Sees the whole store, for tables that belong to another database. */
   wholeStore: ObjectStore;
   cache: BlockCache;
+  clock: Pick<Clock, 'monotonicMs' | 'yieldToLoop'>;
   onFinding(finding: Finding): void;
 }
 

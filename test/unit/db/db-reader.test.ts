@@ -29,7 +29,13 @@ async function openReader(world: World, options: object = {}): Promise<Opened> {
   const place = { location: { store: line, path: '' }, isRootAssumed: false };
   const stores = databaseStores(place, { clock: world.clock, random: world.random(), timeoutMs: 1000 });
   const { main: store, whole: wholeStore } = stores;
-  const tableStore = new TableStore({ store, wholeStore, cache: parts.cache, onFinding: () => undefined });
+  const tableStore = new TableStore({
+    store,
+    wholeStore,
+    cache: parts.cache,
+    clock: parts.clock,
+    onFinding: () => undefined,
+  });
   let closed = 0;
   const onClosed = () => void closed++;
   const reader = await world.run(DbReader.open({ stores, settings, parts, tableStore, onClosed }));

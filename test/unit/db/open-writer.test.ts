@@ -31,7 +31,13 @@ function meansOf(world: World, line: Line, given: object): OpeningMeans {
   const place = { location: { store: line, path: '' }, isRootAssumed: false };
   const stores = databaseStores(place, { clock: world.clock, random: world.random(), timeoutMs: settings.timeoutMs });
   const { main, whole } = stores;
-  const tableStore = new TableStore({ store: main, wholeStore: whole, cache: parts.cache, onFinding: () => undefined });
+  const tableStore = new TableStore({
+    store: main,
+    wholeStore: whole,
+    cache: parts.cache,
+    clock: parts.clock,
+    onFinding: () => undefined,
+  });
   return { stores, tableStore, settings, parts };
 }
 

@@ -17,7 +17,7 @@ async function ready(world: World, options: object = {}): Promise<WriterStart & 
   const place = { location: { store: world.line(), path: '' }, isRootAssumed: false };
   const stores = databaseStores(place, { clock, random, timeoutMs: settings.timeoutMs });
   const { main: store, whole: wholeStore } = stores;
-  const tableStore = new TableStore({ store, wholeStore, cache, onFinding: () => undefined });
+  const tableStore = new TableStore({ store, wholeStore, cache, clock, onFinding: () => undefined });
   const opened = await world.run(openForWriting({ stores, tableStore, settings, parts }));
   const events: string[] = [];
   const onEnded = () => void events.push('ended');

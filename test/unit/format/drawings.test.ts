@@ -8,6 +8,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { finish } from '../../../src/common/async.ts';
 import { concatBytes, fromHex, toHex } from '../../../src/common/bytes.ts';
 import type { Ulid } from '../../../src/common/ulid.ts';
 import { type Block, decodeBlock, restartOffset } from '../../../src/format/block.ts';
@@ -484,7 +485,7 @@ function readSealBytes(bytes: Uint8Array): Reading {
 
 function readRowsRecord(bytes: Uint8Array): Reading {
   const r = new SealReader(bytes, 0, bytes.length);
-  const record = readRows(r, true);
+  const record = finish(readRows(r, true));
   expect(r.remaining).toBe(0);
   const w = new SealWriter();
   writeRows(w, record, true);
