@@ -246,15 +246,17 @@ export class Coordinator {
   }
 
   async #commitDone(): Promise<void> {
-    if (this.#done.length === 0) return;
-    await this.#noteCompacted();
+    // One that is done in the meantime waits for the next round: the file does not say yet that it is (coordinator 2).
+    const done = [...this.#done];
+    if (done.length === 0) return;
+    await this.#noteCompacted(done);
     if (this.#isCancelled) return;
-    await this.#committer.commit(this.#done, this.#namedRuns(), (decision) => this.#decided(decision));
+    await this.#committer.commit(done, this.#namedRuns(done), (decision) => this.#decided(decision));
   }
 
   /** Jobs of ours that are done (job-list J7); in version 1, which has no word for it, they are not listed (job-list J2). */
-  async #noteCompacted(): Promise<void> {
-    const open = this.#done.filter(({ work }) => work !== undefined && !work.isNoted);
+  async #noteCompacted(done: readonly Done[]): Promise<void> {
+    const open = done.filter(({ work }) => work !== undefined && !work.isNoted);
     if (open.length === 0 || this.#file.compactions.headerVersion === 1) return;
     const tables = new Map(open.map(({ finished: { id, outputs } }) => [id, outputs.map(({ table }) => table)]));
     await this.#claim.log.commit(({ compactions }) =>
@@ -263,9 +265,11 @@ export class Coordinator {
     for (const { work } of open) if (work !== undefined) work.isNoted = true;
   }
 
-  /** Runs that jobs name which are not done. */
-  #namedRuns(): Set<number> {
-    const others = activeJobs(this.#file).filter(({ id }) => !this.#isKnown(id));
+  /** Runs that jobs name which neither have ended nor are being committed. */
+  #namedRuns(done: readonly Done[]): Set<number> {
+    const isEnding = (id: Ulid) =>
+      done.some(({ finished }) => finished.id === id) || this.#ended.some((job) => job.id === id);
+    const others = activeJobs(this.#file).filter(({ id }) => !isEnding(id));
     return new Set(
       others.flatMap(({ runs, destination }) => [...runs, ...(destination === undefined ? [] : [destination])]),
     );

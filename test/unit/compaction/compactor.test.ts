@@ -109,6 +109,48 @@ describe('a compactor', () => {
     await world.audit();
   });
 
+  it('commits no job that is done while another one is being noted, before it is noted itself', async () => {
+    const process = await started();
+    for (let i = 0; i < 2; i++) {
+      await world.flushes(4);
+      await world.settle();
+    }
+    await process.compactor.stop();
+    const both: Scheduler = ({ trees, slots }) => {
+      const { l0, runs } = trees[0]!;
+      const ids = runs.map(({ id }) => id);
+      const proposals = [{ tree: '', l0: l0.slice(-4), runs: [], reason: 'l0' }];
+      if (ids.join() === '1,0') proposals.push({ tree: '', l0: [], runs: ids as never[], reason: 'all' });
+      return { proposals: l0.length < 4 ? [] : proposals.slice(0, slots) };
+    };
+    const other = world.beside({ settings: { scheduler: both }, seed: 9 });
+    await world.flushes(4, ['d', 'e']);
+    other.hold();
+    other.compactor.start();
+    await world.settle();
+    expect(other.held?.map(({ plan }) => plan.destination)).toEqual([2, 0]);
+    const [first, second] = other.held!;
+    const seen: number[] = [];
+    other.io.wait = async (call, isAnswer) => {
+      if (call.startsWith('put compactions/') && !isAnswer && seen.length === 0) {
+        seen.push(0);
+        second!.release();
+        // Its result is there before the note of the first one is stored.
+        for (let i = 0; i < 100; i++) await Promise.resolve();
+      }
+    };
+    world.writerStore.wait = async (call, isAnswer) => {
+      if (!call.startsWith('put manifest/') || !isAnswer) return;
+      seen.push((await world.newest()).manifest.runs.length);
+      await world.auditFiles();
+    };
+    first!.release();
+    await world.settle();
+    await world.clock.advance(1000);
+    expect(seen).toEqual([0, 3, 2]);
+    await world.audit();
+  });
+
   it('goes on with flushes while a job runs: only its sources go (C4)', async () => {
     const process = await started();
     process.hold();
