@@ -45,11 +45,20 @@ export async function leftTables({ store, path }: DatabaseLocation): Promise<Lef
 }
 
 /** A process that merges everything and collects what is left of those before. */
-export async function workUndisturbed(location: DatabaseLocation): Promise<void> {
+async function workUndisturbed(location: DatabaseLocation): Promise<void> {
   const db = await open(location, { logger: SILENT_LOGGER, gc: false });
   // Tables with a later time than all in the tree and in the list of jobs may be under way.
   await db.put('after all', 'written');
   await db.compact();
   await db.close();
   await gcOnce(location, { apply: true, minAgeMs: 0, allowUnsafeMinAge: true, recentManifests: 1 });
+}
+
+/** Lets a process work undisturbed; then nothing that no manifest names may be left. Resolves with how much there was before. */
+export async function clearedOrphans(location: DatabaseLocation): Promise<number> {
+  const { orphans } = await leftTables(location);
+  await workUndisturbed(location);
+  const after = await leftTables(location);
+  if (after.orphans.length > 0) throw new Error(`tables that no manifest names are left: ${after.orphans.join(', ')}`);
+  return orphans.length;
 }
