@@ -31,8 +31,8 @@ export interface CompactionOptions {
   /** With more runs than this some are merged whatever their sizes are; 0 to 1,000, default 8; 0: never. Lower: faster reads, more is written again. */
   sortedRunConsolidationThreshold?: number;
   /**
-   * How large the runs above the lowest one may be together, in parts of it, before all become one; 0.1 to 1,000, default 1: then a database has
-   * at most about twice the bytes that it needs. Lower: less space, more is written again.
+   * How large level 0 and the runs above the lowest one may be together, in parts of it, before all become one; 0.1 to 1,000, default 1: then a
+   * database has about twice the bytes that it needs, and what is flushed while that is written. Lower: less space, more is written again.
    */
   maxSpaceAmplification?: number;
   /** How many jobs run at a time; 1 to 64, default 4. They share the memory. */

@@ -3,8 +3,8 @@
  * ($0.023 of storage against 64 PUTs and 1,024 GETs, $0.0008), so where size alone asks for no merge, waste does.
  *
  * ```
- * W1  space        all runs, where those above the lowest, and what their tombstones hide in it, are more than
- *                  maxSpaceAmplification of the lowest
+ * W1  space        all runs, and level 0 if it has 16 MiB or more, where what is above the lowest run, and what its tombstones hide in
+ *                  it, is more than maxSpaceAmplification of the lowest
  * W2  tombstones   a run, or tables of level 0, of which more than half of the rows and more than 10,000 are tombstones: merged with the
  *                  next older run, if what may be given back pays for the rewrite within a month; at the bottom rewritten alone
  * W3  expired      a run, or tables of level 0, half of whose bytes must have expired: rewritten alone
@@ -25,6 +25,8 @@ import { rangesOverlap } from '../lsm/rows/shown-range.ts';
 import type { Proposal, RunFacts, SchedulerInput, ViewFacts } from './scheduling.ts';
 import type { TreePlan } from './tree-plan.ts';
 
+/** Less in level 0 is not worth a job: its requests cost as much as two months of 2 MB, and size alone merges it soon. */
+const MUCH_L0_BYTES = 16 * 1024 * 1024;
 /** Fewer tombstones are not worth a job. */
 const MANY_TOMBSTONES = 10_000;
 const TOMBSTONE_SHARE = 0.5;
@@ -41,15 +43,19 @@ export function pickWaste(plan: TreePlan, limits: Limits): Proposal | undefined 
   );
 }
 
-/** W1. */
+/** W1. Each job for it writes at most 1 + 1 / maxSpaceAmplification times what has been flushed since the one before. */
 function pickForSpace(plan: TreePlan, { options }: Limits): Proposal | undefined {
-  const above = plan.runs.slice(0, -1).map(({ run }) => run);
   const lowest = plan.runs.at(-1)?.run;
-  if (lowest === undefined || above.length === 0 || !plan.areFree(0, above.length)) return undefined;
-  const tombstones = sum(above, ({ views }) => countRows(views).deletes);
-  const waste = sum(above, ({ bytes }) => bytes) + hiddenBytes(tombstones, lowest);
-  const isMuch = waste > options.maxSpaceAmplification * lowest.bytes;
-  return isMuch ? plan.proposal('space', [], plan.stretch(0, above.length)) : undefined;
+  if (lowest === undefined) return undefined;
+  const above = plan.runs.slice(0, -1).map(({ run }) => run);
+  const oldest = plan.oldestL0(1, options.maxCompactionSources) ?? [];
+  const l0 = sum(oldest, ({ bytes }) => bytes) >= MUCH_L0_BYTES ? oldest : [];
+  const from = l0.length > 0 ? -1 : 0;
+  if (l0.length + above.length === 0 || !plan.areFree(from, above.length)) return undefined;
+  const views = [...l0, ...above.flatMap((run) => run.views)];
+  const bytes = sum(l0, (view) => view.bytes) + sum(above, (run) => run.bytes);
+  const isMuch = bytes + hiddenBytes(countRows(views).deletes, lowest) > options.maxSpaceAmplification * lowest.bytes;
+  return isMuch ? plan.proposal('space', l0, plan.stretch(from, above.length)) : undefined;
 }
 
 // ---- W2
