@@ -90,7 +90,10 @@ export interface CompactProgress {
 /** Options of `compact`. */
 export interface CompactCallOptions
   extends ToolOptions,
-    Pick<CompactionOptions, 'maxSstBytes' | 'bytesPerSecond' | 'verifyOutputs' | 'threads' | 'compactionFilter'> {
+    Pick<
+      CompactionOptions,
+      'maxSstBytes' | 'bytesPerSecond' | 'maxRequestsInFlight' | 'verifyOutputs' | 'threads' | 'compactionFilter'
+    > {
   /** Merge. Default false: it is said what would be merged, and nothing is changed. */
   apply?: boolean;
   /** What to do if a process seems to write to the database at this location: `refuse` (default, `LIVE_WRITER`), or `fence` its compactor. A writer is never fenced. */
@@ -114,6 +117,7 @@ const COMPACT_CHECKS: ChecksOf<CompactCallOptions> = {
   liveCheckMs: whole(0, MAX_MS),
   maxSstBytes: COMPACTION_CHECKS.maxSstBytes,
   bytesPerSecond: COMPACTION_CHECKS.bytesPerSecond,
+  maxRequestsInFlight: COMPACTION_CHECKS.maxRequestsInFlight,
   verifyOutputs: COMPACTION_CHECKS.verifyOutputs,
   threads: COMPACTION_CHECKS.threads,
   compactionFilter: COMPACTION_CHECKS.compactionFilter,
@@ -127,6 +131,7 @@ const COMPACT_CHECKS: ChecksOf<CompactCallOptions> = {
 const OF_THE_HANDLE = [
   'maxSstBytes',
   'bytesPerSecond',
+  'maxRequestsInFlight',
   'verifyOutputs',
   'threads',
   'compactionFilter',
@@ -192,12 +197,13 @@ function estimateSettings(options: CompactCallOptions, jobs: number): EstimateSe
 
 /** Nothing but what is asked for is merged. */
 function settingsOf(
-  { maxSstBytes, bytesPerSecond, verifyOutputs, threads, compactionFilter }: CompactCallOptions,
+  { maxSstBytes, bytesPerSecond, maxRequestsInFlight, verifyOutputs, threads, compactionFilter }: CompactCallOptions,
   jobs: number,
 ): CompactionSettings {
   return compactionSettings({
     ...(maxSstBytes !== undefined && { maxSstBytes }),
     ...(bytesPerSecond !== undefined && { bytesPerSecond }),
+    ...(maxRequestsInFlight !== undefined && { maxRequestsInFlight }),
     ...(verifyOutputs !== undefined && { verifyOutputs }),
     ...(threads !== undefined && { threads }),
     ...(compactionFilter !== undefined && { compactionFilter }),

@@ -20,6 +20,7 @@ import { COMPACTOR_NAME, type UpkeepHost } from './db/upkeep.ts';
 import { Author } from './lsm/manifest/author.ts';
 import type { DatabaseStores } from './lsm/manifest/database-stores.ts';
 import { EpochGuard } from './lsm/manifest/epoch-guard.ts';
+import { limitedStore, RequestSlots } from './store/limited-store.ts';
 
 /** Tables of level 0 below the limit from which on compaction comes before reads and writes. */
 const NEARLY_FULL = 2;
@@ -29,11 +30,11 @@ export function embeddedCompactor(host: UpkeepHost, settings: CompactionSettings
   const { l0MaxSsts, l0SstSizeBytes, owner } = host.settings;
   const { maxConcurrentCompactions, maxSstBytes, scheduler, trivialMoves } = settings;
   const fullBytes = Math.min(maxSstBytes, l0SstSizeBytes);
-  const stores = host.stores.countedAs(COMPACTOR_NAME);
+  const isUrgent = () => manifests.current.manifest.l0.length >= l0MaxSsts - NEARLY_FULL;
+  const stores = limitedStores(host, settings, isUrgent);
   const { databaseId } = host.author;
   const author = new Author({ clock, random, owner, databaseId, role: 'compactor' });
   const facts = factsOf(host, () => compactor.poke('time'));
-  const isUrgent = () => manifests.current.manifest.l0.length >= l0MaxSsts - NEARLY_FULL;
   const slices = new SlicedMerges(clock, isUrgent);
   const threads = threadsOf(host, settings, slices);
   const running = { ...jobOptions(host, settings, stores, author), merges: threads ?? slices, slices };
@@ -82,6 +83,18 @@ export function embeddedCompactor(host: UpkeepHost, settings: CompactionSettings
     compactAll: (signal) => compactor.compactAll(signal),
     state: () => compactor.state(),
   };
+}
+
+/** All requests of the compactor, but those of the writer's log of manifests, share one limit, and the foreground comes first. */
+function limitedStores(
+  { stores: foreground }: UpkeepHost,
+  { maxRequestsInFlight: most }: CompactionSettings,
+  isUrgent: () => boolean,
+): DatabaseStores {
+  const stores = foreground.countedAs(COMPACTOR_NAME);
+  const slots = new RequestSlots({ most, foreground: () => foreground.inFlight(), isUrgent });
+  const main = limitedStore(stores.main, slots);
+  return { ...stores, main, whole: limitedStore(stores.whole, slots) };
 }
 
 function factsOf({ clock, logger, tables, manifests }: UpkeepHost, onLearnt: () => void): RowFactsCache {

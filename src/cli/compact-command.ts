@@ -27,6 +27,11 @@ export const COMPACT_COMMAND: Command = {
       value: 'BYTES',
       says: 'the most that is read and written in a second; default: no limit',
     },
+    'max-requests-in-flight': {
+      kind: 'count',
+      value: 'N',
+      says: 'the most requests of the merge that are under way at a time; default 8',
+    },
     'memory-bytes': {
       kind: 'count',
       value: 'BYTES',
@@ -69,6 +74,7 @@ async function merge({ args, printer, tools, common, again }: Call): Promise<Exi
     ...args.members<CompactCallOptions>({
       maxSstBytes: 'max-sst-bytes',
       bytesPerSecond: 'bytes-per-second',
+      maxRequestsInFlight: 'max-requests-in-flight',
       memoryBytes: 'memory-bytes',
       verifyOutputs: 'verify-outputs',
       compressionCodec: 'codec',

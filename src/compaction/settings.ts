@@ -41,6 +41,11 @@ export interface CompactionOptions {
   maxSstBytes?: number;
   /** The most that compaction reads and writes in a second, in bytes; default: no limit. If level 0 is filled faster than this, writes wait. */
   bytesPerSecond?: number;
+  /**
+   * How many requests all jobs together have under way at most; 1 to 1,024, default 8. Reads and writes come first: what they have under way is left to
+   * them, but for one request, unless level 0 is nearly full. Lower: more of the connections and of the network is theirs, merges take longer.
+   */
+  maxRequestsInFlight?: number;
   /** Which blocks of a table are read back before it is used: `sample` (default), `all`, at the price of reading everything that was written. */
   verifyOutputs?: VerifyOutputs;
   /**
@@ -69,6 +74,7 @@ export interface CompactionSettings extends Omit<SchedulerOptions, 'l0MaxSsts'> 
   readonly maxConcurrentCompactions: number;
   readonly maxSstBytes: number;
   readonly bytesPerSecond: number | undefined;
+  readonly maxRequestsInFlight: number;
   readonly verifyOutputs: VerifyOutputs;
   readonly threads: 'auto' | 'off' | number;
   readonly trivialMoves: boolean;
@@ -91,6 +97,7 @@ export const COMPACTION_CHECKS: ChecksOf<CompactionOptions> = {
   maxConcurrentCompactions: whole(1, 64),
   maxSstBytes: whole(64 * 1024, 4096 * MIB),
   bytesPerSecond: whole(1024, Number.MAX_SAFE_INTEGER),
+  maxRequestsInFlight: whole(1, 1024),
   verifyOutputs: oneOf(['sample', 'all']),
   threads: that(
     `auto, off or a whole number from 1 to ${MOST_THREADS_SET}`,
@@ -124,6 +131,7 @@ export function compactionSettings(options: CompactionOptions): CompactionSettin
     maxConcurrentCompactions: 4,
     maxSstBytes: DEFAULT_SST_BYTES,
     bytesPerSecond: undefined,
+    maxRequestsInFlight: 8,
     verifyOutputs: 'sample',
     scheduler: undefined,
     threads: 'auto',

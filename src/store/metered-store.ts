@@ -52,6 +52,8 @@ export interface RequestCountsByRole extends RequestCounts {
 export interface MeteredStore extends ObjectStore {
   /** Since this wrapper was made: totals, and the same by role. A snapshot that does not change any more. */
   counts(): RequestCountsByRole;
+  /** Calls that have begun and not ended; of an upload each of its calls, of a list none. */
+  inFlight(): number;
 }
 
 /** Objects that S3 names in one answer to a list, and deletes by one request. */
@@ -75,6 +77,7 @@ class CountingStore implements MeteredStore {
   readonly #store: ObjectStore;
   readonly #roleOf: (path: string) => string;
   readonly #byRole = new Map<string, RequestCounts>();
+  #inFlight = 0;
 
   constructor(store: ObjectStore, roleOf: (path: string) => string) {
     this.#store = store;
@@ -109,17 +112,28 @@ class CountingStore implements MeteredStore {
     return total;
   }
 
+  inFlight(): number {
+    return this.#inFlight;
+  }
+
+  #underWay<T>(call: Promise<T>): Promise<T> {
+    this.#inFlight++;
+    const end = () => void this.#inFlight--;
+    call.then(end, end);
+    return call;
+  }
+
   async get(path: string, options?: GetOptions): Promise<GetResult | undefined> {
     const counts = this.#of(path);
     counts.get++;
-    const result = await this.#store.get(path, options);
+    const result = await this.#underWay(this.#store.get(path, options));
     if (result !== undefined) counts.bytesIn += result.bytes.length;
     return result;
   }
 
   head(path: string, options?: CallOptions): Promise<ObjectHead | undefined> {
     this.#of(path).head++;
-    return this.#store.head(path, options);
+    return this.#underWay(this.#store.head(path, options));
   }
 
   put(path: string, bytes: Uint8Array, options: PutOptions): Promise<PutOutcome> {
@@ -127,7 +141,7 @@ class CountingStore implements MeteredStore {
     counts.put++;
     counts.bytesOut += bytes.length;
     let isFirst = true;
-    return this.#store.put(path, bytes, {
+    const put = this.#store.put(path, bytes, {
       ...options,
       onRequest: (kind, bytesOut) => {
         // The one that was counted when the call began.
@@ -139,6 +153,7 @@ class CountingStore implements MeteredStore {
         addRequest(counts, options, kind, bytesOut);
       },
     });
+    return this.#underWay(put);
   }
 
   #countedUpload(begin: NonNullable<ObjectStore['upload']>, path: string, options: UploadOptions): ObjectUpload {
@@ -154,13 +169,13 @@ class CountingStore implements MeteredStore {
     });
     return {
       ...(upload.partBytes !== undefined && { partBytes: upload.partBytes }),
-      write(part, digests) {
+      write: (part, digests) => {
         bytes += part.length;
-        return upload.write(part, digests);
+        return this.#underWay(upload.write(part, digests));
       },
-      async complete() {
+      complete: async () => {
         try {
-          return await upload.complete();
+          return await this.#underWay(upload.complete());
         } finally {
           if (!isReported) addRequest(counts, options, 'put', bytes);
         }
@@ -182,7 +197,7 @@ class CountingStore implements MeteredStore {
 
   delete(paths: string[], options?: CallOptions): Promise<void> {
     for (let i = 0; i < paths.length; i += PAGE_OBJECTS) this.#of(paths[i]).delete++;
-    return this.#store.delete(paths, options);
+    return this.#underWay(this.#store.delete(paths, options));
   }
 
   #of(path: string): RequestCounts {

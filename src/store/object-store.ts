@@ -88,6 +88,11 @@ export interface ObjectWriteOptions extends CallOptions {
    * requests for one write call it, and then for each; a call without a word is one request.
    */
   onRequest?: (kind: 'put' | 'head' | 'list' | 'delete', bytesOut: number) => void;
+  /**
+   * For a limit on the requests that are under way: called before each request, which is sent when this has resolved; what it resolves with is
+   * called once the request has ended. Must not reject. Only uploads with `partBytes` call it; any other call is one request.
+   */
+  beforeRequest?: () => Promise<() => void>;
 }
 
 /** Options of `put`. */

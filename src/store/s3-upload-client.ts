@@ -84,7 +84,7 @@ export class UploadClient {
   readonly #host: UploadHost;
   readonly #connection: S3Connection;
   readonly #place: { Bucket: string; Key: string };
-  readonly #options: Pick<ObjectWriteOptions, 'condition' | 'onRequest'>;
+  readonly #options: Pick<ObjectWriteOptions, 'condition' | 'onRequest' | 'beforeRequest'>;
   readonly #cut: AbortController;
   readonly #digests = new Map<number, { length: number; digests: PartDigests }>();
 
@@ -93,7 +93,7 @@ export class UploadClient {
     host: UploadHost,
     connection: S3Connection,
     path: string,
-    options: Pick<ObjectWriteOptions, 'condition' | 'onRequest'>,
+    options: Pick<ObjectWriteOptions, 'condition' | 'onRequest' | 'beforeRequest'>,
     cut: AbortController,
   ) {
     this.#host = host;
@@ -154,12 +154,15 @@ export class UploadClient {
     signal: AbortSignal | undefined,
     send: Request<T>['send'],
   ): Promise<T | FailedRequest> {
-    if (signal?.aborted) return this.#failed(signal.reason, kind, signal);
-    this.#options.onRequest?.(kind, bytesOut);
+    const giveBack = await this.#options.beforeRequest?.();
     try {
+      if (signal?.aborted) return this.#failed(signal.reason, kind, signal);
+      this.#options.onRequest?.(kind, bytesOut);
       return await send(signal === undefined ? {} : { abortSignal: signal });
     } catch (cause) {
       return this.#failed(cause, kind, signal);
+    } finally {
+      giveBack?.();
     }
   }
 

@@ -11,6 +11,7 @@ import { ManualClock } from '../../src/common/manual-clock.ts';
 import { SeededRandom } from '../../src/common/random.ts';
 import { FaultyStore } from '../../src/store/faulty-store.ts';
 import { latencyStore } from '../../src/store/latency-store.ts';
+import { limitedStore, RequestSlots } from '../../src/store/limited-store.ts';
 import { LocalStore } from '../../src/store/local-store.ts';
 import { MemoryStore } from '../../src/store/memory-store.ts';
 import { meteredStore } from '../../src/store/metered-store.ts';
@@ -49,6 +50,9 @@ suite('LocalStore', newLocalStore, { metadata: false, upload: true });
 suite('prefixedStore', () => prefixedStore(new MemoryStore(), '/some/where/'), PASSED_ON);
 suite('prefixedStore over LocalStore', () => prefixedStore(newLocalStore(), 'db'), { metadata: false, ...PASSED_ON });
 suite('meteredStore', () => meteredStore(new MemoryStore(), () => 'any'), PASSED_ON);
+const slots = (most: number) => new RequestSlots({ most, foreground: () => 0, isUrgent: () => false });
+suite('limitedStore, one request at a time', () => limitedStore(new MemoryStore(), slots(1)), PASSED_ON);
+suite('limitedStore', () => limitedStore(new MemoryStore(), slots(1000)), PASSED_ON);
 suite('retryingStore', () => retryingStore(new MemoryStore()), PASSED_ON);
 suite('FaultyStore without faults', () => new FaultyStore(new MemoryStore()), PASSED_ON);
 

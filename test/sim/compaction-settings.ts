@@ -37,7 +37,9 @@ const SETTINGS: Record<string, Setting> = {
     compactor: { ...EVERY_FLUSH, maxSstBytes: 65_536 },
     options: { sstBlockSizeBytes: 1024 },
   },
-  'one slow job at a time': { compactor: { ...EVERY_FLUSH, maxConcurrentCompactions: 1, bytesPerSecond: 4096 } },
+  'one slow job at a time, with one request': {
+    compactor: { ...EVERY_FLUSH, maxConcurrentCompactions: 1, bytesPerSecond: 4096, maxRequestsInFlight: 1 },
+  },
   'outputs read back whole': { compactor: { ...EVERY_FLUSH, verifyOutputs: 'all' }, gc: SHORT },
   'no filters': { compactor: EVERY_FLUSH, options: { minFilterKeys: 1_000_000 } },
   'compressed by lz4': { compactor: EVERY_FLUSH, options: { compressionCodec: 'lz4' }, gc: SHORT },

@@ -37,7 +37,14 @@ export function drawUpkeep(draw: Draw): UpkeepScript {
   const spoilsOutputs = compactor !== false && compactor.verifyOutputs === 'all' && draw.chance(0.3);
   // A filter has to see every value.
   const trivialMoves = compactor !== false && !hasFilter && draw.chance(0.4);
-  return { compactor: compactor && { ...compactor, trivialMoves }, gc, hasFilter, spoilsOutputs, l0MaxSsts };
+  const maxRequestsInFlight = draw.of([1, 2, 8, 8]);
+  return {
+    compactor: compactor && { ...compactor, trivialMoves, maxRequestsInFlight },
+    gc,
+    hasFilter,
+    spoilsOutputs,
+    l0MaxSsts,
+  };
 }
 
 function drawCompactor(draw: Draw): CompactionOptions {

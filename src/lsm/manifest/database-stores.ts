@@ -32,6 +32,8 @@ export interface DatabaseStores {
   /** Latest time in the answers of `main`, then that of `wal` if it is another store. */
   latestStoreTimesMs(): (number | undefined)[];
   counts(): RequestCountsByRole;
+  /** Requests that are under way, without those that are counted under another name. */
+  inFlight(): number;
   /** The same stores, of which every request counts under this name in `counts`, whatever the object: for a role that runs beside others. */
   countedAs(name: string): DatabaseStores;
 }
@@ -65,12 +67,14 @@ export function databaseStores(
   const path = normalPath(location.path);
   const { walStore } = location;
   const meters: MeteredStore[] = [];
-  const stack = (store: ObjectStore, root: string, roleOf: (p: string) => string) => {
-    const metered = meteredStore(root === '' ? store : prefixedStore(store, root), roleOf);
-    meters.push(metered);
-    return timedStore(retryingStore(metered, options));
-  };
   const build = (roleOf: (p: string) => string, roleOfWhole: string): DatabaseStores => {
+    const own: MeteredStore[] = [];
+    const stack = (store: ObjectStore, root: string, role: (p: string) => string) => {
+      const metered = meteredStore(root === '' ? store : prefixedStore(store, root), role);
+      meters.push(metered);
+      own.push(metered);
+      return timedStore(retryingStore(metered, options));
+    };
     const main = stack(location.store, path, roleOf);
     const whole = stack(location.store, '', () => roleOfWhole);
     const wal = walStore === undefined ? main : stack(walStore.store, normalPath(walStore.path), roleOf);
@@ -83,6 +87,7 @@ export function databaseStores(
       isRootAssumed,
       latestStoreTimesMs: () => (wal === main ? [main] : [main, wal]).map((store) => store.latestStoreTimeMs()),
       counts: () => sumCounts(meters.map((m) => m.counts())),
+      inFlight: () => own.reduce((sum, m) => sum + m.inFlight(), 0),
       countedAs: (name) => build(() => name, name),
     };
   };

@@ -199,7 +199,7 @@ describe('compact', () => {
   it('passes its options on, and is a dry run unless it is to be applied', async () => {
     const { tools, calls } = tool(report());
     await runWith(['compact', DB], { tools });
-    const words = `compact ${DB} --apply --max-sst-bytes 70000 --bytes-per-second 5000 --memory-bytes 9000000 --verify-outputs all --codec zstd --if-live-writer fence --live-check-ms 7 --timeout-ms 9`;
+    const words = `compact ${DB} --apply --max-sst-bytes 70000 --bytes-per-second 5000 --max-requests-in-flight 3 --memory-bytes 9000000 --verify-outputs all --codec zstd --if-live-writer fence --live-check-ms 7 --timeout-ms 9`;
     await runWith(words.split(' '), { tools });
     expect(calls.map(([, options]) => options)).toMatchObject([
       { apply: false },
@@ -207,6 +207,7 @@ describe('compact', () => {
         apply: true,
         maxSstBytes: 70_000,
         bytesPerSecond: 5000,
+        maxRequestsInFlight: 3,
         memoryBytes: 9_000_000,
         verifyOutputs: 'all',
         compressionCodec: 'zstd',
