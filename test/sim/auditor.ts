@@ -61,7 +61,7 @@ export class Auditor {
   readonly #hasLog: boolean;
   readonly #hasCollector: boolean;
   readonly #rows: TableRows;
-  readonly #compactions: CompactionAudit | undefined;
+  readonly compactions: CompactionAudit | undefined;
   readonly #stored: StoreAudit | undefined;
   #greatestSeq = 0;
   #greatestEpoch = 0;
@@ -79,9 +79,9 @@ export class Auditor {
     const fail = (message: string) => this.#fail(message);
     const count = (what: string) => this.count(what);
     this.#rows = new TableRows(store, fail);
-    if (functions !== undefined) this.#compactions = new CompactionAudit({ rows: this.#rows, functions, fail, count });
+    if (functions !== undefined) this.compactions = new CompactionAudit({ rows: this.#rows, functions, fail, count });
     if (recentManifests !== undefined) {
-      const running = () => new Set(this.#compactions?.running.map((job) => job.id));
+      const running = () => new Set(this.compactions?.running.map((job) => job.id));
       this.#stored = new StoreAudit({ store, recentManifests, written: this.wal, fail, count, running });
       store.onDeleted = (path) => this.#stored?.deleted(path);
     }
@@ -103,7 +103,7 @@ export class Auditor {
     if (manifestId !== undefined) this.#manifest(manifestId, object.bytes);
     const walId = parseWalPath(path);
     if (walId !== undefined) this.#walObject(walId, object.bytes);
-    if (path.startsWith(COMPACTIONS_PREFIX)) this.#compactions?.noteFile(path, object.bytes);
+    if (path.startsWith(COMPACTIONS_PREFIX)) this.compactions?.noteFile(path, object.bytes);
     if (path.startsWith(BOUNDARY_PREFIX)) this.#stored?.noteBoundary(path, object.bytes);
     const table = parseTablePath(path);
     if (table !== undefined) this.#watch(this.#noteTable(table, path, object.bytes));
@@ -159,8 +159,8 @@ export class Auditor {
     const back = decreasedFields(previous, next);
     if (back.length > 0) this.#fail(`manifest ${id}: ${back.join('; ')}`);
     if (next.walIdLastSeen < previous.walIdLastSeen) this.#fail(`manifest ${id}: the last WAL id seen went back`);
-    if (this.#compactions !== undefined) {
-      this.#watch(this.#compactions.follow(previous, next, id));
+    if (this.compactions !== undefined) {
+      this.#watch(this.compactions.follow(previous, next, id));
       return;
     }
     const kept = new Set(viewsOf(next).map((v) => v.table.id));

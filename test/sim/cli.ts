@@ -11,6 +11,7 @@ import { type ChaosFigures, ChaosRun } from './chaos.ts';
 import { Coverage } from './coverage.ts';
 import { DamageRun } from './damage.ts';
 import { EXHAUSTIVE_SCRIPTS, exhaustiveScript, runExhaustively } from './exhaustive.ts';
+import { LossesRun } from './losses.ts';
 import type { CrashPoint } from './machine.ts';
 import { PressureRun } from './pressure.ts';
 import { Refusals } from './refusals.ts';
@@ -42,6 +43,8 @@ const SEEDED = {
   beside: (seed: number, keepTrace?: boolean): Run => new DamageRun(seed, keepTrace, 'beside'),
   recovery: (seed: number, keepTrace?: boolean): Run => new DamageRun(seed, keepTrace, 'recovery'),
   serving: (seed: number, keepTrace?: boolean): Run => new DamageRun(seed, keepTrace, 'serving'),
+  /** Tables are merged over the keys of losses that a repair has recorded. */
+  losses: (seed: number, keepTrace?: boolean): Run => new LossesRun(seed, keepTrace),
 };
 type SeededMode = keyof typeof SEEDED;
 const MODES = [
@@ -57,6 +60,7 @@ const MODES = [
   'beside',
   'recovery',
   'serving',
+  'losses',
   'rules',
 ] as const;
 type Mode = (typeof MODES)[number];
@@ -73,6 +77,7 @@ const DEFAULT_RUNS: Record<SeededMode, number> = {
   beside: 1000,
   recovery: 1000,
   serving: 1000,
+  losses: 500,
 };
 const KINDS = {
   random: {},
@@ -91,6 +96,7 @@ const NIGHTLY_RUNS = {
   beside: 100_000,
   recovery: 100_000,
   serving: 100_000,
+  losses: 50_000,
 };
 const MAX_FAILURES = 5;
 /** From the end of an outage to the first success. */

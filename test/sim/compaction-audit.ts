@@ -6,7 +6,7 @@
  * are its oldest end; only the sources go, and no other run changes; the result is what the rules of rows make of the sources' rows, by
  * the barrier and the time that the job was noted with, at the bottom only if nothing older is below; a new run has an id above all
  * others; the tables are of the epoch under which the manifest was written; the smallest id of the list never passes a job that runs; no
- * manifest lacks a source of a job that the newest file lists as running, which SlateDB would give to its workers again and again.
+ * manifest of ours takes a source from a job that the newest file lists as running, which SlateDB would give to its workers again and again.
  *
  * A move is in no file: what no job explains has to be one. Its run has exactly the tables of its sources, in an order in which rows ascend, and the
  * rules of rows leave each of them as it is.
@@ -57,6 +57,8 @@ export class CompactionAudit {
   /** That the newest one lists as running. */
   #shown: readonly CompactionJob[] = [];
   #newestId = 0;
+  /** Manifests by which another program changes a tree without a job. */
+  readonly foreign = new Set<number>();
 
   constructor(options: Options) {
     this.#options = options;
@@ -99,17 +101,14 @@ export class CompactionAudit {
   async follow(previous: Manifest, next: Manifest, id: number): Promise<void> {
     const fail = (what: string) => this.#options.fail(`manifest ${id}: ${what}`);
     const after = treesByName(next);
-    for (const { id: jobId, spec } of this.#shown) {
-      const tree = after.get(toHex(spec.segment ?? new Uint8Array(0)));
-      const isWhole =
-        (spec.l0ViewIds ?? []).every((view) => tree?.l0.some(({ viewId }) => viewId === view)) &&
-        (spec.runs ?? []).every((run) => tree?.runs.some(({ id: other }) => other === run));
-      if (!isWhole) fail(`sources of job ${jobId} are gone, which is listed as running`);
-    }
-    for (const [name, before] of treesByName(previous)) {
+    if (this.foreign.has(id)) return;
+    const before = treesByName(previous);
+    const lost = this.#shown.find((job) => hasSources(before, job) && !hasSources(after, job));
+    if (lost !== undefined) fail(`sources of job ${lost.id} are gone, which is listed as running`);
+    for (const [name, was] of before) {
       const tree = after.get(name);
       if (tree === undefined) fail('a segment is gone');
-      else await this.#followTree(name, stepOf(before, tree), next, fail);
+      else await this.#followTree(name, stepOf(was, tree), next, fail);
     }
   }
 
@@ -241,6 +240,13 @@ export class CompactionAudit {
     if (runs.length > 0) count('jobs with runs among their sources');
     if (retentionMinSeq > 0) count('jobs with a barrier');
   }
+}
+
+function hasSources(trees: ReadonlyMap<string, Tree>, { spec }: CompactionJob): boolean {
+  const tree = trees.get(toHex(spec.segment ?? new Uint8Array(0)));
+  const hasView = (id: Ulid) => tree?.l0.some(({ viewId }) => viewId === id) === true;
+  const hasRun = (id: number) => tree?.runs.some((run) => run.id === id) === true;
+  return (spec.l0ViewIds ?? []).every(hasView) && (spec.runs ?? []).every(hasRun);
 }
 
 function stepOf(before: Tree, after: Tree): Step {

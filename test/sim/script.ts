@@ -21,6 +21,10 @@ export type Step =
   | { type: 'compact'; wait: boolean }
   /** Another compactor takes the epoch. */
   | { type: 'rival' }
+  /** Another compactor takes the epoch and merges everything, until it is done or dies. */
+  | { type: 'rivalCompacts'; at: CrashPoint | undefined }
+  /** A program that does not know epochs moves the oldest table of level 0 into a run of its own. */
+  | { type: 'foreignMove' }
   | { type: 'sleep'; ms: number }
   | { type: 'reopen' }
   /** Now, or as the process sends its nth store call from now; `again` counts in the recoveries after it. */
@@ -110,7 +114,24 @@ export function makeScript(seed: number, { crashes = 0, upkeep: kind = 'beside' 
   }
   const rates = drawRates(draw);
   const upkeep = kind === 'off' ? NO_UPKEEP : drawUpkeep(new Draw(seed ^ 0xc0ffee));
-  return { seed, options, upkeep, store, rates, steps: upkeep.hasFilter ? withDrops(steps, draw) : steps };
+  const rivals = withRivals(steps, new Draw(seed ^ 0x21fa1));
+  return { seed, options, upkeep, store, rates, steps: upkeep.hasFilter ? withDrops(rivals, draw) : rivals };
+}
+
+/** Where another compactor takes the epoch, it merges as well, or another program changes the tree while a job runs. */
+function withRivals(steps: readonly Step[], draw: Draw): Step[] {
+  return steps.flatMap((step): Step[] => {
+    if (step.type !== 'rival') return [step];
+    const x = draw.int(10);
+    if (x < 3) return [step];
+    const at = draw.chance(0.6) ? { call: 1 + draw.int(60), fate: draw.of(FATES) } : undefined;
+    if (x < 7)
+      return [
+        { type: 'rivalCompacts', at },
+        { type: 'sleep', ms: draw.of([100, 3000, 60_000, 900_000]) },
+      ];
+    return [{ type: 'compact', wait: false }, { type: 'sleep', ms: draw.int(200) }, { type: 'foreignMove' }];
+  });
 }
 
 /** What makes tables, lets them be merged, and lets time pass. */

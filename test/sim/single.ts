@@ -24,6 +24,7 @@ import { Faults } from './faults.ts';
 import { type CrashPoint, Machine, type Process } from './machine.ts';
 import { type Commit, Model, type RowOp, type SeenRow } from './model.ts';
 import type { Refusals } from './refusals.ts';
+import { RivalCompactor } from './rival-compactor.ts';
 import { type RunResult, resultOf } from './run-result.ts';
 import { Draw, type Script, type Step } from './script.ts';
 import { type SimObject, SimStore } from './sim-store.ts';
@@ -43,6 +44,7 @@ export class SingleRun {
   readonly model: Model;
   readonly machine: Machine;
   readonly #watch: UpkeepWatch;
+  readonly #rival: RivalCompactor;
   readonly #readerMachine: Machine;
   readonly #script: Script;
   /** Calls that are refused or given up, and functions that throw, besides. */
@@ -76,6 +78,7 @@ export class SingleRun {
     });
     if (script.store.hasWalStore === true) this.auditor.states.add('log in a store of its own');
     this.#watch = new UpkeepWatch(this.auditor, upkeep);
+    this.#rival = new RivalCompactor(this.store, this.#watch, upkeep.hasFilter);
     this.machine = new Machine(this.world, 'w');
     this.#readerMachine = new Machine(this.world, 'r');
     this.#again = [...crashPoints];
@@ -131,6 +134,7 @@ export class SingleRun {
   /** Without further faults everything settles, and what is there can be opened and read. */
   async #finish(): Promise<void> {
     this.faults.stop();
+    this.#rival.end();
     this.world.trace('-- the end');
     await this.#refuse();
     if (this.#process.isAlive) await this.#closeAtEnd();
@@ -347,6 +351,10 @@ export class SingleRun {
         return this.#waitOrNot(this.#compact(), step.wait);
       case 'rival':
         return this.#watch.claimAsRival();
+      case 'rivalCompacts':
+        return this.#rival.start(step.at);
+      case 'foreignMove':
+        return this.#watch.moveAsForeigner();
       case 'sleep':
         return this.world.sleep(step.ms);
       case 'reopen': {

@@ -66,6 +66,24 @@ export class UpkeepWatch {
     store.faults.count('rival compactor');
   }
 
+  /** Another program moves the oldest table of level 0 into a run of its own, and leaves the epochs as they are: no row changes. */
+  moveAsForeigner(): void {
+    const store = this.#store;
+    const { newest, compactions } = this.#auditor;
+    if (newest === undefined || compactions === undefined || (store.faults.rates.flip ?? 0) > 0) return;
+    const { l0, runs } = newest.manifest;
+    const oldest = l0.at(-1);
+    if (oldest === undefined) return;
+    const named = [...runs.map(({ id }) => id), ...compactions.running.map(({ destination }) => destination)];
+    const run = { id: 1 + Math.max(-1, ...named), views: [oldest] };
+    const id = newest.id + 1;
+    compactions.foreign.add(id);
+    store.world.trace(`another program moves table ${oldest.table.id} into run ${run.id}`);
+    const moved = { ...newest.manifest, l0: l0.slice(0, -1), runs: [run, ...runs], lastCompacted: oldest.viewId };
+    store.applyPut(manifestPath(id), encodeManifest(moved), { condition: 'if-absent', putId: RIVAL_PUT_ID });
+    store.faults.count('foreign move');
+  }
+
   /** One bit of it is another one at rest. */
   #maybeSpoil(path: string): void {
     const { world, faults, objects } = this.#store;
