@@ -39,25 +39,30 @@ export interface BoundaryRaise {
   path: string;
   /** The greatest id that is to be deleted. */
   to: number;
-  /** Of the newest file of this kind. */
+  /** Of the newest file of this kind, as the round saw it. */
   newestId: number;
+  /** The same, looked for again: others may have written files, and a collector may have raised the boundary above what was seen. */
+  newestNow(): Promise<number>;
   form: IfMatchForm;
   /** The damage of a boundary that is at or above the newest file. */
-  tooHigh(value: number): CorruptionError;
+  tooHigh(value: number, newestId: number): CorruptionError;
 }
 
 /**
  * The value that is stored when this resolves, at least `to`. Two GETs and a PUT; the GETs alone where the value is high enough; all again for
- * each time that another collector was first. Rejects with the damage of a file that is no number or too high, and with
+ * each time that another collector was first; the newest file is looked for where it is above the one that was seen. Rejects with the damage of a file that is no number or too high, and with
  * `UnavailableError`; what was written then is no harm, since the value only rises.
  */
 export async function raiseBoundary(raise: BoundaryRaise): Promise<number> {
-  const { store, path, to, newestId } = raise;
+  const { store, path, to, newestId, newestNow } = raise;
   assertThat(to < newestId, 'a boundary stays below the newest file (boundary-raise 3)', { path, to, newestId });
   for (let round = 0; round < MAX_RAISES; round++) {
     const stored = await readAlike(raise);
     if (stored === undefined) continue;
-    if (stored.value >= newestId) throw raise.tooHigh(stored.value);
+    if (stored.value >= newestId) {
+      const now = await newestNow();
+      if (stored.value >= now) throw raise.tooHigh(stored.value, now);
+    }
     if (stored.value >= to) return stored.value;
     if (await replace(raise, stored)) return to;
   }

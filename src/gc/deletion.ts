@@ -63,7 +63,7 @@ export interface DeletionOptions {
 }
 
 /**
- * Per boundary file that rises two GETs and a PUT; then an observation, and one more for each minute; a DELETE for each 1,000 objects. Rejects
+ * Per boundary file that rises two GETs and a PUT, where others were faster an observation; then an observation, and one more for each minute; a DELETE for each 1,000 objects. Rejects
  * with `RoundStop`, `UnavailableError`; what was deleted until then is in `result`.
  */
 export async function deleteCandidates(options: DeletionOptions): Promise<void> {
@@ -92,7 +92,7 @@ class Deletion {
   // ---- boundaries
 
   async raise(path: string): Promise<void> {
-    const { stores, clock, random, seen, known, candidates, ifMatchForm, result, onBoundary } = this.#options;
+    const { stores, clock, random, observer, seen, known, candidates, ifMatchForm, result, onBoundary } = this.#options;
     const ids = candidates.numbered.flatMap((object) => numberedId(object.path, path) ?? []);
     if (ids.length === 0) return;
     const to = ids.reduce((a, b) => Math.max(a, b));
@@ -101,8 +101,20 @@ class Deletion {
     const isManifests = path === MANIFEST_BOUNDARY_PATH;
     const newestId = isManifests ? seen.newest.id : present(seen.compactions, 'one of several is the newest').id;
     const form = present(ifMatchForm, 'without If-Match no numbered file goes');
-    const tooHigh = (value: number) => tooHighBoundary(path, value, newestId);
-    const value = await raiseBoundary({ store: stores.main, clock, random, path, to, newestId, form, tooHigh });
+    const value = await raiseBoundary({
+      store: stores.main,
+      clock,
+      random,
+      path,
+      to,
+      newestId,
+      newestNow: async () => {
+        const now = await observer.observe();
+        return isManifests ? now.newest.id : (now.compactions?.id ?? newestId);
+      },
+      form,
+      tooHigh: (stored, id) => tooHighBoundary(path, stored, id),
+    });
     result.boundaries[isManifests ? 'manifest' : 'compactions'] = value;
     if (isManifests) onBoundary();
   }

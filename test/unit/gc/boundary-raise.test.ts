@@ -28,7 +28,13 @@ async function stored(): Promise<string | undefined> {
   const got = await memory.get(PATH);
   return got && new TextDecoder().decode(got.bytes);
 }
-const raise = (to: number, newestId: number, store: ObjectStore = memory, form: IfMatchForm = 'supported') =>
+const raise = (
+  to: number,
+  newestId: number,
+  store: ObjectStore = memory,
+  form: IfMatchForm = 'supported',
+  newestNow: () => number = () => newestId,
+) =>
   raiseBoundary({
     store,
     clock,
@@ -36,6 +42,7 @@ const raise = (to: number, newestId: number, store: ObjectStore = memory, form: 
     path: PATH,
     to,
     newestId,
+    newestNow: () => Promise.resolve(newestNow()),
     form,
     tooHigh: (value) => new CorruptionError(`too high: ${value}`, []),
   });
@@ -96,6 +103,13 @@ describe('a boundary', () => {
     await write(text);
     expect((await rejection(raise(5, 9))).message).toContain('too high');
     expect(await stored()).toBe(text);
+  });
+
+  it('that another collector has raised above the newest file of the round, but below one that was written since, is left', async () => {
+    await write('12');
+    expect(await raise(5, 9, memory, 'supported', () => 13)).toBe(12);
+    expect((await rejection(raise(5, 9, memory, 'supported', () => 12))).message).toContain('too high');
+    expect(await stored()).toBe('12');
   });
 
   it('that is no number is not replaced', async () => {

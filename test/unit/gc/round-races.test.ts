@@ -347,6 +347,33 @@ describe('between two requests of a round', () => {
   });
 });
 
+describe('a round that is slower than the others', () => {
+  it('calls nothing damaged where another collector has raised the boundaries above all that it saw', async () => {
+    const sent = await requestsOfARound();
+    const trouble: unknown[] = [];
+    for (let at = 1; at <= sent.length; at++) {
+      const db = await start();
+      const line = interposed(db.memory, async (n) => {
+        if (n !== at) return;
+        for (const id of ['N_400', 'P_410', 'R_420', 'S_430', 'T_440', 'V_450']) {
+          await db.make(`job ${id} running run 1`);
+          await commit(db, (m) => m);
+        }
+        db.clock.jumpWallMs(400_000);
+        await roundsOn(db).run({ apply: true, withCopies: true }, emptyResult());
+      });
+      const { result } = await ran(db, roundsOn(db, {}, line), true);
+      const found = [
+        result.stopped ?? [],
+        ...result.findings.map(({ code, object }) => [code, object.path]),
+        await missing(db),
+      ];
+      if (found.flat().length > 0) trouble.push([`before ${line.sent[at - 1]}, request ${at}`, ...found.flat()]);
+    }
+    expect(trouble).toEqual([]);
+  });
+});
+
 describe('a commit of the own process', () => {
   it('at any request of a round is none that the store hides', async () => {
     const counted = await start();
