@@ -76,12 +76,24 @@ export function describeHandovers(body: (partners: HandoverPartners) => void): v
   const bucket = (s3: S3ForTests) => ({ isOnS3: true, makePlace: () => inBucket(s3) });
   describeHandoversInDirectory(body);
   describeWithS3('SlateDB 0.12.1 on S3', (s3) => body({ ...OLDER, ...bucket(s3) }));
+  describeCollectors(body);
+}
+
+/** One suite for each SlateDB that collects with a boundary, on S3, which alone can keep one. */
+export function describeCollectors(body: (partners: HandoverPartners) => void): void {
   describeWithS3('SlateDB 0.17.0', (s3) => {
-    describeWithSlateDb017('on S3', () => body({ ...NEWER, ...bucket(s3) }));
+    describeWithSlateDb017('on S3', () => body({ ...NEWER, isOnS3: true, makePlace: () => inBucket(s3) }));
   });
   describeWithS3('SlateDB 0.18.0', (s3) => {
-    describeWithSlateDb018('on S3', () => body({ ...NEWEST, ...bucket(s3) }));
+    describeWithSlateDb018('on S3', () => body({ ...NEWEST, isOnS3: true, makePlace: () => inBucket(s3) }));
   });
+}
+
+/** One suite for each SlateDB that knows workers, in a directory and on S3. */
+export function describeHandoversSince017(body: (partners: HandoverPartners) => void): void {
+  describeWithSlateDb017('SlateDB 0.17.0 in a directory', () => body({ ...NEWER, ...DIRECTORY }));
+  describeWithSlateDb018('SlateDB 0.18.0 in a directory', () => body({ ...NEWEST, ...DIRECTORY }));
+  describeCollectors(body);
 }
 
 /** One suite for each place, with SlateDB 0.18.0. */

@@ -148,6 +148,18 @@ export interface LiveSlateDb {
   manifests(place: SlateDbPlace): Promise<SlateDbManifest[]>;
   /** 0.17 and later: opens with a compactor, merges everything into one sorted run, closes. Returns the newest manifest. */
   compactAll(place: SlateDbPlace, options?: SlateDbOpenOptions): Promise<SlateDbManifest>;
+  /** 0.17 and later: asks the compactor for one compaction of the whole key space. The clock is for 0.18 only. */
+  submit(
+    place: SlateDbPlace,
+    compaction: { sources: SlateDbSource[]; destination: number },
+    options?: Pick<SlateDbOpenOptions, 'clockAheadSeconds'>,
+  ): Promise<void>;
+  /** 0.17 and later: one round of the collector over all that is older; with boundary files where the store is on S3. The clock is for 0.18 only. */
+  collect(
+    place: SlateDbPlace,
+    minAgeMs: number,
+    options?: Pick<SlateDbOpenOptions, 'clockAheadSeconds'>,
+  ): Promise<void>;
 
   // 0.17 only:
   /** Asks the compactor of the open database for a job that it has to fail. */
@@ -156,18 +168,6 @@ export interface LiveSlateDb {
   // 0.18 only:
   /** A stand-alone compactor (it plans, and merges with a worker of its own) or a worker of another's. */
   start(role: 'compactor' | 'worker', place: SlateDbPlace, options?: SlateDbOpenOptions): Promise<SlateDbRole>;
-  /** Asks the compactor for one compaction of the whole key space. */
-  submit(
-    place: SlateDbPlace,
-    compaction: { sources: SlateDbSource[]; destination: number },
-    options?: Pick<SlateDbOpenOptions, 'clockAheadSeconds'>,
-  ): Promise<void>;
-  /** One round of the collector over all that is older. */
-  collect(
-    place: SlateDbPlace,
-    minAgeMs: number,
-    options?: Pick<SlateDbOpenOptions, 'clockAheadSeconds'>,
-  ): Promise<void>;
 }
 
 export type SlateDbSource = { SstView: string } | { SortedRun: number };

@@ -82,6 +82,11 @@ async def open_db(request):
     return await builder.build()
 
 
+def source_of(source):
+    ((kind, value),) = source.items()
+    return u.SourceId.SST_VIEW(value) if kind == "SstView" else u.SourceId.SORTED_RUN(value)
+
+
 def manifest_of(m):
     return {
         "id": m.id,
@@ -168,6 +173,20 @@ class Driver:
         admin = u.AdminBuilder(self.place["path"], store_of(self.place)).build()
         sources = [u.SourceId.SORTED_RUN(0)]
         await admin.submit_compaction(u.CompactionSpec.TIERED(segment=r["segment"].encode(), sources=sources, destination=0))
+
+    async def op_submit(self, r):
+        tiered = r["spec"]["Tiered"]
+        sources = [source_of(source) for source in tiered["sources"]]
+        admin = u.AdminBuilder(r["path"], store_of(r)).build()
+        await admin.submit_compaction(u.CompactionSpec.TIERED(segment=b"", sources=sources, destination=tiered["destination"]))
+
+    async def op_collect(self, r):
+        """One round, with the boundary files that a store with If-Match allows."""
+        each = u.GarbageCollectorDirectoryOptions(interval_ms=None, min_age_ms=r["minAgeMs"], dry_run=False)
+        options = u.GarbageCollectorOptions(
+            manifest_options=each, wal_options=each, wal_fence_options=None, compacted_options=each, compactions_options=each,
+            detach_options=None, object_store_max_retries=None)
+        await u.AdminBuilder(r["path"], store_of(r)).build().run_gc_once(options)
 
     async def op_readerScan(self, r):
         builder = u.DbReaderBuilder(r["path"], store_of(r))
