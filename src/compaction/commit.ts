@@ -21,13 +21,16 @@
  * C9. the table of the marker has no other view in what stays of level 0: SlateDB's writers up to 0.17 cut at the first of them.
  *
  * A rule that does not hold ends its job, whose outputs are then garbage; the others are committed without it.
+ *
+ * The checkpoint is dated when the change is applied, and its bytes stay the same until an answer comes. After an outage it may have expired
+ * before it is stored; then another manifest gives it its lifetime (`renewal`).
  */
 import { assertThat } from '../common/assert.ts';
 import type { KeyRange } from '../common/key-range.ts';
 import type { Ulid } from '../common/ulid.ts';
 import type { BytesRange, Manifest, TableView, Tree, Uuid } from '../format/manifest-types.ts';
 import { runsOf } from '../format/manifest-types.ts';
-import { addCheckpoint, dropExpiredCheckpoints } from '../lsm/manifest/checkpoint-edits.ts';
+import { addCheckpoint, dropExpiredCheckpoints, refreshCheckpoint } from '../lsm/manifest/checkpoint-edits.ts';
 import { COMMIT_CHECKPOINT_S } from '../lsm/manifest/live-set.ts';
 import {
   commitJobs,
@@ -40,6 +43,9 @@ import {
 import { treesByName } from '../lsm/manifest/view-ids.ts';
 import { rangesOverlap, shownRange } from '../lsm/rows/shown-range.ts';
 import type { LedgerEntry } from '../lsm/tree/damage-ledger.ts';
+
+/** A checkpoint that was dated at most so long before it was known to be stored is not renewed. */
+const LATE_S = 60;
 
 /** A job that is done, as the commit sees it. */
 export interface FinishedJob extends MergedRun {
@@ -92,6 +98,7 @@ export class CommitAttempt {
   #refused: ReadonlyMap<Ulid, BrokenRule> | undefined;
   #manifestId: number | undefined;
   #postponed: Postponed | undefined;
+  #expireTimeS = 0;
 
   constructor(options: JobsCommit) {
     assertThat(options.jobs.length > 0, 'a commit has a job');
@@ -133,10 +140,22 @@ export class CommitAttempt {
     return this.#manifestId === undefined ? undefined : this.#withCheckpoint(next, id);
   };
 
+  /** For the log of manifests, after the commit: gives its checkpoint the lifetime that it lost while no answer came. Undefined: it lost none. */
+  get renewal(): ((m: Manifest) => Manifest | undefined) | undefined {
+    const { checkpointId, correct, nowS } = this.#options;
+    const expireTimeS = nowS() + COMMIT_CHECKPOINT_S;
+    if (this.#manifestId === undefined || expireTimeS - this.#expireTimeS <= LATE_S) return undefined;
+    return (m) => {
+      const renewed = refreshCheckpoint(m, checkpointId, expireTimeS);
+      return renewed && correct(renewed);
+    };
+  }
+
   #withCheckpoint(m: Manifest, predecessorId: number): Manifest {
     const { checkpointId: id, correct, nowS } = this.#options;
     const createTimeS = nowS();
-    const times = { createTimeS, expireTimeS: createTimeS + COMMIT_CHECKPOINT_S };
+    this.#expireTimeS = createTimeS + COMMIT_CHECKPOINT_S;
+    const times = { createTimeS, expireTimeS: this.#expireTimeS };
     const checkpoint = { id, manifestId: predecessorId, ...times, writerEpoch: undefined, name: undefined };
     return correct(addCheckpoint(dropExpiredCheckpoints(m, createTimeS) ?? m, checkpoint, predecessorId + 1));
   }

@@ -90,6 +90,7 @@ export class Committer {
         this.#attempt = await this.#attemptOf(jobs, namedRuns, decide);
         continue;
       }
+      if (change.renewal !== undefined) await manifests.commit(change.renewal, { asCompactor: { author, epoch } });
       this.#attempt = undefined;
       for (const { finished } of jobs) decide(this.#decisionOf(finished, change));
     }

@@ -482,6 +482,30 @@ describe('what fails', () => {
     await world.audit();
   });
 
+  it.each([
+    ['gets its lifetime from then on', 3000, 8900],
+    ['stays as it is after a minute', 60, 5900],
+  ])('the checkpoint of a commit that is stored only after an outage %s', async (_, outageS, expireTimeS) => {
+    let storeMs = 5_000_000;
+    const process = await started({ settings: { latestStoreTimeMs: () => storeMs } });
+    process.hold();
+    await world.flushes(4);
+    await world.settle();
+    const manifestId = (await world.newest()).id;
+    const put = world.writerStore.store.put;
+    const lost = { outcome: 'unknown' as const, cause: new Error('nothing answers') };
+    world.writerStore.store.put = () => Promise.resolve(lost);
+    process.held![0]!.release();
+    await world.settle();
+    expect(process.story.at(-1)).toBe('trouble');
+    storeMs += outageS * 1000;
+    world.writerStore.store.put = put;
+    await world.clock.advance(10_000);
+    expect(process.story.at(-1)).toBe('committed 12>3');
+    expect((await world.newest()).manifest.checkpoints).toMatchObject([{ manifestId, createTimeS: 5000, expireTimeS }]);
+    await world.audit();
+  });
+
   it('an output that a collector has taken ends its job', async () => {
     const process = await started();
     await world.flushes(3);
