@@ -26,7 +26,7 @@
  * 2. the key buffer and the fields are those of the current row until the next move; callers copy what they keep;
  * 3. `seek`, `seekBefore` and `findInBlock` need rows in order (tables), the other moves do not (WAL objects).
  */
-import { EMPTY_BYTES } from '../common/bytes.ts';
+import { EMPTY_BYTES, viewOf } from '../common/bytes.ts';
 import { Block, restartOffset } from './block.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_TOMBSTONE, NO_TS } from './row-flags.ts';
 
@@ -70,6 +70,8 @@ export class BlockCursor {
   block: Block = NO_BLOCK;
   /** The key is `key[0, keyLength)`; the buffer is replaced when it grows. */
   key: Uint8Array = new Uint8Array(256);
+  /** A view of `key`. */
+  keyView: DataView = viewOf(this.key);
   keyLength = 0;
   /** The value is `block.bytes[valueStart, valueStart + valueLength)`. */
   valueStart = 0;
@@ -337,6 +339,7 @@ export class BlockCursor {
     const grown = new Uint8Array(2 * keyLength);
     grown.set(this.key);
     this.key = grown;
+    this.keyView = viewOf(grown);
   }
 }
 
@@ -392,6 +395,8 @@ export const UNDECIDED = 2;
 /** Where `findInBlock` puts the row it found; made once and used again. */
 export class FoundRow {
   bytes: Uint8Array = EMPTY_BYTES;
+  /** A view of `bytes`. */
+  view: DataView = NO_BLOCK.view;
   valueStart = 0;
   valueLength = 0;
   seq = 0;
@@ -459,7 +464,7 @@ function findFrom(block: Block, start: number, key: Uint8Array, maxSeq: number, 
         out.rowOffset = row;
         out.valueStart = valueStart;
         out.valueLength = valueLength;
-        fillFound(b, tail, out);
+        fillFound(block, tail, out);
         return FOUND;
       }
     }
@@ -469,8 +474,10 @@ function findFrom(block: Block, start: number, key: Uint8Array, maxSeq: number, 
 }
 
 /** Fills in what stands after the value (version 1: after the key); returns the position after it. */
-function fillFound(b: Uint8Array, tail: number, out: FoundRow): number {
+function fillFound(block: Block, tail: number, out: FoundRow): number {
+  const b = block.bytes;
   out.bytes = b;
+  out.view = block.view;
   out.seq = readInt64(b, tail);
   const flags = b[tail + 8];
   out.flags = flags;
@@ -492,7 +499,7 @@ function found1(block: Block, index: number, key: Uint8Array, out: FoundRow): 0 
   const row = restartOffset(block, index);
   if (compareListed(block, row, key) !== 0) return ABSENT;
   const b = block.bytes;
-  let p = fillFound(b, seqAt, out);
+  let p = fillFound(block, seqAt, out);
   out.rowOffset = row;
   out.valueLength = 0;
   if ((out.flags & FLAG_TOMBSTONE) === 0) {

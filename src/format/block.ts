@@ -75,7 +75,7 @@
  *
  * Not checked here: that rows ascend. Rows of the log have no order by key; `checkBlockOrder` checks the blocks of tables.
  */
-import { describeBytes } from '../common/bytes.ts';
+import { describeBytes, viewOf } from '../common/bytes.ts';
 import { damage } from '../common/damage.ts';
 import { type CorruptionError, IncompatibleError } from '../common/errors.ts';
 import { MAX_KEY_BYTES } from '../common/key-range.ts';
@@ -97,6 +97,7 @@ export class Block {
   /** Number of listed offsets: restart rows in version 2, all rows in version 1. */
   readonly restartCount: number;
   readonly rowCount: number;
+  #view: DataView | undefined = undefined;
 
   constructor(
     bytes: Uint8Array,
@@ -110,6 +111,12 @@ export class Block {
     this.rowsEnd = rowsEnd;
     this.restartCount = restartCount;
     this.rowCount = rowCount;
+  }
+
+  /** A view of `bytes`, made when it is first asked for. */
+  get view(): DataView {
+    this.#view ??= viewOf(this.bytes);
+    return this.#view;
   }
 }
 

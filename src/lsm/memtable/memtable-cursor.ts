@@ -43,7 +43,8 @@ export class MemtableCursor implements RowCursor {
   valueBuf: Uint8Array = EMPTY_BYTES;
   valueStart = 0;
   valueLength = 0;
-  rowView: DataView | undefined = undefined;
+  keyView: DataView | undefined = undefined;
+  valueView: DataView | undefined = undefined;
   seq = 0;
   flags = 0;
   createTs = NO_TS;
@@ -221,7 +222,9 @@ export class MemtableCursor implements RowCursor {
     const start = (unit << 3) + HEADER_BYTES + ((key & HAS_EXPIRE) >> EXPIRE_TO_BYTES);
     const length = key & 0xffff;
     this.#link = words[at + WORD_LINK];
-    this.rowView = log.views[chunk];
+    const view = log.views[chunk];
+    this.keyView = view;
+    this.valueView = view;
     this.keyBuf = bytes;
     this.keyStart = start;
     this.keyLength = length;

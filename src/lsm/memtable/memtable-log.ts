@@ -296,6 +296,10 @@ export class MemtableLog {
     return this.doubles[place >>> CHUNK_SHIFT][(place & UNIT_MASK) + DOUBLE_EXPIRE];
   }
 
+  viewAt(place: number): DataView {
+    return this.views[place >>> CHUNK_SHIFT];
+  }
+
   /** The memory that holds a row's key and value. */
   bytesAt(place: number): Uint8Array {
     return this.bytes[place >>> CHUNK_SHIFT];

@@ -269,6 +269,11 @@ export class Memtable {
     return this.#log.bytesAt(this.#placeOf(id));
   }
 
+  /** A view of the same buffer. */
+  valueViewOf(id: number): DataView {
+    return this.#log.viewAt(this.#placeOf(id));
+  }
+
   valueStartOf(id: number): number {
     const place = this.#placeOf(id);
     return this.#log.keyStartAt(place) + this.#log.keyLengthAt(place);

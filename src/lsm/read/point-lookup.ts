@@ -13,13 +13,12 @@
 import { assertThat } from '../../common/assert.ts';
 import { CorruptionError, isCorruption } from '../../common/errors.ts';
 import { Block } from '../../format/block.ts';
-import { ABSENT, FOUND, type FoundRow, findInBlock, UNDECIDED } from '../../format/block-cursor.ts';
-import { NO_TS } from '../../format/row-flags.ts';
+import { ABSENT, FOUND, FoundRow, findInBlock, UNDECIDED } from '../../format/block-cursor.ts';
 import { sipHash13, sipHigh, sipLow } from '../../format/siphash.ts';
 import type { Memtable } from '../memtable/memtable.ts';
 import { concerns, Gap, gapsAt } from '../rows/damaged-block.ts';
 import type { MergeOperator } from '../rows/merge-operator.ts';
-import { copyOut } from '../rows/result-slab.ts';
+import { copyOutOf } from '../rows/result-slab.ts';
 import {
   decidedFrom,
   FLAGS_NOT_ALWAYS_SEEN,
@@ -71,20 +70,7 @@ export interface Absence {
 export const NOT_NOW = Symbol('not now');
 
 /** Scratch for the synchronous path, which never interleaves. */
-const scratch: FoundRow = newFoundRow();
-
-function newFoundRow(): FoundRow {
-  return {
-    bytes: new Uint8Array(0),
-    valueStart: 0,
-    valueLength: 0,
-    seq: 0,
-    flags: 0,
-    createTs: NO_TS,
-    expireTs: NO_TS,
-    rowOffset: 0,
-  };
-}
+const scratch = new FoundRow();
 
 /** A copy of the value, undefined for none, or `NOT_NOW`. */
 export function lookupNow(
@@ -104,7 +90,7 @@ export function lookupNow(
     const flags = m.flagsOf(id);
     if (isOperand(flags)) return NOT_NOW;
     if ((flags & FLAGS_NOT_ALWAYS_SEEN) !== 0 && !isSeenNow(flags, m.expireTsOf(id), options.now)) return undefined;
-    return copyOut(m.valueBufOf(id), m.valueStartOf(id), m.valueLengthOf(id));
+    return copyOutOf(m.valueViewOf(id), m.valueBufOf(id), m.valueStartOf(id), m.valueLengthOf(id));
   }
   return lookupTablesNow(treeOf(view.tree, key), key, options);
 }
@@ -159,7 +145,7 @@ function resultNow(options: LookupOptions): Uint8Array | undefined | typeof NOT_
   const { flags } = scratch;
   if (isOperand(flags)) return NOT_NOW;
   if (!isSeenNow(flags, scratch.expireTs, options.now)) return undefined;
-  return copyOut(scratch.bytes, scratch.valueStart, scratch.valueLength);
+  return copyOutOf(scratch.view, scratch.bytes, scratch.valueStart, scratch.valueLength);
 }
 
 /** The whole lookup, fetching what is needed. Rejects with `CorruptionError` where damage may hide the answer. */
@@ -199,7 +185,7 @@ function gatherFromMemory(view: ReadView, key: Uint8Array, maxSeq: number, gathe
       const flags = m.flagsOf(id);
       gathered.push({
         flags,
-        value: copyOut(m.valueBufOf(id), m.valueStartOf(id), m.valueLengthOf(id)),
+        value: copyOutOf(m.valueViewOf(id), m.valueBufOf(id), m.valueStartOf(id), m.valueLengthOf(id)),
         seq: m.seqOf(id),
         createTs: m.createTsOf(id),
         expireTs: m.expireTsOf(id),
@@ -274,13 +260,13 @@ interface BlockSearch {
 
 /** FOUND: a value or tombstone ended the search. ABSENT: a greater key was met. UNDECIDED: the block ended first. */
 function gatherFromBlock(block: Block, search: BlockSearch): number {
-  const found = newFoundRow();
+  const found = new FoundRow();
   for (;;) {
     const r = findInBlock(block, search.key, search.below, found);
     if (r !== FOUND) return r;
     search.gathered.push({
       flags: found.flags,
-      value: copyOut(found.bytes, found.valueStart, found.valueLength),
+      value: copyOutOf(found.view, found.bytes, found.valueStart, found.valueLength),
       seq: found.seq,
       createTs: found.createTs,
       expireTs: found.expireTs,

@@ -200,13 +200,13 @@ export class VisibleRows {
         if (!this.#advance()) return 'blocked';
         continue;
       }
-      const key = copyOutOf(row.rowView, row.keyBuf, row.keyStart, row.keyLength);
+      const key = copyOutOf(row.keyView, row.keyBuf, row.keyStart, row.keyLength);
       this.#key = key;
       this.#hasKey = true;
       if ((row.flags & SPECIAL) === 0) {
         out.push({
           key,
-          value: copyOutOf(row.rowView, row.valueBuf, row.valueStart, row.valueLength),
+          value: copyOutOf(row.valueView, row.valueBuf, row.valueStart, row.valueLength),
           seq: BigInt(row.seq),
         });
       } else this.#special(row, key, out);
@@ -232,7 +232,7 @@ export class VisibleRows {
     if (!isSeen(row, this.#options.nowMs)) return;
     out.push({
       key,
-      value: copyOutOf(row.rowView, row.valueBuf, row.valueStart, row.valueLength),
+      value: copyOutOf(row.valueView, row.valueBuf, row.valueStart, row.valueLength),
       seq: BigInt(row.seq),
     });
   }
@@ -265,7 +265,7 @@ export class VisibleRows {
           return this.#finish(out);
         }
         if ((row.flags & FLAG_DAMAGED) !== 0) this.#meetDamage(row);
-        this.#key = copyOutOf(row.rowView, row.keyBuf, row.keyStart, row.keyLength);
+        this.#key = copyOutOf(row.keyView, row.keyBuf, row.keyStart, row.keyLength);
         this.#hasKey = true;
       } else if ((row.flags & FLAG_DAMAGED) !== 0) this.#meetDamage(row);
       if ((row.flags & FLAG_DAMAGED) === 0 && row.seq <= maxSeq) {
@@ -308,7 +308,7 @@ export class VisibleRows {
   #version(row: RowCursor): Version {
     return {
       flags: row.flags,
-      value: copyOutOf(row.rowView, row.valueBuf, row.valueStart, row.valueLength),
+      value: copyOutOf(row.valueView, row.valueBuf, row.valueStart, row.valueLength),
       seq: row.seq,
       createTs: row.createTs,
       expireTs: row.expireTs,

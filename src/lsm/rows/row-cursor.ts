@@ -27,8 +27,9 @@ export interface RowCursor {
   valueBuf: Uint8Array;
   valueStart: number;
   valueLength: number;
-  /** A view of the buffer that holds both, where there is one: with it short keys and values are copied for less. */
-  rowView: DataView | undefined;
+  /** Views of these two buffers, where there are any: with them short keys and values are copied for less. */
+  readonly keyView: DataView | undefined;
+  readonly valueView: DataView | undefined;
   seq: number;
   /** Row flags as stored. */
   flags: number;

@@ -58,7 +58,7 @@ export class TableCursor implements RowCursor, MayBeDamaged {
   valueBuf: Uint8Array = EMPTY_BYTES;
   valueStart = 0;
   valueLength = 0;
-  rowView: DataView | undefined = undefined;
+  keyView: DataView | undefined = undefined;
   seq = 0;
   flags = 0;
   createTs: number = NO_TS;
@@ -101,6 +101,11 @@ export class TableCursor implements RowCursor, MayBeDamaged {
     this.#reverse = options.reverse;
     this.#limitKey = options.limitKey;
     this.#useProbable = options.useProbable ?? false;
+  }
+
+  /** Made only for those who copy values: a merge of tables hands on whole blocks of bytes. */
+  get valueView(): DataView {
+    return this.#rows.block.view;
   }
 
   seek(key: Uint8Array | undefined): number {
@@ -312,6 +317,7 @@ export class TableCursor implements RowCursor, MayBeDamaged {
   #arrive(): number {
     const rows = this.#rows;
     this.keyBuf = rows.key;
+    this.keyView = rows.keyView;
     this.keyStart = 0;
     this.keyLength = rows.keyLength;
     const range = this.#handles[this.#table].view.visibleRange;
@@ -363,6 +369,7 @@ export class TableCursor implements RowCursor, MayBeDamaged {
     this.#atDamage = true;
     this.damage = gap;
     this.keyBuf = key;
+    this.keyView = undefined;
     this.keyStart = 0;
     this.keyLength = key.length;
     if (this.#handles[this.#table].view.visibleRange !== undefined && this.#isPastView()) {

@@ -129,7 +129,8 @@ export class LostCursor implements RowCursor, MayBeDamaged {
   readonly valueBuf: Uint8Array = EMPTY_BYTES;
   readonly valueStart = 0;
   readonly valueLength = 0;
-  readonly rowView = undefined;
+  readonly keyView = undefined;
+  readonly valueView = undefined;
   readonly seq: number;
   readonly flags = FLAG_DAMAGED;
   readonly createTs: number = NO_TS;
