@@ -49,14 +49,15 @@ export function toValue(value: Bytes): Uint8Array {
 
 /**
  * Whether these are bytes of this realm, neither empty nor more than `maxBytes`, that say their true length now. Recognised by properties that
- * the compiler knows (7 ns; a check of the prototype as well would cost 17, one of an own `length` 28). An array that changes its
- * length later harms only the read that it was given to: writes ask the array itself.
+ * the compiler knows (a check of the prototype as well would cost 10 ns more, one of an own `length` 20). What the array says comes first:
+ * its class is known by that, and the other checks cost next to nothing (2 ns instead of 7). An array that changes its length later
+ * harms only the read that it was given to: writes ask the array itself.
  */
 function isPlain(bytes: unknown, maxBytes: number): bytes is Uint8Array {
-  if (!ArrayBuffer.isView(bytes) || !(bytes instanceof Uint8Array)) return false;
-  const length = trueLength(bytes);
+  if (!ArrayBuffer.isView(bytes)) return false;
   try {
-    return length > 0 && length <= maxBytes && bytes.length === length;
+    const { length } = bytes as Uint8Array;
+    return length > 0 && length <= maxBytes && bytes instanceof Uint8Array && trueLength(bytes) === length;
   } catch {
     // A `length` of the caller, who throws.
     return false;
