@@ -1,9 +1,9 @@
-/** Rows of every short length and some long ones, read in every way from every place. */
+/** Rows of every short length and some long ones, read in every way from every place; and memtables that a read leaves out. */
 import { describe, expect, it } from 'vitest';
 import { compareBytes, toHex } from '../../src/common/bytes.ts';
 import type { Db } from '../../src/db/db.ts';
 import type { ScanOptions } from '../../src/db/reads.ts';
-import { World } from '../support/database.ts';
+import { text, World } from '../support/database.ts';
 
 interface Pair {
   key: Uint8Array;
@@ -57,5 +57,22 @@ describe('rows of every length', () => {
     await expectAll(world, db);
     for (const [i, { key, value }] of pairs.entries()) if (i % 3 === 0) await world.run(db.put(key, value));
     await expectAll(world, db);
+  });
+});
+
+describe('a memtable without a row for a read', () => {
+  it('is left out of its scan, and rows that come later are not shown by it', async () => {
+    const world = new World();
+    const db = await world.open();
+    await world.run(db.put('a', '1'));
+    await world.run(db.flush({ type: 'memtable' }));
+    const before = db.scan();
+    const snapshot = db.snapshot();
+    await world.run(db.put('b', '2'));
+    const shown = async (scan: typeof before) => (await world.run(scan.nextBatch(10))).map((row) => text(row.key));
+    expect(await shown(before)).toEqual(['a']);
+    expect(await shown(snapshot.scan())).toEqual(['a']);
+    expect(await shown(db.scan())).toEqual(['a', 'b']);
+    await world.run(snapshot.close());
   });
 });

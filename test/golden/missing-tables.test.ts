@@ -4,6 +4,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import { isCorruption } from '../../src/common/errors.ts';
+import { BlockCache } from '../../src/lsm/table/block-cache.ts';
 import { openReader } from '../../src/open.ts';
 import type { ObjectStore } from '../../src/store/object-store.ts';
 import { forwarding } from '../support/forwarding-store.ts';
@@ -34,10 +35,12 @@ const tablesOf = ({ objects }: GoldenFixture) => objects.map(({ path }) => path)
 describe.each(goldenFixtures().map((f) => [f.name, f] as const))('%s', (_, fixture) => {
   it.each(['forward', 'reverse'])('a scan ends whichever table is missing (%s)', async (direction) => {
     const { store, ...place } = await goldenInMemory(fixture);
-    const scanned = async (missing: string) => {
+    const scanned = async (missing: string, cacheBytes = 1 << 20) => {
       const end = missing.slice(missing.lastIndexOf('/'));
       const location = { ...place, store: without(store, end) };
-      const reader = await openReader(location, { logger: QUIET, mergeOperator: CONCAT, hideExpired: false });
+      const cache = new BlockCache({ capacityBytes: cacheBytes });
+      const options = { logger: QUIET, mergeOperator: CONCAT, hideExpired: false, cache };
+      const reader = await openReader(location, options);
       const keys: string[] = [];
       let errors = 0;
       const rows = reader.scan({ reverse: direction === 'reverse' });
@@ -56,6 +59,7 @@ describe.each(goldenFixtures().map((f) => [f.name, f] as const))('%s', (_, fixtu
     };
     const whole = await scanned('/none');
     expect(whole.errors).toBe(0);
+    expect(await scanned('/none', 0)).toEqual(whole);
     let shown = 0;
     for (const table of tablesOf(fixture)) {
       const { keys, errors } = await scanned(table);

@@ -108,6 +108,11 @@ export class Memtable {
     return this.#lastSeq;
   }
 
+  /** Whether a read up to `maxSeq` may see a row of this table. Once false it stays false for any read that has begun. */
+  reaches(maxSeq: number): boolean {
+    return this.#firstSeq >= 0 && this.#firstSeq <= maxSeq;
+  }
+
   /** The latest creation time of all rows, `NO_TS` if none has one. */
   get maxCreateTs(): number {
     return this.#maxCreateTs;
@@ -217,6 +222,7 @@ export class Memtable {
 
   /** The newest version of `key` with a seq up to `maxSeq`, or -1. */
   find(key: Uint8Array, maxSeq: number): number {
+    if (this.#firstSeq < 0) return -1;
     const root = this.#index.find(key, 0, key.length);
     if (root < 0) return -1;
     const place = this.#log.newestAt(root, maxSeq);

@@ -82,9 +82,9 @@ export class TableCursor implements RowCursor, MayBeDamaged {
   /** Metadata of the current table, or why it cannot be had. */
   #meta: TableMeta | Gap | undefined;
   #metaOf = -1;
-  /** What the last moves and loads met, the oldest first; a table that is a gap for good. */
-  readonly #held = new Map<number, TableMeta>();
-  readonly #tableGaps = new Map<number, Gap>();
+  /** What the last moves and loads met before that, the oldest first; a table that is a gap for good. Most scans need neither. */
+  #held: Map<number, TableMeta> | undefined;
+  #tableGaps: Map<number, Gap> | undefined;
   #stretch: Stretch | undefined;
   /** The stretch just before: a move that finds nothing in its last block goes on in the next one. */
   #stretchBefore: Stretch | undefined;
@@ -413,21 +413,27 @@ export class TableCursor implements RowCursor, MayBeDamaged {
   #metaFor(table: number): TableMeta | Gap | undefined {
     if (this.#metaOf === table) return this.#meta;
     const { reader } = this.#handles[table];
-    const meta = this.#tableGaps.get(table) ?? this.#held.get(table) ?? reader.meta;
+    const meta = this.#tableGaps?.get(table) ?? this.#held?.get(table) ?? reader.meta;
     if (meta === undefined) return undefined;
     reader.touched[0] = 1;
     this.#hold(table, meta);
     return meta;
   }
 
-  /** Makes this the current metadata, and keeps it for a while. */
+  /** Makes this the current metadata, and keeps what was it for a while. */
   #hold(table: number, meta: TableMeta | Gap): void {
+    if (this.#meta !== undefined) this.#keepMeta(this.#metaOf, this.#meta);
     this.#meta = meta;
     this.#metaOf = table;
+  }
+
+  #keepMeta(table: number, meta: TableMeta | Gap): void {
     if (meta instanceof Gap) {
+      this.#tableGaps ??= new Map();
       this.#tableGaps.set(table, meta);
       return;
     }
+    this.#held ??= new Map();
     this.#held.delete(table);
     this.#held.set(table, meta);
     if (this.#held.size > HELD_METAS) this.#held.delete(this.#held.keys().next().value as number);

@@ -63,7 +63,8 @@ export function unplacedLosses(entries: readonly LedgerEntry[], replayedTo: numb
 }
 
 /** Those of which a read up to `maxSeq` might have seen a row newer than `seq`. */
-export function lossesAbove(losses: readonly UnplacedLoss[], seq: number, maxSeq: number): UnplacedLoss[] {
+export function lossesAbove(losses: readonly UnplacedLoss[], seq: number, maxSeq: number): readonly UnplacedLoss[] {
+  if (losses.length === 0) return NO_LOSSES;
   return losses.filter(({ seqs }) => seqs.min <= maxSeq && seqs.max > seq);
 }
 
