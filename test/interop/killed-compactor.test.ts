@@ -3,7 +3,9 @@
  * live) then opens the database with its own compactor: it ends the job that was left, and goes on to merge what is written.
  */
 import { expect, it } from 'vitest';
-import { decodeCompactions } from '../../src/format/compactions-codec.ts';
+import { SYSTEM_RANDOM } from '../../src/common/random.ts';
+import { makeUlid } from '../../src/common/ulid.ts';
+import { type CompactionJob, decodeCompactions, encodeCompactions } from '../../src/format/compactions-codec.ts';
 import { compactionsPath, parseManifestPath } from '../../src/format/object-names.ts';
 import { findNewestCompactions } from '../../src/lsm/manifest/compactions-store.ts';
 import { loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
@@ -25,10 +27,15 @@ describeHandoversInDirectory((partners) => {
   const handover = new Handover(partners, ({ ours }) => expectManifestsToContinue(ours));
   const rows = new Map<string, string>();
 
-  function nextRow(): [string, string] {
-    const row: [string, string] = [`key ${rows.size}`, `value ${rows.size}`];
-    rows.set(...row);
-    return row;
+  /** One of its own for each table, and one that all tables have: they cannot just be moved. */
+  function nextRows(): [string, string][] {
+    const n = rows.size;
+    const next: [string, string][] = [
+      [`key ${n}`, `value ${n}`],
+      ['shared', `value ${n}`],
+    ];
+    for (const row of next) rows.set(...row);
+    return next;
   }
 
   async function activeJobs(): Promise<string[]> {
@@ -38,10 +45,44 @@ describeHandoversInDirectory((partners) => {
     return jobs.filter(({ status }) => ACTIVE.includes(status)).map(({ id, status }) => `${id} ${status}`);
   }
 
+  /** As an operator of SlateDB 0.12 would: a job of the only table of level 0 and the only run. */
+  async function submit(): Promise<void> {
+    const store = prefixedStore(handover.place.ours.store, handover.place.ours.path);
+    const { l0, runs } = await newestManifest(handover.place.ours);
+    const id = (await findNewestCompactions(store))!;
+    const { compactions } = decodeCompactions((await store.get(compactionsPath(id)))!.bytes);
+    const last = compactions.jobs
+      .map((job) => job.id)
+      .sort()
+      .at(-1);
+    const job: CompactionJob = {
+      id: makeUlid(Date.now(), SYSTEM_RANDOM, last),
+      status: 'submitted',
+      spec: {
+        kind: 'tiered',
+        deprecatedTables: undefined,
+        l0ViewIds: l0.map(({ viewId }) => viewId),
+        runs: runs.map((run) => run.id),
+        segment: undefined,
+        destination: runs[0]!.id,
+      },
+      outputs: undefined,
+      worker: undefined,
+      context: undefined,
+    };
+    const bytes = encodeCompactions({ ...compactions, jobs: [...compactions.jobs, job] });
+    await store.put(compactionsPath(id + 1), bytes, { condition: 'if-absent', putId: job.id });
+  }
+
   const profiles = version === '0.12.1' ? (['slatedb-0.12'] as const) : (['slatedb-0.12', 'slatedb-0.17'] as const);
-  it.each(profiles.flatMap((profile) => (['before', 'after'] as const).map((when) => ({ profile, when }))))(
-    'with compatibility $profile, killed $when the manifest is stored',
-    async ({ profile, when }) => {
+  const cases = profiles.flatMap((profile) =>
+    (['before', 'after'] as const).flatMap((when) =>
+      [false, true].map((isSubmitted) => ({ profile, when, isSubmitted })),
+    ),
+  );
+  it.each(cases)(
+    'with compatibility $profile, killed $when the manifest is stored, of a job that was submitted: $isSubmitted',
+    async ({ profile, when, isSubmitted }) => {
       rows.clear();
       const { ours, slate: place } = handover.place;
       const process = incarnation(ours.store);
@@ -64,8 +105,7 @@ describeHandoversInDirectory((partners) => {
       });
       const db = await open({ ...ours, store: killing }, { compatibility: profile, logger: QUIET, gc: false });
       const table = async () => {
-        const [key, value] = nextRow();
-        await db.put(key, value);
+        for (const [key, value] of nextRows()) await db.put(key, value);
         await db.flush({ type: 'memtable' });
       };
       await table();
@@ -74,14 +114,14 @@ describeHandoversInDirectory((partners) => {
       // The job has a run among its sources, and goes into it.
       runs = (await newestManifest(ours)).runs.length;
       expect(runs).toBe(1);
+      if (isSubmitted) await submit();
       void db.compact().catch(() => undefined);
       await death;
 
       const slate = handover.newSlate();
       await slate.open(place, { compactor: true });
       for (let i = 0; i < TABLES; i++) {
-        const [key, value] = nextRow();
-        await slate.put(key, value);
+        for (const [key, value] of nextRows()) await slate.put(key, value);
         await slate.flush('memtable');
       }
       for (const limit = Date.now() + LIMIT_MS; ; ) {
