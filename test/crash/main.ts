@@ -1,8 +1,8 @@
 /**
- * `npm run crash -- [--cycles N] [--store local|minio|minio-server] [--seed N]`: crash cycles of real processes, with progress
- * and totals. `minio` uses the server that SHALEDB_TEST_S3_ENDPOINT names, else a MinIO of its own; in `minio-server` it is
+ * `npm run crash -- [--cycles N] [--store local|minio|minio-server] [--seed N] [--minutes M]`: crash cycles of real processes, with
+ * progress and totals; no cycle begins after M minutes, 60 by default. `minio` uses the server that SHALEDB_TEST_S3_ENDPOINT names, else a MinIO of its own; in `minio-server` it is
  * MinIO that is killed. The processes write, merge and collect; once no one is killed any more, what no manifest names has to go. Exit code
- * 1 if anything was lost, or is left.
+ * 1 if anything was lost, is left, or was not run.
  */
 import { parseArgs } from 'node:util';
 import * as minio from 'minio';
@@ -22,11 +22,13 @@ const { values } = parseArgs({
     cycles: { type: 'string', default: '100' },
     store: { type: 'string', default: 'local' },
     seed: { type: 'string', default: '1' },
+    minutes: { type: 'string', default: '60' },
   },
 });
 const cycles = Number(values.cycles);
 const seed = Number(values.seed);
 const startedMs = performance.now();
+const isTimeOver = () => performance.now() - startedMs > Number(values.minutes) * 60_000;
 const sum = { cycles: 0, killedOpening: 0, submitted: 0, acknowledged: 0, survived: 0, slowestRecoveryMs: 0 };
 /** Tables that killed processes left in no manifest, at the end of each database. */
 let orphans = 0;
@@ -58,7 +60,7 @@ async function runOneDatabase(databaseSeed: number, count: number): Promise<void
   const place = server ?? (values.store === 'local' ? crashDirectory() : await newBucket());
   const run = new CrashRun(place, databaseSeed);
   try {
-    for (let i = 0; i < count; i++) {
+    for (let i = 0; i < count && !isTimeOver(); i++) {
       if (server === undefined) await run.cycle();
       else await serverCycle(run, server, nextInt(random, MAX_BATCHES_BEFORE));
       if ((i + 1) % 5 === 0) console.error(`  ${sum.cycles + i + 1} of ${cycles} cycles`);
@@ -75,7 +77,7 @@ async function runOneDatabase(databaseSeed: number, count: number): Promise<void
 }
 
 if (!['local', 'minio', 'minio-server'].includes(values.store)) throw new Error(`no such store: ${values.store}`);
-for (let done = 0; done < cycles; done += CYCLES_PER_DATABASE) {
+for (let done = 0; done < cycles && !isTimeOver(); done += CYCLES_PER_DATABASE) {
   const databaseSeed = seed + done / CYCLES_PER_DATABASE;
   try {
     await runOneDatabase(databaseSeed, Math.min(CYCLES_PER_DATABASE, cycles - done));
@@ -93,4 +95,5 @@ console.log(
     `acknowledged, ${sum.survived} found, 0 acknowledged lost; slowest recovery ${Math.round(sum.slowestRecoveryMs)} ms; ` +
     `${orphans} tables in no manifest at the end, all collected`,
 );
-process.exit(0);
+if (sum.cycles < cycles) console.log(`The time was over after ${sum.cycles} of ${cycles} cycles.`);
+process.exit(sum.cycles < cycles ? 1 : 0);
