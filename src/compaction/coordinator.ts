@@ -18,6 +18,8 @@
  *    listed job its tables would be older than the job, which SlateDB's compactor refuses for good (job-list J4).
  * 4. After `cancel` nothing begins, and nothing is written but, by `leave`, the ends of jobs: SlateDB's compactor would wait for a job that
  *    seems to run although its sources are gone.
+ * 5. A stored output that waits in the file is committed, or its job ended, before another job begins: the commit of the process that stored it
+ *    may have taken a source away, and a new run may get the id of that source.
  */
 import { assertThat } from '../common/assert.ts';
 import { describeThrown } from '../common/callbacks.ts';
