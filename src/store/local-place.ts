@@ -39,15 +39,11 @@ export async function obstacleAt(
 ): Promise<Obstacle | undefined> {
   for (let path = target; path !== dirname(path); path = dirname(path)) {
     const wanted = path === target ? needed : 'directory';
-    const found = await statIfThere(files, path, 'stat');
-    if (found === undefined) {
-      const link = await statIfThere(files, path, 'lstat');
-      // Below a file, or nothing at all: what is above shows which.
-      if (link === undefined) continue;
-      // Put there at this moment, if it is no link.
-      if (!link.isSymbolicLink()) return undefined;
-      return { path, what: await linkText(files, path), isFile: false, needed: wanted };
-    }
+    const entry = await statIfThere(files, path, 'lstat');
+    // Below a file, or nothing at all: what is above shows which.
+    if (entry === undefined) continue;
+    const found = entry.isSymbolicLink() ? await statIfThere(files, path, 'stat') : entry;
+    if (found === undefined) return { path, what: await linkText(files, path), isFile: false, needed: wanted };
     if (path.length <= root.length || (wanted === 'file' ? found.isFile() : found.isDirectory())) return undefined;
     return { path, what: nameOf(found), isFile: found.isFile(), needed: wanted };
   }

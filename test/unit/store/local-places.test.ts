@@ -180,6 +180,19 @@ it('many reads of FIFOs leave the store as quick as it was', async () => {
   await Promise.all(reads);
 });
 
+it('of an absent object one question is asked for each level, up to the first directory', async () => {
+  const asked: string[] = [];
+  const asking = (call: 'stat' | 'lstat') => (path: string) => {
+    asked.push(`${call} ${path.slice(root.length + 1)}`);
+    return SYSTEM_FILES[call](path);
+  };
+  const store = new LocalStore(root, { files: { ...SYSTEM_FILES, stat: asking('stat'), lstat: asking('lstat') } });
+  expect(await store.get('wal/9')).toBeUndefined();
+  expect(asked.splice(0)).toEqual(['lstat wal/9', 'lstat wal']);
+  expect(await store.get('gc/new/9')).toBeUndefined();
+  expect(asked).toEqual(['lstat gc/new/9', 'lstat gc/new', 'lstat gc', 'lstat ']);
+});
+
 it('a file without permission is reported with what to do', async () => {
   const denied = (call: string) => () =>
     Promise.reject(Object.assign(new Error(`EACCES: permission denied, ${call}`), { code: 'EACCES', syscall: call }));
