@@ -13,7 +13,7 @@
  */
 import { at, makeHint, repairTable } from './common/advice.ts';
 import { describeThrown, guarded } from './common/callbacks.ts';
-import type { Timer } from './common/clock.ts';
+import type { Clock, Timer } from './common/clock.ts';
 import type { CompactionReport, CompactorRole } from './common/compactor-role.ts';
 import { type DbError, isCorruption, isDbError, UnavailableError } from './common/errors.ts';
 import { reportFinding } from './common/events.ts';
@@ -43,7 +43,7 @@ import { MAX_OPTION_BYTES, SHARED_CHECKS, withLoadedOperator } from './db/option
 import { assertProfileHolds, filterFormFound } from './db/profile.ts';
 import { SnapshotPins } from './db/snapshot-pins.ts';
 import type { UpkeepHost } from './db/upkeep.ts';
-import { embeddedCompactor } from './embedded-compactor.ts';
+import { embeddedCompactor, subcompactionsAtATime } from './embedded-compactor.ts';
 import { tablesOf } from './format/manifest-types.ts';
 import { parseTablePath } from './format/object-names.ts';
 import { CODECS, type Codec } from './format/table-info.ts';
@@ -92,7 +92,13 @@ export interface CompactCallOptions
   extends ToolOptions,
     Pick<
       CompactionOptions,
-      'maxSstBytes' | 'bytesPerSecond' | 'maxRequestsInFlight' | 'verifyOutputs' | 'threads' | 'compactionFilter'
+      | 'maxSstBytes'
+      | 'bytesPerSecond'
+      | 'maxRequestsInFlight'
+      | 'maxSubcompactions'
+      | 'verifyOutputs'
+      | 'threads'
+      | 'compactionFilter'
     > {
   /** Merge. Default false: it is said what would be merged, and nothing is changed. */
   apply?: boolean;
@@ -118,6 +124,7 @@ const COMPACT_CHECKS: ChecksOf<CompactCallOptions> = {
   maxSstBytes: COMPACTION_CHECKS.maxSstBytes,
   bytesPerSecond: COMPACTION_CHECKS.bytesPerSecond,
   maxRequestsInFlight: COMPACTION_CHECKS.maxRequestsInFlight,
+  maxSubcompactions: COMPACTION_CHECKS.maxSubcompactions,
   verifyOutputs: COMPACTION_CHECKS.verifyOutputs,
   threads: COMPACTION_CHECKS.threads,
   compactionFilter: COMPACTION_CHECKS.compactionFilter,
@@ -132,6 +139,7 @@ const OF_THE_HANDLE = [
   'maxSstBytes',
   'bytesPerSecond',
   'maxRequestsInFlight',
+  'maxSubcompactions',
   'verifyOutputs',
   'threads',
   'compactionFilter',
@@ -177,7 +185,7 @@ async function dryRun(target: ToolTarget, options: CompactCallOptions): Promise<
   return compactReport({
     applied: false,
     before: { id, manifest, ends: ends.byTable },
-    settings: estimateSettings(options, jobsAtATime(manifest)),
+    settings: estimateSettings(target.clock, options, jobsAtATime(manifest)),
     jobs: [],
     findings: ends.findings,
     requests: target.requests(),
@@ -189,21 +197,32 @@ function jobsAtATime(manifest: LoadedManifest['manifest']): number {
   return Math.max(1, Math.min(MOST_JOBS, treesToMerge(manifest).length));
 }
 
-function estimateSettings(options: CompactCallOptions, jobs: number): EstimateSettings {
-  const { maxSstBytes, verifyOutputs } = settingsOf(options, jobs);
+function estimateSettings(clock: Clock, options: CompactCallOptions, jobs: number): EstimateSettings {
+  const settings = settingsOf(options, jobs);
+  const { maxSstBytes, verifyOutputs } = settings;
   const shareBytes = (options.memoryBytes ?? DEFAULT_JOB_BYTES) / jobs;
-  return { shareBytes, maxSstBytes, blockBytes: BLOCK_BYTES, verifyOutputs };
+  const maxSubcompactions = subcompactionsAtATime(clock, settings);
+  return { shareBytes, maxSstBytes, blockBytes: BLOCK_BYTES, verifyOutputs, maxSubcompactions };
 }
 
 /** Nothing but what is asked for is merged. */
 function settingsOf(
-  { maxSstBytes, bytesPerSecond, maxRequestsInFlight, verifyOutputs, threads, compactionFilter }: CompactCallOptions,
+  {
+    maxSstBytes,
+    bytesPerSecond,
+    maxRequestsInFlight,
+    maxSubcompactions,
+    verifyOutputs,
+    threads,
+    compactionFilter,
+  }: CompactCallOptions,
   jobs: number,
 ): CompactionSettings {
   return compactionSettings({
     ...(maxSstBytes !== undefined && { maxSstBytes }),
     ...(bytesPerSecond !== undefined && { bytesPerSecond }),
     ...(maxRequestsInFlight !== undefined && { maxRequestsInFlight }),
+    ...(maxSubcompactions !== undefined && { maxSubcompactions }),
     ...(verifyOutputs !== undefined && { verifyOutputs }),
     ...(threads !== undefined && { threads }),
     ...(compactionFilter !== undefined && { compactionFilter }),
@@ -222,7 +241,7 @@ async function throughHandle(
   options: CompactCallOptions,
 ): Promise<CompactReport> {
   const before = openDb.manifest();
-  const settings = estimateSettings({}, jobsAtATime(before.manifest));
+  const settings = estimateSettings(target.clock, {}, jobsAtATime(before.manifest));
   const run = () => openDb.compact(options.signal);
   const { jobs } = await watched({ target, options, before, settings, current: () => openDb.manifest(), run });
   return reportOf(target, { before, after: openDb.manifest(), settings, jobs });
@@ -236,7 +255,7 @@ async function atLocation(target: ToolTarget, options: CompactCallOptions): Prom
   const stamp = guard.stamp();
   const { newest: before } = await readDatabase(target, guard);
   const jobs = jobsAtATime(before.manifest);
-  const settings = estimateSettings(options, jobs);
+  const settings = estimateSettings(clock, options, jobs);
   if (treesToMerge(before.manifest).length === 0)
     return reportOf(target, { before, after: before, settings, jobs: [] });
   assertRewritable(target, before);

@@ -4,12 +4,13 @@
  */
 
 import { availableParallelism } from 'node:os';
-import { SYSTEM_CLOCK } from './common/clock.ts';
+import { type Clock, SYSTEM_CLOCK } from './common/clock.ts';
 import type { CompactorRole } from './common/compactor-role.ts';
 import { reportFinding } from './common/events.ts';
 import { Compactor } from './compaction/compactor.ts';
+import { runDividedJob } from './compaction/divided-job.ts';
 import { JobMemoryPool } from './compaction/job-memory.ts';
-import { type JobRunOptions, runJob } from './compaction/job-run.ts';
+import type { JobRunOptions } from './compaction/job-run.ts';
 import { SlicedMerges } from './compaction/merge-host.ts';
 import { RowFactsCache } from './compaction/row-facts-cache.ts';
 import { type CompactionSettings, TAKEOVER_MS } from './compaction/settings.ts';
@@ -37,6 +38,7 @@ export function embeddedCompactor(host: UpkeepHost, settings: CompactionSettings
   const facts = factsOf(host, () => compactor.poke('time'));
   const slices = new SlicedMerges(clock, isUrgent);
   const threads = threadsOf(host, settings, slices);
+  const maxSubcompactions = subcompactionsAtATime(clock, settings);
   const running = { ...jobOptions(host, settings, stores, author), merges: threads ?? slices, slices };
   const memory = new JobMemoryPool(host.compactionBytes, maxConcurrentCompactions);
   const compactor = new Compactor({
@@ -61,7 +63,7 @@ export function embeddedCompactor(host: UpkeepHost, settings: CompactionSettings
     runJob: async (plan, signal) => {
       const shareBytes = memory.take();
       try {
-        return await runJob(plan, { ...running, shareBytes }, signal);
+        return await runDividedJob(plan, { ...running, shareBytes, maxSubcompactions }, signal);
       } finally {
         memory.giveBack(shareBytes);
       }
@@ -112,15 +114,28 @@ function factsOf({ clock, logger, tables, manifests }: UpkeepHost, onLearnt: () 
 
 const MOST_THREADS_ALONE = 4;
 
+/** 0: merges run on this thread. */
+function threadCount(clock: Clock, threads: CompactionSettings['threads']): number {
+  if (threads === 'off' || clock !== SYSTEM_CLOCK) return 0;
+  return threads === 'auto' ? Math.max(1, Math.min(MOST_THREADS_ALONE, availableParallelism() - 1)) : threads;
+}
+
+/** Ranges of a job that are merged at the same time, at most. */
+export function subcompactionsAtATime(
+  clock: Clock,
+  { maxSubcompactions, threads }: Pick<CompactionSettings, 'maxSubcompactions' | 'threads'>,
+): number {
+  return maxSubcompactions === 'auto' ? Math.max(1, threadCount(clock, threads)) : maxSubcompactions;
+}
+
 /** Undefined: merges run on this thread. Where time is not the system's, nothing may run that does not go by it: the same seed, the same run. */
 function threadsOf(
   { clock, logger }: UpkeepHost,
   { threads }: CompactionSettings,
   slices: SlicedMerges,
 ): ThreadedMerges | undefined {
-  if (threads === 'off' || clock !== SYSTEM_CLOCK) return undefined;
-  const most = threads === 'auto' ? Math.max(1, Math.min(MOST_THREADS_ALONE, availableParallelism() - 1)) : threads;
-  return new ThreadedMerges({ clock, logger, startThread, most, slices });
+  const most = threadCount(clock, threads);
+  return most === 0 ? undefined : new ThreadedMerges({ clock, logger, startThread, most, slices });
 }
 
 function jobOptions(

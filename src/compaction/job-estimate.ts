@@ -2,7 +2,8 @@
  * What a compaction of everything in a tree will read, write and ask for, from the manifest alone: for who wants to know before it begins.
  *
  * ```
- * GET    one of the end of each table, one for each stretch; of each output its end, and a block of the sample or all of it
+ * GET    one of the end of each table, one for each stretch; of each output its end, and a block of the sample or all of it; in ranges of keys one
+ *        more of each end, and of each source one end and one stretch more for each range but the first
  * PUT    one for each output, of a large one its parts and two more; a manifest and a compactions file besides
  * ```
  *
@@ -10,7 +11,7 @@
  */
 import { sourcesOf, type Tree } from '../format/manifest-types.ts';
 import { visibleBytes } from '../lsm/tree/visible-bytes.ts';
-import { divideMemory } from './job-memory.ts';
+import { divideMemory, mostRanges } from './job-memory.ts';
 import { requestsOfCheck, type VerifyOutputs } from './output-check.ts';
 
 const MIB = 1024 * 1024;
@@ -38,25 +39,29 @@ export interface EstimateSettings {
   maxSstBytes: number;
   blockBytes: number;
   verifyOutputs: VerifyOutputs;
+  /** Ranges of keys that are merged at the same time, at most. */
+  maxSubcompactions: number;
 }
 
 export function estimateWhole(
   tree: Tree,
-  { shareBytes, maxSstBytes, blockBytes, verifyOutputs }: EstimateSettings,
+  { shareBytes, maxSstBytes, blockBytes, verifyOutputs, maxSubcompactions }: EstimateSettings,
 ): CompactionEstimate {
   const sources = sourcesOf(tree).filter(({ views }) => views.length > 0);
   const bytes = sources.flatMap(({ views }) => views.map(visibleBytes));
   const bytesRead = bytes.reduce((sum, n) => sum + n, 0);
-  const needs = { shareBytes, inputs: sources.length, maxSstBytes, rowBytes: TYPICAL_ROW_BYTES };
-  const memory = divideMemory({ ...needs, room: ROOM });
+  const needs = { inputs: sources.length, maxSstBytes, room: ROOM };
+  const ranges = mostRanges({ ...needs, shareBytes }, bytesRead, maxSubcompactions);
+  const memory = divideMemory({ ...needs, shareBytes: shareBytes / ranges, rowBytes: TYPICAL_ROW_BYTES });
+  const again = ranges === 1 ? 0 : bytes.length + 2 * (ranges - 1) * sources.length;
   const stretches = bytes.reduce((sum, n) => sum + Math.ceil(n / memory.stretchBytes), 0);
-  const outputs = Math.ceil(bytesRead / memory.maxSstBytes);
+  const outputs = Math.max(ranges === 1 ? 0 : ranges, Math.ceil(bytesRead / memory.maxSstBytes));
   const outputBytes = bytesRead / Math.max(1, outputs);
   const puts = outputBytes <= PART_BYTES ? 1 : Math.ceil(outputBytes / PART_BYTES) + 2;
   const checks = requestsOfCheck(outputBytes, blockBytes, verifyOutputs);
   return {
     bytesRead,
     mostBytesWritten: bytesRead,
-    requests: bytes.length + stretches + outputs * (puts + checks) + REQUESTS_OF_COMMIT,
+    requests: bytes.length + again + stretches + outputs * (puts + checks) + REQUESTS_OF_COMMIT,
   };
 }

@@ -24,6 +24,11 @@ const LEAST_HOLD_BYTES = 15 * MIB;
 const BYTES_PER_ROW = 8;
 const MOST_PART_BYTES = MIB;
 const SHARE_OF_LEFT = 3 / 4;
+/** The least of a range of a job that is divided: less is not worth a thread. */
+const LEAST_RANGE_BYTES = 32 * MIB;
+const RANGE_STRETCH_BYTES = 256 * KIB;
+const RANGE_TABLE_BYTES = 32 * MIB;
+const TYPICAL_ROW_BYTES = 100;
 
 export interface JobMemory {
   /** Bytes of a stretch, at least; a block that is larger is one by itself. */
@@ -69,6 +74,23 @@ export function divideMemory({ shareBytes, inputs, maxSstBytes: wanted, rowBytes
   const stretch = Math.floor(left(maxSstBytes) / (room.stretches * inputs));
   const stretchBytes = Math.min(Math.max(stretch, LEAST_STRETCH_BYTES), MOST_STRETCH_BYTES);
   return { stretchBytes, maxSstBytes, partBytes, holdBytes };
+}
+
+/**
+ * In how many ranges of keys a job of so many bytes may be merged at the same time, at most `wanted`. They share its memory: each is to have stretches
+ * that are worth a request, and tables that are worth one to reads.
+ */
+export function mostRanges(needs: Omit<JobNeeds, 'rowBytes'>, bytes: number, wanted: number): number {
+  const least = Math.min(LEAST_RANGE_BYTES, needs.maxSstBytes);
+  let most = Math.min(wanted, Math.floor(bytes / least));
+  while (most > 1 && !hasRoomForRanges(needs, most)) most--;
+  return Math.max(1, most);
+}
+
+function hasRoomForRanges(needs: Omit<JobNeeds, 'rowBytes'>, ranges: number): boolean {
+  const shareBytes = Math.floor(needs.shareBytes / ranges);
+  const { stretchBytes, maxSstBytes } = divideMemory({ ...needs, shareBytes, rowBytes: TYPICAL_ROW_BYTES });
+  return stretchBytes >= RANGE_STRETCH_BYTES && maxSstBytes >= Math.min(needs.maxSstBytes, RANGE_TABLE_BYTES);
 }
 
 /**

@@ -1,5 +1,5 @@
 /**
- * Carries out a job: reads its inputs ahead, has them merged, stores the tables as they grow, and reads them back. What it resolves with may be
+ * Carries out a job, or the part of one that has the keys of a range (divided-job.ts): reads its inputs ahead, has them merged, stores the tables as they grow, and reads them back. What it resolves with may be
  * committed; the tables of one that rejects are garbage.
  *
  * ```
@@ -74,8 +74,29 @@ export interface JobRunOptions {
  * codec that is missing can read, with `UnavailableError` for what the store says, for outputs that are not as they were written, and where
  * threads end twice over the same table (`COMPACTION_FAILED`), and with `AbortError`.
  */
-export function runJob(plan: CompactionPlan, options: JobRunOptions, signal: AbortSignal): Promise<JobResult> {
-  return new JobRun(plan, options, signal).run();
+export function runJob(
+  plan: CompactionPlan,
+  options: JobRunOptions,
+  signal: AbortSignal,
+  part: JobPart = { seals: sealsOf(plan), names: namesOf(plan, options) },
+): Promise<JobResult> {
+  return new JobRun(plan, options, signal, part).run();
+}
+
+/** What the ranges of a job share, and which of them it is. */
+export interface JobPart {
+  seals: OutputSeals;
+  names: OutputNames;
+}
+
+export function namesOf({ jobId, output }: CompactionPlan, { author, manifests }: JobRunOptions): OutputNames {
+  return new OutputNames({
+    author,
+    jobId,
+    codec: output.codec,
+    epoch: manifests.current.manifest.compactorEpoch,
+    newestManifestId: () => manifests.current.id,
+  });
 }
 
 /** The merge from one table on. */
@@ -103,21 +124,15 @@ class JobRun {
   /** It is merged on this thread from now on. */
   #isHere = false;
 
-  constructor(plan: CompactionPlan, options: JobRunOptions, signal: AbortSignal) {
-    const { stores, rate, author, manifests } = options;
+  constructor(plan: CompactionPlan, options: JobRunOptions, signal: AbortSignal, { seals, names }: JobPart) {
+    const { stores, rate } = options;
     this.#plan = plan;
     this.#options = options;
     this.#signal = signal;
     this.#stores = withSignal(stores, signal);
     this.#throttle = rate.of(signal);
-    this.#seals = sealsOf(plan);
-    this.#names = new OutputNames({
-      author,
-      jobId: plan.jobId,
-      codec: plan.output.codec,
-      epoch: manifests.current.manifest.compactorEpoch,
-      newestManifestId: () => manifests.current.id,
-    });
+    this.#seals = seals;
+    this.#names = names;
     this.#maxSstBytes = plan.output.maxSstBytes;
   }
 

@@ -4,8 +4,11 @@
  *
  * 1. Names ascend, and exceed that of the job: collectors keep what is later than the oldest active job.
  * 2. Each table has a name and a put id of its own, also where one is written again.
+ * 3. Ordinals ascend with the keys over the whole job, whichever range is done first; between those of two ranges there is a gap, and only the last
+ *    table of the last range is marked as the last one. So tables with ordinals from 0 on without a gap up to a last one are all that the job
+ *    has written, and those of a job that was divided never pass for it, whatever is missing.
  */
-import { present } from '../common/assert.ts';
+import { assertThat, present } from '../common/assert.ts';
 import { makeUlid, type Ulid, ulidToBytes } from '../common/ulid.ts';
 import { encodeSeal } from '../format/seal.ts';
 import type { IdentityRecord, RunLineage } from '../format/seal-records.ts';
@@ -22,12 +25,19 @@ export interface OutputName {
   identity: IdentityRecord;
 }
 
-/** What the seals of all tables of a job have in common, as plain data. */
-export type OutputSeals = Pick<RunLineage, 'compactionId' | 'destinationRun' | 'isBottom' | 'inputs'>;
+/** What the seals of all tables of a job, or of one range of its keys, have in common, as plain data. */
+export interface OutputSeals extends Pick<RunLineage, 'compactionId' | 'destinationRun' | 'isBottom' | 'inputs'> {
+  /** Which of the ranges, in the order of keys, and whether it is the last one. */
+  range: number;
+  isLastRange: boolean;
+}
+
+/** Tables of one range have ordinals from a multiple of this on. */
+const ORDINALS_OF_RANGE = 2 ** 24;
 
 export function sealsOf(plan: CompactionPlan): OutputSeals {
   const { jobId: compactionId, destination: destinationRun, isBottom } = plan;
-  return { compactionId, destinationRun, isBottom, inputs: inputTables(plan) };
+  return { compactionId, destinationRun, isBottom, inputs: inputTables(plan), range: 0, isLastRange: true };
 }
 
 /** The seal of a table. */
@@ -35,13 +45,17 @@ export function sealOf(
   seals: OutputSeals,
   name: OutputName | undefined,
   { minSeq, maxSeq, maxCreateTs, rowCount, rows, expiry }: TableFacts,
-  { ordinal, isLast }: TablePlace,
+  place: TablePlace,
 ): Uint8Array {
   const { identity } = present(name, 'a table has a name before it is whole');
+  const { range, isLastRange, ...ofJob } = seals;
+  assertThat(place.ordinal < ORDINALS_OF_RANGE, 'ordinals of a range end before those of the next', { ...place });
+  const ordinal = range * ORDINALS_OF_RANGE + place.ordinal;
+  const isLastOutput = place.isLast && isLastRange;
   return encodeSeal({
     kind: 'table',
     identity,
-    lineage: { level: 'run', ...seals, minSeq, maxSeq, maxCreateTs, rows: rowCount, ordinal, isLastOutput: isLast },
+    lineage: { level: 'run', ...ofJob, minSeq, maxSeq, maxCreateTs, rows: rowCount, ordinal, isLastOutput },
     rows,
     expiry,
   });

@@ -55,6 +55,12 @@ export interface CompactionOptions {
    */
   threads?: 'auto' | 'off' | number;
   /**
+   * Into how many ranges of keys a large job is divided at most, which are merged at the same time; `auto` (default): as many as there are threads, one without threads; a
+   * number: 1 to 64. No range has less than 32 MiB, or than a table of `maxSstBytes`; and there are fewer where the memory of the job would not be
+   * enough for large tables. More: large jobs end sooner, for another core each, and read the ends of tables once more for each range. 1: never.
+   */
+  maxSubcompactions?: 'auto' | number;
+  /**
    * Asked about values as they are merged: kept, dropped, or replaced. Open snapshots see its decision, too: it is for what nobody is to read any more. `{ module, export }`: threads and this one load it, each for itself; an
    * object is asked on this thread, without others. Default: none.
    */
@@ -77,6 +83,7 @@ export interface CompactionSettings extends Omit<SchedulerOptions, 'l0MaxSsts'> 
   readonly maxRequestsInFlight: number;
   readonly verifyOutputs: VerifyOutputs;
   readonly threads: 'auto' | 'off' | number;
+  readonly maxSubcompactions: 'auto' | number;
   readonly trivialMoves: boolean;
   /** Undefined also where it is in a module that was not loaded yet. */
   readonly compactionFilter: CompactionFilter | undefined;
@@ -87,6 +94,8 @@ export interface CompactionSettings extends Omit<SchedulerOptions, 'l0MaxSsts'> 
 
 export const FILTER_CHECK = methods('decide');
 const MOST_THREADS_SET = 64;
+const MOST_RANGES_SET = 64;
+const isFrom1To = (most: number) => (v: unknown) => typeof v === 'number' && Number.isInteger(v) && v >= 1 && v <= most;
 
 export const COMPACTION_CHECKS: ChecksOf<CompactionOptions> = {
   minCompactionSources: whole(2, 1000),
@@ -101,8 +110,11 @@ export const COMPACTION_CHECKS: ChecksOf<CompactionOptions> = {
   verifyOutputs: oneOf(['sample', 'all']),
   threads: that(
     `auto, off or a whole number from 1 to ${MOST_THREADS_SET}`,
-    (v) =>
-      v === 'auto' || v === 'off' || (typeof v === 'number' && Number.isInteger(v) && v >= 1 && v <= MOST_THREADS_SET),
+    (v) => v === 'auto' || v === 'off' || isFrom1To(MOST_THREADS_SET)(v),
+  ),
+  maxSubcompactions: that(
+    `auto or a whole number from 1 to ${MOST_RANGES_SET}`,
+    (v) => v === 'auto' || isFrom1To(MOST_RANGES_SET)(v),
   ),
   compactionFilter: methodsOrModule(FILTER_CHECK),
   trivialMoves: bool,
@@ -135,6 +147,7 @@ export function compactionSettings(options: CompactionOptions): CompactionSettin
     verifyOutputs: 'sample',
     scheduler: undefined,
     threads: 'auto',
+    maxSubcompactions: 'auto',
     trivialMoves: false,
     ...options,
     compactionFilter,

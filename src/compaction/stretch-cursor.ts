@@ -118,11 +118,15 @@ export class StretchCursor implements StoredVersion {
   #queue: BlockStretch[] = [];
   #isEnded = false;
   #stretch: BlockStretch | undefined;
-  #table = 0;
+  #table = -1;
   /** Number of the current block in its table, and in its stretch. */
   #block = -1;
   #place = 0;
   #isClipped = false;
+  /** Of the table that is cut: a row that exists was met, so those that follow are after its start; and the rank of its end. */
+  #isBegun = false;
+  #endHigh = 0;
+  #endLow = 0;
   /** Position of the next row, and where rows end. */
   #at = 0;
   #rowsEnd = 0;
@@ -193,12 +197,20 @@ export class StretchCursor implements StoredVersion {
       if (this.bad !== undefined) return BAD;
       while (this.#at < this.#rowsEnd) {
         if (!this.#readRow()) return BAD;
-        if (!this.#isClipped) return ROW;
-        if (this.#isInRange()) return this.#hasPrefix(0) || this.#foreign() ? ROW : BAD;
+        if (!this.#isClipped || this.#isWellInRange()) return ROW;
+        if (!this.#isInRange()) continue;
+        this.#isBegun = true;
+        return this.#hasPrefix(0) || this.#foreign() ? ROW : BAD;
       }
       if (!this.#toNextBlock()) return this.#isEnded ? END : BLOCKED;
       if (!this.#enterBlock()) return BAD;
     }
+  }
+
+  /** What is true of most rows that exist, without a comparison of keys. A row that goes back is reported by the merge, so the start counts once. */
+  #isWellInRange(): boolean {
+    const isBelowEnd = this.high < this.#endHigh || (this.high === this.#endHigh && this.low < this.#endLow);
+    return this.#isBegun && isBelowEnd && this.#hasPrefix(0);
   }
 
   #isInRange(): boolean {
@@ -219,11 +231,28 @@ export class StretchCursor implements StoredVersion {
       this.#place -= 2;
       return false;
     }
-    this.#table = next.table;
+    if (next.table !== this.#table) this.#enterTable(next.table);
     this.#block = next.block;
     this.#place = 0;
-    this.#isClipped = this.#tables[next.table].range !== undefined;
     return true;
+  }
+
+  #enterTable(table: number): void {
+    this.#table = table;
+    const { range } = this.#tables[table];
+    this.#isClipped = range !== undefined;
+    this.#isBegun = false;
+    if (range === undefined) return;
+    const { end } = range;
+    [this.#endHigh, this.#endLow] = end.kind === 'unbounded' ? [Infinity, 0] : this.#rankOf(end.key);
+  }
+
+  /** As `high` and `low` are of a key, of one that begins as all do; below all others of one that does not. */
+  #rankOf(key: Uint8Array): [high: number, low: number] {
+    const isOurs = key.length >= this.#skip && this.#prefix.every((byte, i) => key[i] === byte);
+    const at = (i: number) => (this.#skip + i < key.length ? key[this.#skip + i] : 0);
+    const word = (i: number) => ((at(i) << 24) | (at(i + 1) << 16) | (at(i + 2) << 8) | at(i + 3)) ^ SIGN;
+    return isOurs ? [word(0), word(4)] : [-Infinity, 0];
   }
 
   /** Checks the block and stands before its first row; false: it is bad. */

@@ -18,6 +18,7 @@
  *
  * 1. The ranges ascend, touch and hold every key; none is empty of keys that can exist.
  * 2. Any division is right: what it costs is decided here, not which rows come out.
+ * 3. Of an index nothing is kept but the sample: a large job has more of them than memory is for.
  */
 import { assertThat } from '../common/assert.ts';
 import { compareBytes } from '../common/bytes.ts';
@@ -34,10 +35,20 @@ export interface IndexedView {
   index: Pick<TableIndex, 'blockCount' | 'firstKey' | 'offset'>;
 }
 
+/** Where a table could be divided. */
+export interface Sample {
+  tableBytes: number;
+  anchors: readonly Anchor[];
+}
+
+export function sampleOf(input: IndexedView): Sample {
+  return { tableBytes: tableBytes(input.view.table.info), anchors: anchorsOf(input) };
+}
+
 /** At most `most` ranges; one, if the tables are too small for more. */
-export function planSubcompactions(inputs: readonly IndexedView[], most: number): BytesRange[] {
-  const largest = inputs.reduce((bytes, { view }) => Math.max(bytes, tableBytes(view.table.info)), 0);
-  const anchors = inputs.flatMap(anchorsOf);
+export function planSubcompactions(samples: readonly Sample[], most: number): BytesRange[] {
+  const largest = samples.reduce((bytes, sample) => Math.max(bytes, sample.tableBytes), 0);
+  const anchors = samples.flatMap((sample) => [...sample.anchors]);
   const boundaries = most <= 1 ? [] : chooseBoundaries(anchors, most, largest);
   const ranges: BytesRange[] = [];
   let start: Bound = { kind: 'unbounded' };
@@ -65,7 +76,8 @@ function anchorsOf({ view, index }: IndexedView): Anchor[] {
     const end = next < index.blockCount ? index.offset(next) : Math.max(filterOffset, index.offset(block));
     const key = block === 0 && firstEntry !== undefined ? firstEntry : index.firstKey(block);
     if (isBelow(key, shown.start) || isAbove(key, shown.end)) continue;
-    anchors.push({ key, bytes: end - index.offset(block) });
+    // Keys in the index are parts of a larger array.
+    anchors.push({ key: key.slice(), bytes: end - index.offset(block) });
   }
   return anchors;
 }
@@ -81,8 +93,7 @@ function chooseBoundaries(anchors: Anchor[], most: number, least: number): Uint8
   for (const { key, bytes } of anchors) {
     const last = boundaries.at(-1) ?? anchors[0].key;
     const isReached = before >= goal * (boundaries.length + 1);
-    // Keys in the index are parts of a larger array.
-    if (isReached && boundaries.length < most - 1 && compareBytes(key, last) > 0) boundaries.push(key.slice());
+    if (isReached && boundaries.length < most - 1 && compareBytes(key, last) > 0) boundaries.push(key);
     before += bytes;
   }
   assertThat(boundaries.length < most, 'a job is divided into no more ranges than wanted', { most });

@@ -44,11 +44,11 @@ describeHandovers((partners) => {
   }
 
   describe.each(FORMS[version])('with compatibility %s', (compatibility) => {
-    /** Tables of several blocks, several tables in a run, and nothing too young to go. */
+    /** Tables of several blocks, several tables in a run, made in ranges of keys, and nothing too young to go. */
     const options: OpenOptions = {
       compatibility,
       logger: QUIET,
-      compactor: { maxSstBytes: 64 * 1024 },
+      compactor: { maxSstBytes: 64 * 1024, maxSubcompactions: 3 },
       gc: { minAgeMs: 0, allowUnsafeMinAge: true },
     };
 

@@ -18,6 +18,7 @@ import type { RunningJob } from '../../src/format/jobs-record.ts';
 import type { Manifest, SortedRun, TableView, Tree } from '../../src/format/manifest-types.ts';
 import { parseCompactionsPath } from '../../src/format/object-names.ts';
 import { decodeManifestSeal } from '../../src/format/seal.ts';
+import type { RunLineage } from '../../src/format/seal-records.ts';
 import { treesByName } from '../../src/lsm/manifest/view-ids.ts';
 import { type ModelRules, type ModelVersion, mergedModel } from '../support/version-model.ts';
 import type { TableRows } from './table-rows.ts';
@@ -230,6 +231,20 @@ export class CompactionAudit {
     );
     if (difference !== undefined) fail(`job ${id}, from ${sources.map(sourceText).join(', ')}: ${difference}`);
     this.#count(job, made.length, isLowest);
+    this.#checkOrdinals(
+      id,
+      made.flatMap(({ lineage }) => (lineage?.level === 'run' ? [lineage] : [])),
+      fail,
+    );
+  }
+
+  /** They ascend with the keys, and only the last table may be marked as the last one. */
+  #checkOrdinals(id: Ulid, lineages: readonly RunLineage[], fail: (what: string) => void): void {
+    const isAfter = ({ ordinal }: RunLineage, i: number) => i === 0 || ordinal > lineages[i - 1].ordinal;
+    if (!lineages.every(isAfter)) fail(`the ordinals of job ${id} do not ascend with its keys`);
+    if (lineages.slice(0, -1).some(({ isLastOutput }) => isLastOutput))
+      fail(`a table of job ${id} is marked as the last one, but is not`);
+    if (lineages.some(({ ordinal }) => ordinal >= 2 ** 24)) this.#options.count('jobs in several ranges');
   }
 
   #count({ runs, retentionMinSeq }: RunningJob, tables: number, isLowest: boolean): void {

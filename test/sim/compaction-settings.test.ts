@@ -1,4 +1,4 @@
-/** The same operations under thirteen settings of compaction. */
+/** The same operations under fourteen settings of compaction. */
 import { describe, expect, it } from 'vitest';
 import { SETTING_NAMES, underSetting } from './compaction-settings.ts';
 import { Coverage } from './coverage.ts';
@@ -37,5 +37,8 @@ describe.each(SETTING_NAMES)('where there is "%s"', (name) => {
     const moves = coverage.counts.get('jobs that moved tables') ?? 0;
     if (name.startsWith('tables moved')) expect(moves).toBeGreaterThan(SCRIPTS * 2);
     else expect(moves).toBe(0);
+    const divided = coverage.counts.get('jobs in several ranges') ?? 0;
+    if (name.startsWith('jobs divided')) expect(divided).toBeGreaterThan(SCRIPTS * 2);
+    else expect(divided).toBe(0);
   });
 });

@@ -1,4 +1,4 @@
-/** Thirteen ways to merge tables, under which the same operations must read equal. */
+/** Fourteen ways to merge tables, under which the same operations must read equal. */
 import type { CollectorOptions } from '../../src/gc/settings.ts';
 import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import type { Script, Step } from './script.ts';
@@ -53,6 +53,12 @@ const SETTINGS: Record<string, Setting> = {
     gc: SHORT,
     steps: withMovableTables,
   },
+  'jobs divided by key': {
+    compactor: { ...EVERY_FLUSH, maxSubcompactions: 3, maxSstBytes: 65_536 },
+    options: { l0SstSizeBytes: MIB, memoryBytes: 256 * MIB },
+    gc: SHORT,
+    steps: withLargeTables,
+  },
 };
 
 export const SETTING_NAMES: readonly string[] = Object.keys(SETTINGS);
@@ -89,4 +95,22 @@ function withMovableTables(steps: readonly Step[]): Step[] {
   return steps.flatMap((step, i) =>
     step.type === 'write' ? [step, ...table(`m${i % 10}`), ...table(`n${i % 10}`)] : [step],
   );
+}
+
+const LARGE_KEYS = 'abcdefgh';
+const LARGE_BYTES = 20_000;
+
+/** Every third write is followed by a table large enough for two of its kind to be divided. */
+function withLargeTables(steps: readonly Step[]): Step[] {
+  let tables = 0;
+  const table = (): Step[] => {
+    const value = `${++tables}`.padEnd(LARGE_BYTES, '#');
+    const ops = [...LARGE_KEYS].map((name) => ({ kind: 'put' as const, key: `k${name}`, value }));
+    return [
+      { type: 'write', ops, durable: false, wait: false, asBatch: true },
+      { type: 'flush', memtable: true, wait: true },
+    ];
+  };
+  let writes = 0;
+  return steps.flatMap((step) => (step.type === 'write' && writes++ % 3 === 0 ? [step, ...table()] : [step]));
 }

@@ -114,6 +114,8 @@ export function makeScript(seed: number, { crashes = 0, upkeep: kind = 'beside' 
   }
   const rates = drawRates(draw);
   const upkeep = kind === 'off' ? NO_UPKEEP : drawUpkeep(new Draw(seed ^ 0xc0ffee));
+  // Ranges of a job have memory of their own.
+  if (upkeep.compactor !== false && upkeep.compactor.maxSubcompactions !== 1) options.memoryBytes = 256 * 1024 * 1024;
   const rivals = withRivals(steps, new Draw(seed ^ 0x21fa1));
   return { seed, options, upkeep, store, rates, steps: upkeep.hasFilter ? withDrops(rivals, draw) : rivals };
 }

@@ -38,8 +38,9 @@ export function drawUpkeep(draw: Draw): UpkeepScript {
   // A filter has to see every value.
   const trivialMoves = compactor !== false && !hasFilter && draw.chance(0.4);
   const maxRequestsInFlight = draw.of([1, 2, 8, 8]);
+  const maxSubcompactions = draw.of([1, 1, 2, 4]);
   return {
-    compactor: compactor && { ...compactor, trivialMoves, maxRequestsInFlight },
+    compactor: compactor && { ...compactor, trivialMoves, maxRequestsInFlight, maxSubcompactions },
     gc,
     hasFilter,
     spoilsOutputs,

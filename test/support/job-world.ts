@@ -7,7 +7,8 @@ import { ManualClock } from '../../src/common/manual-clock.ts';
 import { SeededRandom } from '../../src/common/random.ts';
 import { makeUlid, type Ulid, ulidToBytes } from '../../src/common/ulid.ts';
 import type { CompactionPlan, JobResult, PlannedSource } from '../../src/compaction/compaction-plan.ts';
-import { type JobRunOptions, runJob } from '../../src/compaction/job-run.ts';
+import { type DividedJobOptions, runDividedJob } from '../../src/compaction/divided-job.ts';
+import type { JobRunOptions } from '../../src/compaction/job-run.ts';
 import { SlicedMerges } from '../../src/compaction/merge-host.ts';
 import { ByteRate } from '../../src/compaction/throttle.ts';
 import { type BlockCodec, NO_CODEC } from '../../src/format/codecs.ts';
@@ -123,17 +124,17 @@ export class JobWorld {
     };
   }
 
-  /** The job on virtual time. */
+  /** The job on virtual time, in one range unless the options say otherwise. */
   run(
     plan: CompactionPlan,
-    options: Partial<JobRunOptions> & { signal?: AbortSignal; store?: ObjectStore } = {},
+    options: Partial<DividedJobOptions> & { signal?: AbortSignal; store?: ObjectStore } = {},
   ): Promise<JobResult> {
     const { clock, random, author } = this;
     const { signal = new AbortController().signal, store = this.counted(), ...others } = options;
     const location = { store, path: '' };
     const stores = databaseStores({ location, isRootAssumed: false }, { clock, random, timeoutMs: 60_000 });
     const manifest = { ...emptyManifest(2, false), compactorEpoch: 4 };
-    const job = runJob(
+    const job = runDividedJob(
       plan,
       {
         stores,
@@ -149,6 +150,7 @@ export class JobWorld {
         filterModule: undefined,
         shareBytes: 8 << 20,
         verifyOutputs: 'sample',
+        maxSubcompactions: 1,
         onFinding: ({ code, at }) => void this.findings.push(`${code} ${at.unit} ${at.index ?? ''}`.trim()),
         ...others,
       },

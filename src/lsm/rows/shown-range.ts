@@ -34,6 +34,26 @@ export function compareStarts(a: Bound, b: Bound): number {
   return c !== 0 ? c : Number(a.kind === 'excluded') - Number(b.kind === 'excluded');
 }
 
+function compareEnds(a: Bound, b: Bound): number {
+  if (a.kind === 'unbounded' || b.kind === 'unbounded')
+    return Number(a.kind === 'unbounded') - Number(b.kind === 'unbounded');
+  const c = compareBytes(a.key, b.key);
+  return c !== 0 ? c : Number(b.kind === 'excluded') - Number(a.kind === 'excluded');
+}
+
+/** The keys that are in both ranges; none is, where they do not overlap. */
+export function intersection(a: BytesRange, b: BytesRange): BytesRange {
+  return {
+    start: compareStarts(a.start, b.start) < 0 ? b.start : a.start,
+    end: compareEnds(a.end, b.end) < 0 ? a.end : b.end,
+  };
+}
+
+/** Whether every key of `inner` is in `outer`. */
+export function holdsRange(outer: BytesRange, inner: BytesRange): boolean {
+  return compareStarts(outer.start, inner.start) <= 0 && compareEnds(outer.end, inner.end) >= 0;
+}
+
 /** Unbounded where the table does not say its first or last key and the view does not cut it. */
 export function shownRange({ table, visibleRange }: TableView): BytesRange {
   const { firstEntry, lastEntry } = table.info;

@@ -95,6 +95,22 @@ describe('a job', () => {
     expect(result.bytesIn).toBeLessThan(2000);
   });
 
+  it('reads of each table of a run what its own view shows, wherever blocks begin', async () => {
+    const text = (s: string) => new TextEncoder().encode(s);
+    const from = (n: number) => ({ kind: 'included', key: text(`key-${String(n).padStart(5, '0')}`) }) as const;
+    for (let start = 250; start < 260; start++) {
+      const world = new JobWorld();
+      const versions = Array.from({ length: 400 }, (_, i) => put(i, i + 1));
+      const end = { kind: 'excluded', key: from(190).key } as const;
+      const low = await world.table(versions.slice(0, 200), { visibleRange: { start: from(10), end } });
+      const high = await world.table(versions.slice(200), {
+        visibleRange: { start: from(start), end: { kind: 'unbounded' } },
+      });
+      const result = await world.run(world.plan([[low, high]]));
+      expect(await world.rowsOf(result)).toEqual([...versions.slice(10, 190), ...versions.slice(start)]);
+    }
+  });
+
   it('reads and writes every codec that the package brings', async () => {
     for (const name of ['zlib', 'lz4', 'zstd'] as const) {
       const world = new JobWorld();
