@@ -9,7 +9,6 @@ import { CONCAT, call } from './calls.ts';
 import { type CrashPoint, Machine, type Process } from './machine.ts';
 import type { SimStore } from './sim-store.ts';
 import { DROPPING_FILTER } from './upkeep-settings.ts';
-import type { UpkeepWatch } from './upkeep-watch.ts';
 import { describe } from './world.ts';
 
 /** How it may end by what others do, or by what the store does. */
@@ -17,12 +16,12 @@ const ENDS = ['unavailable', 'fenced', 'aborted', 'closed'];
 
 export class RivalCompactor {
   readonly #store: SimStore;
-  readonly #watch: UpkeepWatch;
+  readonly #watch: { hasRival: boolean };
   readonly #machine: Machine;
   readonly #filter: { compactionFilter?: typeof DROPPING_FILTER };
   #process: Process | undefined;
 
-  constructor(store: SimStore, watch: UpkeepWatch, hasFilter: boolean) {
+  constructor(store: SimStore, watch: { hasRival: boolean }, hasFilter: boolean) {
     this.#store = store;
     this.#watch = watch;
     this.#machine = new Machine(store.world, 'c');

@@ -16,6 +16,7 @@ import {
 import type { Auditor } from './auditor.ts';
 import type { Op } from './faults.ts';
 import type { Process } from './machine.ts';
+import { RivalCompactor } from './rival-compactor.ts';
 import type { SimObject, SimStore } from './sim-store.ts';
 import { describe } from './world.ts';
 
@@ -29,13 +30,16 @@ type Looked = 'tables' | 'compactions' | 'manifests';
 export class UpkeepWatch {
   /** Another compactor has the epoch, or had it. */
   hasRival = false;
+  /** A second real compactor. */
+  readonly rival: RivalCompactor;
   readonly #store: SimStore;
   readonly #auditor: Auditor;
   readonly #looked = new Map<string, Looked>();
 
-  constructor(auditor: Auditor, { spoilsOutputs }: { spoilsOutputs: boolean }) {
+  constructor(auditor: Auditor, { spoilsOutputs, hasFilter = false }: { spoilsOutputs: boolean; hasFilter?: boolean }) {
     this.#auditor = auditor;
     this.#store = auditor.store;
+    this.rival = new RivalCompactor(this.#store, this, hasFilter);
     this.#store.onSent = (process, op, path) => this.#sent(process, op, path);
     if (spoilsOutputs) auditor.onRunTable = (path) => this.#maybeSpoil(path);
   }
