@@ -425,7 +425,7 @@ function explained(error: DbError, { label, where }: ToolTarget): DbError {
   return new UnavailableError(
     'COMPACTION_FAILED',
     `${where}: ${summary} ${command} — ${cause.message} What was merged before stays merged.`,
-    { cause, details: { table }, hint: makeHint(summary, 'unknown', [command]) },
+    { cause, retryable: error.retryable, details: { table }, hint: makeHint(summary, 'unknown', [command]) },
   );
 }
 

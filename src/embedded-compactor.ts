@@ -82,9 +82,22 @@ export function embeddedCompactor(host: UpkeepHost, settings: CompactionSettings
     },
     pause: () => compactor.pause(),
     poke: (cause) => compactor.poke(cause),
-    compactAll: (signal) => compactor.compactAll(signal),
+    compactAll: (signal) => keepingProcess(clock, compactor.compactAll(signal)),
     state: () => compactor.state(),
   };
+}
+
+/** 24 days: no timer of Node waits longer. */
+const LONGEST_TIMER_MS = 0x7fffffff;
+
+/** Waits between attempts let the process end, but not while somebody waits for the outcome. Another clock has its own driver. */
+async function keepingProcess<T>(clock: Clock, work: Promise<T>): Promise<T> {
+  const hold = clock === SYSTEM_CLOCK ? clock.setTimer(LONGEST_TIMER_MS, () => undefined) : undefined;
+  try {
+    return await work;
+  } finally {
+    hold?.cancel();
+  }
 }
 
 /** All requests of the compactor, but those of the writer's log of manifests, share one limit, and the foreground comes first. */

@@ -94,7 +94,7 @@ export type { ReaderOptions } from './db/reader-options.ts';
 export type { Reads, ScanOptions, ValueWithMeta } from './db/reads.ts';
 export type { ScanIterator } from './db/scan-iterator.ts';
 export type { Snapshot } from './db/snapshot.ts';
-export type { SpentRequests, TreeState, UpkeepState } from './db/upkeep.ts';
+export type { Amplification, SpentRequests, TreeState, UpkeepState } from './db/upkeep.ts';
 export { WriteBatch } from './db/write-batch.ts';
 export type {
   CloseOptions,

@@ -15,7 +15,7 @@
  *    damaged table makes nothing wait but the jobs that need it.
  * 4. No failure is lost: it is in the state and in an event until a job succeeds.
  */
-import { abortError, onAbort, stopIfAborted } from '../common/abort.ts';
+import { abortError, onAbort, stopIfAborted, untilAborted } from '../common/abort.ts';
 import { describeThrown } from '../common/callbacks.ts';
 import type { Timer } from '../common/clock.ts';
 import type {
@@ -131,7 +131,8 @@ export class Compactor implements CompactorRole {
   compactAll(signal?: AbortSignal): Promise<CompactionReport> {
     const report = this.#requests.then(() => this.#compactAllNow(signal));
     this.#requests = report.catch(() => undefined);
-    return report;
+    // Whose turn has not come can leave at once, too.
+    return untilAborted(report, signal);
   }
 
   state(): CompactorState {

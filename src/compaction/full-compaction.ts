@@ -68,12 +68,9 @@ export class FullCompaction {
   }
 
   fail(cause: DbError | undefined, why: string): void {
-    this.reject(
-      new UnavailableError('COMPACTION_FAILED', `The compaction of everything has failed: ${why}`, {
-        retryable: cause?.retryable ?? false,
-        cause,
-      }),
-    );
+    const { retryable = false, hint } = cause ?? {};
+    const fields = { retryable, cause, ...(hint !== undefined && { hint }) };
+    this.reject(new UnavailableError('COMPACTION_FAILED', `The compaction of everything has failed: ${why}`, fields));
   }
 
   reject(error: DbError): void {

@@ -84,6 +84,7 @@ export class ServingDb implements Db, ToolHandle {
   readonly #p: DbParts;
   readonly #reads: ReadPath;
   readonly #source: ReadSource;
+  #flushesForCompaction = 0;
   #closing: Promise<void> | undefined;
 
   constructor(parts: DbParts) {
@@ -228,11 +229,29 @@ export class ServingDb implements Db, ToolHandle {
     this.#assertWriting();
     const { signal } = waitOptions('compact', options);
     stopIfAborted(signal);
-    const { upkeep, state } = this.#p;
+    const { upkeep, state, tables } = this.#p;
     if (!upkeep.canCompact) throw noCompactor(state.where);
-    // Rows in memory wait for a place in level 0, which a merge makes.
-    await untilAborted(this.#flushTables(), signal, waitAborted);
-    return upkeep.compact(signal);
+    // Where rows in memory wait for a place in level 0, it may be that nothing but this makes one; and if it cannot, there come no more.
+    const first = tables.hasRoom ? undefined : await upkeep.compact(signal);
+    await untilAborted(this.#flushForCompaction(), signal, waitAborted);
+    const { jobs } = await upkeep.compact(signal);
+    return { jobs: [...(first?.jobs ?? []), ...jobs] };
+  }
+
+  /** However many tables there are then: all of them are merged next. */
+  async #flushForCompaction(): Promise<void> {
+    const { tables, settings } = this.#p;
+    this.#flushesForCompaction++;
+    tables.isUnlimited = true;
+    try {
+      await this.#within(this.#flushTables(), settings.timeoutMs, 'its flush');
+    } catch (error) {
+      if (!isDbError(error) || error instanceof ClosedError || error instanceof FencedError) throw error;
+      const message = `The compaction of everything has failed, because rows in memory could not become a table: ${error.message}`;
+      throw new UnavailableError('COMPACTION_FAILED', message, { retryable: error.retryable, cause: error });
+    } finally {
+      if (--this.#flushesForCompaction === 0 && this.#closing === undefined) tables.isUnlimited = false;
+    }
   }
 
   corruptions(): CorruptionReport {

@@ -29,7 +29,7 @@ import type { TableFormat } from '../lsm/read/memtable-to-table.ts';
 import type { MergeOperator } from '../lsm/rows/merge-operator.ts';
 import type { TableReader } from '../lsm/table/table-reader.ts';
 import type { LedgerEntry } from '../lsm/tree/damage-ledger.ts';
-import { visibleBytes } from '../lsm/tree/visible-bytes.ts';
+import { spaceAmplification, type TreeBytes, visibleBytes } from '../lsm/tree/visible-bytes.ts';
 import type { RequestCounts } from '../store/metered-store.ts';
 import type { WriterSettings } from './open-options.ts';
 import type { Parts } from './options.ts';
@@ -146,10 +146,22 @@ export interface UpkeepState {
   trees: TreeState[];
   /** Stored bytes that are visible, of all trees. */
   liveBytes: number;
+  amplification: Amplification;
   /** Undefined: switched off (option `compactor`). */
   compactor: (CompactorState & SpentRequests) | undefined;
   /** Undefined: switched off (option `gc`). */
   collector: (CollectorState & SpentRequests) | undefined;
+}
+
+/** How much more is stored and written than was asked for. */
+export interface Amplification {
+  /**
+   * Estimated: `liveBytes` by the bytes of the lowest runs, as if newer rows were all newer versions. 1: nothing is stored twice. Undefined where
+   * there are no sorted runs.
+   */
+  space: number | undefined;
+  /** Bytes of all tables that were written by those of flushes, since the database was opened. Undefined before the first flush. */
+  write: number | undefined;
 }
 
 /** What a role costs. */
@@ -228,14 +240,32 @@ export class Upkeep {
     const compactor = this.#roles.compactor?.state();
     const collector = this.#roles.collector?.state();
     const trees = treeStates(manifest);
+    const flushed = byRole.table?.bytesOut ?? 0;
+    const merged = byRole[COMPACTOR_NAME] ?? { ...NO_COUNTS };
     return {
       manifestId: BigInt(id),
       trees,
       liveBytes: trees.reduce((sum, { bytes }) => sum + bytes, 0),
-      compactor: compactor && { ...compactor, spent: byRole[COMPACTOR_NAME] ?? { ...NO_COUNTS } },
+      amplification: {
+        space: spaceAmplification(treeBytes(manifest)),
+        write: flushed === 0 ? undefined : (flushed + merged.bytesOut) / flushed,
+      },
+      compactor: compactor && { ...compactor, spent: merged },
       collector: collector && { ...collector, spent: byRole[COLLECTOR_NAME] ?? { ...NO_COUNTS } },
     };
   }
+}
+
+function bytesOf(...sources: readonly Source[]): number {
+  return sources.reduce((n, { views }) => n + views.reduce((m, view) => m + visibleBytes(view), 0), 0);
+}
+
+function treeBytes(manifest: Manifest): TreeBytes[] {
+  return [...treesByName(manifest).values()].map((tree) => {
+    const sources = sourcesOf(tree);
+    const lowest = sources.findLast((source) => source.level === 'run' && bytesOf(source) > 0);
+    return { bytes: bytesOf(...sources), lowest: lowest && bytesOf(lowest) };
+  });
 }
 
 function treeStates(manifest: Manifest): TreeState[] {
@@ -243,15 +273,13 @@ function treeStates(manifest: Manifest): TreeState[] {
     const l0 = sourcesOf(tree).filter(({ level }) => level === 'l0');
     const runs = sourcesOf(tree).filter(({ level }) => level === 'run');
     const tables = (sources: readonly Source[]) => sources.reduce((n, { views }) => n + views.length, 0);
-    const bytes = (sources: readonly Source[]) =>
-      sources.reduce((n, { views }) => n + views.reduce((m, view) => m + visibleBytes(view), 0), 0);
     return {
       tree: name,
       l0Tables: l0.length,
       runs: runs.length,
       tables: l0.length + tables(runs),
-      l0Bytes: bytes(l0),
-      bytes: bytes(l0) + bytes(runs),
+      l0Bytes: bytesOf(...l0),
+      bytes: bytesOf(...l0, ...runs),
     };
   });
 }

@@ -29,6 +29,7 @@ import {
 } from '../lsm/manifest/live-set.ts';
 import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
 import type { LedgerEntry } from '../lsm/tree/damage-ledger.ts';
+import { spaceAmplification } from '../lsm/tree/visible-bytes.ts';
 import type { ListedObject } from '../store/object-store.ts';
 import { type TreeLevel, type TreeReport, type TreeTotals, tablesPerGet, treeTotals } from './tree-report.ts';
 
@@ -261,21 +262,13 @@ export function treeStats(
     runs: { ...treeTotals(tablesOf(runs)), runs: runs.length },
     trees: trees.filter(({ totals }) => totals.views > 0).length,
     gets: { tables, cold: 2 * tables, warm: Math.min(tables, 1 + most((view) => !hasFilter(view))) },
-    space: spaceAmplification(trees),
+    space: spaceAmplification(
+      trees.map(({ totals, runs: ofTree }) => ({
+        bytes: totals.bytes,
+        lowest: ofTree.findLast((run) => run.totals.bytes > 0)?.totals.bytes,
+      })),
+    ),
   };
-}
-
-/** By the trees that have runs: of the others nothing is known. */
-function spaceAmplification(trees: TreeReport['trees']): number | undefined {
-  let all = 0;
-  let lowest = 0;
-  for (const { totals, runs } of trees) {
-    const last = runs.findLast((run) => run.totals.bytes > 0);
-    if (last === undefined) continue;
-    all += totals.bytes;
-    lowest += last.totals.bytes;
-  }
-  return lowest === 0 ? undefined : all / lowest;
 }
 
 /** What the newest manifest says besides its trees. `read`: manifests that were read, newest first. */

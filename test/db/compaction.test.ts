@@ -2,9 +2,11 @@
 import { describe, expect, it } from 'vitest';
 import type { DbEvent } from '../../src/common/events.ts';
 import type { Db } from '../../src/db/db.ts';
+import { tableBytes } from '../../src/lsm/tree/visible-bytes.ts';
 import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { flip, tablesOf } from '../support/damaged-tables.ts';
 import { rejection, World } from '../support/database.ts';
+import { newestManifest as storedManifest } from '../support/table-database.ts';
 
 const HOUR_MS = 3_600_000;
 const text = (value: Uint8Array | undefined) => value && new TextDecoder().decode(value);
@@ -51,6 +53,26 @@ describe('an open database', () => {
     expect(compactor!.spent.get).toBeGreaterThan(8);
     await world.run(db.close());
     expect(await rowsOf(world, await world.open())).toEqual(model);
+  });
+
+  it('says how much more it stores and writes than was asked for', async () => {
+    const { world, db } = await compacted();
+    const { trees, liveBytes, amplification, compactor } = db.upkeep();
+    const lowest = (await storedManifest(world)).runs
+      .at(-1)!
+      .views.reduce((sum, view) => sum + tableBytes(view.table.info), 0);
+    expect(trees[0].bytes).toBe(liveBytes);
+    expect(amplification.space).toBeCloseTo(liveBytes / lowest, 10);
+    const flushed = db.requestCounts().byRole.table.bytesOut;
+    expect(amplification.write).toBeCloseTo(1 + compactor!.spent.bytesOut / flushed, 10);
+    expect(amplification.write).toBeGreaterThan(1.5);
+    await world.run(db.compact());
+    expect(db.upkeep().amplification.space).toBe(1);
+  });
+
+  it('knows no amplification before there is a table', async () => {
+    const { db } = await new World().connect({ compactor: {} });
+    expect(db.upkeep().amplification).toEqual({ space: undefined, write: undefined });
   });
 
   it('merges nothing if that is switched off', async () => {
@@ -179,5 +201,43 @@ describe('a full level 0', () => {
     line.cut();
     const db = await world.open({ ...FULL, maxUnflushedBytes: 10_000 });
     expect(Object.keys(await rowsOf(world, db))).toHaveLength(8);
+  });
+
+  const NOTHING_CHOSEN = { ...FULL, compactor: { scheduler: () => ({ proposals: [] }) } };
+
+  it('is merged by compact, before what waits for a place there', async () => {
+    const { world, db } = await full(NOTHING_CHOSEN);
+    await world.clock.advance(5000);
+    expect(shape(db)).toEqual([[2, 0]]);
+    const { jobs } = await world.run(db.compact());
+    expect(jobs.length).toBe(2);
+    expect(shape(db)).toEqual([[0, 1]]);
+    expect(Object.keys(await rowsOf(world, db))).toHaveLength(8);
+    // The limit counts as before.
+    for (let i = 0; i < 8; i++) await world.run(db.put(`l${i}`, 'x'.repeat(3000), { awaitDurable: false }));
+    await world.clock.advance(5000);
+    expect(shape(db)).toEqual([[2, 1]]);
+  });
+
+  it('makes compact fail with the cause where nothing can be merged, and gets no further tables', async () => {
+    const decide = () => {
+      throw new Error('no decision');
+    };
+    const { world, db } = await full({ ...FULL, compactor: { compactionFilter: { decide }, minCompactionSources: 8 } });
+    await world.clock.advance(5000);
+    const error = await rejection(world.run(db.compact()));
+    expect(error).toMatchObject({ code: 'COMPACTION_FAILED', message: expect.stringContaining('filter threw') });
+    expect(error).toHaveProperty('cause.cause.message', 'no decision');
+    expect(shape(db)).toEqual([[2, 0]]);
+  });
+
+  it('makes compact fail in time where no table can be stored', async () => {
+    const { world, db } = await full({ ...NOTHING_CHOSEN, l0MaxSsts: 100, timeoutMs: 3000 });
+    world.faults.add({ action: 'status:403', op: 'put', path: /^compacted\// });
+    await world.run(db.put('one', 'more', { awaitDurable: false }));
+    const startMs = world.clock.monotonicMs();
+    const error = await rejection(world.run(db.compact()));
+    expect(error).toMatchObject({ code: 'COMPACTION_FAILED', cause: { code: 'DEADLINE' } });
+    expect(world.clock.monotonicMs() - startMs).toBeLessThan(4000);
   });
 });

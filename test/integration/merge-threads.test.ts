@@ -146,6 +146,11 @@ describe('a process', () => {
     expect([status, stdout.trim(), stderr]).toEqual([0, '300 0', '']);
   });
 
+  it('lives as long as it waits for a compaction that waits for its next attempt', () => {
+    const { status, stdout } = run('wait');
+    expect([status, stdout.trim()]).toEqual([0, 'fired 1 jobs 1']);
+  });
+
   it('ends when it closes a database of which a thread never answers', () => {
     const { status, stdout } = run('close');
     expect([status, stdout.trim()]).toEqual([0, 'CLOSED']);

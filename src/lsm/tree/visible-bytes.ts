@@ -33,6 +33,27 @@ export function visibleBytes(view: TableView): number {
   return Math.max(LEAST_BYTES, Math.round(bytes * visibleFraction(view)));
 }
 
+/** Bytes of a tree, and of its lowest run that has any; undefined: it has none. */
+export interface TreeBytes {
+  bytes: number;
+  lowest: number | undefined;
+}
+
+/**
+ * Estimated: bytes of all by those of the lowest runs, as if newer rows were all newer versions; 1: nothing is stored twice. By the trees that
+ * have runs: of the others nothing is known, and where none has one, of none.
+ */
+export function spaceAmplification(trees: readonly TreeBytes[]): number | undefined {
+  let all = 0;
+  let below = 0;
+  for (const { bytes, lowest } of trees) {
+    if (lowest === undefined) continue;
+    all += bytes;
+    below += lowest;
+  }
+  return below === 0 ? undefined : all / below;
+}
+
 function visibleFraction(view: TableView): number {
   const { firstEntry, lastEntry } = view.table.info;
   if (firstEntry === undefined || lastEntry === undefined) return 1;

@@ -711,6 +711,20 @@ describe('a compaction of everything', () => {
     expect(await world.shape()).toBe('l0 2');
   });
 
+  it('ends at once for who leaves before its turn, and goes on for the other', async () => {
+    const process = await started();
+    process.hold();
+    await world.flushes(2);
+    const controller = new AbortController();
+    const request = process.compactor.compactAll();
+    const queued = process.compactor.compactAll(controller.signal);
+    await world.settle();
+    controller.abort();
+    await expect(queued).rejects.toMatchObject({ code: 'ABORTED' });
+    process.held![0]!.release();
+    await expect(request).resolves.toMatchObject({ jobs: [{ tables: 1 }] });
+  });
+
   it('begins again after a pause, and ends with the compactor', async () => {
     const process = await started();
     process.hold();
