@@ -246,6 +246,7 @@ function measureOpenings(dists, options, kind, rounds, add) {
       fs.rmSync(directory, { recursive: true, force: true });
     }
     for (const name of Object.keys(figures[0])) add(`open:${kind} ${name}`, [figures[0][name], figures[1][name]]);
+    console.error(`opening, ${kind}: round ${round + 1} of ${rounds}`);
   }
   fs.rmSync(root, { recursive: true, force: true });
 }
