@@ -3,7 +3,7 @@
  * once, and keeps the named rules of the protocol.
  *
  * Rules: ids of the log have no hole and epochs do not fall; a manifest follows from its predecessor (nothing goes back),
- * names only tables that exist, and its replay point is after durable objects whose rows its tables hold; tables hold their
+ * keeps each checkpoint for its time, names only tables that exist, and its replay point is after durable objects whose rows its tables hold; tables hold their
  * rows in order, at or below the manifest's last sequence number. What compactions do is checked in compaction-audit.ts, what is deleted
  * in store-audit.ts.
  */
@@ -158,6 +158,12 @@ export class Auditor {
   #follows(previous: Manifest, next: Manifest, id: number): void {
     const back = decreasedFields(previous, next);
     if (back.length > 0) this.#fail(`manifest ${id}: ${back.join('; ')}`);
+    const early = previous.checkpoints.find(
+      ({ id: old, expireTimeS }) =>
+        (expireTimeS === 0 || expireTimeS * 1000 >= this.store.world.wallMs) &&
+        next.checkpoints.every((kept) => kept.id !== old),
+    );
+    if (early !== undefined) this.#fail(`manifest ${id}: checkpoint ${early.id} is gone before its time`);
     if (next.walIdLastSeen < previous.walIdLastSeen) this.#fail(`manifest ${id}: the last WAL id seen went back`);
     if (this.compactions !== undefined) {
       this.#watch(this.compactions.follow(previous, next, id));
