@@ -283,6 +283,7 @@ async function main() {
     for (let round = 0; round < rounds; round++) {
       const results = inProcess('measureByTurns', { dists, options, wanted, isNewFirst: round % 2 === 1 });
       for (const [name, pair] of Object.entries(results)) add(name, pair);
+      console.error(`reads and writes: round ${round + 1} of ${rounds}`);
     }
   }
   console.log('phase                      old       new   new/old');
