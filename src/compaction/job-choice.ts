@@ -4,16 +4,18 @@
  *
  * 1. Each is checked (proposal.ts) beside those that are active and those that were chosen before it, and gets its destination here.
  * 2. A submitted job that cannot be carried out is failed; one that only has to wait for another job, or for a damaged table, stays.
- * 3. An invalid proposal of the scheduler is passed over and counted; what it throws counts as one.
+ * 3. An invalid proposal of the scheduler is passed over and counted; what it throws, and an answer that is no schedule, count as one.
  * 4. Where a tree waits for a compaction of everything, the scheduler begins nothing.
  * 5. Only what the scheduler proposes may become a move (trivial-move.ts): what was asked for is written again, whatever it gives back.
  */
 
+import { present } from '../common/assert.ts';
 import { describeThrown } from '../common/callbacks.ts';
 import { InvalidArgumentError } from '../common/errors.ts';
 import type { Ulid } from '../common/ulid.ts';
 import type { CompactionJob } from '../format/compactions-codec.ts';
 import type { JobsFile } from '../lsm/manifest/compactions-store.ts';
+import { isSameView } from '../lsm/manifest/tree-edits.ts';
 import { activeJob, activeJobs, finishedDestinations, waitingJobs } from './job-list.ts';
 import {
   destinationOf,
@@ -23,7 +25,8 @@ import {
   type InvalidProposal,
   type ProposalFault,
 } from './proposal.ts';
-import type { ActiveJob, Proposal, Scheduler, SchedulerInput } from './scheduling.ts';
+import { askedSchedule, type ReadSchedule, schedulerError } from './scheduler-call.ts';
+import type { ActiveJob, Proposal, Scheduler, SchedulerInput, TreeFacts, ViewFacts } from './scheduling.ts';
 import { isTrivialMove } from './trivial-move.ts';
 
 /** What only time or the end of another job takes away. */
@@ -178,27 +181,37 @@ class Choosing {
     const slots = Math.max(0, this.#slots);
     const active = [...this.#active, ...this.#reserved];
     const input = { trees, active, slots, avoid, nowMs, barrier, lastSeq, keptWhole, options };
-    try {
-      const { proposals, wakeAtMs } = scheduler(input);
-      this.choice.wakeAtMs = wakeAtMs;
-      for (const proposal of proposals.slice(0, slots)) this.#takeProposal(proposal);
-    } catch (error) {
-      const message = `The scheduler of compactions threw: ${describeThrown(error)}`;
-      this.choice.verdicts.push(new InvalidArgumentError('COMPACTION_INVALID', message, { cause: error }));
+    const schedule = this.#asked(scheduler, input);
+    if (schedule === undefined) return;
+    this.choice.wakeAtMs = schedule.wakeAtMs;
+    for (const proposal of schedule.proposals) {
+      if (proposal instanceof InvalidArgumentError) this.choice.verdicts.push(proposal);
+      else this.#takeProposal(proposal);
     }
   }
 
-  #takeProposal(proposal: Proposal): void {
-    const fault = findFault({ ...this.#input, active: [...this.#active, ...this.#reserved] }, proposal);
-    if (fault !== undefined) {
+  #asked(scheduler: Scheduler, input: SchedulerInput): ReadSchedule | undefined {
+    try {
+      return askedSchedule(scheduler, input);
+    } catch (error) {
+      const message = `The scheduler of compactions threw: ${describeThrown(error)}`;
+      const isOurs = error instanceof InvalidArgumentError && error.code === 'COMPACTION_INVALID';
       this.choice.verdicts.push(
-        new InvalidArgumentError('COMPACTION_INVALID', `The scheduler of compactions: ${fault.message}`, {
-          details: { fault: fault.fault, tree: proposal.tree, reason: proposal.reason },
-        }),
+        isOurs ? error : new InvalidArgumentError('COMPACTION_INVALID', message, { cause: error }),
       );
+      return undefined;
+    }
+  }
+
+  #takeProposal(given: Proposal): void {
+    const fault = findFault({ ...this.#input, active: [...this.#active, ...this.#reserved] }, given);
+    if (fault !== undefined) {
+      const { tree, reason } = given;
+      this.choice.verdicts.push(schedulerError(fault.fault, fault.message, { tree, reason }));
       return;
     }
     this.choice.verdicts.push(undefined);
+    const proposal = { ...given, l0: ownViews(this.#input.trees, given) };
     const destination = destinationOf(proposal, this.#fresh());
     this.#begin(this.#input.drawId(), proposal, destination, this.#isMove(proposal));
   }
@@ -215,4 +228,15 @@ class Choosing {
     const { tree, l0, runs } = proposal;
     this.#active.push({ id, tree, l0ViewIds: l0.map(({ viewId }) => viewId), runs, destination });
   }
+}
+
+/** Sources of a valid proposal as the trees have them: facts about them are not the scheduler's. */
+function ownViews(trees: readonly TreeFacts[], { tree: name, l0 }: Proposal): ViewFacts[] {
+  const own = trees.find((tree) => tree.name === name)?.l0 ?? [];
+  return l0.map((view) =>
+    present(
+      own.find((other) => isSameView(view, other)),
+      'a valid proposal names views (P1)',
+    ),
+  );
 }

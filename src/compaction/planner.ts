@@ -18,6 +18,7 @@ import type { DamageMarks } from './damage-marks.ts';
 import { type ChosenJob, chooseJobs, type JobChoice } from './job-choice.ts';
 import { keptWhole, planJob } from './job-planning.ts';
 import { pickJobs } from './scheduler.ts';
+import { onCopies } from './scheduler-call.ts';
 import { type RowFacts, type Scheduler, type SchedulerOptions, treeFacts } from './scheduling.ts';
 import { tablesToKnow } from './trivial-move.ts';
 
@@ -71,7 +72,7 @@ export class Planner {
 
   constructor(options: PlannerOptions) {
     this.#options = options;
-    this.#given = options.scheduler;
+    this.#given = options.scheduler && onCopies(options.scheduler);
   }
 
   get isDefault(): boolean {

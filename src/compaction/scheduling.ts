@@ -109,7 +109,7 @@ export interface SchedulerOptions {
   l0MaxSsts: number;
 }
 
-/** All that a scheduler may look at. */
+/** All that a scheduler may look at: a copy, which it may change. */
 export interface SchedulerInput {
   /** The root tree first. */
   trees: readonly TreeFacts[];
@@ -150,7 +150,7 @@ export interface Proposal {
 export interface Schedule {
   /** The most urgent one first; those after the slots are ignored. */
   proposals: readonly Proposal[];
-  /** When time alone would change the answer: then it is asked again. */
+  /** When time alone would change the answer, ms since the epoch: then it is asked again. Absent, or Infinity: never. */
   wakeAtMs?: number;
 }
 

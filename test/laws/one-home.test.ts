@@ -219,6 +219,7 @@ const TREE_WALKERS: Readonly<Record<string, string>> = {
   'compaction/job-choice.ts': 'the sources of jobs, by their level',
   'compaction/job-planning.ts': 'the sources of a plan, by their level',
   'compaction/proposal.ts': 'the places of sources in their tree',
+  'compaction/scheduler-call.ts': 'the form of the sources of a proposal, by their level',
   'compaction/scheduling.ts': 'shows a scheduler each tree with its levels',
   'compaction/size-tiered.ts': 'picks from each level of a tree by a rule of its own',
   'compaction/takeover.ts': 'what a compactor has changed in each tree',

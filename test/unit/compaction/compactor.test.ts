@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { CorruptionError, IncompatibleError, UnavailableError } from '../../../src/common/errors.ts';
 import { makeFinding, WHOLE_OBJECT } from '../../../src/common/finding.ts';
-import type { Scheduler } from '../../../src/compaction/scheduling.ts';
+import type { Scheduler, TreeFacts } from '../../../src/compaction/scheduling.ts';
 import { encodeCompactions } from '../../../src/format/compactions-codec.ts';
 import { compactionsPath, tablePath } from '../../../src/format/object-names.ts';
 import { Author } from '../../../src/lsm/manifest/author.ts';
@@ -604,6 +604,55 @@ describe('a scheduler', () => {
     expect(invalid.every((event) => event.type === 'invalid' && !event.isReplaced)).toBe(true);
     expect(process.compactor.state().scheduler).toBe('given');
     expect(process.story).toContain('started x');
+  });
+
+  it('that changes its input changes nothing else, and is replaced by the default one when its proposals are invalid', async () => {
+    let asked = 0;
+    const process = await started({
+      settings: {
+        scheduler: (input) => {
+          asked++;
+          const [{ l0 }] = input.trees as [TreeFacts];
+          for (const view of l0) Object.assign(view, { tableId: '01M7W60ETH9EVAJJ6RDPRXZ6HN' });
+          Object.assign(input.avoid, { has: () => true });
+          Object.assign(input.options, { l0MaxSsts: Number.NaN });
+          return { proposals: l0.length < 2 ? [] : [{ tree: '', l0, runs: [], reason: 'x' }] };
+        },
+      },
+    });
+    for (let i = 0; i < 4; i++) {
+      await world.flushes(1);
+      await world.settle();
+    }
+    expect(process.story.filter((line) => line.startsWith('trouble'))).toEqual([]);
+    const invalid = process.events.filter((event) => event.type === 'invalid');
+    expect(invalid.map((event) => event.type === 'invalid' && event.error.details['fault'])).toEqual(
+      Array.from({ length: 3 }, () => 'missing-source'),
+    );
+    expect(asked).toBeLessThan(10);
+    expect(process.compactor.state().scheduler).toBe('default');
+    expect(await world.shape()).toBe('l0 0, run 0: 1');
+    await world.audit();
+  });
+
+  it('whose wakeAtMs is no time is not asked again because of it, and replaced after three times', async () => {
+    let asked = 0;
+    const process = await started({
+      settings: {
+        scheduler: () => {
+          asked++;
+          return { proposals: [], wakeAtMs: Number.NaN };
+        },
+      },
+    });
+    await world.clock.advance(60_000);
+    expect(asked).toBeLessThan(3);
+    for (let i = 0; i < 3; i++) {
+      await world.flushes(1);
+      await world.settle();
+    }
+    expect(asked).toBeLessThan(5);
+    expect(process.compactor.state().scheduler).toBe('default');
   });
 
   it('is asked again when a time has come', async () => {
