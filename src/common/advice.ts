@@ -50,6 +50,8 @@ const INSPECT_TABLE = 'shaledb sst inspect LOCATION';
 const REPAIR_TABLE = 'shaledb sst repair LOCATION';
 /** Merges everything, where no process has the database open. */
 export const COMPACT = 'shaledb compact LOCATION';
+/** What can be deleted, and what prevents it; deletes nothing. */
+export const PLAN_COLLECTION = 'shaledb gc LOCATION';
 export const LIST_LOSSES = 'shaledb damage list LOCATION';
 export const LIST_COPIES = 'shaledb quarantine list LOCATION';
 
@@ -77,6 +79,11 @@ export function acknowledgeLoss(id: string): string {
 /** Inspects a single file instead of a database. */
 export const INSPECT_LOG_FILE = `${nameOf(INSPECT_LOG)} --file FILE`;
 export const INSPECT_TABLE_FILE = `${nameOf(INSPECT_TABLE)} --file FILE`;
+
+/** The hint with the location in its commands. */
+export function hintAt(hint: Hint, location: string): Hint {
+  return { ...hint, commands: hint.commands.map((command) => at(command, location)) };
+}
 
 /** The command for a location, which is a word of a shell. */
 export function at(command: string, location: string): string {

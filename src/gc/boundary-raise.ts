@@ -21,7 +21,7 @@ import type { Random } from '../common/random.ts';
 import { makeUlid } from '../common/ulid.ts';
 import { encodeBoundary } from '../format/boundary.ts';
 import { STORE_PROFILE_PATH } from '../format/object-names.ts';
-import { type Boundary, readBoundary } from '../lsm/manifest/manifest-store.ts';
+import { type Boundary, readBoundary } from '../lsm/manifest/boundary-file.ts';
 import { keepProfile, keptProfile, probeStore } from '../lsm/manifest/store-probe.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import type { StoreProfile } from '../store/store-probe.ts';

@@ -15,8 +15,7 @@
 import { assertThat, present } from '../common/assert.ts';
 import { equalBytes } from '../common/bytes.ts';
 import type { Clock } from '../common/clock.ts';
-import { CorruptionError, UnavailableError } from '../common/errors.ts';
-import { makeFinding, WHOLE_OBJECT } from '../common/finding.ts';
+import { UnavailableError } from '../common/errors.ts';
 import type { Random } from '../common/random.ts';
 import {
   COMPACTIONS_BOUNDARY_PATH,
@@ -27,9 +26,9 @@ import {
   parseWalPath,
   roleOfPath,
 } from '../format/object-names.ts';
+import { tooHighBoundary } from '../lsm/manifest/boundary-file.ts';
 import { type DatabaseStores, whereOf } from '../lsm/manifest/database-stores.ts';
 import { type EpochGuard, FENCE_VALIDITY_MS } from '../lsm/manifest/epoch-guard.ts';
-import { boundaryFindingObject, boundaryHint } from '../lsm/manifest/manifest-store.ts';
 import { readLedger } from '../lsm/tree/damage-ledger.ts';
 import type { ListedObject, UnfinishedUpload } from '../store/object-store.ts';
 import { type IfMatchForm, raiseBoundary } from './boundary-raise.ts';
@@ -198,22 +197,6 @@ class Deletion {
 /** The id of a file that has this boundary file. */
 function numberedId(path: string, boundary: string): number | undefined {
   return boundary === MANIFEST_BOUNDARY_PATH ? parseManifestPath(path) : parseCompactionsPath(path);
-}
-
-function tooHighBoundary(path: string, value: number, newestId: number): CorruptionError {
-  const object = boundaryFindingObject(path);
-  const finding = makeFinding({
-    code: 'MANIFEST_INCONSISTENT',
-    object,
-    at: WHOLE_OBJECT,
-    expected: `below ${newestId}, the newest file`,
-    found: String(value),
-    during: 'check',
-    hint: boundaryHint(object),
-  });
-  return new CorruptionError(`${path} is ${value}, but the newest file is ${newestId}. Nothing is deleted by it.`, [
-    finding,
-  ]);
 }
 
 function tooSlow(where: string): UnavailableError {

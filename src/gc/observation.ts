@@ -31,19 +31,17 @@ import {
   repairFilePath,
 } from '../format/object-names.ts';
 import type { DatabaseIdentity } from '../format/sidecar.ts';
+import { type Boundary, findTooHighBoundary, readBoundary } from '../lsm/manifest/boundary-file.ts';
 import { dropExpiredCheckpoints } from '../lsm/manifest/checkpoint-edits.ts';
-import { COMPACTIONS_FORM, type LoadedCompactions } from '../lsm/manifest/compactions-store.ts';
+import {
+  COMPACTIONS_FORM,
+  compactionsBoundaryLook,
+  type LoadedCompactions,
+} from '../lsm/manifest/compactions-store.ts';
 import { type DatabaseStores, whereOf } from '../lsm/manifest/database-stores.ts';
 import { dateByList, type EpochGuard, type Stamp } from '../lsm/manifest/epoch-guard.ts';
 import { neededManifests, type OpenPlan } from '../lsm/manifest/live-set.ts';
-import {
-  type Boundary,
-  boundaryFindingObject,
-  boundaryHint,
-  type LoadedManifest,
-  manifestFindingObject,
-  readBoundary,
-} from '../lsm/manifest/manifest-store.ts';
+import { type LoadedManifest, manifestFindingObject } from '../lsm/manifest/manifest-store.ts';
 import {
   assertUsable,
   type BadManifest,
@@ -189,7 +187,8 @@ export class Observer {
     held: Map<GcClass, Stay>,
     findings: Finding[],
   ): Promise<Pick<Observation, 'compactions' | 'compactionsList'>> {
-    const { main } = this.#options.stores;
+    const { stores, clock } = this.#options;
+    const { main } = stores;
     const hold = (because: Stay, found: readonly Finding[]) => {
       held.set('compactions', because).set('table', because);
       findings.push(...found.map((f) => ({ ...f, during: 'check' as const })));
@@ -206,9 +205,9 @@ export class Observer {
         if (compactions.compactions.hasUnknownFields) throw unknownFields(path);
         const boundary = await readBoundary(main, COMPACTIONS_BOUNDARY_PATH);
         if (boundary.value >= id) {
-          // Another collector has raised it since the list, above a file that was the newest then.
-          if (greatest(await listAll(main, COMPACTIONS_PREFIX), parseCompactionsPath) > id) continue;
-          hold({ kind: 'bad-boundary', path: COMPACTIONS_BOUNDARY_PATH }, [tooHighCompactions(boundary.value, id)]);
+          const tooHigh = await findTooHighBoundary(compactionsBoundaryLook(main, clock), id, boundary);
+          if (tooHigh === undefined) continue;
+          hold({ kind: 'bad-boundary', path: COMPACTIONS_BOUNDARY_PATH }, tooHigh.findings);
         }
         return { compactions, compactionsList };
       } catch (error) {
@@ -466,20 +465,6 @@ function unknownFields(path: string): IncompatibleError {
       details: { path },
     },
   );
-}
-
-function tooHighCompactions(value: number, newestId: number): Finding {
-  const object = boundaryFindingObject(COMPACTIONS_BOUNDARY_PATH);
-  return makeFinding({
-    code: 'MANIFEST_INCONSISTENT',
-    severity: 'warning',
-    object,
-    at: WHOLE_OBJECT,
-    expected: `below ${newestId}, the newest compactions file`,
-    found: String(value),
-    during: 'check',
-    hint: boundaryHint(object),
-  });
 }
 
 function unreadablePlan(path: string, isOver: boolean): Finding {

@@ -18,13 +18,13 @@ import { FencedError, UnavailableError } from '../common/errors.ts';
 import { loadCodec } from '../format/codecs.ts';
 import { manifestPath, walPath } from '../format/object-names.ts';
 import type { Author } from '../lsm/manifest/author.ts';
+import { readBoundary } from '../lsm/manifest/boundary-file.ts';
 import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
 import { type EpochGuard, FENCE_VALIDITY_MS, type Stamp } from '../lsm/manifest/epoch-guard.ts';
 import { fencedBy } from '../lsm/manifest/manifest-log.ts';
 import {
   type LoadedManifest,
   loadManifest,
-  readBoundary,
   type SealManifestInput,
   sealManifest,
 } from '../lsm/manifest/manifest-store.ts';

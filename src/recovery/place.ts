@@ -17,26 +17,20 @@ import { stopIfAborted } from '../common/abort.ts';
 import { assertThat } from '../common/assert.ts';
 import { type Clock, sleep } from '../common/clock.ts';
 import { damage, locate } from '../common/damage.ts';
-import {
-  type CorruptionError,
-  IncompatibleError,
-  InvalidArgumentError,
-  isCorruption,
-  ManifestCorruptionError,
-} from '../common/errors.ts';
-import { type Finding, makeFinding, WHOLE_OBJECT } from '../common/finding.ts';
-import { IDENTITY_PATH, manifestPath } from '../format/object-names.ts';
+import { type CorruptionError, IncompatibleError, InvalidArgumentError, isCorruption } from '../common/errors.ts';
+import type { Finding } from '../common/finding.ts';
+import { IDENTITY_PATH, MANIFEST_BOUNDARY_PATH, manifestPath } from '../format/object-names.ts';
 import { type DatabaseIdentity, decodeIdentity } from '../format/sidecar.ts';
+import { lookAboveBoundary, readBoundary, tooHighBoundary } from '../lsm/manifest/boundary-file.ts';
 import { findNewestCompactions } from '../lsm/manifest/compactions-store.ts';
 import { type DatabaseStores, whereOf } from '../lsm/manifest/database-stores.ts';
 import type { EpochGuard, Stamp } from '../lsm/manifest/epoch-guard.ts';
 import {
-  boundaryFindingObject,
   type LoadedManifest,
   listManifestIds,
   loadManifest,
+  manifestBoundaryLook,
   manifestFindingObject,
-  readBoundary,
   readManifest,
 } from '../lsm/manifest/manifest-store.ts';
 import { ReadAttempts, readTwice } from '../lsm/table/verified-read.ts';
@@ -259,7 +253,7 @@ export async function findNewest(stores: DatabaseStores, around: Surroundings, s
     if (found === undefined) now = await search.lookAgain(now);
     else if (search.refusesBelowBoundary && now.boundary.exists && found.newest.id <= now.boundary.value) {
       const again = await newerThanBoundary(stores.main, search.clock);
-      if (again === undefined) throw belowBoundary(found.newest.id, now.boundary.value, search.during);
+      if (again === undefined) throw belowBoundary(found.newest.id, now.boundary, search.during);
       now = { ...now, ...again };
     } else return { ...now, ...found };
   }
@@ -311,25 +305,21 @@ async function headLast(store: ObjectStore, listed: number): Promise<LastManifes
   return { id: ids[ids.length - 1], bytes: undefined };
 }
 
-const BOUNDARY_RETRIES = 3;
-
 /**
  * The newest manifest is at or below the boundary: what a further read shows that says otherwise, or that the boundary cannot be read;
- * undefined if all reads agree.
+ * undefined if all agree.
  */
 async function newerThanBoundary(
   main: ObjectStore,
   clock: Clock,
-): Promise<Pick<Surroundings, 'manifestIds' | 'boundary'> | undefined> {
-  for (let i = 0; i < BOUNDARY_RETRIES; i++) {
-    await sleep(clock, REREADS_MS[0]);
-    const manifestIds = await listManifestIds(main);
-    const boundary = await readBoundaryOrDamage(main);
-    const newest = manifestIds.at(-1);
-    const isNewer = newest !== undefined && newest > boundary.value;
-    if (isNewer || boundary.damage !== undefined) return { manifestIds, boundary };
+): Promise<(Partial<Pick<Surroundings, 'manifestIds'>> & Pick<Surroundings, 'boundary'>) | undefined> {
+  try {
+    const found = await lookAboveBoundary(manifestBoundaryLook(main, clock));
+    return found && { manifestIds: [...found.ids], boundary: found.boundary };
+  } catch (error) {
+    if (!isCorruption(error)) throw error;
+    return { boundary: { exists: true, value: 0, damage: error } };
   }
-  return undefined;
 }
 
 /**
@@ -346,23 +336,12 @@ export async function findBelowBoundary(
   if (first.damage !== undefined) return first.damage;
   if (!first.exists || id > first.value) return undefined;
   const again = await newerThanBoundary(main, clock);
-  return again === undefined ? belowBoundary(id, first.value, 'check') : again.boundary.damage;
+  return again === undefined ? belowBoundary(id, first, 'check') : again.boundary.damage;
 }
 
 /** A stalled process made a collected id again, newer manifests are gone, or the boundary is damaged. */
-function belowBoundary(id: number, boundary: number, during: Finding['during']): ManifestCorruptionError {
-  const finding = makeFinding({
-    code: 'MANIFEST_INCONSISTENT',
-    object: boundaryFindingObject(),
-    at: WHOLE_OBJECT,
-    expected: `below ${id}, the newest manifest`,
-    found: String(boundary),
-    during,
-  });
-  return new ManifestCorruptionError(
-    `The collector's boundary file says that manifest ${boundary} and all below it are deleted, but the newest manifest is ${id}.`,
-    [finding],
-  );
+function belowBoundary(id: number, { value }: Surroundings['boundary'], during: Finding['during']): CorruptionError {
+  return tooHighBoundary(MANIFEST_BOUNDARY_PATH, value, id, during);
 }
 
 // ---- the newest that is good, for what goes on where the newest of all is not

@@ -2,11 +2,18 @@
  * What is at a target: the first reads of every tool that needs a good manifest (place.ts), and what a tool says where it finds none.
  * Reads only.
  */
-import { at, type Hint, INSPECT_MANIFEST, makeHint, REPAIR_MANIFEST } from '../common/advice.ts';
+import { at, type Hint, hintAt, INSPECT_MANIFEST, makeHint, REPAIR_MANIFEST } from '../common/advice.ts';
 import { locateFindings, unknownFinding } from '../common/damage.ts';
-import { IncompatibleError, InvalidArgumentError, isCorruption, ManifestCorruptionError } from '../common/errors.ts';
+import {
+  type CorruptionError,
+  IncompatibleError,
+  InvalidArgumentError,
+  isCorruption,
+  ManifestCorruptionError,
+} from '../common/errors.ts';
 import type { Finding } from '../common/finding.ts';
 import { manifestPath, WAL_PREFIX } from '../format/object-names.ts';
+import { COMPACTIONS_FORM } from '../lsm/manifest/compactions-store.ts';
 import type { EpochGuard } from '../lsm/manifest/epoch-guard.ts';
 import { type LoadedManifest, readGoodManifest } from '../lsm/manifest/manifest-store.ts';
 import { misplacedLog } from '../recovery/log-place.ts';
@@ -82,8 +89,27 @@ export async function belowBoundaryFindings(
 ): Promise<Finding[]> {
   const error = await findBelowBoundary(target.stores.main, newestId, target.clock, boundary);
   if (error === undefined) return [];
-  const isReadable = error instanceof ManifestCorruptionError;
-  return error.findings.map((f) => ({ ...f, during: 'check', hint: isReadable ? manifestHint(target) : f.hint }));
+  return foundAt(error, target);
+}
+
+/**
+ * That the boundary of the compactions files is no number, or not below the newest of them, whose id is `newestId`; 0: there is none, and then the next
+ * one is written above the boundary. One GET; three LISTs and GETs more where it seems too high.
+ */
+export async function compactionsBoundaryFindings(target: ToolTarget, newestId: number): Promise<Finding[]> {
+  const { main } = target.stores;
+  try {
+    const boundary = await COMPACTIONS_FORM.readBoundary(main);
+    const error = newestId === 0 ? undefined : await COMPACTIONS_FORM.tooHigh(main, target.clock, newestId, boundary);
+    return error === undefined ? [] : foundAt(error, target);
+  } catch (error) {
+    if (!isCorruption(error)) throw error;
+    return foundAt(error, target);
+  }
+}
+
+function foundAt({ findings }: CorruptionError, { label }: ToolTarget): Finding[] {
+  return findings.map((f) => ({ ...f, during: 'check', hint: hintAt(f.hint, label) }));
 }
 
 /** The error for a newest manifest that is damaged or has a newer form; throws `UnavailableError` if it is only read badly. */

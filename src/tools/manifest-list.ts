@@ -21,7 +21,7 @@ import { neededManifests } from '../lsm/manifest/live-set.ts';
 import { type LoadedManifest, listManifestTimes } from '../lsm/manifest/manifest-store.ts';
 import { readBoundaryOrDamage, withUnlisted } from '../recovery/place.ts';
 import { noManifestLeft } from '../recovery/remains.ts';
-import { assertRemains } from './database-state.ts';
+import { assertRemains, belowBoundaryFindings } from './database-state.ts';
 import { changeText, type ManifestDifference, manifestChanges } from './manifest-changes.ts';
 import { pinFindings, readStoredManifest, type StoredManifest, withSeverityByUse } from './named-tables.ts';
 import { type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
@@ -117,7 +117,7 @@ export interface ManifestListReport {
 
 /**
  * Lists the manifests of a database. Resolves whatever is wrong with them. Rejects with `InvalidArgumentError` (`BAD_OPTION`, `NOT_A_DATABASE`),
- * `UnavailableError`, `AbortError`. One LIST for each 1,000 of them, a HEAD, a GET of the boundary, and one GET for each that is read, two
+ * `UnavailableError`, `AbortError`. One LIST for each 1,000 of them, a HEAD, a GET of the boundary, three LISTs and GETs where that seems too high, and one GET for each that is read, two
  * if it is damaged.
  */
 export async function manifestList(target: Target, options: ManifestListOptions = {}): Promise<ManifestListReport> {
@@ -134,6 +134,11 @@ async function listVersions(target: ToolTarget, limit: number): Promise<Manifest
   );
   if (ids.length === 0) await assertRemains(target);
   const boundary = await readBoundaryOrDamage(main);
+  const newestId = ids.at(-1);
+  const boundaryFindings =
+    newestId === undefined
+      ? (boundary.damage?.findings ?? [])
+      : await belowBoundaryFindings(target, newestId, boundary);
   const chosen = ids.slice(-limit);
   const read = await mapLimit(chosen, READS_AT_ONCE, (id) => readStoredManifest(main, id, 'check'));
   const stored = read.filter((one): one is StoredManifest => one !== undefined).reverse();
@@ -155,7 +160,7 @@ async function listVersions(target: ToolTarget, limit: number): Promise<Manifest
     manifests: entries,
     older: ids.length - chosen.length,
     ...(boundary.exists && boundary.damage === undefined && { boundary: BigInt(boundary.value) }),
-    findings: [...none, ...wrong, ...missing, ...(boundary.damage?.findings ?? [])],
+    findings: [...none, ...wrong, ...missing, ...boundaryFindings],
     requests: target.requests(),
     tookMs: target.tookMs(),
   };

@@ -5,7 +5,7 @@
  * How bad damage to a version of the ledger is depends on the others: see `readLedger`.
  */
 import { stopIfAborted } from '../common/abort.ts';
-import { DOCTOR, makeHint } from '../common/advice.ts';
+import { DOCTOR, type Hint, hintAt, makeHint } from '../common/advice.ts';
 import { equalBytes } from '../common/bytes.ts';
 import { damage, isCannotTell, locateFindings, unknownFinding } from '../common/damage.ts';
 import { IncompatibleError, isCorruption } from '../common/errors.ts';
@@ -18,7 +18,7 @@ import {
   IDENTITY_PATH,
   isDatabasePath,
   LEDGER_PREFIX,
-  MANIFEST_BOUNDARY_PATH,
+  parseCompactionsPath,
   parseRepairFilePath,
   QUARANTINE_PREFIX,
   SIDECAR_PREFIX,
@@ -26,9 +26,12 @@ import {
 } from '../format/object-names.ts';
 import { decodeManifestSeal } from '../format/seal.ts';
 import { decodeIdentity, decodeSidecar } from '../format/sidecar.ts';
-import { boundaryHint, type LoadedManifest } from '../lsm/manifest/manifest-store.ts';
+import { boundaryHint, boundarySeverity } from '../lsm/manifest/boundary-file.ts';
+import { compactionsHint } from '../lsm/manifest/compactions-store.ts';
+import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
 import { decodeLedger, readLedger } from '../lsm/tree/damage-ledger.ts';
 import type { GetResult } from '../store/object-store.ts';
+import { compactionsBoundaryFindings } from './database-state.ts';
 import { sha256Hex } from './repair-plan.ts';
 import type { ToolTarget } from './target.ts';
 
@@ -36,7 +39,7 @@ const IDENTITY_RETURNS =
   'No row depends on it, and nothing is to be done: the next opening for writing writes it again, as the newest manifest has it.';
 const OVERTAKEN = 'A newer version of the ledger holds all that this one held, and nothing depends on it any more.';
 
-/** Findings about all such objects. One LIST of each of three prefixes, and a GET of each object. */
+/** Findings about all such objects. One LIST of each of three prefixes, a GET of each object, and one more of the boundary of the compactions files. */
 export async function checkSidecars(target: ToolTarget, newest: LoadedManifest | undefined): Promise<Finding[]> {
   const check = new SidecarCheck(target, newest);
   const { main } = target.stores;
@@ -45,6 +48,7 @@ export async function checkSidecars(target: ToolTarget, newest: LoadedManifest |
       if (isDatabasePath(path) || path === STORE_PROFILE_PATH) await check.look(path);
   }
   check.compare();
+  await check.checkBoundary();
   await check.rateLedger();
   return check.findings;
 }
@@ -84,7 +88,8 @@ class SidecarCheck {
         }
         const reads = { attempts: 2, identical: true, pastCaches: true };
         for (const f of locateFindings(error, { object, during: 'check', reads })) {
-          if (path.startsWith(BOUNDARY_PREFIX)) this.#addBoundary({ ...f, hint: boundaryHint(object) });
+          if (path.startsWith(BOUNDARY_PREFIX)) this.#addBoundary(f);
+          else if (path.startsWith(COMPACTIONS_PREFIX)) this.#addJobs(f);
           else this.#add(f, path === IDENTITY_PATH ? this.#identityText(error.message) : error.message);
         }
         return;
@@ -191,10 +196,25 @@ class SidecarCheck {
     return `${what.replace(/\.$/, '')}. ${IDENTITY_RETURNS}`;
   }
 
-  /** Openings look at the boundary of the manifests, and only at that one. */
   #addBoundary(finding: Finding): void {
-    const isRefused = finding.object.path === MANIFEST_BOUNDARY_PATH;
-    this.findings.push(isRefused ? finding : { ...finding, severity: 'warning' });
+    const { path } = finding.object;
+    this.findings.push({ ...finding, severity: boundarySeverity(path), hint: this.#hintAt(boundaryHint(path)) });
+  }
+
+  #addJobs(finding: Finding): void {
+    this.findings.push({ ...finding, severity: 'warning', hint: this.#hintAt(compactionsHint(finding.object.path)) });
+  }
+
+  #hintAt(hint: Hint): Hint {
+    return hintAt(hint, this.#target.label);
+  }
+
+  /** The boundary of the compactions files; that of the manifests is checked with the newest manifest. */
+  async checkBoundary(): Promise<void> {
+    const ids = [...this.#seen].flatMap((path) => parseCompactionsPath(path) ?? []);
+    const found = await compactionsBoundaryFindings(this.#target, Math.max(0, ...ids));
+    // That it is no number is reported above.
+    this.findings.push(...found.filter(({ code }) => code === 'MANIFEST_INCONSISTENT'));
   }
 
   #add(finding: Finding, summary: string): void {

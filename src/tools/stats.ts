@@ -5,6 +5,8 @@
  * Order: compactions file, manifest, lists. What a compactor has made is named in the first before it is in the second, and dropped from
  * it after that.
  */
+
+import { hintAt } from '../common/advice.ts';
 import { mapLimit } from '../common/async.ts';
 import { unknownFinding } from '../common/damage.ts';
 import { IncompatibleError, isCorruption } from '../common/errors.ts';
@@ -41,7 +43,7 @@ import { misplacedLog } from '../recovery/log-place.ts';
 import type { Place } from '../recovery/place.ts';
 import { openAttempts, readOpenPlan, repairFilesOf, unreadPlan } from '../recovery/repair-plans.ts';
 import type { ListedObject, ObjectStore } from '../store/object-store.ts';
-import { logOutOfReach } from './database-state.ts';
+import { belowBoundaryFindings, compactionsBoundaryFindings, logOutOfReach } from './database-state.ts';
 import { pinFindings, readStoredManifest, withSeverityByUse } from './named-tables.ts';
 import {
   assertSums,
@@ -68,7 +70,7 @@ const UNREAD_PLAN =
  * then nothing is called unneeded that it might need.
  *
  * Rejects with `InvalidArgumentError` (`BAD_OPTION`, `NOT_A_DATABASE`), `ManifestCorruptionError` if the newest manifest is damaged or none is
- * left, `IncompatibleError` for one of a newer form, `UnavailableError`, `AbortError`. About 16 requests, and one LIST for each 1,000 objects,
+ * left, `IncompatibleError` for one of a newer form, `UnavailableError`, `AbortError`. About 17 requests, and one LIST for each 1,000 objects,
  * one GET for each manifest that a checkpoint keeps, and with `tails` one for each table.
  */
 export async function stats(target: Target, options: TreeInspectOptions = {}): Promise<StatsReport> {
@@ -104,7 +106,7 @@ class Statistics {
     const compactions = await this.#compactions();
     const { place, ends } = await readTree(this.#target, options);
     const { newest } = place;
-    this.#findings.push(...ends.findings);
+    this.#findings.push(...ends.findings, ...(await belowBoundaryFindings(this.#target, newest.id, place.boundary)));
     const isLogHere = this.#isLogHere(place);
     const elsewhere = isLogHere ? undefined : await logOutOfReach(this.#target, newest);
     if (elsewhere !== undefined) this.#findings.push(elsewhere);
@@ -143,6 +145,7 @@ class Statistics {
   async #compactions(): Promise<LoadedCompactions | undefined> {
     const { main } = this.#target.stores;
     const id = await findNewestCompactions(main);
+    this.#findings.push(...(await compactionsBoundaryFindings(this.#target, id ?? 0)));
     if (id === undefined) return undefined;
     const path = compactionsPath(id);
     try {
@@ -155,7 +158,8 @@ class Statistics {
       if (error instanceof IncompatibleError) {
         const object: FindingObject = { role: 'compactions', path, id: idText(id), sealed: false };
         this.#findings.push(unknownFinding(error, { object, during: 'check' }));
-      } else if (isCorruption(error)) this.#findings.push(...error.findings);
+      } else if (isCorruption(error))
+        this.#findings.push(...error.findings.map((f) => ({ ...f, hint: hintAt(f.hint, this.#target.label) })));
       else throw error;
       return undefined;
     }

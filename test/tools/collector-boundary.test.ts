@@ -3,11 +3,13 @@
  * in a report, and what they advise leads back to a sound database.
  */
 import { beforeEach, describe, expect, it } from 'vitest';
+import { compact, gcOnce } from '../../src/admin.ts';
 import { type DbError, isDbError } from '../../src/common/errors.ts';
 import type { Finding } from '../../src/common/finding.ts';
 import { ManualClock } from '../../src/common/manual-clock.ts';
 import { SeededRandom } from '../../src/common/random.ts';
-import { MANIFEST_BOUNDARY_PATH, manifestPath } from '../../src/format/object-names.ts';
+import { compactionsPath, MANIFEST_BOUNDARY_PATH, manifestPath } from '../../src/format/object-names.ts';
+import { listCompactionsIds } from '../../src/lsm/manifest/compactions-store.ts';
 import { listManifestIds } from '../../src/lsm/manifest/manifest-store.ts';
 import { open, openReader } from '../../src/open.ts';
 import type { DatabaseLocation } from '../../src/store/location.ts';
@@ -15,6 +17,7 @@ import { prefixedStore } from '../../src/store/prefixed-store.ts';
 import { manifestInspect } from '../../src/tools/manifest-inspect.ts';
 import { manifestRepair } from '../../src/tools/manifest-repair.ts';
 import { sstCheck } from '../../src/tools/sst-check.ts';
+import { stats } from '../../src/tools/stats.ts';
 import { verify } from '../../src/tools/verify.ts';
 import { walInspect } from '../../src/tools/wal-inspect.ts';
 import { CONCAT, gathered, goldenInMemory } from '../support/golden-database.ts';
@@ -56,6 +59,8 @@ async function saidOf(path: string): Promise<Record<string, string[]>> {
     [`verify: ${whole.verdict}`]: said(whole.findings),
     sstCheck: said(await run(gathered(sstCheck(location, options())))),
     manifestInspect: said((await run(manifestInspect(location, undefined, options()))).findings),
+    stats: said((await run(stats(location, options()))).findings),
+    gc: said((await run(gcOnce(location, options()))).findings),
   };
 }
 
@@ -74,7 +79,17 @@ describe('the newest manifests are gone, and the boundary says so', () => {
       'verify: corrupt': error,
       sstCheck: error,
       manifestInspect: error,
+      stats: error,
+      gc: error,
     });
+    for (const opening of [open, openReader]) {
+      expect(await refusal(opening(location, options()))).toMatchObject({
+        message: expect.stringMatching(
+          /^gc\/manifest.boundary: .*If newer manifests are gone, restore them, or let a repair write one/,
+        ),
+        hint: { commands: [expect.any(String), 'shaledb manifest repair LOCATION'] },
+      });
+    }
     const { findings, nextSteps } = await run(verify(location, options()));
     expect(findings.find((f) => f.object.role === 'boundary')?.hint.commands.join()).toContain(
       'shaledb manifest repair',
@@ -112,8 +127,9 @@ describe.each(['', 'junk', '9junk', '-1', '99999999999999999999', '9'.repeat(300
         });
       }
       const error = ['error MALFORMED'];
-      const said = { 'verify: corrupt': error, sstCheck: error, manifestInspect: error };
+      const said = { 'verify: corrupt': error, sstCheck: error, manifestInspect: error, stats: error, gc: error };
       expect(await saidOf(MANIFEST_BOUNDARY_PATH)).toEqual(said);
+      expect((await run(verify(location, options()))).nextSteps).toEqual(['shaledb manifest list LOCATION']);
       for await (const report of walInspect(location, options())) expect(report.findings).toEqual([]);
     });
 
@@ -126,15 +142,65 @@ describe.each(['', 'junk', '9junk', '-1', '99999999999999999999', '9'.repeat(300
   },
 );
 
-it('a damaged boundary of the compactions is a warning: nothing that opens reads it', async () => {
-  await write(COMPACTIONS_BOUNDARY, 'junk');
-  expect(await saidOf(COMPACTIONS_BOUNDARY)).toEqual({
-    'verify: degraded': ['warning MALFORMED'],
-    sstCheck: [],
-    manifestInspect: [],
+describe.each([
+  ['junk', 'MALFORMED'],
+  ['999999', 'MANIFEST_INCONSISTENT'],
+])('the boundary of the compactions is %j', (text, code) => {
+  beforeEach(() => write(COMPACTIONS_BOUNDARY, text));
+
+  it('is a warning in every report: nothing that opens reads it', async () => {
+    const warning = [`warning ${code}`];
+    expect(await saidOf(COMPACTIONS_BOUNDARY)).toEqual({
+      'verify: degraded': warning,
+      sstCheck: [],
+      manifestInspect: [],
+      stats: warning,
+      gc: warning,
+    });
+    const { findings, nextSteps } = await run(verify(location, options()));
+    const hint = findings.find((f) => f.object.path === COMPACTIONS_BOUNDARY)?.hint.summary;
+    expect(hint).toMatch(/below the lowest id in compactions\/.* Nothing is compacted/);
+    expect(nextSteps).toContain('shaledb gc LOCATION');
+    expect(await refusal(open(location, { ...options(), mergeOperator: CONCAT }))).toBeUndefined();
   });
-  const { findings } = await run(verify(location, options()));
-  const hint = findings.find((f) => f.object.path === COMPACTIONS_BOUNDARY)?.hint.summary;
-  expect(hint).toContain('below the lowest id in compactions/');
-  expect(await refusal(open(location, { ...options(), mergeOperator: CONCAT }))).toBeUndefined();
+
+  it('ends a compaction with an error that says so, until it is as advised', async () => {
+    const compacted = () =>
+      run(
+        compact(location, { ...options(), apply: true, liveCheckMs: 0, mergeOperator: CONCAT }).catch(
+          (error: DbError) => error,
+        ),
+      );
+    expect(await compacted()).toMatchObject({
+      code: 'COMPACTION_FAILED',
+      retryable: false,
+      cause: { code, message: expect.stringContaining(COMPACTIONS_BOUNDARY) },
+      hint: { summary: expect.stringContaining('below the lowest id in compactions/') },
+    });
+    const ids = await listCompactionsIds(root());
+    await write(COMPACTIONS_BOUNDARY, String(ids[0] - 1));
+    expect(await compacted()).toMatchObject({ outcome: 'compacted' });
+    expect(await saidOf(COMPACTIONS_BOUNDARY)).toMatchObject({ stats: [], gc: [] });
+  });
+
+  it('is the last error of the compactor beside a writer', async () => {
+    const db = await run(open(location, { ...options(), mergeOperator: CONCAT, compactor: {} }));
+    await expect(run(db.compact())).rejects.toMatchObject({ code: 'COMPACTION_FAILED', retryable: false });
+    expect(db.upkeep().compactor).toMatchObject({
+      phase: 'retrying',
+      lastError: { code, retryable: false, message: expect.stringContaining(COMPACTIONS_BOUNDARY) },
+    });
+    await run(db.close());
+  });
+});
+
+it('a damaged compactions file is the same warning in every report, and compaction replaces it', async () => {
+  const path = compactionsPath((await listCompactionsIds(root())).at(-1)!);
+  await write(path, 'rubbish');
+  const warning = [expect.stringMatching(/^warning /)];
+  expect(await saidOf(path)).toMatchObject({ 'verify: degraded': warning, stats: warning, gc: warning });
+  const { nextSteps } = await run(verify(location, options()));
+  expect(nextSteps).toEqual(['shaledb compact LOCATION']);
+  await run(compact(location, { ...options(), apply: true, liveCheckMs: 0, mergeOperator: CONCAT }));
+  expect((await run(stats(location, options()))).findings).toEqual([]);
 });

@@ -105,9 +105,9 @@ describe('the numbers of a database', () => {
     const report = await numbers(world, {}, line);
     const tables = (await world.paths('compacted/')).length;
     const requests = line.take();
-    expect([report.requests, requests.length]).toEqual([requests.length, 15 + tables]);
+    expect([report.requests, requests.length]).toEqual([requests.length, 16 + tables]);
     const bare = await numbers(world, { tails: false }, line);
-    expect(line.take().length).toBe(15);
+    expect(line.take().length).toBe(16);
     expect(bare.level0).toMatchObject({ rows: 0, uncounted: tables });
     expect(bare.total).toEqual(report.total);
   });

@@ -109,7 +109,8 @@ const MAX_READS_OF_NEWEST = 4;
 
 /**
  * The log of the newest file, without a role. Where there is none, what is committed first becomes the first file. One LIST and two
- * GETs; with `FORMAT_TOO_NEW` where a newer program wrote the file.
+ * GETs. Rejects with `FORMAT_TOO_NEW` where a newer program wrote the file, with the damage of the boundary where it is no number or above
+ * the newest file: what is written below it does not count.
  * @param headerVersion of a first file
  */
 export async function openCompactionsLog(
@@ -117,6 +118,7 @@ export async function openCompactionsLog(
   headerVersion: 1 | 2,
 ): Promise<OpenedCompactions> {
   const { store, guard } = options;
+  const { clock } = options.author;
   const without = (id: number): LoadedCompactions => ({
     id,
     compactions: { headerVersion, compactorEpoch: 0, jobs: [], hasUnknownFields: false },
@@ -127,8 +129,13 @@ export async function openCompactionsLog(
     const id = (await listCompactionsIds(store, 1, stamp)).at(-1);
     const boundary = await COMPACTIONS_FORM.readBoundary(store);
     const newest = id === undefined ? without(boundary.value) : await readOrDamage(store, id);
-    // Collected since it was listed, or in an id that does not count: a newer one is there.
-    if (newest === undefined || (id !== undefined && id <= boundary.value)) continue;
+    // Collected since it was listed, or in an id that does not count: a newer one is there, or the boundary is damaged.
+    if (newest === undefined) continue;
+    if (id !== undefined && id <= boundary.value) {
+      const tooHigh = await COMPACTIONS_FORM.tooHigh(store, clock, id, boundary);
+      if (tooHigh !== undefined) throw tooHigh;
+      continue;
+    }
     guard.confirmListed(stamp);
     const damage = isCorruption(newest) ? newest : undefined;
     const current = isCorruption(newest) ? without(id ?? 0) : newest;

@@ -5,8 +5,10 @@
  * 1. A file is trusted only if its seal covers it, if it has one, and names it.
  * 2. Every file written here is sealed, decodes, and is never overwritten.
  */
+import { COMPACT, DOCTOR, type Hint, makeHint, nameOf } from '../../common/advice.ts';
 import { assertThat } from '../../common/assert.ts';
 import { equalBytes } from '../../common/bytes.ts';
+import type { Clock } from '../../common/clock.ts';
 import { damage, locate } from '../../common/damage.ts';
 import { CorruptionError, FencedError, IncompatibleError, isCorruption } from '../../common/errors.ts';
 import { type FindingObject, makeFinding, WHOLE_OBJECT } from '../../common/finding.ts';
@@ -25,8 +27,8 @@ import { numberObjectId } from '../../format/seal-records.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import { readTwice, tooNew } from '../table/verified-read.ts';
 import type { Author } from './author.ts';
+import { type BoundaryLook, findTooHighBoundary, readBoundary } from './boundary-file.ts';
 import { dateByList, type Stamp } from './epoch-guard.ts';
-import { readBoundary } from './manifest-store.ts';
 import type { NextVersion, VersionedForm } from './versioned-log.ts';
 
 export interface LoadedCompactions {
@@ -76,8 +78,20 @@ function loadCompactions(id: number, bytes: Uint8Array): LoadedCompactions {
     if (error instanceof IncompatibleError) throw tooNew(compactionsPath(id), error);
     if (!isCorruption(error)) throw error;
     const object = compactionsFindingObject(id, { size: bytes.length, sealed: seal !== undefined });
-    throw locate(error, { object, during: 'check' });
+    const { message, findings, details } = locate(error, { object, during: 'check' });
+    const hint = compactionsHint(object.path);
+    const located = findings.map((f) => ({ ...f, severity: 'warning' as const, hint }));
+    throw new CorruptionError(message, located, { details, hint });
   }
+}
+
+/** What to do about a damaged compactions file. A warning: no row depends on it (compactions-log 3). */
+export function compactionsHint(path: string): Hint {
+  return makeHint(
+    `No row depends on ${path}. If it is the newest, no table is collected until the next compaction writes another one, without the jobs that it named; those that compact go on by themselves.`,
+    'none',
+    [COMPACT],
+  );
 }
 
 /** The content of a compactions file. */
@@ -133,21 +147,30 @@ export const COMPACTIONS_FORM: VersionedForm<LoadedCompactions> = {
   load: loadCompactions,
   read: (store, id) => readTwice(store, compactionsPath(id), ({ bytes }) => loadCompactions(id, bytes)),
   readBoundary: (store) => readBoundary(store, COMPACTIONS_BOUNDARY_PATH),
+  tooHigh: (store, clock, id, boundary) => findTooHighBoundary(compactionsBoundaryLook(store, clock), id, boundary),
   vanished,
 };
 
+/** For the rule between the boundary of the compactions files and the newest of them. */
+export function compactionsBoundaryLook(store: ObjectStore, clock: Clock): BoundaryLook {
+  return { store, clock, path: COMPACTIONS_BOUNDARY_PATH, listIds: (from) => listCompactionsIds(from) };
+}
+
+/** `id` 0: there was none yet when this compactor began. */
 function vanished(store: ObjectStore, id: number): CorruptionError {
+  const isFirst = id === 0;
   const finding = makeFinding({
     code: 'MISSING_OBJECT',
-    object: compactionsFindingObject(id),
+    object: compactionsFindingObject(id, isFirst ? { path: COMPACTIONS_PREFIX, id: '' } : {}),
     at: WHOLE_OBJECT,
     during: 'check',
     remedy: 'none',
   });
-  return new CorruptionError(
-    `${store.name}: compactions file ${id}, on which this compactor works, is gone, and no newer one is there: the database was deleted or moved.`,
-    [finding],
-  );
+  const what = isFirst
+    ? `no file is in ${COMPACTIONS_PREFIX}, although the first one was just written`
+    : `no file from ${compactionsPath(id)} on, where this compactor works, is there any more`;
+  const message = `${store.name}: ${what}: the database was deleted or moved. Find out what deletes objects here, then check with \`${nameOf(DOCTOR)}\`.`;
+  return new CorruptionError(message, [finding]);
 }
 
 /** Another compactor has the epoch. `where`: the object that says so. */

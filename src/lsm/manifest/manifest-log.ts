@@ -16,6 +16,7 @@ import type { Manifest } from '../../format/manifest-types.ts';
 import { manifestPath } from '../../format/object-names.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import type { Author } from './author.ts';
+import { findTooHighBoundary, readBoundary } from './boundary-file.ts';
 import { compactorFenced } from './compactions-store.ts';
 import type { EpochGuard } from './epoch-guard.ts';
 import { decreasedFields } from './manifest-rules.ts';
@@ -23,8 +24,8 @@ import {
   type LoadedManifest,
   listManifestIds,
   loadManifest,
+  manifestBoundaryLook,
   manifestFindingObject,
-  readBoundary,
   readManifest,
   type SealManifestInput,
   sealManifest,
@@ -74,6 +75,7 @@ const FORM: VersionedForm<LoadedManifest> = {
   load: loadManifest,
   read: readManifest,
   readBoundary,
+  tooHigh: (store, clock, id, boundary) => findTooHighBoundary(manifestBoundaryLook(store, clock), id, boundary),
   vanished,
 };
 

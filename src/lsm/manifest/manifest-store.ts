@@ -6,20 +6,16 @@
  * 1. A manifest is trusted only if its seal covers it (sealed) or, unsealed, if it decodes and breaks no rule.
  * 2. Every manifest written here is sealed, names its predecessor's digest, reads back as it was meant, and is never overwritten.
  */
-
-import type { Hint } from '../../common/advice.ts';
 import { assertThat } from '../../common/assert.ts';
 import { equalBytes } from '../../common/bytes.ts';
+import type { Clock } from '../../common/clock.ts';
 import { damage, locate } from '../../common/damage.ts';
 import { CorruptionError, IncompatibleError, isCorruption } from '../../common/errors.ts';
-import { defaultHint, type FindingObject, makeFinding, WHOLE_OBJECT } from '../../common/finding.ts';
+import { type FindingObject, makeFinding, WHOLE_OBJECT } from '../../common/finding.ts';
 import { makeUlid, type Ulid } from '../../common/ulid.ts';
-import { decodeBoundary } from '../../format/boundary.ts';
 import { decodeManifest, encodeManifest } from '../../format/manifest-codec.ts';
 import type { Manifest } from '../../format/manifest-types.ts';
 import {
-  BOUNDARY_PREFIX,
-  COMPACTIONS_PREFIX,
   idText,
   MANIFEST_BOUNDARY_PATH,
   MANIFEST_PREFIX,
@@ -36,9 +32,10 @@ import {
 } from '../../format/seal.ts';
 import { numberObjectId, type RepairRecord } from '../../format/seal-records.ts';
 import { healManifest, isContentProven } from '../../format/section-healing.ts';
-import type { GetResult, ObjectStore } from '../../store/object-store.ts';
+import type { ObjectStore } from '../../store/object-store.ts';
 import { readTwice, tooNew } from '../table/verified-read.ts';
 import type { Author } from './author.ts';
+import type { BoundaryLook } from './boundary-file.ts';
 import { dateByList, type Stamp } from './epoch-guard.ts';
 import { brokenRules } from './manifest-rules.ts';
 
@@ -82,6 +79,11 @@ export async function listManifestTimes(store: ObjectStore): Promise<Map<number,
     if (id !== undefined) modifiedMs.set(id, lastModifiedMs);
   }
   return modifiedMs;
+}
+
+/** For the rule between the boundary of the manifests and the newest of them. */
+export function manifestBoundaryLook(store: ObjectStore, clock: Clock): BoundaryLook {
+  return { store, clock, path: MANIFEST_BOUNDARY_PATH, listIds: (from) => listManifestIds(from) };
 }
 
 export function manifestFindingObject(id: number, more: Partial<FindingObject> = {}): FindingObject {
@@ -268,51 +270,4 @@ function brokenFinding(id: number) {
     at: WHOLE_OBJECT,
     origin: 'before-upload',
   });
-}
-
-/** A boundary file; that of the manifests if no other is named. */
-export function boundaryFindingObject(path = MANIFEST_BOUNDARY_PATH, more: Partial<FindingObject> = {}): FindingObject {
-  return { role: 'boundary', path, id: path.slice(BOUNDARY_PREFIX.length), sealed: false, ...more };
-}
-
-/** A boundary file, or that there is none. */
-export interface Boundary {
-  exists: boolean;
-  /** The highest id that a collector may have deleted; 0 where there is no file. */
-  value: number;
-  /** For who replaces it; undefined where there is no file. */
-  etag: string | undefined;
-}
-
-/** The boundary of the manifests if no other file is named. One GET, two if it is damaged. */
-export async function readBoundary(store: ObjectStore, path = MANIFEST_BOUNDARY_PATH): Promise<Boundary> {
-  const read = await readTwice(store, path, (got) => ({ value: decodeStoredBoundary(got, path), etag: got.etag }));
-  return read === undefined ? { exists: false, value: 0, etag: undefined } : { exists: true, ...read };
-}
-
-function decodeStoredBoundary({ bytes, size }: GetResult, path: string): number {
-  try {
-    return decodeBoundary(bytes);
-  } catch (error) {
-    if (!isCorruption(error)) throw error;
-    const object = boundaryFindingObject(path, { size });
-    const { details, findings, message } = locate(error, { object, during: 'open' });
-    const hint = boundaryHint(object);
-    throw new CorruptionError(
-      `${message}. ${hint.summary}`,
-      findings.map((f) => ({ ...f, hint })),
-      { details, hint },
-    );
-  }
-}
-
-/** What to do about a boundary file that is no number. */
-export function boundaryHint(object: FindingObject): Hint {
-  const { path } = object;
-  const folder = path === MANIFEST_BOUNDARY_PATH ? MANIFEST_PREFIX : COMPACTIONS_PREFIX;
-  return {
-    ...defaultHint(object),
-    summary: `Restore ${path} from a backup or an older version of the bucket, or write it again: the decimal number one below the lowest id in ${folder}, which is how far the collector can have come. Do not merely delete it: a process that stalled before a collection could then commit where no reader finds it.`,
-    lossIfRepaired: 'none',
-  };
 }

@@ -16,6 +16,7 @@
  *    `lookForBoundary`. Where one was seen, every commit reads it.
  * 6. The epoch of the role in each version that comes into use is this process's. A greater one means that another process has the
  *    role; a smaller one is a fault. Without a role no epoch is compared.
+ * 7. Where the newest version is not above the boundary, one of the two is damaged: nothing is committed until a read says otherwise.
  */
 import { assertThat } from '../../common/assert.ts';
 import { type Clock, sleep } from '../../common/clock.ts';
@@ -23,6 +24,12 @@ import { type CorruptionError, FencedError, InternalError, UnavailableError } fr
 import type { Ulid } from '../../common/ulid.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import { type EpochGuard, FENCE_VALIDITY_MS, type Stamp } from './epoch-guard.ts';
+
+/** What a collector says that it may have deleted. */
+export interface VersionBoundary {
+  exists: boolean;
+  value: number;
+}
 
 /** What kind of file this is. */
 export interface VersionedForm<V extends { id: number }> {
@@ -35,7 +42,14 @@ export interface VersionedForm<V extends { id: number }> {
   load(id: number, bytes: Uint8Array): V;
   /** Undefined if it is not there. */
   read(store: ObjectStore, id: number): Promise<V | undefined>;
-  readBoundary(store: ObjectStore): Promise<{ exists: boolean; value: number }>;
+  readBoundary(store: ObjectStore): Promise<VersionBoundary>;
+  /** The damage of a boundary at or above version `id`, the newest; undefined where a further read says otherwise. */
+  tooHigh(
+    store: ObjectStore,
+    clock: Clock,
+    id: number,
+    boundary: VersionBoundary,
+  ): Promise<CorruptionError | undefined>;
   /** Why nothing is served any more when the version in use is gone and no newer one is there. */
   vanished(store: ObjectStore, id: number): CorruptionError;
 }
@@ -96,6 +110,8 @@ export class VersionedLog<V extends { id: number }> {
   #boundaryRequests = 0;
   #boundaryAnswers = 0;
   #boundaryLookedAt: Stamp;
+  /** The version in use was at or below the boundary when it was found to be the newest (versioned-log 7). */
+  #isDoubtful = false;
 
   constructor(options: VersionedLogOptions<V>) {
     this.#options = options;
@@ -153,6 +169,7 @@ export class VersionedLog<V extends { id: number }> {
     const { store, form } = this.#options;
     for (;;) {
       await this.#settlePending();
+      if (this.#isDoubtful) await this.#assertAboveBoundary(await form.readBoundary(store));
       assertThat(
         this.#pending === undefined,
         'an id that is bound is settled before another is taken (versioned-log 1)',
@@ -217,7 +234,29 @@ export class VersionedLog<V extends { id: number }> {
     this.#hasBoundary ||= exists;
     if (id > value) return false;
     await this.#refreshNow();
+    await this.#assertAboveBoundary({ exists, value });
     return true;
+  }
+
+  /** Resolves once the version in use is above the boundary; throws the damage where the newest is not (versioned-log 7). */
+  async #assertAboveBoundary(first: VersionBoundary): Promise<void> {
+    const { store, clock, form } = this.#options;
+    this.#isDoubtful = true;
+    let boundary = first;
+    for (let n = 0; this.#current.id <= boundary.value; n++) {
+      const tooHigh = await form.tooHigh(store, clock, this.#current.id, boundary);
+      if (tooHigh !== undefined) throw tooHigh;
+      if (n === MAX_PHANTOM_READS) {
+        throw phantom(
+          store,
+          `the list of ${form.plural} shows now and then what is above ${form.noun} ${this.#current.id}`,
+        );
+      }
+      // Others have written newer ones, or the boundary is right again.
+      await this.#refreshNow();
+      boundary = await form.readBoundary(store);
+    }
+    this.#isDoubtful = false;
   }
 
   /** Another writer has written version `id`: use the newest one. */

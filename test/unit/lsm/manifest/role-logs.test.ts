@@ -313,10 +313,37 @@ describe('the log of compactions files', () => {
     await expect(open()).rejects.toMatchObject({ code: 'FORMAT_TOO_NEW' });
   });
 
-  it('gives up where the newest file that is listed is not there, or does not count', async () => {
+  it('is not gone on from where the boundary is not below the newest: the error names the boundary and what to do', async () => {
     await write(3);
     await put('gc/compactions.boundary', new TextEncoder().encode('3'));
-    await expect(open()).rejects.toMatchObject({ code: 'STORE_DOWN' });
+    await expect(clock.runUntilSettled(open())).rejects.toMatchObject({
+      name: 'CorruptionError',
+      code: 'MANIFEST_INCONSISTENT',
+      retryable: false,
+      message: expect.stringMatching(/^gc\/compactions.boundary: .* the newest compactions file is 3\. Restore/),
+      findings: [{ severity: 'warning', object: { path: 'gc/compactions.boundary' }, found: '3' }],
+    });
+  });
+
+  it('is looked for again where others were faster than the boundary that was read', async () => {
+    await write(3);
+    await put('gc/compactions.boundary', new TextEncoder().encode('3'));
+    const opening = open();
+    await clock.advance(50);
+    await write(4);
+    expect((await clock.runUntilSettled(opening)).log.current.id).toBe(4);
+  });
+
+  it('that is deleted with all the others is said so, also where there was none yet', async () => {
+    const { log } = await open();
+    await expect(clock.runUntilSettled(log.refresh())).rejects.toMatchObject({
+      message: expect.stringMatching(/no file is in compactions\/, .* the database was deleted or moved/),
+    });
+    const later = await logOf('none');
+    await store.delete([compactionsPath(1)]);
+    await expect(clock.runUntilSettled(later.refresh())).rejects.toMatchObject({
+      message: expect.stringContaining(`no file from ${compactionsPath(1)} on`),
+    });
   });
 
   it('believes no file whose seal names another one', async () => {

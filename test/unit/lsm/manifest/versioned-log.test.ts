@@ -7,6 +7,7 @@ import { CorruptionError, FencedError } from '../../../../src/common/errors.ts';
 import { ManualClock } from '../../../../src/common/manual-clock.ts';
 import { SeededRandom } from '../../../../src/common/random.ts';
 import { makeUlid } from '../../../../src/common/ulid.ts';
+import { findTooHighBoundary } from '../../../../src/lsm/manifest/boundary-file.ts';
 import { EpochGuard } from '../../../../src/lsm/manifest/epoch-guard.ts';
 import {
   type EpochRule,
@@ -29,15 +30,17 @@ interface Value {
 const pathOf = (id: number) => `v/${String(id).padStart(4, '0')}`;
 const encode = (value: Omit<Value, 'id'>) => new TextEncoder().encode(JSON.stringify(value));
 
+async function listFrom(store: ObjectStore, from: number): Promise<number[]> {
+  const ids: number[] = [];
+  for await (const { path } of store.list('v/')) if (path >= pathOf(from)) ids.push(Number(path.slice(2)));
+  return ids;
+}
+
 const FORM: VersionedForm<Value> = {
   noun: 'version',
   plural: 'the versions',
   path: pathOf,
-  listIds: async (store, from) => {
-    const ids: number[] = [];
-    for await (const { path } of store.list('v/')) if (path >= pathOf(from)) ids.push(Number(path.slice(2)));
-    return ids;
-  },
+  listIds: (store, from) => listFrom(store, from),
   load: (id, bytes) => ({ ...JSON.parse(new TextDecoder().decode(bytes)), id }),
   read: async (store, id) => {
     const got = await store.get(pathOf(id));
@@ -47,6 +50,8 @@ const FORM: VersionedForm<Value> = {
     const got = await store.get('boundary');
     return { exists: got !== undefined, value: got === undefined ? 0 : Number(new TextDecoder().decode(got.bytes)) };
   },
+  tooHigh: (store, by, id, boundary) =>
+    findTooHighBoundary({ store, clock: by, path: 'boundary', listIds: (from) => listFrom(from, 1) }, id, boundary),
   vanished: (_, id) => new CorruptionError(`version ${id} is gone`, []),
 };
 
@@ -349,6 +354,33 @@ describe('the boundary of a collector', () => {
     await add('c');
     await add('d');
     expect(requests.map((r) => r.split(' ')[0])).toEqual(['put', 'get', 'put']);
+  });
+
+  it('above the newest version is damage: nothing is acknowledged by what is below it, until it is right again', async () => {
+    const { log, add } = await logOf({ hasBoundary: true });
+    await setBoundary(999_999);
+    expect(await codeOf(add('a'))).toBe('MANIFEST_INCONSISTENT');
+    // What was stored has the change already, and must not make it count.
+    expect(await codeOf(add('a'))).toBe('MANIFEST_INCONSISTENT');
+    expect(await codeOf(add('b'))).toBe('MANIFEST_INCONSISTENT');
+    expect(log.current.id).toBe(2);
+    await setBoundary(0);
+    await add('a');
+    await add('b');
+    expect([log.current.id, await stored(3)]).toEqual([3, 'begin a b']);
+  });
+
+  it('that others have raised above what was listed is none: the change is made again on what they wrote', async () => {
+    const { log, add } = await logOf({ hasBoundary: true });
+    await setBoundary(4);
+    const { tooHigh } = FORM;
+    FORM.tooHigh = async (...given) => {
+      await foreign(5, { words: ['theirs'] });
+      FORM.tooHigh = tooHigh;
+      return tooHigh(...given);
+    };
+    await add('a');
+    expect([log.current.id, await stored(6)]).toEqual([6, 'theirs a']);
   });
 
   it('is asked for once a minute where none is', async () => {
