@@ -47,6 +47,7 @@ import { embeddedCompactor, subcompactionsAtATime } from './embedded-compactor.t
 import { tablesOf } from './format/manifest-types.ts';
 import { parseTablePath } from './format/object-names.ts';
 import { CODECS, type Codec } from './format/table-info.ts';
+import { DEFAULT_TIMEOUT_MS } from './lsm/manifest/database-stores.ts';
 import { EpochGuard } from './lsm/manifest/epoch-guard.ts';
 import type { ManifestLog } from './lsm/manifest/manifest-log.ts';
 import type { LoadedManifest } from './lsm/manifest/manifest-store.ts';
@@ -323,6 +324,7 @@ interface HostParts {
 /** What stands for a writer. */
 function hostOf({ target, options, operator, guard, log, tables, forms }: HostParts): UpkeepHost {
   const { stores, clock, random, owner } = target;
+  const { timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   const { manifest } = log.current;
   const newest = tablesOf(manifest).reduce((a, b) => (a.id > b.id ? a : b));
   const pins = new SnapshotPins(clock);
@@ -332,7 +334,7 @@ function hostOf({ target, options, operator, guard, log, tables, forms }: HostPa
     guard,
     manifests: log,
     tables,
-    settings: { hideExpired: true, l0MaxSsts: L0_MAX_SSTS, l0SstSizeBytes: L0_SST_BYTES, owner },
+    settings: { hideExpired: true, l0MaxSsts: L0_MAX_SSTS, l0SstSizeBytes: L0_SST_BYTES, owner, timeoutMs },
     compactionBytes: options.memoryBytes ?? DEFAULT_JOB_BYTES,
     ...operator,
     form: {

@@ -152,7 +152,7 @@ function threadsOf(
 }
 
 function jobOptions(
-  { clock, logger, onEvent, manifests, mergeOperator, operatorModule }: UpkeepHost,
+  { clock, logger, onEvent, manifests, mergeOperator, operatorModule, settings: { timeoutMs } }: UpkeepHost,
   { bytesPerSecond, verifyOutputs, compactionFilter, filterModule }: CompactionSettings,
   stores: DatabaseStores,
   author: Author,
@@ -168,6 +168,7 @@ function jobOptions(
     compactionFilter,
     filterModule,
     verifyOutputs,
+    timeoutMs,
     onFinding: (finding) => reportFinding({ logger, onEvent }, 'met by a compaction', finding),
   };
 }

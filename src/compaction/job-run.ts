@@ -5,18 +5,19 @@
  * ```
  * inputs  -> stretches -> merge (merge-host.ts) -> parts -> upload, one table at a time      all of them -> read back -> result
  *               bad block: read again, healed, or the job ends
- *                                                  outcome unknown: again from the table before, under another name
+ *                                                  not stored, or unknown: again from the table before, under another name
  * ```
  *
  * 1. Every table has a name and a put id that were never used before, also where it is written again.
- * 2. A table counts when its upload said `applied`; what came after one of which nobody knows is dropped and done again.
+ * 2. A table counts when its upload said `applied`; what came after one of which nobody knows is dropped and done again, and so is one
+ *    that the store did not take for a reason that may pass (table-retries.ts).
  * 3. All I/O goes through the stores that were given, on this thread, and ends with the signal.
  * 4. What a job holds stays within its share of the memory (job-memory.ts), but for a block or a value that is larger.
  */
 import { assertThat, present } from '../common/assert.ts';
 import { mapLimit } from '../common/async.ts';
 import { describeThrown } from '../common/callbacks.ts';
-import { UnavailableError } from '../common/errors.ts';
+import { isDbError, UnavailableError } from '../common/errors.ts';
 import type { Finding } from '../common/finding.ts';
 import type { Logger } from '../common/logger.ts';
 import type { ModuleRef } from '../common/module-ref.ts';
@@ -29,6 +30,7 @@ import type { ManifestLog } from '../lsm/manifest/manifest-log.ts';
 import type { MergeOperator } from '../lsm/rows/merge-operator.ts';
 import { openUpload } from '../store/collected-upload.ts';
 import type { ObjectUpload } from '../store/object-store.ts';
+import { isTransient } from '../store/store-error.ts';
 import type { CompactionFilter } from './compaction-filter.ts';
 import { type CompactionPlan, type JobOutput, type JobResult, rowsGone } from './compaction-plan.ts';
 import { divideMemory } from './job-memory.ts';
@@ -37,10 +39,9 @@ import type { MergedTable, ResumePoint } from './merge-step.ts';
 import { checkOutput, type VerifyOutputs } from './output-check.ts';
 import { type OutputName, OutputNames, type OutputSeals, sealsOf } from './output-seal.ts';
 import { StretchReader, type TableSize } from './stretch-reader.ts';
+import { TableNotStored, TableRetries } from './table-retries.ts';
 import type { ByteRate, Throttle } from './throttle.ts';
 
-/** How often in a row the same table is written without an answer. */
-const MOST_ATTEMPTS = 3;
 /** How many threads in a row may end over the same table. */
 const MOST_THREADS = 2;
 const CHECKS_IN_FLIGHT = 2;
@@ -65,6 +66,8 @@ export interface JobRunOptions {
   /** Memory of one job, bytes. */
   shareBytes: number;
   verifyOutputs: VerifyOutputs;
+  /** How long the store is tried with the same table, ms. */
+  timeoutMs: number;
   /** Of damage to inputs that costs no row. */
   onFinding(finding: Finding): void;
 }
@@ -123,9 +126,13 @@ class JobRun {
   readonly #signal: AbortSignal;
   /** It is merged on this thread from now on. */
   #isHere = false;
+  readonly #retries: TableRetries;
 
   constructor(plan: CompactionPlan, options: JobRunOptions, signal: AbortSignal, { seals, names }: JobPart) {
-    const { stores, rate } = options;
+    const { stores, rate, author, timeoutMs } = options;
+    const { clock, random } = author;
+    const store = stores.main.name;
+    this.#retries = new TableRetries({ clock, random, timeoutMs, signal, jobId: plan.jobId, store });
     this.#plan = plan;
     this.#options = options;
     this.#signal = signal;
@@ -138,30 +145,28 @@ class JobRun {
 
   async run(): Promise<JobResult> {
     const codecs = await this.#loadCodecs();
-    for (let attempts = 0, threads = 0; ; ) {
+    for (let threads = 0; ; ) {
       const before = this.#outputs.length;
       const end = await this.#attempt(codecs).catch(interruption);
-      if (!(end instanceof MergeInterrupted) && end !== undefined) return this.#result(end);
+      if (!(end instanceof MergeInterrupted || end instanceof TableNotStored)) return this.#result(end);
       // From the last table after which it can go on.
       this.#outputs = this.#outputs.slice(0, this.#resume?.outputs ?? 0);
       if (this.#outputs.length > before) {
-        attempts = 0;
+        this.#retries.progress();
         threads = 0;
       }
-      if (end === undefined) this.#noteNoAnswer(++attempts);
+      if (end instanceof TableNotStored) await this.#notStored(end);
       else if (end.reason === 'thread') this.#noteThreadEnded(++threads, end.cause);
       else this.#isHere = true;
     }
   }
 
-  #noteNoAnswer(attempts: number): void {
-    const { jobId } = this.#plan;
-    if (attempts >= MOST_ATTEMPTS) {
-      const message = `Compaction ${jobId} has ended: ${MOST_ATTEMPTS} times no answer of ${this.#stores.main.name} said whether a table was stored. It is begun again.`;
-      throw new UnavailableError('COMPACTION_FAILED', message, { details: { job: jobId } });
-    }
-    this.#options.logger.warn('no answer says whether a table of a compaction was stored; it is written again', {
-      job: jobId,
+  async #notStored(end: TableNotStored): Promise<void> {
+    const why = end.error?.message ?? 'no answer says whether it was stored';
+    await this.#retries.failed(end);
+    this.#options.logger.warn('a table of a compaction was not stored; it is written again', {
+      job: this.#plan.jobId,
+      error: why,
     });
   }
 
@@ -188,8 +193,8 @@ class JobRun {
 
   // ---- from one table on
 
-  /** To the end; undefined: nobody knows whether a table is there. */
-  async #attempt(codecs: Map<Codec, BlockCodec>): Promise<Extract<MergeEvent, { kind: 'done' }> | undefined> {
+  /** To the end; rejects with `TableNotStored` where a table may not be there. */
+  async #attempt(codecs: Map<Codec, BlockCodec>): Promise<Extract<MergeEvent, { kind: 'done' }>> {
     const { author, onFinding } = this.#options;
     const after = this.#resume?.point.after;
     const reading = { stores: this.#stores, throttle: this.#throttle, clock: author.clock, after, onFinding };
@@ -201,7 +206,7 @@ class JobRun {
       for (;;) {
         const event = await attempt.host.next();
         if (event.kind === 'done') return event;
-        if (!(await this.#handle(attempt, event))) return undefined;
+        await this.#handle(attempt, event);
       }
     } finally {
       attempt?.host.close();
@@ -261,24 +266,24 @@ class JobRun {
     host.name(name);
   }
 
-  /** False: nobody knows whether a table is there. */
-  async #handle(attempt: Attempt, event: Exclude<MergeEvent, { kind: 'done' }>): Promise<boolean> {
+  async #handle(attempt: Attempt, event: Exclude<MergeEvent, { kind: 'done' }>): Promise<void> {
     const { readers, host } = attempt;
     switch (event.kind) {
       case 'need': {
         const stretch = await readers[event.input].next();
         if (stretch === undefined) host.end(event.input);
         else host.feed(event.input, stretch);
-        return true;
+        return;
       }
       case 'bad':
         host.heal(event.block.input, await readers[event.block.input].heal(event.block));
-        return true;
-      case 'part':
-        attempt.upload ??= this.#openUpload(attempt.names[0]);
+        return;
+      case 'part': {
+        const upload = (attempt.upload ??= this.#openUpload(attempt.names[0]));
         await this.#throttle.take(event.bytes.length);
-        await attempt.upload.write(event.bytes);
-        return true;
+        await this.#sent(() => upload.write(event.bytes));
+        return;
+      }
       case 'table':
         return this.#complete(attempt, event.table);
     }
@@ -294,17 +299,28 @@ class JobRun {
     });
   }
 
-  async #complete(attempt: Attempt, merged: MergedTable): Promise<boolean> {
+  async #complete(attempt: Attempt, merged: MergedTable): Promise<void> {
     const upload = present(attempt.upload, 'a table has bytes');
-    const { outcome } = await upload.complete();
+    const sinceMs = this.#options.author.clock.monotonicMs();
+    const { outcome } = await this.#sent(() => upload.complete());
     attempt.upload = undefined;
     // Refused: the name, drawn at random, is taken; that is as good as not known.
-    if (outcome !== 'applied') return false;
+    if (outcome !== 'applied') throw new TableNotStored(undefined, sinceMs);
     const { id } = present(attempt.names.shift(), 'a table has a name (job-run 1)');
     this.#outputs.push(outputOf(merged, { id, info: merged.info, formatVersion: 2 }));
     if (merged.resume !== undefined) this.#resume = { point: merged.resume, outputs: this.#outputs.length };
     this.#name(attempt);
-    return true;
+  }
+
+  /** A call of an upload. A failure that may pass ends the attempt: the bytes are gone, another one makes them again. */
+  async #sent<T>(call: () => Promise<T>): Promise<T> {
+    const sinceMs = this.#options.author.clock.monotonicMs();
+    try {
+      return await call();
+    } catch (error) {
+      if (isDbError(error) && isTransient(error)) throw new TableNotStored(error, sinceMs);
+      throw error;
+    }
   }
 
   /** What cannot be removed is for the collector: abandoned uploads are one of its classes. */
@@ -337,8 +353,8 @@ class JobRun {
   }
 }
 
-function interruption(error: unknown): MergeInterrupted {
-  if (error instanceof MergeInterrupted) return error;
+function interruption(error: unknown): MergeInterrupted | TableNotStored {
+  if (error instanceof MergeInterrupted || error instanceof TableNotStored) return error;
   throw error;
 }
 

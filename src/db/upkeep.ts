@@ -44,7 +44,7 @@ export interface UpkeepHost extends Pick<Parts, 'clock' | 'logger' | 'onEvent' |
   /** The writer's own hold on the manifests: no id is contended. What ends it ends the handle. */
   manifests: Pick<ManifestLog, 'current' | 'commit' | 'refresh' | 'lookForBoundary'>;
   tables: HostTables;
-  settings: Pick<WriterSettings, 'hideExpired' | 'l0MaxSsts' | 'l0SstSizeBytes' | 'owner'>;
+  settings: Pick<WriterSettings, 'hideExpired' | 'l0MaxSsts' | 'l0SstSizeBytes' | 'owner' | 'timeoutMs'>;
   /** What all jobs of the compactor may use at a time. */
   compactionBytes: number;
   mergeOperator: MergeOperator | undefined;

@@ -22,6 +22,7 @@ import { emptyManifest } from '../../src/lsm/manifest/manifest-edits.ts';
 import { FaultyStore } from '../../src/store/faulty-store.ts';
 import { MemoryStore } from '../../src/store/memory-store.ts';
 import type { ObjectStore } from '../../src/store/object-store.ts';
+import { uploadsOf } from '../../src/store/upload-calls.ts';
 import { OUTPUT, rowsOfTable } from './merge-inputs.ts';
 import { type ModelVersion, modelOfRow, rowOfModel } from './version-model.ts';
 
@@ -150,6 +151,7 @@ export class JobWorld {
         filterModule: undefined,
         shareBytes: 8 << 20,
         verifyOutputs: 'sample',
+        timeoutMs: 60_000,
         maxSubcompactions: 1,
         onFinding: ({ code, at }) => void this.findings.push(`${code} ${at.unit} ${at.index ?? ''}`.trim()),
         ...others,
@@ -175,6 +177,11 @@ export class JobWorld {
       list: (prefix, options) => note('list', prefix, inner.list(prefix, options)),
       delete: (paths, options) => note('delete', String(paths.length), inner.delete(paths, options)),
     };
+  }
+
+  /** The same with the uploads that it has. */
+  uploading(): ObjectStore {
+    return { ...this.counted(), ...uploadsOf(this.faulty) };
   }
 
   /** All rows of the result, table after table. */

@@ -212,8 +212,55 @@ describe('a job on a store that fails', () => {
     const sources = await threeSources(world);
     world.faulty.add({ op: 'put', action: 'stall' });
     world.faulty.add({ op: 'head', action: 'status:503' });
-    const error = await world.run(world.plan(sources, small)).catch((e: unknown) => e);
-    expect(error).toMatchObject({ kind: 'unavailable' });
+    const startMs = world.clock.monotonicMs();
+    const error = await world.run(world.plan(sources, small), { store: world.uploading() }).catch((e: unknown) => e);
+    expect(error).toMatchObject({ kind: 'unavailable', code: 'COMPACTION_FAILED' });
+    expect((error as Error).message).toMatch(/in 3 attempts no answer of memory: said whether a table was stored/);
+    // Three completions and as many HEADs, of a minute each.
+    expect(world.clock.monotonicMs() - startMs).toBeLessThan(400_000);
+  });
+
+  it.each<FaultRule>([
+    { op: 'put', action: 'fail-before', nth: 1 },
+    { op: 'put', action: 'status:503', nth: 3 },
+    { op: 'put', action: 'throttle', nth: 2 },
+    { op: 'put', action: 'status:500', nth: 3 },
+    { op: 'put', action: 'apply-then-drop', nth: 2 },
+    { op: 'put', action: 'fail-before', probability: 0.7 },
+    { op: 'write', action: 'fail-before', nth: 1 },
+    { op: 'write', action: 'status:503', nth: 3 },
+    { op: 'write', action: 'throttle', probability: 0.3 },
+  ])('writes a table again whose upload failed: $op $action', async (rule) => {
+    const world = new JobWorld();
+    const sources = await threeSources(world);
+    world.faulty.add(rule);
+    const result = await world.run(world.plan(sources, small), { store: world.uploading() });
+    expect(world.faulty.fired()[rule.action]).toBeGreaterThan(0);
+    expect(await world.rowsOf(result)).toEqual(modelOf(sources));
+    expect(result.counts.rowsIn).toBe(360);
+  });
+
+  it.each(['put', 'write'] as const)('gives up after timeoutMs where each %s of an upload fails', async (op) => {
+    const world = new JobWorld();
+    const sources = await threeSources(world);
+    world.faulty.add({ op, action: 'status:503' });
+    const startMs = world.clock.monotonicMs();
+    const error = await world.run(world.plan(sources, small), { store: world.uploading() }).catch((e: unknown) => e);
+    expect(error).toMatchObject({ code: 'STORE_THROTTLED', retryable: true, cause: { code: 'STORE_THROTTLED' } });
+    expect((error as Error).message).toMatch(/was given up after \d+ attempts within 60000 ms; last: .*HTTP 503/);
+    const tookMs = world.clock.monotonicMs() - startMs;
+    expect(tookMs).toBeGreaterThan(50_000);
+    expect(tookMs).toBeLessThan(60_000);
+    expect(world.faulty.fired()['status:503']).toBeLessThan(60);
+  });
+
+  it('does not write a table again for what cannot pass', async () => {
+    const world = new JobWorld();
+    const sources = await threeSources(world);
+    world.faulty.add({ op: 'put', action: 'status:403' });
+    const error = await world.run(world.plan(sources, small), { store: world.uploading() }).catch((e: unknown) => e);
+    expect(error).toMatchObject({ code: 'STORE_DENIED' });
+    expect(world.faulty.fired()['status:403']).toBe(1);
   });
 
   it('ends if what it stored is not what it wrote', async () => {
