@@ -11,6 +11,7 @@
  * 2. No writer is fenced: the log of manifests has no epoch but that of the compactor (asserted by `ManifestLog`).
  * 3. Whatever ends the call ends the compactor of the call: no timer and no request is left.
  */
+
 import { at, makeHint, repairTable } from './common/advice.ts';
 import { describeThrown, guarded } from './common/callbacks.ts';
 import type { Clock, Timer } from './common/clock.ts';
@@ -28,6 +29,7 @@ import {
   readOptions,
   whole,
 } from './common/option-checks.ts';
+import { asSentence } from './common/sentence.ts';
 import { isUlid } from './common/ulid.ts';
 import { type CompactReport, compactReport, type SeenTrees, treesToMerge } from './compact-report.ts';
 import type { EstimateSettings } from './compaction/job-estimate.ts';
@@ -426,7 +428,7 @@ function explained(error: DbError, { label, where }: ToolTarget): DbError {
   const summary = `Table ${table} cannot be merged. Repair it, then compact again.`;
   return new UnavailableError(
     'COMPACTION_FAILED',
-    `${where}: ${summary} ${command} — ${cause.message} What was merged before stays merged.`,
+    `${where}: ${summary} ${command} — ${asSentence(cause.message)} What was merged before stays merged.`,
     { cause, retryable: error.retryable, details: { table }, hint: makeHint(summary, 'unknown', [command]) },
   );
 }

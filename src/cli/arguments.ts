@@ -40,6 +40,8 @@ type Value = string | number | bigint | string[] | true;
 /** The values of one call, by the names of operands and options. */
 export class Arguments {
   readonly #values: ReadonlyMap<string, Value>;
+  /** Options by the members that they became. */
+  readonly #options = new Map<string, string>();
 
   constructor(values: ReadonlyMap<string, Value>) {
     this.#values = values;
@@ -55,15 +57,32 @@ export class Arguments {
   id(name: string): bigint | undefined {
     return this.#values.get(name) as bigint | undefined;
   }
+  /** The option that became this member of a function's options. */
+  optionOf(member: string): string | undefined {
+    return this.#options.get(member);
+  }
   /** Members of a function's options from the options of the command line that were given: member -> option. */
   members<T extends object>(names: { readonly [K in keyof T]?: string }): Partial<T> {
     const given = Object.entries<string | undefined>(names).filter(
       ([, option]) => option !== undefined && this.#values.has(option),
     );
+    for (const [member, option] of given) this.#options.set(member, String(option));
     return Object.fromEntries(
       given.map(([member, option]) => [member, this.#values.get(String(option))]),
     ) as Partial<T>;
   }
+}
+
+/** What a function refuses of its options, in the words of the command line; undefined where it says nothing of these. */
+export function optionFaultsOf(args: Arguments, faults: readonly unknown[]): UsageError | undefined {
+  const texts = faults.map((fault) => {
+    const [member, rest] = /^(\w+) (.+)$/.exec(String(fault))?.slice(1) ?? [];
+    const option = member === undefined ? undefined : args.optionOf(member);
+    // In brackets is what only a caller of the function can do.
+    return option === undefined ? undefined : `--${option} ${rest?.replace(/ \([^)]*\)/, '')}`;
+  });
+  if (texts.length === 0 || texts.includes(undefined)) return undefined;
+  return new UsageError(`${texts.join('; ')}.`);
 }
 
 export function parseArguments(

@@ -107,7 +107,10 @@ function costOf({ requests, tookMs, applied }: CompactReport): Fact {
   return [applied ? 'cost' : 'looked', `${count(requests, 'request')}, ${duration(tookMs)}`];
 }
 
-function nextText({ outcome, applied }: CompactReport, { paint, columns }: View, again: string): string[] {
+function nextText(report: CompactReport, { paint, columns }: View, again: string): string[] {
+  const { outcome, applied, findings } = report;
+  if (outcome === 'planned' && findings.some(({ severity }) => severity === 'error' || severity === 'unknown'))
+    return ['', ...wrap('Nothing was changed. What was found has to be repaired before this can be merged.', columns)];
   if (outcome === 'planned')
     return ['', `Nothing was changed. To merge: ${paint('cyan', visible(`${again} --apply`))}`];
   if (!applied || outcome !== 'compacted') return [];

@@ -7,7 +7,7 @@
 import type { ToolOptions } from '../admin.ts';
 import { shellWord } from '../common/shell-word.ts';
 import { type DbError, InternalError, InvalidArgumentError, isCorruption, isDbError } from '../index.ts';
-import { type Arguments, parseArguments, UsageError } from './arguments.ts';
+import { type Arguments, optionFaultsOf, parseArguments, UsageError } from './arguments.ts';
 import { COMMON_OPTIONS, type Command } from './command.ts';
 import { COMMANDS, commandsOf, findCommand } from './commands.ts';
 import { EXIT, type ExitCode, exitOfError } from './exit-codes.ts';
@@ -156,9 +156,16 @@ async function runCommand(command: Command, words: readonly string[], host: Host
   try {
     return await command.run({ args, printer, tools, common, again, readFile });
   } catch (error) {
-    if (error instanceof UsageError) return usageFailure(error, command, words, host);
+    const usage = error instanceof UsageError ? error : usageErrorOf(error, args);
+    if (usage !== undefined) return usageFailure(usage, command, words, host);
     return failure(error, command, words, printer);
   }
+}
+
+function usageErrorOf(error: unknown, args: Arguments): UsageError | undefined {
+  if (!isDbError(error) || error.code !== 'BAD_OPTION') return undefined;
+  const { faults } = error.details;
+  return Array.isArray(faults) ? optionFaultsOf(args, faults) : undefined;
 }
 
 /** A command as it would be typed. */

@@ -18,9 +18,9 @@ export class BackOff {
     return this.#failures;
   }
 
-  /** How long to wait from now, ms; 0: not at all. */
+  /** How long to wait from now, whole ms; 0: not at all. */
   get waitMs(): number {
-    return Math.max(0, this.#untilMs - this.#clock.monotonicMs());
+    return Math.max(0, Math.ceil(this.#untilMs - this.#clock.monotonicMs()));
   }
 
   fail(): void {

@@ -5,7 +5,7 @@
  * snapshots still distinguish, nor about operands (V11 of `lsm/rows/visibility`). What it drops becomes a deletion, so that no older value of
  * the key appears in its place. Its decision holds for everyone: also a snapshot that is open sees it, as with SlateDB's.
  */
-import { isBytes, trueBytes } from '../common/bytes.ts';
+import { describeBytes, isBytes, trueBytes } from '../common/bytes.ts';
 import { describeThrown, guarded, isThenable } from '../common/callbacks.ts';
 import { InvalidArgumentError } from '../common/errors.ts';
 import { MAX_VALUE_BYTES } from '../format/block.ts';
@@ -41,6 +41,7 @@ export interface CompactionFilter {
 
 /** The answer of a filter, checked. Throws `BAD_ARGUMENT` if the filter throws or answers something else, `VALUE_TOO_LARGE`. */
 export function askFilter(filter: CompactionFilter, row: FilteredRow): FilterVerdict {
+  const at = `the key ${describeBytes(row.key)}`;
   let failure: { cause: unknown } | undefined;
   const verdict: unknown = guarded(
     () => filter.decide(row),
@@ -51,7 +52,7 @@ export function askFilter(filter: CompactionFilter, row: FilteredRow): FilterVer
   if (failure !== undefined) {
     throw new InvalidArgumentError(
       'BAD_ARGUMENT',
-      'The compaction filter threw an exception; see the cause.',
+      `The compaction filter threw an exception at ${at}; see the cause.`,
       failure as { cause: unknown },
     );
   }
@@ -59,16 +60,16 @@ export function askFilter(filter: CompactionFilter, row: FilteredRow): FilterVer
   const replacement =
     typeof verdict === 'object' && verdict !== null && 'replace' in verdict ? verdict.replace : undefined;
   const own = isBytes(replacement) ? trueBytes(replacement) : undefined;
-  if (own === undefined) throw badVerdict(verdict);
+  if (own === undefined) throw badVerdict(verdict, at);
   if (own.length > MAX_VALUE_BYTES) {
-    const message = `The compaction filter returned a value of ${own.length} bytes; the limit is ${MAX_VALUE_BYTES}.`;
+    const message = `The compaction filter returned a value of ${own.length} bytes for ${at}; the limit is ${MAX_VALUE_BYTES}.`;
     throw new InvalidArgumentError('VALUE_TOO_LARGE', message);
   }
   return { replace: own };
 }
 
-function badVerdict(verdict: unknown): InvalidArgumentError {
+function badVerdict(verdict: unknown, at: string): InvalidArgumentError {
   const found = isThenable(verdict) ? 'a promise: it must answer at once' : describeThrown(verdict);
-  const message = `The compaction filter must return 'keep', 'drop' or { replace: Uint8Array }, not ${found}.`;
+  const message = `The compaction filter must return 'keep', 'drop' or { replace: Uint8Array } for ${at}, not ${found}.`;
   return new InvalidArgumentError('BAD_ARGUMENT', message);
 }

@@ -21,10 +21,12 @@
  * 5. A stored output that waits in the file is committed, or its job ended, before another job begins: the commit of the process that stored it
  *    may have taken a source away, and a new run may get the id of that source.
  */
+
 import { assertThat } from '../common/assert.ts';
 import { describeThrown } from '../common/callbacks.ts';
 import type { CompactionJobState, CompactionOutcome, CompactorEvent } from '../common/compactor-role.ts';
 import { type DbError, isDbError, UnavailableError } from '../common/errors.ts';
+import { asSentence } from '../common/sentence.ts';
 import { makeUlid, type Ulid } from '../common/ulid.ts';
 import type { CompactionJob } from '../format/compactions-codec.ts';
 import type { RunningJob } from '../format/jobs-record.ts';
@@ -435,7 +437,7 @@ function outcomeOf(
 }
 
 function failed(id: Ulid, why: string, cause?: unknown): UnavailableError {
-  return new UnavailableError('COMPACTION_FAILED', `Compaction ${id} has ended: ${why}.`, {
+  return new UnavailableError('COMPACTION_FAILED', `Compaction ${id} has ended: ${asSentence(why)}`, {
     details: { job: id },
     cause,
   });

@@ -208,8 +208,9 @@ export class ServingDb implements Db, ToolHandle {
     const { type = 'wal', signal } = flushOptions(options);
     stopIfAborted(signal);
     const { wal, settings } = this.#p;
-    const work = type === 'wal' && wal !== undefined ? wal.flush() : this.#flushTables();
-    await untilAborted(this.#within(work, settings.timeoutMs, 'flush'), signal, waitAborted);
+    const needsTables = type !== 'wal' || wal === undefined;
+    const work = needsTables ? this.#flushTables() : wal.flush();
+    await untilAborted(this.#within(work, settings.timeoutMs, 'flush', { needsTables }), signal, waitAborted);
   }
 
   async #flushTables(): Promise<void> {
@@ -318,7 +319,7 @@ export class ServingDb implements Db, ToolHandle {
     const { state, settings, onClosed } = this.#p;
     try {
       if (state.ended === undefined) {
-        await this.#within(this.#drain(), settings.closeTimeoutMs, 'close', 'closeTimeoutMs');
+        await this.#within(this.#drain(), settings.closeTimeoutMs, 'close', { option: 'closeTimeoutMs' });
       }
     } catch (error) {
       // The writer that took over owns the data now: nothing is left to do here.
@@ -357,7 +358,13 @@ export class ServingDb implements Db, ToolHandle {
     state.close();
   }
 
-  async #within(work: Promise<void>, timeoutMs: number, call: string, option = 'timeoutMs'): Promise<void> {
+  /** `needsTables`: the work ends when rows of memory are tables of level 0. */
+  async #within(
+    work: Promise<void>,
+    timeoutMs: number,
+    call: string,
+    { option = 'timeoutMs', needsTables = false }: { option?: string; needsTables?: boolean } = {},
+  ): Promise<void> {
     ignoreRejection(work);
     const timer = new AbortController();
     const { state, tables } = this.#p;
@@ -366,7 +373,9 @@ export class ServingDb implements Db, ToolHandle {
       const late = `${where}: ${call} did not finish within ${timeoutMs} ms (option ${option}).`;
       const { trouble } = tables;
       const fields = { outcome: 'unknown' as const };
-      if (trouble === undefined) throw new UnavailableError('DEADLINE', late, fields);
+      const { stall } = tables;
+      const why = stall === undefined || !needsTables ? late : `${late} ${stall}`;
+      if (trouble === undefined) throw new UnavailableError('DEADLINE', why, fields);
       const message = `${late} The last attempt failed: ${describeThrown(trouble)}`;
       throw new UnavailableError('DEADLINE', message, { ...fields, cause: trouble });
     });

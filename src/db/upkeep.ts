@@ -9,6 +9,7 @@
  * 2. A failure of a role is in its state and ends nothing else. What it learns about the ownership of the database ends the handle, as if
  *    the writer had learnt it.
  */
+
 import { COMPACT, repairTable } from '../common/advice.ts';
 import { present } from '../common/assert.ts';
 import { ignoreRejection } from '../common/async.ts';
@@ -16,6 +17,7 @@ import type { CollectorRole, CollectorState } from '../common/collector-role.ts'
 import type { CompactionReport, CompactorRole, CompactorState } from '../common/compactor-role.ts';
 import { FencedError, ManifestCorruptionError } from '../common/errors.ts';
 import type { ModuleRef } from '../common/module-ref.ts';
+import { asSentence } from '../common/sentence.ts';
 import type { Ulid } from '../common/ulid.ts';
 import { type Manifest, type Source, sourcesOf } from '../format/manifest-types.ts';
 import type { Codec } from '../format/table-info.ts';
@@ -228,10 +230,10 @@ export class Upkeep {
     const [damaged] = damagedTables;
     if (damaged !== undefined) {
       const { table, error } = damaged;
-      return `Table ${table} cannot be merged: ${error.message} Run \`${repairTable(table)}\`.`;
+      return `Table ${table} cannot be merged: ${asSentence(error.message)} Run \`${repairTable(table)}\`.`;
     }
     if (phase === 'idle' || phase === 'working') return undefined;
-    const why = lastError === undefined ? '' : ` ${lastError.message}`;
+    const why = lastError === undefined ? '' : ` ${asSentence(lastError.message)}`;
     return `The compactor is ${phase}.${why}`;
   }
 

@@ -19,6 +19,7 @@
  *
  * All runs between two promises: no method waits, so no other call comes in between.
  */
+
 import { ruleBroken } from '../common/assert.ts';
 import type { Clock } from '../common/clock.ts';
 import type { WriteOutcome } from '../common/error-kind.ts';
@@ -33,6 +34,7 @@ import {
 } from '../common/errors.ts';
 import type { EventListener } from '../common/events.ts';
 import type { Logger } from '../common/logger.ts';
+import { asSentence } from '../common/sentence.ts';
 import type { TrackerPair } from '../format/sequence-tracker.ts';
 import { Memtable } from '../lsm/memtable/memtable.ts';
 import type { ReadView } from '../lsm/read/point-lookup.ts';
@@ -370,9 +372,13 @@ export class WriteState {
     else {
       const error = isDbError(cause) ? cause : new InternalError(`Unexpected failure: ${String(cause)}`, { cause });
       this.#end(
-        new ClosedError('FAILED', `${this.where}: the database stopped working: ${error.message} Open it again.`, {
-          cause: error,
-        }),
+        new ClosedError(
+          'FAILED',
+          `${this.where}: the database stopped working: ${asSentence(error.message)} Open it again.`,
+          {
+            cause: error,
+          },
+        ),
       );
     }
   }

@@ -6,6 +6,7 @@
  * 2. The manifest that would take the place of a damaged one is an older one. The log after it is read, too: then the error is about
  *    all that is wrong.
  */
+
 import { assertThat } from '../common/assert.ts';
 import { mapLimit } from '../common/async.ts';
 import type { Clock } from '../common/clock.ts';
@@ -20,6 +21,7 @@ import {
 import { type FindingSink, reportFinding } from '../common/events.ts';
 import { type Finding, makeFinding } from '../common/finding.ts';
 import { SILENT_LOGGER } from '../common/logger.ts';
+import { asSentence } from '../common/sentence.ts';
 import { compactionsPath, manifestPath } from '../format/object-names.ts';
 import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
 import {
@@ -193,7 +195,7 @@ async function withFallback(
       const fallback = await fallbackFrom(stores, good);
       const log = await logDamage(stores, good, badId, means);
       return new ManifestCorruptionError(
-        `The newest manifest is damaged: ${failure.message}. Manifest ${id} is intact.${logText(log)} Nothing was changed.`,
+        `The newest manifest is damaged: ${asSentence(failure.message)} Manifest ${id} is intact.${logText(log)} Nothing was changed.`,
         [...findings, ...log],
         { newestGoodId: BigInt(id), fallback, details: { ...failure.details } },
       );

@@ -181,6 +181,16 @@ describe('a full level 0', () => {
     return { world, db, line };
   }
 
+  it('is the reason that a flush gives which waits for it in vain', async () => {
+    const { world, db } = await full({ timeoutMs: 2000 });
+    const error = await rejection(world.run(db.flush({ type: 'memtable' })));
+    expect(error).toMatchObject({ code: 'DEADLINE', outcome: 'unknown' });
+    expect(error.message).toMatch(
+      /within 2000 ms .option timeoutMs.. Level 0 has 2 tables, the limit is 2 .option l0MaxSsts.. \S/,
+    );
+    await world.run(db.flush());
+  });
+
   it('does not hold up close: rows that are durable in the log need no table', async () => {
     const { world, db } = await full();
     const startMs = world.clock.monotonicMs();

@@ -10,6 +10,7 @@
  * 3. Severity: of the manifests an error, as no opening goes on below it; of the compactions files a warning, as no row depends on them,
  *    but nothing is compacted until it is right again.
  */
+
 import {
   type Hint,
   INSPECT_MANIFEST,
@@ -22,6 +23,7 @@ import { type Clock, sleep } from '../../common/clock.ts';
 import { locate } from '../../common/damage.ts';
 import { CorruptionError, isCorruption, ManifestCorruptionError } from '../../common/errors.ts';
 import { type Finding, type FindingObject, makeFinding, WHOLE_OBJECT } from '../../common/finding.ts';
+import { asSentence } from '../../common/sentence.ts';
 import { decodeBoundary } from '../../format/boundary.ts';
 import {
   BOUNDARY_PREFIX,
@@ -62,7 +64,7 @@ function decodeStoredBoundary({ bytes, size }: GetResult, path: string): number 
     const hint = boundaryHint(path);
     const severity = boundarySeverity(path);
     throw new CorruptionError(
-      `${message}. ${hint.summary}`,
+      `${asSentence(message)} ${hint.summary}`,
       findings.map((f) => ({ ...f, severity, hint })),
       { details, hint },
     );

@@ -1,6 +1,6 @@
 /** Merge operands and how they become a value. */
 import { assertThat } from '../../common/assert.ts';
-import { copyBytes, isBytes, trueBytes } from '../../common/bytes.ts';
+import { copyBytes, describeBytes, isBytes, trueBytes } from '../../common/bytes.ts';
 import { guarded, isThenable } from '../../common/callbacks.ts';
 import { IncompatibleError, InvalidArgumentError } from '../../common/errors.ts';
 import { methods } from '../../common/option-checks.ts';
@@ -30,15 +30,23 @@ export function foldOperands(
   // The key belongs to a row as well: an operator that changes it all the same harms nothing.
   const own = copyBytes(key);
   if (operator.mergeBatch !== undefined) {
-    return checkedResult(called(() => operator.mergeBatch?.(own, existing, operands)));
+    return checkedResult(
+      key,
+      called(key, () => operator.mergeBatch?.(own, existing, operands)),
+    );
   }
   let value = existing;
-  for (const operand of operands) value = checkedResult(called(() => operator.merge(own, value, operand)));
+  for (const operand of operands) {
+    value = checkedResult(
+      key,
+      called(key, () => operator.merge(own, value, operand)),
+    );
+  }
   return value as Uint8Array;
 }
 
 /** Whatever an operator throws is a failure of its own, also if it looks like one of ours: it says nothing about the database. */
-function called(call: () => unknown): unknown {
+function called(key: Uint8Array, call: () => unknown): unknown {
   let failure: { cause: unknown } | undefined;
   const result = guarded(call, (cause) => {
     failure = { cause };
@@ -46,18 +54,19 @@ function called(call: () => unknown): unknown {
   if (failure !== undefined) {
     throw new InvalidArgumentError(
       'BAD_ARGUMENT',
-      'The merge operator threw an exception; see the cause.',
+      `The merge operator threw an exception at the key ${describeBytes(key)}; see the cause.`,
       failure as { cause: unknown },
     );
   }
   return result;
 }
 
-function checkedResult(result: unknown): Uint8Array {
+function checkedResult(key: Uint8Array, result: unknown): Uint8Array {
   const own = isBytes(result) ? trueBytes(result) : undefined;
   if (own !== undefined) return own;
   const what = isThenable(result) ? ', not a promise: it must answer at once' : '';
-  throw new InvalidArgumentError('BAD_ARGUMENT', `The merge operator must return a Uint8Array${what}.`);
+  const message = `The merge operator must return a Uint8Array${what}. It was called with the key ${describeBytes(key)}.`;
+  throw new InvalidArgumentError('BAD_ARGUMENT', message);
 }
 
 export function missingOperator(): IncompatibleError {

@@ -112,6 +112,15 @@ describe('compact', () => {
     `);
   });
 
+  it('does not offer to merge what cannot be', async () => {
+    const { code, out } = await run('', report({ findings: [tableFinding()] }));
+    expect(code).toBe(EXIT.damage);
+    expect(out.replace(/\s+/g, ' ')).toContain(
+      'Nothing was changed. What was found has to be repaired before this can be merged.',
+    );
+    expect(out).not.toContain('--apply');
+  });
+
   it('says what was merged', async () => {
     const { code, out } = await run('--apply', DONE);
     expect(code).toBe(EXIT.clean);

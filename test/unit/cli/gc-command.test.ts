@@ -1,7 +1,9 @@
 /** `shaledb gc`: what it passes to the collector, what it prints, and with which code it ends. */
 import { describe, expect, it } from 'vitest';
-import type { GcObject, GcReport } from '../../../src/admin.ts';
+import type { GcObject, GcOnceOptions, GcReport } from '../../../src/admin.ts';
 import { EXIT } from '../../../src/cli/exit-codes.ts';
+import { optionFaults } from '../../../src/common/option-checks.ts';
+import { gcFaults } from '../../../src/gc/settings.ts';
 import { runWith } from '../../support/command-line.ts';
 import { tableFinding } from '../../support/report-samples.ts';
 
@@ -155,6 +157,16 @@ describe('gc', () => {
   it('does not explain what is not there, and deletes nothing when it is to explain', async () => {
     expect(await run('--why compacted/x.sst')).toMatchObject({ code: EXIT.usage, out: '' });
     expect(await run(`--why ${TABLE} --apply`)).toMatchObject({ code: EXIT.usage });
+  });
+
+  it('says in its own words what is out of range', async () => {
+    const gcOnce = async (_: unknown, options: GcOnceOptions = {}) => {
+      throw optionFaults('gcOnce', gcFaults(options));
+    };
+    const { code, err } = await runWith(['gc', DB, '--min-age-ms', '5'], { tools: { gcOnce } });
+    expect(code).toBe(EXIT.usage);
+    expect(err).toContain('--min-age-ms must be a whole number from 180000 to 2147483647, not 5.');
+    expect(err).not.toMatch(/gcOnce|minAgeMs|allowUnsafeMinAge/);
   });
 
   it('passes its options on, and is a dry run unless it is to be applied', async () => {

@@ -260,7 +260,9 @@ describe('a failing function', () => {
         throw new Error('no');
       },
     };
-    expect(() => compacted(parse('a@2=merge:b a@1=put:a'), { operator })).toThrow(/merge operator threw/);
+    expect(() => compacted(parse('a@2=merge:b a@1=put:a'), { operator })).toThrow(
+      /merge operator threw an exception at the key "a"/,
+    );
   });
 
   it.each<[string, CompactionFilter['decide'], RegExp]>([
@@ -269,12 +271,12 @@ describe('a failing function', () => {
       () => {
         throw new Error('no');
       },
-      /filter threw an exception/,
+      /filter threw an exception at the key "a"/,
     ],
-    ['answers nothing', () => undefined as never, /must return 'keep'/],
+    ['answers nothing', () => undefined as never, /must return 'keep'.* for the key "a"/],
     ['answers later', () => Promise.resolve('keep') as never, /not a promise/],
     ['answers a text', () => ({ replace: 'x' }) as never, /must return 'keep'/],
-    ['answers too much', () => ({ replace: new Uint8Array(256 * 1024 * 1024 + 1) }), /the limit is/],
+    ['answers too much', () => ({ replace: new Uint8Array(256 * 1024 * 1024 + 1) }), /for the key "a"; the limit is/],
   ])('of the filter that %s ends the job', (_, decide, message) => {
     expect(() => compacted(parse('a@1=put:a'), { filter: { decide } })).toThrow(message);
     expect(() => compacted(parse('a@1=put:a'), { filter: { decide } })).toThrow(InvalidArgumentError);
