@@ -148,6 +148,7 @@ export interface UpkeepState {
   trees: TreeState[];
   /** Stored bytes that are visible, of all trees. */
   liveBytes: number;
+  /** How much more is stored and written than was asked for. */
   amplification: Amplification;
   /** Undefined: switched off (option `compactor`). */
   compactor: (CompactorState & SpentRequests) | undefined;

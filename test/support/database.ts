@@ -23,6 +23,9 @@ import {
   type PutOptions,
 } from '../../src/store/object-store.ts';
 import type { OpenOptions } from '../../src/upkeep-roles.ts';
+// What openings import when they need it: loaded here, so that virtual time does not run away while a busy machine reads the files.
+import '../../src/tools/sst-check.ts';
+import '../../src/tools/wal-repair.ts';
 import { goldenFixture } from './golden-fixtures.ts';
 
 export interface Request {

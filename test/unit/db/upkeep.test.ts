@@ -85,6 +85,8 @@ describe('what is shown', () => {
         { tree: '70', l0Tables: 1, runs: 2, tables: 2, l0Bytes: 10, bytes: 110 },
       ],
       liveBytes: 31_110,
+      // Of the runs 16,000 and 100 are the lowest.
+      amplification: { space: 31_110 / 16_100, write: undefined },
       collector: undefined,
     });
   });
