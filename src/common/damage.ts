@@ -65,7 +65,7 @@ export function unknownFinding(
     at,
     found: error.message,
     during,
-    hint: makeHint(location.summary ?? CANNOT_TELL[code], 'unknown'),
+    hint: makeHint(location.summary ?? error.hint?.summary ?? CANNOT_TELL[code], 'unknown'),
   });
 }
 

@@ -40,6 +40,7 @@ import type { TableStore } from '../lsm/tree/table-store.ts';
 import { type Discovery, discover } from '../recovery/discovery.ts';
 import { assertExpectedEpoch, type Fence, takeOver, unansweredError } from '../recovery/fence.ts';
 import {
+  assertCompactionsKnown,
   assertUsable,
   findNewestId,
   isEmptyPlace,
@@ -162,6 +163,7 @@ class VerifiedTakeover {
     const around = await readSurroundings(this.#stores.main, this.#guard, 'open', async () => {
       this.#storeProfile = wantsProfile ? await this.#stores.main.get(STORE_PROFILE_PATH) : undefined;
     });
+    assertCompactionsKnown(around);
     if (around.manifestIds.length === 0) return this.#create(around);
     this.#firstStamp ??= around.stamp;
     if (this.#settings.errorIfExists && !this.#isCreating) {

@@ -33,6 +33,7 @@
  * Invariant 1: no other file of the source spells such a name (a law test searches for them), so whatever lists a database and deletes
  * or copies what it finds knows all names from here.
  */
+import { makeHint } from '../common/advice.ts';
 import { IncompatibleError } from '../common/errors.ts';
 import type { ObjectRole } from '../common/finding.ts';
 import { isUlid, type Ulid } from '../common/ulid.ts';
@@ -103,14 +104,16 @@ export function plannedTablePath(number: number): string {
 }
 
 /**
- * The id that 20 digits spell; `undefined` for any other text. Throws `FORMAT_TOO_NEW` for an id above 2^53 - 1: ignoring it
- * could hide the newest object.
+ * The id that 20 digits spell, as they are in the name `path`; `undefined` for any other text. Throws `FORMAT_TOO_NEW` for an id above
+ * 2^53 - 1: ignoring it could hide the newest object. Not an error about damage: SlateDB's ids have 64 bits, so the name is possible.
  */
-export function parseIdText(text: string): number | undefined {
+export function parseIdText(text: string, path = text): number | undefined {
   if (!ID_PATTERN.test(text) || text > MAX_U64_TEXT) return undefined;
   const id = Number(text);
   if (!Number.isSafeInteger(id)) {
-    throw new IncompatibleError('FORMAT_TOO_NEW', `The object id ${text} is above 2^53 - 1`, { details: { id: text } });
+    const summary = `The number of ${path} is above 2^53 - 1, which no known program reaches: it is not an object of this database, or its name is damaged. Keep a copy elsewhere and move it away from here; while it is there, it counts as the newest of its kind.`;
+    const details = { id: text, path };
+    throw new IncompatibleError('FORMAT_TOO_NEW', summary, { details, hint: makeHint(summary, 'unknown') });
   }
   return id;
 }
@@ -118,7 +121,20 @@ export function parseIdText(text: string): number | undefined {
 /** `undefined` for any other directory or ending: `wal/...9.sst.tmp` is not WAL object 9 here. */
 function parseId(path: string, prefix: string, suffix: string): number | undefined {
   if (!path.startsWith(prefix) || !path.endsWith(suffix)) return undefined;
-  return parseIdText(path.slice(prefix.length, path.length - suffix.length));
+  return parseIdText(path.slice(prefix.length, path.length - suffix.length), path);
+}
+
+/** The error for the name of a manifest, an object of the log or a compactions file whose id is above 2^53 - 1; undefined for all others. */
+export function outsizedName(path: string): IncompatibleError | undefined {
+  try {
+    parseManifestPath(path);
+    parseWalPath(path);
+    parseCompactionsPath(path);
+    return undefined;
+  } catch (error) {
+    if (error instanceof IncompatibleError) return error;
+    throw error;
+  }
 }
 
 /** The id in a path below the root, `undefined` if the path is not exactly a manifest's. */
@@ -214,6 +230,7 @@ function isSidecarPath(path: string): boolean {
 /** Whether a path is exactly one that a database gives to its objects. Everything else was put there by another program. */
 export function isDatabasePath(path: string): boolean {
   return (
+    outsizedName(path) !== undefined ||
     parseManifestPath(path) !== undefined ||
     parseWalPath(path) !== undefined ||
     parseTablePath(path) !== undefined ||

@@ -17,9 +17,11 @@ import { assertThat } from '../common/assert.ts';
 import type { Clock } from '../common/clock.ts';
 import { unknownFinding } from '../common/damage.ts';
 import { IncompatibleError, isCorruption } from '../common/errors.ts';
+import type { FindingObject } from '../common/finding.ts';
 import type { Random } from '../common/random.ts';
 import type { Ulid } from '../common/ulid.ts';
 
+import { roleOfPath } from '../format/object-names.ts';
 import { dropExpiredCheckpoints } from '../lsm/manifest/checkpoint-edits.ts';
 import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
 import { EpochGuard } from '../lsm/manifest/epoch-guard.ts';
@@ -112,7 +114,7 @@ export class Rounds {
         const path = error.details['path'];
         const object = {
           ...manifestFindingObject(this.#newestId),
-          ...(typeof path === 'string' && { path, id: path }),
+          ...(typeof path === 'string' && { path, id: path, role: roleOf(path) }),
         };
         stop(result, error.message, [unknownFinding(error, { object, during: 'check' })]);
       } else throw error;
@@ -196,4 +198,9 @@ function stop(result: RoundResult, message: string, findings: RoundResult['findi
   result.stopped = message;
   result.findings.push(...findings);
   result.hasMore = false;
+}
+
+function roleOf(path: string): FindingObject['role'] {
+  const role = roleOfPath(path);
+  return role === 'other' ? 'manifest' : role;
 }

@@ -58,7 +58,10 @@ export interface Surroundings {
   identityDamage: CorruptionError | undefined;
   /** The highest manifest id that a collector may have deleted. Where the file is damaged, 0: openings refuse that, checks report it. */
   boundary: { exists: boolean; value: number; damage?: CorruptionError };
+  /** Undefined: there is none, or it cannot be said. */
   newestCompactionsId: number | undefined;
+  /** Why it cannot be said, which does not concern who only reads. */
+  compactionsUnknown?: IncompatibleError;
 }
 
 export interface Place extends Surroundings {
@@ -77,14 +80,30 @@ export async function readSurroundings(
   beside: () => Promise<unknown> = () => Promise.resolve(),
 ): Promise<Surroundings> {
   const stamp = guard.stamp();
-  const [manifestIds, identity, boundary, newestCompactionsId] = await Promise.all([
+  const [manifestIds, identity, boundary, compactions] = await Promise.all([
     listManifestIds(main, undefined, stamp),
     readStoredIdentity(main, during),
     readBoundaryOrDamage(main),
-    findNewestCompactions(main),
+    newestCompactionsOrUnknown(main),
     beside(),
   ]);
-  return { stamp, manifestIds, ...identity, boundary, newestCompactionsId };
+  return { stamp, manifestIds, ...identity, boundary, ...compactions };
+}
+
+async function newestCompactionsOrUnknown(
+  main: ObjectStore,
+): Promise<Pick<Surroundings, 'newestCompactionsId' | 'compactionsUnknown'>> {
+  try {
+    return { newestCompactionsId: await findNewestCompactions(main) };
+  } catch (error) {
+    if (!(error instanceof IncompatibleError)) throw error;
+    return { newestCompactionsId: undefined, compactionsUnknown: error };
+  }
+}
+
+/** For who writes: the forms of the database follow from the newest compactions file, and its compactor is fenced by it. */
+export function assertCompactionsKnown({ compactionsUnknown }: Surroundings): void {
+  if (compactionsUnknown !== undefined) throw compactionsUnknown;
 }
 
 /** The boundary of the manifests; where the file is damaged, 0 and the damage. One GET, two if it is damaged. */
@@ -394,8 +413,10 @@ export async function isEmptyPlace(
   around: Surroundings,
 ): Promise<boolean> {
   // What was read does not depend on lists, which may lag.
-  const { identity, identityDamage, boundary, newestCompactionsId } = around;
-  const isSeen = [identity, identityDamage, newestCompactionsId].some((seen) => seen !== undefined) || boundary.exists;
+  const { identity, identityDamage, boundary, newestCompactionsId, compactionsUnknown } = around;
+  const isSeen =
+    [identity, identityDamage, newestCompactionsId, compactionsUnknown].some((seen) => seen !== undefined) ||
+    boundary.exists;
   assertThat(around.manifestIds.length === 0, 'a place with manifests is not asked whether it is empty (place 4)');
   if (!isSeen && !(await hasRemains(stores))) return true;
   if ((await listManifestIds(stores.main)).length > 0) return false;

@@ -28,7 +28,7 @@ import { readWalObject, type WalDigest } from '../lsm/wal/wal-object.ts';
 import { NEWER_COMPACTIONS } from '../recovery/discovery.ts';
 import { type Fence, type LogTail, takeOver, unansweredError } from '../recovery/fence.ts';
 import { endAfter, extentOf, listLog } from '../recovery/log-range.ts';
-import type { Surroundings } from '../recovery/place.ts';
+import { assertCompactionsKnown, type Surroundings } from '../recovery/place.ts';
 import type { ToolAccess } from '../recovery/tool-access.ts';
 import { MAX_ROUNDS, type ToolTarget } from './target.ts';
 
@@ -57,6 +57,7 @@ export async function ownDatabase(
   state: Surroundings,
   claim: Claim,
 ): Promise<Owned | undefined> {
+  assertCompactionsKnown(state);
   const { stores } = target;
   const startedAt = state.stamp;
   const databaseId = await databaseIdOf(target, state, claim.previous);

@@ -45,6 +45,7 @@ import { openAttempts, readOpenPlan, repairFilesOf, unreadPlan } from '../recove
 import type { ListedObject, ObjectStore } from '../store/object-store.ts';
 import { belowBoundaryFindings, compactionsBoundaryFindings, logOutOfReach } from './database-state.ts';
 import { pinFindings, readStoredManifest, withSeverityByUse } from './named-tables.ts';
+import { outsizedFindings, type PassedOver } from './outsized-names.ts';
 import {
   assertSums,
   type DirectoryStats,
@@ -55,7 +56,7 @@ import {
   sumOfDirectories,
   treeStats,
 } from './stats-report.ts';
-import { type Target, type ToolTarget, withTarget } from './target.ts';
+import { pastOutsized, type Target, type ToolTarget, withTarget } from './target.ts';
 import { readTree, TREE_CHECKS, type TreeInspectOptions } from './tree-inspect.ts';
 import { treeShapes } from './tree-report.ts';
 import type { TableEnds } from './tree-tails.ts';
@@ -75,7 +76,8 @@ const UNREAD_PLAN =
  */
 export async function stats(target: Target, options: TreeInspectOptions = {}): Promise<StatsReport> {
   const checked = checkedOptions('stats', options, TREE_CHECKS);
-  return withTarget(target, checked, (opened) => new Statistics(opened).run(checked));
+  const passed: PassedOver = new Map();
+  return withTarget(pastOutsized(target, passed), checked, (opened) => new Statistics(opened, passed).run(checked));
 }
 
 /** What was listed, by directory. */
@@ -97,8 +99,12 @@ class Statistics {
   /** Whether all that names objects could be read. */
   #isComplete = true;
 
-  constructor(target: ToolTarget) {
+  /** They may name any object. */
+  readonly #passed: PassedOver;
+
+  constructor(target: ToolTarget, passed: PassedOver) {
     this.#target = target;
+    this.#passed = passed;
   }
 
   async run(options: TreeInspectOptions): Promise<StatsReport> {
@@ -111,6 +117,8 @@ class Statistics {
     const elsewhere = isLogHere ? undefined : await logOutOfReach(this.#target, newest);
     if (elsewhere !== undefined) this.#findings.push(elsewhere);
     const lists = await this.#lists(isLogHere);
+    this.#findings.push(...outsizedFindings(this.#passed));
+    if (this.#passed.size > 0) this.#isComplete = false;
     const kept = await this.#kept(newest, lists);
     const plans = await this.#plans(lists);
     const live = this.#live({ newest, kept, compactions, ends, plans, lists });

@@ -34,6 +34,7 @@ import {
 } from '../lsm/manifest/database-stores.ts';
 import { type ToolAccess, toolAccessOf } from '../recovery/tool-access.ts';
 import { type Location, resolveLocation, urlText } from '../store/location.ts';
+import { type PassedOver, withoutOutsized } from './outsized-names.ts';
 
 /** A database that this process has open, as `open` gives it; a reader is none. */
 export interface OpenDatabase {
@@ -111,9 +112,23 @@ export function tooManyOthers({ where }: ToolTarget): UnavailableError {
   return new UnavailableError('DEADLINE', message);
 }
 
+const PAST_OUTSIZED = new WeakMap<object, { target: Target; passed: PassedOver }>();
+
+/** The same target for a check that passes over names with too great a number, which are then in `passed` (outsized-names.ts). */
+export function pastOutsized(target: Target, passed: PassedOver): Target {
+  const past = new URL('memory:/');
+  PAST_OUTSIZED.set(past, { target, passed });
+  return past;
+}
+
 /** Rejects with `InvalidArgumentError` for a location that cannot be used; the options are checked by the caller. No request. */
 export async function openTarget(target: Target, options: ToolOptions): Promise<ToolTarget> {
   const { timeoutMs = DEFAULT_TIMEOUT_MS, signal } = options;
+  const past = PAST_OUTSIZED.get(target as object);
+  if (past !== undefined) {
+    const opened = await openTarget(past.target, options);
+    return { ...opened, stores: withoutOutsized(opened.stores, past.passed) };
+  }
   const openDb = readingArgument('target', () => toolAccessOf(target));
   const clock = options.clock ?? openDb?.clock ?? SYSTEM_CLOCK;
   const random = options.random ?? openDb?.random ?? SYSTEM_RANDOM;

@@ -16,7 +16,8 @@ import { listLog, namedEnd } from '../recovery/log-range.ts';
 import { isAboutWholeLog } from '../recovery/vanished-log.ts';
 import { logOutOfReach } from './database-state.ts';
 import { manifestInspect } from './manifest-inspect.ts';
-import { readDatabaseView } from './named-tables.ts';
+import { type DatabaseView, readDatabaseView } from './named-tables.ts';
+import { outsizedFindings, type PassedOver } from './outsized-names.ts';
 import { answeredPaths } from './quarantine.ts';
 import { type VerifyReport, verdictOf } from './reports.ts';
 import { checkSidecars } from './sidecar-check.ts';
@@ -28,7 +29,7 @@ import {
   LEVEL_CHECK,
   sstCheck,
 } from './sst-check.ts';
-import { type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
+import { pastOutsized, type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget, withTarget } from './target.ts';
 import { findLostViews, lostViewFinding, unclearViewFinding } from './union-views.ts';
 import { walInspect } from './wal-inspect.ts';
 
@@ -56,10 +57,17 @@ const CHECKS: ChecksOf<VerifyOptions> = {
  */
 export async function verify(t: Target, given: VerifyOptions = {}): Promise<VerifyReport> {
   const o = checkedOptions('verify', given, CHECKS);
-  return withTarget(t, o, (target) => verifyTarget(t, target, o));
+  const passed: PassedOver = new Map();
+  const past = pastOutsized(t, passed);
+  return withTarget(past, o, (target) => verifyTarget(past, target, o, passed));
 }
 
-async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Promise<VerifyReport> {
+async function verifyTarget(
+  t: Target,
+  target: ToolTarget,
+  o: VerifyOptions,
+  passed: PassedOver,
+): Promise<VerifyReport> {
   const { level = 'cross', probe = false, onProgress, ...common } = o;
   // First, so that its advice on how the newest manifest can be repaired is what is kept.
   const findings: Finding[] = [...(await manifestInspect(t, undefined, common)).findings];
@@ -67,10 +75,8 @@ async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Pr
   for await (const finding of check) findings.push(finding);
   const sst = await check.summary();
   const view = await readDatabaseView(target.stores, 'all', 'check', target.signal);
-  const answered = await answeredPaths(
-    target,
-    view.manifests.map((m) => m.loaded),
-  );
+  const loaded = view.manifests.map((m) => m.loaded);
+  const answered = await answeredPaths(target, loaded);
   const wal: VerifyReport['wal'] = { objects: 0, damaged: 0, missing: 0, rows: 0 };
   let requests = sst.requests;
   let logBytes = 0;
@@ -101,11 +107,8 @@ async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Pr
     logBytes += report.size;
     onProgress?.({ part: 'log', done: wal.objects, bytesRead: sst.bytesRead + logBytes });
   }
-  const readable = view.manifests.flatMap(({ loaded }) => loaded ?? []);
-  const { lost, unclear } = await findLostViews(target.stores, readable);
-  findings.push(...lost.map((one) => lostViewFinding(one, 'check')));
-  findings.push(...unclear.map((one) => unclearViewFinding(one, 'check')));
-  findings.push(...(await checkSidecars(target, view.newest)));
+  findings.push(...(await viewFindings(target, view)));
+  findings.push(...(await checkSidecars(target, view.newest)), ...outsizedFindings(passed));
   const ledger = (await readableLedger(target, view.newest)).filter((e) => e.state === 'open');
   const all = distinct(findings);
   const newest = view.ids[view.ids.length - 1];
@@ -128,6 +131,16 @@ async function verifyTarget(t: Target, target: ToolTarget, o: VerifyOptions): Pr
     requests: requests + target.requests(),
     tookMs: target.tookMs(),
   };
+}
+
+/** What manifests say about views that a union has lost. */
+async function viewFindings({ stores }: ToolTarget, { manifests }: DatabaseView): Promise<Finding[]> {
+  const readable = manifests.flatMap(({ loaded }) => loaded ?? []);
+  const { lost, unclear } = await findLostViews(stores, readable);
+  return [
+    ...lost.map((one) => lostViewFinding(one, 'check')),
+    ...unclear.map((one) => unclearViewFinding(one, 'check')),
+  ];
 }
 
 /**

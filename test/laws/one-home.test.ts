@@ -32,6 +32,7 @@ const LIST_ANYTHING: Readonly<Record<string, string>> = {
   'lsm/tree/parents.ts': 'whether another database is there at all',
   'recovery/remains.ts': 'whether anything of a database is left, in any directory',
   'tools/database-state.ts': 'whether the place is empty',
+  'tools/outsized-names.ts': 'a wrapper of stores',
   'tools/quarantine-list.ts': 'copies of what was repaired',
   'tools/sidecar-check.ts': 'every small object',
   'tools/stats.ts': 'every object of each kind, with its size',

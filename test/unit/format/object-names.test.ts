@@ -8,6 +8,7 @@ import {
   isRepairId,
   ledgerPath,
   manifestPath,
+  outsizedName,
   PROBE_PREFIX,
   parseCompactionsPath,
   parseIdText,
@@ -147,6 +148,15 @@ describe('object names', () => {
 
   it('with an id above 2^53 - 1 are not ignored', () => {
     expect(() => parseIdText('00009007199254740992')).toThrow(expect.objectContaining({ code: 'FORMAT_TOO_NEW' }));
+    const path = 'compactions/18446744073709551615.compactions';
+    expect(() => parseCompactionsPath(path)).toThrow(
+      expect.objectContaining({ message: expect.stringContaining(path), details: { id: path.slice(12, 32), path } }),
+    );
+    expect([isDatabasePath(path), outsizedName(path)?.code, outsizedName('wal/00000000000000000001.sst')]).toEqual([
+      true,
+      'FORMAT_TOO_NEW',
+      undefined,
+    ]);
     expect(() => parseIdText('18446744073709551615')).toThrow(expect.objectContaining({ code: 'FORMAT_TOO_NEW' }));
     expect(parseIdText('18446744073709551616')).toBeUndefined();
   });
