@@ -3,7 +3,7 @@
  * Reads only.
  */
 import { at, type Hint, hintAt, INSPECT_MANIFEST, makeHint, REPAIR_MANIFEST } from '../common/advice.ts';
-import { locateFindings, unknownFinding } from '../common/damage.ts';
+import { isCannotTell, locateFindings, unknownFinding } from '../common/damage.ts';
 import {
   type CorruptionError,
   IncompatibleError,
@@ -12,7 +12,8 @@ import {
   ManifestCorruptionError,
 } from '../common/errors.ts';
 import type { Finding } from '../common/finding.ts';
-import { manifestPath, WAL_PREFIX } from '../format/object-names.ts';
+import { COMPACTIONS_BOUNDARY_PATH, manifestPath, WAL_PREFIX } from '../format/object-names.ts';
+import { type Boundary, boundaryFindingObject } from '../lsm/manifest/boundary-file.ts';
 import { COMPACTIONS_FORM } from '../lsm/manifest/compactions-store.ts';
 import type { EpochGuard } from '../lsm/manifest/epoch-guard.ts';
 import { type LoadedManifest, readGoodManifest } from '../lsm/manifest/manifest-store.ts';
@@ -94,17 +95,23 @@ export async function belowBoundaryFindings(
 
 /**
  * That the boundary of the compactions files is no number, or not below the newest of them, whose id is `newestId`; 0: there is none, and then the next
- * one is written above the boundary. One GET; three LISTs and GETs more where it seems too high.
+ * one is written above the boundary. `known`: as it was read. One GET; three LISTs and GETs more where it seems too high.
  */
-export async function compactionsBoundaryFindings(target: ToolTarget, newestId: number): Promise<Finding[]> {
+export async function compactionsBoundaryFindings(
+  target: ToolTarget,
+  newestId: number,
+  known?: Pick<Boundary, 'exists' | 'value'>,
+): Promise<Finding[]> {
   const { main } = target.stores;
   try {
-    const boundary = await COMPACTIONS_FORM.readBoundary(main);
+    const boundary = known ?? (await COMPACTIONS_FORM.readBoundary(main));
     const error = newestId === 0 ? undefined : await COMPACTIONS_FORM.tooHigh(main, target.clock, newestId, boundary);
     return error === undefined ? [] : foundAt(error, target);
   } catch (error) {
-    if (!isCorruption(error)) throw error;
-    return foundAt(error, target);
+    if (isCorruption(error)) return foundAt(error, target);
+    if (!isCannotTell(error) || error.retryable) throw error;
+    const object = boundaryFindingObject(COMPACTIONS_BOUNDARY_PATH);
+    return [unknownFinding(error, { object, during: 'check' })];
   }
 }
 

@@ -14,6 +14,7 @@ import { decodeBoundary } from '../format/boundary.ts';
 import { decodeCompactions, isCanonicalCompactions } from '../format/compactions-codec.ts';
 import {
   BOUNDARY_PREFIX,
+  COMPACTIONS_BOUNDARY_PATH,
   COMPACTIONS_PREFIX,
   IDENTITY_PATH,
   isDatabasePath,
@@ -39,7 +40,7 @@ const IDENTITY_RETURNS =
   'No row depends on it, and nothing is to be done: the next opening for writing writes it again, as the newest manifest has it.';
 const OVERTAKEN = 'A newer version of the ledger holds all that this one held, and nothing depends on it any more.';
 
-/** Findings about all such objects. One LIST of each of three prefixes, a GET of each object, and one more of the boundary of the compactions files. */
+/** Findings about all such objects. One LIST of each of three prefixes, and a GET of each object. */
 export async function checkSidecars(target: ToolTarget, newest: LoadedManifest | undefined): Promise<Finding[]> {
   const check = new SidecarCheck(target, newest);
   const { main } = target.stores;
@@ -63,6 +64,8 @@ class SidecarCheck {
   /** What reports of repairs say about them. */
   readonly #evidence = new Map<string, string>();
   #databaseId: Uint8Array | undefined;
+  /** Undefined: there is none, or none that can be read, which is reported. */
+  #compactionsBoundary: number | undefined;
 
   constructor(target: ToolTarget, newest: LoadedManifest | undefined) {
     this.#target = target;
@@ -109,7 +112,8 @@ class SidecarCheck {
   }
 
   #decode(path: string, bytes: Uint8Array): void {
-    if (path.startsWith(BOUNDARY_PREFIX)) decodeBoundary(bytes);
+    if (path === COMPACTIONS_BOUNDARY_PATH) this.#compactionsBoundary = decodeBoundary(bytes);
+    else if (path.startsWith(BOUNDARY_PREFIX)) decodeBoundary(bytes);
     else if (path.startsWith(COMPACTIONS_PREFIX)) decodeJobs(bytes);
     else if (path === IDENTITY_PATH) this.#databaseId = decodeIdentity(bytes).databaseId;
     else if (path.startsWith(LEDGER_PREFIX)) decodeLedger(bytes);
@@ -212,9 +216,10 @@ class SidecarCheck {
   /** The boundary of the compactions files; that of the manifests is checked with the newest manifest. */
   async checkBoundary(): Promise<void> {
     const ids = [...this.#seen].flatMap((path) => parseCompactionsPath(path) ?? []);
-    const found = await compactionsBoundaryFindings(this.#target, Math.max(0, ...ids));
-    // That it is no number is reported above.
-    this.findings.push(...found.filter(({ code }) => code === 'MANIFEST_INCONSISTENT'));
+    const value = this.#compactionsBoundary;
+    if (value === undefined) return;
+    const newestId = ids.reduce((a, b) => Math.max(a, b), 0);
+    this.findings.push(...(await compactionsBoundaryFindings(this.#target, newestId, { exists: true, value })));
   }
 
   #add(finding: Finding, summary: string): void {
