@@ -18,6 +18,7 @@ const USAGE = `npm run day -- [options]
   --writes N       row writes (10000000)
   --keys N         keys (1000000)
   --memory BYTES   memoryBytes of the database (268435456)
+  --space N        maxSpaceAmplification of the compactor (0.5: the tables of level 0 are almost half as large as all rows)
   --location URL   an empty place (a new directory in --dir)
   --dir PATH       where the directory is made (the system's temporary folder)
   --minutes N      the whole run ends after so many, unfinished (40)
@@ -43,6 +44,7 @@ const { values: args } = parseArgs({
     writes: { type: 'string', default: '10000000' },
     keys: { type: 'string', default: '1000000' },
     memory: { type: 'string', default: String(256 * MIB) },
+    space: { type: 'string', default: '0.5' },
     location: { type: 'string' },
     dir: { type: 'string', default: os.tmpdir() },
     minutes: { type: 'string', default: '40' },
@@ -268,6 +270,7 @@ const seen = {
 };
 const db = await open(location, {
   memoryBytes,
+  compactor: { maxSpaceAmplification: Number(args.space) },
   gc: { minAgeMs: 5000, allowUnsafeMinAge: true, intervalMs: 10_000 },
   logger: { debug() {}, info() {}, warn: console.error, error: console.error },
   onEvent({ type, event }) {
