@@ -31,7 +31,7 @@ import type { TableFormat } from '../lsm/read/memtable-to-table.ts';
 import type { MergeOperator } from '../lsm/rows/merge-operator.ts';
 import type { TableReader } from '../lsm/table/table-reader.ts';
 import type { LedgerEntry } from '../lsm/tree/damage-ledger.ts';
-import { spaceAmplification, type TreeBytes, visibleBytes } from '../lsm/tree/visible-bytes.ts';
+import { spaceAmplification, visibleBytes } from '../lsm/tree/visible-bytes.ts';
 import type { RequestCounts } from '../store/metered-store.ts';
 import type { WriterSettings } from './open-options.ts';
 import type { Parts } from './options.ts';
@@ -242,7 +242,8 @@ export class Upkeep {
     const { byRole } = stores.counts();
     const compactor = this.#roles.compactor?.state();
     const collector = this.#roles.collector?.state();
-    const trees = treeStates(manifest);
+    const shapes = treeStates(manifest);
+    const trees = shapes.map(({ state }) => state);
     const flushed = byRole.table?.bytesOut ?? 0;
     const merged = byRole[COMPACTOR_NAME] ?? { ...NO_COUNTS };
     return {
@@ -250,7 +251,7 @@ export class Upkeep {
       trees,
       liveBytes: trees.reduce((sum, { bytes }) => sum + bytes, 0),
       amplification: {
-        space: spaceAmplification(treeBytes(manifest)),
+        space: spaceAmplification(shapes.map(({ state: { bytes }, lowest }) => ({ bytes, lowest }))),
         write: flushed === 0 ? undefined : (flushed + merged.bytesOut) / flushed,
       },
       compactor: compactor && { ...compactor, spent: merged },
@@ -259,30 +260,26 @@ export class Upkeep {
   }
 }
 
-function bytesOf(...sources: readonly Source[]): number {
+function bytesOf(sources: readonly Source[]): number {
   return sources.reduce((n, { views }) => n + views.reduce((m, view) => m + visibleBytes(view), 0), 0);
 }
 
-function treeBytes(manifest: Manifest): TreeBytes[] {
-  return [...treesByName(manifest).values()].map((tree) => {
-    const sources = sourcesOf(tree);
-    const lowest = sources.findLast((source) => source.level === 'run' && bytesOf(source) > 0);
-    return { bytes: bytesOf(...sources), lowest: lowest && bytesOf(lowest) };
-  });
-}
-
-function treeStates(manifest: Manifest): TreeState[] {
+/** What is shown of each tree, and the bytes of its lowest run that has any. */
+function treeStates(manifest: Manifest): { state: TreeState; lowest: number | undefined }[] {
   return [...treesByName(manifest)].map(([name, tree]) => {
-    const l0 = sourcesOf(tree).filter(({ level }) => level === 'l0');
-    const runs = sourcesOf(tree).filter(({ level }) => level === 'run');
-    const tables = (sources: readonly Source[]) => sources.reduce((n, { views }) => n + views.length, 0);
-    return {
+    const sources = sourcesOf(tree);
+    const l0 = sources.filter(({ level }) => level === 'l0');
+    const runs = sources.filter(({ level }) => level === 'run');
+    const l0Bytes = bytesOf(l0);
+    const runBytes = runs.map((run) => bytesOf([run]));
+    const state = {
       tree: name,
       l0Tables: l0.length,
       runs: runs.length,
-      tables: l0.length + tables(runs),
-      l0Bytes: bytesOf(...l0),
-      bytes: bytesOf(...l0, ...runs),
+      tables: l0.length + runs.reduce((n, { views }) => n + views.length, 0),
+      l0Bytes,
+      bytes: runBytes.reduce((sum, bytes) => sum + bytes, l0Bytes),
     };
+    return { state, lowest: runBytes.findLast((bytes) => bytes > 0) };
   });
 }
