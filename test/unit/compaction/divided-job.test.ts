@@ -17,57 +17,19 @@ import type { BytesRange } from '../../../src/format/manifest-types.ts';
 import { tablePath } from '../../../src/format/object-names.ts';
 import type { RunLineage } from '../../../src/format/seal-records.ts';
 import { visibleBytes } from '../../../src/lsm/tree/visible-bytes.ts';
+import { keyOf, modelOf, overlappingSources, put } from '../../support/job-sources.ts';
 import { JobWorld, type StoredTable } from '../../support/job-world.ts';
 import { LocalThreads } from '../../support/local-threads.ts';
 import { OUTPUT } from '../../support/merge-inputs.ts';
-import { type ModelRules, type ModelVersion, mergedModel } from '../../support/version-model.ts';
+import type { ModelVersion } from '../../support/version-model.ts';
 
 const MIB = 1 << 20;
-const RULES: ModelRules = {
-  barrier: Number.MAX_SAFE_INTEGER,
-  tickMs: undefined,
-  isBottom: false,
-  keptWhole: [],
-  keptTombstones: [],
-  fold: undefined,
-  filter: undefined,
-};
 const TABLE_BYTES = 4000;
 const small: Partial<CompactionPlan> = { output: { ...OUTPUT, maxSstBytes: TABLE_BYTES } };
 /** Enough for any number of ranges. */
 const ROOM = { shareBytes: 1024 * MIB };
 
-const keyOf = (n: number) => `key-${String(n).padStart(5, '0')}`;
-const put = (n: number, seq: number): ModelVersion => ({
-  key: keyOf(n),
-  seq,
-  kind: 'put',
-  value: `value of ${n} at ${seq}`,
-  expires: undefined,
-  created: 1000 + seq,
-});
-
-/** Sources with keys in common: tables of level 0, and a run of several tables. */
-async function sourcesOf(world: JobWorld, rows = 300): Promise<StoredTable[][]> {
-  const source = (age: number) => Array.from({ length: rows }, (_, i) => put(i * (age + 1), 10_000 * (4 - age) + i));
-  const oldest = source(2);
-  const third = Math.ceil(oldest.length / 3);
-  return [
-    [await world.table(source(0))],
-    [await world.table(source(1))],
-    [
-      await world.table(oldest.slice(0, third)),
-      await world.table(oldest.slice(third, 2 * third)),
-      await world.table(oldest.slice(2 * third)),
-    ],
-  ];
-}
-
-const modelOf = (sources: readonly (readonly StoredTable[])[], rules: Partial<ModelRules> = {}) =>
-  mergedModel(
-    sources.map((tables) => tables.flatMap(({ versions }) => [...versions])),
-    { ...RULES, ...rules },
-  );
+const sourcesOf = (world: JobWorld, rows = 300) => overlappingSources(world, rows, 40_000);
 
 async function lineages(world: JobWorld, { outputs }: JobResult): Promise<RunLineage[]> {
   const place = (id: string) => ({ store: world.memory, path: tablePath(id as never) });

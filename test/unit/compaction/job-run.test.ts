@@ -7,50 +7,12 @@ import type { CompactionPlan } from '../../../src/compaction/compaction-plan.ts'
 import { loadCodec } from '../../../src/format/codecs.ts';
 import { tablePath } from '../../../src/format/object-names.ts';
 import type { FaultRule } from '../../../src/store/faulty-store.ts';
-import { JobWorld, type StoredTable } from '../../support/job-world.ts';
+import { modelOf, overlappingSources, put } from '../../support/job-sources.ts';
+import { JobWorld } from '../../support/job-world.ts';
 import { OUTPUT } from '../../support/merge-inputs.ts';
-import { type ModelRules, type ModelVersion, mergedModel } from '../../support/version-model.ts';
+import type { ModelVersion } from '../../support/version-model.ts';
 
-const RULES: ModelRules = {
-  barrier: Number.MAX_SAFE_INTEGER,
-  tickMs: undefined,
-  isBottom: false,
-  keptWhole: [],
-  keptTombstones: [],
-  fold: undefined,
-  filter: undefined,
-};
-
-const put = (n: number, seq: number): ModelVersion => ({
-  key: `key-${String(n).padStart(5, '0')}`,
-  seq,
-  kind: 'put',
-  value: `value of ${n} at ${seq}`,
-  expires: undefined,
-  created: 1000 + seq,
-});
-
-/** Three sources with keys in common, the last a run of three tables. */
-async function threeSources(world: JobWorld, rows = 120): Promise<StoredTable[][]> {
-  const source = (age: number) => Array.from({ length: rows }, (_, i) => put(i * (age + 1), 10_000 * (3 - age) + i));
-  const oldest = source(2);
-  const third = Math.ceil(oldest.length / 3);
-  return [
-    [await world.table(source(0))],
-    [await world.table(source(1))],
-    [
-      await world.table(oldest.slice(0, third)),
-      await world.table(oldest.slice(third, 2 * third)),
-      await world.table(oldest.slice(2 * third)),
-    ],
-  ];
-}
-
-const modelOf = (sources: readonly (readonly StoredTable[])[], rules: Partial<ModelRules> = {}) =>
-  mergedModel(
-    sources.map((tables) => tables.flatMap(({ versions }) => [...versions])),
-    { ...RULES, ...rules },
-  );
+const threeSources = (world: JobWorld, rows = 120) => overlappingSources(world, rows, 30_000);
 
 const small: Partial<CompactionPlan> = { output: { ...OUTPUT, maxSstBytes: 1500 } };
 
