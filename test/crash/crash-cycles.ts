@@ -98,6 +98,16 @@ export class CrashRun {
     this.totals.cycles++;
   }
 
+  /** A life that ends by a kill as soon as `isEnough` says so of what is stored, then the check. */
+  async cycleUntil(isEnough: () => Promise<boolean>): Promise<void> {
+    const life = this.startLife();
+    await life.until(() => life.ready !== undefined);
+    while (!(await isEnough())) await life.nextLine();
+    await life.kill();
+    await this.check(life);
+    this.totals.cycles++;
+  }
+
   startLife(): WriterLife {
     const life = this.#life++;
     // Tables this small come faster than a busy server takes them: a close may have many to write.
@@ -228,6 +238,12 @@ export class WriterLife {
       };
       this.#changed();
     });
+  }
+
+  /** Resolves when it has said one thing more. */
+  nextLine(): Promise<void> {
+    const { lines } = this;
+    return this.until(() => this.lines > lines);
   }
 
   async kill(): Promise<void> {

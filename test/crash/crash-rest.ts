@@ -3,8 +3,14 @@
  * table is stored that no stored manifest names.
  */
 import { SILENT_LOGGER } from '../../src/common/logger.ts';
-import { tablesOf } from '../../src/format/manifest-types.ts';
-import { MANIFEST_PREFIX, parseManifestPath, parseTablePath, TABLE_PREFIX } from '../../src/format/object-names.ts';
+import { type Manifest, tablesOf } from '../../src/format/manifest-types.ts';
+import {
+  MANIFEST_PREFIX,
+  manifestPath,
+  parseManifestPath,
+  parseTablePath,
+  TABLE_PREFIX,
+} from '../../src/format/object-names.ts';
 import { loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
 import { open } from '../../src/open.ts';
 import type { DatabaseLocation } from '../../src/store/location.ts';
@@ -20,22 +26,40 @@ export interface LeftTables {
   manifestIds: number[];
 }
 
-export async function leftTables({ store, path }: DatabaseLocation): Promise<LeftTables> {
+async function manifestIdsOf({ store, path }: DatabaseLocation): Promise<number[]> {
+  const ids: number[] = [];
+  for await (const object of store.list(`${path}/${MANIFEST_PREFIX}`)) {
+    ids.push(parseManifestPath(object.path.slice(path.length + 1)) ?? 0);
+  }
+  return ids.sort((a, b) => a - b);
+}
+
+async function manifestAt({ store, path }: DatabaseLocation, id: number): Promise<Manifest | undefined> {
+  const got = await store.get(`${path}/${manifestPath(id)}`);
+  return got && loadManifest(id, got.bytes).manifest;
+}
+
+/** Whether tables have been merged and manifests been deleted, while a process works. */
+export async function hasMergedAndCollected(location: DatabaseLocation): Promise<boolean> {
+  const ids = await manifestIdsOf(location);
+  const newest = ids.at(-1);
+  if (newest === undefined || ids[0] === 1) return false;
+  const manifest = await manifestAt(location, newest);
+  return manifest !== undefined && manifest.runs.length > 0;
+}
+
+export async function leftTables(location: DatabaseLocation): Promise<LeftTables> {
+  const { store, path } = location;
   const stored: string[] = [];
   for await (const object of store.list(`${path}/${TABLE_PREFIX}`)) {
     stored.push(parseTablePath(object.path.slice(path.length + 1)) ?? object.path);
   }
-  const manifestIds: number[] = [];
-  for await (const object of store.list(`${path}/${MANIFEST_PREFIX}`)) {
-    manifestIds.push(parseManifestPath(object.path.slice(path.length + 1)) ?? 0);
-  }
-  manifestIds.sort((a, b) => a - b);
+  const manifestIds = await manifestIdsOf(location);
   const named = new Set<string>();
   let inRuns = 0;
   for (const id of manifestIds) {
-    const got = await store.get(`${path}/${MANIFEST_PREFIX}${String(id).padStart(20, '0')}.manifest`);
-    if (got === undefined) throw new Error(`manifest ${id} is gone, but nobody works here`);
-    const { manifest } = loadManifest(id, got.bytes);
+    const manifest = await manifestAt(location, id);
+    if (manifest === undefined) throw new Error(`manifest ${id} is gone, but nobody works here`);
     for (const table of tablesOf(manifest)) named.add(table.id);
     inRuns = manifest.runs.flatMap((run) => run.views).length;
   }
