@@ -69,7 +69,10 @@ export interface Db extends Reads {
   /** Rows and bytes of a range according to metadata; every version counts. One GET for each table not yet read. */
   estimateSize(range?: RangeOptions): Promise<SizeEstimate>;
 
-  /** Resolves when all writes so far are durable: in the log, or with `memtable` in tables that the manifest names. */
+  /**
+   * Resolves when all writes so far are durable: in the log, or with `memtable` in tables that the manifest names. Rejects with `ClosedError`
+   * (`outcome: 'unknown'`) if the database is closed meanwhile and level 0 has no room for the tables: the rows are durable in the log.
+   */
   flush(options?: FlushOptions): Promise<void>;
 
   /**

@@ -97,6 +97,11 @@ export class Auditor {
     this.#stored?.checkAll();
   }
 
+  /** The script takes an object away that others need. */
+  take(path: string): void {
+    this.#stored?.take(path);
+  }
+
   #applied(path: string, object: SimObject, replaced: SimObject | undefined): void {
     if (replaced !== undefined && NEW_ID_ROLES.test(path)) this.#fail(`${path} was written twice`);
     const manifestId = parseManifestPath(path);

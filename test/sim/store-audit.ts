@@ -47,6 +47,8 @@ export class StoreAudit {
   readonly #manifests = new Map<number, Manifest>();
   #newestId = 0;
   readonly #tables = new Map<Ulid, StoredTable>();
+  /** What a script took away by nobody's rules: that it is missing is nobody's fault. */
+  readonly #taken = new Set<string>();
 
   constructor(options: Options) {
     this.#options = options;
@@ -62,6 +64,11 @@ export class StoreAudit {
     return lineage?.level === 'run' ? lineage : undefined;
   }
 
+  /** The script takes `path` away, whoever may need it. */
+  take(path: string): void {
+    this.#taken.add(path);
+  }
+
   noteManifest(id: number, manifest: Manifest): void {
     this.#manifests.set(id, manifest);
     this.#newestId = id;
@@ -72,7 +79,7 @@ export class StoreAudit {
   checkAll(): void {
     const { store, fail, written } = this.#options;
     const missing = (path: string, why: string) => {
-      if (!store.objects.has(path)) fail(`GONE: ${path}, which ${why} needs`);
+      if (!store.objects.has(path) && !this.#taken.has(path)) fail(`GONE: ${path}, which ${why} needs`);
     };
     for (const [id, why] of this.#needed()) {
       const manifest = this.#manifests.get(id);
