@@ -4,14 +4,15 @@
  *
  * ```
  * 2 GET -> no file            PUT if absent        refused: another collector was first, again from GET
- *     -> value >= wanted      done
+ *     -> value >= wanted      1 GET more: the same -> done
  *     -> value < wanted       PUT If-Match ETag    refused: another collector was first, again from GET
  *     -> no answer to a PUT   again from GET, which shows what became of it
  * ```
  *
  * Invariants:
  * 1. The value never falls: it is replaced only by a greater one, and only where it is what was read.
- * 2. The file has no checksum, and one bit makes another number of it: what counts was read alike twice.
+ * 2. The file has no checksum, and one bit makes another number of it: what counts was read alike twice, and three times where files are
+ *    deleted on its word alone. After a PUT the store compares: it would refuse one whose ETag is not that of what was read.
  * 3. It stays below the newest file of its kind, without exception: at or above it no opening would ever accept that one.
  */
 import { assertThat } from '../common/assert.ts';
@@ -49,7 +50,7 @@ export interface BoundaryRaise {
 }
 
 /**
- * The value that is stored when this resolves, at least `to`. Two GETs and a PUT; the GETs alone where the value is high enough; all again for
+ * The value that is stored when this resolves, at least `to`. Two GETs and a PUT; three GETs alone where the value is high enough; all again for
  * each time that another collector was first; the newest file is looked for where it is above the one that was seen. Rejects with the damage of a file that is no number or too high, and with
  * `UnavailableError`; what was written then is no harm, since the value only rises.
  */
@@ -63,7 +64,10 @@ export async function raiseBoundary(raise: BoundaryRaise): Promise<number> {
       const now = await newestNow();
       if (stored.value >= now) throw raise.tooHigh(stored.value, now);
     }
-    if (stored.value >= to) return stored.value;
+    if (stored.value >= to) {
+      if (isSame(stored, await readBoundary(store, path))) return stored.value;
+      continue;
+    }
     if (await replace(raise, stored)) return to;
   }
   throw new UnavailableError(
@@ -75,7 +79,11 @@ export async function raiseBoundary(raise: BoundaryRaise): Promise<number> {
 /** What two reads agree about; undefined: they do not. */
 async function readAlike({ store, path }: BoundaryRaise): Promise<Boundary | undefined> {
   const [first, second] = [await readBoundary(store, path), await readBoundary(store, path)];
-  return first.value === second.value && first.etag === second.etag ? second : undefined;
+  return isSame(first, second) ? second : undefined;
+}
+
+function isSame(a: Boundary, b: Boundary): boolean {
+  return a.value === b.value && a.etag === b.etag;
 }
 
 /** False: what became of it is only known by reading again. */

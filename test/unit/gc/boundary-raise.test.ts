@@ -94,6 +94,20 @@ describe('a boundary', () => {
     },
   );
 
+  it('of 2 that is read as 6 twice, by the same bit, is raised all the same', async () => {
+    await write('2');
+    let n = 0;
+    const store = {
+      ...forwarding(memory),
+      get: async (path: string) => {
+        const got = await memory.get(path);
+        return got && n++ < 2 ? { ...got, bytes: new TextEncoder().encode('6') } : got;
+      },
+    };
+    expect(await raise(5, 9, store)).toBe(5);
+    expect(await stored()).toBe('5');
+  });
+
   it.each([[9], [10]])('is never raised to %i where 9 is the newest', async (to) => {
     expect(await rejection(raise(to, 9))).toMatchObject({ code: 'INVARIANT' });
     expect(await stored()).toBeUndefined();
