@@ -71,7 +71,7 @@ export interface Db extends Reads {
 
   /**
    * Resolves when all writes so far are durable: in the log, or with `memtable` in tables that the manifest names. Rejects with `ClosedError`
-   * (`outcome: 'unknown'`) if the database is closed meanwhile and level 0 has no room for the tables: the rows are durable in the log.
+   * (`outcome: 'unknown'`) if the database is closed in the meantime and level 0 has no room for the tables: the rows are durable in the log.
    */
   flush(options?: FlushOptions): Promise<void>;
 

@@ -64,7 +64,7 @@ export class StoreAudit {
     return lineage?.level === 'run' ? lineage : undefined;
   }
 
-  /** The script takes `path` away, whoever may need it. */
+  /** The script takes `path` away, needed or not. */
   take(path: string): void {
     this.#taken.add(path);
   }
