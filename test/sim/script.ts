@@ -50,6 +50,8 @@ const DROP_SHARE = 0.2;
 /** Most bytes that fill up a value: of large ones some make a table of a run. */
 const LARGE = 60_000;
 const SMALL = 200;
+/** Least bytes of a value that makes a table that may be moved into a run of the smallest tables. */
+const MOVABLE = 17_000;
 const FATES: readonly Fate[] = ['not-applied', 'applied', 'applied-later'];
 
 /** Draws from one stream. */
@@ -117,7 +119,22 @@ export function makeScript(seed: number, { crashes = 0, upkeep: kind = 'beside' 
   // Ranges of a job have memory of their own.
   if (upkeep.compactor !== false && upkeep.compactor.maxSubcompactions !== 1) options.memoryBytes = 256 * 1024 * 1024;
   const rivals = withRivals(steps, new Draw(seed ^ 0x21fa1));
-  return { seed, options, upkeep, store, rates, steps: upkeep.hasFilter ? withDrops(rivals, draw) : rivals };
+  const dropped = upkeep.hasFilter ? withDrops(rivals, draw) : rivals;
+  const ordered = new Draw(seed ^ 0xa5ce);
+  const isOrdered = kind === 'much' && upkeep.compactor !== false && upkeep.compactor.trivialMoves === true;
+  const written = isOrdered && ordered.chance(0.5) ? inKeyOrder(dropped, ordered) : dropped;
+  return { seed, options, upkeep, store, rates, steps: written };
+}
+
+/** Keys are loaded in ascending order, round after round, in values so large that tables of a few can be moved: else hardly any could be. */
+function inKeyOrder(steps: readonly Step[], draw: Draw): Step[] {
+  let next = 0;
+  return steps.map((step) => {
+    if (step.type !== 'write' || draw.chance(0.1)) return step;
+    const key = `k${next++ % KEYS}`;
+    const value = step.ops[0].value + '#'.repeat(MOVABLE + draw.int(MOVABLE));
+    return { ...step, ops: [{ kind: 'put', key, value }] };
+  });
 }
 
 /** Where another compactor takes the epoch, it merges as well, or another program changes the tree while a job runs. */
