@@ -86,7 +86,16 @@ class Stage {
         };
       },
     });
-    const host = { out: output, err: output, env: { NO_COLOR: '1' }, tools, version: '', readFile: () => undefined };
+    const host = {
+      out: output,
+      err: output,
+      env: { NO_COLOR: '1' },
+      cwd: '/',
+      tools,
+      version: '',
+      monotonicMs: () => 0,
+      readFile: () => undefined,
+    };
     const code = await this.settle(runCommandLine(words, host));
     return `$ shaledb ${typed}\n${printed.replaceAll('memory:/db (db)', `${SHOWN} (var/lib/db)`)}$ echo $?\n${code}\n`;
   }

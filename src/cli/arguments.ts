@@ -4,6 +4,10 @@
  */
 import { parseArgs } from 'node:util';
 import { editDistance } from '../common/edit-distance.ts';
+import { isLikeLocation } from './place.ts';
+
+/** The operand that says which database. */
+export const LOCATION_NAME = 'LOCATION';
 
 /** Exit code 2; the message is for the person at the keyboard. */
 export class UsageError extends Error {}
@@ -35,6 +39,12 @@ export interface OperandSpec {
   kind?: 'id';
 }
 
+/** A word that is no option, and which of the words it is; of the environment it is none. */
+interface Operand {
+  word: string;
+  at: number | undefined;
+}
+
 type Value = string | number | bigint | string[] | true;
 
 /** The values of one call, by the names of operands and options. */
@@ -43,10 +53,22 @@ export class Arguments {
   /** Options by the members that they became. */
   readonly #options = new Map<string, string>();
 
-  constructor(values: ReadonlyMap<string, Value>) {
+  /** Operands by the word that they were given as. */
+  readonly #places: ReadonlyMap<string, number>;
+
+  constructor(values: ReadonlyMap<string, Value>, places: ReadonlyMap<string, number>) {
     this.#values = values;
+    this.#places = places;
   }
 
+  /** The same with another value of one name. */
+  with(name: string, value: string): Arguments {
+    return new Arguments(new Map([...this.#values, [name, value]]), this.#places);
+  }
+  /** Which of the words an operand was; undefined if none was. */
+  operandAt(name: string): number | undefined {
+    return this.#places.get(name);
+  }
   has(name: string): boolean {
     return this.#values.has(name);
   }
@@ -85,10 +107,12 @@ export function optionFaultsOf(args: Arguments, faults: readonly unknown[]): Usa
   return new UsageError(`${texts.join('; ')}.`);
 }
 
+/** @param location stands for the operand LOCATION where that is left out */
 export function parseArguments(
   words: readonly string[],
   operands: readonly OperandSpec[],
   options: Readonly<Record<string, OptionSpec>>,
+  location?: string,
 ): Arguments {
   const values = new Map<string, Value>();
   const { tokens } = parseArgs({
@@ -100,9 +124,9 @@ export function parseArguments(
     allowPositionals: true,
     tokens: true,
   });
-  const given: string[] = [];
+  const given: Operand[] = [];
   for (const token of tokens) {
-    if (token.kind === 'positional') given.push(token.value);
+    if (token.kind === 'positional') given.push({ word: token.value, at: token.index });
     if (token.kind !== 'option') continue;
     const spec = Object.hasOwn(options, token.name) ? options[token.name] : undefined;
     if (spec === undefined)
@@ -113,20 +137,44 @@ export function parseArguments(
       );
     values.set(token.name, valueFor(token.rawName, spec, token.value));
   }
-  takeOperands(given, operands, values);
+  const places = new Map<string, number>();
+  const all = withLocation(given, operands, values.has('file') ? undefined : location);
+  takeOperands(all, operands, values, places);
   const missing = Object.entries(options).find(([name, o]) => o.required === true && !values.has(name));
   if (missing !== undefined) throw new UsageError(`--${missing[0]} is missing: ${missing[1].says}`);
-  return new Arguments(values);
+  return new Arguments(values, places);
 }
 
-function takeOperands(given: readonly string[], operands: readonly OperandSpec[], values: Map<string, Value>): void {
+/**
+ * The operands with the location from the environment, where they do not name one: there are too few of them, or the first of those that
+ * may be left out cannot be meant as one.
+ */
+function withLocation(
+  given: readonly Operand[],
+  operands: readonly OperandSpec[],
+  location: string | undefined,
+): readonly Operand[] {
+  if (location === undefined || operands[0]?.name !== LOCATION_NAME || given.length >= operands.length) return given;
+  const least = Math.max(1, operands.filter(({ optional }) => optional !== true).length);
+  const isNamed = given.length >= least && isLikeLocation(given[0].word);
+  return isNamed ? given : [{ word: location, at: undefined }, ...given];
+}
+
+function takeOperands(
+  given: readonly Operand[],
+  operands: readonly OperandSpec[],
+  values: Map<string, Value>,
+  places: Map<string, number>,
+): void {
   operands.forEach((o, i) => {
-    const word = given[i] ?? '';
-    if (word !== '') values.set(o.name, o.kind === 'id' ? wholeNumber(o.name, word) : word);
-    else if (o.optional !== true) throw new UsageError(`${o.name} is missing: ${o.says}`);
+    const { word, at } = given[i] ?? { word: '' };
+    if (word !== '') {
+      values.set(o.name, o.kind === 'id' ? wholeNumber(o.name, word) : word);
+      if (at !== undefined) places.set(o.name, at);
+    } else if (o.optional !== true) throw new UsageError(`${o.name} is missing: ${o.says}`);
   });
   const surplus = given[operands.length];
-  if (surplus !== undefined) throw new UsageError(`Unexpected argument ${JSON.stringify(surplus)}.`);
+  if (surplus !== undefined) throw new UsageError(`Unexpected argument ${JSON.stringify(surplus.word)}.`);
 }
 
 function valueFor(raw: string, spec: OptionSpec, value: string | undefined): Value {
@@ -171,10 +219,15 @@ function hintOf(name: string, known: readonly string[]): string {
   return near === undefined ? '.' : `; did you mean ${near}?`;
 }
 
-/** The known name with the fewest changed letters, if it is not a different word altogether. */
+/** Letters in which a name may differ from a word of this length: in a short word two wrong letters make another word. */
+function mostWrong(length: number): number {
+  return length < 3 ? 0 : Math.ceil((length - 2) / 3);
+}
+
+/** The known name with the fewest changed letters, if it is not a different word altogether. The dashes of an option do not count. */
 export function nearest(name: string, known: readonly string[]): string | undefined {
   let best: string | undefined;
-  let bestDistance = Math.max(2, Math.ceil(name.length / 3)) + 1;
+  let bestDistance = mostWrong(name.replace(/^-+/, '').length) + 1;
   for (const candidate of known) {
     const distance = candidate.startsWith(name) && name.length > 2 ? 1 : editDistance(name, candidate);
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];

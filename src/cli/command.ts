@@ -1,6 +1,6 @@
 /** The shape of a command, the options that all have, and what one call is given. */
 import type { ToolOptions } from '../admin.ts';
-import type { Arguments, OperandSpec, OptionSpec } from './arguments.ts';
+import { type Arguments, LOCATION_NAME, type OperandSpec, type OptionSpec } from './arguments.ts';
 import type { ExitCode } from './exit-codes.ts';
 import type { Printer } from './printer.ts';
 import type { Tools } from './tools.ts';
@@ -42,8 +42,8 @@ export interface Call {
 }
 
 export const LOCATION: OperandSpec = {
-  name: 'LOCATION',
-  says: 'the database: file:///directory, or s3://bucket/path?endpoint=http://host:9000&forcePathStyle=true&region=...',
+  name: LOCATION_NAME,
+  says: 'the database: a directory, file:///directory, or s3://bucket/path?endpoint=http://host:9000; may be left out if the variable SHALEDB_LOCATION names it',
 };
 
 export const COMMON_OPTIONS: OptionSpecs = {

@@ -11,27 +11,23 @@ import { STATS } from './stats-command.ts';
 import { TREE } from './tree-command.ts';
 import { WAL_INSPECT, WAL_REPAIR } from './wal-commands.ts';
 
-export const COMMANDS: readonly Command[] = [
-  DOCTOR_COMMAND,
-  TREE,
-  STATS,
-  WAL_INSPECT,
-  WAL_REPAIR,
-  SST_CHECK,
-  SST_INSPECT,
-  SST_REPAIR,
-  MANIFEST_LIST,
-  MANIFEST_SHOW,
-  MANIFEST_INSPECT,
-  MANIFEST_REPAIR,
-  DAMAGE_LIST,
-  DAMAGE_ACK,
-  QUARANTINE_LIST,
-  QUARANTINE_RESTORE,
-  COMPACT_COMMAND,
-  GC,
-  PROBE,
+/** What commands are for, as the overview arranges them. */
+export interface CommandGroup {
+  title: string;
+  commands: readonly Command[];
+}
+
+export const COMMAND_GROUPS: readonly CommandGroup[] = [
+  { title: 'Check', commands: [DOCTOR_COMMAND, PROBE] },
+  { title: 'Inspect', commands: [TREE, STATS] },
+  { title: 'Log', commands: [WAL_INSPECT, WAL_REPAIR] },
+  { title: 'Tables', commands: [SST_CHECK, SST_INSPECT, SST_REPAIR] },
+  { title: 'Manifests', commands: [MANIFEST_LIST, MANIFEST_SHOW, MANIFEST_INSPECT, MANIFEST_REPAIR] },
+  { title: 'Losses and copies', commands: [DAMAGE_LIST, DAMAGE_ACK, QUARANTINE_LIST, QUARANTINE_RESTORE] },
+  { title: 'Upkeep', commands: [COMPACT_COMMAND, GC] },
 ];
+
+export const COMMANDS: readonly Command[] = COMMAND_GROUPS.flatMap(({ commands }) => commands);
 
 /** The commands whose first word this is. */
 export function commandsOf(first: string): readonly Command[] {

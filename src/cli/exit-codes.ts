@@ -34,6 +34,8 @@ export const EXIT = {
   /** What the command had to say could not be written: a full disk, a lost terminal. Says nothing about the database. */
   outputLost: 74,
   interrupted: 130,
+  /** The reader of standard output went away before the report was complete, as `head` does; what a shell reports of SIGPIPE. */
+  readerGone: 141,
 } as const;
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
@@ -52,13 +54,14 @@ export const EXIT_MEANINGS: readonly (readonly [ExitCode, string])[] = [
   [EXIT.internal, 'internal error: a bug to report'],
   [EXIT.outputLost, 'output could not be written: the report is not complete'],
   [EXIT.interrupted, 'interrupted'],
+  [EXIT.readerGone, 'the reader of the output went away (such as head): the report is not complete'],
 ];
 
 /** What standard error says where standard output is lost: the verdict of the command must not go with it. */
 export function lostOutputText(reason: Error, code: ExitCode): string {
   const meaning = EXIT_MEANINGS.find(([known]) => known === code)?.[1];
   const verdict =
-    code === EXIT.interrupted
+    code === EXIT.readerGone
       ? 'The command was stopped by that.'
       : `The command itself ended with ${code} (${meaning}).`;
   return `shaledb: standard output cannot be written: ${reason.message}. The report is not complete. ${verdict}\n`;

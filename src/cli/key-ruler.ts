@@ -9,6 +9,7 @@
  */
 import type { TreeTable } from '../admin.ts';
 import { type Cell, keyScale, strip } from './maps.ts';
+import { cutToWidth, widthOf } from './paint.ts';
 import { keyText, type View } from './words.ts';
 
 const NOTHING: Cell = { char: ' ', rank: 0, style: 'dim' };
@@ -53,14 +54,8 @@ export function keyRuler(tables: readonly TreeTable[], width: number, view: View
 
 function headOf(low: string, high: string, width: number): string {
   const half = Math.floor((width - 1) / 2);
-  const [left, right] = [cutTo(low, half), cutTo(high, half)];
-  return left + ' '.repeat(width - [...left].length - [...right].length) + right;
-}
-
-/** A key in at most so many characters. */
-function cutTo(text: string, most: number): string {
-  const characters = [...text];
-  return characters.length <= most ? text : `${characters.slice(0, Math.max(0, most - 2)).join('')}..`;
+  const [left, right] = [cutToWidth(low, half), cutToWidth(high, half)];
+  return left + ' '.repeat(width - widthOf(left) - widthOf(right)) + right;
 }
 
 function mark(cells: Cell[], first: number, last: number, state: TreeTable['state']): void {

@@ -3,6 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import * as admin from '../admin.ts';
+import { SYSTEM_CLOCK } from '../common/clock.ts';
 import { InvalidArgumentError } from '../index.ts';
 import { EXIT, lostOutputText } from './exit-codes.ts';
 import type { Output } from './printer.ts';
@@ -43,12 +44,16 @@ const code = await runCommandLine(process.argv.slice(2), {
   out,
   err,
   env: process.env,
+  cwd: process.cwd(),
   tools: admin,
   version,
+  monotonicMs: () => SYSTEM_CLOCK.monotonicMs(),
   readFile: read,
 });
 // What was written arrives before the process ends; sockets that a store keeps open must not hold it up.
 const lost = await out.finish();
-if (lost !== undefined) err.write(lostOutputText(lost, code));
+if (lost instanceof Error) err.write(lostOutputText(lost, code));
 const errLost = await err.finish();
-process.exit(lost === undefined && errLost === undefined ? code : EXIT.outputLost);
+process.exit(
+  lost instanceof Error || errLost instanceof Error ? EXIT.outputLost : lost === 'gone' ? EXIT.readerGone : code,
+);

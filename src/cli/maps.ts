@@ -6,7 +6,7 @@
  */
 import type { KeyRange, SstReport, WalObjectReport, WalObjectState } from '../admin.ts';
 import type { Finding } from '../index.ts';
-import type { Paint, Style } from './paint.ts';
+import { type Paint, padTo, type Style, widthOf } from './paint.ts';
 import { keyText, number, type View, visible } from './words.ts';
 
 export const MAP_MARGIN = 8;
@@ -203,7 +203,7 @@ export function keyMap(lines: readonly KeyLine[], view: View): string[] {
   const greatest = keys[keys.length - 1];
   const place = keyScale(least, greatest, [...keys, ...lines.flatMap((l) => l.damaged.flatMap(edgesOf))]);
   const endOf = ({ lte }: KeyRange) => (lte === undefined ? 1 : place(lte));
-  const margin = Math.max(MAP_MARGIN, ...lines.map((l) => l.label.length + 2));
+  const margin = Math.max(MAP_MARGIN, ...lines.map((l) => widthOf(l.label) + 2));
   const width = Math.max(16, Math.min(view.columns - margin, WIDEST_MAP));
   const extentCell: Cell = { char: '-', rank: 1, style: 'green' };
   const outside: Cell = { char: ' ', rank: 0, style: 'dim' };
@@ -211,12 +211,12 @@ export function keyMap(lines: readonly KeyLine[], view: View): string[] {
     const cells: Cell[] = Array.from({ length: width }, () => outside);
     mark(cells, place(extent.gte), endOf(extent), 1, extentCell);
     for (const range of damaged) mark(cells, place(range.gte), endOf(range), 1, BAD);
-    return `${view.paint('dim', label.padEnd(margin))}${strip(view.paint, cells).trimEnd()}`;
+    return `${view.paint('dim', padTo(label, margin))}${strip(view.paint, cells).trimEnd()}`;
   });
   const low = keyText(least, view.redactKeys);
   const isOpen = lines.some((l) => l.extent.lte === undefined);
   const high = isOpen ? 'no upper end' : keyText(greatest, view.redactKeys);
-  const gap = Math.max(4, width - low.length - high.length);
+  const gap = Math.max(4, width - widthOf(low) - widthOf(high));
   return [`${' '.repeat(margin)}${view.paint('dim', low + ' '.repeat(gap) + high)}`, ...strips];
 }
 

@@ -1,17 +1,17 @@
 /**
  * Where a command puts what it has to say: data to standard output, as text or JSON, progress to standard error.
  *
- * Always holds: a reader that goes away (`| head`) is no failure; whatever is written afterwards is dropped and `isClosed`
- * makes streams stop.
+ * Always holds: of a reader that goes away (`| head`) nothing is said; whatever is written afterwards is dropped and `isClosed` makes
+ * streams stop.
  */
 import type { DbError } from '../index.ts';
 import { type DocumentType, document, errorDocument, type Writing } from './json.ts';
-import { paintFor } from './paint.ts';
+import { cutToWidth, paintFor } from './paint.ts';
 import { commandText, type View, visible } from './words.ts';
 
 /** An output of the process. */
 export interface Output {
-  write(text: string): void;
+  write(text: string | Uint8Array): void;
   isTerminal: boolean;
   /** Characters of a line, where that is known. */
   columns: number | undefined;
@@ -23,6 +23,7 @@ export interface PrinterOptions {
   out: Output;
   err: Output;
   env: Readonly<Record<string, string | undefined>>;
+  monotonicMs(): number;
   json: boolean;
   redactKeys: boolean;
   quiet: boolean;
@@ -35,6 +36,7 @@ export interface PrinterOptions {
 const COLUMNS_IF_UNKNOWN = 100;
 /** In less nothing can be read. */
 const LEAST_COLUMNS = 20;
+const PROGRESS_EVERY_MS = 100;
 const CLEAR_LINE = `\r${String.fromCharCode(27)}[K`;
 
 /** Characters of a line: of the terminal, else what the environment says (COLUMNS), else 100. */
@@ -48,6 +50,7 @@ export class Printer {
   readonly json: boolean;
   readonly #o: PrinterOptions;
   #progressShown = false;
+  #progressAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: PrinterOptions) {
     this.#o = options;
@@ -82,10 +85,15 @@ export class Printer {
     else this.lines(words());
   }
 
-  /** What is under way; on a terminal one line that is overwritten, elsewhere nothing. */
+  /** What is under way; on a terminal one line that is overwritten, at most ten times a second, elsewhere nothing. */
   progress(text: string): void {
     if (this.#o.quiet || !this.#o.err.isTerminal) return;
-    this.#o.err.write(`${CLEAR_LINE}${visible(text)}`);
+    const nowMs = this.#o.monotonicMs();
+    if (nowMs - this.#progressAtMs < PROGRESS_EVERY_MS) return;
+    this.#progressAtMs = nowMs;
+    // A line that is longer than the terminal could not be overwritten.
+    const columns = columnsOf(this.#o.err, this.#o.env);
+    this.#o.err.write(`${CLEAR_LINE}${cutToWidth(visible(text), columns - 1)}`);
     this.#progressShown = true;
   }
 

@@ -1,8 +1,8 @@
 /**
  * The outputs of the process, which know whether everything that was written has arrived.
  *
- * Always holds: a reader that goes away (EPIPE) is no failure; any other output that cannot be written is one, which `finish`
- * gives back: a full disk, a lost terminal, a descriptor that cannot be written to.
+ * Always holds: `finish` says how it ended. A reader that goes away (EPIPE) is one thing, which programs end with in silence; any other
+ * output that cannot be written is a failure: a full disk, a lost terminal, a descriptor that cannot be written to.
  *
  * Files are written here and not by Node's stream, which forgets the rest of a chunk when the disk takes only a part of it, and
  * closed at the end, because a network disk or a quota may refuse only then.
@@ -13,8 +13,8 @@ import type { Output } from './printer.ts';
 type StandardStream = NodeJS.WriteStream & { fd: number };
 
 export interface ProcessOutput extends Output {
-  /** Waits until everything has arrived; the first failure if it has not. Nothing can be written afterwards. */
-  finish(): Promise<Error | undefined>;
+  /** Waits until everything has arrived: `gone` if the reader went away before, or the first failure. Nothing can be written afterwards. */
+  finish(): Promise<Error | 'gone' | undefined>;
 }
 
 export function processOutput(stream: StandardStream): ProcessOutput {
@@ -45,7 +45,7 @@ function fileOutput(fd: number): ProcessOutput {
   return {
     write: (text) =>
       attempt(() => {
-        const bytes = Buffer.from(text);
+        const bytes = typeof text === 'string' ? Buffer.from(text) : text;
         for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at);
       }),
     isTerminal: false,
@@ -60,10 +60,10 @@ function fileOutput(fd: number): ProcessOutput {
 
 function streamOutput(stream: StandardStream): ProcessOutput {
   let isClosed = false;
-  let failure: Error | undefined;
+  let failure: Error | 'gone' | undefined;
   const onError = (error: NodeJS.ErrnoException) => {
     isClosed = true;
-    if (error.code !== 'EPIPE' && error.code !== 'ERR_STREAM_DESTROYED') failure ??= error;
+    failure ??= error.code === 'EPIPE' || error.code === 'ERR_STREAM_DESTROYED' ? 'gone' : error;
   };
   stream.on('error', onError);
   return {

@@ -7,13 +7,14 @@
 import type { ToolOptions } from '../admin.ts';
 import { shellWord } from '../common/shell-word.ts';
 import { type DbError, InternalError, InvalidArgumentError, isCorruption, isDbError } from '../index.ts';
-import { type Arguments, optionFaultsOf, parseArguments, UsageError } from './arguments.ts';
+import { type Arguments, LOCATION_NAME, optionFaultsOf, parseArguments, UsageError } from './arguments.ts';
 import { COMMON_OPTIONS, type Command } from './command.ts';
-import { COMMANDS, commandsOf, findCommand } from './commands.ts';
+import { COMMAND_GROUPS, commandsOf, findCommand } from './commands.ts';
 import { EXIT, type ExitCode, exitOfError } from './exit-codes.ts';
 import { findingsText } from './finding-text.ts';
 import { commandHelp, overview, usageOf } from './help.ts';
 import { errorDocument, type Writing } from './json.ts';
+import { LOCATION_VARIABLE, locationOf } from './place.ts';
 import { columnsOf, type Output, Printer } from './printer.ts';
 import type { Tools } from './tools.ts';
 import { commandText, NO_LOCATION, visible } from './words.ts';
@@ -22,8 +23,12 @@ export interface Host {
   out: Output;
   err: Output;
   env: Readonly<Record<string, string | undefined>>;
+  /** The directory from which relative paths go. */
+  cwd: string;
   tools: Tools;
   version: string;
+  /** For how often progress is shown. */
+  monotonicMs(): number;
   readFile(path: string): Promise<Uint8Array>;
 }
 
@@ -31,7 +36,7 @@ const ISSUES = 'This is a bug of shaledb. Please report it with this text and th
 
 export async function runCommandLine(words: readonly string[], host: Host): Promise<ExitCode> {
   if (words.length === 0) {
-    host.err.write(text(overview(COMMANDS, host.version)));
+    host.err.write(text(overview(COMMAND_GROUPS, host.version, columnsOf(host.err, host.env))));
     return EXIT.usage;
   }
   try {
@@ -107,7 +112,7 @@ function help(words: readonly string[], host: Host): ExitCode {
 /** Of everything, of a command, or of all commands that begin with one word. */
 function helpLines(words: readonly string[], columns: number, { version }: Host): string[] {
   const [first] = words;
-  if (first === undefined) return overview(COMMANDS, version);
+  if (first === undefined) return overview(COMMAND_GROUPS, version, columns);
   const group = words.length === 1 ? commandsOf(first) : [];
   const commands = group.length > 0 ? group : [findCommand(words).command];
   return commands.flatMap((command, i) => [...(i > 0 ? ['', ''] : []), ...commandHelp(command, columns)]);
@@ -130,29 +135,25 @@ function usageFailure(error: UsageError, command: Command | undefined, words: re
   return EXIT.usage;
 }
 
-async function runCommand(command: Command, words: readonly string[], host: Host): Promise<ExitCode> {
+async function runCommand(command: Command, typedWords: readonly string[], host: Host): Promise<ExitCode> {
   let args: Arguments;
+  let words = typedWords;
   try {
-    args = parseArguments(words, command.operands, { ...command.options, ...COMMON_OPTIONS });
+    const options = { ...command.options, ...COMMON_OPTIONS };
+    args = parseArguments(words, command.operands, options, variable(host.env));
+    if (args.has(LOCATION_NAME)) {
+      const location = locationOf(args.text(LOCATION_NAME), host.cwd);
+      words = withLocation(words, args, location);
+      args = args.with(LOCATION_NAME, location);
+    }
   } catch (error) {
     if (error instanceof UsageError) return usageFailure(error, command, words, host);
     throw error;
   }
-  const { out, err, env, tools, readFile } = host;
+  const { tools, readFile } = host;
   const common = args.members<ToolOptions>({ timeoutMs: 'timeout-ms', root: 'root' });
   const again = typed(command, withoutApply(words));
-  const printer = new Printer({
-    out,
-    err,
-    env,
-    json: args.has('json'),
-    redactKeys: args.has('redact-keys'),
-    quiet: args.has('quiet'),
-    location: args.has('LOCATION') ? args.text('LOCATION') : NO_LOCATION,
-    ...(args.has('root') && { root: args.text('root') }),
-    ...(args.has('file') && { file: args.text('file') }),
-    running: again,
-  });
+  const printer = printerFor(args, again, host);
   try {
     return await command.run({ args, printer, tools, common, again, readFile });
   } catch (error) {
@@ -160,6 +161,33 @@ async function runCommand(command: Command, words: readonly string[], host: Host
     if (usage !== undefined) return usageFailure(usage, command, words, host);
     return failure(error, command, words, printer);
   }
+}
+
+/** An empty variable is none. */
+function variable(env: Host['env']): string | undefined {
+  return env[LOCATION_VARIABLE] === '' ? undefined : env[LOCATION_VARIABLE];
+}
+
+function printerFor(args: Arguments, running: string, { out, err, env, monotonicMs }: Host): Printer {
+  return new Printer({
+    out,
+    err,
+    env,
+    monotonicMs,
+    json: args.has('json'),
+    redactKeys: args.has('redact-keys'),
+    quiet: args.has('quiet'),
+    location: args.has(LOCATION_NAME) ? args.text(LOCATION_NAME) : NO_LOCATION,
+    ...(args.has('root') && { root: args.text('root') }),
+    ...(args.has('file') && { file: args.text('file') }),
+    running,
+  });
+}
+
+/** The words with the location as a URL, so that the command can be run again from everywhere. */
+function withLocation(words: readonly string[], args: Arguments, location: string): string[] {
+  const at = args.operandAt(LOCATION_NAME);
+  return at === undefined ? [location, ...words] : words.map((word, i) => (i === at ? location : word));
 }
 
 function usageErrorOf(error: unknown, args: Arguments): UsageError | undefined {

@@ -59,7 +59,7 @@ async function check({ args, printer, tools, common }: Call): Promise<ExitCode> 
     }),
   });
   for await (const finding of run) {
-    if (printer.isClosed) return EXIT.interrupted;
+    if (printer.isClosed) return EXIT.readerGone;
     findings.push(finding);
     if (printer.json) printer.document('finding', finding);
   }
@@ -109,7 +109,7 @@ async function inspect({ args, printer, tools, common, readFile }: Call): Promis
   printer.report('table', report, () => sstText(report, printer.view, args.has('blocks')));
   if (report.rows !== undefined) {
     for await (const row of report.rows) {
-      if (printer.isClosed) return EXIT.interrupted;
+      if (printer.isClosed) return EXIT.readerGone;
       if (printer.json) printer.document('table-row', row);
       else printer.lines([sstRowText(row, printer.view)]);
     }

@@ -46,7 +46,7 @@ async function inspect({ args, printer, tools, common, readFile }: Call): Promis
   const { from = 0n, to = from } = options;
   if (from > to) throw new UsageError(`--from ${from} is after --to ${to}: nothing would be inspected.`);
   for await (const object of tools.walInspect(location, { ...common, ...options, ...(raw && { raw }) })) {
-    if (printer.isClosed) return EXIT.interrupted;
+    if (printer.isClosed) return EXIT.readerGone;
     const { entries: _entries, ...summary } = object;
     objects.push(summary);
     if (printer.json) printer.document('wal-object', object);

@@ -6,7 +6,7 @@
  */
 import type { CheckProgress, KeyRange, SeqRange } from '../admin.ts';
 import { shellWord } from '../common/shell-word.ts';
-import { type Paint, widthOf } from './paint.ts';
+import { beginning, type Paint, widthOf } from './paint.ts';
 
 /** What every rendering needs to know. */
 export interface View {
@@ -56,9 +56,8 @@ function printable(key: Uint8Array): string | undefined {
 }
 
 function cut(text: string, bytes: number): string {
-  const characters = [...text];
-  if (characters.length <= LONGEST_KEY_SHOWN) return text;
-  return `${characters.slice(0, LONGEST_KEY_SHOWN).join('')}... (${number(bytes)} bytes)`;
+  const shown = beginning(text, LONGEST_KEY_SHOWN);
+  return shown === text ? text : `${shown}... (${number(bytes)} bytes)`;
 }
 
 export function keyRangeText({ gte, lte }: KeyRange, redact = false): string {
@@ -171,7 +170,7 @@ export function wrap(text: string, columns: number): string[] {
   const lines: string[] = [];
   let line = '';
   for (const word of text.split(' ')) {
-    if (line !== '' && line.length + 1 + word.length > columns) {
+    if (line !== '' && widthOf(line) + 1 + widthOf(word) > columns) {
       lines.push(line);
       line = word;
     } else line = line === '' ? word : `${line} ${word}`;

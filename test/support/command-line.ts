@@ -17,6 +17,10 @@ export interface RunOptions {
   columns?: number | null;
   /** Nobody reads standard output any more once it has got so many writes. */
   closedAfter?: number;
+  /** Default `/cwd`. */
+  cwd?: string;
+  /** For how often progress is shown. Default: a second passes between two calls. */
+  monotonicMs?: () => number;
   files?: Record<string, Uint8Array>;
 }
 
@@ -34,8 +38,10 @@ export function toolsWith(given: Partial<Tools>): Tools {
 export async function runWith(words: readonly string[], options: RunOptions = {}): Promise<Ran> {
   const written = { out: [] as string[], err: [] as string[] };
   const isTerminal = options.isTerminal ?? false;
+  let nowMs = 0;
   const output = (to: string[], closedAfter: number) => ({
-    write: (text: string) => void to.push(text),
+    write: (text: string | Uint8Array) =>
+      void to.push(typeof text === 'string' ? text : Buffer.from(text).toString('latin1')),
     isTerminal,
     columns: options.columns === null ? undefined : (options.columns ?? 80),
     isClosed: () => to.length >= closedAfter,
@@ -44,6 +50,8 @@ export async function runWith(words: readonly string[], options: RunOptions = {}
     out: output(written.out, options.closedAfter ?? Number.POSITIVE_INFINITY),
     err: output(written.err, Number.POSITIVE_INFINITY),
     env: options.env ?? {},
+    cwd: options.cwd ?? '/cwd',
+    monotonicMs: options.monotonicMs ?? (() => (nowMs += 1000)),
     tools: toolsWith(options.tools ?? {}),
     version: '0.1.0',
     readFile: async (path) => {

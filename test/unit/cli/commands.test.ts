@@ -155,7 +155,7 @@ describe('wal inspect', () => {
     }
     const options = { tools: { walInspect: endless }, closedAfter: 3 };
     const { code } = await runWith(['wal', 'inspect', DB, '--json'], options);
-    expect([code, read]).toEqual([EXIT.interrupted, 4]);
+    expect([code, read]).toEqual([EXIT.readerGone, 4]);
   });
   it('reports progress on standard error, on a terminal, unless it is to be quiet', async () => {
     const tools = { walInspect: () => stream([walObject(1n)]) };

@@ -1,11 +1,14 @@
 /** Help, names and words: every help has examples, every example parses, every mistake is answered with the nearest name. */
 import { describe, expect, it } from 'vitest';
+import type { VerifyOptions } from '../../../src/admin.ts';
 import { nearest, parseArguments, UsageError } from '../../../src/cli/arguments.ts';
 import { COMMON_OPTIONS, type OptionSpecs } from '../../../src/cli/command.ts';
 import { COMMANDS, findCommand } from '../../../src/cli/commands.ts';
 import { commandHelp } from '../../../src/cli/help.ts';
-import { errorFromJson } from '../../../src/index.ts';
-import { type RunOptions, runWith } from '../../support/command-line.ts';
+import { DOCTOR, makeHint } from '../../../src/common/advice.ts';
+import { errorFromJson, InvalidArgumentError } from '../../../src/index.ts';
+import { type RunOptions, runWith, stream } from '../../support/command-line.ts';
+import { key, repairReport, verifyReport } from '../../support/report-samples.ts';
 
 /** Words as a shell would split them; quotes as the examples use them. */
 function shellWords(line: string): string[] {
@@ -181,4 +184,92 @@ it('the version can be asked for, and the overview', async () => {
   const { code, out } = await runWith(['--help']);
   expect(code).toBe(0);
   for (const command of COMMANDS) expect(out).toContain(`  ${command.name.join(' ')} `);
+});
+
+describe('a location', () => {
+  const calls: unknown[] = [];
+  const tools = {
+    manifestInspect: async (...given: unknown[]) => {
+      calls.push(given);
+      throw new InvalidArgumentError('NOT_A_DATABASE', 'none', { hint: makeHint('', 'none', [DOCTOR]) });
+    },
+  } as RunOptions['tools'];
+  const asked = async (words: string[], env: Record<string, string> = {}) => {
+    calls.length = 0;
+    const ran = await runWith(['manifest', 'inspect', ...words], { tools, env, cwd: '/srv/data' });
+    return { ...ran, given: (calls[0] as unknown[] | undefined)?.slice(0, 2) };
+  };
+  it.each([
+    ['./good', 'file:///srv/data/good'],
+    ['good', 'file:///srv/data/good'],
+    ['../x y', 'file:///srv/x%20y'],
+    ['/var/lib/db', 'file:///var/lib/db'],
+    ['.', 'file:///srv/data'],
+    ['file:///var/lib/db', 'file:///var/lib/db'],
+    ['s3://bucket/db', 's3://bucket/db'],
+    ['memory:', 'memory:'],
+    ['gs://bucket', 'gs://bucket'],
+  ])('%s is %s', async (word, location) => {
+    const { given, err } = await asked([word]);
+    expect(given).toEqual([location, undefined]);
+    expect(err).toContain(`shaledb doctor ${location}\n`);
+  });
+  it('may be in the environment', async () => {
+    const env = { SHALEDB_LOCATION: './env' };
+    expect((await asked([], env)).given).toEqual(['file:///srv/data/env', undefined]);
+    expect((await asked(['7'], env)).given, 'an id').toEqual(['file:///srv/data/env', 7n]);
+    expect((await asked(['./x'], env)).given).toEqual(['file:///srv/data/x', undefined]);
+    expect((await asked(['x', '7'], env)).given).toEqual(['file:///srv/data/x', 7n]);
+    expect((await asked([], { SHALEDB_LOCATION: '' })).err).toContain('LOCATION is missing');
+  });
+  it('is in the command that is printed to be run again, wherever it came from', async () => {
+    const { tools: repairs } = { tools: { manifestRepair: async () => repairReport() } as RunOptions['tools'] };
+    for (const [words, env] of [
+      [['./db'], {}],
+      [[], { SHALEDB_LOCATION: 'db' }],
+    ] as const) {
+      const { out } = await runWith(['manifest', 'repair', ...words], { tools: repairs, env, cwd: '/srv' });
+      expect(out).toContain('shaledb manifest repair file:///srv/db --apply --plan ');
+    }
+  });
+  it('is not taken from the environment beside a file', async () => {
+    const env = { SHALEDB_LOCATION: './env' };
+    const inspect = { walInspect: () => stream([]) } as RunOptions['tools'];
+    const files = { './00000000000000000017.sst': key('bytes') };
+    const words = ['wal', 'inspect', '--file', './00000000000000000017.sst'];
+    expect((await runWith(words, { tools: inspect, env, files })).code).toBe(0);
+  });
+});
+
+describe('a word that is nearly a name', () => {
+  it.each([
+    ['get', ['sst', 'gc'], undefined],
+    ['sacn', ['scan'], 'scan'],
+    ['ls', ['gc'], undefined],
+    ['docter', ['doctor'], 'doctor'],
+    ['stat', ['sst', 'stats'], 'stats'],
+    ['-j', ['--json'], undefined],
+    ['--jso', ['--json'], '--json'],
+  ])('%s of %j: %s', (name, known, found) => {
+    expect(nearest(name, known)).toBe(found);
+  });
+});
+
+it('progress is shown at most ten times a second, and no wider than the terminal', async () => {
+  let nowMs = 0;
+  const tools = {
+    verify: async (_location: unknown, { onProgress }: VerifyOptions) => {
+      for (let done = 0; done < 1000; done++) {
+        nowMs += 5;
+        onProgress?.({ part: 'tables', done, of: 1000, bytesRead: 10 ** 9 });
+      }
+      return verifyReport();
+    },
+  } as RunOptions['tools'];
+  const options = { tools, isTerminal: true, columns: 30, monotonicMs: () => nowMs };
+  const { err } = await runWith(['doctor', 'x', '--json'], options);
+  const shown = err.split('\r').filter((line) => line.includes('checking'));
+  expect(shown.length).toBeGreaterThan(40);
+  expect(shown.length).toBeLessThanOrEqual(51);
+  for (const line of shown) expect(line.slice(3).length).toBeLessThan(30);
 });

@@ -1,6 +1,6 @@
 /** Texts of the command line: keys, numbers, sizes and times, and what text from storage may not do to a terminal. */
 import { describe, expect, it } from 'vitest';
-import { COLOUR, PLAIN, paintFor, widthOf } from '../../../src/cli/paint.ts';
+import { COLOUR, cutToWidth, PLAIN, padTo, paintFor, widthOf } from '../../../src/cli/paint.ts';
 import {
   age,
   commandText,
@@ -15,6 +15,7 @@ import {
   size,
   table,
   visible,
+  wrap,
 } from '../../../src/cli/words.ts';
 import { shellWord } from '../../../src/common/shell-word.ts';
 import { key } from '../../support/report-samples.ts';
@@ -156,5 +157,42 @@ describe('colour', () => {
   });
   it('takes no room', () => {
     expect(widthOf(COLOUR('bold', COLOUR('red', 'abc')))).toBe(3);
+  });
+});
+
+describe('a width on the screen', () => {
+  it.each([
+    ['abc', 3],
+    ['Grüße', 5],
+    ['日本語', 6],
+    ['한국어', 6],
+    ['ｆｕｌｌ', 8],
+    ['🎉', 2],
+    ['🇩🇪', 2],
+    ['👍🏽', 2],
+    ['❤️', 2],
+    ['e\u0301', 1],
+    ['ก็', 1],
+    ['', 0],
+  ])('of %s is %d', (text, width) => {
+    expect(widthOf(text)).toBe(width);
+    expect(widthOf(padTo(text, 10))).toBe(10);
+  });
+  it('keeps columns apart', () => {
+    const lines = table(
+      PLAIN,
+      ['key', '>rows'],
+      [
+        ['日本', '1'],
+        ['a', '22'],
+      ],
+    );
+    expect(lines).toEqual(['key   rows', '日本     1', 'a       22']);
+  });
+  it('decides where text is cut and broken', () => {
+    expect(cutToWidth('日本語日本語', 8)).toBe('日本語..');
+    expect(cutToWidth('日本語', 6)).toBe('日本語');
+    expect(keyText(key('語'.repeat(100)))).toBe(`${'語'.repeat(30)}... (300 bytes)`);
+    expect(wrap('日本 語 日本 x', 7)).toEqual(['日本 語', '日本 x']);
   });
 });
