@@ -265,7 +265,13 @@ class WriterOpening {
   }
 }
 
-/** Opens a database for reading only: writes nothing and disturbs no writer. Rejects like `open`. */
+/**
+ * Opens a database for reading only: writes nothing and disturbs no writer, and shows what was durable at this moment.
+ *
+ * Requests: four sequential round trips, about ten requests, and one GET for each object of the log that is in no table yet.
+ *
+ * Rejects like `open`; with `InvalidArgumentError` (`NOT_A_DATABASE`) where there is none, since it creates nothing.
+ */
 export async function openReader(location: Location, options?: ReaderOptions): Promise<Reader> {
   const { settings, parts: given } = resolveReaderOptions(options);
   const parts = await withLoadedOperator('openReader', given);

@@ -21,7 +21,7 @@ export interface ScanIterator extends AsyncIterableIterator<ScanRow> {
 
   /**
    * Up to `count` rows in one promise. Fewer: the end comes next, or a failure, which the next call rejects with. Only an empty batch
-   * is the end, so call again until there is one.
+   * is the end, so call again until there is one. Costs as much as `next` for each row.
    */
   nextBatch(count: number): Promise<ScanRow[]>;
 
@@ -46,7 +46,7 @@ export interface ScanIterator extends AsyncIterableIterator<ScanRow> {
    */
   seek(key: Bytes): Promise<void>;
 
-  /** Ends the scan; harmless when called again. */
+  /** Ends the scan; harmless when called again. No request; never rejects. */
   close(): Promise<void>;
 
   /** Like `close`; what leaving a `for await` early calls. */

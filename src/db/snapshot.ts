@@ -11,7 +11,7 @@ export interface Snapshot extends Reads {
   /** The sequence number this snapshot reads at. */
   readonly seq: bigint;
 
-  /** Lets flushes drop the versions and expired rows that only this snapshot could see. No request; harmless when called again. */
+  /** Lets flushes drop the versions and expired rows that only this snapshot could see. No request; harmless when called again, and never rejects. */
   close(): Promise<void>;
 
   /** `close()`, at the end of an `await using`. */

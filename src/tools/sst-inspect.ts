@@ -89,6 +89,8 @@ const MOST_HEX_BYTES = 65_536;
  * Reports on one table. Resolves however damaged it is; a missing table that a manifest names is a report with that finding.
  * Rejects with `InvalidArgumentError` for a name that is no table's, for bytes that are empty, text or an object of another kind, and
  * where nothing of a database is, `IncompatibleError` `CODEC_MISSING`.
+ *
+ * Three requests for the newest manifest, a GET for each one that a checkpoint keeps, and one GET of the whole table; for bytes none.
  */
 export async function sstInspect(t: Target, what: Inspected, given: SstInspectOptions = {}): Promise<SstReport> {
   const o = checkedOptions('sstInspect', given, CHECKS);

@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { apiEntries, exportsOfEntry, incompleteCalls, renderApi } from '../../scripts/api-doc.mjs';
 import { renderOptions } from '../../scripts/options-doc.mjs';
 import { ERROR_CODES } from '../../src/common/errors.ts';
 import { READER_OPTION_NAMES } from '../../src/db/reader-options.ts';
@@ -16,16 +17,52 @@ const errorsPage = read('docs/errors.md');
 /** Markdown files that are shipped with links to each other. */
 function pages(): string[] {
   const below = (directory: string) =>
-    readdirSync(join(ROOT, directory))
+    (existsSync(join(ROOT, directory)) ? readdirSync(join(ROOT, directory)) : [])
       .filter((name) => name.endsWith('.md'))
       .map((name) => join(directory, name));
-  return [...below('.'), ...below('docs'), ...below('rfcs'), ...below('docker'), ...below('bench'), ...below('src')];
+  return [
+    ...below('.'),
+    ...below('docs'),
+    ...below('docs/guide'),
+    ...below('rfcs'),
+    ...below('docker'),
+    ...below('bench'),
+    ...below('src'),
+  ];
 }
 
 /** Links to files that do not exist, of one page. */
 function deadLinks(page: string, text: string): string[] {
   const targets = [...text.matchAll(/\]\(([^)\s]+)\)/g)].map((m) => m[1].split('#')[0]);
   return targets.filter((t) => t !== '' && !/^[a-z]+:/.test(t) && !existsSync(join(ROOT, dirname(page), t)));
+}
+
+/** Anchors of the headings of a page, as GitHub and npm make them. */
+function anchorsOf(text: string): string[] {
+  const seen = new Map<string, number>();
+  const headings = text.replace(/^```[\s\S]*?^```/gm, '').matchAll(/^#+ (.+)$/gm);
+  return [...headings].map(([, heading]) => {
+    const slug = heading
+      .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+      .replace(/\s/g, '-');
+    const times = seen.get(slug) ?? 0;
+    seen.set(slug, times + 1);
+    return times === 0 ? slug : `${slug}-${times}`;
+  });
+}
+
+/** Links to a heading that its page does not have. */
+function deadAnchors(page: string, text: string): string[] {
+  const links = [...text.matchAll(/\]\(([^)\s#]*)#([^)\s]+)\)/g)];
+  return links
+    .filter(
+      ([, to]) =>
+        !/^[a-z]+:/.test(to) && (to === '' || (to.endsWith('.md') && existsSync(join(ROOT, dirname(page), to)))),
+    )
+    .filter(([, to, anchor]) => !anchorsOf(to === '' ? text : read(join(dirname(page), to))).includes(anchor))
+    .map(([, to, anchor]) => `${to}#${anchor}`);
 }
 
 /** Codes of a union type, as its source spells them. */
@@ -103,6 +140,48 @@ describe('the documentation', () => {
   it('has no links that lead nowhere', () => {
     expect(pages().flatMap((page) => deadLinks(page, read(page)).map((link) => `${page}: ${link}`))).toEqual([]);
   });
+
+  it('has no links to headings that are not there', () => {
+    expect(pages().flatMap((page) => deadAnchors(page, read(page)).map((link) => `${page}: ${link}`))).toEqual([]);
+  });
+});
+
+/** What reads and writes rows: each of its calls has a price and its errors. */
+const MAIN_INTERFACES = ['Db', 'Reader', 'Reads', 'Snapshot', 'ScanIterator'];
+
+/** Names that the text of an entry exports, found without the script that makes the page. */
+function exportedNames(entry: string): string[] {
+  const lists = [...entry.matchAll(/export (?:type )?\{([^}]*)\}/g)].map((m) => m[1]);
+  const names = lists
+    .join(',')
+    .split(',')
+    .map((each) => each.replace(/^\s*(type )?/, '').trim());
+  return names.filter((name) => name !== '').map((name) => name.split(' as ').at(-1) ?? name);
+}
+
+describe('the reference', () => {
+  const page = read('docs/api.md');
+
+  it('is what the doc comments say: node scripts/api-doc.mjs', () => {
+    expect(renderApi()).toBe(page);
+  });
+
+  it.each(apiEntries().map(({ name, path }) => [name, path]))('has every name that %s exports', (_, path) => {
+    const names = exportedNames(readFileSync(path, 'utf8'));
+    expect(names.length).toBeGreaterThan(0);
+    expect(names.filter((name) => !page.includes(`\n### ${name}\n`) && !page.includes(`\n\`${name}\`: [`))).toEqual([]);
+  });
+
+  it('says of every call what it costs and how it fails', () => {
+    expect(apiEntries().flatMap((entry) => incompleteCalls(entry, MAIN_INTERFACES))).toEqual([]);
+  });
+
+  it('leads with each of its links to a heading of its own', () => {
+    const anchors = new Set(anchorsOf(page));
+    const links = [...page.matchAll(/\]\(#([^)]+)\)/g)].map(([, to]) => to);
+    expect(links.length).toBeGreaterThan(300);
+    expect(links.filter((to) => !anchors.has(to))).toEqual([]);
+  });
 });
 
 describe('the documentation laws see', () => {
@@ -110,6 +189,19 @@ describe('the documentation laws see', () => {
     expect(deadLinks('README.md', '[a](docs/none.md) [b](docs/errors.md#x) [c](https://example.com)')).toEqual([
       'docs/none.md',
     ]);
+  });
+  it('a link to a heading that is not there', () => {
+    const page = '# A page\n## `of` this, *one*\n## Twice\n## Twice\n```sh\n# none\n```\n';
+    expect(anchorsOf(page)).toEqual(['a-page', 'of-this-one', 'twice', 'twice-1']);
+    expect(
+      deadAnchors('README.md', `${page}[a](#twice-1) [b](#none) [c](docs/errors.md#errors) [d](docs/errors.md#x)`),
+    ).toEqual(['#none', 'docs/errors.md#x']);
+  });
+  it('names that an entry exports', () => {
+    const entry =
+      "export { a } from './a.ts';\nexport {\n  type B,\n  c as d,\n} from './b.ts';\nexport type { E } from './e.ts';";
+    expect(exportedNames(entry)).toEqual(['a', 'B', 'd', 'E']);
+    expect(exportsOfEntry(apiEntries()[0]).map((each: { name: string }) => each.name)).toContain('WriteBatch');
   });
   it('an option whose text has changed', () => {
     const page = '<!-- options:O -->\nold\n<!-- /options -->';
