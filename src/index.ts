@@ -85,6 +85,7 @@ export type {
   MetCorruption,
 } from './db/corruption-watch.ts';
 export type { Db } from './db/db.ts';
+export type { DeleteRangeOptions, DeleteRangeResult } from './db/delete-range.ts';
 export type { WriteResult } from './db/durability-waiters.ts';
 export type { SizeEstimate } from './db/estimates.ts';
 export type { Bytes, RangeOptions } from './db/keys.ts';

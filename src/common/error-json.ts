@@ -71,6 +71,7 @@ function errorOf(json: ErrorJson, depth: number): DbError {
   define('details', Object.freeze(fromPlain(json.details ?? {}) as object));
   if (json.outcome !== undefined) define('outcome', json.outcome);
   if (json.hint !== undefined) define('hint', json.hint);
+  if (json.progress !== undefined) define('progress', fromPlain(json.progress));
   if (json.findings !== undefined) {
     define('findings', fromPlain(json.findings));
     define('total', json.total);

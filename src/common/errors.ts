@@ -57,6 +57,14 @@ export const ERROR_CODES = {
 /** A code of an error that is not about damaged data; those are of `FindingCode`. */
 export type ErrorCode = keyof typeof ERROR_CODES;
 
+/** How far a call came that deletes the rows of a range one batch after the other. */
+export interface RangeProgress {
+  /** Rows that were deleted. */
+  deleted: number;
+  /** Key of the last of them; undefined: none. */
+  lastKey: Uint8Array | undefined;
+}
+
 /** What an error may have beside its code and message. */
 export interface ErrorFields {
   /** Whether a write took effect. Default: absent. */
@@ -67,6 +75,8 @@ export interface ErrorFields {
   details?: Record<string, unknown>;
   /** What to do next. Default: absent. */
   hint?: Hint;
+  /** Of `deleteRange` and `clear`: see `DbError`. Default: absent. */
+  progress?: RangeProgress;
   /** The error that led to this one. Default: absent. */
   cause?: unknown;
 }
@@ -88,6 +98,8 @@ export abstract class DbError extends Error {
   readonly details: Readonly<Record<string, unknown>>;
   /** Of damage: what to do next. */
   declare readonly hint?: Hint;
+  /** Of `deleteRange` and `clear`: what they had done by then. They can be called again to delete the rest. */
+  declare readonly progress?: RangeProgress;
 
   constructor(code: string, message: string, fields: ErrorFields = {}) {
     super(message, fields.cause === undefined ? undefined : { cause: fields.cause });
@@ -96,6 +108,7 @@ export abstract class DbError extends Error {
     if (fields.outcome !== undefined) this.outcome = fields.outcome;
     this.details = Object.freeze({ ...fields.details });
     if (fields.hint !== undefined) this.hint = fields.hint;
+    if (fields.progress !== undefined) this.progress = Object.freeze({ ...fields.progress });
     Object.defineProperty(this, 'name', { value: errorName(this), configurable: true, writable: true });
   }
 

@@ -31,6 +31,8 @@ export interface ErrorJson {
   details: Record<string, unknown>;
   /** Of damage: what to do next. */
   hint?: Hint;
+  /** Of `deleteRange` and `clear`: how far they came, as plain data. */
+  progress?: unknown;
   /** Of damage: its pieces as plain data, as many as the error has. */
   findings?: unknown[];
   /** Of damage: all its pieces. */
@@ -69,6 +71,7 @@ interface PlainSource extends Readonly<Partial<Record<(typeof EXTRA_FIELDS)[numb
   readonly outcome?: WriteOutcome;
   readonly details: Readonly<Record<string, unknown>>;
   readonly hint?: Hint;
+  readonly progress?: unknown;
   readonly cause?: unknown;
   readonly findings?: readonly unknown[];
   readonly total?: number;
@@ -122,6 +125,7 @@ export function plainError(error: PlainSource, redact: boolean, depth: number): 
   };
   if (error.outcome !== undefined) json.outcome = error.outcome;
   if (error.hint !== undefined) json.hint = error.hint;
+  if (error.progress !== undefined) json.progress = toPlain(error.progress, redact);
   if (brandsOf(error)?.includes('CorruptionError')) {
     json.findings = toPlain(error.findings, redact) as unknown[];
     json.total = error.total;

@@ -3,6 +3,7 @@ import type { CompactionReport } from '../common/compactor-role.ts';
 import type { RepairReport } from '../recovery/repair-report.ts';
 import type { RequestCountsByRole } from '../store/metered-store.ts';
 import type { CorruptionReport } from './corruption-watch.ts';
+import type { DeleteRangeOptions, DeleteRangeResult } from './delete-range.ts';
 import type { WriteResult } from './durability-waiters.ts';
 import type { SizeEstimate } from './estimates.ts';
 import type { Bytes, RangeOptions } from './keys.ts';
@@ -57,6 +58,23 @@ export interface Db extends Reads {
    * write, which need not be durable (`flush` waits for that). SlateDB refuses an empty batch.
    */
   write(batch: WriteBatch, options?: WriteOptions): Promise<WriteResult>;
+
+  /**
+   * Deletes the rows of a range: those that are there when it is called. A key that is written while it runs keeps its row as it
+   * is then. Works in batches of `batchSize` keys, so memory is bounded whatever the range; each batch is applied whole, and reads see it at
+   * once. Resolves when all of them are durable (default) or in memory with `awaitDurable: false`. Merge operands need no operator.
+   *
+   * Costs a scan of the keys, and for each batch rows of the log: one PUT for each 100 ms (`flushIntervalMs`) or each group of batches. The
+   * tombstones are rows as those of `delete`, which SlateDB understands; compactions remove them.
+   *
+   * Rejects as `put` and `scan` do; `progress` of the error says what was deleted by then (once the handle has ended, what of it is durable),
+   * and the same call again deletes the rest. At a damaged stretch with `CorruptionError`: what is before it is deleted, and a call with `gt: resumeAfter` goes
+   * on after it. A range without bounds is refused (`BAD_ARGUMENT`): see `clear`.
+   */
+  deleteRange(range: RangeOptions, options?: DeleteRangeOptions): Promise<DeleteRangeResult>;
+
+  /** Deletes every row that is there when it is called. Like `deleteRange` in everything else. */
+  clear(options?: DeleteRangeOptions): Promise<DeleteRangeResult>;
 
   /**
    * Pins the present state for reads in this process, until it is closed: all its reads show the rows of this moment, and decide

@@ -49,8 +49,9 @@ export class DurabilityWaiters {
 
   /** Waits until everything up to `seq` is durable. A caller with a signal holds its listener: a write that is applied must not be refused. */
   add(seq: number, signal?: AbortSignal): Promise<WriteResult> {
-    const last = this.isEmpty ? this.#releasedTo : this.#queue[this.#queue.length - 1].seq;
-    assertThat(seq > last, 'who waits for durability comes in the order of the writes, before they are durable');
+    const last = this.isEmpty ? seq : this.#queue[this.#queue.length - 1].seq;
+    const isInOrder = seq >= last && seq > this.#releasedTo;
+    assertThat(isInOrder, 'who waits for durability comes in the order of the writes, before they are durable');
     return new Promise((resolve, reject) => {
       const waiter: Waiter = {
         seq,

@@ -31,12 +31,13 @@ import {
   NOT_NOW,
   type ReadView,
 } from '../lsm/read/point-lookup.ts';
-import type { MergeOperator } from '../lsm/rows/merge-operator.ts';
+import type { ScanRange } from '../lsm/read/visible-rows.ts';
+import { ANY_VALUE, type MergeOperator } from '../lsm/rows/merge-operator.ts';
 import { EMPTY_TREE } from '../lsm/tree/table-store.ts';
 import type { CorruptionPolicy, CorruptionWatch } from './corruption-watch.ts';
 import { type Bytes, RANGE_NAMES, type RangeOptions, toKey, toRange } from './keys.ts';
 import type { ScanOptions, ValueWithMeta } from './reads.ts';
-import { Scan } from './scan.ts';
+import { Scan, type ScanInput } from './scan.ts';
 import type { ScanIterator } from './scan-iterator.ts';
 import type { Turns } from './turns.ts';
 import { atOnce, type Own, plainRead, READ_CHECKS, type ReadOptions, readOptionsOf } from './write-options.ts';
@@ -159,6 +160,16 @@ export class ReadPath {
     return results;
   }
 
+  /**
+   * The keys of a range that have a row of any kind: what has expired but is stored is one, and merge operands need no operator. Their
+   * values are not read. Returns the highest sequence number that is seen besides.
+   */
+  storedKeys(range: ScanRange, signal: AbortSignal | undefined): { keys: ScanIterator; seq: number } {
+    const seq = this.#begin({ signal });
+    const all = this.#scanInput(range, seq, signal);
+    return { keys: new Scan({ ...all, nowMs: undefined, mergeOperator: ANY_VALUE, keysOnly: true }), seq };
+  }
+
   /** Faults of the call show at the first row asked for, like every other failure of a scan. */
   scan(o: ScanOptions | undefined): ScanIterator {
     try {
@@ -190,18 +201,29 @@ export class ReadPath {
   #scan(given: ScanOptions): ScanIterator {
     const options = atOnce(given, SCAN_CHECKS, plainScan) ?? checkedOptions<ScanOptions>('scan', given, SCAN_CHECKS);
     const { limit, onCorruption, reverse, signal } = options;
-    const source = this.#source;
     const maxSeq = this.#begin(options);
     return new Scan({
-      view: source.view(),
-      range: toRange(options),
+      ...this.#scanInput(toRange(options), maxSeq, signal),
       reverse: reverse ?? false,
       limit: limit ?? Number.POSITIVE_INFINITY,
+      isStrict: (options.corruptionPolicy ?? this.#source.policy) === 'strict',
+      skipDamage: onCorruption === 'skip',
+    });
+  }
+
+  /** Of a scan over a whole range, whose options are the defaults. */
+  #scanInput(range: ScanRange | undefined, maxSeq: number, signal: AbortSignal | undefined): ScanInput {
+    const source = this.#source;
+    return {
+      view: source.view(),
+      range,
+      reverse: false,
+      limit: Number.POSITIVE_INFINITY,
       maxSeq,
       nowMs: source.nowMs?.(),
       mergeOperator: source.mergeOperator,
-      isStrict: (options.corruptionPolicy ?? source.policy) === 'strict',
-      skipDamage: onCorruption === 'skip',
+      isStrict: source.policy === 'strict',
+      skipDamage: false,
       watch: source.watch,
       clock: source.clock,
       turns: source.turns,
@@ -216,7 +238,7 @@ export class ReadPath {
           { cause: error },
         );
       },
-    });
+    };
   }
 
   /** Checks that may fail before anything is read; returns the highest visible sequence number. */

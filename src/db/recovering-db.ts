@@ -104,6 +104,8 @@ class RecoveringDb implements Db, ToolHandle {
   readonly delete: Db['delete'] = (...args) => this.#call(args, (db, a) => db.delete(...a));
   readonly merge: Db['merge'] = (...args) => this.#call(args, (db, a) => db.merge(...a));
   readonly write: Db['write'] = (...args) => this.#call(args, (db, a) => db.write(...a));
+  readonly deleteRange: Db['deleteRange'] = (...args) => this.#call(args, (db, a) => db.deleteRange(...a));
+  readonly clear: Db['clear'] = (...args) => this.#call(args, (db, a) => db.clear(...a));
   readonly get: Db['get'] = (...args) => this.#call(args, (db, a) => db.get(...a));
   readonly getMany: Db['getMany'] = (...args) => this.#call(args, (db, a) => db.getMany(...a));
   readonly has: Db['has'] = (...args) => this.#call(args, (db, a) => db.has(...a));
@@ -234,7 +236,10 @@ function copied(argument: unknown): unknown {
   return readingArgument('the call', () => {
     if (Array.isArray(argument)) return copiedKeys(argument);
     if (!isPlainObject(argument)) return argument;
-    return Object.create(Object.getPrototypeOf(argument), Object.getOwnPropertyDescriptors(argument)) as unknown;
+    const members = Object.getOwnPropertyDescriptors(argument) as Record<string, PropertyDescriptor>;
+    // Bounds of a range.
+    for (const member of Object.values(members)) if (isBytes(member.value)) member.value = ownBytes(member.value);
+    return Object.create(Object.getPrototypeOf(argument), members) as unknown;
   });
 }
 

@@ -54,6 +54,8 @@ export interface ScanInput {
   isStrict: boolean;
   /** Damaged stretches are left out. */
   skipDamage: boolean;
+  /** Values are not read: each is given empty. Default: they are. */
+  keysOnly?: boolean;
   watch: CorruptionWatch;
   assertServing(): void;
   /** The error to show: a table that is missing may have been collected in the meantime. */
@@ -444,7 +446,8 @@ export class Scan implements ScanIterator {
     if (view.tree.lost.length > 0) sources.push(new LostCursor(view.tree.lost, reverse, maxSeq));
     const losses = lossesAbove(view.tree.unplaced, -1, maxSeq);
     const staleBelow = losses.reduce((most, { seqs }) => Math.max(most, seqs.max), -1);
-    const options = { range, reverse, maxSeq, nowMs, mergeOperator, staleBelow };
+    const { keysOnly = false } = this.#input;
+    const options = { range, reverse, maxSeq, nowMs, mergeOperator, staleBelow, keysOnly };
     this.#rows = new VisibleRows(new MergeCursor(sources, reverse), options);
     return this.#rows;
   }

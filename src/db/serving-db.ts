@@ -27,6 +27,7 @@ import { type Manifest, tablesOf } from '../format/manifest-types.ts';
 import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
 import { moveReplayPoint } from '../lsm/manifest/manifest-edits.ts';
 import type { ManifestLog } from '../lsm/manifest/manifest-log.ts';
+import type { ScanRange } from '../lsm/read/visible-rows.ts';
 import type { MergeOperator } from '../lsm/rows/merge-operator.ts';
 import type { TableStore } from '../lsm/tree/table-store.ts';
 import type { RepairReport } from '../recovery/repair-report.ts';
@@ -34,6 +35,13 @@ import { TOOL_ACCESS, type ToolAccess, type ToolHandle } from '../recovery/tool-
 import type { RequestCountsByRole } from '../store/metered-store.ts';
 import { type CorruptionListener, type CorruptionReport, CorruptionWatch } from './corruption-watch.ts';
 import type { Db } from './db.ts';
+import {
+  type DeleteRangeOptions,
+  type DeleteRangeResult,
+  deleteRangeOptions,
+  RangeDeletion,
+  rangeToDelete,
+} from './delete-range.ts';
 import type { WriteResult } from './durability-waiters.ts';
 import { estimateSize, type SizeEstimate } from './estimates.ts';
 import { type Bytes, type RangeOptions, toKey, toRange, toValue } from './keys.ts';
@@ -73,7 +81,10 @@ export interface DbParts {
   manifests: ManifestLog;
   pins: SnapshotPins;
   upkeep: Upkeep;
-  settings: Pick<WriterSettings, 'closeTimeoutMs' | 'corruptionPolicy' | 'hideExpired' | 'owner' | 'timeoutMs'>;
+  settings: Pick<
+    WriterSettings,
+    'awaitDurable' | 'closeTimeoutMs' | 'corruptionPolicy' | 'hideExpired' | 'owner' | 'timeoutMs'
+  >;
   mergeOperator: MergeOperator | undefined;
   onCorruption: CorruptionListener | undefined;
   random: Random;
@@ -159,6 +170,33 @@ export class ServingDb implements Db, ToolHandle {
       return this.#p.writer.write(batch, o);
     } catch (error) {
       return this.#source.turns.refuse(error);
+    }
+  }
+
+  deleteRange(range: RangeOptions, options?: DeleteRangeOptions): Promise<DeleteRangeResult> {
+    return this.#deleteRange('deleteRange', () => rangeToDelete(range), options);
+  }
+
+  clear(options?: DeleteRangeOptions): Promise<DeleteRangeResult> {
+    return this.#deleteRange('clear', () => ({ gte: undefined, lt: undefined }), options);
+  }
+
+  #deleteRange(
+    call: string,
+    rangeOf: () => ScanRange | undefined,
+    options: DeleteRangeOptions | undefined,
+  ): Promise<DeleteRangeResult> {
+    const { turns } = this.#source;
+    try {
+      this.#assertWriting();
+      const { state, writer, settings } = this.#p;
+      const o = deleteRangeOptions(call, options);
+      const range = rangeOf();
+      if (range === undefined) return turns.give({ deleted: 0, seq: BigInt(state.lastSeq) });
+      const parts = { state, writer, reads: this.#reads, assertWriting: () => this.#assertWriting() };
+      return turns.after(new RangeDeletion(parts, range, o).run(o.awaitDurable ?? settings.awaitDurable));
+    } catch (error) {
+      return turns.refuse(error);
     }
   }
 

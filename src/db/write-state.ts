@@ -52,6 +52,9 @@ export interface FrozenMemtable {
   readonly trackerPairs: readonly TrackerPair[];
 }
 
+/** Hears of memtables that are about to leave: what the manifest in use holds of their rows is in tables only then. */
+export type LeaveListener = (leaving: readonly Memtable[]) => void;
+
 /** A clock that was so far ahead was wrong, or this one is: machines agree to a few seconds, and a few minutes do no harm. */
 const FAR_AHEAD_MS = 10 * 60_000;
 /** Of the budget: how far the memory of a memtable can be ahead of its rows. */
@@ -99,6 +102,7 @@ export class WriteState {
   readonly #memtableSeed: () => number;
   #spaceListeners: (() => void)[] = [];
   #endListeners: ((error: DbError) => void)[] = [];
+  readonly #leaveListeners = new Set<LeaveListener>();
 
   constructor(options: WriteStateOptions) {
     this.where = options.where;
@@ -284,8 +288,19 @@ export class WriteState {
       this.broken('rows in tables stay there, and were durable before', { next: lastL0Seq });
     }
     this.#lastL0Seq = lastL0Seq;
-    this.#frozen = this.#frozen.filter((f) => f.table.lastSeq > lastL0Seq);
+    const staying = this.#frozen.filter((f) => f.table.lastSeq > lastL0Seq);
+    if (this.#leaveListeners.size > 0 && staying.length < this.#frozen.length) {
+      const leaving = this.#frozen.slice(0, this.#frozen.length - staying.length).map((f) => f.table);
+      for (const listener of this.#leaveListeners) listener(leaving);
+    }
+    this.#frozen = staying;
     this.refreshView(tree);
+  }
+
+  /** Calls `listener` in the step in which memtables leave the view, before they do. Returns what ends that. */
+  onLeave(listener: LeaveListener): () => void {
+    this.#leaveListeners.add(listener);
+    return () => this.#leaveListeners.delete(listener);
   }
 
   /** Replaces what readers see. */

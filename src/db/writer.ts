@@ -8,6 +8,7 @@
  * 3. While a write waits for memory, something is on its way that frees some.
  * 4. A memtable is frozen when it is large, and also when its log has many objects (`boundLog`): an opening reads each of
  *    them. Not while another one waits for its table: until that is named, a further one would let go of no object.
+ * 5. What depends on rows that are there (`Decision`) is decided in the step of 1, after every wait: no other write comes in between.
  */
 import { holdListener, isAborted, onAbort } from '../common/abort.ts';
 import { present } from '../common/assert.ts';
@@ -28,8 +29,23 @@ import { endedWaiter, type FrozenMemtable, type WriteState } from './write-state
 /** Rows between two reads of the time for the sequence tracker. */
 const TRACKER_ROWS = 256;
 
+/** A write that is decided in the step in which it would get its number (writer 5). */
+export interface Decision {
+  /** Memory that it needs as things are now. */
+  bytes(): number;
+  /** What is written; undefined: nothing. What it throws refuses the write. */
+  rows(): DecidedRow | WriteBatch | undefined;
+}
+
+/** A row as it is stored; `flags` says whether it is a deletion or an operand. */
+export interface DecidedRow {
+  key: Uint8Array;
+  value: Uint8Array;
+  flags: number;
+}
+
 interface Queued {
-  bytes: number;
+  bytes(): number;
   apply(): void;
   admitted: Deferred<void>;
   /** Takes back what would end the wait: its timer, and what listens to its signal. */
@@ -104,7 +120,14 @@ export class Writer {
     if (this.#mustQueue(bytes)) {
       const k = new Uint8Array(key);
       const v = new Uint8Array(value);
-      return this.#queued(bytes, o, () => this.#insert(k, v, flags, o));
+      return this.#queued(
+        () => bytes,
+        o,
+        () => {
+          this.#insert(k, v, flags, o);
+          return this.#acknowledge(o, 1);
+        },
+      );
     }
     const leave = holdOf(o);
     try {
@@ -118,18 +141,18 @@ export class Writer {
   write(batch: WriteBatch, o: Own<WriteOptions> | undefined): Promise<WriteResult> {
     stopBeforeApplied(o);
     if (batch.length === 0) return this.#state.turns.give({ seq: BigInt(this.#state.lastSeq) });
-    const bytes = batch.byteLength + batch.length * ROW_BYTES;
-    const { maxUnflushedBytes } = this.#settings;
-    if (bytes > maxUnflushedBytes) {
-      throw new InvalidArgumentError(
-        'BATCH_TOO_LARGE',
-        `The batch needs about ${bytes} bytes of memory; the limit is ${maxUnflushedBytes} (option maxUnflushedBytes). Divide it, or raise the limit.`,
-      );
-    }
+    const bytes = this.bytesOf(batch);
     const ready = batch.folded(this.#mergeOperator, this.#ttlOf(o));
     if (this.#mustQueue(bytes)) {
       const copy = ready === batch ? batch.copy() : ready;
-      return this.#queued(bytes, o, () => this.#insertRows(copy, o));
+      return this.#queued(
+        () => bytes,
+        o,
+        () => {
+          this.#insertRows(copy, o);
+          return this.#acknowledge(o, 1);
+        },
+      );
     }
     const leave = holdOf(o);
     try {
@@ -138,6 +161,53 @@ export class Writer {
     } finally {
       leave?.();
     }
+  }
+
+  /** Memory that a batch needs; throws `BATCH_TOO_LARGE` if it can never have that. */
+  bytesOf(batch: WriteBatch): number {
+    const bytes = batch.byteLength + batch.length * ROW_BYTES;
+    const { maxUnflushedBytes } = this.#settings;
+    if (bytes <= maxUnflushedBytes) return bytes;
+    throw new InvalidArgumentError(
+      'BATCH_TOO_LARGE',
+      `The batch needs about ${bytes} bytes of memory; the limit is ${maxUnflushedBytes} (option maxUnflushedBytes). Divide it, or raise the limit.`,
+    );
+  }
+
+  /** Writes what is decided when memory for it is there; resolves with undefined if that is nothing. */
+  decided(decision: Decision, o: Own<WriteOptions> | undefined): Promise<WriteResult | undefined> {
+    stopBeforeApplied(o);
+    if (this.#mustQueue(decision.bytes())) {
+      return this.#queued(
+        () => decision.bytes(),
+        o,
+        () => this.#decide(decision, o),
+      );
+    }
+    const leave = holdOf(o);
+    try {
+      return this.#decide(decision, o);
+    } finally {
+      leave?.();
+    }
+  }
+
+  #decide(decision: Decision, o: Own<WriteOptions> | undefined): Promise<WriteResult | undefined> {
+    const rows = decision.rows();
+    if (rows === undefined) return this.#state.turns.give(undefined);
+    if ('flags' in rows) this.#insert(rows.key, rows.value, rows.flags, o);
+    else this.#insertRows(rows, o);
+    return this.#acknowledge(o, 'flags' in rows ? 1 : rows.length);
+  }
+
+  /** Resolves when everything that was written so far is durable; begins that at once. */
+  allDurable(): Promise<void> {
+    const state = this.#state;
+    const { lastSeq } = state;
+    if (state.durableSeq >= lastSeq) return state.turns.give(undefined);
+    if (this.#wal === undefined) this.#flushWithoutLog();
+    else this.#wal.rowsAdded(true);
+    return state.untilDurable(lastSeq, undefined).then(() => undefined);
   }
 
   /** Resolves when no write waits to be admitted. */
@@ -276,14 +346,13 @@ export class Writer {
     return state.turns.give({ seq: BigInt(seq) }, rows);
   }
 
-  async #queued(bytes: number, o: Own<WriteOptions> | undefined, apply: () => void): Promise<WriteResult> {
+  /** `apply` acknowledges in the same moment: of those who wait for durability, none may come before one whose write is older. */
+  async #queued<T>(bytes: () => number, o: Own<WriteOptions> | undefined, apply: () => Promise<T>): Promise<T> {
     const leave = holdOf(o);
     try {
-      let acknowledged: Promise<WriteResult> | undefined;
+      let acknowledged: Promise<T> | undefined;
       await this.#admission(bytes, o?.signal, () => {
-        apply();
-        // In the same moment: of those who wait for durability, none may come before one whose write is older.
-        acknowledged = this.#acknowledge(o, 1);
+        acknowledged = apply();
         ignoreRejection(acknowledged);
       });
       // Not awaited: a call that waits in there has a listener of its own already.
@@ -296,7 +365,7 @@ export class Writer {
   }
 
   /** Waits for memory, in order of arrival; `apply` runs in the moment of admission. */
-  #admission(bytes: number, signal: AbortSignal | undefined, apply: () => void): Promise<void> {
+  #admission(bytes: () => number, signal: AbortSignal | undefined, apply: () => void): Promise<void> {
     const state = this.#state;
     const { writeTimeoutMs, maxUnflushedBytes } = this.#settings;
     const admitted = deferred<void>();
@@ -339,7 +408,7 @@ export class Writer {
     const state = this.#state;
     if (state.ended !== undefined) return;
     while (this.#queue.length > 0) {
-      const { bytes } = this.#queue[0];
+      const bytes = this.#queue[0].bytes();
       const hasRoom = state.unflushedBytes + bytes <= this.#settings.maxUnflushedBytes;
       // A memtable of its own is enough for the largest batch that is let in at all.
       const isAlone = state.frozen.length === 0 && state.active.rowCount === 0;

@@ -46,6 +46,7 @@ type Step =
   | { type: 'get'; key: string }
   | { type: 'getMany'; keys: string[] }
   | { type: 'scan'; from: string; to: string; reverse: boolean; limit: number; batches: boolean }
+  | { type: 'deleteRange'; from: string; to: string; all: boolean; durable: boolean; batchSize: number }
   | { type: 'snapshot' }
   | { type: 'readSnapshot'; at: number }
   | { type: 'dropSnapshot'; at: number }
@@ -95,6 +96,17 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       reverse: fc.boolean(),
       limit: fc.integer({ min: 0, max: 40 }),
       batches: fc.boolean(),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      type: fc.constant('deleteRange' as const),
+      from: key,
+      to: key,
+      all: fc.nat(5).map((n) => n === 0),
+      durable: fc.boolean(),
+      batchSize: fc.constantFrom(1, 3, 1000),
     }),
   },
   { weight: 2, arbitrary: fc.record({ type: fc.constant('snapshot' as const) }) },
@@ -268,6 +280,8 @@ class Machine {
         return;
       case 'scan':
         return this.scan(s, this.db, this.content, this.clock.nowMs());
+      case 'deleteRange':
+        return this.deleteRange(s);
       case 'snapshot':
         this.snapshots.push({ content: this.content, nowMs: this.clock.nowMs(), snapshot: this.db.snapshot() });
         return;
@@ -357,6 +371,27 @@ class Machine {
       await this.run(Promise.all(all));
     }
     if (s.durable) this.states = [this.content];
+  }
+
+  /** As one deletion of each key after the other: after a crash a part of the range from its beginning is gone. */
+  async deleteRange(s: Extract<Step, { type: 'deleteRange' }>): Promise<void> {
+    const isIn = (k: string) => s.all || (byBytes(k, s.from) >= 0 && byBytes(k, s.to) < 0);
+    const nowMs = this.clock.nowMs();
+    const seen = rowsOf(this.content, nowMs).filter(([k]) => isIn(k)).length;
+    const stored = [...this.content].filter(([k, versions]) => isIn(k) && versions.at(-1)?.kind !== 'delete');
+    const options = { batchSize: s.batchSize, awaitDurable: s.durable };
+    const done = this.run(s.all ? this.db.clear(options) : this.db.deleteRange({ gte: s.from, lt: s.to }, options));
+    for (const [k] of stored.sort(([x], [y]) => byBytes(x, y))) {
+      const next = new Map(this.content);
+      add(next, k, { kind: 'delete', value: '', seq: 0, createTs: nowMs, expireTs: undefined });
+      this.states.push(next);
+    }
+    const { deleted } = await done;
+    // What has expired is stored until a rewrite drops it.
+    expect(deleted).toBeGreaterThanOrEqual(seen);
+    expect(deleted).toBeLessThanOrEqual(stored.length);
+    // An empty range waits for nothing.
+    if (s.durable && (s.all || byBytes(s.from, s.to) < 0)) this.states = [this.content];
   }
 
   single(w: Write, options: WriteOptions): Promise<{ seq: bigint }> {

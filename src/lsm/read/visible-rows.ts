@@ -57,6 +57,8 @@ export interface VisibleRowsOptions {
   mergeOperator: MergeOperator | undefined;
   /** Rows that are older may lack a newer version, which is lost: they are flagged. Default: none. */
   staleBelow?: number;
+  /** Values are not read: each is given empty. Default: they are. */
+  keysOnly?: boolean;
 }
 
 export type FillResult = 'more' | 'blocked' | 'done';
@@ -206,7 +208,7 @@ export class VisibleRows {
       if ((row.flags & SPECIAL) === 0) {
         out.push({
           key,
-          value: copyOutOf(row.valueView, row.valueBuf, row.valueStart, row.valueLength),
+          value: this.#valueOf(row),
           seq: BigInt(row.seq),
         });
       } else this.#special(row, key, out);
@@ -230,11 +232,12 @@ export class VisibleRows {
       return;
     }
     if (!isSeen(row, this.#options.nowMs)) return;
-    out.push({
-      key,
-      value: copyOutOf(row.valueView, row.valueBuf, row.valueStart, row.valueLength),
-      seq: BigInt(row.seq),
-    });
+    out.push({ key, value: this.#valueOf(row), seq: BigInt(row.seq) });
+  }
+
+  #valueOf(row: RowCursor): Uint8Array {
+    if (this.#options.keysOnly === true) return EMPTY_BYTES;
+    return copyOutOf(row.valueView, row.valueBuf, row.valueStart, row.valueLength);
   }
 
   /** An older version of a key whose newest visible one is an operand. */
@@ -308,7 +311,7 @@ export class VisibleRows {
   #version(row: RowCursor): Version {
     return {
       flags: row.flags,
-      value: copyOutOf(row.valueView, row.valueBuf, row.valueStart, row.valueLength),
+      value: this.#valueOf(row),
       seq: row.seq,
       createTs: row.createTs,
       expireTs: row.expireTs,

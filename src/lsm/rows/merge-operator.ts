@@ -18,6 +18,12 @@ export interface MergeOperator {
 
 export const OPERATOR_CHECK = methods('merge');
 
+/** For those who ask which rows there are, not what they hold: whatever is merged has some value. */
+export const ANY_VALUE: MergeOperator = {
+  merge: (_key, _existing, operand) => operand,
+  mergeBatch: (_key, _existing, operands) => operands[operands.length - 1],
+};
+
 /** Folds `operands` (oldest first) into `existing`. An exception of the operator fails this call alone. */
 export function foldOperands(
   operator: MergeOperator | undefined,
