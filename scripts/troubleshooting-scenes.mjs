@@ -164,7 +164,7 @@ async function damagedLog() {
 
 export const SCENES = {
   'readme-doctor': async () => (await damagedLog()).shaledb('doctor LOCATION'),
-  'readme-repair': async () => (await damagedLog()).shaledb('wal repair LOCATION'),
+  'cli-log-damage-repair': async () => (await damagedLog()).shaledb('wal repair LOCATION'),
   BAD_ARGUMENT: () => failure(() => open('/var/lib/db')),
   BAD_OPTION: () => failure((s) => s.open({ memoryBytes: '64 MiB', flushEvery: 10 })),
   KEY_TOO_LARGE: () => failure(async (s) => (await s.open()).put('k'.repeat(70_000), 'v')),

@@ -3,7 +3,9 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { apiEntries, exportsOfEntry, incompleteCalls, renderApi } from '../../scripts/api-doc.mjs';
+import { blocksOf, isShown, PART_END, sourceOf } from '../../scripts/docs-blocks.mjs';
 import { renderOptions } from '../../scripts/options-doc.mjs';
+import { planOf } from '../../scripts/run-docs.mjs';
 import { ERROR_CODES } from '../../src/common/errors.ts';
 import { READER_OPTION_NAMES } from '../../src/db/reader-options.ts';
 import { COLLECTOR_CHECKS } from '../../src/gc/settings.ts';
@@ -71,11 +73,6 @@ function findingCodes(source: string): string[] {
   return [...(union?.[1] ?? '').matchAll(/'(\w+)'/g)].map((m) => m[1]);
 }
 
-/** Blocks of a page that a comment says are a file, with that file's path: `<!-- file: PATH -->`. */
-function shownFiles(text: string): { path: string; shown: string }[] {
-  return [...text.matchAll(/<!-- file: (\S+) -->\n```\w*\n([\s\S]*?)```/g)].map((m) => ({ path: m[1], shown: m[2] }));
-}
-
 /** The options that the page documents between the markers of an interface: rows of its table. */
 function documentedOptions(page: string, name: string): string[] {
   const text = page.split(`<!-- options:${name} -->`)[1].split('<!-- /options -->')[0];
@@ -131,12 +128,6 @@ describe('the documentation', () => {
     expect(actions.filter((action) => !page.includes(`\`${action}\``))).toEqual([]);
   });
 
-  it('shows programs as they are in the repository', () => {
-    const shown = shownFiles(read('README.md'));
-    expect(shown.length).toBeGreaterThan(0);
-    for (const { path, shown: text } of shown) expect(read(path), path).toContain(text);
-  });
-
   it('has no links that lead nowhere', () => {
     expect(pages().flatMap((page) => deadLinks(page, read(page)).map((link) => `${page}: ${link}`))).toEqual([]);
   });
@@ -184,6 +175,74 @@ describe('the reference', () => {
   });
 });
 
+describe('the blocks of code', () => {
+  it('are all of a kind that test/integration/docs-blocks.test.ts runs: see scripts/docs-blocks.mjs', () => {
+    const plans = planOf();
+    expect(plans.flatMap(({ programs }) => programs).length).toBeGreaterThan(20);
+    expect(plans.flatMap(({ shell }) => shell).length).toBeGreaterThan(10);
+  });
+
+  it('leave the README short: at most 1,500 words', () => {
+    expect(read('README.md').split(/\s+/).length).toBeLessThanOrEqual(1500);
+  });
+
+  it('become programs, with what a reader does not see', () => {
+    const page = [
+      '<!-- before: import { a } from "x"; const hidden = 1; -->'.replaceAll('"', "'"),
+      "```js\nimport { a, b } from 'x';\nb(hidden);\n```",
+      '<!-- after: a(); -->\n\n```text\nout\n```',
+      '<!-- continues -->\n```js\nb(2);\n```',
+      '```ts\nlet own = 1;\n```',
+    ].join('\n');
+    const { programs } = blocksOf('a.md', page);
+    expect(programs.map(({ where, language, parts }) => [where, language, parts.length])).toEqual([
+      ['a.md:2', 'js', 2],
+      ['a.md:15', 'ts', 1],
+    ]);
+    expect(programs[0].parts.map(({ output }) => output?.text)).toEqual(['out\n', undefined]);
+    const end = `console.log(${JSON.stringify(PART_END)});`;
+    const lines = sourceOf(programs[0])
+      .split('\n')
+      .map((line) => line.replace(/^[; ]+/, ''));
+    expect(lines.filter((line) => line !== '')).toEqual([
+      "import { a, b } from 'x';",
+      'const hidden = 1;',
+      'b(hidden);',
+      'a();',
+      end,
+      'b(2);',
+      end,
+      'export {};',
+    ]);
+  });
+
+  it('of shell are lines of commands', () => {
+    const page = '```sh\n# all of it\nnpm ci && npm test   # long\nshaledb stats \\\n  LOCATION\n```\n';
+    expect(blocksOf('a.md', page).shell.map(({ line }) => line)).toEqual([
+      'npm ci',
+      'npm test',
+      'shaledb stats LOCATION',
+    ]);
+  });
+
+  it.each([
+    ['```\nx\n```', 'no language'],
+    ['```go\nx\n```', 'go'],
+    ['```text\nx\n```', 'neither the output of a program'],
+    ['```js\nx\n```\nwords\n```text\nx\n```', 'neither the output of a program'],
+    ['<!-- continues -->\n```js\nx\n```', 'continues no program'],
+  ])('are refused if nothing runs them: %s', (page, fault) => {
+    expect(() => blocksOf('a.md', page)).toThrow(fault);
+  });
+
+  it('may leave lines out of an output, but invent none', () => {
+    expect(isShown('a\nb\n', 'a\nb\n')).toBe(true);
+    expect(isShown('a\n', 'a\nb\n')).toBe(false);
+    expect(isShown('[...]\nb\n[...]\nd\n', 'a\nb\nc\nd\n')).toBe(true);
+    expect(isShown('[...]\nd\n[...]\nb\n', 'a\nb\nc\nd\n')).toBe(false);
+  });
+});
+
 describe('the documentation laws see', () => {
   it('a link to a file that is not there', () => {
     expect(deadLinks('README.md', '[a](docs/none.md) [b](docs/errors.md#x) [c](https://example.com)')).toEqual([
@@ -212,8 +271,5 @@ describe('the documentation laws see', () => {
   it('an option that is not documented', () => {
     const page = '<!-- options:O -->\n| `a` | `x` | y |\n| `b` | `x` | y |\n<!-- /options -->';
     expect(documentedOptions(page, 'O')).toEqual(['a', 'b']);
-  });
-  it('the file a block claims to be', () => {
-    expect(shownFiles('<!-- file: a/b.mjs -->\n```js\nx();\n```\n')).toEqual([{ path: 'a/b.mjs', shown: 'x();\n' }]);
   });
 });

@@ -20,6 +20,7 @@ function checkedFiles(): string[] {
   const patterns = [
     '*.md',
     'docs/*.md',
+    'docs/guide/*.md',
     'rfcs/*.md',
     'docker/*.md',
     'bench/*.md',
