@@ -57,7 +57,7 @@ export {
   type Severity,
 } from './common/finding.ts';
 export type { KeyRange } from './common/key-range.ts';
-export type { Logger } from './common/logger.ts';
+export { type Logger, type ObjectFirstLogger, objectFirstLogger } from './common/logger.ts';
 export type { ModuleSource } from './common/module-ref.ts';
 export type { ErrorJson } from './common/plain.ts';
 export type { Random } from './common/random.ts';

@@ -56,7 +56,7 @@ export interface SharedOptions {
   mergeOperator?: MergeOperator | ModuleSource;
   /** Shared by several databases of a process. Default: one of its own. */
   cache?: BlockCache;
-  /** Where messages go: anything with `debug`, `info`, `warn` and `error`. Default: warnings and errors on stderr. */
+  /** Where messages go: `console`, a logger of pino, or anything with `debug`, `info`, `warn` and `error` that take (message, details); for those that take the details first, `objectFirstLogger`. Default: warnings and errors on stderr. */
   logger?: Logger;
   /** Called with each event: the progress of a long replay, damage that affects no rows, a clock that was far ahead. What it throws or rejects with goes into the log. Default: none. */
   onEvent?: EventListener;

@@ -63,7 +63,7 @@ export interface ToolOptions {
   root?: string | URL;
   /** Ends the tool with `AbortError` at once, whatever it waits for. What it had sent may have been done, as if the process had ended then. */
   signal?: AbortSignal;
-  /** Where warnings go. Default: stderr. */
+  /** Where warnings go, as of `open`. Default: stderr. */
   logger?: Logger;
   /** Time, for tests. Default: the system's; of an open database its own. */
   clock?: Clock;
