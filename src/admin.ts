@@ -80,4 +80,5 @@ export type {
 export { type VerifyOptions, verify } from './tools/verify.ts';
 export { type WalInspectOptions, walInspect, walInspect as wal_inspect } from './tools/wal-inspect.ts';
 export { type WalRepairOptions, walRepair, walRepair as wal_repair } from './tools/wal-repair.ts';
+export { type WriterInspectOptions, type WriterReport, writerInspect } from './tools/writer-inspect.ts';
 export { type GcOnceOptions, gcOnce } from './upkeep-calls.ts';

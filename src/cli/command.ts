@@ -23,8 +23,10 @@ export interface Command {
   operands: readonly OperandSpec[];
   options: OptionSpecs;
   examples: readonly Example[];
-  /** Whether the command can change the database. */
+  /** Whether the command can change the database, to repair or to tidy it. */
   repairs?: boolean;
+  /** Whether it can change the database without being a repair: damage that it meets was there before. */
+  writes?: boolean;
   /** What `--if-live-writer fence` is for, where the command takes no database over. */
   allTheSame?: string;
   run(call: Call): Promise<ExitCode>;
@@ -39,6 +41,10 @@ export interface Call {
   /** The command as it was typed, without `--apply` and `--plan`, for advice to run it again. */
   again: string;
   readFile(path: string): Promise<Uint8Array>;
+  /** All of standard input. */
+  readInput(): Promise<Uint8Array>;
+  /** The clock of this machine, ms since the epoch. */
+  nowMs(): number;
 }
 
 export const LOCATION: OperandSpec = {

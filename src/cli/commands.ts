@@ -6,10 +6,12 @@ import { DOCTOR_COMMAND, PROBE } from './doctor-commands.ts';
 import { GC } from './gc-command.ts';
 import { DAMAGE_ACK, DAMAGE_LIST, QUARANTINE_LIST, QUARANTINE_RESTORE } from './ledger-commands.ts';
 import { MANIFEST_INSPECT, MANIFEST_LIST, MANIFEST_REPAIR, MANIFEST_SHOW } from './manifest-commands.ts';
+import { GET, SCAN } from './read-commands.ts';
 import { SST_CHECK, SST_INSPECT, SST_REPAIR } from './sst-commands.ts';
 import { STATS } from './stats-command.ts';
 import { TREE } from './tree-command.ts';
 import { WAL_INSPECT, WAL_REPAIR } from './wal-commands.ts';
+import { DELETE, PUT } from './write-commands.ts';
 
 /** What commands are for, as the overview arranges them. */
 export interface CommandGroup {
@@ -18,6 +20,7 @@ export interface CommandGroup {
 }
 
 export const COMMAND_GROUPS: readonly CommandGroup[] = [
+  { title: 'Data', commands: [GET, SCAN, PUT, DELETE] },
   { title: 'Check', commands: [DOCTOR_COMMAND, PROBE] },
   { title: 'Inspect', commands: [TREE, STATS] },
   { title: 'Log', commands: [WAL_INSPECT, WAL_REPAIR] },

@@ -30,6 +30,8 @@ export const EXIT = {
   unavailable: 7,
   /** No damage was found, but something is in a form or at a place that this program cannot read. */
   unknown: 8,
+  /** `get`: the key has no value. */
+  absent: 9,
   internal: 70,
   /** What the command had to say could not be written: a full disk, a lost terminal. Says nothing about the database. */
   outputLost: 74,
@@ -51,6 +53,7 @@ export const EXIT_MEANINGS: readonly (readonly [ExitCode, string])[] = [
   [EXIT.conflict, 'conflict: live writer, fenced, plan changed, obsolete'],
   [EXIT.unavailable, 'store unavailable, try again'],
   [EXIT.unknown, 'cannot tell: of a newer format, or out of reach; no damage found'],
+  [EXIT.absent, 'the key has no value (get)'],
   [EXIT.internal, 'internal error: a bug to report'],
   [EXIT.outputLost, 'output could not be written: the report is not complete'],
   [EXIT.interrupted, 'interrupted'],

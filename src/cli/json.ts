@@ -30,6 +30,9 @@ export type DocumentType =
   | 'compact'
   | 'tree'
   | 'stats'
+  | 'get'
+  | 'row'
+  | 'write'
   | 'error';
 
 /** How the values of one call are written. */

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import * as admin from '../admin.ts';
 import { SYSTEM_CLOCK } from '../common/clock.ts';
-import { InvalidArgumentError } from '../index.ts';
+import { InvalidArgumentError, open, openReader } from '../index.ts';
 import { EXIT, lostOutputText } from './exit-codes.ts';
 import type { Output } from './printer.ts';
 import { processOutput } from './process-output.ts';
@@ -18,6 +18,12 @@ async function read(path: string): Promise<Uint8Array> {
       cause,
     });
   }
+}
+
+async function readInput(): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  for await (const part of process.stdin) parts.push(part as Uint8Array);
+  return Buffer.concat(parts);
 }
 
 /** Every tool may end at any moment and goes on when it is run again, so an interrupt needs no cleanup. */
@@ -45,10 +51,12 @@ const code = await runCommandLine(process.argv.slice(2), {
   err,
   env: process.env,
   cwd: process.cwd(),
-  tools: admin,
+  tools: { ...admin, open, openReader },
   version,
   monotonicMs: () => SYSTEM_CLOCK.monotonicMs(),
+  nowMs: () => SYSTEM_CLOCK.nowMs(),
   readFile: read,
+  readInput,
 });
 // What was written arrives before the process ends; sockets that a store keeps open must not hold it up.
 const lost = await out.finish();

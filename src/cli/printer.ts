@@ -75,6 +75,18 @@ export class Printer {
     this.#o.out.write(lines.map((l) => `${l}\n`).join(''));
   }
 
+  /** Bytes as they are. */
+  bytes(bytes: Uint8Array): void {
+    this.#clearProgress();
+    this.#o.out.write(bytes);
+  }
+
+  /** What people should know besides the data. */
+  note(lines: readonly string[]): void {
+    this.#clearProgress();
+    this.#o.err.write(lines.map((l) => `${l}\n`).join(''));
+  }
+
   document(type: DocumentType, value: object): void {
     this.lines([document(type, value, this.#writing())]);
   }
@@ -106,7 +118,8 @@ export class Printer {
 
   /** For what is written to standard error, which may be a terminal when standard output is none. */
   get errView(): View {
-    return { ...this.view, paint: paintFor(this.#o.env, this.#o.err.isTerminal) };
+    const { env, err } = this.#o;
+    return { ...this.view, paint: paintFor(env, err.isTerminal), columns: columnsOf(err, env) };
   }
 
   #writing(): Writing {

@@ -29,7 +29,11 @@ export interface Host {
   version: string;
   /** For how often progress is shown. */
   monotonicMs(): number;
+  /** The clock of this machine, ms since the epoch. */
+  nowMs(): number;
   readFile(path: string): Promise<Uint8Array>;
+  /** All of standard input. */
+  readInput(): Promise<Uint8Array>;
 }
 
 const ISSUES = 'This is a bug of shaledb. Please report it with this text and the command.';
@@ -150,12 +154,12 @@ async function runCommand(command: Command, typedWords: readonly string[], host:
     if (error instanceof UsageError) return usageFailure(error, command, words, host);
     throw error;
   }
-  const { tools, readFile } = host;
+  const { tools, readFile, readInput, nowMs } = host;
   const common = args.members<ToolOptions>({ timeoutMs: 'timeout-ms', root: 'root' });
   const again = typed(command, withoutApply(words));
   const printer = printerFor(args, again, host);
   try {
-    return await command.run({ args, printer, tools, common, again, readFile });
+    return await command.run({ args, printer, tools, common, again, readFile, readInput, nowMs });
   } catch (error) {
     const usage = error instanceof UsageError ? error : usageErrorOf(error, args);
     if (usage !== undefined) return usageFailure(usage, command, words, host);
@@ -236,7 +240,7 @@ function adviceOf(error: DbError, command: Command, line: string): string[] {
   switch (exitOfError(error, command.repairs === true)) {
     case EXIT.unavailable:
       return [
-        command.repairs === true
+        command.repairs === true || command.writes === true
           ? 'Run the same command again later: it continues where it stopped.'
           : 'Nothing was changed. Try again later.',
       ];

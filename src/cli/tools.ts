@@ -1,7 +1,8 @@
 /** The functions that commands stand on, as one object, so that a test can give others. */
 import type * as admin from '../admin.ts';
+import type * as main from '../index.ts';
 
-export type Tools = Pick<
+type AdminTools = Pick<
   typeof admin,
   | 'verify'
   | 'walInspect'
@@ -22,4 +23,7 @@ export type Tools = Pick<
   | 'compact'
   | 'stats'
   | 'treeInspect'
+  | 'writerInspect'
 >;
+
+export type Tools = AdminTools & Pick<typeof main, 'open' | 'openReader'>;

@@ -38,12 +38,12 @@ export function visible(text: string): string {
 }
 
 /** A key as text where it is printable UTF-8, else as hex; long ones are cut and say so. */
-export function keyText(key: Uint8Array, redact = false): string {
+export function keyText(key: Uint8Array, redact = false, longest = LONGEST_KEY_SHOWN): string {
   if (redact) return `<${key.length} bytes>`;
   const text = printable(key);
-  if (text === undefined) return cut(`0x${Buffer.from(key).toString('hex')}`, key.length);
+  if (text === undefined) return cut(`0x${Buffer.from(key).toString('hex')}`, key.length, longest);
   const plain = UNAMBIGUOUS.test(text) && !text.startsWith('0x');
-  return cut(plain ? text : JSON.stringify(text), key.length);
+  return cut(plain ? text : JSON.stringify(text), key.length, longest);
 }
 
 function printable(key: Uint8Array): string | undefined {
@@ -55,8 +55,8 @@ function printable(key: Uint8Array): string | undefined {
   }
 }
 
-function cut(text: string, bytes: number): string {
-  const shown = beginning(text, LONGEST_KEY_SHOWN);
+function cut(text: string, bytes: number, longest: number): string {
+  const shown = beginning(text, longest);
   return shown === text ? text : `${shown}... (${number(bytes)} bytes)`;
 }
 

@@ -319,7 +319,7 @@ export function manifestStats(
 }
 
 /** Only manifests that claim an epoch name their author. */
-function ownerOf(role: 'writer' | 'compactor', epoch: number, read: readonly LoadedManifest[]): OwnerStats {
+export function ownerOf(role: 'writer' | 'compactor', epoch: number, read: readonly LoadedManifest[]): OwnerStats {
   const claim = read.find(
     ({ seal }) => seal?.owner !== undefined && seal.identity.role === role && seal.identity.epoch === epoch,
   );

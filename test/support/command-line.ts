@@ -21,6 +21,10 @@ export interface RunOptions {
   cwd?: string;
   /** For how often progress is shown. Default: a second passes between two calls. */
   monotonicMs?: () => number;
+  /** The clock of the machine. */
+  nowMs?: number;
+  /** Standard input. */
+  input?: Uint8Array;
   files?: Record<string, Uint8Array>;
 }
 
@@ -54,6 +58,8 @@ export async function runWith(words: readonly string[], options: RunOptions = {}
     monotonicMs: options.monotonicMs ?? (() => (nowMs += 1000)),
     tools: toolsWith(options.tools ?? {}),
     version: '0.1.0',
+    nowMs: () => options.nowMs ?? 1_796_000_000_000,
+    readInput: async () => options.input ?? new Uint8Array(),
     readFile: async (path) => {
       const bytes = options.files?.[path];
       if (bytes === undefined) throw new Error(`no file ${path}`);

@@ -42,6 +42,7 @@ const TOOLS: Record<string, Call> = {
   verify: (line, o) => admin.verify(place(line), o),
   walInspect: (line, o) => drained(admin.walInspect(place(line), o)),
   walRepair: (line, o) => admin.walRepair(place(line), o),
+  writerInspect: (line, o) => admin.writerInspect(place(line), o),
 };
 const REPAIRS = ['manifestRepair', 'quarantineRestore', 'sstRepair', 'walRepair'];
 

@@ -363,7 +363,7 @@ it('the time limit of requests goes to every tool', async () => {
         throw new UnavailableError('STORE_TIMEOUT', 'x');
       },
   });
-  const operands: Record<string, string> = { LOCATION: DB, ID: '1', REPAIR: 'r-1' };
+  const operands: Record<string, string> = { LOCATION: DB, ID: '1', REPAIR: 'r-1', KEY: 'k', VALUE: 'v' };
   for (const { name, operands: wanted, options } of COMMANDS) {
     const note = 'note' in options ? ['--note', 'x'] : [];
     const words = [
