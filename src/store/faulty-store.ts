@@ -187,9 +187,9 @@ interface ArmedRule extends FaultRule {
 export class FaultyStore implements ObjectStore {
   readonly name: string;
   readonly conformance?: 'known';
-  readonly upload?: UploadingStore['upload'];
-  readonly listUploads?: UploadingStore['listUploads'];
-  readonly abortUpload?: UploadingStore['abortUpload'];
+  readonly upload?: Required<UploadingStore>['upload'];
+  readonly listUploads?: Required<UploadingStore>['listUploads'];
+  readonly abortUpload?: Required<UploadingStore>['abortUpload'];
   /** Switches all rules off and on. */
   enabled = true;
   readonly #store: ObjectStore;

@@ -58,9 +58,9 @@ export function latencyStore(store: ObjectStore, options: LatencyOptions): Objec
 class LatencyStore implements ObjectStore {
   readonly name: string;
   readonly conformance?: 'known';
-  readonly upload?: UploadingStore['upload'];
-  readonly listUploads?: UploadingStore['listUploads'];
-  readonly abortUpload?: UploadingStore['abortUpload'];
+  readonly upload?: Required<UploadingStore>['upload'];
+  readonly listUploads?: Required<UploadingStore>['listUploads'];
+  readonly abortUpload?: Required<UploadingStore>['abortUpload'];
   readonly #store: ObjectStore;
   readonly #options: LatencyOptions;
 

@@ -71,9 +71,9 @@ function noRequests(): RequestCounts {
 class CountingStore implements MeteredStore {
   readonly name: string;
   readonly conformance?: 'known';
-  readonly upload?: UploadingStore['upload'];
-  readonly listUploads?: UploadingStore['listUploads'];
-  readonly abortUpload?: UploadingStore['abortUpload'];
+  readonly upload?: Required<UploadingStore>['upload'];
+  readonly listUploads?: Required<UploadingStore>['listUploads'];
+  readonly abortUpload?: Required<UploadingStore>['abortUpload'];
   readonly #store: ObjectStore;
   readonly #roleOf: (path: string) => string;
   readonly #byRole = new Map<string, RequestCounts>();

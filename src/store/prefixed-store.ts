@@ -34,9 +34,9 @@ export function prefixedStore(store: ObjectStore, prefix: string): ObjectStore {
 class PrefixedStore implements ObjectStore {
   readonly name: string;
   readonly conformance?: 'known';
-  readonly upload?: UploadingStore['upload'];
-  readonly listUploads?: UploadingStore['listUploads'];
-  readonly abortUpload?: UploadingStore['abortUpload'];
+  readonly upload?: Required<UploadingStore>['upload'];
+  readonly listUploads?: Required<UploadingStore>['listUploads'];
+  readonly abortUpload?: Required<UploadingStore>['abortUpload'];
   readonly #store: ObjectStore;
   readonly #folder: string;
 

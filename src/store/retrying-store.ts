@@ -66,9 +66,9 @@ export function retryingStore(store: ObjectStore, options: RetryOptions = {}): O
 class RetryingStore implements ObjectStore {
   readonly name: string;
   readonly conformance?: 'known';
-  readonly upload?: UploadingStore['upload'];
-  readonly listUploads?: UploadingStore['listUploads'];
-  readonly abortUpload?: UploadingStore['abortUpload'];
+  readonly upload?: Required<UploadingStore>['upload'];
+  readonly listUploads?: Required<UploadingStore>['listUploads'];
+  readonly abortUpload?: Required<UploadingStore>['abortUpload'];
   readonly #store: ObjectStore;
   readonly #settings: CallSettings;
   readonly #outage: Outage;

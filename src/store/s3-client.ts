@@ -6,39 +6,14 @@
  */
 import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
 import type { Clock } from '../common/clock.ts';
+import { provideRequire } from './bundled-require.ts';
 import { assertOfStore } from './s3-answer-check.ts';
+import type { S3ConnectionOptions } from './s3-options.ts';
 import { hashInSlices } from './s3-payload.ts';
 import { assertSendable, type Identity } from './s3-request-check.ts';
 import { storeError } from './store-error.ts';
 
 export type S3Sdk = typeof import('@aws-sdk/client-s3');
-
-/** How a server is reached: the bucket, where it is, and who asks. */
-export interface S3ConnectionOptions {
-  /** Name of the bucket, which must exist. */
-  bucket: string;
-  /** URL of a server that is not AWS, such as `http://localhost:9000`. */
-  endpoint?: string;
-  /** From the SDK's usual chain if absent; `us-east-1` with an endpoint of your own. */
-  region?: string;
-  /**
-   * The bucket in the path instead of the host name. If absent: true with an endpoint that is not AWS, wherever that comes from
-   * (`endpoint`, `clientConfig`, AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, a profile).
-   */
-  forcePathStyle?: boolean;
-  /** From the SDK's usual chain if absent. */
-  credentials?: S3ClientConfig['credentials'];
-  /** Whatever else the SDK's client takes; goes before all other settings except `maxAttempts`. */
-  clientConfig?: S3ClientConfig;
-  /** Time to connect, in ms: 2,000 if absent. */
-  connectionTimeoutMs?: number;
-  /** Longest time without a byte on a connection, in ms: 5,000 if absent. */
-  stallTimeoutMs?: number;
-  /** Longest time from the start of a request to the start of its answer, in ms: 30,000 if absent. */
-  requestTimeoutMs?: number;
-  /** Connections kept at most: 128 if absent. */
-  maxSockets?: number;
-}
 
 export interface S3Connection {
   sdk: S3Sdk;
@@ -66,6 +41,7 @@ export function loadS3Upload(store: string): Promise<typeof import('@aws-sdk/lib
 
 async function loaded<T>(store: string, name: string, load: () => Promise<T>): Promise<T> {
   try {
+    provideRequire();
     return await load();
   } catch (cause) {
     const message = `the package ${name} cannot be loaded: ${reasonOf(cause)}`;

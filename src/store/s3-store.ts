@@ -42,9 +42,10 @@ import {
   type UploadOptions,
 } from './object-store.ts';
 import { announcedBody, MalformedAnswer, readBody, readUnannounced } from './s3-body.ts';
-import { connectS3, IS_CHUNKED, type S3Connection, type S3ConnectionOptions } from './s3-client.ts';
+import { connectS3, IS_CHUNKED, type S3Connection } from './s3-client.ts';
 import { classifyS3Code, classifyS3Error, type S3Failure, type S3Operation } from './s3-errors.ts';
 import { conditionHeader, etagOf, rangeHeader, storeTimeMs } from './s3-headers.ts';
+import type { S3ConnectionOptions } from './s3-options.ts';
 import { listUnfinished } from './s3-unfinished.ts';
 import { HELD_PARTS, S3Upload, type S3UploadHost } from './s3-upload.ts';
 import { type StoreErrorClass, storeError } from './store-error.ts';
