@@ -4,7 +4,7 @@
 //
 //   npm run api    writes that file again: review the difference, it is what users get
 import { readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 
@@ -13,12 +13,12 @@ const CONFIG = join(ROOT, 'tsconfig.build.json');
 const OUT = join(ROOT, 'dist');
 export const API_FILE = join(ROOT, 'test/types/public-api.txt');
 
-/** Names of the entries as users import them -> their declarations below dist. */
+/** Names of the entries as users import them -> their declarations, where the compiler would put them. */
 function entries() {
   const { name, exports } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
   return Object.entries(exports)
     .filter(([, target]) => target.types !== undefined)
-    .map(([path, { types }]) => ({ name: join(name, path), file: join(ROOT, types) }));
+    .map(([path, { types }]) => ({ name: join(name, path), file: join(OUT, basename(types)) }));
 }
 
 /** The declarations as a build emits them: path -> text. Nothing is written. */

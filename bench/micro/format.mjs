@@ -1,8 +1,8 @@
 // Costs of the format layer per row: building tables, walking and searching blocks, hashing.
-// Run: npm run build && node bench/micro/format.mjs [rows] ; best and median of 9 rounds,
+// Run: npm run build:modules && node bench/micro/format.mjs [rows] ; best and median of 9 rounds,
 // in CPU time of the process, so that a busy machine disturbs less.
 
-const dist = new URL(process.env.SHALEDB_DIST ?? '../../dist/', import.meta.url);
+const dist = new URL(process.env.SHALEDB_DIST ?? '../../.cache/modules/', import.meta.url);
 const load = (name) => import(new URL(`format/${name}.js`, dist).href);
 const [
   { TableBuilder },

@@ -1,5 +1,5 @@
-// Cost of the memtable's operations, ns each. Needs `npm run build`, then:
-//   node --expose-gc bench/micro/memtable.mjs [entries=200000] [rounds=5] [dist directory] [key form, default all]
+// Cost of the memtable's operations, ns each. Needs `npm run build:modules`, then:
+//   node --expose-gc bench/micro/memtable.mjs [entries=200000] [rounds=5] [directory of modules] [key form, default all]
 // 16-byte keys in random order, 100-byte values. Each cell has two figures: the process's CPU time (collector and compiler
 // threads included) per operation in the best round, and the median wall time over slices of 1000 operations of all rounds;
 // other load on the machine moves these less than whole wall times. The stall lines give the longest single call in ms, each
@@ -10,8 +10,8 @@ import { pathToFileURL } from 'node:url';
 
 const N = Number(process.argv[2] ?? 200_000);
 const ROUNDS = Number(process.argv[3] ?? 5);
-const DIST = path.resolve(process.argv[4] ?? path.join(import.meta.dirname, '../../dist'));
-const { Memtable } = await import(pathToFileURL(path.join(DIST, 'lsm/memtable.js')).href);
+const DIST = path.resolve(process.argv[4] ?? path.join(import.meta.dirname, '../../.cache/modules'));
+const { Memtable } = await import(pathToFileURL(path.join(DIST, 'lsm/memtable/memtable.js')).href);
 const NO_TS = Number.NEGATIVE_INFINITY;
 const ALL = Number.MAX_SAFE_INTEGER;
 const SLICE = 1000;

@@ -1,5 +1,5 @@
 // What a job of a compaction takes on a thread, and in slices: 8 overlapping tables of level 0 become one run.
-// Run: npm run build && node bench/micro/merge-threads.mjs [--rows 50000] [--rounds 5] [--value 100] [--store memory|local] [--codec none] [--ranges 2]
+// Run: npm run build:modules && node bench/micro/merge-threads.mjs [--rows 50000] [--rounds 5] [--value 100] [--store memory|local] [--codec none] [--ranges 2]
 //
 // With --ranges: the same job on that many threads, in one range and in that many ranges of keys. On a machine that has other work the wall times
 // say little; then the CPU time of the busiest thread (Linux, mean, in steps of 10 ms) is what a job takes at least with a core for each.
@@ -31,7 +31,7 @@ const INPUTS = 8;
 const KEY_BYTES = 16;
 const WARM_UP = 3;
 
-const dist = new URL(process.env.SHALEDB_DIST ?? '../../dist/', import.meta.url);
+const dist = new URL(process.env.SHALEDB_DIST ?? '../../.cache/modules/', import.meta.url);
 const load = (name) => import(new URL(`${name}.js`, dist).href);
 const { SYSTEM_CLOCK: clock } = await load('common/clock');
 const { SYSTEM_RANDOM: random } = await load('common/random');

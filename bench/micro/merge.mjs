@@ -1,5 +1,5 @@
 // What the merge of a compaction costs: 8 overlapping inputs, newest version of each key kept, blocks with CRC, filter, row checks.
-// Run: npm run build && node bench/micro/merge.mjs [--rows 50000] [--rounds 5] [--only WORDS] [--peer DIRECTORY]
+// Run: npm run build:modules && node bench/micro/merge.mjs [--rows 50000] [--rounds 5] [--only WORDS] [--peer DIRECTORY]
 //
 // --peer: a directory with merge.mjs (class MergeJob) and sst.mjs (class SstWriter), as of the prototype from which the targets are;
 // it merges the same rows in the same run, by turns. Figures are medians of CPU time; the ratio is of raw bytes (keys and values) per
@@ -23,7 +23,7 @@ const INPUTS = 8;
 const KEY_BYTES = 16;
 const WARM_UP = 3;
 
-const dist = new URL(process.env.SHALEDB_DIST ?? '../../dist/', import.meta.url);
+const dist = new URL(process.env.SHALEDB_DIST ?? '../../.cache/modules/', import.meta.url);
 const load = (name) => import(new URL(`${name}.js`, dist).href);
 const [{ MergeStep }, { TableBuilder }, { loadCodec }, { decodeIndex }, { unframeUnit }, { blockEnd }] =
   await Promise.all([

@@ -1,8 +1,8 @@
 // What a seal costs: bytes and time of building tables and WAL objects with it and without, by the size of a row.
-// Run: npm run build && node bench/micro/seal-cost.mjs [rows] ; the best of 151 interleaved rounds each, in CPU time of the
+// Run: npm run build:modules && node bench/micro/seal-cost.mjs [rows] ; the best of 151 interleaved rounds each, in CPU time of the
 // process, so that a busy machine disturbs less.
 
-const dist = new URL(process.env.SHALEDB_DIST ?? '../../dist/', import.meta.url);
+const dist = new URL(process.env.SHALEDB_DIST ?? '../../.cache/modules/', import.meta.url);
 const load = (name) => import(new URL(`format/${name}.js`, dist).href);
 const [{ TableBuilder }, { chooseRowsPerCheck }, { encodeSeal }, { numberObjectId }, { NO_CODEC }] = await Promise.all([
   load('table-builder'),

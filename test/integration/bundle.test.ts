@@ -4,15 +4,11 @@
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { homedir, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { rolldown } from 'rolldown';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-
-interface Bundler {
-  rolldown(options: object): Promise<{ write(output: object): Promise<unknown> }>;
-}
 
 const directory = mkdtempSync(join(placeWithoutPackages(), 'shaledb-bundle-'));
 const entry = fileURLToPath(new URL('../../src/index.ts', import.meta.url));
@@ -64,12 +60,7 @@ function seesPackages(place: string): boolean {
 
 beforeAll(async () => {
   writeFileSync(join(directory, 'program.mjs'), PROGRAM);
-  const require = createRequire(import.meta.url);
-  const bundler = createRequire(require.resolve('vitest')).resolve('vite');
-  const { rolldown } = (await import(
-    pathToFileURL(createRequire(bundler).resolve('rolldown')).href
-  )) as unknown as Bundler;
-  for (const format of ['esm', 'cjs']) {
+  for (const format of ['esm', 'cjs'] as const) {
     const bundle = await rolldown({ input: join(directory, 'program.mjs'), platform: 'node' });
     const entryFileNames = format === 'esm' ? 'bundle.mjs' : 'bundle.cjs';
     await bundle.write({ dir: join(directory, format), format, entryFileNames });
