@@ -157,7 +157,7 @@ async function play({ endpoint, keys }) {
   story.say(
     '# A repair, from the damage to the database that opens again',
     '',
-    'Played on MinIO by [scripts/make-transcript.mjs](../scripts/make-transcript.mjs), which wrote this page; every output is from that run.',
+    'Played on MinIO by [scripts/make-transcript.mjs](https://github.com/shaledb/shaledb/blob/main/scripts/make-transcript.mjs), which wrote this page; every output is from that run.',
     '',
     '```sh',
     `export DB='${SHOWN_LOCATION}?endpoint=${SHOWN_ENDPOINT}&forcePathStyle=true&region=us-east-1'`,

@@ -1,5 +1,5 @@
 /** The documentation says what the code says: codes, options, and the programs shown in the README. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { apiEntries, exportsOfEntry, incompleteCalls, renderApi } from '../../scripts/api-doc.mjs';
@@ -67,6 +67,35 @@ function deadAnchors(page: string, text: string): string[] {
     .map(([, to, anchor]) => `${to}#${anchor}`);
 }
 
+const PACKED = (JSON.parse(read('package.json')) as { files: string[] }).files;
+
+/** Whether the package holds a file. */
+function isPacked(path: string): boolean {
+  return PACKED.some((each) => path === each || path.startsWith(`${each}/`));
+}
+
+/** Pages that the package holds. */
+function packedPages(): string[] {
+  const below = (directory: string) =>
+    readdirSync(join(ROOT, directory), { recursive: true, encoding: 'utf8' }).map((name) => join(directory, name));
+  return PACKED.filter((each) => each !== 'dist')
+    .flatMap((each) => (statSync(join(ROOT, each)).isDirectory() ? below(each) : [each]))
+    .filter((path) => path.endsWith('.md'));
+}
+
+/** Links of a page that lead out of the package. */
+function unpackedLinks(page: string, text: string): string[] {
+  const targets = [...text.matchAll(/\]\(([^)\s]+)\)/g)].map((m) => m[1].split('#')[0]);
+  return targets.filter((t) => t !== '' && !/^[a-z]+:/.test(t) && !isPacked(join(dirname(page), t)));
+}
+
+/** Links to a file of this repository by its address on the web: the path in it. */
+function webLinks(text: string): string[] {
+  return [...text.matchAll(/https:\/\/github\.com\/shaledb\/shaledb\/(?:blob|tree)\/main\/([^)\s#]+)/g)].map(
+    (m) => m[1],
+  );
+}
+
 /** Codes of a union type, as its source spells them. */
 function findingCodes(source: string): string[] {
   const union = /export type FindingCode =([^;]+);/.exec(source);
@@ -130,6 +159,14 @@ describe('the documentation', () => {
 
   it('has no links that lead nowhere', () => {
     expect(pages().flatMap((page) => deadLinks(page, read(page)).map((link) => `${page}: ${link}`))).toEqual([]);
+    const onTheWeb = [...pages(), ...packedPages()].flatMap((page) => webLinks(read(page)));
+    expect(onTheWeb).toContain('CONTRIBUTING.md');
+    expect(onTheWeb.filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
+  });
+
+  it('leads to files of the package or to the web where it is part of the package', () => {
+    const links = packedPages().flatMap((page) => unpackedLinks(page, read(page)).map((link) => `${page}: ${link}`));
+    expect(links).toEqual([]);
   });
 
   it('has no links to headings that are not there', () => {
@@ -261,6 +298,12 @@ describe('the documentation laws see', () => {
       "export { a } from './a.ts';\nexport {\n  type B,\n  c as d,\n} from './b.ts';\nexport type { E } from './e.ts';";
     expect(exportedNames(entry)).toEqual(['a', 'B', 'd', 'E']);
     expect(exportsOfEntry(apiEntries()[0]).map((each: { name: string }) => each.name)).toContain('WriteBatch');
+  });
+  it('a link that leads out of the package, and the path of one that leads to the web', () => {
+    const text =
+      '[a](../src/README.md) [b](errors.md#x) [c](https://github.com/shaledb/shaledb/blob/main/bench/none.md#d)';
+    expect(unpackedLinks('docs/a.md', text)).toEqual(['../src/README.md']);
+    expect(webLinks(text)).toEqual(['bench/none.md']);
   });
   it('an option whose text has changed', () => {
     const page = '<!-- options:O -->\nold\n<!-- /options -->';
