@@ -1,6 +1,7 @@
 /** The main entry of the package. Named re-exports only. */
 
 export type { Hint } from './common/advice.ts';
+export type { OwnBytes } from './common/bytes.ts';
 export type { Clock, Timer } from './common/clock.ts';
 export type {
   CollectorEvent,
@@ -88,11 +89,19 @@ export type { Db } from './db/db.ts';
 export type { DeleteRangeOptions, DeleteRangeResult } from './db/delete-range.ts';
 export type { WriteResult } from './db/durability-waiters.ts';
 export type { SizeEstimate } from './db/estimates.ts';
-export type { Bytes, RangeOptions } from './db/keys.ts';
+export type { Bytes, Decoded, KeyBound, RangeOptions } from './db/keys.ts';
 export type { Compatibility, WriterOptions } from './db/open-options.ts';
 export type { Reader } from './db/reader.ts';
 export type { ReaderOptions } from './db/reader-options.ts';
-export type { Reads, ScanOptions, ValueWithMeta } from './db/reads.ts';
+export type {
+  Page,
+  PageOptions,
+  RangeReadOptions,
+  Reads,
+  ScanOptions,
+  ValueWithMeta,
+  ValueWithMetaJson,
+} from './db/reads.ts';
 export type { ScanIterator } from './db/scan-iterator.ts';
 export type { Snapshot } from './db/snapshot.ts';
 export type { Amplification, SpentRequests, TreeState, UpkeepState } from './db/upkeep.ts';
@@ -111,7 +120,7 @@ export type {
 export type { Codec } from './format/table-info.ts';
 export type { CollectorOptions, GcOptions } from './gc/settings.ts';
 export { type ProbeOptions, probeStore } from './lsm/manifest/store-probe.ts';
-export type { ScanRow } from './lsm/read/visible-rows.ts';
+export type { ScanRow, ScanRowJson } from './lsm/read/scan-row.ts';
 export type { MergeOperator } from './lsm/rows/merge-operator.ts';
 export { BlockCache, type BlockCacheOptions } from './lsm/table/block-cache.ts';
 export type { LedgerEntry } from './lsm/tree/damage-ledger.ts';

@@ -5,7 +5,13 @@
  */
 import { types } from 'node:util';
 
-export const EMPTY_BYTES: Uint8Array = new Uint8Array(0);
+/**
+ * Bytes in an `ArrayBuffer`, not in shared memory: what `Response` and `Blob` take. Written so that compilers before TypeScript 5.7, whose
+ * `Uint8Array` has no parameter, read it as `Uint8Array`.
+ */
+export type OwnBytes = ReturnType<Uint8Array['slice']>;
+
+export const EMPTY_BYTES: OwnBytes = new Uint8Array(0);
 
 export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   const n = a.length < b.length ? a.length : b.length;
@@ -51,10 +57,15 @@ export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array {
 }
 
 /** An own copy that shares no memory with its source (a `Buffer`'s `slice` would). */
-export function copyBytes(b: Uint8Array): Uint8Array {
+export function copyBytes(b: Uint8Array): OwnBytes {
   const out = new Uint8Array(b.length);
   out.set(b);
   return out;
+}
+
+/** The same bytes, or a copy where they are in memory that threads share. */
+export function unsharedBytes(b: Uint8Array): OwnBytes {
+  return b.buffer instanceof ArrayBuffer ? (b as OwnBytes) : copyBytes(b);
 }
 
 /** The least key greater than every key that starts with `prefix`; `undefined` if there is none. */

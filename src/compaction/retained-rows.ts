@@ -17,7 +17,7 @@
  *    fold; tombstones that follow each other by some bytes for each.
  */
 import { assertThat } from '../common/assert.ts';
-import { copyBytes, EMPTY_BYTES } from '../common/bytes.ts';
+import { copyBytes, EMPTY_BYTES, unsharedBytes } from '../common/bytes.ts';
 import { AscendingRanges } from '../common/key-range.ts';
 import { MAX_VALUE_BYTES } from '../format/block.ts';
 import { FLAG_TOMBSTONE, NO_TS } from '../format/row-flags.ts';
@@ -293,7 +293,7 @@ export class RetainedRows {
     if (verdict === 'keep') return version;
     if (verdict !== 'drop') {
       this.counts.replaced++;
-      return { ...version, value: verdict.replace };
+      return { ...version, value: unsharedBytes(verdict.replace) };
     }
     return { ...version, value: EMPTY_BYTES, flags: tombstoneFlags(flags), expireTs: NO_TS, cause: BY_FILTER };
   }

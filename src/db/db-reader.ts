@@ -31,16 +31,14 @@ import { discover } from '../recovery/discovery.ts';
 import { assertUsable, isEmptyPlace, isOvertaken, readSurroundings } from '../recovery/place.ts';
 import type { RequestCountsByRole } from '../store/metered-store.ts';
 import { type CorruptionReport, CorruptionWatch } from './corruption-watch.ts';
-import type { Bytes } from './keys.ts';
 import type { Parts } from './options.ts';
+import { ByteReads } from './range-reads.ts';
 import { ReadPath } from './read-path.ts';
 import type { Reader } from './reader.ts';
 import { ReaderLog } from './reader-log.ts';
 import type { ReaderSettings } from './reader-options.ts';
-import type { ScanOptions, ValueWithMeta } from './reads.ts';
-import type { ScanIterator } from './scan-iterator.ts';
 import { Turns } from './turns.ts';
-import { type CloseOptions, type ReadOptions, type RefreshOptions, waitOptions } from './write-options.ts';
+import { type CloseOptions, type RefreshOptions, waitOptions } from './write-options.ts';
 
 const MAX_VIEW_ROUNDS = 100;
 
@@ -66,9 +64,8 @@ export interface ReaderStart extends StateSource {
   onClosed(): void;
 }
 
-export class DbReader implements Reader {
+export class DbReader extends ByteReads implements Reader {
   readonly #source: StateSource;
-  readonly #reads: ReadPath;
   readonly #watch: CorruptionWatch;
   readonly #turns: Turns;
   readonly #onClosed: () => void;
@@ -79,16 +76,13 @@ export class DbReader implements Reader {
   private constructor({ onClosed, ...source }: ReaderStart, state: State) {
     const { settings, parts } = source;
     const { clock, logger, mergeOperator, onCorruption } = parts;
-    this.#source = source;
-    this.#state = state;
-    this.#onClosed = onClosed;
-    this.#watch = new CorruptionWatch(source.tableStore.damage, onCorruption, logger);
-    this.#turns = new Turns(clock);
-    this.#reads = new ReadPath({
+    const watch = new CorruptionWatch(source.tableStore.damage, onCorruption, logger);
+    const turns = new Turns(clock);
+    const path = new ReadPath({
       policy: settings.corruptionPolicy,
-      watch: this.#watch,
+      watch,
       clock,
-      turns: this.#turns,
+      turns,
       nowMs: settings.hideExpired ? () => clock.nowMs() : undefined,
       mergeOperator,
       view: () => this.#state.view,
@@ -97,6 +91,12 @@ export class DbReader implements Reader {
       assertServing: () => this.#assertOpen(),
       renewView: (error) => this.#assertStillNeeded(error),
     });
+    super(path);
+    this.#source = source;
+    this.#state = state;
+    this.#onClosed = onClosed;
+    this.#watch = watch;
+    this.#turns = turns;
   }
 
   static async open(start: ReaderStart): Promise<DbReader> {
@@ -109,26 +109,6 @@ export class DbReader implements Reader {
 
   get store(): { readonly name: string } {
     return { name: this.#source.stores.main.name };
-  }
-
-  get(key: Bytes, options?: ReadOptions): Promise<Uint8Array | undefined> {
-    return this.#reads.get(key, options);
-  }
-
-  getMany(keys: readonly Bytes[], options?: ReadOptions): Promise<(Uint8Array | undefined)[]> {
-    return this.#reads.getMany(keys, options);
-  }
-
-  has(key: Bytes, options?: ReadOptions): Promise<boolean> {
-    return this.#reads.has(key, options);
-  }
-
-  getWithMeta(key: Bytes, options?: ReadOptions): Promise<ValueWithMeta | undefined> {
-    return this.#reads.getWithMeta(key, options);
-  }
-
-  scan(options?: ScanOptions): ScanIterator {
-    return this.#reads.scan(options);
   }
 
   refresh(options?: RefreshOptions): Promise<void> {

@@ -5,6 +5,7 @@ import {
   encodeUtf8,
   isBytes,
   keySuccessor,
+  type OwnBytes,
   prefixEnd,
   trueBytes,
   trueLength,
@@ -17,6 +18,12 @@ import type { ScanRange } from '../lsm/read/visible-rows.ts';
 
 /** A key or a value; a string stands for its UTF-8 bytes. */
 export type Bytes = Uint8Array | string;
+
+/** What reads give of a key or a value of type T: of `Bytes`, which is the default, an own `Uint8Array`; of any other T itself. */
+export type Decoded<T> = 0 extends 1 & T ? T : [Bytes] extends [T] ? ([T] extends [Bytes] ? OwnBytes : T) : T;
+
+/** A bound of a range of keys: a key, or of keys that are tuples also its leading elements. */
+export type KeyBound<K> = K | (K extends readonly [...infer Leading, unknown] ? KeyBound<Leading> : never);
 
 /** A key as bytes; strings are UTF-8. The bytes are the caller's: copy before keeping, and before any code of the caller runs. */
 export function toKey(key: Bytes): Uint8Array {
@@ -88,17 +95,24 @@ function textBytes(text: string, what: string): Uint8Array {
 }
 
 /** Bounds of a scan as users give them. */
-export interface RangeOptions {
+export interface RangeOptions<K = Bytes> {
   /** From this key on, itself included. Not beside `gt` (`BAD_ARGUMENT`). Default: from the first key. */
-  gte?: Bytes;
+  gte?: KeyBound<K>;
   /** From the first key after this one. */
-  gt?: Bytes;
+  gt?: KeyBound<K>;
   /** Up to this key, itself included. Not beside `lt` (`BAD_ARGUMENT`). Default: to the last key. */
-  lte?: Bytes;
+  lte?: KeyBound<K>;
   /** Up to the last key before this one. */
-  lt?: Bytes;
+  lt?: KeyBound<K>;
   /** Only keys that begin with these bytes; the other bounds narrow it further. Empty: all. */
-  prefix?: Bytes;
+  prefix?: KeyBound<K>;
+}
+
+/** A range with the place of a cursor in it. */
+export interface CursorRange extends RangeOptions {
+  /** Forward the range goes on after this key, in reverse it ends before it. */
+  after?: Bytes;
+  reverse?: boolean;
 }
 
 export const RANGE_NAMES = ['gte', 'gt', 'lte', 'lt', 'prefix'] as const;
@@ -116,7 +130,7 @@ function boundBytes(value: Bytes, name: string): Uint8Array {
 }
 
 /** One half-open range from all bounds; undefined if it is empty. */
-export function toRange(o: RangeOptions): ScanRange | undefined {
+export function toRange(o: CursorRange): ScanRange | undefined {
   if (o.gt !== undefined && o.gte !== undefined) {
     throw new InvalidArgumentError('BAD_ARGUMENT', 'A range cannot have both gt and gte; leave one out.');
   }
@@ -134,6 +148,12 @@ export function toRange(o: RangeOptions): ScanRange | undefined {
       const end = prefixEnd(prefix);
       if (end !== undefined && (lt === undefined || compareBytes(lt, end) > 0)) lt = end;
     }
+  }
+  if (o.after !== undefined) {
+    const place = boundBytes(o.after, 'after');
+    if (o.reverse) {
+      if (lt === undefined || compareBytes(lt, place) > 0) lt = place;
+    } else if (gte === undefined || compareBytes(gte, place) <= 0) gte = keySuccessor(place);
   }
   if (lt !== undefined && (lt.length === 0 || (gte !== undefined && compareBytes(gte, lt) >= 0))) return undefined;
   return { gte: gte?.length === 0 ? undefined : gte, lt };

@@ -8,14 +8,11 @@
  */
 import { assertThat } from '../common/assert.ts';
 import { ClosedError } from '../common/errors.ts';
-import type { Bytes } from './keys.ts';
+import { ByteReads } from './range-reads.ts';
 import { ReadPath, type ReadSource } from './read-path.ts';
-import type { ScanOptions, ValueWithMeta } from './reads.ts';
-import type { ScanIterator } from './scan-iterator.ts';
 import type { Snapshot } from './snapshot.ts';
 import type { Pin } from './snapshot-pins.ts';
 import type { Turns } from './turns.ts';
-import type { ReadOptions } from './write-options.ts';
 
 export interface SnapshotOptions {
   pin: Pin;
@@ -24,9 +21,8 @@ export interface SnapshotOptions {
   release(): void;
 }
 
-export class PinnedSnapshot implements Snapshot {
+export class PinnedSnapshot extends ByteReads implements Snapshot {
   readonly #seq: number;
-  readonly #reads: ReadPath;
   readonly #release: () => void;
   readonly #turns: Turns;
   #closed = false;
@@ -38,10 +34,7 @@ export class PinnedSnapshot implements Snapshot {
       seq <= source.maxSeq(false),
       'a snapshot shows rows that were there when it was made (pinned-snapshot 1)',
     );
-    this.#seq = seq;
-    this.#release = options.release;
-    this.#turns = source.turns;
-    this.#reads = new ReadPath({
+    const path = new ReadPath({
       ...source,
       nowMs: source.nowMs && (() => nowMs),
       maxSeq: (remoteOnly) => Math.min(seq, source.maxSeq(remoteOnly)),
@@ -50,30 +43,14 @@ export class PinnedSnapshot implements Snapshot {
         source.assertServing();
       },
     });
+    super(path);
+    this.#seq = seq;
+    this.#release = options.release;
+    this.#turns = source.turns;
   }
 
   get seq(): bigint {
     return BigInt(this.#seq);
-  }
-
-  get(key: Bytes, options?: ReadOptions): Promise<Uint8Array | undefined> {
-    return this.#reads.get(key, options);
-  }
-
-  getMany(keys: readonly Bytes[], options?: ReadOptions): Promise<(Uint8Array | undefined)[]> {
-    return this.#reads.getMany(keys, options);
-  }
-
-  has(key: Bytes, options?: ReadOptions): Promise<boolean> {
-    return this.#reads.has(key, options);
-  }
-
-  getWithMeta(key: Bytes, options?: ReadOptions): Promise<ValueWithMeta | undefined> {
-    return this.#reads.getWithMeta(key, options);
-  }
-
-  scan(options?: ScanOptions): ScanIterator {
-    return this.#reads.scan(options);
   }
 
   close(): Promise<void> {

@@ -10,6 +10,7 @@
 import { stopIfAborted, untilAborted } from '../common/abort.ts';
 import { present } from '../common/assert.ts';
 import { mapLimit } from '../common/async.ts';
+import { copyBytes, type OwnBytes } from '../common/bytes.ts';
 import type { Clock } from '../common/clock.ts';
 import { CorruptionError, InvalidArgumentError, isCorruption, UnavailableError } from '../common/errors.ts';
 import {
@@ -31,13 +32,15 @@ import {
   NOT_NOW,
   type ReadView,
 } from '../lsm/read/point-lookup.ts';
+import type { ScanRow } from '../lsm/read/scan-row.ts';
 import type { ScanRange } from '../lsm/read/visible-rows.ts';
 import { ANY_VALUE, type MergeOperator } from '../lsm/rows/merge-operator.ts';
 import { EMPTY_TREE } from '../lsm/tree/table-store.ts';
 import type { CorruptionPolicy, CorruptionWatch } from './corruption-watch.ts';
+import { FoundWithMeta } from './found-with-meta.ts';
 import { type Bytes, RANGE_NAMES, type RangeOptions, toKey, toRange } from './keys.ts';
-import type { ScanOptions, ValueWithMeta } from './reads.ts';
-import { Scan, type ScanInput } from './scan.ts';
+import type { RangeReadOptions, ScanOptions, ValueWithMeta } from './reads.ts';
+import { type ConvertRow, Scan, type ScanInput } from './scan.ts';
 import type { ScanIterator } from './scan-iterator.ts';
 import type { Turns } from './turns.ts';
 import { atOnce, type Own, plainRead, READ_CHECKS, type ReadOptions, readOptionsOf } from './write-options.ts';
@@ -70,16 +73,39 @@ interface Moment {
 /** What a bound must be, `toRange` says. */
 export const RANGE_CHECKS = Object.fromEntries(RANGE_NAMES.map((n) => [n, anything])) as ChecksOf<RangeOptions>;
 
-const SCAN_CHECKS: ChecksOf<ScanOptions> = {
-  ...RANGE_CHECKS,
+export const RANGE_READ_CHECKS: ChecksOf<RangeReadOptions> = { ...RANGE_CHECKS, ...READ_CHECKS };
+
+/** What `after` must be, `toRange` says. */
+export const SCAN_CHECKS: ChecksOf<ScanOptions> = {
+  ...RANGE_READ_CHECKS,
+  after: anything,
   reverse: bool,
   limit: that('a whole number of at least 0', isLimit),
   onCorruption: oneOf(['throw', 'skip']),
-  ...READ_CHECKS,
 };
 const PARALLEL_LOOKUPS = 16;
 
-export class ReadPath {
+/** What a value is given as. May throw: that is the failure of the call that read it. */
+export type ConvertValue<V> = (value: OwnBytes, key: Uint8Array) => V;
+
+/** Reads whose results are converted on the way, so that a value costs no second promise. Without a function they are bytes. */
+export interface RawReads {
+  readonly turns: Turns;
+  get<V = OwnBytes>(key: Bytes, o: ReadOptions | undefined, convert?: ConvertValue<V>): Promise<V | undefined>;
+  getMany<V = OwnBytes>(
+    keys: readonly Bytes[],
+    o: ReadOptions | undefined,
+    convert?: ConvertValue<V>,
+  ): Promise<(V | undefined)[]>;
+  has(key: Bytes, o: ReadOptions | undefined): Promise<boolean>;
+  getWithMeta(key: Bytes, o: ReadOptions | undefined): Promise<ValueWithMeta | undefined>;
+  /** `keysOnly`: values are empty, and not copied. */
+  scan<T = ScanRow>(o: ScanOptions | undefined, convert?: ConvertRow<T>, keysOnly?: boolean): ScanIterator<Bytes, T>;
+  /** A scan each of whose calls rejects with this error. */
+  failedScan<T>(error: unknown): ScanIterator<Bytes, T>;
+}
+
+export class ReadPath implements RawReads {
   readonly #source: ReadSource;
   /** Used by lookups that end in the same turn. */
   readonly #options: LookupOptions;
@@ -89,15 +115,20 @@ export class ReadPath {
     this.#options = { maxSeq: 0, now: source.nowMs, mergeOperator: source.mergeOperator, useProbable: false };
   }
 
-  get(key: Bytes, options: ReadOptions | undefined): Promise<Uint8Array | undefined> {
+  get turns(): Turns {
+    return this.#source.turns;
+  }
+
+  get<V = OwnBytes>(key: Bytes, options: ReadOptions | undefined, convert?: ConvertValue<V>): Promise<V | undefined> {
     try {
       const o = options === undefined ? undefined : readOptionsOf('get', options);
       const maxSeq = this.#begin(o);
       const k = toKey(key);
       this.#options.maxSeq = maxSeq;
       const value = lookupNow(this.#source.view(), k, this.#options);
-      if (value !== NOT_NOW) return this.#source.turns.give(value);
-      return this.#lookup(k, this.#moment(maxSeq), o).then((found) => found?.value);
+      if (value !== NOT_NOW) return this.#source.turns.give(converted(value, k, convert));
+      const own = convert === undefined ? k : copyBytes(k);
+      return this.#lookup(k, this.#moment(maxSeq), o).then((found) => converted(found?.value, own, convert));
     } catch (error) {
       return this.#source.turns.refuse(error);
     }
@@ -117,40 +148,46 @@ export class ReadPath {
     }
   }
 
-  getMany(keys: readonly Bytes[], options: ReadOptions | undefined): Promise<(Uint8Array | undefined)[]> {
+  getMany<V = OwnBytes>(
+    keys: readonly Bytes[],
+    options: ReadOptions | undefined,
+    convert?: ConvertValue<V>,
+  ): Promise<(V | undefined)[]> {
     try {
       const o = options === undefined ? undefined : readOptionsOf('getMany', options);
       const maxSeq = this.#begin(o);
       const wanted = readingArgument('getMany', () => toKeys(keys));
       const moment = this.#moment(maxSeq);
       const lookups: LookupOptions = { ...this.#options, maxSeq, now: moment.now };
-      const results = new Array<Uint8Array | undefined>(wanted.length);
+      const results = new Array<V | undefined>(wanted.length);
       const pending: number[] = [];
       for (let i = 0; i < wanted.length; i++) {
         const value = lookupNow(moment.view, wanted[i], lookups);
         if (value === NOT_NOW) pending.push(i);
-        else results[i] = value;
+        else results[i] = converted(value, wanted[i], convert);
       }
       if (pending.length === 0) return this.#source.turns.give(results, Math.max(1, wanted.length));
-      return this.#lookupMany(wanted, pending, results, moment, o);
+      return this.#lookupMany(wanted, pending, results, moment, o, convert);
     } catch (error) {
       return this.#source.turns.refuse(error);
     }
   }
 
   /** The keys at the places `pending`, beside the results that are there. Each counts for itself. */
-  async #lookupMany(
+  async #lookupMany<V>(
     wanted: readonly Uint8Array[],
     pending: readonly number[],
-    results: (Uint8Array | undefined)[],
+    results: (V | undefined)[],
     moment: Moment,
     o: Own<ReadOptions> | undefined,
-  ): Promise<(Uint8Array | undefined)[]> {
+    convert: ConvertValue<V> | undefined,
+  ): Promise<(V | undefined)[]> {
     const copies = pending.map((i) => new Uint8Array(wanted[i]));
     const errors = new Map<number, CorruptionError>();
     await mapLimit(pending, PARALLEL_LOOKUPS, async (i, n) => {
       try {
-        results[i] = (await this.#lookup(copies[n], moment, o))?.value;
+        const found = await this.#lookup(copies[n], moment, o);
+        results[i] = converted(found?.value, copies[n], convert);
       } catch (error) {
         if (!isCorruption(error)) throw error;
         errors.set(i, error);
@@ -171,44 +208,50 @@ export class ReadPath {
   }
 
   /** Faults of the call show at the first row asked for, like every other failure of a scan. */
-  scan(o: ScanOptions | undefined): ScanIterator {
+  scan<T = ScanRow>(o: ScanOptions | undefined, convert?: ConvertRow<T>, keysOnly = false): ScanIterator<Bytes, T> {
     try {
-      return this.#scan(o === undefined ? {} : o);
+      return new Scan<T>(this.#input(o === undefined ? {} : o, keysOnly), convert);
     } catch (error) {
-      const source = this.#source;
-      return new Scan({
-        view: { memtables: [], tree: EMPTY_TREE },
-        range: { gte: undefined, lt: undefined },
-        reverse: false,
-        limit: 1,
-        maxSeq: 0,
-        nowMs: undefined,
-        mergeOperator: undefined,
-        isStrict: false,
-        skipDamage: false,
-        watch: source.watch,
-        clock: source.clock,
-        turns: source.turns,
-        signal: undefined,
-        assertServing() {
-          throw error;
-        },
-        onError: async (e) => e,
-      });
+      return this.failedScan(error);
     }
   }
 
-  #scan(given: ScanOptions): ScanIterator {
+  failedScan<T>(error: unknown): ScanIterator<Bytes, T> {
+    const source = this.#source;
+    return new Scan<T>({
+      view: { memtables: [], tree: EMPTY_TREE },
+      range: { gte: undefined, lt: undefined },
+      reverse: false,
+      limit: 1,
+      maxSeq: 0,
+      nowMs: undefined,
+      mergeOperator: undefined,
+      isStrict: false,
+      skipDamage: false,
+      watch: source.watch,
+      clock: source.clock,
+      turns: source.turns,
+      signal: undefined,
+      assertServing() {
+        throw error;
+      },
+      onError: async (e) => e,
+    });
+  }
+
+  #input(given: ScanOptions, keysOnly: boolean): ScanInput {
     const options = atOnce(given, SCAN_CHECKS, plainScan) ?? checkedOptions<ScanOptions>('scan', given, SCAN_CHECKS);
     const { limit, onCorruption, reverse, signal } = options;
     const maxSeq = this.#begin(options);
-    return new Scan({
+    return {
       ...this.#scanInput(toRange(options), maxSeq, signal),
       reverse: reverse ?? false,
       limit: limit ?? Number.POSITIVE_INFINITY,
       isStrict: (options.corruptionPolicy ?? this.#source.policy) === 'strict',
       skipDamage: onCorruption === 'skip',
-    });
+      // Nobody sees what operands come to.
+      ...(keysOnly && { keysOnly, mergeOperator: ANY_VALUE }),
+    };
   }
 
   /** Of a scan over a whole range, whose options are the defaults. */
@@ -333,11 +376,11 @@ function isLimit(limit: unknown): boolean {
 function plainScan(o: ScanOptions): Own<ScanOptions> | undefined {
   const read = plainRead(o);
   if (read === undefined) return undefined;
-  const { gte, gt, lte, lt, prefix, reverse, limit, onCorruption } = o;
+  const { gte, gt, lte, lt, prefix, after, reverse, limit, onCorruption } = o;
   if (reverse !== undefined && typeof reverse !== 'boolean') return undefined;
   if (limit !== undefined && !isLimit(limit)) return undefined;
   if (onCorruption !== undefined && onCorruption !== 'throw' && onCorruption !== 'skip') return undefined;
-  return { gte, gt, lte, lt, prefix, reverse, limit, onCorruption, ...read };
+  return { gte, gt, lte, lt, prefix, after, reverse, limit, onCorruption, ...read };
 }
 
 /** One by one: an array may be sparse, and longer than memory. */
@@ -355,20 +398,29 @@ function isMissingTable(error: unknown): error is CorruptionError {
   return isCorruption(error) && error.findings.some((f) => f.code === 'MISSING_OBJECT');
 }
 
+/** Without a function V is `OwnBytes`. */
+function converted<V>(
+  value: OwnBytes | undefined,
+  key: Uint8Array,
+  convert: ConvertValue<V> | undefined,
+): V | undefined {
+  return convert === undefined || value === undefined ? (value as V | undefined) : convert(value, key);
+}
+
 function toMeta(found: FoundValue | undefined): ValueWithMeta | undefined {
   if (found === undefined) return undefined;
-  return {
-    value: found.value,
-    seq: BigInt(found.seq),
-    createTs: found.createTs === NO_TS ? undefined : found.createTs,
-    expireTs: found.expireTs === NO_TS ? undefined : found.expireTs,
-    possiblyStale: found.damage !== undefined,
-    findings: found.damage?.findings ?? [],
-  };
+  const { value, seq, createTs, expireTs, damage } = found;
+  return new FoundWithMeta(value, {
+    seq: BigInt(seq),
+    createTs: createTs === NO_TS ? undefined : createTs,
+    expireTs: expireTs === NO_TS ? undefined : expireTs,
+    possiblyStale: damage !== undefined,
+    findings: damage?.findings ?? [],
+  });
 }
 
 /** Error of a `getMany` that met damage: `results` has the value, undefined or the error of each key. */
-function manyDamaged(results: (Uint8Array | undefined)[], errors: Map<number, CorruptionError>): CorruptionError {
+function manyDamaged<V>(results: (V | undefined)[], errors: Map<number, CorruptionError>): CorruptionError {
   const all = [...errors.values()];
   const error = new CorruptionError(
     `${errors.size} of ${results.length} keys could not be read; the error's results say which. First: ${all[0].message}`,

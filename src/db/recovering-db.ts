@@ -21,7 +21,8 @@ import { TOOL_ACCESS, type ToolAccess, type ToolHandle } from '../recovery/tool-
 import type { RequestCountsByRole } from '../store/metered-store.ts';
 import type { CorruptionReport } from './corruption-watch.ts';
 import type { Db } from './db.ts';
-import type { ScanIterator } from './scan-iterator.ts';
+import { LateReads, type Waiting } from './late-reads.ts';
+import { ByteReads } from './range-reads.ts';
 import type { ServingDb } from './serving-db.ts';
 import type { Snapshot } from './snapshot.ts';
 import { Turns } from './turns.ts';
@@ -50,7 +51,7 @@ export function recoveringDb(recovery: Promise<Recovered>, stores: ShownStores, 
   return new RecoveringDb(recovery, stores, clock, timeoutMs);
 }
 
-class RecoveringDb implements Db, ToolHandle {
+class RecoveringDb extends ByteReads implements Db, ToolHandle {
   readonly #recovery: Promise<Recovered>;
   readonly #stores: ShownStores;
   readonly #clock: Clock;
@@ -64,11 +65,19 @@ class RecoveringDb implements Db, ToolHandle {
   readonly #waiting = new Set<WaitingCall>();
 
   constructor(recovery: Promise<Recovered>, stores: ShownStores, clock: Clock, timeoutMs: number) {
+    const turns = new Turns(clock);
+    const waiting: Waiting = {
+      turns,
+      served: () => this.#db?.raw,
+      call: (args, make) => this.#call(args, (db, own) => make(db.raw, own)),
+      own: (argument) => copied(argument) as typeof argument,
+    };
+    super(new LateReads(waiting));
     this.#recovery = recovery;
     this.#stores = stores;
     this.#clock = clock;
     this.#timeoutMs = timeoutMs;
-    this.#turns = new Turns(clock);
+    this.#turns = turns;
     ignoreRejection(
       recovery.then(
         ({ db }) => this.#serve(db),
@@ -106,21 +115,9 @@ class RecoveringDb implements Db, ToolHandle {
   readonly write: Db['write'] = (...args) => this.#call(args, (db, a) => db.write(...a));
   readonly deleteRange: Db['deleteRange'] = (...args) => this.#call(args, (db, a) => db.deleteRange(...a));
   readonly clear: Db['clear'] = (...args) => this.#call(args, (db, a) => db.clear(...a));
-  readonly get: Db['get'] = (...args) => this.#call(args, (db, a) => db.get(...a));
-  readonly getMany: Db['getMany'] = (...args) => this.#call(args, (db, a) => db.getMany(...a));
-  readonly has: Db['has'] = (...args) => this.#call(args, (db, a) => db.has(...a));
-  readonly getWithMeta: Db['getWithMeta'] = (...args) => this.#call(args, (db, a) => db.getWithMeta(...a));
   readonly estimateSize: Db['estimateSize'] = (...args) => this.#call(args, (db, a) => db.estimateSize(...a));
   readonly compact: Db['compact'] = (...args) => this.#call(args, (db, a) => db.compact(...a));
   readonly flush: Db['flush'] = (...args) => this.#call(args, (db, a) => db.flush(...a));
-
-  readonly scan: Db['scan'] = (...args) =>
-    this.#db === undefined
-      ? new LateScan(
-          this.#call(args, async (db, a) => db.scan(...a)),
-          this.#turns,
-        )
-      : this.#db.scan(...args);
 
   snapshot(): Snapshot {
     return this.#served().snapshot();
@@ -167,20 +164,20 @@ class RecoveringDb implements Db, ToolHandle {
   }
 
   /** Arguments belong to the caller again when the call returns. */
-  #call<A extends unknown[], T>(args: A, call: (db: Db, args: A) => Promise<T>): Promise<T> {
+  #call<A extends readonly unknown[], T>(args: A, call: (db: ServingDb, args: A) => Promise<T>): Promise<T> {
     try {
       if (this.#db !== undefined) {
         assertThat(this.#waiting.size === 0, 'no call waits once the database serves (recovering-db 3)');
         return call(this.#db, args);
       }
-      const own = args.map(copied) as A;
+      const own = args.map(copied) as readonly unknown[] as A;
       return this.#wait(signalOf(own), (db) => call(db, own));
     } catch (error) {
       return this.#turns.refuse(error);
     }
   }
 
-  #wait<T>(signal: AbortSignal | undefined, call: (db: Db) => Promise<T>): Promise<T> {
+  #wait<T>(signal: AbortSignal | undefined, call: (db: ServingDb) => Promise<T>): Promise<T> {
     if (signal !== undefined && isAborted(signal)) throw notMade(signal);
     if (this.#failure !== undefined) throw this.#failure.error;
     const { promise, resolve } = deferred<T>();
@@ -258,66 +255,4 @@ function ownBytes(bytes: Uint8Array): Uint8Array {
   const own = trueBytes(bytes);
   if (own === undefined) throw memoryGone('argument');
   return copyBytes(own);
-}
-
-/** A scan that begins when the database serves; its view is taken then. */
-class LateScan implements ScanIterator {
-  readonly #scan: Promise<ScanIterator>;
-  readonly #turns: Turns;
-  #begun: ScanIterator | undefined;
-
-  constructor(scan: Promise<ScanIterator>, turns: Turns) {
-    this.#scan = scan;
-    this.#turns = turns;
-    ignoreRejection(
-      scan.then((s) => {
-        this.#begun = s;
-      }),
-    );
-  }
-
-  get findings(): ScanIterator['findings'] {
-    return this.#begun?.findings ?? [];
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  #with<T>(call: (scan: ScanIterator) => Promise<T>): Promise<T> {
-    return this.#scan.then(call, (error) => this.#turns.refuse(error));
-  }
-
-  next(): ReturnType<ScanIterator['next']> {
-    return this.#with((s) => s.next());
-  }
-
-  nextBatch(count: number): ReturnType<ScanIterator['nextBatch']> {
-    return this.#with((s) => s.nextBatch(count));
-  }
-
-  seek(...args: Parameters<ScanIterator['seek']>): Promise<void> {
-    try {
-      const own = args.map(copied) as typeof args;
-      return this.#with((s) => s.seek(...own));
-    } catch (error) {
-      return this.#turns.refuse(error);
-    }
-  }
-
-  resume(...args: Parameters<ScanIterator['resume']>): ReturnType<ScanIterator['resume']> {
-    return this.#with((s) => s.resume(...args));
-  }
-
-  close(): Promise<void> {
-    return this.#with((s) => s.close());
-  }
-
-  return(): ReturnType<ScanIterator['return']> {
-    return this.#with((s) => s.return());
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
-  }
 }

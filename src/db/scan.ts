@@ -17,14 +17,15 @@
 import { stopIfAborted, untilAborted } from '../common/abort.ts';
 import { assertThat } from '../common/assert.ts';
 import { runSliced } from '../common/async.ts';
-import { compareBytes, copyBytes } from '../common/bytes.ts';
+import { compareBytes, copyBytes, EMPTY_BYTES } from '../common/bytes.ts';
 import type { Clock } from '../common/clock.ts';
 import { type CorruptionError, InvalidArgumentError, isCorruption, MAX_FINDINGS_PER_ERROR } from '../common/errors.ts';
 import type { Finding } from '../common/finding.ts';
 import { describeValue } from '../common/option-checks.ts';
 import type { Memtable } from '../lsm/memtable/memtable.ts';
 import type { ReadView } from '../lsm/read/point-lookup.ts';
-import { type ScanRange, type ScanRow, VisibleRows } from '../lsm/read/visible-rows.ts';
+import type { ScanRow } from '../lsm/read/scan-row.ts';
+import { type ScanRange, VisibleRows } from '../lsm/read/visible-rows.ts';
 import { MergeCursor } from '../lsm/rows/merge-cursor.ts';
 import type { MergeOperator } from '../lsm/rows/merge-operator.ts';
 import type { RowCursor } from '../lsm/rows/row-cursor.ts';
@@ -62,11 +63,17 @@ export interface ScanInput {
   onError(error: unknown): Promise<unknown>;
 }
 
-type Result = IteratorResult<ScanRow, undefined>;
-const DONE: Result = { value: undefined, done: true };
+const DONE: IteratorResult<never, undefined> = { value: undefined, done: true };
+/** Rows that `toArray` takes at a time. */
+const ROWS_PER_BATCH = 1024;
 
-export class Scan implements ScanIterator {
+/** What a scan hands out for a row. May throw: then that is the failure of the call that came to the row, and the next one goes on after it. */
+export type ConvertRow<T> = (row: ScanRow) => T;
+
+export class Scan<T = ScanRow> implements ScanIterator<Bytes, T> {
   readonly #input: ScanInput;
+  /** undefined: rows are handed out as they are, and T is `ScanRow`. */
+  readonly #convert: ConvertRow<T> | undefined;
   /** Those that have a row to show: an empty one would cost a short scan a tenth of its time. */
   readonly #memtables: readonly Memtable[];
   #rows: VisibleRows | undefined;
@@ -96,8 +103,9 @@ export class Scan implements ScanIterator {
   #unreported: readonly UnplacedLoss[];
   readonly #findings: Finding[] = [];
 
-  constructor(input: ScanInput) {
+  constructor(input: ScanInput, convert?: ConvertRow<T>) {
     this.#input = input;
+    this.#convert = convert;
     this.#left = input.limit;
     this.#memtables = input.view.memtables.filter((m) => m.reaches(input.maxSeq));
     const { unplaced } = input.view.tree;
@@ -113,15 +121,17 @@ export class Scan implements ScanIterator {
     return this;
   }
 
-  next(): Promise<Result> {
+  next(): Promise<IteratorResult<T, undefined>> {
     if (this.#busy === undefined) {
       if (this.#at < this.#buffer.length) {
+        let result: IteratorResult<T, undefined>;
         try {
           this.#check();
+          result = this.#take();
         } catch (error) {
           return this.#input.turns.refuse(error);
         }
-        return this.#input.turns.give({ value: this.#buffer[this.#at++], done: false });
+        return this.#input.turns.give(result);
       }
       try {
         if (this.#fillNow(ROWS_PER_FILL)) return this.next();
@@ -141,11 +151,16 @@ export class Scan implements ScanIterator {
     });
   }
 
-  #take(): Result {
-    return this.#at < this.#buffer.length ? { value: this.#buffer[this.#at++], done: false } : DONE;
+  #take(): IteratorResult<T, undefined> {
+    if (this.#at >= this.#buffer.length) return DONE;
+    return { value: this.#handOut(this.#buffer[this.#at++]), done: false };
   }
 
-  nextBatch(count: number): Promise<ScanRow[]> {
+  #handOut(row: ScanRow): T {
+    return this.#convert === undefined ? (row as T) : this.#convert(row);
+  }
+
+  nextBatch(count: number): Promise<T[]> {
     if (!Number.isSafeInteger(count) || count < 1) {
       return this.#input.turns.refuse(
         new InvalidArgumentError(
@@ -157,9 +172,21 @@ export class Scan implements ScanIterator {
     return this.#exclusive(() => this.#batch(count));
   }
 
-  async #batch(count: number): Promise<ScanRow[]> {
+  toArray(): Promise<T[]> {
+    return this.#exclusive(async () => {
+      const all: T[] = [];
+      for (;;) {
+        const batch = await this.#batch(ROWS_PER_BATCH);
+        if (batch.length === 0) return all;
+        for (const item of batch) all.push(item);
+      }
+    });
+  }
+
+  async #batch(count: number): Promise<T[]> {
     const { turns } = this.#input;
-    const out: ScanRow[] = [];
+    const out: T[] = [];
+    let end = EMPTY_BYTES;
     // At the end of the source, too, as long as rows that were read ahead are to come.
     if (!this.#isDone || this.#at < this.#buffer.length) this.#check();
     while (out.length < count) {
@@ -174,17 +201,33 @@ export class Scan implements ScanIterator {
         }
         turns.note(Math.max(1, this.#buffer.length));
         if (this.#buffer.length === 0) return out;
-        if (out.length === 0 && this.#buffer.length === count) {
+        if (out.length === 0 && this.#buffer.length === count && this.#convert === undefined) {
           const whole = this.#buffer;
           this.#at = count;
           this.#clearBuffer();
-          return whole;
+          return whole as T[];
         }
       }
-      out.push(this.#buffer[this.#at++]);
+      const row = this.#buffer[this.#at];
+      if (this.#convert !== undefined && !this.#addConverted(row, out)) break;
+      if (this.#convert === undefined) out.push(row as T);
+      end = row.key;
+      this.#at++;
     }
-    this.#batchEnd = { at: this.#at, key: copyBytes(out[out.length - 1].key) };
+    this.#batchEnd = { at: this.#at, key: copyBytes(end) };
     return out;
+  }
+
+  /** False: the next row cannot be converted, and the next call comes to it first, which then fails alone. */
+  #addConverted(row: ScanRow, out: T[]): boolean {
+    try {
+      out.push(this.#handOut(row));
+    } catch (error) {
+      if (out.length > 0) return false;
+      this.#at++;
+      throw error;
+    }
+    return true;
   }
 
   resume(how: 'include'): Promise<void> {
@@ -256,8 +299,9 @@ export class Scan implements ScanIterator {
 
   /** Key of the last row handed out or passed over. One that `next` gave may have been changed by the caller: only the refusal errs then. */
   #lastKey(): Uint8Array | undefined {
+    if (this.#batchEnd?.at === this.#at) return this.#batchEnd.key;
     if (this.#at === 0 || this.#at === this.#buffer.length) return this.#bufferEnd;
-    return this.#batchEnd?.at === this.#at ? this.#batchEnd.key : this.#buffer[this.#at - 1].key;
+    return this.#buffer[this.#at - 1].key;
   }
 
   close(): Promise<void> {
@@ -279,7 +323,7 @@ export class Scan implements ScanIterator {
     this.#batchEnd = undefined;
   }
 
-  return(): Promise<Result> {
+  return(): Promise<IteratorResult<T, undefined>> {
     return this.close().then(() => DONE);
   }
 

@@ -47,9 +47,8 @@ import { estimateSize, type SizeEstimate } from './estimates.ts';
 import { type Bytes, type RangeOptions, toKey, toRange, toValue } from './keys.ts';
 import type { WriterSettings } from './open-options.ts';
 import { PinnedSnapshot } from './pinned-snapshot.ts';
+import { ByteReads } from './range-reads.ts';
 import { RANGE_CHECKS, ReadPath, type ReadSource } from './read-path.ts';
-import type { ScanOptions, ValueWithMeta } from './reads.ts';
-import type { ScanIterator } from './scan-iterator.ts';
 import type { Snapshot } from './snapshot.ts';
 import type { SnapshotPins } from './snapshot-pins.ts';
 import type { TableFlusher } from './table-flusher.ts';
@@ -63,7 +62,6 @@ import {
   deleteOptions,
   type FlushOptions,
   flushOptions,
-  type ReadOptions,
   type WriteOptions,
   waitOptions,
   writeOptions,
@@ -91,17 +89,16 @@ export interface DbParts {
   onClosed(): void;
 }
 
-export class ServingDb implements Db, ToolHandle {
+export class ServingDb extends ByteReads implements Db, ToolHandle {
   readonly #p: DbParts;
-  readonly #reads: ReadPath;
   readonly #source: ReadSource;
+  readonly #reads: ReadPath;
   #flushesForCompaction = 0;
   #closing: Promise<void> | undefined;
 
   constructor(parts: DbParts) {
-    this.#p = parts;
     const { state, manifests, settings } = parts;
-    this.#source = {
+    const source: ReadSource = {
       clock: state.clock,
       turns: state.turns,
       nowMs: settings.hideExpired ? () => state.clock.nowMs() : undefined,
@@ -116,7 +113,11 @@ export class ServingDb implements Db, ToolHandle {
         return !namesMissingTable(manifests.current.manifest, error);
       },
     };
-    this.#reads = new ReadPath(this.#source);
+    const path = new ReadPath(source);
+    super(path);
+    this.#reads = path;
+    this.#p = parts;
+    this.#source = source;
     state.onEnd(() => parts.tableStore.dispose());
   }
 
@@ -198,26 +199,6 @@ export class ServingDb implements Db, ToolHandle {
     } catch (error) {
       return turns.refuse(error);
     }
-  }
-
-  get(key: Bytes, options?: ReadOptions): Promise<Uint8Array | undefined> {
-    return this.#reads.get(key, options);
-  }
-
-  getMany(keys: readonly Bytes[], options?: ReadOptions): Promise<(Uint8Array | undefined)[]> {
-    return this.#reads.getMany(keys, options);
-  }
-
-  has(key: Bytes, options?: ReadOptions): Promise<boolean> {
-    return this.#reads.has(key, options);
-  }
-
-  getWithMeta(key: Bytes, options?: ReadOptions): Promise<ValueWithMeta | undefined> {
-    return this.#reads.getWithMeta(key, options);
-  }
-
-  scan(options?: ScanOptions): ScanIterator {
-    return this.#reads.scan(options);
   }
 
   snapshot(): Snapshot {

@@ -12,7 +12,7 @@
  * 2. Folding gives each key one row at most, and at least one key stays.
  */
 import { assertThat } from '../common/assert.ts';
-import { commonBytes, EMPTY_BYTES, trueLength, viewOf } from '../common/bytes.ts';
+import { commonBytes, EMPTY_BYTES, type OwnBytes, trueLength, viewOf } from '../common/bytes.ts';
 import { InvalidArgumentError, memoryGone } from '../common/errors.ts';
 import { FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../format/row-flags.ts';
 import { EXPECTED_KEYS } from '../lsm/memtable/memtable-index.ts';
@@ -355,7 +355,7 @@ export class WriteBatch {
     return this.#arena.slice(start, start + this.#ops[op * COLUMNS + KEY_LENGTH]);
   }
 
-  #valueOf(op: number): Uint8Array {
+  #valueOf(op: number): OwnBytes {
     const start = this.#ops[op * COLUMNS + KEY_START] + this.#ops[op * COLUMNS + KEY_LENGTH];
     return this.#arena.slice(start, start + this.#ops[op * COLUMNS + VALUE_LENGTH]);
   }

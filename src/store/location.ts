@@ -25,7 +25,8 @@ export interface DatabaseLocation extends StoreLocation {
 
 /**
  * Where a database is stored: `file:///directory`, `s3://bucket/path?endpoint=http://host:9000&forcePathStyle=true&region=...`,
- * `memory:`, or a store and a path in it, with an optional second store for the WAL.
+ * `memory:` (a new store each time), `memory:name` (the same store whenever this process opens that name), or a store and a path in it,
+ * with an optional second store for the WAL.
  */
 export type Location = string | URL | DatabaseLocation;
 
@@ -130,13 +131,30 @@ type UrlPlace = Omit<StorePlace, 'isRootAssumed'>;
 
 async function fromUrl(text: string): Promise<UrlPlace> {
   const url = parsedUrl(text);
-  if (url.protocol === 'memory:') {
-    if (text !== 'memory:') throw badLocation('memory: takes no path: each opening makes a new store');
-    return { location: { store: new MemoryStore(), path: '' }, dispose: nothing };
-  }
+  if (url.protocol === 'memory:') return { location: { store: memoryStore(text), path: '' }, dispose: nothing };
   if (url.protocol === 'file:') return fromFileUrl(url);
   if (url.protocol === 's3:') return fromS3Url(url);
   throw badLocation(`the scheme ${url.protocol} is unknown; known are file:, s3: and memory:`);
+}
+
+const MEMORY_NAME = /^memory:([A-Za-z0-9_.-]{1,100})$/;
+
+/** Stores that have a name, as long as the process runs: a database that was closed is still there when its name is opened again. */
+const memoryStores = new Map<string, MemoryStore>();
+
+function memoryStore(text: string): MemoryStore {
+  if (text === 'memory:') return new MemoryStore();
+  const name = MEMORY_NAME.exec(text)?.[1];
+  if (name === undefined) {
+    throw badLocation(
+      'memory: takes nothing but a name of 1 to 100 letters, digits, _ - and ., such as memory:orders; without one each opening makes a new store',
+    );
+  }
+  const known = memoryStores.get(name);
+  if (known !== undefined) return known;
+  const made = new MemoryStore({ name: text });
+  memoryStores.set(name, made);
+  return made;
 }
 
 function fromFileUrl(url: URL): UrlPlace {

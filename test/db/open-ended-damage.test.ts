@@ -18,7 +18,7 @@ import { decodeManifest, encodeManifest } from '../../src/format/manifest-codec.
 import { ledgerPath } from '../../src/format/object-names.ts';
 import { decodeSidecar, encodeSidecar } from '../../src/format/sidecar.ts';
 import { FOOTER_BYTES } from '../../src/format/table-layout.ts';
-import type { ScanRow } from '../../src/lsm/read/visible-rows.ts';
+import type { ScanRow } from '../../src/lsm/read/scan-row.ts';
 import { decodeLedger, encodeLedger, type LedgerEntry } from '../../src/lsm/tree/damage-ledger.ts';
 import { damageList } from '../../src/tools/damage-list.ts';
 import { sstCheck } from '../../src/tools/sst-check.ts';

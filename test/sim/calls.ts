@@ -4,7 +4,7 @@
  */
 import { type DbError, isDbError } from '../../src/common/errors.ts';
 import type { ScanIterator } from '../../src/db/scan-iterator.ts';
-import type { ScanRow } from '../../src/lsm/read/visible-rows.ts';
+import type { ScanRow } from '../../src/lsm/read/scan-row.ts';
 import type { MergeOperator } from '../../src/lsm/rows/merge-operator.ts';
 import type { Process } from './machine.ts';
 import { describe } from './world.ts';

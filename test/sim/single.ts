@@ -15,7 +15,7 @@ import type { ScanIterator } from '../../src/db/scan-iterator.ts';
 import type { Snapshot } from '../../src/db/snapshot.ts';
 import { WriteBatch } from '../../src/db/write-batch.ts';
 import { parseWalPath, walPath } from '../../src/format/object-names.ts';
-import type { ScanRow } from '../../src/lsm/read/visible-rows.ts';
+import type { ScanRow } from '../../src/lsm/read/scan-row.ts';
 import { open, openReader } from '../../src/open.ts';
 import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { Auditor } from './auditor.ts';

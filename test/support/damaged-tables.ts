@@ -8,7 +8,7 @@ import { decodeIndex } from '../../src/format/index-block.ts';
 import { decodeManifest } from '../../src/format/manifest-codec.ts';
 import type { TableRef } from '../../src/format/manifest-types.ts';
 import { blockEnd, FOOTER_BYTES } from '../../src/format/table-layout.ts';
-import type { ScanRow } from '../../src/lsm/read/visible-rows.ts';
+import type { ScanRow } from '../../src/lsm/read/scan-row.ts';
 import { text, type World } from './database.ts';
 import { layoutOf } from './table-database.ts';
 

@@ -16,7 +16,7 @@ import type { Manifest } from '../../src/format/manifest-types.ts';
 import { manifestPath } from '../../src/format/object-names.ts';
 import { FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../../src/format/row-flags.ts';
 import { listManifestIds, loadManifest } from '../../src/lsm/manifest/manifest-store.ts';
-import type { ScanRow } from '../../src/lsm/read/visible-rows.ts';
+import type { ScanRow } from '../../src/lsm/read/scan-row.ts';
 import type { MergeOperator } from '../../src/lsm/rows/merge-operator.ts';
 import { LocalStore } from '../../src/store/local-store.ts';
 import type { DatabaseLocation } from '../../src/store/location.ts';
@@ -154,7 +154,7 @@ export async function gathered<T>(rows: AsyncIterable<T>): Promise<T[]> {
 }
 
 /** A row of a scan; those of `expected.json` have times besides, which only a get gives. */
-export function goldenScanRow(row: ScanRow): GoldenScanRow {
+export function goldenScanRow(row: Pick<ScanRow<Uint8Array, Uint8Array>, 'key' | 'value' | 'seq'>): GoldenScanRow {
   return { key: goldenBytesOf(row.key), value: goldenBytesOf(row.value), seq: String(row.seq) };
 }
 

@@ -11,6 +11,7 @@
  * given flagged, an absence and a fold included, and the caller's policy decides.
  */
 import { assertThat } from '../../common/assert.ts';
+import type { OwnBytes } from '../../common/bytes.ts';
 import { CorruptionError, isCorruption } from '../../common/errors.ts';
 import { Block } from '../../format/block.ts';
 import { ABSENT, FOUND, FoundRow, findInBlock, UNDECIDED } from '../../format/block-cursor.ts';
@@ -50,7 +51,7 @@ export interface LookupOptions {
 }
 
 export interface FoundValue {
-  value: Uint8Array;
+  value: OwnBytes;
   seq: number;
   createTs: number;
   expireTs: number;
@@ -77,7 +78,7 @@ export function lookupNow(
   view: ReadView,
   key: Uint8Array,
   options: LookupOptions,
-): Uint8Array | undefined | typeof NOT_NOW {
+): OwnBytes | undefined | typeof NOT_NOW {
   const { maxSeq } = options;
   if (view.tree.lost.length > 0 && gapsAt(view.tree.lost, key, maxSeq).length > 0) return NOT_NOW;
   if (view.tree.unplaced.length > 0 && lossesAbove(view.tree.unplaced, -1, maxSeq).length > 0) return NOT_NOW;
@@ -99,7 +100,7 @@ function lookupTablesNow(
   tree: TreeTables,
   key: Uint8Array,
   options: LookupOptions,
-): Uint8Array | undefined | typeof NOT_NOW {
+): OwnBytes | undefined | typeof NOT_NOW {
   if (tree.l0.length === 0 && tree.runs.length === 0) return undefined;
   sipHash13(key, 0, key.length);
   const low = sipLow;
@@ -141,7 +142,7 @@ function probeTableNow(handle: TableHandle, key: Uint8Array, maxSeq: number, low
   return ABSENT;
 }
 
-function resultNow(options: LookupOptions): Uint8Array | undefined | typeof NOT_NOW {
+function resultNow(options: LookupOptions): OwnBytes | undefined | typeof NOT_NOW {
   const { flags } = scratch;
   if (isOperand(flags)) return NOT_NOW;
   if (!isSeenNow(flags, scratch.expireTs, options.now)) return undefined;

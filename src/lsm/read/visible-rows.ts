@@ -12,9 +12,10 @@
  *    are flagged, unless they are newer than all that may be missing.
  */
 import { assertThat } from '../../common/assert.ts';
-import { compareSlice, copyBytes, EMPTY_BYTES, equalBytes, keySuccessor } from '../../common/bytes.ts';
+import { compareSlice, copyBytes, EMPTY_BYTES, equalBytes, keySuccessor, type OwnBytes } from '../../common/bytes.ts';
 import { CorruptionError } from '../../common/errors.ts';
 import { lastKeyOf } from '../../common/key-range.ts';
+import { NO_TS } from '../../format/row-flags.ts';
 import { FLAG_DAMAGED, type MayBeDamaged } from '../rows/damage-row.ts';
 import { concerns, Gap } from '../rows/damaged-block.ts';
 import type { MergeCursor } from '../rows/merge-cursor.ts';
@@ -22,6 +23,7 @@ import type { MergeOperator } from '../rows/merge-operator.ts';
 import { copyOutOf } from '../rows/result-slab.ts';
 import { BLOCKED, END, type RowCursor } from '../rows/row-cursor.ts';
 import {
+  canExpire,
   decidedFrom,
   FLAGS_NOT_ALWAYS_SEEN,
   foldVersions,
@@ -29,18 +31,7 @@ import {
   isSeen,
   type Version,
 } from '../rows/visibility.ts';
-
-/** A row of a scan; its bytes belong to the caller. */
-export interface ScanRow {
-  /** An array of its own. */
-  key: Uint8Array;
-  /** An array of its own; merge operands are folded. */
-  value: Uint8Array;
-  /** Sequence number of the newest write that went into the value. */
-  seq: bigint;
-  /** A newer version, or a deletion, may be in a damaged stretch, or be lost with rows of the log. Absent on all other rows. */
-  possiblyStale?: true;
-}
+import { Row, type ScanRow } from './scan-row.ts';
 
 /** Half-open range of keys: from `gte` (undefined: the first) up to, not including, `lt` (undefined: the last). */
 export interface ScanRange {
@@ -70,9 +61,9 @@ export class VisibleRows {
   readonly #merge: MergeCursor;
   readonly #options: VisibleRowsOptions;
   /** Key whose remaining versions are to be skipped or gathered. */
-  #key: Uint8Array = EMPTY_BYTES;
+  #key: OwnBytes = EMPTY_BYTES;
   #hasKey = false;
-  #lastKey: Uint8Array | undefined;
+  #lastKey: OwnBytes | undefined;
   /** Forward: operands of the current key, newest first. Reverse: its versions since the last base, oldest first. */
   #versions: Version[] = [];
   #seekTo: Uint8Array | undefined;
@@ -206,11 +197,7 @@ export class VisibleRows {
       this.#key = key;
       this.#hasKey = true;
       if ((row.flags & SPECIAL) === 0) {
-        out.push({
-          key,
-          value: this.#valueOf(row),
-          seq: BigInt(row.seq),
-        });
+        out.push(new Row(key, this.#valueOf(row), BigInt(row.seq)));
       } else this.#special(row, key, out);
       if (!this.#advance()) return 'blocked';
     }
@@ -226,16 +213,19 @@ export class VisibleRows {
     return compareSlice(keyBuf, keyStart, keyLength, key) === 0;
   }
 
-  #special(row: RowCursor, key: Uint8Array, out: ScanRow[]): void {
+  #special(row: RowCursor, key: OwnBytes, out: ScanRow[]): void {
     if (isOperand(row.flags)) {
       this.#versions.push(this.#version(row));
       return;
     }
     if (!isSeen(row, this.#options.nowMs)) return;
-    out.push({ key, value: this.#valueOf(row), seq: BigInt(row.seq) });
+    const seen = new Row(key, this.#valueOf(row), BigInt(row.seq));
+    // No tombstone and no operand: what makes it special is its expiry.
+    if (canExpire(row.flags)) seen.expireTs = row.expireTs;
+    out.push(seen);
   }
 
-  #valueOf(row: RowCursor): Uint8Array {
+  #valueOf(row: RowCursor): OwnBytes {
     if (this.#options.keysOnly === true) return EMPTY_BYTES;
     return copyOutOf(row.valueView, row.valueBuf, row.valueStart, row.valueLength);
   }
@@ -294,7 +284,8 @@ export class VisibleRows {
     const { nowMs, mergeOperator } = this.#options;
     const seen = foldVersions(versions, this.#key, nowMs, mergeOperator);
     if (seen === undefined) return;
-    const row: ScanRow = { key: this.#key, value: seen.value, seq: BigInt(seen.seq) };
+    const row = new Row(this.#key, seen.value, BigInt(seen.seq));
+    if (seen.expireTs !== NO_TS) row.expireTs = seen.expireTs;
     if (decidedFrom(versions) < this.#staleBelow) row.possiblyStale = true;
     out.push(row);
   }

@@ -1,6 +1,6 @@
 /** Merge operands and how they become a value. */
-import { assertThat } from '../../common/assert.ts';
-import { copyBytes, describeBytes, isBytes, trueBytes } from '../../common/bytes.ts';
+import { assertThat, present } from '../../common/assert.ts';
+import { copyBytes, describeBytes, isBytes, type OwnBytes, trueBytes, unsharedBytes } from '../../common/bytes.ts';
 import { guarded, isThenable } from '../../common/callbacks.ts';
 import { IncompatibleError, InvalidArgumentError } from '../../common/errors.ts';
 import { methods } from '../../common/option-checks.ts';
@@ -30,7 +30,7 @@ export function foldOperands(
   key: Uint8Array,
   existing: Uint8Array | undefined,
   operands: Uint8Array[],
-): Uint8Array {
+): OwnBytes {
   assertThat(operands.length > 0, 'a fold has operands');
   if (operator === undefined) throw missingOperator();
   // The key belongs to a row as well: an operator that changes it all the same harms nothing.
@@ -41,14 +41,15 @@ export function foldOperands(
       called(key, () => operator.mergeBatch?.(own, existing, operands)),
     );
   }
-  let value = existing;
+  let value: OwnBytes | undefined;
   for (const operand of operands) {
+    const before = value ?? existing;
     value = checkedResult(
       key,
-      called(key, () => operator.merge(own, value, operand)),
+      called(key, () => operator.merge(own, before, operand)),
     );
   }
-  return value as Uint8Array;
+  return present(value, 'a fold of operands has a value');
 }
 
 /** Whatever an operator throws is a failure of its own, also if it looks like one of ours: it says nothing about the database. */
@@ -67,9 +68,9 @@ function called(key: Uint8Array, call: () => unknown): unknown {
   return result;
 }
 
-function checkedResult(key: Uint8Array, result: unknown): Uint8Array {
+function checkedResult(key: Uint8Array, result: unknown): OwnBytes {
   const own = isBytes(result) ? trueBytes(result) : undefined;
-  if (own !== undefined) return own;
+  if (own !== undefined) return unsharedBytes(own);
   const what = isThenable(result) ? ', not a promise: it must answer at once' : '';
   const message = `The merge operator must return a Uint8Array${what}. It was called with the key ${describeBytes(key)}.`;
   throw new InvalidArgumentError('BAD_ARGUMENT', message);

@@ -6,7 +6,7 @@
 
 import { markAsUntransferable } from 'node:worker_threads';
 import { assertThat } from '../../common/assert.ts';
-import { copyWords, viewOf, WORD_COPY_BYTES } from '../../common/bytes.ts';
+import { copyWords, type OwnBytes, viewOf, WORD_COPY_BYTES } from '../../common/bytes.ts';
 
 const RESULT_SLAB_BYTES = 64 * 1024;
 /** Above this an own buffer is used, so that keeping one result does not keep many. */
@@ -25,7 +25,7 @@ function newSlab(): void {
 }
 
 /** The same as `copyOut`, cheaper for short parts: `view` is one of all of `source`, if the caller has it. */
-export function copyOutOf(view: DataView | undefined, source: Uint8Array, start: number, length: number): Uint8Array {
+export function copyOutOf(view: DataView | undefined, source: Uint8Array, start: number, length: number): OwnBytes {
   if (view === undefined || length > WORD_COPY_BYTES) return copyOut(source, start, length);
   if (used + length > slab.length) newSlab();
   const at = used;
@@ -35,7 +35,7 @@ export function copyOutOf(view: DataView | undefined, source: Uint8Array, start:
 }
 
 /** A copy of `source[start, start + length)` that belongs to the caller. */
-export function copyOut(source: Uint8Array, start: number, length: number): Uint8Array {
+export function copyOut(source: Uint8Array, start: number, length: number): OwnBytes {
   if (length > OWN_BUFFER_BYTES) {
     const own = new Uint8Array(length);
     own.set(source.subarray(start, start + length));

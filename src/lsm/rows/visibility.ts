@@ -34,13 +34,14 @@
  * until a rewrite drops it.
  */
 import { assertThat, present } from '../../common/assert.ts';
+import type { OwnBytes } from '../../common/bytes.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../../format/row-flags.ts';
 import { foldOperands, type MergeOperator } from './merge-operator.ts';
 
 /** One version of a key, in memory of its own. */
 export interface Version {
   flags: number;
-  value: Uint8Array;
+  value: OwnBytes;
   seq: number;
   /** ms since the epoch, or `NO_TS`. */
   createTs: number;

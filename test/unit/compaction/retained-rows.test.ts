@@ -369,7 +369,8 @@ function grouped(versions: readonly ModelVersion[]): ModelVersion[][] {
 /** What a reader sees of a key, as text. */
 function seen(versions: readonly ModelRow[], seq: number, nowMs: number | undefined): string {
   const visible = versions.filter((v, i) => v.seq <= seq && (i === 0 || v.seq !== versions[i - 1].seq));
-  const row = foldVersions(visible, KEY, nowMs, APPENDING);
+  const own = visible.map((v) => ({ ...v, value: v.value.slice() }));
+  const row = foldVersions(own, KEY, nowMs, APPENDING);
   return row === undefined ? 'nothing' : `${text(row.value)} ${row.seq} ${row.createTs} ${row.expireTs}`;
 }
 

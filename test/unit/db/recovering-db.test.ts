@@ -36,12 +36,14 @@ class World {
         const noted = note(`put ${typeof key === 'string' ? key : text(key)}`);
         return options?.awaitDurable ? noted : noted.then();
       },
-      get: (key: string) => note(`get ${key}`),
       flush: () => note('flush'),
       close: () => note('close'),
-      scan: () => {
-        this.reached.push('scan');
-        return { findings: [], next: () => note('next'), close: () => note('end of scan') };
+      raw: {
+        get: (key: string) => note(`get ${key}`),
+        scan: () => {
+          this.reached.push('scan');
+          return { findings: [], next: () => note('next'), close: () => note('end of scan') };
+        },
       },
       snapshot: () => void this.reached.push('snapshot'),
     };

@@ -33,8 +33,10 @@ class World {
   readonly scan: ScanIterator;
   ended: Error | undefined;
 
+  readonly input: ScanInput;
+
   constructor(options: Partial<ScanInput> = {}) {
-    this.scan = new Scan({
+    this.input = {
       view: { memtables: [memtableOf('abcdefgh')], tree: EMPTY_TREE },
       range: { gte: undefined, lt: undefined },
       reverse: false,
@@ -53,7 +55,8 @@ class World {
       },
       onError: async (error) => error,
       ...options,
-    });
+    };
+    this.scan = new Scan(this.input);
   }
 
   async do(line: string): Promise<string> {
@@ -188,5 +191,80 @@ describe('a loss of rows with unknown keys', () => {
   it('that the scan cannot see is nothing to it', async () => {
     const w = new World({ view, maxSeq: 2 });
     expect([await w.run('batch 9'), w.scan.findings]).toEqual(['batch 9 => ab', []]);
+  });
+});
+
+describe('a scan that converts its rows', () => {
+  /** Fails at every key of `bad`. */
+  const converting = (bad: string, options: Partial<ScanInput> = {}) => {
+    const w = new World(options);
+    const scan = new Scan(w.input, ({ key }) => {
+      if (bad.includes(text(key) as string)) throw new ClosedError('CLOSED', `bad ${text(key)}`);
+      return text(key) as string;
+    });
+    return { w, scan };
+  };
+  const outcome = (call: Promise<readonly string[]>) =>
+    call.then(
+      (keys) => keys.join(''),
+      (e: Error) => e.message,
+    );
+
+  it('hands out the results one by one and in batches', async () => {
+    const { scan } = converting('');
+    expect(await scan.next()).toEqual({ value: 'a', done: false });
+    expect(await scan.nextBatch(3)).toEqual(['b', 'c', 'd']);
+    expect(await scan.toArray()).toEqual(['e', 'f', 'g', 'h']);
+    expect(await scan.next()).toEqual({ value: undefined, done: true });
+  });
+
+  it('fails once for a row that cannot be converted, after those before it, and goes on after it', async () => {
+    const { scan } = converting('cdh');
+    const calls = [5, 5, 5, 5, 5, 5].map((n) => outcome(scan.nextBatch(n)));
+    expect(await Promise.all(calls)).toEqual(['ab', 'bad c', 'bad d', 'efg', 'bad h', '']);
+  });
+
+  it('does so row by row, too', async () => {
+    const { scan } = converting('b');
+    const next = () =>
+      scan.next().then(
+        (r) => r.value,
+        (e: Error) => e.message,
+      );
+    expect([await next(), await next(), await next()]).toEqual(['a', 'bad b', 'c']);
+  });
+
+  it('counts such a row for its limit, and can seek to it but not before the last row that was handed out', async () => {
+    const { scan } = converting('c', { limit: 4 });
+    expect(await outcome(scan.nextBatch(4))).toBe('ab');
+    await scan.seek('b');
+    await expect(scan.seek('a')).rejects.toMatchObject({ code: 'BAD_ARGUMENT' });
+    await scan.seek('c');
+    expect(await outcome(scan.nextBatch(4))).toBe('bad c');
+    expect(await outcome(scan.nextBatch(4))).toBe('d');
+    expect(await outcome(scan.nextBatch(4))).toBe('');
+  });
+
+  it('knows where it is when a batch ended before the first row that was read ahead', async () => {
+    const keys = Array.from({ length: 1100 }, (_, i) => `k${String(i).padStart(4, '0')}`);
+    const memtable = new Memtable();
+    for (const key of keys) memtable.add(utf8(key), utf8(key), 1, 0, NO_TS, NO_TS);
+    const w = new World({ view: { memtables: [memtable], tree: EMPTY_TREE } });
+    const scan = new Scan(w.input, ({ key }) => {
+      if (text(key) === keys[1024]) throw new ClosedError('CLOSED', 'bad');
+      return text(key);
+    });
+    expect(await scan.nextBatch(2000)).toEqual(keys.slice(0, 1024));
+    await expect(scan.seek(keys[1022])).rejects.toMatchObject({ code: 'BAD_ARGUMENT' });
+    await scan.seek(keys[1023]);
+    await scan.seek(keys[1024]);
+    await expect(scan.nextBatch(1)).rejects.toThrow('bad');
+    expect(await scan.toArray()).toEqual(keys.slice(1025));
+  });
+
+  it('rejects a whole array with the first failure, and goes on after it', async () => {
+    const { scan } = converting('c');
+    expect(await outcome(scan.toArray())).toBe('bad c');
+    expect(await outcome(scan.toArray())).toBe('defgh');
   });
 });

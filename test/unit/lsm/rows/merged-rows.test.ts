@@ -5,7 +5,8 @@
 import { describe, expect, it } from 'vitest';
 import { FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../../../../src/format/row-flags.ts';
 import { Memtable } from '../../../../src/lsm/memtable/memtable.ts';
-import { type ScanRow, VisibleRows } from '../../../../src/lsm/read/visible-rows.ts';
+import type { ScanRow } from '../../../../src/lsm/read/scan-row.ts';
+import { VisibleRows } from '../../../../src/lsm/read/visible-rows.ts';
 import { MergeCursor } from '../../../../src/lsm/rows/merge-cursor.ts';
 import { foldOperands } from '../../../../src/lsm/rows/merge-operator.ts';
 import { copyOut, copyOutOf } from '../../../../src/lsm/rows/result-slab.ts';

@@ -1,0 +1,131 @@
+/**
+ * What handles make of scans, whatever their keys and values are: `keys`, `values`, `first`, `last`, `count` and `page`.
+ *
+ * 1. A page is not longer than was asked for, and says that more follows only if it has met the row that does.
+ */
+import { assertThat } from '../common/assert.ts';
+import { anything, bool, type ChecksOf, checkedOptions, whole } from '../common/option-checks.ts';
+import type { ScanRow } from '../lsm/read/scan-row.ts';
+import type { Bytes, Decoded } from './keys.ts';
+import { RANGE_READ_CHECKS, type RawReads } from './read-path.ts';
+import type { Page, PageOptions, RangeReadOptions, Reads, ScanOptions, ValueWithMeta } from './reads.ts';
+import type { ConvertRow } from './scan.ts';
+import type { ScanIterator } from './scan-iterator.ts';
+import type { Turns } from './turns.ts';
+import type { ReadOptions } from './write-options.ts';
+
+const MAX_PAGE = 1_000_000;
+
+const PAGE_CHECKS: ChecksOf<PageOptions> = {
+  ...RANGE_READ_CHECKS,
+  size: whole(1, MAX_PAGE),
+  after: anything,
+  reverse: bool,
+};
+
+/** Rows that are counted at a time. */
+const COUNTED_ROWS = 1024;
+
+type RowOf<K, V> = ScanRow<Decoded<K>, Decoded<V>>;
+
+export abstract class RangeReads<K, V> {
+  readonly #turns: Turns;
+
+  constructor(turns: Turns) {
+    this.#turns = turns;
+  }
+
+  abstract scan(options?: ScanOptions<K>): ScanIterator<K, RowOf<K, V>>;
+  /** A scan that hands out something else than rows; `convert` is given them as they are stored. */
+  protected abstract scanAs<T>(options: ScanOptions<K> | undefined, convert: ConvertRow<T>): ScanIterator<K, T>;
+
+  first(range?: RangeReadOptions<K>): Promise<RowOf<K, V> | undefined> {
+    return this.#turns.after(this.#end('first', range, false));
+  }
+
+  last(range?: RangeReadOptions<K>): Promise<RowOf<K, V> | undefined> {
+    return this.#turns.after(this.#end('last', range, true));
+  }
+
+  async #end(call: string, range: RangeReadOptions<K> | undefined, reverse: boolean): Promise<RowOf<K, V> | undefined> {
+    const options = checkedOptions<RangeReadOptions<unknown>>(call, range, RANGE_READ_CHECKS) as RangeReadOptions<K>;
+    const [row] = await this.scan({ ...options, reverse, limit: 1 }).toArray();
+    return row;
+  }
+
+  count(range?: RangeReadOptions<K>): Promise<number> {
+    return this.#turns.after(this.#count(range));
+  }
+
+  async #count(range: RangeReadOptions<K> | undefined): Promise<number> {
+    const options = checkedOptions<RangeReadOptions<unknown>>('count', range, RANGE_READ_CHECKS) as RangeReadOptions<K>;
+    await using scan = this.scanAs(options, nothingOf);
+    for (let count = 0; ; ) {
+      const { length } = await scan.nextBatch(COUNTED_ROWS);
+      if (length === 0) return count;
+      count += length;
+    }
+  }
+
+  page(options: PageOptions<K>): Promise<Page<K, V>> {
+    return this.#turns.after(this.#page(options));
+  }
+
+  async #page(given: PageOptions<K>): Promise<Page<K, V>> {
+    const checked = checkedOptions<PageOptions<unknown>>('page', given, PAGE_CHECKS, ['size']);
+    const { size, ...options } = checked as PageOptions<K>;
+    const rows = await this.scan({ ...options, limit: size + 1 }).toArray();
+    const more = rows.length > size;
+    if (more) rows.pop();
+    assertThat(rows.length <= size, 'a page is not longer than was asked for (range-reads 1)');
+    return { rows, more, after: rows.length > 0 ? (rows[rows.length - 1].key as K) : options.after };
+  }
+}
+
+function nothingOf(): undefined {}
+
+/** Reads of bytes. */
+export class ByteReads extends RangeReads<Bytes, Bytes> implements Reads {
+  /** For what reads the same rows in another form. */
+  readonly raw: RawReads;
+
+  constructor(raw: RawReads) {
+    super(raw.turns);
+    this.raw = raw;
+  }
+
+  get(key: Bytes, options?: ReadOptions): ReturnType<Reads['get']> {
+    return this.raw.get(key, options);
+  }
+
+  getMany(keys: readonly Bytes[], options?: ReadOptions): ReturnType<Reads['getMany']> {
+    return this.raw.getMany(keys, options);
+  }
+
+  has(key: Bytes, options?: ReadOptions): Promise<boolean> {
+    return this.raw.has(key, options);
+  }
+
+  getWithMeta(key: Bytes, options?: ReadOptions): Promise<ValueWithMeta | undefined> {
+    return this.raw.getWithMeta(key, options);
+  }
+
+  scan(options?: ScanOptions): ScanIterator {
+    return this.raw.scan(options);
+  }
+
+  keys(options?: ScanOptions): ReturnType<Reads['keys']> {
+    return this.scanAs(options, keyOfRow);
+  }
+
+  values(options?: ScanOptions): ReturnType<Reads['values']> {
+    return this.scanAs(options, valueOfRow);
+  }
+
+  protected override scanAs<T>(options: ScanOptions | undefined, convert: ConvertRow<T>): ScanIterator<Bytes, T> {
+    return this.raw.scan(options, convert);
+  }
+}
+
+const keyOfRow = ({ key }: ScanRow) => key;
+const valueOfRow = ({ value }: ScanRow) => value;
