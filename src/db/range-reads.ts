@@ -59,11 +59,15 @@ export abstract class RangeReads<K, V> {
 
   async #count(range: RangeReadOptions<K> | undefined): Promise<number> {
     const options = checkedOptions<RangeReadOptions<unknown>>('count', range, RANGE_READ_CHECKS) as RangeReadOptions<K>;
-    await using scan = this.scanAs(options, nothingOf);
-    for (let count = 0; ; ) {
-      const { length } = await scan.nextBatch(COUNTED_ROWS);
-      if (length === 0) return count;
-      count += length;
+    const scan = this.scanAs(options, nothingOf);
+    try {
+      for (let count = 0; ; ) {
+        const { length } = await scan.nextBatch(COUNTED_ROWS);
+        if (length === 0) return count;
+        count += length;
+      }
+    } finally {
+      await scan.close();
     }
   }
 
