@@ -107,14 +107,19 @@ export type { Snapshot } from './db/snapshot.ts';
 export type { Amplification, SpentRequests, TreeState, UpkeepState } from './db/upkeep.ts';
 export { WriteBatch } from './db/write-batch.ts';
 export type {
+  BatchDeleteOptions,
+  BatchPutOptions,
   CloseOptions,
   CompactOptions,
   DeleteOptions,
   FlushOptions,
   NoTtlOptions,
+  PutRowOptions,
   ReadOptions,
   RefreshOptions,
+  TouchOptions,
   TtlOptions,
+  WriteConditions,
   WriteOptions,
 } from './db/write-options.ts';
 export type { Codec } from './format/table-info.ts';

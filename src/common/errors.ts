@@ -37,6 +37,7 @@ export const ERROR_CODES = {
   STORE_AUTH: 'The credentials have expired.',
   STORE_FULL: 'The disk or the quota is full.',
   WRITE_OUTCOME_UNKNOWN: 'The store never said whether the write was applied.',
+  CONDITION_FAILED: 'The row of a key is not as a conditional write asked for; nothing was written.',
   OVERLOADED: 'A write was not admitted in time; it was not applied.',
   DEADLINE: 'The call did not finish before its deadline.',
   LIVE_WRITER: 'A process seems to write to the database; a repair beside it could lose what is only in its memory.',
@@ -140,6 +141,18 @@ export class InvalidArgumentError extends DbError {
 /** Redo the whole unit of work. */
 export class ConflictError extends DbError {
   readonly kind = 'conflict';
+  /** Of a conditional write: the key whose row is not as it was to be; of a batch the first of those. */
+  get key(): Uint8Array | undefined {
+    return this.details['key'] as Uint8Array | undefined;
+  }
+  /** Of a conditional write: `absent`, or the sequence number that the row was to have. */
+  get expected(): 'absent' | bigint | undefined {
+    return this.details['expected'] as 'absent' | bigint | undefined;
+  }
+  /** Of a conditional write: the sequence number that the row has; undefined if there is no row. */
+  get actual(): bigint | undefined {
+    return this.details['actual'] as bigint | undefined;
+  }
 }
 /** Stop: another owner exists. `owner` names it, if the store shows it. */
 export class FencedError extends DbError {

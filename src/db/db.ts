@@ -11,7 +11,15 @@ import type { Reads } from './reads.ts';
 import type { Snapshot } from './snapshot.ts';
 import type { UpkeepState } from './upkeep.ts';
 import type { WriteBatch } from './write-batch.ts';
-import type { CloseOptions, CompactOptions, DeleteOptions, FlushOptions, WriteOptions } from './write-options.ts';
+import type {
+  CloseOptions,
+  CompactOptions,
+  DeleteOptions,
+  FlushOptions,
+  PutRowOptions,
+  TouchOptions,
+  WriteOptions,
+} from './write-options.ts';
 
 /**
  * An open database, made by `open`: the one writer, which reads what it has written at once.
@@ -41,10 +49,20 @@ export interface Db extends Reads {
    *
    * Rejects with `InvalidArgumentError` (nothing happened), `UnavailableError` (`outcome` says whether it may still take
    * effect), `FencedError`, `ClosedError`, `AbortError`.
+   *
+   * With `ifAbsent` or `ifSeq` only if the key has no row, or the row with this sequence number; else it rejects with `ConflictError`
+   * (`CONDITION_FAILED`), which has `key`, `expected` and `actual`, and nothing is written. It is decided in the step in which the write gets its
+   * place in the order: of two such writes for one key one wins. A row that has expired counts as absent. Costs one `get` more; a conflict with
+   * a row that is not yet durable is answered when that is. Where damage may hide the row it rejects with `CorruptionError`, and nothing
+   * is written. A takeover is a `FencedError`, never a conflict. After `outcome: 'unknown'` read the key: your value, or `getWithMeta().seq` equal to
+   * `error.details.seq`, means that it was written.
    */
-  put(key: Bytes, value: Bytes, options?: WriteOptions): Promise<WriteResult>;
+  put(key: Bytes, value: Bytes, options?: PutRowOptions): Promise<WriteResult>;
 
-  /** Deletes a key, whether it exists or not; a time to live is refused (`BAD_OPTION`). Like `put` in everything else. */
+  /**
+   * Deletes a key, whether it exists or not, or with `ifSeq` only if it has the row with this sequence number; a time to live is refused
+   * (`BAD_OPTION`). Like `put` in everything else.
+   */
   delete(key: Bytes, options?: DeleteOptions): Promise<WriteResult>;
 
   /** Adds a merge operand; `IncompatibleError` (`MERGE_OPERATOR_MISSING`) without the option `mergeOperator`. Like `put` in everything else. */
@@ -56,8 +74,21 @@ export interface Db extends Reads {
    *
    * An empty batch changes nothing and waits for nothing, whatever `awaitDurable` says: it resolves with the sequence number of the newest
    * write, which need not be durable (`flush` waits for that). SlateDB refuses an empty batch.
+   *
+   * Conditions of its operations are decided together, about what is there before the batch: one that does not hold is a `ConflictError`, as
+   * for `put`, and nothing of the batch is written.
    */
   write(batch: WriteBatch, options?: WriteOptions): Promise<WriteResult>;
+
+  /**
+   * Gives a row a new expiry: writes its value again, as it is in the step in which this write gets its place in the order, so that no other
+   * write is lost. It gets a new sequence number and create time; merge operands become one value. Resolves with undefined if there is no row,
+   * or it has expired.
+   *
+   * Durability and errors are those of `put`; `CorruptionError` where damage may hide the row or a newer one, `IncompatibleError`
+   * (`MERGE_OPERATOR_MISSING`) for operands without the option `mergeOperator`: nothing is written then. Costs a `get` and a `put`.
+   */
+  touch(key: Bytes, options: TouchOptions): Promise<WriteResult | undefined>;
 
   /**
    * Deletes the rows of a range: those that are there when it is called. A key that is written while it runs keeps its row as it

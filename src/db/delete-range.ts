@@ -13,23 +13,11 @@ import { isAborted, untilAborted } from '../common/abort.ts';
 import { assertThat } from '../common/assert.ts';
 import { keySuccessor } from '../common/bytes.ts';
 import { describeThrown, guarded } from '../common/callbacks.ts';
-import {
-  AbortError,
-  ClosedError,
-  CorruptionError,
-  type DbError,
-  FencedError,
-  IncompatibleError,
-  InternalError,
-  InvalidArgumentError,
-  isCorruption,
-  isDbError,
-  type RangeProgress,
-  UnavailableError,
-} from '../common/errors.ts';
+import { AbortError, InvalidArgumentError, isDbError, type RangeProgress } from '../common/errors.ts';
 import { abortSignal, bool, type ChecksOf, callable, checkedOptions, whole } from '../common/option-checks.ts';
 import type { Memtable } from '../lsm/memtable/memtable.ts';
 import type { ScanRange } from '../lsm/read/visible-rows.ts';
+import { copyOfError } from './error-copy.ts';
 import { type RangeOptions, toRange } from './keys.ts';
 import { RANGE_CHECKS, type ReadPath } from './read-path.ts';
 import type { ScanIterator } from './scan-iterator.ts';
@@ -307,44 +295,7 @@ function shown({ deleted, lastKey }: RangeProgress): RangeProgress {
 function interrupted(error: unknown, hasWritten: boolean, done: RangeProgress): unknown {
   if (!isDbError(error)) return error;
   const progress = shown(done);
-  const outcome = hasWritten ? ('unknown' as const) : ('not-applied' as const);
-  const { retryable, details, hint } = error;
-  const fields = {
-    outcome,
-    retryable,
-    details,
-    progress,
-    cause: error.cause ?? error,
-    ...(hint !== undefined && { hint }),
-  };
+  if (!hasWritten) return copyOfError(error, { outcome: 'not-applied', progress });
   const rest = `${done.deleted} rows of the range were deleted; call it again to delete the rest.`;
-  return sameClass(error, hasWritten ? `${error.message} ${rest}` : error.message, fields);
-}
-
-function sameClass(error: DbError, message: string, fields: ConstructorParameters<typeof FencedError>[2]): DbError {
-  if (isCorruption(error)) {
-    const { findings, total, resumeAfter } = error;
-    return new CorruptionError(message, findings, {
-      ...fields,
-      total,
-      ...(resumeAfter !== undefined && { resumeAfter }),
-    });
-  }
-  const { code } = error;
-  switch (error.kind) {
-    case 'fenced':
-      return new FencedError(code, message, fields);
-    case 'closed':
-      return new ClosedError(code, message, fields);
-    case 'aborted':
-      return new AbortError(message, fields);
-    case 'incompatible':
-      return new IncompatibleError(code, message, fields);
-    case 'internal':
-      return new InternalError(message, fields);
-    case 'invalid':
-      return new InvalidArgumentError(code, message, fields);
-    default:
-      return new UnavailableError(code, message, fields);
-  }
+  return copyOfError(error, { outcome: 'unknown', progress }, `${error.message} ${rest}`);
 }

@@ -392,7 +392,7 @@ function toKeys(keys: readonly Bytes[]): Uint8Array[] {
 }
 
 /** Views a single read may outlive before it gives up. */
-const MAX_RENEWALS = 5;
+export const MAX_RENEWALS = 5;
 
 function isMissingTable(error: unknown): error is CorruptionError {
   return isCorruption(error) && error.findings.some((f) => f.code === 'MISSING_OBJECT');

@@ -113,6 +113,7 @@ class RecoveringDb extends ByteReads implements Db, ToolHandle {
   readonly delete: Db['delete'] = (...args) => this.#call(args, (db, a) => db.delete(...a));
   readonly merge: Db['merge'] = (...args) => this.#call(args, (db, a) => db.merge(...a));
   readonly write: Db['write'] = (...args) => this.#call(args, (db, a) => db.write(...a));
+  readonly touch: Db['touch'] = (...args) => this.#call(args, (db, a) => db.touch(...a));
   readonly deleteRange: Db['deleteRange'] = (...args) => this.#call(args, (db, a) => db.deleteRange(...a));
   readonly clear: Db['clear'] = (...args) => this.#call(args, (db, a) => db.clear(...a));
   readonly estimateSize: Db['estimateSize'] = (...args) => this.#call(args, (db, a) => db.estimateSize(...a));

@@ -33,6 +33,7 @@ import type { TableStore } from '../lsm/tree/table-store.ts';
 import type { RepairReport } from '../recovery/repair-report.ts';
 import { TOOL_ACCESS, type ToolAccess, type ToolHandle } from '../recovery/tool-access.ts';
 import type { RequestCountsByRole } from '../store/metered-store.ts';
+import { ConditionalWrites, conditionOf } from './conditional-write.ts';
 import { type CorruptionListener, type CorruptionReport, CorruptionWatch } from './corruption-watch.ts';
 import type { Db } from './db.ts';
 import {
@@ -62,6 +63,10 @@ import {
   deleteOptions,
   type FlushOptions,
   flushOptions,
+  type PutRowOptions,
+  putOptions,
+  type TouchOptions,
+  touchOptions,
   type WriteOptions,
   waitOptions,
   writeOptions,
@@ -93,6 +98,7 @@ export class ServingDb extends ByteReads implements Db, ToolHandle {
   readonly #p: DbParts;
   readonly #source: ReadSource;
   readonly #reads: ReadPath;
+  readonly #conditional: ConditionalWrites;
   #flushesForCompaction = 0;
   #closing: Promise<void> | undefined;
 
@@ -118,6 +124,13 @@ export class ServingDb extends ByteReads implements Db, ToolHandle {
     this.#reads = path;
     this.#p = parts;
     this.#source = source;
+    this.#conditional = new ConditionalWrites({
+      state,
+      writer: parts.writer,
+      source,
+      assertWriting: () => this.#assertWriting(),
+      awaitDurable: settings.awaitDurable,
+    });
     state.onEnd(() => parts.tableStore.dispose());
   }
 
@@ -133,10 +146,13 @@ export class ServingDb extends ByteReads implements Db, ToolHandle {
     return this.#source.turns.give(undefined);
   }
 
-  put(key: Bytes, value: Bytes, options?: WriteOptions): Promise<WriteResult> {
+  put(key: Bytes, value: Bytes, options?: PutRowOptions): Promise<WriteResult> {
     try {
       this.#assertWriting();
-      const o = options === undefined ? undefined : writeOptions('put', options);
+      const o = options === undefined ? undefined : putOptions(options);
+      const expected = conditionOf(o);
+      if (o !== undefined && expected !== undefined)
+        return this.#conditional.put(toKey(key), toValue(value), expected, o);
       return this.#p.writer.put(toKey(key), toValue(value), o);
     } catch (error) {
       return this.#source.turns.refuse(error);
@@ -147,6 +163,8 @@ export class ServingDb extends ByteReads implements Db, ToolHandle {
     try {
       this.#assertWriting();
       const o = options === undefined ? undefined : deleteOptions(options);
+      const expected = conditionOf(o);
+      if (o !== undefined && expected !== undefined) return this.#conditional.delete(toKey(key), expected, o);
       return this.#p.writer.delete(toKey(key), o);
     } catch (error) {
       return this.#source.turns.refuse(error);
@@ -168,7 +186,18 @@ export class ServingDb extends ByteReads implements Db, ToolHandle {
       this.#assertWriting();
       if (!WriteBatch.isBatch(batch)) throw new InvalidArgumentError('BAD_ARGUMENT', 'write needs a WriteBatch.');
       const o = options === undefined ? undefined : writeOptions('write', options);
+      if (batch.conditions.length > 0) return this.#conditional.write(batch, o);
       return this.#p.writer.write(batch, o);
+    } catch (error) {
+      return this.#source.turns.refuse(error);
+    }
+  }
+
+  touch(key: Bytes, options: TouchOptions): Promise<WriteResult | undefined> {
+    try {
+      this.#assertWriting();
+      const o = touchOptions(options);
+      return this.#conditional.touch(toKey(key), o);
     } catch (error) {
       return this.#source.turns.refuse(error);
     }

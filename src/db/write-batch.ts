@@ -20,7 +20,25 @@ import { HEADER_BYTES } from '../lsm/memtable/memtable-log.ts';
 import { type MergeOperator, missingOperator } from '../lsm/rows/merge-operator.ts';
 import { foldParts, isOperand, rowPartsOf, type Version } from '../lsm/rows/visibility.ts';
 import { type Bytes, toKey, toValue } from './keys.ts';
-import { checkNoTtl, type NoTtlOptions, type Own, type TtlOptions, ttlOptions } from './write-options.ts';
+import {
+  type BatchDeleteOptions,
+  type BatchPutOptions,
+  batchDeleteOptions,
+  batchPutOptions,
+  type Own,
+  type TtlOptions,
+  ttlOptions,
+} from './write-options.ts';
+
+/** The row that a conditional write asks for: none, or the one with this sequence number. */
+export type Expected = 'absent' | bigint;
+
+interface KeyCondition {
+  key: Uint8Array;
+  expected: Expected;
+}
+
+const NO_CONDITIONS: readonly KeyCondition[] = [];
 
 const NO_TTL: Own<TtlOptions> = { ttlMs: undefined, expireAtMs: undefined };
 const NO_OPERATIONS = new Int32Array(0);
@@ -104,6 +122,7 @@ export class WriteBatch {
   /** Of operations that were given one: each says one of the two. */
   #ttls: Map<number, Own<TtlOptions>> | undefined;
   #hasMerges = false;
+  #conditions = NO_CONDITIONS;
 
   /** Number of operations added. */
   get length(): number {
@@ -123,16 +142,39 @@ export class WriteBatch {
     return typeof value === 'object' && value !== null && #arena in value;
   }
 
-  /** Adds a value. */
-  put(key: Bytes, value: Bytes, options?: TtlOptions): this {
-    const ttl = options === undefined ? undefined : ttlOptions('put', options);
-    return this.#add(toKey(key), toValue(value), 0, ttl);
+  /**
+   * Adds a value. With a condition, `ifAbsent` or `ifSeq`, the whole batch is applied only if it holds, as those of all its other keys,
+   * for what is there before the batch.
+   */
+  put(key: Bytes, value: Bytes, options?: BatchPutOptions): this {
+    const o = options === undefined ? undefined : batchPutOptions(options);
+    this.#add(toKey(key), toValue(value), 0, o);
+    if (o !== undefined) this.#expect(o.ifAbsent === true ? 'absent' : o.ifSeq);
+    return this;
   }
 
-  /** Deletes a key. It takes no options: a time to live is refused (`BAD_OPTION`). */
-  delete(key: Bytes, options?: NoTtlOptions): this {
-    if (options !== undefined) checkNoTtl('delete', options);
-    return this.#add(toKey(key), EMPTY_BYTES, FLAG_TOMBSTONE, undefined);
+  /** Deletes a key. The condition `ifSeq` is as that of `put`; a time to live is refused (`BAD_OPTION`). */
+  delete(key: Bytes, options?: BatchDeleteOptions): this {
+    const ifSeq = options === undefined ? undefined : batchDeleteOptions(options);
+    this.#add(toKey(key), EMPTY_BYTES, FLAG_TOMBSTONE, undefined);
+    this.#expect(ifSeq);
+    return this;
+  }
+
+  /** Of the operation that was added last. */
+  #expect(expected: Expected | undefined): void {
+    if (expected === undefined) return;
+    const condition = { key: this.#keyOf(this.#count - 1), expected };
+    if (this.#conditions === NO_CONDITIONS) this.#conditions = [condition];
+    else (this.#conditions as KeyCondition[]).push(condition);
+  }
+
+  /**
+   * Of the operations, in the order in which they were added; about the rows before the batch.
+   * @internal
+   */
+  get conditions(): readonly KeyCondition[] {
+    return this.#conditions;
   }
 
   /** Adds a merge operand; needs the database's merge operator when it is written. */
@@ -151,6 +193,7 @@ export class WriteBatch {
     this.#bytes = 0;
     this.#ttls = undefined;
     this.#hasMerges = false;
+    this.#conditions = NO_CONDITIONS;
     return this;
   }
 
@@ -227,6 +270,7 @@ export class WriteBatch {
     copy.#bytes = this.#bytes;
     copy.#ttls = this.#ttls === undefined ? undefined : new Map(this.#ttls);
     copy.#hasMerges = this.#hasMerges;
+    copy.#conditions = this.#conditions === NO_CONDITIONS ? NO_CONDITIONS : [...this.#conditions];
     return copy;
   }
 

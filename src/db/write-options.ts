@@ -14,6 +14,7 @@ import {
   optionFaults,
   readOptions,
   that,
+  wholeBigint,
 } from '../common/option-checks.ts';
 import type { CorruptionPolicy } from './corruption-watch.ts';
 
@@ -25,13 +26,30 @@ export interface TtlOptions {
   expireAtMs?: number;
 }
 
-/** Options of `put`, `merge` and `write`. */
+/** What must be there for a write to take effect; else it is a `ConflictError` (`CONDITION_FAILED`). One of the two. */
+export interface WriteConditions {
+  /** Only if the key has no row, or one that has expired. Default false. */
+  ifAbsent?: boolean;
+  /** Only if the key has the row with this sequence number, as `getWithMeta` and scans show it. Default: whatever is there. */
+  ifSeq?: bigint;
+}
+
+/** Options of `merge` and `write`. */
 export interface WriteOptions extends TtlOptions {
   /** Wait until the write is durable. Default: the database's `awaitDurable`. */
   awaitDurable?: boolean;
   /** Aborting before the write is admitted rejects it unapplied; afterwards only the waiting ends. */
   signal?: AbortSignal;
 }
+
+/** Options of `put`. */
+export interface PutRowOptions extends WriteOptions, WriteConditions {}
+
+/** Options of `put` in a batch. */
+export interface BatchPutOptions extends TtlOptions, WriteConditions {}
+
+/** Options of `touch`: one of `ttlMs` and `expireAtMs` is needed. */
+export interface TouchOptions extends WriteOptions {}
 
 /** Of deletions: they have no time to live. */
 export interface NoTtlOptions {
@@ -41,8 +59,11 @@ export interface NoTtlOptions {
   expireAtMs?: never;
 }
 
+/** Options of `delete` in a batch. */
+export interface BatchDeleteOptions extends NoTtlOptions, Pick<WriteConditions, 'ifSeq'> {}
+
 /** Options of `delete`. */
-export interface DeleteOptions extends NoTtlOptions, Pick<WriteOptions, 'awaitDurable' | 'signal'> {}
+export interface DeleteOptions extends BatchDeleteOptions, Pick<WriteOptions, 'awaitDurable' | 'signal'> {}
 
 /** Options of every read. */
 export interface ReadOptions {
@@ -93,6 +114,12 @@ const TTL_CHECKS: ChecksOf<TtlOptions> = {
 
 const WRITE_CHECKS: ChecksOf<WriteOptions> = { ...TTL_CHECKS, awaitDurable: bool, signal: abortSignal };
 
+const CONDITION_CHECKS: ChecksOf<WriteConditions> = { ifAbsent: bool, ifSeq: wholeBigint };
+
+const PUT_CHECKS: ChecksOf<PutRowOptions> = { ...WRITE_CHECKS, ...CONDITION_CHECKS };
+
+const BATCH_PUT_CHECKS: ChecksOf<BatchPutOptions> = { ...TTL_CHECKS, ...CONDITION_CHECKS };
+
 /** An option that would do nothing is refused. */
 const notForDeletions: Check = (value, name, faults) => {
   faults.push(`${name} is no option of a deletion, which has no time to live`);
@@ -101,7 +128,9 @@ const notForDeletions: Check = (value, name, faults) => {
 
 const NO_TTL_CHECKS: ChecksOf<NoTtlOptions> = { ttlMs: notForDeletions, expireAtMs: notForDeletions };
 
-const DELETE_CHECKS: ChecksOf<DeleteOptions> = { ...NO_TTL_CHECKS, awaitDurable: bool, signal: abortSignal };
+const BATCH_DELETE_CHECKS: ChecksOf<BatchDeleteOptions> = { ...NO_TTL_CHECKS, ifSeq: wholeBigint };
+
+const DELETE_CHECKS: ChecksOf<DeleteOptions> = { ...BATCH_DELETE_CHECKS, awaitDurable: bool, signal: abortSignal };
 
 export const READ_CHECKS: ChecksOf<ReadOptions> = {
   durabilityFilter: oneOf(['memory', 'remote']),
@@ -113,16 +142,35 @@ const FLUSH_CHECKS: ChecksOf<FlushOptions> = { type: oneOf(['wal', 'memtable']),
 
 const WAIT_CHECKS: ChecksOf<CloseOptions> = { signal: abortSignal };
 
-export function deleteOptions(o: DeleteOptions): Own<WriteOptions> {
+export function deleteOptions(o: DeleteOptions): Own<PutRowOptions> {
   const ready = atOnce(o, DELETE_CHECKS, plainDelete);
   if (ready !== undefined) return ready;
-  const { awaitDurable, signal } = checkedOptions<DeleteOptions>('delete', o, DELETE_CHECKS);
-  return { awaitDurable, ttlMs: undefined, expireAtMs: undefined, signal };
+  const { awaitDurable, signal, ifSeq } = checkedOptions<DeleteOptions>('delete', o, DELETE_CHECKS);
+  return { awaitDurable, ttlMs: undefined, expireAtMs: undefined, signal, ifAbsent: undefined, ifSeq };
 }
 
-/** For deletions in a batch, which take no option. */
-export function checkNoTtl(call: string, o: NoTtlOptions): void {
-  checkedOptions<NoTtlOptions>(call, o, NO_TTL_CHECKS);
+/** For deletions in a batch: the sequence number of the row that is deleted. */
+export function batchDeleteOptions(o: BatchDeleteOptions): bigint | undefined {
+  return checkedOptions<BatchDeleteOptions>('delete', o, BATCH_DELETE_CHECKS).ifSeq;
+}
+
+export function putOptions(o: PutRowOptions): Own<PutRowOptions> {
+  const ready = atOnce(o, PUT_CHECKS, plainPut);
+  if (ready !== undefined) return ready;
+  const { awaitDurable, ttlMs, expireAtMs, signal, ifAbsent, ifSeq } = withTtl<PutRowOptions>('put', o, PUT_CHECKS);
+  return { awaitDurable, ttlMs, expireAtMs, signal, ifAbsent, ifSeq };
+}
+
+export function batchPutOptions(o: BatchPutOptions): Own<BatchPutOptions> {
+  const { ttlMs, expireAtMs, ifAbsent, ifSeq } =
+    atOnce<TtlOptions, Own<BatchPutOptions>>(o, TTL_CHECKS, plainTtl) ??
+    withTtl<BatchPutOptions>('put', o, BATCH_PUT_CHECKS);
+  return { ttlMs, expireAtMs, ifAbsent, ifSeq };
+}
+
+export function touchOptions(o: TouchOptions): Own<TouchOptions> {
+  const { awaitDurable, ttlMs, expireAtMs, signal } = withTtl<TouchOptions>('touch', o, WRITE_CHECKS, true);
+  return { awaitDurable, ttlMs, expireAtMs, signal };
 }
 
 /** Options of a write; `call` for messages. */
@@ -159,10 +207,20 @@ export function waitOptions(
   return checkedOptions<CloseOptions>(call, o, WAIT_CHECKS);
 }
 
-function withTtl<T extends TtlOptions>(call: string, o: T, checks: ChecksOf<T>): T {
+function withTtl<T extends TtlOptions & WriteConditions>(
+  call: string,
+  o: T | undefined,
+  checks: ChecksOf<T>,
+  isNeeded = false,
+): T {
   const { given, faults } = readOptions(call, o, checks as Readonly<Record<string, Check>>);
   if (given['ttlMs'] !== undefined && given['expireAtMs'] !== undefined)
     faults.push('ttlMs and expireAtMs exclude each other: give one');
+  if (given['ifAbsent'] === true && given['ifSeq'] !== undefined)
+    faults.push('ifAbsent and ifSeq exclude each other: give one');
+  const isMissing = given['ttlMs'] === undefined && given['expireAtMs'] === undefined && faults.length === 0;
+  if (isNeeded && isMissing)
+    faults.push('ttlMs or expireAtMs is missing: when the row expires (ttlMs: Infinity for never)');
   if (faults.length > 0) throw optionFaults(call, faults, checks as Readonly<Record<string, Check>>);
   return given as T;
 }
@@ -192,14 +250,34 @@ function plainWrite({ awaitDurable, ttlMs, expireAtMs, signal }: WriteOptions): 
   return { awaitDurable, ttlMs, expireAtMs, signal };
 }
 
-function plainDelete({ awaitDurable, ttlMs, expireAtMs, signal }: DeleteOptions): Own<WriteOptions> | undefined {
-  if (ttlMs !== undefined || expireAtMs !== undefined) return undefined;
+function plainPut(o: PutRowOptions): Own<PutRowOptions> | undefined {
+  const { awaitDurable, ttlMs, expireAtMs, signal, ifAbsent, ifSeq } = o;
   if (awaitDurable !== undefined && typeof awaitDurable !== 'boolean') return undefined;
-  return signal === undefined || isSignal(signal) ? { awaitDurable, ttlMs, expireAtMs, signal } : undefined;
+  if (!areTimes(ttlMs, expireAtMs) || (signal !== undefined && !isSignal(signal))) return undefined;
+  if (ifAbsent !== undefined && typeof ifAbsent !== 'boolean') return undefined;
+  if (!isSeq(ifSeq) || (ifAbsent === true && ifSeq !== undefined)) return undefined;
+  return { awaitDurable, ttlMs, expireAtMs, signal, ifAbsent, ifSeq };
 }
 
-function plainTtl({ ttlMs, expireAtMs }: TtlOptions): Own<TtlOptions> | undefined {
-  return areTimes(ttlMs, expireAtMs) ? { ttlMs, expireAtMs } : undefined;
+function plainDelete({
+  awaitDurable,
+  ttlMs,
+  expireAtMs,
+  signal,
+  ifSeq,
+}: DeleteOptions): Own<PutRowOptions> | undefined {
+  if (ttlMs !== undefined || expireAtMs !== undefined || !isSeq(ifSeq)) return undefined;
+  if (awaitDurable !== undefined && typeof awaitDurable !== 'boolean') return undefined;
+  if (signal !== undefined && !isSignal(signal)) return undefined;
+  return { awaitDurable, ttlMs, expireAtMs, signal, ifAbsent: undefined, ifSeq };
+}
+
+function plainTtl({ ttlMs, expireAtMs }: TtlOptions): Own<BatchPutOptions> | undefined {
+  return areTimes(ttlMs, expireAtMs) ? { ttlMs, expireAtMs, ifAbsent: undefined, ifSeq: undefined } : undefined;
+}
+
+function isSeq(ifSeq: unknown): boolean {
+  return ifSeq === undefined || (typeof ifSeq === 'bigint' && ifSeq >= 0n);
 }
 
 function areTimes(ttlMs: number | undefined, expireAtMs: number | undefined): boolean {

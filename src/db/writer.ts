@@ -37,11 +37,11 @@ export interface Decision {
   rows(): DecidedRow | WriteBatch | undefined;
 }
 
-/** A row as it is stored; `flags` says whether it is a deletion or an operand. */
+/** One put or deletion. */
 export interface DecidedRow {
   key: Uint8Array;
-  value: Uint8Array;
-  flags: number;
+  /** undefined: the key is deleted. */
+  value: Uint8Array | undefined;
 }
 
 interface Queued {
@@ -141,8 +141,7 @@ export class Writer {
   write(batch: WriteBatch, o: Own<WriteOptions> | undefined): Promise<WriteResult> {
     stopBeforeApplied(o);
     if (batch.length === 0) return this.#state.turns.give({ seq: BigInt(this.#state.lastSeq) });
-    const bytes = this.bytesOf(batch);
-    const ready = batch.folded(this.#mergeOperator, this.#ttlOf(o));
+    const { bytes, folded: ready } = this.prepared(batch, o);
     if (this.#mustQueue(bytes)) {
       const copy = ready === batch ? batch.copy() : ready;
       return this.#queued(
@@ -163,15 +162,22 @@ export class Writer {
     }
   }
 
-  /** Memory that a batch needs; throws `BATCH_TOO_LARGE` if it can never have that. */
-  bytesOf(batch: WriteBatch): number {
+  /** A batch as it is inserted, and the memory that it needs; throws `BATCH_TOO_LARGE` if it can never have that. */
+  prepared(batch: WriteBatch, o: Own<WriteOptions> | undefined): { bytes: number; folded: WriteBatch } {
     const bytes = batch.byteLength + batch.length * ROW_BYTES;
     const { maxUnflushedBytes } = this.#settings;
-    if (bytes <= maxUnflushedBytes) return bytes;
-    throw new InvalidArgumentError(
-      'BATCH_TOO_LARGE',
-      `The batch needs about ${bytes} bytes of memory; the limit is ${maxUnflushedBytes} (option maxUnflushedBytes). Divide it, or raise the limit.`,
-    );
+    if (bytes > maxUnflushedBytes) {
+      throw new InvalidArgumentError(
+        'BATCH_TOO_LARGE',
+        `The batch needs about ${bytes} bytes of memory; the limit is ${maxUnflushedBytes} (option maxUnflushedBytes). Divide it, or raise the limit.`,
+      );
+    }
+    return { bytes, folded: batch.folded(this.#mergeOperator, this.#ttlOf(o)) };
+  }
+
+  /** Whether a write of this size would not have to wait. */
+  hasRoomFor(bytes: number): boolean {
+    return !this.#mustQueue(bytes);
   }
 
   /** Writes what is decided when memory for it is there; resolves with undefined if that is nothing. */
@@ -195,9 +201,10 @@ export class Writer {
   #decide(decision: Decision, o: Own<WriteOptions> | undefined): Promise<WriteResult | undefined> {
     const rows = decision.rows();
     if (rows === undefined) return this.#state.turns.give(undefined);
-    if ('flags' in rows) this.#insert(rows.key, rows.value, rows.flags, o);
-    else this.#insertRows(rows, o);
-    return this.#acknowledge(o, 'flags' in rows ? 1 : rows.length);
+    if (!('key' in rows)) this.#insertRows(rows, o);
+    else if (rows.value === undefined) this.#insert(rows.key, EMPTY_BYTES, FLAG_TOMBSTONE, o);
+    else this.#insert(rows.key, rows.value, 0, o);
+    return this.#acknowledge(o, 'key' in rows ? 1 : rows.length);
   }
 
   /** Resolves when everything that was written so far is durable; begins that at once. */
@@ -427,7 +434,7 @@ export class Writer {
 }
 
 /** Memory a row takes in a memtable besides key and value, roughly. */
-const ROW_BYTES = 64;
+export const ROW_BYTES = 64;
 
 function stopBeforeApplied(o: Own<WriteOptions> | undefined): void {
   const signal = o?.signal;

@@ -106,7 +106,9 @@ function present(path: string): string {
 
 /** Files that no unit test imports yet, and what tests them. */
 const WITHOUT_UNIT_TEST: Readonly<Record<string, string>> = {
+  'db/conditional-write.ts': 'through whole databases: test/db/conditional-write.test.ts',
   'db/delete-range.ts': 'through whole databases: test/db/delete-range.test.ts',
+  'db/key-history.ts': 'through whole databases: test/db/conditional-write.test.ts',
   'db/writer.ts': 'through whole databases: test/db',
   'lsm/memtable/memtable-index.ts': 'through the memtable: memtable.test.ts and memtable-property.test.ts',
   'lsm/memtable/memtable-log.ts': 'through the memtable: memtable.test.ts and memtable-property.test.ts',

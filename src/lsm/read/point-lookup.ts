@@ -11,7 +11,7 @@
  * given flagged, an absence and a fold included, and the caller's policy decides.
  */
 import { assertThat } from '../../common/assert.ts';
-import type { OwnBytes } from '../../common/bytes.ts';
+import { EMPTY_BYTES, type OwnBytes } from '../../common/bytes.ts';
 import { CorruptionError, isCorruption } from '../../common/errors.ts';
 import { Block } from '../../format/block.ts';
 import { ABSENT, FOUND, FoundRow, findInBlock, UNDECIDED } from '../../format/block-cursor.ts';
@@ -155,12 +155,11 @@ export async function lookup(
   key: Uint8Array,
   options: LookupOptions,
 ): Promise<FoundValue | Absence | undefined> {
-  const gathered: Version[] = [];
+  const search: KeySearch = { key, below: options.maxSeq, above: -1, withValues: true, gathered: [] };
+  const { gathered } = search;
   const gaps: Gap[] = [];
   const nowMs = options.now?.();
-  if (!gatherFromMemory(view, key, options.maxSeq, gathered)) {
-    await gatherFromTables(view, key, options, gathered, gaps);
-  }
+  if (!gatherFromMemory(view.memtables, search)) await gatherFromTables(view, search, options.useProbable, gaps);
   for (const gap of gapsAt(view.tree.lost, key, options.maxSeq)) gaps.push(gap);
   const found = conclude(key, gathered, gaps, nowMs, options.mergeOperator);
   const { unplaced } = view.tree;
@@ -179,49 +178,61 @@ function withLosses(
   return { ...found, damage: lossError(above, found.damage) };
 }
 
+/** What is looked for of a key, and what was found. */
+interface KeySearch {
+  readonly key: Uint8Array;
+  /** Highest sequence number that is of interest. */
+  readonly below: number;
+  /** Versions up to this one are not. */
+  readonly above: number;
+  /** Without them each value is given empty. */
+  readonly withValues: boolean;
+  /** Newest first. */
+  readonly gathered: Version[];
+}
+
 /** Adds versions newest first; true once a value or tombstone ended the search. */
-function gatherFromMemory(view: ReadView, key: Uint8Array, maxSeq: number, gathered: Version[]): boolean {
-  for (const m of view.memtables) {
-    for (let id = m.find(key, maxSeq); id >= 0; id = m.older(id)) {
+function gatherFromMemory(memtables: readonly Memtable[], search: KeySearch): boolean {
+  const { key, below, above, withValues, gathered } = search;
+  for (const m of memtables) {
+    if (m.lastSeq <= above) continue;
+    for (let id = m.find(key, below); id >= 0; id = m.older(id)) {
+      const seq = m.seqOf(id);
+      if (seq <= above) break;
       const flags = m.flagsOf(id);
-      gathered.push({
-        flags,
-        value: copyOutOf(m.valueViewOf(id), m.valueBufOf(id), m.valueStartOf(id), m.valueLengthOf(id)),
-        seq: m.seqOf(id),
-        createTs: m.createTsOf(id),
-        expireTs: m.expireTsOf(id),
-      });
+      const value = withValues
+        ? copyOutOf(m.valueViewOf(id), m.valueBufOf(id), m.valueStartOf(id), m.valueLengthOf(id))
+        : EMPTY_BYTES;
+      gathered.push({ flags, value, seq, createTs: m.createTsOf(id), expireTs: m.expireTsOf(id) });
       if (!isOperand(flags)) return true;
     }
   }
   return false;
 }
 
-async function gatherFromTables(
-  view: ReadView,
-  key: Uint8Array,
-  options: LookupOptions,
-  gathered: Version[],
-  gaps: Gap[],
-): Promise<void> {
+async function gatherFromTables(view: ReadView, search: KeySearch, useProbable: boolean, gaps: Gap[]): Promise<void> {
+  for (const handle of tablesThatMayHold(view, search.key)) {
+    if (await gatherFromTable(handle, search, useProbable, gaps)) return;
+  }
+}
+
+function tablesThatMayHold(view: ReadView, key: Uint8Array): TableHandle[] {
   const tree = treeOf(view.tree, key);
   const handles: TableHandle[] = tree.l0.filter((h) => mayHold(h, key));
   for (const run of tree.runs) {
     for (let i = firstInRun(run, key); i < run.length && mayHold(run[i], key); i++) handles.push(run[i]);
   }
-  for (const handle of handles) {
-    if (await gatherFromTable(handle, key, options, gathered, gaps)) return;
-  }
+  return handles;
 }
 
 async function gatherFromTable(
   handle: TableHandle,
-  key: Uint8Array,
-  options: LookupOptions,
-  gathered: Version[],
+  search: KeySearch,
+  useProbable: boolean,
   gaps: Gap[],
 ): Promise<boolean> {
   const { reader } = handle;
+  const { key, below } = search;
   let meta: TableMeta;
   try {
     meta = await reader.loadMeta();
@@ -233,7 +244,8 @@ async function gatherFromTable(
   sipHash13(key, 0, key.length);
   if (meta.filter !== undefined && !meta.filter.mayContain(sipLow, sipHigh)) return false;
   const { index } = meta;
-  const search: BlockSearch = { key, below: options.maxSeq, gathered };
+  // Of this table: the next one may hold newer versions than the last of this.
+  const inTable = { search, below };
   for (let b = index.findStart(key); b < index.blockCount; b++) {
     if (index.compareFirstKey(b, key) > 0) return false;
     const loaded = await reader.loadBlock(b, meta);
@@ -241,40 +253,106 @@ async function gatherFromTable(
     for (const part of parts) {
       let block: Block | undefined;
       if (part instanceof Gap) {
-        if (!concerns(part, key, options.maxSeq)) continue;
+        if (!concerns(part, key, below)) continue;
         gaps.push(part);
-        block = options.useProbable ? part.probable : undefined;
+        block = useProbable ? part.probable : undefined;
       } else block = part;
-      const r = block === undefined ? UNDECIDED : gatherFromBlock(block, search);
+      const r = block === undefined ? UNDECIDED : gatherFromBlock(block, inTable);
       if (r !== UNDECIDED) return r === FOUND;
     }
   }
   return false;
 }
 
-interface BlockSearch {
-  key: Uint8Array;
-  /** Highest sequence number that is still of interest. */
-  below: number;
-  gathered: Version[];
+/** FOUND: a value or tombstone ended the search. ABSENT: a greater key was met. UNDECIDED: the block ended first. */
+function gatherFromBlock(block: Block, inTable: { search: KeySearch; below: number }): number {
+  const found = new FoundRow();
+  const { key, gathered, withValues } = inTable.search;
+  for (;;) {
+    const r = findInBlock(block, key, inTable.below, found);
+    if (r !== FOUND) return r;
+    gathered.push(versionOf(found, withValues));
+    if (!isOperand(found.flags)) return FOUND;
+    inTable.below = found.seq - 1;
+  }
 }
 
-/** FOUND: a value or tombstone ended the search. ABSENT: a greater key was met. UNDECIDED: the block ended first. */
-function gatherFromBlock(block: Block, search: BlockSearch): number {
-  const found = new FoundRow();
-  for (;;) {
-    const r = findInBlock(block, search.key, search.below, found);
-    if (r !== FOUND) return r;
-    search.gathered.push({
-      flags: found.flags,
-      value: copyOutOf(found.view, found.bytes, found.valueStart, found.valueLength),
-      seq: found.seq,
-      createTs: found.createTs,
-      expireTs: found.expireTs,
-    });
-    if (!isOperand(found.flags)) return FOUND;
-    search.below = found.seq - 1;
+function versionOf(found: FoundRow, withValues: boolean): Version {
+  const { flags, seq, createTs, expireTs } = found;
+  const value = withValues ? copyOutOf(found.view, found.bytes, found.valueStart, found.valueLength) : EMPTY_BYTES;
+  return { flags, value, seq, createTs, expireTs };
+}
+
+// ---- all versions of a key
+
+/** Damage that may hold versions of a key up to a sequence number. */
+export interface HiddenVersions {
+  maxSeq: number;
+  error: CorruptionError;
+}
+
+/** The versions of a key down to the first base, newest first; and where further ones may be. */
+export interface KeyVersions {
+  versions: Version[];
+  hidden: HiddenVersions[];
+}
+
+/** Versions that are in memory and newer than `above`, newest first, down to the first base. */
+export function versionsInMemory(
+  memtables: readonly Memtable[],
+  key: Uint8Array,
+  above: number,
+  withValues: boolean,
+): Version[] {
+  const search: KeySearch = { key, below: Number.MAX_SAFE_INTEGER, above, withValues, gathered: [] };
+  gatherFromMemory(memtables, search);
+  return search.gathered;
+}
+
+/** The versions up to `maxSeq`, if all that has to be looked at is in memory and whole. */
+export function versionsNow(
+  view: ReadView,
+  key: Uint8Array,
+  maxSeq: number,
+  withValues: boolean,
+): Version[] | typeof NOT_NOW {
+  if (view.tree.lost.length > 0 || view.tree.unplaced.length > 0) return NOT_NOW;
+  const search: KeySearch = { key, below: maxSeq, above: -1, withValues, gathered: [] };
+  const { gathered } = search;
+  if (gatherFromMemory(view.memtables, search)) return gathered;
+  const handles = tablesThatMayHold(view, key);
+  if (handles.length === 0) return gathered;
+  sipHash13(key, 0, key.length);
+  const low = sipLow;
+  const high = sipHigh;
+  for (const handle of handles) {
+    for (let below = maxSeq; ; below = scratch.seq - 1) {
+      const r = probeTableNow(handle, key, below, low, high);
+      if (r === ABSENT) break;
+      if (r !== FOUND) return NOT_NOW;
+      gathered.push(versionOf(scratch, withValues));
+      if (!isOperand(scratch.flags)) return gathered;
+    }
   }
+  return gathered;
+}
+
+/** The same, fetching what is needed. Damage is no error here: what it may hide is given beside what was found. */
+export async function versionsOf(
+  view: ReadView,
+  key: Uint8Array,
+  maxSeq: number,
+  withValues: boolean,
+): Promise<KeyVersions> {
+  const search: KeySearch = { key, below: maxSeq, above: -1, withValues, gathered: [] };
+  const gaps: Gap[] = [];
+  if (!gatherFromMemory(view.memtables, search)) await gatherFromTables(view, search, false, gaps);
+  for (const gap of gapsAt(view.tree.lost, key, maxSeq)) gaps.push(gap);
+  const hidden = gaps.map(({ seqs, error }): HiddenVersions => ({ maxSeq: seqs.max, error }));
+  for (const loss of lossesAbove(view.tree.unplaced, -1, maxSeq)) {
+    hidden.push({ maxSeq: loss.seqs.max, error: lossError([loss]) });
+  }
+  return { versions: search.gathered, hidden };
 }
 
 /** @param gaps those above the last version gathered, and losses wherever they are */

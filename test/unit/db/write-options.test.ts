@@ -2,10 +2,13 @@
 import { describe, expect, it } from 'vitest';
 import { InvalidArgumentError } from '../../../src/common/errors.ts';
 import {
-  checkNoTtl,
+  batchDeleteOptions,
+  batchPutOptions,
   deleteOptions,
   flushOptions,
+  putOptions,
   readOptionsOf,
+  touchOptions,
   ttlOptions,
   waitOptions,
   writeOptions,
@@ -83,9 +86,41 @@ describe('options of a write', () => {
 describe('options of a deletion', () => {
   it('have no time to live: one that would do nothing is refused', () => {
     expect(faultsOf(() => deleteOptions({ ttlMs: 5 } as never))).toEqual(fault('ttlMs is no option of a deletion'));
-    expect(faultsOf(() => checkNoTtl('delete', { expireAtMs: 5 } as never))).toEqual(fault('expireAtMs is no option'));
+    expect(faultsOf(() => batchDeleteOptions({ expireAtMs: 5 } as never))).toEqual(fault('expireAtMs is no option'));
     expect(deleteOptions({ awaitDurable: true }).awaitDurable).toBe(true);
-    expect(faultsOf(() => checkNoTtl('delete', {}))).toBeUndefined();
+    expect(faultsOf(() => batchDeleteOptions({}))).toBeUndefined();
+  });
+});
+
+describe('conditions of a write', () => {
+  it('are ifAbsent or ifSeq, of puts and deletions only', () => {
+    const either = 'ifAbsent and ifSeq exclude each other: give one';
+    for (const options of [putOptions, batchPutOptions]) {
+      expect(options({ ifAbsent: true })).toMatchObject({ ifAbsent: true, ifSeq: undefined });
+      expect(options({ ifSeq: 0n, ifAbsent: false })).toMatchObject({ ifSeq: 0n });
+      expect(faultsOf(() => options({ ifAbsent: true, ifSeq: 1n }))).toEqual(fault(either));
+      expect(faultsOf(() => options({ ifSeq: 1 } as never))).toEqual(fault('ifSeq must be a bigint of at least 0n'));
+      expect(faultsOf(() => options({ ifSeq: -1n }))).toEqual(fault('ifSeq must be a bigint of at least 0n'));
+      expect(faultsOf(() => options({ ifabsent: true } as never))).toEqual(
+        fault('ifabsent is unknown .did you mean ifAbsent'),
+      );
+    }
+    expect(deleteOptions({ ifSeq: 7n }).ifSeq).toBe(7n);
+    expect(batchDeleteOptions({ ifSeq: 7n })).toBe(7n);
+    expect(faultsOf(() => deleteOptions({ ifAbsent: true } as never))).toEqual(fault('ifAbsent is unknown'));
+    expect(faultsOf(() => writeOptions('merge', { ifSeq: 1n } as never))).toEqual(fault('ifSeq is unknown'));
+  });
+});
+
+describe('options of touch', () => {
+  it('say when the row expires', () => {
+    expect(touchOptions({ ttlMs: Number.POSITIVE_INFINITY })).toMatchObject({ ttlMs: Number.POSITIVE_INFINITY });
+    for (const none of [{}, undefined, { awaitDurable: true }])
+      expect(faultsOf(() => touchOptions(none as never))).toEqual(fault('ttlMs or expireAtMs is missing'));
+    expect(faultsOf(() => touchOptions({ ttlMs: 1, expireAtMs: 1 }))).toEqual(
+      fault('ttlMs and expireAtMs exclude each other'),
+    );
+    expect(faultsOf(() => touchOptions({ ttl: 1 } as never))).toEqual(fault('ttl is unknown .did you mean ttlMs'));
   });
 });
 
