@@ -27,6 +27,13 @@ export {
 } from './tools/manifest-list.ts';
 export { type ManifestRepairOptions, type ManifestStrategy, manifestRepair } from './tools/manifest-repair.ts';
 export type { Scope } from './tools/named-tables.ts';
+export {
+  type ObjectListReport,
+  objectList,
+  type RoleTally,
+  type StoredObject,
+  type StoredRole,
+} from './tools/object-list.ts';
 export { probe } from './tools/probe.ts';
 export { type QuarantineRestoreOptions, quarantineList, quarantineRestore } from './tools/quarantine-list.ts';
 export type { LossOptions, RepairOptions } from './tools/repair-plan.ts';

@@ -37,6 +37,8 @@ export interface OperandSpec {
   optional?: boolean;
   /** A whole number from 0, as bigint; else text. */
   kind?: 'id';
+  /** The words that it may be. */
+  choices?: readonly string[];
 }
 
 /** A word that is no option, and which of the words it is; of the environment it is none. */
@@ -169,6 +171,7 @@ function takeOperands(
   operands.forEach((o, i) => {
     const { word, at } = given[i] ?? { word: '' };
     if (word !== '') {
+      if (o.choices !== undefined) assertChoice(o.name, o.choices, word);
       values.set(o.name, o.kind === 'id' ? wholeNumber(o.name, word) : word);
       if (at !== undefined) places.set(o.name, at);
     } else if (o.optional !== true) throw new UsageError(`${o.name} is missing: ${o.says}`);
@@ -189,10 +192,8 @@ function valueFor(raw: string, spec: OptionSpec, value: string | undefined): Val
     case 'list':
       return value.split(',').filter((w) => w !== '');
     case 'choice':
-      if (spec.choices.includes(value)) return value;
-      throw new UsageError(
-        `${raw} is one of ${spec.choices.join(', ')}, not ${JSON.stringify(value)}${hintOf(value, spec.choices)}`,
-      );
+      assertChoice(raw, spec.choices, value);
+      return value;
     case 'id':
       return wholeNumber(raw, value);
     case 'count': {
@@ -201,6 +202,12 @@ function valueFor(raw: string, spec: OptionSpec, value: string | undefined): Val
       return Number(n);
     }
   }
+}
+
+function assertChoice(raw: string, choices: readonly string[], value: string): void {
+  if (choices.includes(value)) return;
+  const hint = hintOf(value, choices);
+  throw new UsageError(`${raw} is one of ${choices.join(', ')}, not ${JSON.stringify(value)}${hint}`);
 }
 
 function wholeNumber(raw: string, value: string): bigint {

@@ -35,6 +35,8 @@ export interface Command {
 export interface Call {
   args: Arguments;
   printer: Printer;
+  /** All commands that there are. */
+  commands: readonly Command[];
   tools: Tools;
   /** Options that every tool takes. */
   common: ToolOptions;

@@ -2,9 +2,11 @@
 import { UsageError, unknownName } from './arguments.ts';
 import { COMMON_OPTIONS, type Command } from './command.ts';
 import { COMPACT_COMMAND } from './compact-command.ts';
+import { COMPLETION } from './completion.ts';
 import { DOCTOR_COMMAND, PROBE } from './doctor-commands.ts';
 import { GC } from './gc-command.ts';
 import { DAMAGE_ACK, DAMAGE_LIST, QUARANTINE_LIST, QUARANTINE_RESTORE } from './ledger-commands.ts';
+import { LS } from './ls-command.ts';
 import { MANIFEST_INSPECT, MANIFEST_LIST, MANIFEST_REPAIR, MANIFEST_SHOW } from './manifest-commands.ts';
 import { GET, SCAN } from './read-commands.ts';
 import { SST_CHECK, SST_INSPECT, SST_REPAIR } from './sst-commands.ts';
@@ -22,12 +24,13 @@ export interface CommandGroup {
 export const COMMAND_GROUPS: readonly CommandGroup[] = [
   { title: 'Data', commands: [GET, SCAN, PUT, DELETE] },
   { title: 'Check', commands: [DOCTOR_COMMAND, PROBE] },
-  { title: 'Inspect', commands: [TREE, STATS] },
+  { title: 'Inspect', commands: [TREE, STATS, LS] },
   { title: 'Log', commands: [WAL_INSPECT, WAL_REPAIR] },
   { title: 'Tables', commands: [SST_CHECK, SST_INSPECT, SST_REPAIR] },
   { title: 'Manifests', commands: [MANIFEST_LIST, MANIFEST_SHOW, MANIFEST_INSPECT, MANIFEST_REPAIR] },
   { title: 'Losses and copies', commands: [DAMAGE_LIST, DAMAGE_ACK, QUARANTINE_LIST, QUARANTINE_RESTORE] },
   { title: 'Upkeep', commands: [COMPACT_COMMAND, GC] },
+  { title: 'Shell', commands: [COMPLETION] },
 ];
 
 export const COMMANDS: readonly Command[] = COMMAND_GROUPS.flatMap(({ commands }) => commands);

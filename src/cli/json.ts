@@ -33,6 +33,8 @@ export type DocumentType =
   | 'get'
   | 'row'
   | 'write'
+  | 'objects'
+  | 'completion'
   | 'error';
 
 /** How the values of one call are written. */

@@ -9,7 +9,7 @@ import { shellWord } from '../common/shell-word.ts';
 import { type DbError, InternalError, InvalidArgumentError, isCorruption, isDbError } from '../index.ts';
 import { type Arguments, LOCATION_NAME, optionFaultsOf, parseArguments, UsageError } from './arguments.ts';
 import { COMMON_OPTIONS, type Command } from './command.ts';
-import { COMMAND_GROUPS, commandsOf, findCommand } from './commands.ts';
+import { COMMAND_GROUPS, COMMANDS, commandsOf, findCommand } from './commands.ts';
 import { EXIT, type ExitCode, exitOfError } from './exit-codes.ts';
 import { findingsText } from './finding-text.ts';
 import { commandHelp, overview, usageOf } from './help.ts';
@@ -159,7 +159,7 @@ async function runCommand(command: Command, typedWords: readonly string[], host:
   const again = typed(command, withoutApply(words));
   const printer = printerFor(args, again, host);
   try {
-    return await command.run({ args, printer, tools, common, again, readFile, readInput, nowMs });
+    return await command.run({ args, printer, commands: COMMANDS, tools, common, again, readFile, readInput, nowMs });
   } catch (error) {
     const usage = error instanceof UsageError ? error : usageErrorOf(error, args);
     if (usage !== undefined) return usageFailure(usage, command, words, host);

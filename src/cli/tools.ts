@@ -23,6 +23,7 @@ type AdminTools = Pick<
   | 'compact'
   | 'stats'
   | 'treeInspect'
+  | 'objectList'
   | 'writerInspect'
 >;
 

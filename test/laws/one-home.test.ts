@@ -26,6 +26,7 @@ const CONSTANTS: Readonly<Record<string, string>> = {
 
 /** Files that list what a variable says. */
 const LIST_ANYTHING: Readonly<Record<string, string>> = {
+  'tools/object-list.ts': 'everything that is stored, whatever it is',
   'gc/observation.ts': 'every object of each kind, with its age: which manifest is the newest of them place.ts says',
   'lsm/manifest/database-stores.ts': 'a wrapper of stores',
   'lsm/manifest/epoch-guard.ts': 'a wrapper of stores',

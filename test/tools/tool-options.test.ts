@@ -31,6 +31,7 @@ const TOOLS: Record<string, Call> = {
   manifestInspect: (line, o) => admin.manifestInspect(place(line), undefined, o),
   manifestList: (line, o) => admin.manifestList(place(line), o),
   manifestRepair: (line, o) => admin.manifestRepair(place(line), o),
+  objectList: (line, o) => admin.objectList(place(line), o),
   probe: (line, o) => admin.probe(place(line), o),
   quarantineList: (line, o) => admin.quarantineList(place(line), o),
   quarantineRestore: (line, o) => admin.quarantineRestore(place(line), REPAIR, o),
