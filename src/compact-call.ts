@@ -45,7 +45,7 @@ import { MAX_OPTION_BYTES, SHARED_CHECKS, withLoadedOperator } from './db/option
 import { assertProfileHolds, filterFormFound } from './db/profile.ts';
 import { SnapshotPins } from './db/snapshot-pins.ts';
 import type { UpkeepHost } from './db/upkeep.ts';
-import { embeddedCompactor, subcompactionsAtATime } from './embedded-compactor.ts';
+import { embeddedCompactor, subcompactionsAtATime, threadPool } from './embedded-compactor.ts';
 import { tablesOf } from './format/manifest-types.ts';
 import { parseTablePath } from './format/object-names.ts';
 import { CODECS, type Codec } from './format/table-info.ts';
@@ -283,11 +283,12 @@ async function atLocation(target: ToolTarget, options: CompactCallOptions): Prom
     compactor?.poke('manifest');
   };
   let compactor: CompactorRole | undefined;
+  const threads = threadPool(target, merging.threads);
   try {
     const log = await logWithoutWriter(target, 'compactor', before, stamp, adopt);
     adopt(before);
     const host = hostOf({ target, options, operator, guard, log, tables, forms });
-    const role = embeddedCompactor(host, merging);
+    const role = embeddedCompactor(host, merging, threads);
     compactor = role;
     role.start();
     const run = () => role.compactAll(options.signal);
@@ -295,6 +296,7 @@ async function atLocation(target: ToolTarget, options: CompactCallOptions): Prom
     return reportOf(target, { before, after: log.current, settings, jobs: done });
   } finally {
     await compactor?.stop();
+    await threads?.close();
     tables.dispose();
   }
 }

@@ -15,6 +15,7 @@ import { SlicedMerges } from './compaction/merge-host.ts';
 import { RowFactsCache } from './compaction/row-facts-cache.ts';
 import { type CompactionSettings, TAKEOVER_MS } from './compaction/settings.ts';
 import { startThread } from './compaction/thread.ts';
+import { ThreadPool } from './compaction/thread-pool.ts';
 import { ThreadedMerges } from './compaction/threaded-merges.ts';
 import { ByteRate } from './compaction/throttle.ts';
 import { COMPACTOR_NAME, type UpkeepHost } from './db/upkeep.ts';
@@ -26,7 +27,12 @@ import { limitedStore, RequestSlots } from './store/limited-store.ts';
 /** Tables of level 0 below the limit from which on compaction comes before reads and writes. */
 const NEARLY_FULL = 2;
 
-export function embeddedCompactor(host: UpkeepHost, settings: CompactionSettings): CompactorRole {
+/** `threads`: on which it merges; undefined: on this one. The caller made them, and ends them. */
+export function embeddedCompactor(
+  host: UpkeepHost,
+  settings: CompactionSettings,
+  threads: ThreadPool | undefined,
+): CompactorRole {
   const { clock, random, logger, onEvent, manifests, form } = host;
   const { l0MaxSsts, l0SstSizeBytes, owner } = host.settings;
   const { maxConcurrentCompactions, maxSstBytes, scheduler, trivialMoves } = settings;
@@ -37,9 +43,9 @@ export function embeddedCompactor(host: UpkeepHost, settings: CompactionSettings
   const author = new Author({ clock, random, owner, databaseId, role: 'compactor' });
   const facts = factsOf(host, () => compactor.poke('time'));
   const slices = new SlicedMerges(clock, isUrgent);
-  const threads = threadsOf(host, settings, slices);
+  const merges = threads === undefined ? slices : new ThreadedMerges({ threads, slices });
   const maxSubcompactions = subcompactionsAtATime(clock, settings);
-  const running = { ...jobOptions(host, settings, stores, author), merges: threads ?? slices, slices };
+  const running = { ...jobOptions(host, settings, stores, author), merges, slices };
   const memory = new JobMemoryPool(host.compactionBytes, maxConcurrentCompactions);
   const compactor = new Compactor({
     manifests,
@@ -78,7 +84,6 @@ export function embeddedCompactor(host: UpkeepHost, settings: CompactionSettings
     stop: async () => {
       facts.stop();
       await compactor.stop();
-      await threads?.close();
     },
     pause: () => compactor.pause(),
     poke: (cause) => compactor.poke(cause),
@@ -141,14 +146,13 @@ export function subcompactionsAtATime(
   return maxSubcompactions === 'auto' ? Math.max(1, threadCount(clock, threads)) : maxSubcompactions;
 }
 
-/** Undefined: merges run on this thread. Where time is not the system's, nothing may run that does not go by it: the same seed, the same run. */
-function threadsOf(
-  { clock, logger }: UpkeepHost,
-  { threads }: CompactionSettings,
-  slices: SlicedMerges,
-): ThreadedMerges | undefined {
+/** Undefined: all is done on this thread. Where time is not the system's, nothing may run that does not go by it: the same seed, the same run. */
+export function threadPool(
+  { clock, logger }: Pick<UpkeepHost, 'clock' | 'logger'>,
+  threads: CompactionSettings['threads'],
+): ThreadPool | undefined {
   const most = threadCount(clock, threads);
-  return most === 0 ? undefined : new ThreadedMerges({ clock, logger, startThread, most, slices });
+  return most === 0 ? undefined : new ThreadPool({ clock, logger, startThread, most });
 }
 
 function jobOptions(

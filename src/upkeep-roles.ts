@@ -13,10 +13,11 @@ import {
   compactionSettings,
   withLoadedFilter,
 } from './compaction/settings.ts';
+import { ThreadedTables } from './compaction/threaded-tables.ts';
 import { completeWriter, WRITER_CHECKS, type WriterOptions, type WriterSettings } from './db/open-options.ts';
 import { COMPACTION_PART, type ResolvedOptions, withLoadedOperator } from './db/options.ts';
 import { COLLECTOR_NAME, type MakeUpkeepRoles, type UpkeepHost } from './db/upkeep.ts';
-import { embeddedCompactor } from './embedded-compactor.ts';
+import { embeddedCompactor, threadPool } from './embedded-compactor.ts';
 import { Collector } from './gc/collector.ts';
 import {
   COLLECTOR_CHECKS,
@@ -28,7 +29,7 @@ import {
 
 /** Options of `open`. Each is optional. */
 export interface OpenOptions extends WriterOptions {
-  /** Merge tables beside reads and writes, so that reads look into few and what was overwritten, deleted or has expired gives its space back. `false`: nothing is merged here; then run a compactor elsewhere. An object changes how. Default: on, as said for each member. */
+  /** Merge tables beside reads and writes, so that reads look into few and what was overwritten, deleted or has expired gives its space back. `false`: nothing is merged here, and threads, as with `threads: 'auto'`, only make tables of large memtables; then run a compactor elsewhere. An object changes how. Default: on, as said for each member. */
   compactor?: false | CompactionOptions;
   /** Delete what nothing needs any more, beside reads and writes: old manifests, objects of the log, tables that were compacted or that a crash has left. `false`: nothing is deleted; then run `shaledb gc`, or a collector elsewhere. An object changes how. Default: on, as said for each member. */
   gc?: false | CollectorOptions;
@@ -100,10 +101,15 @@ export async function withModules(resolved: OpenResolution): Promise<OpenResolut
 
 /** How the roles of one database are made. */
 export function upkeepRoles({ compactor, gc }: UpkeepSettings): MakeUpkeepRoles {
-  return (host) => ({
-    ...(compactor && { compactor: embeddedCompactor(host, compactor) }),
-    ...(gc && { collector: collectorOf(host, gc) }),
-  });
+  return (host) => {
+    // Large memtables become tables on threads also where another process merges.
+    const threads = threadPool(host, compactor?.threads ?? 'auto');
+    return {
+      ...(compactor && { compactor: embeddedCompactor(host, compactor, threads) }),
+      ...(gc && { collector: collectorOf(host, gc) }),
+      ...(threads && { tableThreads: new ThreadedTables(threads), end: () => threads.close() }),
+    };
+  };
 }
 
 /** It commits through the writer's log, and has the writer look at what it sees to be newer: rows that are read, and who owns the database. */

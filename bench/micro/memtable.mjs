@@ -204,7 +204,7 @@ function round(form, seed, measured) {
   });
   timedScan(note, 'scan of two versions', table, 2 * n, false, visitFields);
   table.freeze();
-  stepped(note, 'flush order of two versions', 2 * n, () => table.orderStep());
+  stepped(note, 'flush order of two versions', 2 * n, () => table.toFlush.step());
   for (const every of [100_000, 10_000, 1000, 100, 10]) {
     if (every * 2 > n) continue;
     const mixed = new Memtable({ hashSeed: 1 });

@@ -41,6 +41,7 @@ const { runDividedJob } = await load('compaction/divided-job');
 const { SlicedMerges } = await load('compaction/merge-host');
 const { ThreadedMerges } = await load('compaction/threaded-merges');
 const { startThread } = await load('compaction/thread');
+const { ThreadPool } = await load('compaction/thread-pool');
 const { ByteRate } = await load('compaction/throttle');
 const { loadCodec } = await load('format/codecs');
 const { tablePath } = await load('format/object-names');
@@ -88,7 +89,8 @@ const stores = databaseStores(
   { clock, random, timeoutMs: 60_000 },
 );
 const slices = new SlicedMerges(clock, () => false);
-const threads = new ThreadedMerges({ clock, logger, startThread, most: RANGES, slices });
+const pool = new ThreadPool({ clock, logger, startThread, most: RANGES });
+const threads = new ThreadedMerges({ threads: pool, slices });
 
 function planOf(jobId) {
   return {
@@ -180,7 +182,7 @@ for (let round = 0; round < WARM_UP + ROUNDS; round++) {
   }
 }
 if (threads.threadCount !== RANGES) throw new Error('threads could not be started');
-await threads.close();
+await pool.close();
 
 const median = (all) => all.toSorted((a, b) => a - b)[all.length >> 1];
 const of = (name, what) => median(measured[name].map((one) => one[what]));

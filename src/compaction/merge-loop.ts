@@ -63,10 +63,10 @@ export class MergeLoop {
 
   take(message: ToThread): void {
     if (message.kind === 'begin') {
-      this.#begin(message.merge, message.start);
+      this.#begin(message.work, message.start);
       return;
     }
-    const merge = this.#merges.get(message.merge);
+    const merge = this.#merges.get(message.work);
     // It has failed, which the owner does not know yet.
     if (merge === undefined) return;
     if (message.kind === 'close') this.#merges.delete(merge.id);
@@ -141,7 +141,7 @@ export class MergeLoop {
     if (events.length === 0) return;
     merge.events = [];
     const memory = events.flatMap((event) => (event.kind === 'part' ? memoryOf(event.bytes) : []));
-    this.#options.post({ kind: 'events', merge: merge.id, events }, memory);
+    this.#options.post({ kind: 'events', work: merge.id, events }, memory);
   }
 
   #guarded(merge: LoopedMerge, work: (step: MergeStep) => void): void {
@@ -155,11 +155,11 @@ export class MergeLoop {
   #fail({ id, needsOperator }: LoopedMerge, error: unknown): void {
     if (!this.#merges.delete(id)) return;
     if (needsOperator) {
-      this.#options.post({ kind: 'operator', merge: id }, []);
+      this.#options.post({ kind: 'operator', work: id }, []);
       return;
     }
     const known = isDbError(error) ? error : new InternalError(describeThrown(error), { cause: error });
-    this.#options.post({ kind: 'failed', merge: id, error: errorToJson(known) }, []);
+    this.#options.post({ kind: 'failed', work: id, error: errorToJson(known) }, []);
   }
 }
 

@@ -1,10 +1,14 @@
 /**
- * The messages between the owner of a merge and the thread that it runs on. Plain data; the memory of stretches and parts goes over with its
- * message, everything else is copied.
+ * The messages between an owner and the thread that its merges run on, and on which its memtables become tables. Plain data; the memory of
+ * stretches, parts, rows and tables goes over with its message, everything else is copied.
  *
  * ```
  * owner   begin, name          feed feed ...                  taken       taken, name              close
  * thread         ready, need need     part part (no more) ...     part, table        ...  done
+ *
+ * owner   build                 seal               close
+ * thread         ... unsealed         flushed
+ *                ... empty
  * ```
  *
  * 1. A thread has at most `PARTS_AHEAD` parts of a merge under way that its owner has not taken: then it waits.
@@ -14,6 +18,8 @@
 import type { ModuleRef } from '../common/module-ref.ts';
 import type { ErrorJson } from '../common/plain.ts';
 import type { Codec } from '../format/table-info.ts';
+import type { LogCopy } from '../lsm/memtable/log-copy.ts';
+import type { FlushedSeal, FlushPlan, TableFormat } from '../lsm/read/memtable-to-table.ts';
 import type { MergeEvent } from './merge-host.ts';
 import type { MergeSettings } from './merge-step.ts';
 import type { OutputName, OutputSeals } from './output-seal.ts';
@@ -31,8 +37,15 @@ export interface ThreadStart {
   operator: ModuleRef | 'elsewhere' | undefined;
 }
 
-/** To the thread; `merge` names one of those that it runs. */
-export type ToThread = { merge: number } & (
+/** What a thread begins a table with. */
+export interface TableStart {
+  rows: LogCopy;
+  plan: FlushPlan;
+  format: Omit<TableFormat, 'codec'> & { codec: Codec };
+}
+
+/** To the thread; `work` names one of the merges or tables that it works on. */
+export type ToThread = { work: number } & (
   | { kind: 'begin'; start: ThreadStart }
   | { kind: 'feed'; input: number; stretch: BlockStretch }
   | { kind: 'end'; input: number }
@@ -40,7 +53,9 @@ export type ToThread = { merge: number } & (
   | { kind: 'name'; name: OutputName }
   /** The owner has used a part. */
   | { kind: 'taken' }
-  /** Nothing more is asked of the merge. */
+  | { kind: 'build'; start: TableStart }
+  | { kind: 'seal'; seal: FlushedSeal }
+  /** Nothing more is asked of the merge, or of the table. */
   | { kind: 'close' }
 );
 
@@ -49,11 +64,16 @@ export const READY = 'ready';
 
 /** From the thread. */
 export type FromThread =
-  | { kind: 'events'; merge: number; events: readonly MergeEvent[] }
-  /** The merge has ended. */
-  | { kind: 'failed'; merge: number; error: ErrorJson }
+  | { kind: 'events'; work: number; events: readonly MergeEvent[] }
+  /** All rows are in the table, which waits for its seal. */
+  | { kind: 'unsealed'; work: number }
+  | { kind: 'flushed'; work: number; bytes: Uint8Array }
+  /** No row is kept. */
+  | { kind: 'empty'; work: number }
+  /** The merge, or the table, has ended. */
+  | { kind: 'failed'; work: number; error: ErrorJson }
   /** It needs the operator, which the thread does not have. */
-  | { kind: 'operator'; merge: number };
+  | { kind: 'operator'; work: number };
 
 /** The whole memory of these bytes, if it can change its owner. */
 export function memoryOf({ buffer }: Uint8Array): ArrayBuffer[] {

@@ -49,9 +49,9 @@ export interface CompactionOptions {
   /** Which blocks of a table are read back before it is used: `sample` (default), `all`, at the price of reading everything that was written. */
   verifyOutputs?: VerifyOutputs;
   /**
-   * Where rows are merged: `auto` (default) on at most 4 threads, one less than there are cores, and at least one; a number: on at most so many, 1 to
-   * 64; `off`: between reads and writes, in slices of 2 ms, as also where no thread can start and with an option `clock`. Threads: reads and
-   * writes wait less, merges take another core and some 10 MB for each.
+   * Where rows are merged, and memtables of 8 MiB and more become tables: `auto` (default) on at most 4 threads, one less than there are cores, and at least one; a
+   * number: on at most so many, 1 to 64; `off`: between reads and writes, in slices of 2 ms, as also where no thread can start and with an option `clock`.
+   * Threads: reads and writes wait less, merges and flushes take another core and some 10 MB for each.
    */
   threads?: 'auto' | 'off' | number;
   /**

@@ -364,7 +364,7 @@ export class ServingDb extends ByteReads implements Db, ToolHandle {
   }
 
   async #close(): Promise<void> {
-    const { state, settings, onClosed } = this.#p;
+    const { state, settings, upkeep, onClosed } = this.#p;
     try {
       if (state.ended === undefined) {
         await this.#within(this.#drain(), settings.closeTimeoutMs, 'close', { option: 'closeTimeoutMs' });
@@ -374,6 +374,7 @@ export class ServingDb extends ByteReads implements Db, ToolHandle {
       if (!(error instanceof FencedError)) throw error;
     } finally {
       state.close();
+      await upkeep.end();
       onClosed();
     }
   }

@@ -124,6 +124,7 @@ function joinParts(start: WriterStart, codec: BlockCodec): JoinedParts {
     store: start.stores.main,
     ...commits,
     format,
+    threads: upkeep.tableThreads,
     keepsWideTracker: opened.profile.keepsWideTracker,
     lastWalId: () => wal?.lastDurableId,
     onCommitted: () => writer.boundLog(),

@@ -16,7 +16,6 @@ import { FencedError, isCorruption } from '../common/errors.ts';
 import { makeUlid, type Ulid, ulidToBytes } from '../common/ulid.ts';
 import type { Manifest, TableView } from '../format/manifest-types.ts';
 import { tablePath } from '../format/object-names.ts';
-import { encodeSeal } from '../format/seal.ts';
 import {
   appendToTracker,
   decodeTracker,
@@ -24,16 +23,17 @@ import {
   isWideTracker,
   type SequenceTracker,
 } from '../format/sequence-tracker.ts';
-import type { BuiltTable, TableFacts } from '../format/table-builder.ts';
 import type { Author } from '../lsm/manifest/author.ts';
 import { addFlushedRows, moveReplayPoint } from '../lsm/manifest/manifest-edits.ts';
 import type { ManifestLog } from '../lsm/manifest/manifest-log.ts';
 import { greatestUlid } from '../lsm/manifest/table-order.ts';
-import { buildFlushedTable, type TableFormat } from '../lsm/read/memtable-to-table.ts';
+import type { FlushedSeal, TableFormat } from '../lsm/read/memtable-to-table.ts';
+import type { FlushedTable, TableThreads } from '../lsm/read/table-threads.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import type { WriterSettings } from './open-options.ts';
 import { TABLE_UPLOADS_PART } from './options.ts';
 import type { SnapshotPins } from './snapshot-pins.ts';
+import { TableBuilds } from './table-builds.ts';
 import { type FrozenMemtable, isFinal, type WriteState } from './write-state.ts';
 
 const MAX_PARALLEL = 4;
@@ -54,8 +54,13 @@ export interface TableFlusherOptions {
   author: Author;
   manifests: ManifestLog;
   pins: SnapshotPins;
-  settings: Pick<WriterSettings, 'hideExpired' | 'l0MaxSsts' | 'l0SstSizeBytes' | 'memoryBytes' | 'walEnabled'>;
+  settings: Pick<
+    WriterSettings,
+    'hideExpired' | 'l0MaxSsts' | 'l0SstSizeBytes' | 'maxUnflushedBytes' | 'memoryBytes' | 'walEnabled'
+  >;
   format: TableFormat;
+  /** Where large tables are built; undefined: on this thread, like the others. */
+  threads: TableThreads | undefined;
   /** Newest WAL id known to be durable; undefined without a log. */
   lastWalId(): number | undefined;
   /** Learns what `correct` needs; may fetch. */
@@ -72,6 +77,7 @@ export interface TableFlusherOptions {
 
 export class TableFlusher {
   readonly #o: TableFlusherOptions;
+  readonly #builds: TableBuilds;
   #jobs: Job[] = [];
   #newestUlid: Ulid | undefined;
   #committing = false;
@@ -87,6 +93,7 @@ export class TableFlusher {
 
   constructor(options: TableFlusherOptions) {
     this.#o = options;
+    this.#builds = new TableBuilds(options);
     options.state.onEnd((error) => {
       this.#stopped.abort();
       for (const w of this.#waiters) w.done.reject(error);
@@ -199,7 +206,7 @@ export class TableFlusher {
   }
 
   async #buildAndUpload(frozen: FrozenMemtable): Promise<TableView | undefined> {
-    const { state, author, format } = this.#o;
+    const { state, author } = this.#o;
     const id = this.#nextUlid();
     const putId = makeUlid(author.clock.nowMs(), author.random);
     // With a log all rows of the table are durable by now; without one they become so together.
@@ -207,11 +214,11 @@ export class TableFlusher {
     state.mustHold(frozen.table.frozen && bound <= frozen.table.lastSeq, 'only a frozen memtable becomes a table');
     let held = frozen.table.dataBytes;
     state.hold(held);
-    let built: BuiltTable | undefined;
+    const plan = { barrier: bound, expiredAtMs: this.#expiredAtMs(frozen) };
+    let built: FlushedTable | undefined;
     try {
-      built = await buildFlushedTable(frozen.table, bound, this.#expiredAtMs(frozen), format, state.clock, (facts) =>
-        this.#seal(id, putId, frozen, facts),
-      );
+      const seal = () => this.#seal(id, putId, frozen);
+      built = await this.#builds.build(frozen.table, plan, seal, this.#stopped.signal);
       if (built === undefined) return undefined;
       state.hold(built.bytes.length);
       state.letGo(held);
@@ -237,33 +244,23 @@ export class TableFlusher {
     return settings.hideExpired ? pins.expireTo(table.maxCreateTs) : undefined;
   }
 
-  #seal(id: Ulid, putId: Ulid, frozen: FrozenMemtable, facts: TableFacts): Uint8Array {
-    const { author, manifests } = this.#o;
-    return encodeSeal({
-      kind: 'table',
+  #seal(id: Ulid, putId: Ulid, frozen: FrozenMemtable): FlushedSeal {
+    const { author, manifests, format } = this.#o;
+    return {
       identity: author.identity({
         objectId: ulidToBytes(id),
         putId,
         epoch: manifests.epoch,
         newestManifestId: manifests.current.id,
         formatVersion: 2,
-        codec: this.#o.format.codec.name,
+        codec: format.codec.name,
       }),
-      lineage: {
-        level: 'l0',
-        minSeq: facts.minSeq,
-        maxSeq: facts.maxSeq,
-        maxCreateTs: facts.maxCreateTs,
-        rows: facts.rowCount,
-        replayAfterWalId: frozen.lastWalId ?? manifests.current.manifest.replayAfterWalId,
-      },
-      rows: facts.rows,
-      expiry: facts.expiry,
-    });
+      replayAfterWalId: frozen.lastWalId ?? manifests.current.manifest.replayAfterWalId,
+    };
   }
 
   /** Puts the table, again and again until it is there or everything stops. */
-  async #upload(id: Ulid, putId: Ulid, built: BuiltTable): Promise<void> {
+  async #upload(id: Ulid, putId: Ulid, built: FlushedTable): Promise<void> {
     const { state, store } = this.#o;
     let wait = TABLE_RETRY_FIRST_MS;
     let resumed = false;

@@ -28,6 +28,7 @@ import type { CommitOptions, ManifestChange, ManifestLog } from '../lsm/manifest
 import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
 import { treesByName } from '../lsm/manifest/view-ids.ts';
 import type { TableFormat } from '../lsm/read/memtable-to-table.ts';
+import type { TableThreads } from '../lsm/read/table-threads.ts';
 import type { MergeOperator } from '../lsm/rows/merge-operator.ts';
 import type { TableReader } from '../lsm/table/table-reader.ts';
 import type { LedgerEntry } from '../lsm/tree/damage-ledger.ts';
@@ -115,6 +116,10 @@ export class HostManifests {
 export interface UpkeepRoles {
   compactor?: CompactorRole;
   collector?: CollectorRole;
+  /** Where large memtables become tables; absent: on the writer's thread. */
+  tableThreads?: TableThreads;
+  /** Ends what the roles share, threads; called after the handle has ended. */
+  end?(): Promise<void>;
 }
 
 /** Makes the roles; called once, before the database serves. They do nothing before they are started. */
@@ -177,11 +182,15 @@ export class Upkeep {
   readonly #roles: UpkeepRoles;
   readonly #state: Pick<WriteState, 'ended' | 'onEnd'>;
   #isStarted = false;
+  #ending: Promise<void> | undefined;
 
   constructor(roles: UpkeepRoles, state: Pick<WriteState, 'ended' | 'onEnd'>) {
     this.#roles = roles;
     this.#state = state;
-    state.onEnd(() => ignoreRejection(this.stop()));
+    state.onEnd(() => {
+      ignoreRejection(this.stop());
+      ignoreRejection(this.end());
+    });
   }
 
   /** `manifest`: the one in use. */
@@ -203,6 +212,16 @@ export class Upkeep {
   /** Cuts off what is under way; resolves when nothing is any more. */
   async stop(): Promise<void> {
     await Promise.all([this.#roles.compactor?.stop(), this.#roles.collector?.stop()]);
+  }
+
+  /** Ends the threads, whatever they are at; for when the handle has ended. */
+  async end(): Promise<void> {
+    this.#ending ??= this.#roles.end?.();
+    await this.#ending;
+  }
+
+  get tableThreads(): TableThreads | undefined {
+    return this.#roles.tableThreads;
   }
 
   /** As `stop`, until the function that it resolves with is called: for a repair. */

@@ -228,8 +228,7 @@ async function write(
     });
   const built = await buildFlushedTable(
     table,
-    RETAIN_ALL,
-    undefined,
+    { barrier: RETAIN_ALL, expiredAtMs: undefined },
     { blockBytes: BLOCK_BYTES, codec, filter: FILTER },
     target.clock,
     seal,

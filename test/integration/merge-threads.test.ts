@@ -1,9 +1,10 @@
-/** Compaction on real threads, as it is built: what it leaves, what ends its threads, and what that costs. */
+/** Compaction and large flushes on real threads, as they are built: what they leave, what ends the threads, and what that costs. */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import type { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Db, OpenOptions, Reader, ReaderOptions } from '../../src/index.ts';
 import { ensureBuilt, REPOSITORY_ROOT } from '../support/environment.ts';
@@ -132,6 +133,46 @@ describe('a compaction on a real thread', () => {
       await expect(opening).rejects.toMatchObject({ code: 'BAD_OPTION', message: expect.stringMatching(message) });
     }
     await expect(open(location, { createIfMissing: false } as OpenOptions)).rejects.toBeDefined();
+  });
+});
+
+describe('a large memtable', () => {
+  const value = (i: number) => `${i} `.repeat(10_000).slice(0, 40_000);
+
+  /** Threads that were started while 10 MiB became a table, and those that were left when the database was closed. */
+  async function threadsOf(options: OpenOptions): Promise<[started: number, left: number]> {
+    const threads: Worker[] = [];
+    const note = (worker: Worker) => void threads.push(worker);
+    process.on('worker', note);
+    const warnings: string[] = [];
+    const warn = (message: string) => void warnings.push(message);
+    const location = newPlace();
+    const db = await open(location, { gc: false, logger: { ...SILENT, warn, error: warn }, ...options });
+    for (let i = 0; i < 300; i++) await db.put(`key-${i % 280}`, value(i), { awaitDurable: false });
+    const flushed = db.flush({ type: 'memtable' });
+    for (const i of [0, 19, 279]) expect(text(await db.get(`key-${i}`))).toBe(value(i < 20 ? i + 280 : i));
+    await flushed;
+    await db.close();
+    process.off('worker', note);
+    const reader = await openReader(location);
+    let rows = 0;
+    for await (const row of reader.scan()) {
+      const i = Number(text(row.key)!.slice(4));
+      expect(text(row.value)).toBe(value(i < 20 ? i + 280 : i));
+      rows++;
+    }
+    expect([rows, warnings]).toEqual([280, []]);
+    await reader.close();
+    return [threads.length, threads.filter(({ threadId }) => threadId >= 0).length];
+  }
+
+  it('becomes a table on a thread that ends with the database, also without a compactor', async () => {
+    expect(await threadsOf({ compactor: { threads: 1 } })).toEqual([1, 0]);
+    expect(await threadsOf({ compactor: false, compressionCodec: 'zstd' })).toEqual([1, 0]);
+  });
+
+  it('becomes a table on this thread where that is said', async () => {
+    expect(await threadsOf({ compactor: { threads: 'off' } })).toEqual([0, 0]);
   });
 });
 

@@ -111,7 +111,6 @@ const WITHOUT_UNIT_TEST: Readonly<Record<string, string>> = {
   'db/key-history.ts': 'through whole databases: test/db/conditional-write.test.ts',
   'db/writer.ts': 'through whole databases: test/db',
   'lsm/memtable/memtable-index.ts': 'through the memtable: memtable.test.ts and memtable-property.test.ts',
-  'lsm/memtable/memtable-log.ts': 'through the memtable: memtable.test.ts and memtable-property.test.ts',
   'lsm/memtable/memtable-order.ts': 'through the memtable: memtable.test.ts and memtable-property.test.ts',
   'lsm/memtable/memtable-radix.ts': 'through the memtable: memtable.test.ts and memtable-property.test.ts',
   'lsm/read/point-lookup.ts': 'through whole databases: test/db/semantics.test.ts and the properties',

@@ -3,13 +3,15 @@
  * threads; the thread can be ended at any message, and be slow to take them.
  */
 import type { Clock } from '../../src/common/clock.ts';
-import { MergeLoop } from '../../src/compaction/merge-loop.ts';
 import type { FromThread, ToThread } from '../../src/compaction/merge-messages.ts';
 import type { StartThread } from '../../src/compaction/thread.ts';
+import { ThreadLoop } from '../../src/compaction/thread-loop.ts';
 
 export class LocalThreads {
   readonly #clock: Clock;
   started = 0;
+  /** Memory that threads have freed. */
+  bytesLetGo = 0;
   ended = 0;
   /** Whether something waits, by thread, in the order in which they were started. */
   readonly awake: boolean[] = [];
@@ -51,8 +53,11 @@ export class LocalThreads {
       listener.onEnded(new Error(`thread ${number} fell over nothing`));
     }
     const later = (work: () => void) => void this.#clock.yieldToLoop().then(work);
-    const loop = new MergeLoop({
+    const loop = new ThreadLoop({
       clock: this.#clock,
+      letGo: (memory) => {
+        for (const { byteLength } of memory) this.bytesLetGo += byteLength;
+      },
       post: (message, memory) => {
         const sent = structuredClone(message, { transfer: memory });
         this.said.push(sent.kind === 'events' ? sent.events.map(({ kind }) => kind).join(' ') : sent.kind);

@@ -116,6 +116,27 @@ export class MemtableLog {
     this.#largeRowBytes = this.#maxChunkBytes >> 2;
   }
 
+  /** A log with the rows of another one, in this memory: chunks, and pages with the places of the rows. None is added to it. */
+  static of(
+    chunks: readonly ArrayBuffer[],
+    pages: readonly Int32Array[],
+    rowCount: number,
+    keyCount: number,
+  ): MemtableLog {
+    const log = new MemtableLog(0);
+    for (const chunk of chunks) log.#addChunk(chunk);
+    log.#places.push(...pages);
+    log.memoryBytes = [...chunks, ...pages].reduce((sum, { byteLength }) => sum + byteLength, 0);
+    log.rowCount = rowCount;
+    log.keyCount = keyCount;
+    const placed = pages.reduce((sum, { length }) => sum + length, 0);
+    assertThat(placed === rowCount && keyCount <= rowCount, 'every row has a place (memtable-log 2)', {
+      placed,
+      rowCount,
+    });
+    return log;
+  }
+
   /** Makes room for one more row and returns its place. All that can fail for want of memory happens here. */
   reserve(keyAndValueBytes: number, expires: boolean): number {
     if (this.rowCount === this.#placeCapacity) this.#growPlaces();
@@ -273,6 +294,11 @@ export class MemtableLog {
     } else {
       target.set(new Uint8Array(source.buffer, source.byteOffset + start, length), at);
     }
+  }
+
+  /** The places of the rows, in the order of their arrival: pages that are full but for the last one. Not to be written to. */
+  get placePages(): readonly Int32Array[] {
+    return this.#places;
   }
 
   placeOf(id: number): number {

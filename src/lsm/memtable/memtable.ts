@@ -13,6 +13,7 @@ import { assertThat, ruleBroken } from '../../common/assert.ts';
 import { isReadable, trueLength } from '../../common/bytes.ts';
 import { memoryGone } from '../../common/errors.ts';
 import { FLAG_TOMBSTONE, NO_TS } from '../../format/row-flags.ts';
+import { FlushRows } from './flush-rows.ts';
 import { MemtableCursor } from './memtable-cursor.ts';
 import { MemtableIndex } from './memtable-index.ts';
 import {
@@ -27,8 +28,6 @@ import {
 } from './memtable-log.ts';
 import { MemtableOrder } from './memtable-order.ts';
 
-/** Rows written per step of the flush order. */
-const FLUSH_STEP_ROWS = 8192;
 const MARK_BYTES = 16 * 1024;
 
 /** A place between two rows, and the bytes of keys and values before it. */
@@ -65,11 +64,7 @@ export class Memtable {
   /** The row found last, whose fields are likely to be asked for next. */
   #foundId = -1;
   #foundPlace = 0;
-  #flushIds: Uint32Array | undefined = undefined;
-  #flushed = 0;
-  #flushLeaf = 0;
-  #flushPosition = 0;
-  #flushPlace = -1;
+  #toFlush: FlushRows | undefined = undefined;
 
   constructor(options: MemtableOptions = {}) {
     this.#log = new MemtableLog(Math.min(CHUNK_BYTES, options.maxChunkBytes ?? CHUNK_BYTES));
@@ -89,7 +84,7 @@ export class Memtable {
 
   /** Memory held, in bytes, including typed arrays not yet filled, the hash index and the order. */
   get memoryBytes(): number {
-    const flushBytes = this.#flushIds?.byteLength ?? 0;
+    const flushBytes = this.#toFlush?.memoryBytes ?? 0;
     return this.#log.memoryBytes + this.#index.memoryBytes + this.#order.memoryBytes + flushBytes;
   }
 
@@ -343,47 +338,10 @@ export class Memtable {
     return this.#order.step();
   }
 
-  /** One step of about a millisecond towards `orderedIds`; true when they are there. The table must be frozen. */
-  orderStep(): boolean {
+  /** The rows as a flush visits them. The table must be frozen. */
+  get toFlush(): FlushRows {
     assertThat(this.#frozen, 'only a frozen memtable is brought in the order of a flush (memtable 3)');
-    if (this.#flushIds === undefined) {
-      if (!this.#order.step()) return false;
-      this.#order.finish();
-      this.#flushIds = new Uint32Array(this.rowCount);
-      return this.rowCount === 0;
-    }
-    return this.#flushed === this.rowCount || this.#flushSome();
-  }
-
-  #flushSome(): boolean {
-    // biome-ignore lint/style/noNonNullAssertion: one step of a flush (bench/micro/memtable.mjs); made by the step before.
-    const ids = this.#flushIds!;
-    const log = this.#log;
-    const leaves = this.#order.leaves;
-    const limit = Math.min(ids.length, this.#flushed + FLUSH_STEP_ROWS);
-    let place = this.#flushPlace;
-    let at = this.#flushed;
-    while (at < limit) {
-      if (place < 0) {
-        let leaf = leaves[this.#flushLeaf];
-        if (this.#flushPosition === leaf.count) {
-          this.#flushPosition = 0;
-          leaf = leaves[++this.#flushLeaf];
-        }
-        place = log.headAt(leaf.places[leaf.base + this.#flushPosition++]);
-      }
-      ids[at++] = log.wordAt(place, WORD_ID);
-      place = log.olderAt(place);
-    }
-    this.#flushPlace = place;
-    this.#flushed = at;
-    return at === ids.length;
-  }
-
-  /** The ids of all rows by (key ascending, seq descending), once `orderStep` has returned true. Not to be written to. */
-  orderedIds(): Uint32Array {
-    const ids = this.#flushIds;
-    assertThat(ids !== undefined && this.#flushed === ids.length, 'the flush order is read once it is complete');
-    return ids;
+    this.#toFlush ??= new FlushRows(this.#log, this.#order, this);
+    return this.#toFlush;
   }
 }

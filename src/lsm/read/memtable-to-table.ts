@@ -8,15 +8,19 @@
  * 2. A table has the sequence numbers of its memtable.
  */
 import { assertThat } from '../../common/assert.ts';
-import { runSliced } from '../../common/async.ts';
+import { finishSliced, type Steps } from '../../common/async.ts';
 import { EMPTY_BYTES } from '../../common/bytes.ts';
 import type { Clock } from '../../common/clock.ts';
 import type { BlockCodec } from '../../format/codecs.ts';
 import { chooseRowsPerCheck } from '../../format/row-checks.ts';
 import { NO_TS } from '../../format/row-flags.ts';
+import { encodeSeal } from '../../format/seal.ts';
+import type { IdentityRecord } from '../../format/seal-records.ts';
 import { type BuiltTable, TableBuilder, type TableFacts } from '../../format/table-builder.ts';
 import type { FilterForm } from '../../format/table-info.ts';
+import type { FlushRows } from '../memtable/flush-rows.ts';
 import type { Memtable } from '../memtable/memtable.ts';
+import type { MemtableLog } from '../memtable/memtable-log.ts';
 import { isGone, KEEP, RETAIN_ALL, Retention, tombstoneFlags } from '../rows/visibility.ts';
 
 const ROWS_PER_STEP = 256;
@@ -27,84 +31,127 @@ export interface TableFormat {
   filter: { form: FilterForm; bitsPerKey: number; minKeys: number };
 }
 
+/** What a flush keeps, as plain data. */
+export interface FlushPlan {
+  /** Of V6 in visibility.ts. */
+  barrier: number;
+  /** Up to when what has expired may go; undefined: nothing may. */
+  expiredAtMs: number | undefined;
+}
+
+/** What the seal of a flushed table says beside what is in it, as plain data. */
+export interface FlushedSeal {
+  identity: IdentityRecord;
+  /** Where a replay begins once the table is named. */
+  replayAfterWalId: number;
+}
+
+export function sealOfFlushed({ identity, replayAfterWalId }: FlushedSeal, facts: TableFacts): Uint8Array {
+  const { minSeq, maxSeq, maxCreateTs, rowCount, rows, expiry } = facts;
+  return encodeSeal({
+    kind: 'table',
+    identity,
+    lineage: { level: 'l0', minSeq, maxSeq, maxCreateTs, rows: rowCount, replayAfterWalId },
+    rows,
+    expiry,
+  });
+}
+
 /** The table, or undefined if no version is kept. Works in slices. */
 export async function buildFlushedTable(
   table: Memtable,
-  barrier: number,
-  expiredAtMs: number | undefined,
+  plan: FlushPlan,
   format: TableFormat,
   clock: Clock,
   makeSeal: (facts: TableFacts) => Uint8Array,
 ): Promise<BuiltTable | undefined> {
-  await runSliced(clock, () => table.orderStep());
-  const ids = table.orderedIds();
-  assertThat(ids.length === table.rowCount, 'a flush visits every version once (memtable-to-table 1)');
-  const averageRow = table.rowCount === 0 ? 1 : table.dataBytes / table.rowCount;
+  const unsealed = await finishSliced(clock, unsealedTable(table.toFlush, plan, format));
+  return unsealed?.finish(makeSeal);
+}
+
+/** All of a table but its end. */
+export interface UnsealedTable {
+  /** The seal may depend on what has become of the rows. One step. */
+  finish(makeSeal: (facts: TableFacts) => Uint8Array): BuiltTable;
+}
+
+/** Builds it step by step, each some tenth of a millisecond; undefined: no version is kept. */
+export function* unsealedTable(
+  rows: FlushRows,
+  { barrier, expiredAtMs }: FlushPlan,
+  format: TableFormat,
+): Steps<UnsealedTable | undefined> {
+  while (!rows.step()) yield;
+  const places = rows.places();
+  const { rowCount, dataBytes, firstSeq, lastSeq } = rows;
+  assertThat(places.length === rowCount, 'a flush visits every version once (memtable-to-table 1)');
   const builder = new TableBuilder({
     tableType: 'compacted',
     blockBytes: format.blockBytes,
     codec: format.codec,
     filter: format.filter,
-    rowsPerCheck: chooseRowsPerCheck(averageRow),
-    capacityBytes: Math.ceil(table.dataBytes * 1.1) + table.rowCount * 12 + 4096,
-    capacityRows: table.rowCount,
+    rowsPerCheck: chooseRowsPerCheck(rowCount === 0 ? 1 : dataBytes / rowCount),
+    capacityBytes: Math.ceil(dataBytes * 1.1) + rowCount * 12 + 4096,
+    capacityRows: rowCount,
   });
-  const rows = new KeptRows(table, new Retention(barrier, expiredAtMs), builder);
-  let i = 0;
-  await runSliced(clock, () => {
-    const end = Math.min(ids.length, i + ROWS_PER_STEP);
-    for (; i < end; i++) rows.visit(ids[i]);
-    return i === ids.length;
-  });
-  assertThat(builder.rowCount <= ids.length, 'a flush adds no version of its own (memtable-to-table 1)');
+  const kept = new KeptRows(rows.log, new Retention(barrier, expiredAtMs), builder);
+  for (let i = 0; i < rowCount; ) {
+    const end = Math.min(rowCount, i + ROWS_PER_STEP);
+    for (; i < end; i++) kept.visit(places[i]);
+    yield;
+  }
+  assertThat(builder.rowCount <= rowCount, 'a flush adds no version of its own (memtable-to-table 1)');
   if (builder.rowCount === 0) return undefined;
-  await runSliced(clock, () => builder.finishStep());
-  return builder.finish((facts) => {
-    const { minSeq, maxSeq } = facts;
-    const isOfTable = minSeq >= table.firstSeq && maxSeq <= table.lastSeq && minSeq <= maxSeq;
-    assertThat(isOfTable, 'a table has the numbers of its memtable (memtable-to-table 2)', { minSeq, maxSeq });
-    const keepsAll = barrier === RETAIN_ALL && expiredAtMs === undefined;
-    assertThat(!keepsAll || facts.rowCount === ids.length, 'with that barrier every version is kept');
-    return makeSeal(facts);
-  });
+  while (!builder.finishStep()) yield;
+  return {
+    finish: (makeSeal) =>
+      builder.finish((facts) => {
+        const { minSeq, maxSeq } = facts;
+        const isOfTable = minSeq >= firstSeq && maxSeq <= lastSeq && minSeq <= maxSeq;
+        assertThat(isOfTable, 'a table has the numbers of its memtable (memtable-to-table 2)', { minSeq, maxSeq });
+        const keepsAll = barrier === RETAIN_ALL && expiredAtMs === undefined;
+        assertThat(!keepsAll || facts.rowCount === rowCount, 'with that barrier every version is kept');
+        return makeSeal(facts);
+      }),
+  };
 }
 
 /** Walks versions in row order and adds those that are kept. */
 class KeptRows {
-  readonly #table: Memtable;
+  readonly #log: MemtableLog;
   readonly #retention: Retention;
   readonly #builder: TableBuilder;
   #previous = -1;
 
-  constructor(table: Memtable, retention: Retention, builder: TableBuilder) {
-    this.#table = table;
+  constructor(log: MemtableLog, retention: Retention, builder: TableBuilder) {
+    this.#log = log;
     this.#retention = retention;
     this.#builder = builder;
   }
 
-  visit(id: number): void {
-    const table = this.#table;
-    const isSameKey = this.#previous >= 0 && table.older(this.#previous) === id;
-    this.#previous = id;
-    const seq = table.seqOf(id);
-    const fate = this.#retention.next(isSameKey, seq, table.flagsOf(id), table.expireTsOf(id));
+  visit(place: number): void {
+    const log = this.#log;
+    const isSameKey = this.#previous >= 0 && log.olderAt(this.#previous) === place;
+    this.#previous = place;
+    const seq = log.seqAt(place);
+    const fate = this.#retention.next(isSameKey, seq, log.flagsAt(place), log.expireTsAt(place));
     if (isGone(fate)) return;
-    if (fate === KEEP) table.addTo(this.#builder, id);
-    else this.#addTombstone(id, seq);
+    if (fate === KEEP) log.addTo(this.#builder, place);
+    else this.#addTombstone(place, seq);
   }
 
-  #addTombstone(id: number, seq: number): void {
-    const table = this.#table;
+  #addTombstone(place: number, seq: number): void {
+    const log = this.#log;
     this.#builder.add(
-      table.keyBufOf(id),
-      table.keyStartOf(id),
-      table.keyLengthOf(id),
+      log.bytesAt(place),
+      log.keyStartAt(place),
+      log.keyLengthAt(place),
       EMPTY_BYTES,
       0,
       0,
       seq,
-      tombstoneFlags(table.flagsOf(id)),
-      table.createTsOf(id),
+      tombstoneFlags(log.flagsAt(place)),
+      log.createTsAt(place),
       NO_TS,
     );
   }

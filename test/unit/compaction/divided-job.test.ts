@@ -12,6 +12,7 @@ import { estimateWhole } from '../../../src/compaction/job-estimate.ts';
 import { mostRanges } from '../../../src/compaction/job-memory.ts';
 import { SlicedMerges } from '../../../src/compaction/merge-host.ts';
 import { readerWithoutCache } from '../../../src/compaction/stretch-reader.ts';
+import { ThreadPool } from '../../../src/compaction/thread-pool.ts';
 import { ThreadedMerges } from '../../../src/compaction/threaded-merges.ts';
 import type { BytesRange } from '../../../src/format/manifest-types.ts';
 import { tablePath } from '../../../src/format/object-names.ts';
@@ -144,30 +145,31 @@ describe('on threads', () => {
     const { clock } = world;
     const threads = new LocalThreads(clock);
     const slices = new SlicedMerges(clock, () => false);
-    const merges = new ThreadedMerges({ clock, logger: SILENT_LOGGER, startThread: threads.start, most, slices });
-    return { world, threads, merges };
+    const pool = new ThreadPool({ clock, logger: SILENT_LOGGER, startThread: threads.start, most });
+    const merges = new ThreadedMerges({ threads: pool, slices });
+    return { world, threads, pool, merges };
   }
 
   it('each range has a thread of its own', async () => {
-    const { world, threads, merges } = onThreads(2);
+    const { world, threads, pool, merges } = onThreads(2);
     const sources = await sourcesOf(world);
     const result = await world.run(world.plan(sources, small), { ...ROOM, maxSubcompactions: 2, merges });
     expect([threads.started, await world.rowsOf(result)]).toEqual([2, modelOf(sources)]);
-    await merges.close();
+    await pool.close();
   });
 
   it('one that dies interrupts its range alone, which goes on in another', async () => {
-    const { world, threads, merges } = onThreads(2);
+    const { world, threads, pool, merges } = onThreads(2);
     const sources = await sourcesOf(world);
     let feeds = 0;
     threads.diesOf = (thread, message) => thread === 1 && message.kind === 'feed' && ++feeds === 3;
     const result = await world.run(world.plan(sources, small), { ...ROOM, maxSubcompactions: 2, merges });
     expect([threads.started, await world.rowsOf(result)]).toEqual([3, modelOf(sources)]);
-    await merges.close();
+    await pool.close();
   });
 
   it('that die over the same table twice end the job, and nothing is left under way', async () => {
-    const { world, threads, merges } = onThreads(2);
+    const { world, threads, pool, merges } = onThreads(2);
     const sources = await sourcesOf(world);
     threads.diesOf = (thread, message) => thread > 0 && message.kind === 'feed';
     const options = { ...ROOM, maxSubcompactions: 2, merges };
@@ -176,7 +178,7 @@ describe('on threads', () => {
     const { length } = world.requests;
     await world.clock.advance(120_000);
     expect(world.requests.length).toBe(length);
-    await merges.close();
+    await pool.close();
   });
 });
 

@@ -11,7 +11,8 @@ import { type MergeHost, MergeInterrupted, type MergeStart, SlicedMerges } from 
 import { PARTS_AHEAD } from '../../../src/compaction/merge-messages.ts';
 import type { MergedTable } from '../../../src/compaction/merge-step.ts';
 import { type OutputName, sealsOf } from '../../../src/compaction/output-seal.ts';
-import { THREAD_IDLE_MS, ThreadedMerges } from '../../../src/compaction/threaded-merges.ts';
+import { THREAD_IDLE_MS, ThreadPool } from '../../../src/compaction/thread-pool.ts';
+import { ThreadedMerges } from '../../../src/compaction/threaded-merges.ts';
 import { NO_CODEC } from '../../../src/format/codecs.ts';
 import { tablePath } from '../../../src/format/object-names.ts';
 import { JobWorld, type StoredTable } from '../../support/job-world.ts';
@@ -43,6 +44,7 @@ const put = (n: number, seq: number): ModelVersion => ({
 class Threads {
   readonly clock: ManualClock;
   readonly local: LocalThreads;
+  readonly pool: ThreadPool;
   readonly merges: ThreadedMerges;
   readonly slices: SlicedMerges;
   readonly notes: string[] = [];
@@ -53,7 +55,8 @@ class Threads {
     this.slices = new SlicedMerges(clock, () => false);
     const note = (message: string) => void this.notes.push(message);
     const logger = { debug: note, info: note, warn: note, error: note };
-    this.merges = new ThreadedMerges({ clock, logger, startThread: this.local.start, most, slices: this.slices });
+    this.pool = new ThreadPool({ clock, logger, startThread: this.local.start, most });
+    this.merges = new ThreadedMerges({ threads: this.pool, slices: this.slices });
   }
 
   /** Waits until nothing happens any more that needs no time. */
@@ -152,7 +155,7 @@ describe('a merge on a thread', () => {
         if (end instanceof MergeInterrupted) expect([end.reason, operator]).toEqual(['operator', APPENDING]);
         else expect(end).toEqual(expected);
         host.close();
-        await threads.merges.close();
+        await threads.pool.close();
         expect(threads.local.running).toBe(0);
       }),
       { numRuns: 60 },
@@ -181,7 +184,7 @@ describe('a merge on a thread', () => {
     // The second one is in use.
     expect(partsSaid()).toBe(PARTS_AHEAD + 1);
     host.close();
-    await threads.merges.close();
+    await threads.pool.close();
   });
 
   it('asks for the next stretch while it merges the last one', async () => {
@@ -202,7 +205,7 @@ describe('a merge on a thread', () => {
     expect(asked).toBeGreaterThanOrEqual(2);
     expect(placesOf(sources[0]![0]!).length).toBeGreaterThan(40);
     host.close();
-    await threads.merges.close();
+    await threads.pool.close();
   });
 
   it('takes memory that may move, and leaves the rest alone', async () => {
@@ -214,7 +217,7 @@ describe('a merge on a thread', () => {
     host.feed(0, second!);
     expect([first!.bytes.length, second!.bytes.length > 0]).toEqual([0, true]);
     host.close();
-    await threads.merges.close();
+    await threads.pool.close();
   });
 });
 
@@ -361,7 +364,7 @@ describe('a job on a thread', () => {
       isWhole = messages < at;
       if (!isWhole && end !== 'whole') expect(end, `at ${at}`).toMatchObject({ kind: 'aborted' });
       await threads.pass(THREAD_IDLE_MS);
-      expect([threads.local.running, threads.merges.threadCount], `at ${at}`).toEqual([0, 0]);
+      expect([threads.local.running, threads.pool.threadCount], `at ${at}`).toEqual([0, 0]);
     }
   });
 
@@ -438,15 +441,15 @@ describe('threads', () => {
     const { world, threads, sources, options } = await threadedWorld(20);
     await threads.merges.start(startOf([[tableOfModel([put(1, 1)])]], RULES));
     await threads.pass(10 * THREAD_IDLE_MS);
-    expect(threads.merges.threadCount).toBe(1);
+    expect(threads.pool.threadCount).toBe(1);
     await world.run(world.plan(sources), options);
     // The second one had work last.
     expect(threads.local.started).toBe(2);
     await threads.pass(THREAD_IDLE_MS - 1000);
-    expect(threads.merges.threadCount).toBe(2);
+    expect(threads.pool.threadCount).toBe(2);
     await threads.pass(1000);
-    expect([threads.merges.threadCount, threads.local.running]).toEqual([1, 1]);
-    await threads.merges.close();
+    expect([threads.pool.threadCount, threads.local.running]).toEqual([1, 1]);
+    await threads.pool.close();
     expect(threads.local.running).toBe(0);
   });
 
@@ -463,7 +466,7 @@ describe('threads', () => {
     }
     await threads.clock.runUntilSettled(threads.merges.start(startOf(sources, RULES)));
     expect(threads.local.started).toBe(2);
-    await threads.merges.close();
+    await threads.pool.close();
   });
 
   it('end merges when they are closed, and none is started after that', async () => {
@@ -473,7 +476,7 @@ describe('threads', () => {
     const waiting = host.next().then(() => host.next());
     const starting = threads.merges.start(startOf(sources, RULES));
     const results = Promise.allSettled([waiting, starting]);
-    await threads.merges.close();
+    await threads.pool.close();
     expect(await results).toMatchObject([{ reason: { code: 'CLOSED' } }, { reason: { code: 'CLOSED' } }]);
     await expect(threads.merges.start(startOf(sources, RULES))).rejects.toMatchObject({ code: 'CLOSED' });
     expect([threads.local.started, threads.local.running]).toEqual([2, 0]);
@@ -487,7 +490,7 @@ describe('threads', () => {
       reason: 'thread',
       cause: { message: 'thread 0 fell over nothing' },
     });
-    expect(threads.merges.threadCount).toBe(0);
+    expect(threads.pool.threadCount).toBe(0);
   });
 
   it('begin no merge that was aborted while they were started', async () => {
@@ -511,7 +514,7 @@ describe('threads', () => {
     await next;
     expect(threads.local.awake).toEqual([false]);
     host.close();
-    await threads.merges.close();
+    await threads.pool.close();
   });
 
   it('that cannot be started leave the work to slices, which is said once', async () => {
@@ -522,7 +525,7 @@ describe('threads', () => {
       expect(await world.rowsOf(result)).toEqual(modelOf(sources));
     }
     expect(threads.notes).toEqual([expect.stringContaining('cannot be started')]);
-    expect(threads.merges.threadCount).toBe(0);
+    expect(threads.pool.threadCount).toBe(0);
   });
 
   it('that cannot be started beside others leave the work to those', async () => {
@@ -532,7 +535,7 @@ describe('threads', () => {
     threads.local.cannotStart = true;
     const host = await threads.merges.start(startOf(sources, RULES));
     const merged = await threads.clock.runUntilSettled(drive(host, sources, 1, true));
-    expect([merged.tables.length, threads.merges.threadCount, threads.notes.length]).toEqual([1, 1, 1]);
-    await threads.merges.close();
+    expect([merged.tables.length, threads.pool.threadCount, threads.notes.length]).toEqual([1, 1, 1]);
+    await threads.pool.close();
   });
 });

@@ -51,7 +51,10 @@ class World {
           void notes.push(cleanClose ? 'clean close' : 'commit'),
       },
       pins: new SnapshotPins(state.clock),
-      upkeep: { stop: async () => void notes.push('upkeep stopped') },
+      upkeep: {
+        stop: async () => void notes.push('upkeep stopped'),
+        end: async () => void notes.push('threads ended'),
+      },
       settings: { closeTimeoutMs: 500, timeoutMs: 300, corruptionPolicy: 'available', hideExpired: true, owner: 'o' },
       mergeOperator: undefined,
       onCorruption: undefined,
@@ -78,7 +81,8 @@ describe('closing', () => {
     w.write();
     await w.run(Promise.all([w.db.close(), w.db.close()]));
     await w.run(w.db[Symbol.asyncDispose]());
-    expect(w.notes).toEqual(['upkeep stopped', 'drained', 'freeze', 'clean close', 'dispose', 'closed']);
+    const ends = ['upkeep stopped', 'drained', 'freeze', 'clean close', 'dispose', 'threads ended', 'closed'];
+    expect(w.notes).toEqual(ends);
   });
 
   it('is never marked as clean while a row is in no table: the log still has it', async () => {
@@ -138,7 +142,7 @@ describe('a database that has ended', () => {
     expect([thrown(() => db.snapshot()), thrown(() => db[TOOL_ACCESS]())]).toEqual([w.state.ended, w.state.ended]);
     expect(w.notes).toEqual(['dispose']);
     await w.run(db.close());
-    expect(w.notes).toEqual(['dispose', 'closed']);
+    expect(w.notes).toEqual(['dispose', 'threads ended', 'closed']);
   });
 });
 

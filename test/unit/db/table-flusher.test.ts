@@ -19,7 +19,14 @@ import { forwarding } from '../../support/forwarding-store.ts';
 import { newWriteState } from '../../support/write-state.ts';
 
 const KEY = Uint8Array.of(1);
-const SETTINGS = { hideExpired: true, l0MaxSsts: 3, l0SstSizeBytes: 1 << 20, memoryBytes: 512 << 20, walEnabled: true };
+const SETTINGS = {
+  hideExpired: true,
+  l0MaxSsts: 3,
+  l0SstSizeBytes: 1 << 20,
+  maxUnflushedBytes: 256 << 20,
+  memoryBytes: 512 << 20,
+  walEnabled: true,
+};
 const down = () => new UnavailableError('STORE_DOWN', 'the store is down', { outcome: 'not-applied' });
 
 /** `puts`: what the first attempts to store a table come to; `commits`: how the first commits fail. */
@@ -65,6 +72,7 @@ function set(puts: (PutOutcome | Error)[] = [], commits: Error[] = []) {
     pins: new SnapshotPins(clock),
     settings: SETTINGS,
     format: { blockBytes: 4096, codec: NO_CODEC, filter: { form: 'composite', bitsPerKey: 10, minKeys: 1000 } },
+    threads: undefined,
     lastWalId: () => 9,
     prepareCommit: () => Promise.resolve(),
     keepsWideTracker: false,

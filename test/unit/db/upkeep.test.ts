@@ -56,6 +56,14 @@ describe('upkeep', () => {
     expect(notes).toEqual(['stop']);
   });
 
+  it('ends what the roles share once, when the handle has ended, and not when they are only stopped', async () => {
+    const upkeep = new Upkeep({ collector: collector(), end: async () => void notes.push('end') }, state);
+    await upkeep.stop();
+    state.close();
+    await upkeep.end();
+    expect(notes).toEqual(['stop', 'stop', 'end']);
+  });
+
   it('rests while a repair asks for it', async () => {
     const upkeep = new Upkeep({ collector: collector() }, state);
     const resume = await upkeep.pause();

@@ -5,6 +5,7 @@ import { compareBytes } from '../../../../src/common/bytes.ts';
 import { NO_TS } from '../../../../src/format/row-flags.ts';
 import { Memtable } from '../../../../src/lsm/memtable/memtable.ts';
 import type { MemtableCursor } from '../../../../src/lsm/memtable/memtable-cursor.ts';
+import { WORD_ID } from '../../../../src/lsm/memtable/memtable-log.ts';
 import { END, ROW } from '../../../../src/lsm/rows/row-cursor.ts';
 import {
   inRowOrder,
@@ -144,8 +145,10 @@ class Run {
   finish(): void {
     for (const open of this.cursors) while (open.cursor.status === ROW) this.next(open);
     this.table.freeze();
-    while (!this.table.orderStep());
-    expect(Array.from(this.table.orderedIds())).toEqual(inRowOrder(this.rows).map((r) => r.id));
+    const flushed = this.table.toFlush;
+    while (!flushed.step());
+    const ids = Array.from(flushed.places(), (place) => flushed.log.wordAt(place, WORD_ID));
+    expect(ids).toEqual(inRowOrder(this.rows).map((r) => r.id));
     expect(this.table.keyCount).toBe(new Set(this.rows.map((r) => Buffer.from(r.key).toString('hex'))).size);
   }
 }

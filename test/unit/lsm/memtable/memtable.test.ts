@@ -6,6 +6,7 @@ import { nextInt, SeededRandom } from '../../../../src/common/random.ts';
 import { WriteBatch } from '../../../../src/db/write-batch.ts';
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_TS } from '../../../../src/format/row-flags.ts';
 import { FIRST_ROW, Memtable } from '../../../../src/lsm/memtable/memtable.ts';
+import { WORD_ID } from '../../../../src/lsm/memtable/memtable-log.ts';
 import { END, ROW } from '../../../../src/lsm/rows/row-cursor.ts';
 import { inRowOrder, type ModelRow, rowAt, rowUnder, standsOn, visibleRows, withoutId } from './memtable-model.ts';
 
@@ -62,9 +63,10 @@ function expectAllRows(table: Memtable, rows: readonly ModelRow[]): void {
 function flushOrder(table: Memtable): number[] {
   table.freeze();
   let steps = 0;
-  while (!table.orderStep()) expect(++steps).toBeLessThan(100_000);
-  expect(table.orderStep()).toBe(true);
-  return Array.from(table.orderedIds());
+  const rows = table.toFlush;
+  while (!rows.step()) expect(++steps).toBeLessThan(100_000);
+  expect(rows.step()).toBe(true);
+  return Array.from(rows.places(), (place) => rows.log.wordAt(place, WORD_ID));
 }
 
 describe('a memtable', () => {
@@ -261,13 +263,13 @@ describe('a memtable', () => {
     expect(() => put(table, EMPTY_BYTES, text('3'), 6)).toThrow(InternalError);
     expect(() => put(table, new Uint8Array(65_536), text('3'), 6)).toThrow(InternalError);
     expect(() => table.add(text('c'), text('3'), 6, 256, NO_TS, NO_TS)).toThrow(InternalError);
-    expect(() => table.orderStep()).toThrow(InternalError);
+    expect(() => table.toFlush).toThrow(InternalError);
     table.freeze();
     table.freeze();
     expect(() => put(table, text('c'), text('3'), 6)).toThrow(InternalError);
-    expect(() => table.orderedIds()).toThrow(InternalError);
-    expect(table.orderStep()).toBe(false);
-    expect(() => table.orderedIds()).toThrow(InternalError);
+    expect(() => table.toFlush.places()).toThrow(InternalError);
+    expect(table.toFlush.step()).toBe(false);
+    expect(() => table.toFlush.places()).toThrow(InternalError);
     expect([table.rowCount, table.lastSeq, table.dataBytes]).toEqual([2, 5, before]);
     expect(flushOrder(table)).toEqual([0, 1]);
   });

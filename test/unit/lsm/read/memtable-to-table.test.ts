@@ -33,7 +33,7 @@ async function flushed(line: string, barrier: number, nowMs: number | undefined)
   const clock = new ManualClock();
   let facts: TableFacts | undefined;
   const built = await clock.runUntilSettled(
-    buildFlushedTable(table, barrier, nowMs, FORMAT, clock, (f) => {
+    buildFlushedTable(table, { barrier, expiredAtMs: nowMs }, FORMAT, clock, (f) => {
       facts = f;
       return new Uint8Array(0);
     }),
