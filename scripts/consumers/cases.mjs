@@ -21,7 +21,7 @@ const EXERCISE = readFileSync(join(dirname(fileURLToPath(import.meta.url)), 'exe
 const FILES = { 'exercise.mjs': EXERCISE, 'program.mjs': ESM, 'program.cjs': COMMON_JS };
 const NODE = process.execPath;
 
-const both = (context, directory, node = NODE) =>
+const both = (context, directory, node) =>
   ['program.mjs', 'program.cjs'].map((file) => runProgram(context, directory, [file], node));
 
 /** Runs a program of a project on a directory and on S3. */
@@ -142,8 +142,7 @@ const ofRuntimes = [
     name: `Node ${release}`,
     use: async (context) => {
       const directory = context.project(`node-${release}`, context.packages, FILES);
-      const isThis = process.versions.node.startsWith(`${release}.`);
-      await Promise.all(both(context, directory, isThis ? NODE : nodeProgram(context.tools, release)));
+      await Promise.all(both(context, directory, nodeProgram(context.tools, release)));
     },
   })),
   {

@@ -1,7 +1,8 @@
 // What `npm run test:consumers` uses the package with, in exact versions; a new one is chosen here.
 import { nodePackage } from '../tools-from-registry.mjs';
 
-export const NODE_RELEASES = ['20', '22', '24'];
+/** The least one that package.json allows, and the newest of later ones. */
+export const NODE_RELEASES = ['20.19.0', '22', '24'];
 /** Versions of TypeScript, and the names under which they are installed beside each other. */
 export const TYPESCRIPTS = { 5.4: 'ts54', 5.6: 'ts56', 5.9: 'ts59', '6.0': 'ts60' };
 
