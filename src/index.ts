@@ -59,6 +59,8 @@ export {
 } from './common/finding.ts';
 export type { KeyRange } from './common/key-range.ts';
 export { type Logger, type ObjectFirstLogger, objectFirstLogger } from './common/logger.ts';
+export type { MetricName, MetricType, MetricUnit } from './common/metric-catalogue.ts';
+export { type HistogramSample, type Metric, type Metrics, metricValue, type NumberSample } from './common/metrics.ts';
 export type { ModuleSource } from './common/module-ref.ts';
 export type { ErrorJson } from './common/plain.ts';
 export type { Random } from './common/random.ts';

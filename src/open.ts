@@ -5,7 +5,8 @@ import { hostname } from 'node:os';
 import { onAbort, stopIfAborted, untilAborted } from './common/abort.ts';
 import { deferred, ignoreRejection } from './common/async.ts';
 import { WalCorruptionError } from './common/errors.ts';
-import { rangeText, reportFinding } from './common/events.ts';
+import { type DbEvent, type EventListener, rangeText, reportFinding } from './common/events.ts';
+import { UpkeepCounts } from './db/counts.ts';
 import type { Db } from './db/db.ts';
 import { DbReader } from './db/db-reader.ts';
 import type { WriterSettings } from './db/open-options.ts';
@@ -95,18 +96,22 @@ class WriterOpening {
   readonly #place: StorePlace;
   readonly #settings: WriterSettings;
   readonly #parts: Parts;
+  readonly #onEvent: EventListener;
   readonly #upkeep: UpkeepSettings;
   readonly #stores: DatabaseStores;
   readonly #tableStore: TableStore;
   readonly #tools: Tools | undefined;
   readonly #life = new Life();
+  readonly #upkeepCounts: UpkeepCounts;
   #stopSignals: () => void = () => undefined;
 
   constructor(place: StorePlace, { settings, parts, upkeep }: OpenResolution, tools: Tools | undefined) {
     this.#place = place;
     this.#tools = tools;
     this.#settings = settings;
-    this.#parts = parts;
+    this.#upkeepCounts = new UpkeepCounts(parts.clock);
+    this.#parts = { ...parts, onEvent: (event) => this.#noteEvent(event) };
+    this.#onEvent = parts.onEvent;
     this.#upkeep = upkeep;
     this.#stores = makeStores(place, parts, settings.timeoutMs, this.#life.signal);
     this.#tableStore = makeTableStore(this.#stores, parts);
@@ -223,9 +228,15 @@ class WriterOpening {
       this.#place.dispose();
     };
     const onEnded = () => this.#life.end();
-    const db = await startWriter({ ...means, opened, upkeepRoles: upkeepRoles(this.#upkeep), onEnded, onClosed });
+    const upkeep = { upkeepRoles: upkeepRoles(this.#upkeep), upkeepCounts: this.#upkeepCounts };
+    const db = await startWriter({ ...means, ...upkeep, opened, onEnded, onClosed });
     if (this.#settings.verifyOnOpen !== 'off') ignoreRejection(this.#verify(this.#settings.verifyOnOpen));
     return db;
+  }
+
+  #noteEvent(event: DbEvent): void {
+    this.#upkeepCounts.note(event);
+    this.#onEvent(event);
   }
 
   #serve(db: Db): void {

@@ -21,6 +21,8 @@ import {
   UnavailableError,
 } from '../common/errors.ts';
 import { reportFinding } from '../common/events.ts';
+import type { Histogram } from '../common/histogram.ts';
+import { histogramOf, type Metrics } from '../common/metrics.ts';
 import { type DatabaseStores, whereOf } from '../lsm/manifest/database-stores.ts';
 import { EpochGuard } from '../lsm/manifest/epoch-guard.ts';
 import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
@@ -31,6 +33,8 @@ import { discover } from '../recovery/discovery.ts';
 import { assertUsable, isEmptyPlace, isOvertaken, readSurroundings } from '../recovery/place.ts';
 import type { RequestCountsByRole } from '../store/metered-store.ts';
 import { type CorruptionReport, CorruptionWatch } from './corruption-watch.ts';
+import { countedOperator, ReadCounts } from './counts.ts';
+import { readerMetrics } from './handle-metrics.ts';
 import type { Parts } from './options.ts';
 import { ByteReads } from './range-reads.ts';
 import { ReadPath } from './read-path.ts';
@@ -43,7 +47,7 @@ import { type CloseOptions, type RefreshOptions, waitOptions } from './write-opt
 const MAX_VIEW_ROUNDS = 100;
 
 interface State {
-  manifestId: number;
+  manifest: LoadedManifest;
   view: ReadView;
   lastSeq: number;
   /** Which database this is, as seals say it; undefined for one of SlateDB. */
@@ -69,6 +73,8 @@ export class DbReader extends ByteReads implements Reader {
   readonly #watch: CorruptionWatch;
   readonly #turns: Turns;
   readonly #onClosed: () => void;
+  readonly #counts: ReadCounts;
+  readonly #refreshTimes = new Map<'ok' | 'error', Histogram>();
   #state: State;
   #refreshing: Promise<void> | undefined;
   #closed = false;
@@ -78,13 +84,15 @@ export class DbReader extends ByteReads implements Reader {
     const { clock, logger, mergeOperator, onCorruption } = parts;
     const watch = new CorruptionWatch(source.tableStore.damage, onCorruption, logger);
     const turns = new Turns(clock);
+    const counts = new ReadCounts();
     const path = new ReadPath({
       policy: settings.corruptionPolicy,
       watch,
       clock,
       turns,
       nowMs: settings.hideExpired ? () => clock.nowMs() : undefined,
-      mergeOperator,
+      mergeOperator: countedOperator(mergeOperator, counts),
+      counts,
       view: () => this.#state.view,
       // All a reader sees is durable.
       maxSeq: () => this.#state.lastSeq,
@@ -93,6 +101,7 @@ export class DbReader extends ByteReads implements Reader {
     });
     super(path);
     this.#source = source;
+    this.#counts = counts;
     this.#state = state;
     this.#onClosed = onClosed;
     this.#watch = watch;
@@ -120,7 +129,7 @@ export class DbReader extends ByteReads implements Reader {
     } catch (error) {
       return this.#turns.refuse(error);
     }
-    this.#refreshing ??= this.#refresh().finally(() => {
+    this.#refreshing ??= this.#timedRefresh().finally(() => {
       this.#refreshing = undefined;
     });
     ignoreRejection(this.#refreshing);
@@ -131,24 +140,38 @@ export class DbReader extends ByteReads implements Reader {
     if (this.#closed) throw new ClosedError('CLOSED', 'The reader is closed.');
   }
 
+  async #timedRefresh(): Promise<void> {
+    const { clock } = this.#source.parts;
+    const startMs = clock.monotonicMs();
+    let outcome: 'ok' | 'error' = 'error';
+    try {
+      await this.#refresh();
+      outcome = 'ok';
+    } finally {
+      const times = this.#refreshTimes.get(outcome) ?? histogramOf('shaledb_reader_refresh_duration_seconds');
+      times.observe((clock.monotonicMs() - startMs) / 1000);
+      this.#refreshTimes.set(outcome, times);
+    }
+  }
+
   async #refresh(): Promise<void> {
     const next = await loadState(this.#source, this.#state).catch((error: unknown) => {
       // Requests of a reader that was closed are aborted: that is the reason then.
       this.#assertOpen();
       throw error;
     });
-    const isBack = next.manifestId < this.#state.manifestId || next.lastSeq < this.#state.lastSeq;
+    const isBack = next.manifest.id < this.#state.manifest.id || next.lastSeq < this.#state.lastSeq;
     if (!isBack && !this.#closed) this.#show(next);
   }
 
   #show(next: State): void {
-    const { manifestId, lastSeq } = this.#state;
-    assertThat(next.manifestId >= manifestId && next.lastSeq >= lastSeq, 'a reader does not go back (db-reader 2)');
+    const { manifest, lastSeq } = this.#state;
+    assertThat(next.manifest.id >= manifest.id && next.lastSeq >= lastSeq, 'a reader does not go back (db-reader 2)');
     this.#state = next;
   }
 
   async #assertStillNeeded(error: CorruptionError): Promise<boolean> {
-    if (!(await isOvertaken(this.#source.stores.main, this.#state.manifestId))) {
+    if (!(await isOvertaken(this.#source.stores.main, this.#state.manifest.id))) {
       await this.#assertStillThere();
       return false;
     }
@@ -178,6 +201,13 @@ export class DbReader extends ByteReads implements Reader {
 
   requestCounts(): RequestCountsByRole {
     return this.#source.stores.counts();
+  }
+
+  metrics(): Metrics {
+    const { stores, tableStore: tables } = this.#source;
+    const { manifest, lastSeq } = this.#state;
+    const refreshes = this.#refreshTimes;
+    return readerMetrics({ component: 'reader', stores, reads: this.#counts, tables, manifest, lastSeq, refreshes });
   }
 
   close(options?: CloseOptions): Promise<void> {
@@ -254,7 +284,7 @@ async function loadState(source: StateSource, shown?: State): Promise<State> {
       kept = undefined;
       continue;
     }
-    const { manifest, id } = found.newest;
+    const { manifest } = found.newest;
     await tableStore.loadLedger(found.newest);
     const { memtable, lastSeq } = await log.apply(found.newest, end);
     assertThat(
@@ -262,7 +292,7 @@ async function loadState(source: StateSource, shown?: State): Promise<State> {
       'a reader shows rows up to one number (db-reader 1)',
     );
     const view = { memtables: [memtable], tree: tableStore.view(manifest) };
-    return { manifestId: id, view, lastSeq, databaseId: databaseIdOf(found.newest), log };
+    return { manifest: found.newest, view, lastSeq, databaseId: databaseIdOf(found.newest), log };
   }
   throw new UnavailableError('DEADLINE', `${stores.main.name}: the manifests changed faster than they could be read.`);
 }

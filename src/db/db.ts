@@ -1,5 +1,6 @@
 /** A database as users see it. */
 import type { CompactionReport } from '../common/compactor-role.ts';
+import type { Metrics } from '../common/metrics.ts';
 import type { RepairReport } from '../recovery/repair-report.ts';
 import type { RequestCountsByRole } from '../store/metered-store.ts';
 import type { CorruptionReport } from './corruption-watch.ts';
@@ -145,6 +146,13 @@ export interface Db extends Reads {
 
   /** Requests and bytes since the database was opened, in all and by role of the object. */
   requestCounts(): RequestCountsByRole;
+
+  /**
+   * All that is counted since the database was opened, and its present state: requests with their times, cache, memory, log, tables,
+   * compaction, collection. Plain data by name; docs/metrics.md has each with its unit and labels. No request; it can be asked at any
+   * time, also after the end, and before the database serves it has the requests alone.
+   */
+  metrics(): Metrics;
 
   /**
    * Makes everything durable, writes a last manifest and ends all work, within `closeTimeoutMs`. Idempotent: every call

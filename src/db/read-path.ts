@@ -37,6 +37,7 @@ import type { ScanRange } from '../lsm/read/visible-rows.ts';
 import { ANY_VALUE, type MergeOperator } from '../lsm/rows/merge-operator.ts';
 import { EMPTY_TREE } from '../lsm/tree/table-store.ts';
 import type { CorruptionPolicy, CorruptionWatch } from './corruption-watch.ts';
+import type { ReadCounts } from './counts.ts';
 import { FoundWithMeta } from './found-with-meta.ts';
 import { type Bytes, RANGE_NAMES, type RangeOptions, toKey, toRange } from './keys.ts';
 import type { RangeReadOptions, ScanOptions, ValueWithMeta } from './reads.ts';
@@ -55,6 +56,8 @@ export interface ReadSource {
   readonly mergeOperator: MergeOperator | undefined;
   readonly policy: CorruptionPolicy;
   readonly watch: CorruptionWatch;
+  /** Shared by all that reads through the same handle. */
+  readonly counts: ReadCounts;
   view(): ReadView;
   /** Highest sequence number that may be seen. */
   maxSeq(remoteOnly: boolean): number;
@@ -124,6 +127,7 @@ export class ReadPath implements RawReads {
       const o = options === undefined ? undefined : readOptionsOf('get', options);
       const maxSeq = this.#begin(o);
       const k = toKey(key);
+      this.#source.counts.gets++;
       this.#options.maxSeq = maxSeq;
       const value = lookupNow(this.#source.view(), k, this.#options);
       if (value !== NOT_NOW) return this.#source.turns.give(converted(value, k, convert));
@@ -142,7 +146,9 @@ export class ReadPath implements RawReads {
     try {
       const o = options === undefined ? undefined : readOptionsOf('getWithMeta', options);
       const maxSeq = this.#begin(o);
-      return this.#lookup(toKey(key), this.#moment(maxSeq), o).then(toMeta);
+      const k = toKey(key);
+      this.#source.counts.gets++;
+      return this.#lookup(k, this.#moment(maxSeq), o).then(toMeta);
     } catch (error) {
       return this.#source.turns.refuse(error);
     }
@@ -157,6 +163,7 @@ export class ReadPath implements RawReads {
       const o = options === undefined ? undefined : readOptionsOf('getMany', options);
       const maxSeq = this.#begin(o);
       const wanted = readingArgument('getMany', () => toKeys(keys));
+      this.#source.counts.gets += wanted.length;
       const moment = this.#moment(maxSeq);
       const lookups: LookupOptions = { ...this.#options, maxSeq, now: moment.now };
       const results = new Array<V | undefined>(wanted.length);
@@ -229,6 +236,7 @@ export class ReadPath implements RawReads {
       isStrict: false,
       skipDamage: false,
       watch: source.watch,
+      counts: source.counts,
       clock: source.clock,
       turns: source.turns,
       signal: undefined,
@@ -243,8 +251,10 @@ export class ReadPath implements RawReads {
     const options = atOnce(given, SCAN_CHECKS, plainScan) ?? checkedOptions<ScanOptions>('scan', given, SCAN_CHECKS);
     const { limit, onCorruption, reverse, signal } = options;
     const maxSeq = this.#begin(options);
+    const range = toRange(options);
+    this.#source.counts.scans++;
     return {
-      ...this.#scanInput(toRange(options), maxSeq, signal),
+      ...this.#scanInput(range, maxSeq, signal),
       reverse: reverse ?? false,
       limit: limit ?? Number.POSITIVE_INFINITY,
       isStrict: (options.corruptionPolicy ?? this.#source.policy) === 'strict',
@@ -268,6 +278,7 @@ export class ReadPath implements RawReads {
       isStrict: source.policy === 'strict',
       skipDamage: false,
       watch: source.watch,
+      counts: source.counts,
       clock: source.clock,
       turns: source.turns,
       signal,

@@ -1,4 +1,5 @@
 /** A reader as users see it. */
+import type { Metrics } from '../common/metrics.ts';
 import type { RequestCountsByRole } from '../store/metered-store.ts';
 import type { CorruptionReport } from './corruption-watch.ts';
 import type { Reads } from './reads.ts';
@@ -41,6 +42,9 @@ export interface Reader extends Reads {
 
   /** Requests and bytes since the reader was opened, in all and by role of the object. */
   requestCounts(): RequestCountsByRole;
+
+  /** As `metrics` of a database, of what a reader has: requests, cache, tables, and how long refreshes took. No request. */
+  metrics(): Metrics;
 
   /** Ends all work: every later call rejects with `ClosedError`. No request; harmless when called again. */
   close(options?: CloseOptions): Promise<void>;

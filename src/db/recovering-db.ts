@@ -14,6 +14,7 @@ import { deferred, ignoreRejection } from '../common/async.ts';
 import { copyBytes, isBytes, trueBytes } from '../common/bytes.ts';
 import type { Clock } from '../common/clock.ts';
 import { AbortError, memoryGone, UnavailableError } from '../common/errors.ts';
+import type { Metrics } from '../common/metrics.ts';
 import { isPlainObject, isSignal, readingArgument } from '../common/option-checks.ts';
 import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
 import type { RepairReport } from '../recovery/repair-report.ts';
@@ -21,6 +22,7 @@ import { TOOL_ACCESS, type ToolAccess, type ToolHandle } from '../recovery/tool-
 import type { RequestCountsByRole } from '../store/metered-store.ts';
 import type { CorruptionReport } from './corruption-watch.ts';
 import type { Db } from './db.ts';
+import { storeMetrics } from './handle-metrics.ts';
 import { LateReads, type Waiting } from './late-reads.ts';
 import { ByteReads } from './range-reads.ts';
 import type { ServingDb } from './serving-db.ts';
@@ -37,7 +39,7 @@ export interface Recovered {
 }
 
 /** What a handle shows of its stores. */
-type ShownStores = Pick<DatabaseStores, 'main' | 'path' | 'counts'>;
+type ShownStores = Pick<DatabaseStores, 'main' | 'path' | 'counts' | 'meters'>;
 
 /** A call that waits: it is made, or refused, once. */
 interface WaitingCall {
@@ -138,6 +140,10 @@ class RecoveringDb extends ByteReads implements Db, ToolHandle {
 
   requestCounts(): RequestCountsByRole {
     return this.#stores.counts();
+  }
+
+  metrics(): Metrics {
+    return this.#db === undefined ? storeMetrics(this.#stores, 'db') : this.#db.metrics();
   }
 
   /** Ends the recovery's database, once it is there: what a recovery has begun it ends. */

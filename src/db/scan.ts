@@ -33,6 +33,7 @@ import { TableCursor } from '../lsm/table/table-cursor.ts';
 import { LostCursor, lossError, lossesAbove, type UnplacedLoss } from '../lsm/tree/lost-ranges.ts';
 import { sourcesInRange } from '../lsm/tree/table-store.ts';
 import type { CorruptionWatch } from './corruption-watch.ts';
+import type { ReadCounts } from './counts.ts';
 import { type Bytes, toKey } from './keys.ts';
 import type { ScanIterator } from './scan-iterator.ts';
 import type { Turns } from './turns.ts';
@@ -58,6 +59,7 @@ export interface ScanInput {
   /** Values are not read: each is given empty. Default: they are. */
   keysOnly?: boolean;
   watch: CorruptionWatch;
+  counts: Pick<ReadCounts, 'openScans'>;
   assertServing(): void;
   /** The error to show: a table that is missing may have been collected in the meantime. */
   onError(error: unknown): Promise<unknown>;
@@ -86,6 +88,8 @@ export class Scan<T = ScanRow> implements ScanIterator<Bytes, T> {
   #left: number;
   /** Nothing comes after the buffer. */
   #isDone = false;
+  /** It counts as open: rows are left in its sources. One that is at its end with its first buffer never does. */
+  #isOpen = false;
   /** Key of the last row that was ever in the buffer: the rows of the source begin after it. */
   #bufferEnd: Uint8Array | undefined;
   /** The last row that a batch took of the buffer: the row itself belongs to the caller. */
@@ -305,7 +309,7 @@ export class Scan<T = ScanRow> implements ScanIterator<Bytes, T> {
   }
 
   close(): Promise<void> {
-    this.#isDone = true;
+    this.#end();
     this.#bufferEnd = this.#lastKey();
     this.#clearBuffer();
     this.#rows = undefined;
@@ -403,7 +407,7 @@ export class Scan<T = ScanRow> implements ScanIterator<Bytes, T> {
     const error = lossError(this.#unreported);
     this.#unreported = [];
     if (this.#input.isStrict) {
-      this.#isDone = true;
+      this.#end();
       await this.#meet(error);
       return;
     }
@@ -415,7 +419,7 @@ export class Scan<T = ScanRow> implements ScanIterator<Bytes, T> {
       this.#input.watch.staleRows(1);
       return;
     }
-    this.#isDone = true;
+    this.#end();
     this.#throw(error);
   }
 
@@ -448,7 +452,7 @@ export class Scan<T = ScanRow> implements ScanIterator<Bytes, T> {
   #fillBuffer(limit: number): 'more' | 'blocked' | 'done' {
     this.#clearBuffer();
     if (this.#left === 0) {
-      this.#isDone = true;
+      this.#end();
       return 'done';
     }
     const rows: ScanRow[] = this.#buffer;
@@ -467,9 +471,23 @@ export class Scan<T = ScanRow> implements ScanIterator<Bytes, T> {
       assertThat(end === undefined || this.#isBefore(end, rows[0].key), 'no row is handed out twice (scan 2)');
       this.#bufferEnd = this.#open().lastKey;
     }
-    if (result === 'done') this.#isDone = true;
+    if (result === 'done') this.#end();
+    else if (!this.#isOpen && rows.length < this.#left) this.#begin();
     if (this.#mayHoldStale) this.#input.watch.staleRows(rows.filter((row) => row.possiblyStale).length);
     return rows.length > 0 && result === 'blocked' ? 'more' : result;
+  }
+
+  #begin(): void {
+    this.#isOpen = true;
+    this.#input.counts.openScans++;
+  }
+
+  /** Nothing comes after the buffer. */
+  #end(): void {
+    this.#isDone = true;
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    this.#input.counts.openScans--;
   }
 
   /** Memtables whose order takes longer to make than one turn of the event loop may take. */

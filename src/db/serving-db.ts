@@ -21,6 +21,7 @@ import {
   isDbError,
   UnavailableError,
 } from '../common/errors.ts';
+import type { Metrics } from '../common/metrics.ts';
 import { checkedOptions } from '../common/option-checks.ts';
 import type { Random } from '../common/random.ts';
 import { type Manifest, tablesOf } from '../format/manifest-types.ts';
@@ -35,6 +36,7 @@ import { TOOL_ACCESS, type ToolAccess, type ToolHandle } from '../recovery/tool-
 import type { RequestCountsByRole } from '../store/metered-store.ts';
 import { ConditionalWrites, conditionOf } from './conditional-write.ts';
 import { type CorruptionListener, type CorruptionReport, CorruptionWatch } from './corruption-watch.ts';
+import { countedOperator, ReadCounts, type UpkeepCounts } from './counts.ts';
 import type { Db } from './db.ts';
 import {
   type DeleteRangeOptions,
@@ -45,6 +47,7 @@ import {
 } from './delete-range.ts';
 import type { WriteResult } from './durability-waiters.ts';
 import { estimateSize, type SizeEstimate } from './estimates.ts';
+import { writerMetrics } from './handle-metrics.ts';
 import { type Bytes, type RangeOptions, toKey, toRange, toValue } from './keys.ts';
 import type { WriterSettings } from './open-options.ts';
 import { PinnedSnapshot } from './pinned-snapshot.ts';
@@ -84,6 +87,7 @@ export interface DbParts {
   manifests: ManifestLog;
   pins: SnapshotPins;
   upkeep: Upkeep;
+  upkeepCounts: UpkeepCounts;
   settings: Pick<
     WriterSettings,
     'awaitDurable' | 'closeTimeoutMs' | 'corruptionPolicy' | 'hideExpired' | 'owner' | 'timeoutMs'
@@ -104,11 +108,13 @@ export class ServingDb extends ByteReads implements Db, ToolHandle {
 
   constructor(parts: DbParts) {
     const { state, manifests, settings } = parts;
+    const counts = new ReadCounts();
     const source: ReadSource = {
       clock: state.clock,
       turns: state.turns,
       nowMs: settings.hideExpired ? () => state.clock.nowMs() : undefined,
-      mergeOperator: parts.mergeOperator,
+      mergeOperator: countedOperator(parts.mergeOperator, counts),
+      counts,
       policy: settings.corruptionPolicy,
       watch: new CorruptionWatch(parts.tableStore.damage, parts.onCorruption, state.logger),
       view: () => state.view,
@@ -257,6 +263,8 @@ export class ServingDb extends ByteReads implements Db, ToolHandle {
     stopIfAborted(signal);
     const { wal, settings } = this.#p;
     const needsTables = type !== 'wal' || wal === undefined;
+    if (needsTables) this.#p.state.counts.tableFlushCalls++;
+    else this.#p.state.counts.walFlushCalls++;
     const work = needsTables ? this.#flushTables() : wal.flush();
     await untilAborted(this.#within(work, settings.timeoutMs, 'flush', { needsTables }), signal, waitAborted);
   }
@@ -345,6 +353,14 @@ export class ServingDb extends ByteReads implements Db, ToolHandle {
 
   requestCounts(): RequestCountsByRole {
     return this.#p.stores.counts();
+  }
+
+  metrics(): Metrics {
+    const { stores, state, wal, pins, upkeep, upkeepCounts, manifests, tableStore: tables } = this.#p;
+    const { counts: reads } = this.#source;
+    const { lastSeq } = state;
+    const handle = { component: 'db', stores, reads, tables, manifest: manifests.current, lastSeq } as const;
+    return writerMetrics({ ...handle, state, wal, pins, upkeep, upkeepCounts, manifestRefreshes: manifests.refreshes });
   }
 
   close(options?: CloseOptions): Promise<void> {

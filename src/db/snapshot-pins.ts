@@ -29,6 +29,11 @@ export class SnapshotPins {
     this.#clock = clock;
   }
 
+  /** How many are open. */
+  get count(): number {
+    return this.#open.size;
+  }
+
   /** Pins the rows up to `seq`, which is the present state. */
   pin(seq: number): Pin {
     assertThat(seq >= this.#newestSeq, 'a snapshot is of the present state (snapshot-pins 3)');

@@ -16,6 +16,7 @@ import type { TableStore } from '../lsm/tree/table-store.ts';
 import type { WalObject } from '../lsm/wal/wal-object.ts';
 import { ReplayProgress } from '../recovery/replay-progress.ts';
 import type { VerifiedLog } from '../recovery/verified-log.ts';
+import type { UpkeepCounts } from './counts.ts';
 import type { WriterSettings } from './open-options.ts';
 import type { OpenedForWriting } from './open-writer.ts';
 import { COMPACTION_PART, type Parts } from './options.ts';
@@ -36,6 +37,8 @@ export interface WriterStart {
   opened: OpenedForWriting;
   tableStore: TableStore;
   upkeepRoles: MakeUpkeepRoles;
+  /** Gets the events of the roles, through `onEvent` of the parts. */
+  upkeepCounts: UpkeepCounts;
   /** Called when no further call is served, whatever the reason. */
   onEnded(): void;
   /** Called when `close` has come to its end. */
@@ -43,7 +46,7 @@ export interface WriterStart {
 }
 
 export async function startWriter(start: WriterStart): Promise<ServingDb> {
-  const { stores, settings, opened, tableStore, onClosed } = start;
+  const { stores, settings, opened, tableStore, upkeepCounts, onClosed } = start;
   const { mergeOperator, onCorruption, random } = start.parts;
   const codec = await loadCodec(settings.compressionCodec);
   await tableStore.loadLedger(opened.claimed);
@@ -66,6 +69,7 @@ export async function startWriter(start: WriterStart): Promise<ServingDb> {
   return new ServingDb({
     stores,
     upkeep,
+    upkeepCounts,
     state,
     writer,
     wal,

@@ -46,6 +46,8 @@ interface Job {
   frozen: FrozenMemtable;
   /** The uploaded table; undefined if no version of the memtable is kept. */
   upload: Promise<TableView | undefined>;
+  /** When it began, by the monotonic clock. */
+  startMs: number;
 }
 
 export interface TableFlusherOptions {
@@ -96,6 +98,7 @@ export class TableFlusher {
     this.#builds = new TableBuilds(options);
     options.state.onEnd((error) => {
       this.#stopped.abort();
+      options.state.counts.stalls.end();
       for (const w of this.#waiters) w.done.reject(error);
       this.#waiters = [];
     });
@@ -147,12 +150,15 @@ export class TableFlusher {
       if (frozen === undefined) break;
       if (settings.walEnabled && frozen.lastWalId === undefined) break;
       if (!this.#isUnlimited && manifests.current.manifest.l0.length + this.#jobs.length >= settings.l0MaxSsts) {
+        state.counts.stalls.begin();
         this.#warnStall();
         break;
       }
+      state.counts.stalls.end();
+      const startMs = state.counts.nowMs;
       const upload = this.#buildAndUpload(frozen);
       ignoreRejection(upload);
-      this.#jobs.push({ frozen, upload });
+      this.#jobs.push({ frozen, upload, startMs });
     }
     if (!this.#committing && this.#jobs.length > 0) {
       this.#committing = true;
@@ -273,7 +279,11 @@ export class TableFlusher {
           proveRefusal: true,
           signal: this.#stopped.signal,
         });
-        if (answer.outcome === 'applied') return;
+        if (answer.outcome === 'applied') {
+          state.counts.tableUploads++;
+          state.counts.tableBytes += built.bytes.length;
+          return;
+        }
         if (answer.outcome === 'refused') throw await this.#taken(id);
         resumed = true;
         state.logger.warn('no answer says whether a table was stored; it is put again', { table: id });
@@ -314,6 +324,7 @@ export class TableFlusher {
         }
         wait = TABLE_RETRY_FIRST_MS;
         this.#jobs.shift();
+        this.#count(job, view);
         this.#done(job.frozen);
         this.advance();
       }
@@ -323,6 +334,13 @@ export class TableFlusher {
       this.#committing = false;
       if (!this.#stopped.signal.aborted) this.advance();
     }
+  }
+
+  #count({ startMs }: Job, view: TableView | undefined): void {
+    const { counts } = this.#o.state;
+    counts.memtablesFlushed++;
+    if (view !== undefined) counts.tablesNamed++;
+    counts.tableTimes.observe(counts.secondsSince(startMs));
   }
 
   async #commit(job: Job, view: TableView | undefined): Promise<void> {

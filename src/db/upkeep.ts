@@ -257,10 +257,14 @@ export class Upkeep {
     return `The compactor is ${phase}.${why}`;
   }
 
+  /** What is known of the roles; undefined: switched off. */
+  roleStates(): { compactor: CompactorState | undefined; collector: CollectorState | undefined } {
+    return { compactor: this.#roles.compactor?.state(), collector: this.#roles.collector?.state() };
+  }
+
   state({ id, manifest }: LoadedManifest, stores: Pick<DatabaseStores, 'counts'>): UpkeepState {
     const { byRole } = stores.counts();
-    const compactor = this.#roles.compactor?.state();
-    const collector = this.#roles.collector?.state();
+    const { compactor, collector } = this.roleStates();
     const shapes = treeStates(manifest);
     const trees = shapes.map(({ state }) => state);
     const flushed = byRole.table?.bytesOut ?? 0;
@@ -284,7 +288,7 @@ function bytesOf(sources: readonly Source[]): number {
 }
 
 /** What is shown of each tree, and the bytes of its lowest run that has any. */
-function treeStates(manifest: Manifest): { state: TreeState; lowest: number | undefined }[] {
+export function treeStates(manifest: Manifest): { state: TreeState; lowest: number | undefined }[] {
   return [...treesByName(manifest)].map(([name, tree]) => {
     const sources = sourcesOf(tree);
     const l0 = sources.filter(({ level }) => level === 'l0');

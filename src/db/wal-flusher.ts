@@ -65,6 +65,8 @@ interface Slot {
   sentAt: Stamp;
   /** A PUT of it had no answer. */
   inDoubt: boolean;
+  /** When its rows were taken, by the monotonic clock. */
+  readonly takenMs: number;
 }
 
 export interface WalFlusherOptions {
@@ -163,6 +165,17 @@ export class WalFlusher {
     });
   }
 
+  /** Bytes of rows that no object of the log has taken yet, estimated, and of the object that is on its way. */
+  get unwrittenBytes(): number {
+    const { active, frozen } = this.#o.state;
+    const tables = [...frozen.map(({ table }) => table), active];
+    const ahead = tables.slice(tables.indexOf(this.#table) + 1);
+    const { rowCount, dataBytes } = this.#table;
+    const own = rowCount === 0 ? 0 : (dataBytes / rowCount) * (rowCount - this.#entry.row);
+    const waiting = ahead.reduce((sum, table) => sum + table.dataBytes, own);
+    return Math.round(waiting + (this.#bound?.encoded.bytes.length ?? 0));
+  }
+
   #pendingBytes(): number {
     const { active } = this.#o.state;
     if (this.#table !== active) return this.#groupBytes;
@@ -226,9 +239,10 @@ export class WalFlusher {
       const group = this.#takeGroup();
       if (group === undefined) return;
       const { state, guard } = this.#o;
+      const takenMs = state.counts.nowMs;
       state.hold(group.bytes);
       const encoded = await this.#encode(group);
-      slot = { id: this.#nextId, group, encoded, sentAt: guard.stamp(), inDoubt: false };
+      slot = { id: this.#nextId, group, encoded, sentAt: guard.stamp(), inDoubt: false, takenMs };
       state.mustHold(this.#bound === undefined, 'one object of the log is bound to its id at a time');
       this.#bound = slot;
       state.hold(encoded.bytes.length);
@@ -367,6 +381,10 @@ export class WalFlusher {
     this.#predecessor = slot.encoded.digest;
     this.#tail = { id: slot.id, lastSeq: slot.group.lastSeq, digest: slot.encoded.digest.bytes };
     state.letGo(slot.encoded.bytes.length);
+    const { counts } = state;
+    counts.walObjects++;
+    counts.walBytes += slot.encoded.bytes.length;
+    counts.walTimes.observe(counts.secondsSince(slot.takenMs));
     state.madeDurable(slot.group.lastSeq);
     while (this.#flushWaiters.length > 0 && this.#flushWaiters[0].seq <= state.durableSeq) {
       this.#flushWaiters.shift()?.done.resolve();

@@ -39,6 +39,7 @@ import type { TrackerPair } from '../format/sequence-tracker.ts';
 import { Memtable } from '../lsm/memtable/memtable.ts';
 import type { ReadView } from '../lsm/read/point-lookup.ts';
 import type { TreeView } from '../lsm/tree/table-store.ts';
+import { WriteCounts } from './counts.ts';
 import { DurabilityWaiters, type WriteResult } from './durability-waiters.ts';
 import type { WriterSettings } from './open-options.ts';
 import type { Parts } from './options.ts';
@@ -79,6 +80,7 @@ export class WriteState {
   readonly where: string;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly counts: WriteCounts;
   readonly waiters: DurabilityWaiters;
   readonly turns: Turns;
   #active: Memtable;
@@ -108,6 +110,7 @@ export class WriteState {
     this.where = options.where;
     this.clock = options.clock;
     this.logger = options.logger;
+    this.counts = new WriteCounts(options.clock);
     this.waiters = new DurabilityWaiters(options.clock, options.timeoutMs);
     this.turns = new Turns(options.clock);
     this.#onEvent = options.onEvent;
@@ -253,6 +256,7 @@ export class WriteState {
     const frozen: FrozenMemtable = { table, lastWalId: undefined, trackerPairs: this.#trackerPairs };
     if (lastWalId !== undefined) this.#setWalId(frozen, lastWalId, before);
     table.freeze();
+    this.counts.freezes++;
     this.#trackerPairs = [];
     this.#frozen = [...this.#frozen, frozen];
     this.#active = this.#newMemtable();

@@ -48,7 +48,7 @@ interface Queued {
   bytes(): number;
   apply(): void;
   admitted: Deferred<void>;
-  /** Takes back what would end the wait: its timer, and what listens to its signal. */
+  /** The wait is over: takes back what would end it, its timer and what listens to its signal, and counts it. Called once. */
   disarm(): void;
 }
 
@@ -267,7 +267,7 @@ export class Writer {
       throw notInserted(state, error);
     }
     state.assigned(seq);
-    this.#inserted(1, tick, o);
+    this.#inserted(1, key.length + value.length, tick, o);
   }
 
   #insertRows(batch: WriteBatch, o: Own<WriteOptions> | undefined): void {
@@ -299,7 +299,7 @@ export class Writer {
       throw state.ended === undefined ? refusal : endedWaiter(state.ended, 'not-applied');
     }
     state.assigned(seq);
-    this.#inserted(count, tick, o);
+    this.#inserted(count, batch.byteLength, tick, o);
   }
 
   /** By the wall clock of this row, not by its create time, which a clock that was once far ahead may have fixed in the future. */
@@ -317,8 +317,12 @@ export class Writer {
     return expireAtMs === undefined ? { ttlMs, expireAtMs } : { ttlMs: undefined, expireAtMs };
   }
 
-  #inserted(rows: number, tick: number, o: Own<WriteOptions> | undefined): void {
+  #inserted(rows: number, bytes: number, tick: number, o: Own<WriteOptions> | undefined): void {
     const state = this.#state;
+    const { counts } = state;
+    counts.writes++;
+    counts.rows += rows;
+    counts.bytes += bytes;
     this.#rowsSinceSample -= rows;
     if (this.#rowsSinceSample <= 0) {
       this.#rowsSinceSample = TRACKER_ROWS;
@@ -374,8 +378,11 @@ export class Writer {
   /** Waits for memory, in order of arrival; `apply` runs in the moment of admission. */
   #admission(bytes: () => number, signal: AbortSignal | undefined, apply: () => void): Promise<void> {
     const state = this.#state;
+    const { counts } = state;
     const { writeTimeoutMs, maxUnflushedBytes } = this.#settings;
     const admitted = deferred<void>();
+    counts.queued++;
+    const queuedMs = counts.nowMs;
     const giveUp = (error: Error) => {
       const at = this.#queue.indexOf(entry);
       if (at < 0) return;
@@ -392,6 +399,7 @@ export class Writer {
       apply,
       admitted,
       disarm: () => {
+        counts.queueTimes.observe(counts.secondsSince(queuedMs));
         timer.cancel();
         leave?.();
       },

@@ -4,9 +4,11 @@ import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { apiEntries, exportsOfEntry, incompleteCalls, renderApi } from '../../scripts/api-doc.mjs';
 import { blocksOf, isShown, PART_END, sourceOf } from '../../scripts/docs-blocks.mjs';
+import { renderMetrics } from '../../scripts/metrics-doc.mjs';
 import { renderOptions } from '../../scripts/options-doc.mjs';
 import { planOf } from '../../scripts/run-docs.mjs';
 import { ERROR_CODES } from '../../src/common/errors.ts';
+import { METRICS } from '../../src/common/metric-catalogue.ts';
 import { READER_OPTION_NAMES } from '../../src/db/reader-options.ts';
 import { COLLECTOR_CHECKS } from '../../src/gc/settings.ts';
 import * as testing from '../../src/testing.ts';
@@ -123,6 +125,14 @@ describe('the documentation', () => {
   it('lists the options as the source documents them', () => {
     const page = read('docs/options.md');
     expect(renderOptions(page)).toBe(page);
+  });
+
+  it('lists the metrics as the catalogue has them, each once', () => {
+    const page = read('docs/metrics.md');
+    expect(renderMetrics(page)).toBe(page);
+    const listed = [...page.matchAll(/^\| `(shaledb_\w+)` \|/gm)].map(([, name]) => name);
+    expect(listed).toEqual(Object.keys(METRICS));
+    expect(new Set(listed).size).toBe(listed.length);
   });
 
   it.each([

@@ -11,6 +11,7 @@ import {
   meteredStore,
   type RequestCounts,
   type RequestCountsByRole,
+  type RoleMeter,
 } from '../../store/metered-store.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import { prefixedStore } from '../../store/prefixed-store.ts';
@@ -32,10 +33,21 @@ export interface DatabaseStores {
   /** Latest time in the answers of `main`, then that of `wal` if it is another store. */
   latestStoreTimesMs(): (number | undefined)[];
   counts(): RequestCountsByRole;
+  /** What `counts` is the sum of, by role of the object also where a name was given, each with its calls. */
+  meters(): StoreMeter[];
   /** Requests that are under way, without those that are counted under another name. */
   inFlight(): number;
   /** The same stores, of which every request counts under this name in `counts`, whatever the object: for a role that runs beside others. */
   countedAs(name: string): DatabaseStores;
+}
+
+/** Requests for objects of one role. */
+export interface StoreMeter {
+  /** The name that `countedAs` was given; undefined: the database itself. */
+  countedAs: string | undefined;
+  /** `wal`: the store that holds the log alone. */
+  storeType: 'main' | 'wal';
+  meter: RoleMeter;
 }
 
 /** How long a request is tried, ms, where nothing is set. */
@@ -66,18 +78,20 @@ export function databaseStores(
 ): DatabaseStores {
   const path = normalPath(location.path);
   const { walStore } = location;
-  const meters: MeteredStore[] = [];
-  const build = (roleOf: (p: string) => string, roleOfWhole: string): DatabaseStores => {
+  const meters: { countedAs: string | undefined; storeType: StoreMeter['storeType']; store: MeteredStore }[] = [];
+  const build = (countAs: string | undefined): DatabaseStores => {
     const own: MeteredStore[] = [];
-    const stack = (store: ObjectStore, root: string, role: (p: string) => string) => {
-      const metered = meteredStore(root === '' ? store : prefixedStore(store, root), role);
-      meters.push(metered);
+    const { clock } = options;
+    const stack = (store: ObjectStore, root: string, role: (p: string) => string, storeType: 'main' | 'wal') => {
+      const below = root === '' ? store : prefixedStore(store, root);
+      const metered = meteredStore(below, role, { clock, ...(countAs !== undefined && { countAs }) });
+      meters.push({ countedAs: countAs, storeType, store: metered });
       own.push(metered);
       return timedStore(retryingStore(metered, options));
     };
-    const main = stack(location.store, path, roleOf);
-    const whole = stack(location.store, '', () => roleOfWhole);
-    const wal = walStore === undefined ? main : stack(walStore.store, normalPath(walStore.path), roleOf);
+    const main = stack(location.store, path, roleOfPath, 'main');
+    const whole = stack(location.store, '', () => 'table', 'main');
+    const wal = walStore === undefined ? main : stack(walStore.store, normalPath(walStore.path), roleOfPath, 'wal');
     return {
       main: main.store,
       wal: wal.store,
@@ -86,12 +100,13 @@ export function databaseStores(
       path,
       isRootAssumed,
       latestStoreTimesMs: () => (wal === main ? [main] : [main, wal]).map((store) => store.latestStoreTimeMs()),
-      counts: () => sumCounts(meters.map((m) => m.counts())),
+      counts: () => sumCounts(meters.map(({ store }) => store.counts())),
+      meters: () => meters.flatMap(({ store, ...of }) => store.meters().map((meter) => ({ ...of, meter }))),
       inFlight: () => own.reduce((sum, m) => sum + m.inFlight(), 0),
-      countedAs: (name) => build(() => name, name),
+      countedAs: (name) => build(name),
     };
   };
-  return build(roleOfPath, 'table');
+  return build(undefined);
 }
 
 /** The same stores, whose calls end when `signal` aborts unless they bring one of their own. */

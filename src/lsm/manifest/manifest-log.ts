@@ -82,6 +82,7 @@ const FORM: VersionedForm<LoadedManifest> = {
 export class ManifestLog {
   readonly #options: ManifestLogOptions;
   readonly #log: VersionedLog<LoadedManifest>;
+  #refreshes = 0;
   #ledgerVersion: number;
 
   constructor(options: ManifestLogOptions) {
@@ -160,8 +161,14 @@ export class ManifestLog {
     this.#log.lookForBoundary();
   }
 
+  /** How often `refresh` was called. */
+  get refreshes(): number {
+    return this.#refreshes;
+  }
+
   /** Lists `manifest/` and adopts what is newer. Confirms the epoch. One LIST, and one GET if there is something newer. */
   refresh(): Promise<void> {
+    this.#refreshes++;
     return this.#log.refresh();
   }
 }

@@ -29,9 +29,10 @@ import {
   isSeenNow,
   type Version,
 } from '../rows/visibility.ts';
+import type { TableReadCounts } from '../table/read-counts.ts';
 import type { TableHandle } from '../table/table-handle.ts';
 import { mayHold } from '../table/table-handle.ts';
-import type { TableMeta } from '../table/table-reader.ts';
+import type { TableMeta, TableReader } from '../table/table-reader.ts';
 import { lossError, lossesAbove, type UnplacedLoss } from '../tree/lost-ranges.ts';
 import { firstInRun, type TreeTables, type TreeView, treeOf } from '../tree/table-store.ts';
 
@@ -73,6 +74,28 @@ export const NOT_NOW = Symbol('not now');
 /** Scratch for the synchronous path, which never interleaves. */
 const scratch = new FoundRow();
 
+/**
+ * What the synchronous path has used of tables so far. It counts when there is an answer: where there is none, `lookup` begins from the
+ * start and counts all of it.
+ */
+let usedMetas = 0;
+let usedBlocks = 0;
+let filterPositives = 0;
+let filterNegatives = 0;
+let filterFalsePositives = 0;
+
+function forgetUses(): void {
+  usedMetas = usedBlocks = filterPositives = filterNegatives = filterFalsePositives = 0;
+}
+
+function countUses(counts: TableReadCounts): void {
+  counts.metaHits += usedMetas;
+  counts.blockHits += usedBlocks;
+  counts.filterPositives += filterPositives;
+  counts.filterNegatives += filterNegatives;
+  counts.filterFalsePositives += filterFalsePositives;
+}
+
 /** A copy of the value, undefined for none, or `NOT_NOW`. */
 export function lookupNow(
   view: ReadView,
@@ -105,19 +128,24 @@ function lookupTablesNow(
   sipHash13(key, 0, key.length);
   const low = sipLow;
   const high = sipHigh;
+  forgetUses();
+  let last: TableHandle | undefined;
   for (const handle of tree.l0) {
     if (!mayHold(handle, key)) continue;
     const r = probeTableNow(handle, key, options.maxSeq, low, high);
-    if (r === FOUND) return resultNow(options);
+    if (r === FOUND) return resultNow(options, handle.reader.counts);
     if (r !== ABSENT) return NOT_NOW;
+    last = handle;
   }
   for (const run of tree.runs) {
     for (let i = firstInRun(run, key); i < run.length && mayHold(run[i], key); i++) {
       const r = probeTableNow(run[i], key, options.maxSeq, low, high);
-      if (r === FOUND) return resultNow(options);
+      if (r === FOUND) return resultNow(options, run[i].reader.counts);
       if (r !== ABSENT) return NOT_NOW;
+      last = run[i];
     }
   }
+  if (last !== undefined) countUses(last.reader.counts);
   return undefined;
 }
 
@@ -129,12 +157,25 @@ function probeTableNow(handle: TableHandle, key: Uint8Array, maxSeq: number, low
   const { meta } = reader;
   if (meta === undefined) return NEEDS_FETCH;
   reader.touched[0] = 1;
-  if (meta.filter !== undefined && !meta.filter.mayContain(low, high)) return ABSENT;
-  const { index } = meta;
+  usedMetas++;
+  const { filter } = meta;
+  if (filter === undefined) return probeBlocksNow(reader, meta, key, maxSeq);
+  if (!filter.mayContain(low, high)) {
+    filterNegatives++;
+    return ABSENT;
+  }
+  filterPositives++;
+  const r = probeBlocksNow(reader, meta, key, maxSeq);
+  if (r === ABSENT) filterFalsePositives++;
+  return r;
+}
+
+function probeBlocksNow(reader: TableReader, { index }: TableMeta, key: Uint8Array, maxSeq: number): number {
   for (let b = index.findStart(key); b < index.blockCount; b++) {
     const block = reader.blocks[b];
     if (block === undefined) return NEEDS_FETCH;
     reader.touched[b + 1] = 1;
+    usedBlocks++;
     const r = findInBlock(block, key, maxSeq, scratch);
     if (r === FOUND || r === ABSENT) return r;
     if (b + 1 < index.blockCount && index.compareFirstKey(b + 1, key) > 0) return ABSENT;
@@ -142,9 +183,10 @@ function probeTableNow(handle: TableHandle, key: Uint8Array, maxSeq: number, low
   return ABSENT;
 }
 
-function resultNow(options: LookupOptions): OwnBytes | undefined | typeof NOT_NOW {
+function resultNow(options: LookupOptions, counts: TableReadCounts): OwnBytes | undefined | typeof NOT_NOW {
   const { flags } = scratch;
   if (isOperand(flags)) return NOT_NOW;
+  countUses(counts);
   if (!isSeenNow(flags, scratch.expireTs, options.now)) return undefined;
   return copyOutOf(scratch.view, scratch.bytes, scratch.valueStart, scratch.valueLength);
 }
@@ -232,7 +274,7 @@ async function gatherFromTable(
   gaps: Gap[],
 ): Promise<boolean> {
   const { reader } = handle;
-  const { key, below } = search;
+  const { key, gathered } = search;
   let meta: TableMeta;
   try {
     meta = await reader.loadMeta();
@@ -242,7 +284,27 @@ async function gatherFromTable(
     return false;
   }
   sipHash13(key, 0, key.length);
-  if (meta.filter !== undefined && !meta.filter.mayContain(sipLow, sipHigh)) return false;
+  if (meta.filter === undefined) return gatherFromBlocks(reader, meta, search, useProbable, gaps);
+  const { counts } = reader;
+  if (!meta.filter.mayContain(sipLow, sipHigh)) {
+    counts.filterNegatives++;
+    return false;
+  }
+  counts.filterPositives++;
+  const before = gathered.length + gaps.length;
+  const isDecided = await gatherFromBlocks(reader, meta, search, useProbable, gaps);
+  if (gathered.length + gaps.length === before) counts.filterFalsePositives++;
+  return isDecided;
+}
+
+async function gatherFromBlocks(
+  reader: TableReader,
+  meta: TableMeta,
+  search: KeySearch,
+  useProbable: boolean,
+  gaps: Gap[],
+): Promise<boolean> {
+  const { key, below } = search;
   const { index } = meta;
   // Of this table: the next one may hold newer versions than the last of this.
   const inTable = { search, below };
@@ -325,15 +387,20 @@ export function versionsNow(
   sipHash13(key, 0, key.length);
   const low = sipLow;
   const high = sipHigh;
+  const { counts } = handles[0].reader;
+  forgetUses();
   for (const handle of handles) {
     for (let below = maxSeq; ; below = scratch.seq - 1) {
       const r = probeTableNow(handle, key, below, low, high);
       if (r === ABSENT) break;
       if (r !== FOUND) return NOT_NOW;
       gathered.push(versionOf(scratch, withValues));
-      if (!isOperand(scratch.flags)) return gathered;
+      if (isOperand(scratch.flags)) continue;
+      countUses(counts);
+      return gathered;
     }
   }
+  countUses(counts);
   return gathered;
 }
 

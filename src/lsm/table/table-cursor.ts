@@ -413,8 +413,10 @@ export class TableCursor implements RowCursor, MayBeDamaged {
   #metaFor(table: number): TableMeta | Gap | undefined {
     if (this.#metaOf === table) return this.#meta;
     const { reader } = this.#handles[table];
-    const meta = this.#tableGaps?.get(table) ?? this.#held?.get(table) ?? reader.meta;
+    const kept = this.#tableGaps?.get(table) ?? this.#held?.get(table);
+    const meta = kept ?? reader.meta;
     if (meta === undefined) return undefined;
+    if (kept === undefined) reader.counts.metaHits++;
     reader.touched[0] = 1;
     this.#hold(table, meta);
     return meta;
@@ -440,11 +442,13 @@ export class TableCursor implements RowCursor, MayBeDamaged {
   }
 
   #blockFor(table: number, b: number): LoadedBlock | undefined {
-    return (
-      blockOf(this.#stretch, table, b) ??
-      blockOf(this.#stretchBefore, table, b) ??
-      this.#handles[table].reader.blockNow(b, this.#meta as TableMeta)
-    );
+    const held = blockOf(this.#stretch, table, b) ?? blockOf(this.#stretchBefore, table, b);
+    if (held !== undefined) return held;
+    const { reader } = this.#handles[table];
+    const cached = reader.blockNow(b, this.#meta as TableMeta);
+    // What was read ahead has counted when it was fetched.
+    if (cached !== undefined && !isIn(this.#ahead, table, b)) reader.counts.blockHits++;
+    return cached;
   }
 
   /** Fetches what the last BLOCKED call needs. Damage is kept for the next call; other failures reject. */
@@ -465,7 +469,7 @@ export class TableCursor implements RowCursor, MayBeDamaged {
     if (wanted.block < 0 || meta === undefined || meta instanceof Gap) return;
     const ahead = this.#ahead;
     this.#ahead = undefined;
-    if (ahead !== undefined && ahead.table === wanted.table && wanted.block >= ahead.from && wanted.block <= ahead.to) {
+    if (ahead !== undefined && isIn(ahead, wanted.table, wanted.block)) {
       this.#keep(wanted.table, ahead.from, ahead.to, await ahead.blocks);
       return;
     }
@@ -518,8 +522,10 @@ export class TableCursor implements RowCursor, MayBeDamaged {
   }
 }
 
+function isIn(part: { table: number; from: number; to: number } | undefined, table: number, b: number): boolean {
+  return part?.table === table && b >= part.from && b <= part.to;
+}
+
 function blockOf(stretch: Stretch | undefined, table: number, b: number): LoadedBlock | undefined {
-  return stretch?.table === table && b >= stretch.from && b <= stretch.to
-    ? stretch.blocks[b - stretch.from]
-    : undefined;
+  return stretch !== undefined && isIn(stretch, table, b) ? stretch.blocks[b - stretch.from] : undefined;
 }

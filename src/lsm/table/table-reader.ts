@@ -38,6 +38,7 @@ import { ANY_SEQ, DamagedBlock, Gap } from '../rows/damaged-block.ts';
 import type { BlockCache, CacheOwner } from './block-cache.ts';
 import { recoverBlock, withTableAdvice } from './block-recovery.ts';
 import { type RebuiltIndex, rebuildIndex } from './index-rebuild.ts';
+import { TableReadCounts } from './read-counts.ts';
 import { tableHint } from './table-hint.ts';
 import { decodeTail, refuseOther, type TableTail, type TailOptions } from './table-tail.ts';
 import { readVerified } from './verified-read.ts';
@@ -68,6 +69,8 @@ export interface TableMeta {
 export interface TableReaderContext {
   cache: BlockCache;
   clock: Pick<Clock, 'monotonicMs' | 'yieldToLoop'>;
+  /** Shared by all tables of a handle; default: its own, which nothing reads. */
+  counts?: TableReadCounts;
   /** Damage that is no error for the caller. */
   onFinding(finding: Finding): void;
 }
@@ -75,6 +78,7 @@ export interface TableReaderContext {
 export class TableReader implements CacheOwner {
   readonly ref: TableRef;
   readonly path: string;
+  readonly counts: TableReadCounts;
   readonly #store: ObjectStore;
   readonly #context: TableReaderContext;
   touched: Uint8Array = new Uint8Array(1);
@@ -93,6 +97,7 @@ export class TableReader implements CacheOwner {
     this.path = path;
     this.#store = store;
     this.#context = context;
+    this.counts = context.counts ?? new TableReadCounts();
   }
 
   /** Drops everything held for this table. */
@@ -113,8 +118,10 @@ export class TableReader implements CacheOwner {
   loadMeta(): Promise<TableMeta> {
     if (this.meta !== undefined) {
       this.touched[0] = 1;
+      this.counts.metaHits++;
       return Promise.resolve(this.meta);
     }
+    this.counts.metaMisses++;
     this.#metaLoading ??= this.#fetchMeta().finally(() => {
       this.#metaLoading = undefined;
     });
@@ -215,7 +222,7 @@ export class TableReader implements CacheOwner {
     }
   }
 
-  /** Block `i` if it is in memory. */
+  /** Block `i` if it is in memory. Does not count: what was read ahead is found here, too. */
   blockNow(i: number, meta: TableMeta): Block | undefined {
     const cached = meta.isLayoutCertain ? this.blocks[i] : undefined;
     if (cached !== undefined) this.touched[i + 1] = 1;
@@ -228,7 +235,11 @@ export class TableReader implements CacheOwner {
    */
   loadBlock(i: number, meta: TableMeta): Promise<LoadedBlock> {
     const cached = this.blockNow(i, meta);
-    if (cached !== undefined) return Promise.resolve(cached);
+    if (cached !== undefined) {
+      this.counts.blockHits++;
+      return Promise.resolve(cached);
+    }
+    this.counts.blockMisses++;
     assertThat(i >= 0 && i < meta.index.blockCount, 'a block that is asked for is in the index');
     const offset = meta.index.offset(i);
     const running = this.#loading.get(offset);
@@ -276,6 +287,7 @@ export class TableReader implements CacheOwner {
   }
 
   #loadStretch(first: number, last: number, meta: TableMeta, out: Promise<LoadedBlock>[], from: number): void {
+    this.counts.blockMisses += last - first + 1;
     const base = meta.index.offset(first);
     const length = blockEnd(this.ref.info, meta.index, last) - base;
     assertThat(length > 0, 'a stretch that is fetched has bytes');

@@ -17,6 +17,7 @@ import { ownersOf } from '../manifest/live-set.ts';
 import type { LoadedManifest } from '../manifest/manifest-store.ts';
 import type { Gap } from '../rows/damaged-block.ts';
 import type { BlockCache } from '../table/block-cache.ts';
+import { TableReadCounts } from '../table/read-counts.ts';
 import { compareToLast, type TableHandle } from '../table/table-handle.ts';
 import { TableReader } from '../table/table-reader.ts';
 import { isUnknownLoss, type Ledger, type LedgerEntry, readLedger } from './damage-ledger.ts';
@@ -55,6 +56,8 @@ export interface TableStoreOptions {
 export class TableStore {
   /** Damage to the tables in use. */
   readonly damage = new DamageRegister();
+  /** What reads have used of tables, those that are in use no more included. */
+  readonly counts = new TableReadCounts();
   readonly #options: TableStoreOptions;
   #readers = new Map<Ulid, TableReader>();
   #ledger: Ledger | undefined;
@@ -129,7 +132,11 @@ export class TableStore {
   #open({ table }: TableView, owner: string | undefined): TableReader {
     const { store: main, wholeStore: whole } = this.#options;
     const { store, path } = tablePlace({ main, whole }, owner, table.id);
-    return new TableReader(table, path, store, this.#options);
+    return new TableReader(table, path, store, { ...this.#options, counts: this.counts });
+  }
+
+  get cache(): BlockCache {
+    return this.#options.cache;
   }
 
   /** Of a table that the newest view has; undefined: it has none of this id. */

@@ -4,6 +4,7 @@ import { ClosedError, InternalError } from '../../../src/common/errors.ts';
 import { SILENT_LOGGER } from '../../../src/common/logger.ts';
 import { ManualClock } from '../../../src/common/manual-clock.ts';
 import { CorruptionWatch } from '../../../src/db/corruption-watch.ts';
+import { ReadCounts } from '../../../src/db/counts.ts';
 import { PinnedSnapshot } from '../../../src/db/pinned-snapshot.ts';
 import type { ReadSource } from '../../../src/db/read-path.ts';
 import type { Snapshot } from '../../../src/db/snapshot.ts';
@@ -40,6 +41,7 @@ class World {
       mergeOperator: undefined,
       policy: 'available',
       watch: new CorruptionWatch(new DamageRegister(), undefined, SILENT_LOGGER),
+      counts: new ReadCounts(),
       view: () => ({ memtables: [this.memtable], tree: TREE }),
       maxSeq: (remoteOnly) => (remoteOnly ? this.durable : this.lastSeq),
       assertServing: () => {

@@ -8,6 +8,7 @@ import { makeFinding, WHOLE_OBJECT } from '../../../src/common/finding.ts';
 import { SILENT_LOGGER } from '../../../src/common/logger.ts';
 import { ManualClock } from '../../../src/common/manual-clock.ts';
 import { CorruptionWatch } from '../../../src/db/corruption-watch.ts';
+import { ReadCounts } from '../../../src/db/counts.ts';
 import { Scan, type ScanInput } from '../../../src/db/scan.ts';
 import type { ScanIterator } from '../../../src/db/scan-iterator.ts';
 import { Turns } from '../../../src/db/turns.ts';
@@ -50,6 +51,7 @@ class World {
       isStrict: false,
       skipDamage: false,
       watch: this.watch,
+      counts: new ReadCounts(),
       assertServing: () => {
         if (this.ended !== undefined) throw this.ended;
       },

@@ -1,5 +1,6 @@
 /** What a writer starts with after its opening: the rows of the log, bounded in memory, and nothing of a log that changed in the meantime. */
 import { describe, expect, it } from 'vitest';
+import { UpkeepCounts } from '../../../src/db/counts.ts';
 import { openForWriting } from '../../../src/db/open-writer.ts';
 import { startWriter, type WriterStart } from '../../../src/db/start-writer.ts';
 import { walPath } from '../../../src/format/object-names.ts';
@@ -22,7 +23,19 @@ async function ready(world: World, options: object = {}): Promise<WriterStart & 
   const events: string[] = [];
   const onEnded = () => void events.push('ended');
   const onClosed = () => void events.push('closed');
-  return { stores, tableStore, settings, parts, opened, upkeepRoles: () => ({}), onEnded, onClosed, events };
+  const upkeepCounts = new UpkeepCounts(clock);
+  return {
+    stores,
+    tableStore,
+    settings,
+    parts,
+    opened,
+    upkeepRoles: () => ({}),
+    upkeepCounts,
+    onEnded,
+    onClosed,
+    events,
+  };
 }
 
 describe('a writer', () => {

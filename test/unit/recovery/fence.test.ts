@@ -145,6 +145,7 @@ class World {
           counts: () => {
             throw new Error('requests are counted here');
           },
+          meters: () => [],
           inFlight: () => 0,
           countedAs: () => {
             throw new Error('no role is beside this one');
