@@ -26,6 +26,10 @@ const LIMITS_MS = {
   compact: 20 * CALL_MS,
   close: 11_000,
   read: 8 * CALL_MS,
+  /** A read, the write, and the wait for what it conflicts with. */
+  conditional: 11 * CALL_MS,
+  /** Of some ten keys, each read and written for itself. */
+  deleteRange: 40 * CALL_MS,
   open: 40 * CALL_MS,
 };
 const GRACE_MS = 1000;

@@ -138,6 +138,37 @@ export class Model {
     return rows;
   }
 
+  /** The row of a key where one is right, whatever expires soon or is dropped; undefined: there are more. */
+  settledRow(key: string, nowMs: number): { row: SeenRow | undefined } | undefined {
+    const versions = this.#keys.get(key) ?? [];
+    this.latestMs = Math.max(this.latestMs, nowMs);
+    for (let i = versions.length - 1; i >= 0; i--) {
+      const { mayGo, expireMs, kind } = versions[i];
+      if (mayGo || (expireMs > nowMs && expireMs !== Number.POSITIVE_INFINITY)) return undefined;
+      if (kind !== 'merge') break;
+    }
+    return { row: fold(versions, versions.length, nowMs) };
+  }
+
+  /** Keys of a range that have a row; undefined if one has an unsettled row, or one that has expired and may be stored or not. */
+  storedKeys(from: string, to: string, nowMs: number): string[] | undefined {
+    const keys: string[] = [];
+    for (const key of this.keys()) {
+      if (key < from || key >= to || this.#keys.get(key)?.at(-1)?.kind === 'delete') continue;
+      if (this.settledRow(key, nowMs)?.row === undefined) return undefined;
+      keys.push(key);
+    }
+    return keys;
+  }
+
+  /** The last commit was never given a number. */
+  withdraw(commit: Commit): void {
+    if (this.commits.at(-1) !== commit) return;
+    const { acknowledgedSeq } = this;
+    this.cut(commit.seq - 1);
+    this.acknowledgedSeq = acknowledgedSeq;
+  }
+
   keys(): string[] {
     return [...this.#keys.keys()].sort();
   }

@@ -1,6 +1,7 @@
 /** What a run does: plain data drawn from a seed, so that a failing run can be shrunk step by step and replayed. */
 import { nextFloat, nextInt, SeededRandom } from '../../src/common/random.ts';
 import type { OpenOptions } from '../../src/upkeep-roles.ts';
+import { type ConditionStep, withConditions } from './conditions.ts';
 import { FAULT_KINDS, type FaultRates, STORM_KINDS, type StormKind } from './faults.ts';
 import type { CrashPoint, Fate } from './machine.ts';
 import type { RowOp } from './model.ts';
@@ -32,7 +33,8 @@ export type Step =
   | { type: 'reader' }
   | { type: 'jump'; ms: number }
   | { type: 'freeze'; kind: 'suspend' | 'stall'; ms: number }
-  | { type: 'storm'; kind: StormKind; ms: number };
+  | { type: 'storm'; kind: StormKind; ms: number }
+  | ConditionStep;
 
 export interface Script {
   seed: number;
@@ -123,7 +125,8 @@ export function makeScript(seed: number, { crashes = 0, upkeep: kind = 'beside' 
   const ordered = new Draw(seed ^ 0xa5ce);
   const isOrdered = kind === 'much' && upkeep.compactor !== false && upkeep.compactor.trivialMoves === true;
   const written = isOrdered && ordered.chance(0.5) ? inKeyOrder(dropped, ordered) : dropped;
-  return { seed, options, upkeep, store, rates, steps: written };
+  const all = kind === 'beside' ? withConditions(written, new Draw(seed ^ 0xc0de), seed) : written;
+  return { seed, options, upkeep, store, rates, steps: all };
 }
 
 /** Keys are loaded in ascending order, round after round, in values so large that tables of a few can be moved: else hardly any could be. */

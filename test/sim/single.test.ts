@@ -40,6 +40,8 @@ describe('random scripts', () => {
       expect(result.failure, replay(seed)).toBeUndefined();
     }
     expect(coverage.missing()).toEqual([]);
+    const states = ['condition met', 'conflict', 'touched', 'range deleted'];
+    expect(states.filter((state) => !coverage.states.has(state))).toEqual([]);
   });
 });
 

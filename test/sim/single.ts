@@ -20,10 +20,12 @@ import { open, openReader } from '../../src/open.ts';
 import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { Auditor } from './auditor.ts';
 import { allRows, CONCAT, call, type Outcome, text } from './calls.ts';
+import { Conditions, isConditional } from './conditions.ts';
 import { Faults } from './faults.ts';
 import { type CrashPoint, Machine, type Process } from './machine.ts';
-import { type Commit, Model, type RowOp, type SeenRow } from './model.ts';
+import { type Commit, Model, type RowOp } from './model.ts';
 import type { Refusals } from './refusals.ts';
+import { difference, type Range, short } from './row-difference.ts';
 import { type RunResult, resultOf } from './run-result.ts';
 import { Draw, type Script, type Step } from './script.ts';
 import { type SimObject, SimStore } from './sim-store.ts';
@@ -49,6 +51,7 @@ export class SingleRun {
   readonly #script: Script;
   /** Calls that are refused or given up, and functions that throw, besides. */
   readonly #refusals: Refusals | undefined;
+  readonly #conditions: Conditions;
   readonly #options: OpenOptions;
   readonly #readerOptions: ReaderOptions;
   readonly #pending = new Set<Promise<unknown>>();
@@ -100,6 +103,17 @@ export class SingleRun {
       random,
       ...functions,
     };
+    this.#conditions = new Conditions({
+      world: this.world,
+      model: this.model,
+      states: this.auditor.states,
+      wallMs: () => this.machine.wallMs,
+      db: () => this.#db,
+      isAlive: () => this.#process.isAlive,
+      call: (kind, start) => this.#call(kind, start),
+      expect: (error, kinds, what) => this.#expect(error, kinds, what),
+      failed: (commit, error) => this.#writeFailed(commit, error),
+    });
     this.#readerOptions = { random, ...functions, memoryBytes: 8 * 1024 * 1024 };
   }
 
@@ -284,6 +298,7 @@ export class SingleRun {
 
   async #step(step: Step): Promise<void> {
     const db = this.#db;
+    if (isConditional(step)) return this.#refusals === undefined ? this.#conditions.step(step) : undefined;
     switch (step.type) {
       case 'write':
         return this.#write(step);
@@ -569,44 +584,8 @@ export class SingleRun {
   }
 
   #difference(rows: readonly ScanRow[], seq: number, nowMs: number, range: Range): string | undefined {
-    const { from = '', to = '\u{ff}', reverse = false, limit = 1000 } = range;
-    const found = new Map<string, SeenRow>();
-    let previous: string | undefined;
-    for (const row of rows) {
-      const key = text(row.key);
-      if (previous !== undefined && previous < key === reverse) return `${key} stands after ${previous}`;
-      previous = key;
-      found.set(key, { value: text(row.value), seq: Number(row.seq) });
-    }
-    if (found.size !== rows.length) return 'a key stands there twice';
-    const keys = this.model.keys().filter((k) => k >= from && k < to);
-    if (reverse) keys.reverse();
-    let count = 0;
-    for (const key of keys) {
-      if (count === limit) break;
-      const expected = this.model.readRows(key, seq, nowMs).map(rowText);
-      const row = found.get(key);
-      if (!expected.includes(rowText(row)))
-        return `${key} is ${short(rowText(row))}, not ${expected.map(short).join(' or ')}`;
-      if (row !== undefined) count++;
-    }
-    return count === rows.length ? undefined : `${rows.length} rows, not ${count}`;
+    return difference(this.model, rows, { seq, nowMs, ...range });
   }
-}
-
-interface Range {
-  from?: string;
-  to?: string;
-  reverse?: boolean;
-  limit?: number;
-}
-
-function rowText(row: SeenRow | undefined): string | undefined {
-  return row && `seq ${row.seq}: ${row.value}`;
-}
-
-function short(value: string | undefined): string {
-  return value === undefined ? 'nothing' : value.length > 40 ? `${value.slice(0, 40)}... (${value.length})` : value;
 }
 
 function stepText(step: Step): string {

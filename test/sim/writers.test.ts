@@ -22,6 +22,7 @@ describe('one to three writers with lost, late and doubled PUTs, pauses and cloc
     const roles = ['jobs committed', 'rounds that deleted something', 'tables deleted'];
     expect(roles.filter((what) => !coverage.counts.has(what))).toEqual([]);
     const states = ['fenced', 'taken over', 'manifests collected', 'log collected', 'manifest in a collected id'];
+    states.push('chain extended', 'generation won', 'conflict');
     expect(states.filter((state) => !coverage.states.has(state))).toEqual([]);
   });
 

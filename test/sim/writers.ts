@@ -24,6 +24,7 @@ import { open, openReader } from '../../src/open.ts';
 import type { OpenOptions } from '../../src/upkeep-roles.ts';
 import { Auditor } from './auditor.ts';
 import { allRows, CONCAT, call, text } from './calls.ts';
+import { Contest } from './contest.ts';
 import { Faults } from './faults.ts';
 import { Machine, type Process } from './machine.ts';
 import { type RunResult, resultOf } from './run-result.ts';
@@ -62,6 +63,9 @@ export class WritersRun {
   readonly #options: OpenOptions;
   readonly #machines: Machine[];
   readonly #commits: Commit[] = [];
+  /** None where nothing is merged: for seeds that were found before there were any. */
+  readonly #contest: Contest | undefined;
+  readonly #contestDraw: Draw;
   readonly #openings: Opening[] = [];
   #deaths = 0;
   #writersLeft: number;
@@ -107,6 +111,9 @@ export class WritersRun {
       gc,
       onEvent: this.#watch.onEvent,
     };
+    this.#contestDraw = new Draw(seed ^ 0xc0de);
+    const checkError = (process: Process, error: DbError, what: string) => this.#checkError(process, error, what);
+    if (hasUpkeep) this.#contest = new Contest(this.world, this.#contestDraw, checkError);
     const count = draw.of([1, 2, 2, 3, 3]);
     this.#writersLeft = count;
     this.#machines = Array.from({ length: count }, (_, i) => new Machine(this.world, `w${i + 1}`));
@@ -166,6 +173,11 @@ export class WritersRun {
       const write = this.#write(process, db, pending.length);
       pending.push(write);
       if (draw.chance(0.7)) await write;
+      if (this.#contest !== undefined && this.#contestDraw.chance(0.6)) {
+        const attempts = this.#contest.play(process, db);
+        pending.push(attempts);
+        if (this.#contestDraw.chance(0.6)) await attempts;
+      }
       const x = draw.int(20);
       if (x < 4) await process.sleepOrDie(draw.of([1, 50, 1500, 30_000, 70_000]));
       else if (x < 6) pending.push(this.#flush(process, db));
@@ -235,6 +247,7 @@ export class WritersRun {
       let merged: string[] = [];
       for (const row of rows.value) {
         const key = text(row.key);
+        if (Contest.owns(key)) continue;
         if (key === MERGED) merged = text(row.value).trimEnd().split(SEPARATOR);
         else halves[key.startsWith('a/') ? 0 : 1].add(key.slice(2));
       }
@@ -353,6 +366,14 @@ export class WritersRun {
 
   // ---- the end
 
+  async #judgeContest(process: Process, db: Db): Promise<void> {
+    const rows = await call(process, 'read', () => allRows(db.scan()));
+    if (rows === 'died' || this.#contest === undefined) return;
+    if ('error' in rows) return this.#checkError(process, rows.error, 'scan at the end');
+    this.#contest.judge(new Map(rows.value.map((row) => [text(row.key), { value: text(row.value), seq: row.seq }])));
+    for (const state of this.#contest.states) this.#auditor.states.add(state);
+  }
+
   async #judge(): Promise<void> {
     const process = new Machine(this.world, 'judge').start();
     const { clock } = process;
@@ -367,6 +388,7 @@ export class WritersRun {
     const found = await this.#scan(process, opened.value);
     if (found === undefined) return;
     this.#openings.push({ process: process.name, found });
+    await this.#judgeContest(process, opened.value);
     const epochOf = (name: string) => this.#auditor.claims.get(name) ?? 0;
     for (const commit of this.#commits) {
       if (commit.state === 'not-applied' && found.has(commit.id))
