@@ -1,16 +1,14 @@
-// The rows of the demo, made from this repository: every distinct word of its texts and sources with its
-// positions, and every package of the lock file. The same rows in the same order on every call.
-import { readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, relative, sep } from 'node:path';
-import { fileURLToPath } from 'node:url';
+// The rows of the demo: the words of the Apache License with their places in it, and the whole numbers up to 6,000 with their names and
+// divisors. The same rows in the same order on every machine and in every version of this repository.
+import { readFileSync } from 'node:fs';
 
-const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
-const SKIPPED = new Set(['node_modules', 'dist', 'test', 'coverage']);
+const LICENSE = new URL('../../LICENSE', import.meta.url);
+const NUMBERS = 6000;
 const ROWS_PER_BATCH = 16;
 
 /** Rows as `{ key, value }`, both strings, in the order in which they are loaded. */
 export function readRows() {
-  return [...wordRows(), ...packageRows()];
+  return [...wordRows(), ...numberRows()];
 }
 
 /** The rows in groups, each of which is written as one batch. */
@@ -21,44 +19,47 @@ export function readBatches() {
   return batches;
 }
 
-function textFiles(directory = ROOT) {
-  const files = [];
-  for (const entry of readdirSync(directory, { withFileTypes: true })) {
-    const path = join(directory, entry.name);
-    if (entry.isDirectory()) {
-      if (!SKIPPED.has(entry.name) && !entry.name.startsWith('.')) files.push(...textFiles(path));
-    } else if (/\.(md|ts|mjs)$/.test(entry.name) || entry.name === 'LICENSE') {
-      files.push(path);
-    }
-  }
-  return files.sort();
-}
-
 function wordRows() {
   const places = new Map();
-  for (const file of textFiles()) {
-    const name = relative(ROOT, file).split(sep).join('/');
-    readFileSync(file, 'utf8')
-      .split('\n')
-      .forEach((line, i) => {
-        for (const [word] of line.toLowerCase().matchAll(/\p{L}{2,}/gu)) {
-          if (!places.has(word)) places.set(word, []);
-          places.get(word).push(`${name}:${i + 1}`);
-        }
-      });
-  }
+  const lines = readFileSync(LICENSE, 'utf8').split('\n');
+  lines.forEach((line, i) => {
+    for (const [word] of line.toLowerCase().matchAll(/\p{L}{2,}/gu)) {
+      if (!places.has(word)) places.set(word, []);
+      places.get(word).push(`line ${i + 1}`);
+    }
+  });
   return [...places]
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([word, at]) => ({ key: `word/${word}`, value: JSON.stringify({ count: at.length, at }) }));
 }
 
-function packageRows() {
-  const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8'));
-  return Object.entries(packages)
-    .filter(([path]) => path !== '')
-    .map(([path, { version, license, integrity, dependencies }]) => ({
-      // The path says where a copy is installed; one package may be installed in several versions and places.
-      key: `package/${path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length)}@${version}/${path}`,
-      value: JSON.stringify({ version, license, integrity, dependencies }),
-    }));
+function numberRows() {
+  return Array.from({ length: NUMBERS }, (_, i) => {
+    const n = i + 1;
+    // With leading zeros the order of the keys is that of the numbers.
+    return {
+      key: `number/${String(n).padStart(4, '0')}`,
+      value: JSON.stringify({ name: nameOf(n), divisors: divisorsOf(n) }),
+    };
+  });
+}
+
+function divisorsOf(n) {
+  const divisors = [];
+  for (let d = 1; d * d <= n; d++) if (n % d === 0) divisors.push(d, n / d);
+  return [...new Set(divisors)].sort((a, b) => a - b);
+}
+
+const SMALL =
+  'zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen'.split(
+    ' ',
+  );
+const TENS = '- - twenty thirty forty fifty sixty seventy eighty ninety'.split(' ');
+
+/** A number below 10,000 in English. */
+function nameOf(n) {
+  if (n < 20) return SMALL[n];
+  if (n < 100) return TENS[Math.floor(n / 10)] + (n % 10 === 0 ? '' : `-${SMALL[n % 10]}`);
+  const [size, unit] = n < 1000 ? [100, 'hundred'] : [1000, 'thousand'];
+  return `${nameOf(Math.floor(n / size))} ${unit}${n % size === 0 ? '' : ` ${nameOf(n % size)}`}`;
 }

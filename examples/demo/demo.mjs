@@ -1,11 +1,13 @@
-// Loads real rows into a local directory, kills the writing process in the middle, and checks that nothing it had
-// acknowledged is lost: `npm run demo`. With `--keep DIRECTORY` the database stays there (which must be empty or new).
+// Loads rows into a local directory, kills the writing process in the middle, and checks that nothing it had acknowledged
+// is lost: `npm run demo`. With `--keep DIRECTORY` the database stays there (which must be empty or new); without it, and
+// when it is interrupted, nothing is left.
 //
 // What is compared: every row of every acknowledged batch, byte by byte; that every batch, acknowledged or not, is
 // complete or absent; that the batches that are present are the first ones, without a gap. If a check fails, it prints the
 // reason and ends with exit code 1.
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
+import { rmSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -28,24 +30,52 @@ function must(condition, message) {
 
 const { directory, keep } = await chooseDirectory();
 const location = pathToFileURL(directory).href;
+/** The process that writes, while there is one. */
+let writer;
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => interrupt(signal));
 try {
   await demonstrate();
   console.log(`\nAll checks passed: nothing acknowledged was lost, every batch is complete (${seconds()}).`);
+  sayNext();
 } catch (error) {
   console.error(error instanceof Fault ? `\nFAILED: ${error.message}` : error);
   process.exitCode = 1;
 } finally {
   if (!keep) await rm(directory, { recursive: true, force: true });
-  else console.log(`The database is kept in ${directory}`);
+}
+
+/** Ends with the writer ended and, unless it is to be kept, without the directory. */
+function interrupt(signal) {
+  const end = () => {
+    if (!keep) rmSync(directory, { recursive: true, force: true });
+    console.error(`\nInterrupted; ${keep ? `the database is in ${directory}` : 'nothing is left'}.`);
+    process.exit(signal === 'SIGINT' ? 130 : 143);
+  };
+  if (writer === undefined) return end();
+  writer.once('exit', end);
+  writer.kill('SIGKILL');
+}
+
+/** What to try now. */
+function sayNext() {
+  if (keep) {
+    console.log(
+      `\nThe database is kept. Look into it:\n  npx shaledb doctor ${location}\n  npx shaledb tree ${location}`,
+    );
+    return;
+  }
+  const scratch = join(tmpdir(), 'shaledb-demo');
+  console.log('\nKeep it next time, and look into it:');
+  console.log(`  npm run demo -- --keep ${scratch} && npx shaledb doctor ${pathToFileURL(scratch).href}`);
 }
 
 async function demonstrate() {
   const batches = readBatches();
   const rowCount = batches.reduce((n, batch) => n + batch.length, 0);
   console.log(
-    `Rows: ${count(rowCount)}, the words of this repository with their places and the packages of its lock file.`,
+    `Rows: ${count(rowCount)}, the words of the Apache License with their places, and the numbers to 6,000 with their divisors.`,
   );
-  console.log(`Database: ${location}`);
+  console.log(`Database: ${location}${keep ? '' : ', deleted at the end'}`);
 
   heading('1. A process writes durable batches and is killed in the middle');
   const killAfter = Math.floor(batches.length / 2);
@@ -65,7 +95,9 @@ async function demonstrate() {
   const whole = await compareBatches(db, batches, acknowledged);
   const unacknowledged = whole.length - acknowledged.length;
   console.log(`Acknowledged batches: ${count(acknowledged.length)}, all there, byte for byte.`);
-  console.log(`Stored but not yet acknowledged: ${unacknowledged} batches. No partial batches.`);
+  console.log(
+    `Stored but not yet acknowledged: ${unacknowledged} ${unacknowledged === 1 ? 'batch' : 'batches'}. No partial batches.`,
+  );
 
   heading('3. Another process finishes the load; the first handle is fenced');
   const second = await runWriter(batches, whole.length);
@@ -79,9 +111,9 @@ async function demonstrate() {
   const reader = await openReader(location);
   await compareAll(reader, batches);
   console.log(`${count(rowCount)} rows, all as they were written.\n`);
-  await show('words that begin with "dur"', reader.scan({ prefix: 'word/dur', limit: 5 }));
-  await show('from "snap" up to "snow"', reader.scan({ gte: 'word/snap', lt: 'word/snow', limit: 5 }));
-  await show('the last packages, in reverse', reader.scan({ prefix: 'package/', reverse: true, limit: 4 }));
+  await show('words that begin with "lic"', reader.scan({ prefix: 'word/lic', limit: 5 }));
+  await show('from 41 up to 44', reader.scan({ gte: 'number/0041', lt: 'number/0044' }));
+  await show('the last numbers, in reverse', reader.scan({ prefix: 'number/', reverse: true, limit: 3 }));
 
   heading('5. What is in the store');
   table(['objects', 'count', 'bytes'], await objectsByKind(directory));
@@ -104,6 +136,7 @@ async function demonstrate() {
 /** Lets another process write from batch `from` on; kills it after `killAfter` acknowledgements. */
 async function runWriter(batches, from, killAfter = Number.POSITIVE_INFINITY) {
   const child = fork(WRITER);
+  writer = child;
   child.send({ location, from, batches });
   const acknowledged = new Set();
   let requests;
@@ -115,6 +148,7 @@ async function runWriter(batches, from, killAfter = Number.POSITIVE_INFINITY) {
   });
   // Messages that were sent before the end arrive before the channel closes.
   const [[code, signal]] = await Promise.all([once(child, 'exit'), once(child, 'disconnect')]);
+  writer = undefined;
   return { code, signal, acknowledged, requests };
 }
 
@@ -163,7 +197,14 @@ async function objectsByKind(root) {
     const sum = kinds.get(kind) ?? { objects: 0, bytes: 0 };
     kinds.set(kind, { objects: sum.objects + 1, bytes: sum.bytes + size });
   }
-  const names = { 'compacted/': 'tables', 'manifest/': 'manifests', 'wal/': 'log (WAL)', 'shale/': 'sidecars' };
+  const names = {
+    'compacted/': 'tables',
+    'compactions/': 'merges of tables',
+    'gc/': 'boundaries of the collector',
+    'manifest/': 'manifests',
+    'wal/': 'log (WAL)',
+    'shale/': 'sidecars',
+  };
   return [...kinds].map(([kind, { objects, bytes }]) => [`${kind} ${names[kind] ?? ''}`, count(objects), count(bytes)]);
 }
 

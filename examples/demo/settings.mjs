@@ -1,2 +1,2 @@
-// Small tables, so that a few megabytes of rows show what a database of many gigabytes does.
-export const OPTIONS = { memoryBytes: 64 * 1024 * 1024, l0SstSizeBytes: 1024 * 1024 };
+// Small tables, so that a megabyte of rows shows what a database of many gigabytes does.
+export const OPTIONS = { memoryBytes: 16 * 1024 * 1024, l0SstSizeBytes: 128 * 1024 };
