@@ -29,9 +29,16 @@ import {
 
 /** Options of `open`. Each is optional. */
 export interface OpenOptions extends WriterOptions {
-  /** Merge tables beside reads and writes, so that reads look into few and what was overwritten, deleted or has expired gives its space back. `false`: nothing is merged here, and threads, as with `threads: 'auto'`, only make tables of large memtables; then run a compactor elsewhere. An object changes how. Default: on, as said for each member. */
+  /**
+   * Merge tables while the database is open, so that reads search few of them and space taken by overwritten, deleted and expired rows is
+   * freed. `false`: nothing is merged here, so run a compactor elsewhere; threads, as with `threads: 'auto'`, then only build
+   * tables of large memtables. An object changes the settings. Default: on.
+   */
   compactor?: false | CompactionOptions;
-  /** Delete what nothing needs any more, beside reads and writes: old manifests, objects of the log, tables that were compacted or that a crash has left. `false`: nothing is deleted; then run `shaledb gc`, or a collector elsewhere. An object changes how. Default: on, as said for each member. */
+  /**
+   * Delete what is no longer needed while the database is open: old manifests, log objects, tables that were compacted or that a crash has
+   * left. `false`: nothing is deleted here; run `shaledb gc`, or a collector elsewhere. An object changes the settings. Default: on.
+   */
   gc?: false | CollectorOptions;
 }
 

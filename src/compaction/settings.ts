@@ -19,59 +19,60 @@ export const TAKEOVER_MS = 600_000;
 
 /** What is merged, when, and how. Names and defaults of the sizes are SlateDB's, so that both pick the same. */
 export interface CompactionOptions {
-  /**
-   * Fewer tables of level 0, or runs of about one size, are not merged; 2 to 1,000, default 4. Higher: less is written again, and reads look
-   * into more tables.
-   */
+  /** Minimum number of level-0 tables, or of runs of similar size, to merge; 2 to 1,000, default 4. Higher: less is rewritten, but reads search more tables. */
   minCompactionSources?: number;
-  /** At most so many tables and runs become one at a time; up to 1,000, default 8. Higher: fewer, larger jobs, each with more memory. */
+  /** Maximum number of tables and runs merged in one job; up to 1,000, default 8. Higher: fewer, larger jobs, each with more memory. */
   maxCompactionSources?: number;
-  /** A run joins a merge if it is at most this many times as large as the smallest one that is in it; 1 to 1,000, default 4. */
+  /** A run joins a merge if it is at most this many times as large as the smallest one in it; 1 to 1,000, default 4. */
   includeSizeThreshold?: number;
-  /** With more runs than this some are merged whatever their sizes are; 0 to 1,000, default 8; 0: never. Lower: faster reads, more is written again. */
+  /** With more runs than this, some are merged whatever their sizes; 0 to 1,000, default 8; 0 means never. Lower: faster reads, but more is rewritten. */
   sortedRunConsolidationThreshold?: number;
   /**
-   * How large level 0 and the runs above the lowest one may be together, in parts of it, before all become one; 0.1 to 1,000, default 1: then a
-   * database has about twice the bytes that it needs, and what is flushed while that is written. Lower: less space, more is written again.
+   * Size of level 0 and of all runs but the lowest, as a multiple of the lowest run, at which everything is merged into one run; 0.1 to 1,000,
+   * default 1: a database then takes about twice the space it needs, plus what is flushed during the merge. Lower: less space, but more is
+   * rewritten.
    */
   maxSpaceAmplification?: number;
-  /** How many jobs run at a time; 1 to 64, default 4. They share the memory. */
+  /** Number of jobs that run at the same time; 1 to 64, default 4. They share the memory. */
   maxConcurrentCompactions?: number;
-  /** Where tables end, bytes of their blocks; 64 KiB to 4 GiB, default 256 MiB, as SlateDB's. With less memory they are smaller. */
+  /** Maximum size of the blocks of a table, bytes; 64 KiB to 4 GiB, default 256 MiB, as in SlateDB. With little memory tables are smaller. */
   maxSstBytes?: number;
-  /** The most that compaction reads and writes in a second, in bytes; default: no limit. If level 0 is filled faster than this, writes wait. */
+  /** Limit on what compaction reads and writes per second, bytes; default: none. If level 0 fills faster than this, writes wait. */
   bytesPerSecond?: number;
   /**
-   * How many requests all jobs together have under way at most; 1 to 1,024, default 8. Reads and writes come first: what they have under way is left to
-   * them, but for one request, unless level 0 is nearly full. Lower: more of the connections and of the network is theirs, merges take longer.
+   * Maximum number of requests that all jobs together have in flight; 1 to 1,024, default 8. Reads and writes take precedence: their requests
+   * in flight reduce this number, down to one, unless level 0 is nearly full. Lower: more connections and bandwidth for reads and writes, but
+   * merges take longer.
    */
   maxRequestsInFlight?: number;
-  /** Which blocks of a table are read back before it is used: `sample` (default), `all`, at the price of reading everything that was written. */
+  /** Which blocks of a new table are read back before it is used: `sample` (default), or `all`, which reads everything that was written. */
   verifyOutputs?: VerifyOutputs;
   /**
-   * Where rows are merged, and memtables of 8 MiB and more become tables: `auto` (default) on at most 4 threads, one less than there are cores, and at least one; a
-   * number: on at most so many, 1 to 64; `off`: between reads and writes, in slices of 2 ms, as also where no thread can start and with an option `clock`.
-   * Threads: reads and writes wait less, merges and flushes take another core and some 10 MB for each.
+   * Where rows are merged, and memtables of 8 MiB and more become tables: `auto` (default) uses up to 4 threads, one fewer than there are
+   * cores, but at least one; a number from 1 to 64 is the maximum; `off` works between reads and writes, in slices of 2 ms, as is also done
+   * where no thread can start and with the option `clock`. With threads, reads and writes wait less; each uses another core and some 10 MB.
    */
   threads?: 'auto' | 'off' | number;
   /**
-   * Into how many ranges of keys a large job is divided at most, which are merged at the same time; `auto` (default): as many as there are threads, one without threads; a
-   * number: 1 to 64. No range has less than 32 MiB, or than a table of `maxSstBytes`; and there are fewer where the memory of the job would not be
-   * enough for large tables. More: large jobs end sooner, for another core each, and read the ends of tables once more for each range. 1: never.
+   * Maximum number of key ranges into which a large job is divided; they are merged at the same time. `auto` (default): one for each thread,
+   * one without threads; or a number from 1 to 64; 1 means never. A range has at least 32 MiB, or one table of `maxSstBytes`; with little
+   * memory there are fewer. Higher: large jobs end sooner, but use another core each and read the metadata of tables once more for each range.
    */
   maxSubcompactions?: 'auto' | number;
   /**
-   * Asked about values as they are merged: kept, dropped, or replaced. Open snapshots see its decision, too: it is for what nobody is to read any more. `{ module, export }`: threads and this one load it, each for itself; an
-   * object is asked on this thread, without others. Default: none.
+   * Called with values as they are merged; keeps, drops or replaces them. Open snapshots see the result too, so use it only for values that no
+   * one should read any more. With `{ module, export }` each thread loads it; an object is called on the main thread, and such jobs use no
+   * others. Default: none.
    */
   compactionFilter?: CompactionFilter | ModuleSource;
   /**
-   * Take tables into a run as they are where no row would change: those without a key in common, deletions, merge operands or times to live, and not much smaller
-   * than a flush makes them. Default false, as in SlateDB. True: rows that are loaded in ascending order of keys are not written again for each level of size; such
-   * tables are not read back, and keep their codec and filter. Not with a `compactionFilter`, which sees what is written.
+   * Move tables into a run without rewriting them if no row would change: tables with no common key, no deletions, no merge operands and no
+   * times to live, that are not much smaller than a flush makes them. Default false, as in SlateDB. True: rows loaded in ascending key order
+   * are not rewritten at each level; moved tables are not read back, and keep their codec and filter. Not with a `compactionFilter`, which
+   * sees only what is rewritten.
    */
   trivialMoves?: boolean;
-  /** Chooses what is merged. A proposal that is invalid is passed over and reported; the third in a row replaces it by the default, SlateDB's. */
+  /** Chooses what to merge. An invalid proposal is skipped and reported; after three in a row the default scheduler, which is that of SlateDB, takes over. */
   scheduler?: Scheduler;
 }
 

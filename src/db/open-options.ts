@@ -38,53 +38,76 @@ export interface WriterOptions extends SharedOptions {
   createIfMissing?: boolean;
   /** Reject if a database exists. Default false. */
   errorIfExists?: boolean;
-  /** Whether writes wait until they are durable unless they say otherwise. Default true. False: a crash loses what the last `flushIntervalMs` brought. */
+  /** Whether writes wait until they are durable; each call can override it. Default true. False: a crash loses the writes of about the last `flushIntervalMs`. */
   awaitDurable?: boolean;
-  /** How long a row that no call awaits may stay in memory only, ms; 1 to 3,600,000, default 100. Higher: fewer requests, but a crash loses more. */
+  /** Longest time a row that no call awaits stays in memory only, ms; 1 to 3,600,000, default 100. Higher: fewer requests, but a crash loses more. */
   flushIntervalMs?: number;
-  /** Least time between the starts of two WAL PUTs, ms; 0 to 60,000, default 0. Higher: fewer requests for many small durable writes, each waits longer. */
+  /** Minimum time between the starts of two WAL PUTs, ms; 0 to 60,000, default 0. Higher: fewer requests for many small durable writes, but each waits longer. */
   minWalPutIntervalMs?: number;
-  /** Size at which a memtable becomes an L0 table, bytes; at least 4 KiB, default the least of 64 MiB and an eighth of the budget. Higher: fewer, larger tables and a longer replay. */
+  /**
+   * Size in bytes at which a memtable becomes an L0 table; at least 4 KiB, default 64 MiB or an eighth of the budget, whichever is smaller.
+   * Higher: fewer, larger tables, and a longer replay.
+   */
   l0SstSizeBytes?: number;
-  /** Log objects that are in no table yet at which the memtable becomes an L0 table, however small it is; 1 to 1,000,000, default 4,096. They are what an opening and the first load of a reader read, one GET each; objects that were replayed count, fences too. Higher: fewer, larger tables and a longer replay. While flushing pauses (`l0MaxSsts`) the log grows beyond it. */
+  /**
+   * Number of log objects not yet in any table at which the memtable becomes an L0 table, however small it is; 1 to 1,000,000, default 4,096.
+   * Opening the database or a reader costs one GET for each. Replayed objects and fences count. Higher: fewer, larger tables, and a longer
+   * replay. While flushing is paused (`l0MaxSsts`), the log grows beyond this number.
+   */
   maxWalFlushesBeforeL0Flush?: number;
-  /** Unflushed bytes at which writers have to wait; above `l0SstSizeBytes`, default half of the budget. */
+  /** Unflushed bytes at which writes have to wait; more than `l0SstSizeBytes`, default half of the budget. */
   maxUnflushedBytes?: number;
-  /** How long a write waits to be admitted, ms; default 60,000. Then `OVERLOADED`, not applied. */
+  /** Longest time a write waits to be admitted, ms; default 60,000. After that it rejects with `OVERLOADED` and was not applied. */
   writeTimeoutMs?: number;
-  /** Tables of level 0 at which flushing pauses until some are merged; 1 to 1,000,000, default 8, as in SlateDB, and 1,000 without a compactor (option `compactor`). Higher: writers wait later, reads look into more tables. */
+  /**
+   * Number of level-0 tables at which flushing pauses until some are merged; 1 to 1,000,000, default 8, as in SlateDB, or 1,000 with
+   * `compactor: false`. Higher: writes wait later, but reads search more tables.
+   */
   l0MaxSsts?: number;
   /** Target size of a block, bytes; 1,024 to 65,536, default 4,096. Higher: better compression and fewer requests in scans, more bytes per cold get. */
   sstBlockSizeBytes?: number;
   /** Codec of new tables and WAL objects: none, snappy, zlib, lz4 or zstd. Default none. */
   compressionCodec?: Codec;
-  /** Rows from which a table gets a filter; default 1,000. */
+  /** Number of rows from which on a table gets a filter; default 1,000. */
   minFilterKeys?: number;
   /** Bits per key of new filters; 1 to 64, default 10 (0.9 % false positives). */
   filterBitsPerKey?: number;
-  /** Write a write-ahead log. Default true. False: durable means in a table. */
+  /** Write a write-ahead log. Default true. False: durable means stored in a table. */
   walEnabled?: boolean;
-  /** Time to live of writes that name none, ms, by the clock of this machine. Default: never expires, as with `Infinity`. */
+  /** Time to live of writes that specify none, ms, by the clock of this machine. Default: never expires, as with `Infinity`. */
   defaultTtlMs?: number;
-  /** How often a database that writes lists the manifests of other writers, ms; 10 to 60,000, default 1,000. An idle one polls nothing. */
+  /** How often a database with writes checks for manifests of other writers, ms; 10 to 60,000, default 1,000; one LIST each. An idle database does not poll. */
   manifestPollIntervalMs?: number;
   /** Which SlateDB versions must be able to open what is written. Default auto. */
   compatibility?: Compatibility;
-  /** Repair a damaged log by itself (`walRepair`, mode recover): `open` resolves before, reads and writes wait for the end, `db.ready()` has the report. Each damage, each repair and each loss is a line in the log. Default false. */
+  /**
+   * Repair a damaged log automatically (`walRepair`, mode `recover`): `open` resolves at once, reads and writes wait for the repair, and
+   * `db.ready()` resolves to its report. Every damage, repair and loss is logged. Default false.
+   */
   walAutoRecovery?: boolean;
-  /** Upper bound on what `walAutoRecovery` may discard, compared with the most that can be lost: where nothing bounds a loss it exceeds every limit. Beyond it `ready()` rejects with `WalCorruptionError` and nothing is changed. Default: no limit, `walAutoRecovery` itself is the consent. */
+  /**
+   * Upper bound on what `walAutoRecovery` may discard, compared with the largest possible loss; a loss without a known bound exceeds every
+   * limit. Beyond it, `ready()` rejects with `WalCorruptionError` and nothing is changed. Default: no limit.
+   */
   maxLoss?: MaxLoss;
-  /** After opening, verify that every table exists (`refs`: three LISTs) and that its own info equals the manifest's (`tails`: one GET for each as well); findings are events. Default: off, the opening then costs no further request. */
+  /**
+   * After opening, verify that every table exists (`refs`: three LISTs) or also that its metadata matches the manifest (`tails`: one more GET
+   * for each table); findings are events. Default `off`: no further request.
+   */
   verifyOnOpen?: 'off' | 'refs' | 'tails';
-  /** Refuse to open a database whose greatest sequence number is lower (`RollbackError`): one that the caller has seen. Default: any is taken. */
+  /** Refuse to open a database whose highest sequence number is lower than this one (`RollbackError`): pass one that you have seen. Default: not checked. */
   expectAtLeast?: bigint;
-  /** Take over from exactly this writer epoch, which the caller has seen, and from no other: any other one that is stored is a `FencedError` before anything is written, and a running writer is not disturbed. The database then has the epoch after it; of two openings with one expectation one wins. A whole number from 1; `manifestInspect` shows the stored one. Default: whatever is there is taken over. */
+  /**
+   * Take over only from the writer with this epoch; if another epoch is stored, the opening rejects with `FencedError` before anything is
+   * written, and a running writer is not disturbed. The database then has the next epoch; of several openings that expect the same one, one
+   * wins. A whole number from 1; `manifestInspect` shows the stored one. Default: take over from any writer.
+   */
   expectedEpoch?: number | bigint;
-  /** How long `close` may take, ms; default 10,000. */
+  /** Longest time `close` may take, ms; default 10,000. */
   closeTimeoutMs?: number;
-  /** Close on SIGTERM and SIGINT; the process ends by the signal when all databases that asked for it have closed, at a second signal at once. Default false. */
+  /** Close on SIGTERM and SIGINT. The process ends by the signal once all databases with this option have closed; a second signal ends it at once. Default false. */
   handleSignals?: boolean;
-  /** Who this process is in fences and errors; default `host:pid`. */
+  /** Name of this process in fences and errors; default `host:pid`. */
   owner?: string;
 }
 

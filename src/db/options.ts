@@ -44,31 +44,43 @@ export const MAX_OPTION_BYTES = 2 ** 40;
 
 /** Options of `open` and of `openReader`. Each is optional. */
 export interface SharedOptions {
-  /** One budget for memtables with their index, WAL buffers, uploads in flight, replay and caches, bytes; at least 8 MiB, default 512 MiB. */
+  /** Memory budget in bytes for memtables and their index, WAL buffers, uploads in flight, replay and caches. At least 8 MiB, default 512 MiB. */
   memoryBytes?: number;
-  /** Deadline of any call but the admission of a write (option `writeTimeoutMs` of `open`), ms; default 60,000. */
+  /** Deadline of every call, ms, except the admission of a write (`writeTimeoutMs` of `open`). Default 60,000. */
   timeoutMs?: number;
-  /** Hide expired rows from reads. Default true; false shows them as long as they are stored: until a memtable flush of a writer that hides them, or a compaction, drops them. */
+  /**
+   * Hide expired rows from reads. Default true. False shows them as long as they are stored, that is, until a compaction or a memtable flush
+   * by a writer that hides them.
+   */
   hideExpired?: boolean;
-  /** Undo damage of the log and of the newest manifest that their seals prove to be undoable, in memory, and go on; each is an event. Default false: any damage refuses the open. */
+  /**
+   * Undo damage to the log and to the newest manifest in memory where the seals prove how, and continue; each repair is an event. Default
+   * false: any damage makes the opening fail.
+   */
   healOnOpen?: boolean;
-  /** Combines merge operands; needed by `merge` and by reads that meet operands. `{ module, export }`: this thread and those of compaction load it, each for itself. Default: none. */
+  /**
+   * Combines merge operands; needed by `merge` and by reads that find operands. With `{ module, export }` the main thread and the compaction
+   * threads each load it. Default: none.
+   */
   mergeOperator?: MergeOperator | ModuleSource;
-  /** Shared by several databases of a process. Default: one of its own. */
+  /** A block cache, which several databases of a process may share. Default: one of its own. */
   cache?: BlockCache;
   /** Where messages go: `console`, a logger of pino, or anything with `debug`, `info`, `warn` and `error` that take (message, details); for those that take the details first, `objectFirstLogger`. Default: warnings and errors on stderr. */
   logger?: Logger;
-  /** Called with each event: the progress of a long replay, damage that affects no rows, a clock that was far ahead. What it throws or rejects with goes into the log. Default: none. */
+  /**
+   * Called with each event: the progress of a long replay, damage that affects no rows, a clock far ahead. If it throws or rejects, the error
+   * is logged. Default: none.
+   */
   onEvent?: EventListener;
-  /** Where damage may hide a newer version of what a read found: `available` answers, flagged, `strict` rejects. Default available. */
+  /** What a read does where damage may hide a newer version of its answer: `available` returns the answer, flagged; `strict` rejects. Default `available`. */
   corruptionPolicy?: CorruptionPolicy;
-  /** Called with every read that damage has changed; returns 'error' to have it reject. It cannot hide an error. Default: none. */
+  /** Called for every read whose result damage affects; return 'error' to make the read reject. It cannot suppress an error. Default: none. */
   onCorruption?: CorruptionListener;
   /** Time, for tests. Default: the system's. */
   clock?: Clock;
   /** Randomness, for tests. Default: the system's. */
   random?: Random;
-  /** Ends the opening with `AbortError` at once; `open` may have claimed the database already. Means nothing once the opening has resolved. Default: none. */
+  /** Aborts the opening with an `AbortError` at once; `open` may already have claimed the database. Ignored once the opening has resolved. Default: none. */
   signal?: AbortSignal;
 }
 

@@ -14,32 +14,34 @@ export const LEAST_SAFE_AGE_MS = 3 * FENCE_VALIDITY_MS;
 /** What a collector deletes, and when. */
 export interface GcOptions {
   /**
-   * Least age of what is deleted, ms, by the clock of the store; 180,000 to 2,147,483,647, default 300,000, as SlateDB's. Higher: readers
-   * without a checkpoint have longer, and garbage is paid for longer.
+   * Minimum age of what is deleted, ms, by the clock of the store; 180,000 to 2,147,483,647, default 300,000, as in SlateDB. Higher: readers
+   * without a checkpoint have more time, but garbage is paid for longer.
    */
   minAgeMs?: number;
-  /** Allow any `minAgeMs`, for tests: below 180,000 a writer that was suspended could acknowledge rows which nothing will ever read. Default false. */
+  /** Allow any `minAgeMs`, for tests: below 180,000, a writer that was suspended could acknowledge rows that no one will ever read. Default false. */
   allowUnsafeMinAge?: boolean;
   /**
-   * What becomes of the empty objects of the log that openings leave. `keep` (default, as SlateDB): nothing. `collect`: those that no
-   * manifest needs are deleted when they are a day old, where a boundary file exists; lists of the log then stay short.
+   * What happens to the empty log objects that openings leave. `keep` (default, as in SlateDB): nothing. `collect`: those that no manifest
+   * needs are deleted when they are a day old, if a boundary file exists; listing the log then stays fast.
    */
   fences?: 'keep' | 'collect';
-  /** How many of the newest manifests are kept, with their tables and log, so that a repair can go back to them; 1 to 1,000, default 3. */
+  /** Number of newest manifests kept, with their tables and log, so that a repair can go back to them; 1 to 1,000, default 3. */
   recentManifests?: number;
   /**
-   * `raise` (default): manifests and compactions files are deleted once the boundary file says so, for which the store must honour
-   * `If-Match`. `off`: without it; only for a database that no other process touches, since one that stalls could then commit where no
-   * reader finds it.
+   * `raise` (default): manifests and compactions files are deleted once the boundary file says so; the store must honour `If-Match` for that.
+   * `off`: delete without it, only for a database that no other process uses: a stalled one could then commit where no reader finds it.
    */
   boundaryFiles?: 'raise' | 'off';
 }
 
 /** What a collector does that runs by itself. */
 export interface CollectorOptions extends GcOptions {
-  /** Least time between two rounds, ms; 10,000 to 2,147,483,647, default 600,000, as SlateDB's. A round lists everything: shorter costs more requests while there are commits, none while there are none. */
+  /**
+   * Minimum time between two rounds, ms; 10,000 to 2,147,483,647, default 600,000, as in SlateDB. A round lists everything, so shorter costs
+   * more requests while there are commits, and none while there are none.
+   */
   intervalMs?: number;
-  /** Say in the log what would go, and delete nothing. Default false. */
+  /** Log what would be deleted, and delete nothing. Default false. */
   dryRun?: boolean;
 }
 
