@@ -127,10 +127,18 @@ const isInternal = (node) => ts.getJSDocTags(node).some((tag) => tag.tagName.tex
 /** Comments are wrapped for the source; a page is not. Lists and blocks of code keep their lines. */
 function unwrapped(text) {
   return text
-    .split(/\n{2,}/)
-    .map((part) => (/^(```|\s*[-*|] |\d+\. )/m.test(part) ? part : part.replace(/\s*\n\s*/g, ' ')))
-    .join('\n\n');
+    .split(/(^```[\s\S]*?^```$)/m)
+    .map((piece) => (piece.startsWith('```') ? piece : unwrappedWords(piece)))
+    .join('\n\n')
+    .replace(/\n{3,}/g, '\n\n')
+    .trim();
 }
+
+const unwrappedWords = (text) =>
+  text
+    .split(/\n{2,}/)
+    .map((part) => (/^(\s*[-*|] |\d+\. )/m.test(part) ? part : part.replace(/\s*\n\s*/g, ' ')))
+    .join('\n\n');
 
 const oneLine = (text) => text.replace(/\s+/g, ' ').trim();
 const cell = (text) => oneLine(text).replaceAll('|', '\\|');
