@@ -194,6 +194,22 @@ function memberName(member) {
   return `${isStatic ? 'static ' : ''}${member.name.getText()}`;
 }
 
+/** Comment of a member: its own, that of the base or interface it comes from, or that of its type. A single value needs none. */
+function memberComment(member) {
+  const own = commentOf(member);
+  if (own !== '' || member.initializer !== undefined) return own;
+  const file = member.getSourceFile().fileName;
+  for (const clause of member.parent.heritageClauses ?? []) {
+    for (const base of clause.types.flatMap((type) => declarationsOf(file, type.expression.getText()))) {
+      const same = base.members?.find((m) => m.name !== undefined && m.name.getText() === member.name?.getText());
+      const comment = same === undefined ? '' : memberComment(same);
+      if (comment !== '') return comment;
+    }
+  }
+  const type = member.type !== undefined && ts.isTypeReferenceNode(member.type) ? member.type.typeName.getText() : '';
+  return declarationsOf(file, type).map(commentOf).join(' ');
+}
+
 /** Rows of the properties of an interface, a class or a type of an object; those inside a property as `outer.inner`. */
 function propertyRows(members, prefix = '') {
   return members
@@ -206,7 +222,7 @@ function propertyRows(members, prefix = '') {
         member.type !== undefined && ts.isTypeLiteralNode(member.type)
           ? propertyRows(member.type.members, `${name}.`)
           : [];
-      return [`| \`${cell(name)}${optional}\` | \`${cell(type)}\` | ${cell(commentOf(member))} |`, ...inner];
+      return [`| \`${cell(name)}${optional}\` | \`${cell(type)}\` | ${cell(memberComment(member))} |`, ...inner];
     });
 }
 
@@ -221,7 +237,7 @@ function callBlocks(owner, members) {
     const shown = same.filter((m) => m.body === undefined || same.length === 1);
     const lines = (shown.length === 0 ? same : shown).map((m) => signature(name === 'new' ? `new ${owner}` : name, m));
     const text = same
-      .map(commentOf)
+      .map(memberComment)
       .filter((t) => t !== '')
       .map(unwrapped)
       .join('\n\n');
