@@ -197,7 +197,7 @@ function wordsOf(line) {
   return [...line.matchAll(/'([^']*)'|"([^"]*)"|((?:[^\s'"\\]|\\.)+)/g)].map((m) => m[1] ?? m[2] ?? m[3]);
 }
 
-const isLocation = (word) => /^(file:|s3:|memory:|LOCATION$|\/var\/lib\/|\.\/|\$DB$)/.test(word);
+const isLocation = (word) => /^(file:|s3:|memory:|LOCATION$|\/var\/lib\/|\/tmp\/|\.\/|\$DB$)/.test(word);
 /** What a command may answer: anything but a wrong command line, a bug, or output that was lost. */
 const REFUSALS = new Set([2, 70, 74]);
 

@@ -59,9 +59,10 @@ function interrupt(signal) {
 /** What to try now. */
 function sayNext() {
   if (keep) {
-    console.log(
-      `\nThe database is kept. Look into it:\n  npx shaledb doctor ${location}\n  npx shaledb tree ${location}`,
-    );
+    console.log('\nThe database is kept. Look into it:');
+    for (const words of [['doctor'], ['tree'], ['scan', '--prefix word/lic --limit 3']]) {
+      console.log(`  npx shaledb ${[words[0], location, ...words.slice(1)].join(' ')}`);
+    }
     return;
   }
   const scratch = join(tmpdir(), 'shaledb-demo');

@@ -54,11 +54,12 @@ describe('the demo', () => {
     const directory = join(place, 'kept');
     const { code, out } = await run(DEMO, '--keep', directory);
     expect(code).toBe(0);
-    const commands = [...out.matchAll(/^ {2}npx shaledb (\w+) (\S+)$/gm)];
-    expect(commands.map(([, , location]) => location)).toContain(pathToFileURL(directory).href);
-    for (const [, command, location] of commands) {
-      expect(await run(CLI, command, location, '--quiet'), command).toMatchObject({ code: 0 });
-    }
+    const commands = [...out.matchAll(/^ {2}npx shaledb (.+)$/gm)].map(([, line]) => line.split(' '));
+    const location = pathToFileURL(directory).href;
+    expect(commands.map(([command, at]) => [command, at])).toEqual(
+      ['doctor', 'tree', 'scan'].map((c) => [c, location]),
+    );
+    for (const words of commands) expect(await run(CLI, ...words, '--quiet'), words[0]).toMatchObject({ code: 0 });
     expect(await run(DEMO, '--keep', directory)).toMatchObject({
       code: 2,
       err: expect.stringContaining('is not empty'),
