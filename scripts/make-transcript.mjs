@@ -136,7 +136,7 @@ async function play({ endpoint, keys }) {
   const useSSL = url.protocol === 'https:';
   const client = new Client({ endPoint: url.hostname, port: Number(url.port), useSSL, accessKey, secretKey });
   await client.makeBucket(BUCKET);
-  const location = `s3://${BUCKET}/orders?endpoint=${endpoint}&forcePathStyle=true&region=us-east-1`;
+  const location = `s3://${BUCKET}/orders?endpoint=${endpoint}`;
   const env = { AWS_ACCESS_KEY_ID: accessKey, AWS_SECRET_ACCESS_KEY: secretKey, NO_COLOR: '1', NODE_NO_WARNINGS: '1' };
   const story = new Story([
     [`'${location}'`, '"$DB"'],
@@ -160,14 +160,14 @@ async function play({ endpoint, keys }) {
     'Played on MinIO by [scripts/make-transcript.mjs](https://github.com/shaledb/shaledb/blob/main/scripts/make-transcript.mjs), which wrote this page; every output is from that run.',
     '',
     '```sh',
-    `export DB='${SHOWN_LOCATION}?endpoint=${SHOWN_ENDPOINT}&forcePathStyle=true&region=us-east-1'`,
+    `export DB='${SHOWN_LOCATION}?endpoint=${SHOWN_ENDPOINT}'`,
     '```',
   );
 
   story.say(
     '## A database',
     '',
-    `A program writes ${ORDERS} orders and is killed. At that moment half of them are in a table, the other half in the log.`,
+    `A program writes ${ORDERS} orders and is killed. At that moment, half of them are in a table and the other half in the log.`,
   );
   story.block('js', WRITER);
   const killed = await node(WRITER);
@@ -179,7 +179,7 @@ async function play({ endpoint, keys }) {
   story.say(
     '## Damage',
     '',
-    `Forty bytes of \`${victim}\` are overwritten with zeros, as a disk does that loses part of a sector.`,
+    `Forty bytes of \`${victim}\` are overwritten with zeros, as if a disk had lost part of a sector.`,
   );
   const chunks = [];
   for await (const chunk of await client.getObject(BUCKET, victim)) chunks.push(chunk);
@@ -187,11 +187,11 @@ async function play({ endpoint, keys }) {
   bytes.fill(0, 100, 140);
   await client.putObject(BUCKET, victim, bytes);
 
-  story.say('## The error', '', 'The program that reads the orders does not start any more:');
+  story.say('## The error', '', 'The program that reads the orders no longer starts:');
   story.block('js', READER);
   story.block('text', (await node(READER)).output);
 
-  story.say('## What is wrong', '', 'One command looks at everything and says what to run next. It changes nothing.');
+  story.say('## What is wrong', '', 'One command checks everything and says what to run next. It changes nothing.');
   await shaledb('doctor "$DB"', 1);
   story.say('The log, object by object. Only objects with findings are listed:');
   await shaledb('wal inspect "$DB"', 1);
@@ -203,23 +203,23 @@ async function play({ endpoint, keys }) {
   story.say(
     '## The repair',
     '',
-    'Exactly what was shown, or nothing. Rows are lost with it, so it says that this is accepted:',
+    'It does exactly what was shown, or nothing. Rows will be lost, so the command accepts that explicitly:',
   );
   await shaledb(`wal repair "$DB" --apply --plan ${hash} --accept-loss`, 4);
   story.say(
-    'Run again it changes nothing and shows the same report, so a script that was interrupted just repeats the command.',
+    'Run again, it changes nothing and shows the same report. So if a script is interrupted, it repeats the command.',
   );
 
   story.say('## The database opens again');
   story.block('text', (await node(READER)).output);
 
-  story.say('## The loss stays visible', '', 'What could not be proven stands in the ledger until a person ends it:');
+  story.say('## The loss stays visible', '', 'What could not be recovered stays in the ledger until a person acknowledges it:');
   const list = await shaledb('damage list "$DB"', 1);
   const entries = [...list.matchAll(/^open (f-\w+)/gm)].map((m) => m[1]);
   for (const id of entries) await shaledb(`damage ack "$DB" ${id} --note restored-from-the-payment-system`, 0);
   story.say(
-    'Everything that can be read is good now. What is left is the damaged object itself: no opening needs it any more, and a note',
-    'speaks of it until a collector deletes it.',
+    'Everything that can be read is good now. Only the damaged object itself is left: no opening needs it any more, and a note',
+    'mentions it until a collector deletes it.',
   );
   await shaledb('doctor "$DB"', 0);
   story.say('The original is still there:');

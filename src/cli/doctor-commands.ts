@@ -52,7 +52,7 @@ export const PROBE: Command = {
   operands: [LOCATION],
   options: {},
   examples: [
-    { line: "probe 's3://bucket/db?endpoint=http://127.0.0.1:9000&forcePathStyle=true'", says: 'a server of your own' },
+    { line: "probe 's3://bucket/db?endpoint=http://127.0.0.1:9000'", says: 'a server of your own' },
     { line: 'probe file:///var/lib/db --json', says: 'a directory, as JSON' },
   ],
   run: async ({ printer, tools, common }) => {

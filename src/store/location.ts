@@ -24,7 +24,7 @@ export interface DatabaseLocation extends StoreLocation {
 }
 
 /**
- * Where a database is stored: `file:///directory`, `s3://bucket/path?endpoint=http://host:9000&forcePathStyle=true&region=...`,
+ * Where a database is stored: `file:///directory`, `s3://bucket/path?endpoint=http://host:9000`,
  * `memory:` (a new store each time), `memory:name` (the same store whenever this process opens that name), or a store and a path in it,
  * with an optional second store for the WAL.
  */
