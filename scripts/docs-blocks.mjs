@@ -9,14 +9,13 @@
 //   <!-- continues -->       the block that follows goes on with the program of the block before
 //   <!-- output of PATH -->  the `text` that follows is what this program prints; `[...]` stands for lines left out
 //   <!-- drawing -->         the `text` that follows is not an output
-//   <!-- sample: WHY -->     the `text` that follows is an output that differs from run to run
 //
 // A block of `text` that comes next after a program, with nothing but empty lines between, is what that part of it prints.
 
 const FENCE = /^```(\w*)\n([\s\S]*?)^```$/gm;
 /** Regions that other scripts write and check: outputs of the command line, examples of commands, tables. */
 const GENERATED = /<!-- (output:[\w-]+|commands) -->[\s\S]*?<!-- \/(output|commands) -->/g;
-const MARK = /<!-- (before|after|sample):\s([\s\S]*?)\s?-->|<!-- (continues|drawing) -->|<!-- (output of) (\S+) -->/g;
+const MARK = /<!-- (before|after):\s([\s\S]*?)\s?-->|<!-- (continues|drawing) -->|<!-- (output of) (\S+) -->/g;
 
 /** @returns {{ language: string, text: string, at: number, end: number, line: number, gap: string }[]} with the text before each */
 function fencesOf(page) {
@@ -107,7 +106,7 @@ function placeText(plan, fence, marks, part, where) {
   const shown = { text: fence.text, at: fence.at, end: fence.end, where };
   const [example] = marks('output of');
   if (example !== undefined) plan.examples.push({ ...shown, path: example });
-  else if (marks('drawing').length > 0 || marks('sample').length > 0) return;
+  else if (marks('drawing').length > 0) return;
   else if (part !== undefined && isBare(fence.gap.replace(/<!-- after:[\s\S]*?-->/g, ''))) part.output = shown;
   else throw new Error(`${where}: this text is neither the output of a program nor marked as a drawing`);
 }

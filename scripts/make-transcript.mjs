@@ -213,7 +213,11 @@ async function play({ endpoint, keys }) {
   story.say('## The database opens again');
   story.block('text', (await node(READER)).output);
 
-  story.say('## The loss stays visible', '', 'What could not be recovered stays in the ledger until a person acknowledges it:');
+  story.say(
+    '## The loss stays visible',
+    '',
+    'What could not be recovered stays in the ledger until a person acknowledges it:',
+  );
   const list = await shaledb('damage list "$DB"', 1);
   const entries = [...list.matchAll(/^open (f-\w+)/gm)].map((m) => m[1]);
   for (const id of entries) await shaledb(`damage ack "$DB" ${id} --note restored-from-the-payment-system`, 0);

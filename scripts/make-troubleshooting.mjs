@@ -1,4 +1,4 @@
-// Writes the outputs in docs/troubleshooting.md and README.md: provokes each error, in memory and in virtual time, and puts the output
+// Writes the outputs in docs/troubleshooting.md, docs/tools.md and README.md: provokes each error, in memory and in virtual time, and puts the output
 // between the markers `<!-- output:NAME -->` and `<!-- /output -->`. The same bytes on every run.
 //
 //   node scripts/run-typescript.mjs scripts/make-troubleshooting.mjs [--check]
@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { SCENES } from './troubleshooting-scenes.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
-const PAGES = [join(ROOT, 'docs', 'troubleshooting.md'), join(ROOT, 'README.md')];
+const PAGES = ['docs/troubleshooting.md', 'docs/tools.md', 'README.md'].map((page) => join(ROOT, page));
 const MARKED = /(<!-- output:([\w-]+) -->\n)[\s\S]*?(<!-- \/output -->)/g;
 
 /** Names of the outputs that a page shows, in its order. */

@@ -1,4 +1,5 @@
-// The scenes of docs/troubleshooting.md: each provokes one error as a user would see it and returns what is printed.
+// The scenes of docs/troubleshooting.md, docs/tools.md and README.md: each provokes an error, or makes a database, as a user would
+// see it and returns what is printed.
 //
 // All run in memory and in virtual time with seeded randomness, so they print the same on every machine. Only what is public
 // is used, from the source itself, so that no build is needed.
@@ -162,7 +163,42 @@ async function damagedLog() {
   return s;
 }
 
+/** The lines of an output that draw a map. */
+const maps = (output) => output.split('\n').filter((line) => /^(file|keys|log) +\S+$/.test(line));
+
+/** A run of merged rows, and a damaged and a good table of level 0 above it. */
+async function grownTree() {
+  const s = new Stage();
+  const db = await s.open({ compactor: { maxSstBytes: 65_536 }, gc: false });
+  for (let i = 0; i < 4; i++) {
+    for (let j = 0; j < 20; j++) await s.settle(db.write(rows(i * 2000 + j * 100, 100)));
+    await s.settle(db.flush({ type: 'memtable' }));
+  }
+  await s.settle(db.compact());
+  const merged = new Set(await s.paths('compacted'));
+  await s.settle(db.write(rows(3000, 1500)));
+  await s.settle(db.flush({ type: 'memtable' }));
+  const [damaged] = (await s.paths('compacted')).filter((path) => !merged.has(path));
+  const batch = new WriteBatch();
+  for (let i = 500; i < 700; i++) batch.put(`key/${String(i).padStart(4, '0')}`, 'newer');
+  for (let i = 700; i < 720; i++) batch.delete(`key/${String(i).padStart(4, '0')}`);
+  await s.settle(db.write(batch));
+  await s.settle(db.close());
+  const bytes = await s.bytes(damaged);
+  await s.replace(damaged, bytes.fill(0, bytes.length - 60));
+  return s;
+}
+
 export const SCENES = {
+  'tools-maps': async () => {
+    const s = new Stage();
+    const table = await s.table();
+    await s.flip(table, 5000);
+    const inspected = await s.shaledb(`sst inspect LOCATION ${table.slice(-30, -4)}`);
+    const log = await (await damagedLog()).shaledb('wal inspect LOCATION');
+    return [...maps(inspected), ...maps(log)].join('\n');
+  },
+  'tools-tree': async () => (await grownTree()).shaledb('tree LOCATION'),
   'readme-doctor': async () => (await damagedLog()).shaledb('doctor LOCATION'),
   'cli-log-damage-repair': async () => (await damagedLog()).shaledb('wal repair LOCATION'),
   BAD_ARGUMENT: () => failure(() => open('/var/lib/db')),
