@@ -154,10 +154,11 @@ const ofRuntimes = [
   },
   {
     name: 'Deno',
-    use: (context) => {
+    use: async (context) => {
       const deno = join(context.tools, 'node_modules/@deno/linux-x64-glibc/deno');
-      const args = ['run', '--no-prompt', '--allow-all', 'program.mjs'];
-      return runProgram(context, context.project('deno', context.packages, FILES), args, deno);
+      const directory = context.project('deno', context.packages, { ...FILES, 'program.ts': TYPESCRIPT });
+      await context.run(deno, ['check', 'program.ts'], { cwd: directory });
+      await runProgram(context, directory, ['run', '--no-prompt', '--allow-all', 'program.mjs'], deno);
     },
   },
 ];
