@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { nodeProgram } from '../tools-from-registry.mjs';
 import {
+  ALL_TYPES,
   COMMON_JS,
   ESM,
   ROLLUP_CONFIG,
@@ -191,7 +192,11 @@ function typescriptCase(version, name, settings, type) {
         context.packages,
         {
           'program.ts': TYPESCRIPT,
-          'tsconfig.json': JSON.stringify({ compilerOptions: { ...STRICT, ...settings }, files: ['program.ts'] }),
+          'all.ts': ALL_TYPES,
+          'tsconfig.json': JSON.stringify({
+            compilerOptions: { ...STRICT, ...settings },
+            files: ['program.ts', 'all.ts'],
+          }),
         },
         type,
       );

@@ -1,7 +1,8 @@
-// The programs that `npm run test:consumers` puts into projects, as texts: name of the file -> what is in it.
+// The programs that `npm run test:consumers` puts into projects, as texts. Each loads every entry of the package.
+import { entryNames } from '../declarations.mjs';
 
-const ENTRIES = ['shaledb', 'shaledb/s3', 'shaledb/admin', 'shaledb/testing'];
-const NAMES = ['shaledb', 's3', 'admin', 'testing'];
+const NAMES = entryNames().map((name) => (name === 'index' ? 'shaledb' : name));
+const ENTRIES = NAMES.map((name) => (name === 'shaledb' ? name : `shaledb/${name}`));
 const END = `.catch((error) => {
   console.error(error);
   process.exit(1);
@@ -46,6 +47,9 @@ it('runs', async () => {
   expect(Object.keys(shaledb)).toContain('open');
 }, 60_000);
 `;
+
+/** All that the entries declare. */
+export const ALL_TYPES = ENTRIES.map((entry, i) => `export * as ${NAMES[i]} from '${entry}';\n`).join('');
 
 /** Compiles with the library of the language alone. */
 export const TYPESCRIPT = `import { isDbError, MemoryStore, open, openReader, WriteBatch } from 'shaledb';

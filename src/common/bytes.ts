@@ -101,8 +101,9 @@ export function fromBase64Url(s: string): Uint8Array {
   return new Uint8Array(Buffer.from(s, 'base64url'));
 }
 
+/** @internal Its type is one of Node's, which declarations must not name. */
 export const UTF8_ENCODER = new TextEncoder();
-/** Throws for bytes that are no UTF-8; a mark of the byte order is text. */
+/** @internal Throws for bytes that are no UTF-8; a mark of the byte order is text. */
 export const STRICT_UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 export const TWO_POW_32 = 0x1_0000_0000;
 

@@ -32,7 +32,7 @@ const LATER: readonly (readonly [string, RegExp])[] = [
     /\b((Async)?IteratorObject|(Array|Map|Set|String|RegExpString)Iterator|BuiltinIteratorReturn)</,
   ],
   ['an import that is deferred (5.9)', /\bimport defer\b/],
-  ['a name of the platform', /\bNodeJS\.|\bfrom ['"](?:node:|@aws-sdk|@smithy)/],
+  ['a name of the platform', /\bNodeJS\.|\b(?:from|import\() *['"][^.]/],
 ];
 
 it('those for TypeScript before 5.7 need none later than 5.4, and name nothing of Node', () => {
