@@ -135,13 +135,18 @@ describe('a table that is built on a thread', () => {
 
   it('has the seal of the moment in which its rows are in it', async () => {
     const { clock, local, tables, flushOf } = world();
-    let saidBefore: string[] = [];
+    const bytes = logCopyBytes(TABLE.toFlush);
+    const before: unknown[] = [];
     const seal = () => {
-      saidBefore = [...local.said];
+      // Rows that are in a table are needed no more.
+      before.push(...local.said, local.bytesLetGo);
       return SEAL;
     };
     await clock.runUntilSettled(tables.build(flushOf(TABLE, { seal })));
-    expect([saidBefore, local.said]).toEqual([['unsealed'], ['unsealed', 'flushed']]);
+    expect([before, local.said]).toEqual([
+      ['unsealed', bytes],
+      ['unsealed', 'flushed'],
+    ]);
   });
 
   it('keeps the process alive until it is there', async () => {
