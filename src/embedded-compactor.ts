@@ -14,6 +14,7 @@ import type { JobRunOptions } from './compaction/job-run.ts';
 import { SlicedMerges } from './compaction/merge-host.ts';
 import { RowFactsCache } from './compaction/row-facts-cache.ts';
 import { type CompactionSettings, TAKEOVER_MS } from './compaction/settings.ts';
+import { SpareThreads } from './compaction/spare-threads.ts';
 import { startThread } from './compaction/thread.ts';
 import { ThreadPool } from './compaction/thread-pool.ts';
 import { ThreadedMerges } from './compaction/threaded-merges.ts';
@@ -146,13 +147,17 @@ export function subcompactionsAtATime(
   return maxSubcompactions === 'auto' ? Math.max(1, threadCount(clock, threads)) : maxSubcompactions;
 }
 
+/** Of the process: a database that is opened after another was closed, or the next call of `compact`, goes on with compiled code. */
+const SPARE_THREADS = new SpareThreads({ clock: SYSTEM_CLOCK, startThread, most: MOST_THREADS_ALONE });
+
 /** Undefined: all is done on this thread. Where time is not the system's, nothing may run that does not go by it: the same seed, the same run. */
 export function threadPool(
   { clock, logger }: Pick<UpkeepHost, 'clock' | 'logger'>,
   threads: CompactionSettings['threads'],
 ): ThreadPool | undefined {
   const most = threadCount(clock, threads);
-  return most === 0 ? undefined : new ThreadPool({ clock, logger, startThread, most });
+  const { start, newWork } = SPARE_THREADS;
+  return most === 0 ? undefined : new ThreadPool({ clock, logger, startThread: start, newWork, most });
 }
 
 function jobOptions(

@@ -50,7 +50,8 @@ export interface CompactionOptions {
   /**
    * Where rows are merged, and memtables of 8 MiB and more become tables: `auto` (default) uses up to 4 threads, one fewer than there are
    * cores, but at least one; a number from 1 to 64 is the maximum; `off` works between reads and writes, in slices of 2 ms, as is also done
-   * where no thread can start and with the option `clock`. With threads, reads and writes wait less; each uses another core and some 10 MB.
+   * where no thread can start and with the option `clock`. With threads, reads and writes wait less; each uses another core and some 10 MB,
+   * and is kept for 30 s after its last work, also for the next database of the process.
    */
   threads?: 'auto' | 'off' | number;
   /**

@@ -7,7 +7,7 @@
  * death   its work ends with that, and a new thread is started for what comes next
  * ```
  *
- * 1. After `close` there is no thread and none is started.
+ * 1. After `close` the pool has no thread and starts none. A thread that had work then has ended; one without work may have another owner.
  * 2. Where one could not start, there are no more than run by then, from then on; that is said once.
  * 3. A thread that has run code of the application is its own from then on: that code may never return, and what waits for nothing but
  *    code of this package must not wait for it.
@@ -57,6 +57,8 @@ export interface ThreadPoolOptions {
   clock: Clock;
   logger: Logger;
   startThread: StartThread;
+  /** Numbers work, where threads have several owners one after the other; default: from 1 on. */
+  newWork?: () => number;
   /** How many threads there may be. */
   most: number;
 }
@@ -99,7 +101,7 @@ export class ThreadPool {
     if (this.#isClosed) throw closedError();
     const pooled = this.#choose(hasForeignCode);
     if (pooled === undefined) return undefined;
-    const id = ++this.#lastId;
+    const id = this.#options.newWork?.() ?? ++this.#lastId;
     pooled.idle?.cancel();
     pooled.hasForeignCode ||= hasForeignCode;
     pooled.work.set(id, undefined);
@@ -121,7 +123,7 @@ export class ThreadPool {
     };
   }
 
-  /** Ends all threads, whatever they are at. */
+  /** Ends all threads that have work, or that have run code of the application, whatever they are at; the others leave. */
   async close(): Promise<void> {
     this.#isClosed = true;
     const threads = [...this.#threads];
@@ -158,7 +160,7 @@ export class ThreadPool {
     if (pooled.work.size > 0 || !this.#threads.has(pooled)) return;
     const leave = () => {
       this.#threads.delete(pooled);
-      ignoreRejection(end(pooled, closedError()));
+      ignoreRejection(pooled.started.then((thread) => thread.end()));
     };
     pooled.idle = this.#options.clock.setTimer(THREAD_IDLE_MS, leave, false);
   }
@@ -176,9 +178,10 @@ export class ThreadPool {
 
 async function end(pooled: PooledThread, error: Error): Promise<void> {
   pooled.idle?.cancel();
+  const mayLeave = pooled.work.size === 0 && !pooled.hasForeignCode;
   for (const piece of pooled.work.values()) piece?.fail(error);
   const thread = await pooled.started.catch(() => undefined);
-  await thread?.end();
+  await (mayLeave ? thread?.leave() : thread?.end());
 }
 
 function isWaitedFor({ work }: PooledThread): boolean {

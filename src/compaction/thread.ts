@@ -14,6 +14,8 @@ export interface MergeThread {
   keepAlive(on: boolean): void;
   /** Resolves when it has ended, whatever it was at. */
   end(): Promise<void>;
+  /** Its owner needs it no more, and it works on nothing: it may have another owner, or ends. */
+  leave(): Promise<void>;
 }
 
 export interface ThreadListener {
@@ -45,13 +47,15 @@ function startFrom(file: URL, listener: ThreadListener): Promise<MergeThread> {
     let isRunning = false;
     let isEnded = false;
     let failure: Error | undefined;
+    const end = async () => {
+      isEnded = true;
+      await worker.terminate();
+    };
     const thread: MergeThread = {
       post: (message, memory) => worker.postMessage(message, memory),
       keepAlive: (on) => void (on ? worker.ref() : worker.unref()),
-      end: async () => {
-        isEnded = true;
-        await worker.terminate();
-      },
+      end,
+      leave: end,
     };
     worker.on('message', (message: FromThread | typeof READY) => {
       if (message !== READY) listener.onMessage(message);

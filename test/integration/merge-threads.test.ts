@@ -4,7 +4,6 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import type { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Db, OpenOptions, Reader, ReaderOptions } from '../../src/index.ts';
 import { ensureBuilt, REPOSITORY_ROOT } from '../support/environment.ts';
@@ -136,51 +135,12 @@ describe('a compaction on a real thread', () => {
   });
 });
 
-describe('a large memtable', () => {
-  const value = (i: number) => `${i} `.repeat(10_000).slice(0, 40_000);
-
-  /** Threads that were started while 10 MiB became a table, and those that were left when the database was closed. */
-  async function threadsOf(options: OpenOptions): Promise<[started: number, left: number]> {
-    const threads: Worker[] = [];
-    const note = (worker: Worker) => void threads.push(worker);
-    process.on('worker', note);
-    const warnings: string[] = [];
-    const warn = (message: string) => void warnings.push(message);
-    const location = newPlace();
-    const db = await open(location, { gc: false, logger: { ...SILENT, warn, error: warn }, ...options });
-    for (let i = 0; i < 300; i++) await db.put(`key-${i % 280}`, value(i), { awaitDurable: false });
-    const flushed = db.flush({ type: 'memtable' });
-    for (const i of [0, 19, 279]) expect(text(await db.get(`key-${i}`))).toBe(value(i < 20 ? i + 280 : i));
-    await flushed;
-    await db.close();
-    process.off('worker', note);
-    const reader = await openReader(location);
-    let rows = 0;
-    for await (const row of reader.scan()) {
-      const i = Number(text(row.key)!.slice(4));
-      expect(text(row.value)).toBe(value(i < 20 ? i + 280 : i));
-      rows++;
-    }
-    expect([rows, warnings]).toEqual([280, []]);
-    await reader.close();
-    return [threads.length, threads.filter(({ threadId }) => threadId >= 0).length];
-  }
-
-  it('becomes a table on a thread that ends with the database, also without a compactor', async () => {
-    expect(await threadsOf({ compactor: { threads: 1 } })).toEqual([1, 0]);
-    expect(await threadsOf({ compactor: false, compressionCodec: 'zstd' })).toEqual([1, 0]);
-  });
-
-  it('becomes a table on this thread where that is said', async () => {
-    expect(await threadsOf({ compactor: { threads: 'off' } })).toEqual([0, 0]);
-  });
-});
-
 describe('a process', () => {
-  const run = (how: string) => {
-    const program = join(REPOSITORY_ROOT, 'test', 'support', 'threads-child.mjs');
-    return spawnSync(process.execPath, [program, how, newPlace()], { encoding: 'utf8', timeout: 60_000 });
+  const runFile = (file: string, ...words: string[]) => {
+    const program = join(REPOSITORY_ROOT, 'test', 'support', file);
+    return spawnSync(process.execPath, [program, ...words], { encoding: 'utf8', timeout: 60_000 });
   };
+  const run = (how: string) => runFile('threads-child.mjs', how, newPlace());
 
   it('lives as long as it waits for a compaction on a thread, and no longer', () => {
     const { status, stdout, stderr } = run('compact');
@@ -195,5 +155,10 @@ describe('a process', () => {
   it('ends when it closes a database of which a thread never answers', () => {
     const { status, stdout } = run('close');
     expect([status, stdout.trim()]).toEqual([0, 'CLOSED']);
+  });
+
+  it('makes tables of large memtables on a thread, also without a compactor, which the next database has after the first', () => {
+    const { status, stdout, stderr } = runFile('flush-child.mjs', newPlace());
+    expect([status, stdout.trim(), stderr]).toEqual([0, `0,1,0 ${3 * 301}`, '']);
   });
 });

@@ -73,6 +73,7 @@ export class LocalThreads {
         this.awake[number] = on;
       },
       end: async () => over(),
+      leave: async () => over(),
     };
   };
 }

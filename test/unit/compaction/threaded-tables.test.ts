@@ -246,6 +246,7 @@ describe('a build on a thread', () => {
         },
         keepAlive: () => undefined,
         end: async () => undefined,
+        leave: async () => undefined,
       });
       const { clock, tables, flushOf } = world(start);
       const error = await clock.runUntilSettled(tables.build(flushOf(TABLE)).catch((e: unknown) => e));
