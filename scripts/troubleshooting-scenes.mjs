@@ -96,6 +96,7 @@ class Stage {
       version: '',
       monotonicMs: () => 0,
       readFile: () => undefined,
+      nowMs: () => this.clock.nowMs(),
     };
     const code = await this.settle(runCommandLine(words, host));
     return `$ shaledb ${typed}\n${printed.replaceAll('memory:/db (db)', `${SHOWN} (var/lib/db)`)}$ echo $?\n${code}\n`;

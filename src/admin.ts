@@ -36,6 +36,7 @@ export {
 } from './tools/object-list.ts';
 export { probe } from './tools/probe.ts';
 export { type QuarantineRestoreOptions, quarantineList, quarantineRestore } from './tools/quarantine-list.ts';
+export { type RepairAllOptions, type RepairAllReport, type RepairProgress, repair } from './tools/repair.ts';
 export type { LossOptions, RepairOptions } from './tools/repair-plan.ts';
 export {
   type Acceptance,

@@ -2,6 +2,7 @@
 import type { ToolOptions } from '../admin.ts';
 import { type Arguments, LOCATION_NAME, type OperandSpec, type OptionSpec } from './arguments.ts';
 import type { ExitCode } from './exit-codes.ts';
+import type { Files } from './files.ts';
 import type { Printer } from './printer.ts';
 import type { Tools } from './tools.ts';
 
@@ -43,6 +44,7 @@ export interface Call {
   /** The command as it was typed, without `--apply` and `--plan`, for advice to run it again. */
   again: string;
   readFile(path: string): Promise<Uint8Array>;
+  files: Files;
   /** All of standard input. */
   readInput(): Promise<Uint8Array>;
   /** The clock of this machine, ms since the epoch. */

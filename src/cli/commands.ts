@@ -4,11 +4,14 @@ import { COMMON_OPTIONS, type Command } from './command.ts';
 import { COMPACT_COMMAND } from './compact-command.ts';
 import { COMPLETION } from './completion.ts';
 import { DOCTOR_COMMAND, PROBE } from './doctor-commands.ts';
+import { DUMP } from './dump-command.ts';
 import { GC } from './gc-command.ts';
 import { DAMAGE_ACK, DAMAGE_LIST, QUARANTINE_LIST, QUARANTINE_RESTORE } from './ledger-commands.ts';
+import { LOAD } from './load-command.ts';
 import { LS } from './ls-command.ts';
 import { MANIFEST_INSPECT, MANIFEST_LIST, MANIFEST_REPAIR, MANIFEST_SHOW } from './manifest-commands.ts';
 import { GET, SCAN } from './read-commands.ts';
+import { REPAIR } from './repair-command.ts';
 import { SST_CHECK, SST_INSPECT, SST_REPAIR } from './sst-commands.ts';
 import { STATS } from './stats-command.ts';
 import { TREE } from './tree-command.ts';
@@ -22,8 +25,8 @@ export interface CommandGroup {
 }
 
 export const COMMAND_GROUPS: readonly CommandGroup[] = [
-  { title: 'Data', commands: [GET, SCAN, PUT, DELETE] },
-  { title: 'Check', commands: [DOCTOR_COMMAND, PROBE] },
+  { title: 'Data', commands: [GET, SCAN, PUT, DELETE, DUMP, LOAD] },
+  { title: 'Check and repair', commands: [DOCTOR_COMMAND, REPAIR, PROBE] },
   { title: 'Inspect', commands: [TREE, STATS, LS] },
   { title: 'Log', commands: [WAL_INSPECT, WAL_REPAIR] },
   { title: 'Tables', commands: [SST_CHECK, SST_INSPECT, SST_REPAIR] },

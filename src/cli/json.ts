@@ -35,6 +35,9 @@ export type DocumentType =
   | 'write'
   | 'objects'
   | 'completion'
+  | 'dump'
+  | 'load'
+  | 'repair-all'
   | 'error';
 
 /** How the values of one call are written. */

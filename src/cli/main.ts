@@ -6,6 +6,7 @@ import * as admin from '../admin.ts';
 import { SYSTEM_CLOCK } from '../common/clock.ts';
 import { InvalidArgumentError, open, openReader } from '../index.ts';
 import { EXIT, lostOutputText } from './exit-codes.ts';
+import { FILES } from './files.ts';
 import type { Output } from './printer.ts';
 import { processOutput } from './process-output.ts';
 import { runCommandLine } from './run.ts';
@@ -56,6 +57,7 @@ const code = await runCommandLine(process.argv.slice(2), {
   monotonicMs: () => SYSTEM_CLOCK.monotonicMs(),
   nowMs: () => SYSTEM_CLOCK.nowMs(),
   readFile: read,
+  files: FILES,
   readInput,
 });
 // What was written arrives before the process ends; sockets that a store keeps open must not hold it up.

@@ -75,6 +75,12 @@ export class Printer {
     this.#o.out.write(lines.map((l) => `${l}\n`).join(''));
   }
 
+  /** Text as it is. */
+  text(text: string): void {
+    this.#clearProgress();
+    this.#o.out.write(text);
+  }
+
   /** Bytes as they are. */
   bytes(bytes: Uint8Array): void {
     this.#clearProgress();

@@ -21,7 +21,7 @@ const MOST_RANGES = 20;
 
 const CANNOT_TELL = ['magenta', 'cannot tell: nothing to repair is known, but not all could be looked at'] as const;
 
-const OUTCOMES: Record<RepairOutcome, readonly [Style, string]> = {
+export const OUTCOMES: Record<RepairOutcome, readonly [Style, string]> = {
   clean: ['green', 'clean: nothing to repair'],
   healed: ['green', 'healed: the damage is undone exactly, nothing is lost'],
   reconstructed: ['green', 'reconstructed: all rows are there again'],
@@ -54,7 +54,7 @@ function lostText({ lost, lostAtMost, lostExact }: RepairReport['rows']): string
   return `at least ${number(lost)} lost, ${lostAtMost === undefined ? 'how many at most is not known' : `at most ${number(lostAtMost)}`}`;
 }
 
-function rowsText({ rows }: RepairReport): string {
+export function rowsText({ rows }: RepairReport): string {
   const of = rows.expected === undefined ? '' : ` of ${number(rows.expected)}`;
   const parts = [`${number(rows.recovered)}${of} recovered`];
   if (rows.probable > 0) parts.push(`${number(rows.probable)} probably right`);
@@ -64,7 +64,7 @@ function rowsText({ rows }: RepairReport): string {
 }
 
 /** A repair of manifests that neither brings nor takes rows: "0 recovered" would read as if none were there. */
-function isWithoutRows({ tool, rows }: RepairReport): boolean {
+export function isWithoutRows({ tool, rows }: RepairReport): boolean {
   return tool === 'manifestRepair' && rows.recovered === 0 && rows.lost === 0 && rows.lostExact;
 }
 
@@ -91,8 +91,6 @@ export function repairText(report: RepairReport, view: View, wanted: boolean, ag
   const [outcomeStyle, outcome] = isUnclear ? CANNOT_TELL : OUTCOMES[report.outcome];
   const done = report.applied ? '' : 'would be ';
   const { shadowed, ledgerIds } = report;
-  // The loss of a table is between rows that are kept; everything else there is kept as well.
-  const bounds = report.tool === 'sstRepair' ? ' (outer bounds: what is lost is within them)' : '';
   if (report.tool === 'quarantineRestore') {
     return [
       paint('bold', paint(headStyle, head)),
@@ -123,15 +121,23 @@ export function repairText(report: RepairReport, view: View, wanted: boolean, ag
       ['repair', visible(report.repairId)],
       ['cost', `${count(report.requests, 'request')}, ${duration(report.tookMs)}`],
     ]),
+    ...lostRangesText(report, view),
+    ...copiesText(`Copies ${done}made first`, ['original', '>size', 'copy'], report, view),
+    ...ranges(`Objects ${done}written`, report.newObjects.map(visible)),
+    ...findingsText(report.before, view, 'without-next'),
+    ...nextText(report, view, wanted, again),
+  ];
+}
+
+/** The loss of a table is between rows that are kept; everything else there is kept as well. */
+export function lostRangesText(report: RepairReport, view: View): string[] {
+  const bounds = report.tool === 'sstRepair' ? ' (outer bounds: what is lost is within them)' : '';
+  return [
     ...ranges(
       `Lost keys${bounds}`,
       report.lostKeys.map((r) => keyRangeText(r, view.redactKeys)),
     ),
     ...ranges(`Lost sequence numbers${bounds}`, report.lostSeqs.map(seqRangeText)),
-    ...copiesText(`Copies ${done}made first`, ['original', '>size', 'copy'], report, view),
-    ...ranges(`Objects ${done}written`, report.newObjects.map(visible)),
-    ...findingsText(report.before, view, 'without-next'),
-    ...nextText(report, view, wanted, again),
   ];
 }
 
@@ -147,7 +153,10 @@ export function isHowToApply(step: string): boolean {
 }
 
 /** `again`: the command that was run, without `--apply` and `--plan`. */
-export function applyCommand({ planHash, missingConsent }: RepairReport, again: string): string | undefined {
+export function applyCommand(
+  { planHash, missingConsent }: Pick<RepairReport, 'planHash' | 'missingConsent'>,
+  again: string,
+): string | undefined {
   const accept = missingConsent.includes('loss') ? ' --accept-loss' : '';
   return planHash && `${again} --apply --plan ${planHash}${accept}`;
 }

@@ -11,13 +11,14 @@ import { type Arguments, LOCATION_NAME, optionFaultsOf, parseArguments, UsageErr
 import { COMMON_OPTIONS, type Command } from './command.ts';
 import { COMMAND_GROUPS, COMMANDS, commandsOf, findCommand } from './commands.ts';
 import { EXIT, type ExitCode, exitOfError } from './exit-codes.ts';
+import type { Files } from './files.ts';
 import { findingsText } from './finding-text.ts';
 import { commandHelp, overview, usageOf } from './help.ts';
 import { errorDocument, type Writing } from './json.ts';
 import { LOCATION_VARIABLE, locationOf } from './place.ts';
 import { columnsOf, type Output, Printer } from './printer.ts';
 import type { Tools } from './tools.ts';
-import { commandText, NO_LOCATION, visible } from './words.ts';
+import { commandText, NO_LOCATION, visible, wrap } from './words.ts';
 
 export interface Host {
   out: Output;
@@ -32,6 +33,7 @@ export interface Host {
   /** The clock of this machine, ms since the epoch. */
   nowMs(): number;
   readFile(path: string): Promise<Uint8Array>;
+  files: Files;
   /** All of standard input. */
   readInput(): Promise<Uint8Array>;
 }
@@ -135,7 +137,7 @@ function usageFailure(error: UsageError, command: Command | undefined, words: re
     command === undefined
       ? ['Help: shaledb --help']
       : [`Usage: ${usageOf(command)}`, `Help: shaledb ${command.name.join(' ')} --help`];
-  host.err.write(text([`shaledb: ${visible(error.message)}`, ...more]));
+  host.err.write(text([...wrap(`shaledb: ${visible(error.message)}`, columnsOf(host.err, host.env)), ...more]));
   return EXIT.usage;
 }
 
@@ -154,12 +156,23 @@ async function runCommand(command: Command, typedWords: readonly string[], host:
     if (error instanceof UsageError) return usageFailure(error, command, words, host);
     throw error;
   }
-  const { tools, readFile, readInput, nowMs } = host;
+  const { tools, readFile, files, readInput, nowMs } = host;
   const common = args.members<ToolOptions>({ timeoutMs: 'timeout-ms', root: 'root' });
   const again = typed(command, withoutApply(words));
   const printer = printerFor(args, again, host);
   try {
-    return await command.run({ args, printer, commands: COMMANDS, tools, common, again, readFile, readInput, nowMs });
+    return await command.run({
+      args,
+      printer,
+      commands: COMMANDS,
+      tools,
+      common,
+      again,
+      readFile,
+      files,
+      readInput,
+      nowMs,
+    });
   } catch (error) {
     const usage = error instanceof UsageError ? error : usageErrorOf(error, args);
     if (usage !== undefined) return usageFailure(usage, command, words, host);

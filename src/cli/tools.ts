@@ -24,6 +24,7 @@ type AdminTools = Pick<
   | 'stats'
   | 'treeInspect'
   | 'objectList'
+  | 'repair'
   | 'writerInspect'
 >;
 

@@ -49,6 +49,7 @@ export interface StoredObject {
 
 /** The objects of one role. */
 export interface RoleTally {
+  /** Which role. */
   role: StoredRole;
   /** How many there are. */
   objects: number;

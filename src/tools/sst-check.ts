@@ -45,7 +45,7 @@ import {
 import { answeredPaths } from './quarantine.ts';
 import { type CheckSummary, verdictOf } from './reports.ts';
 import { checkIfReadable, type TableLevel } from './table-check.ts';
-import { openTarget, type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget } from './target.ts';
+import { locatedFinding, openTarget, type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget } from './target.ts';
 import { type SourceSeqs, sourcesOutOfOrder } from './tree-check.ts';
 import { missingManifestFindings } from './wal-survey.ts';
 
@@ -200,7 +200,7 @@ class CheckRun implements SstCheck {
       for await (const finding of checkTables(target, o, summary)) {
         summary.findings[finding.code] = (summary.findings[finding.code] ?? 0) + 1;
         seen.push({ severity: finding.severity });
-        yield finding;
+        yield locatedFinding(finding, target);
       }
       delete summary.cursor;
     } finally {

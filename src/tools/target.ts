@@ -7,9 +7,11 @@
 
 import { hostname } from 'node:os';
 import { untilAborted } from '../common/abort.ts';
+import { at, hintAt } from '../common/advice.ts';
 import { present } from '../common/assert.ts';
 import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
 import { UnavailableError } from '../common/errors.ts';
+import type { Finding } from '../common/finding.ts';
 import { type Logger, STDERR_LOGGER, safeLogger } from '../common/logger.ts';
 import {
   abortSignal,
@@ -112,22 +114,29 @@ export function tooManyOthers({ where }: ToolTarget): UnavailableError {
   return new UnavailableError('DEADLINE', message);
 }
 
-const PAST_OUTSIZED = new WeakMap<object, { target: Target; passed: PassedOver }>();
+type Wrap = (stores: DatabaseStores) => DatabaseStores;
+
+const WRAPPED = new WeakMap<object, { target: Target; wrap: Wrap }>();
+
+/** The same target with other stores around its own, for every tool that is given it. */
+export function wrappedTarget(target: Target, wrap: Wrap): Target {
+  const wrapped = new URL('memory:/');
+  WRAPPED.set(wrapped, { target, wrap });
+  return wrapped;
+}
 
 /** The same target for a check that passes over names with too great a number, which are then in `passed` (outsized-names.ts). */
 export function pastOutsized(target: Target, passed: PassedOver): Target {
-  const past = new URL('memory:/');
-  PAST_OUTSIZED.set(past, { target, passed });
-  return past;
+  return wrappedTarget(target, (stores) => withoutOutsized(stores, passed));
 }
 
 /** Rejects with `InvalidArgumentError` for a location that cannot be used; the options are checked by the caller. No request. */
 export async function openTarget(target: Target, options: ToolOptions): Promise<ToolTarget> {
   const { timeoutMs = DEFAULT_TIMEOUT_MS, signal } = options;
-  const past = PAST_OUTSIZED.get(target as object);
-  if (past !== undefined) {
-    const opened = await openTarget(past.target, options);
-    return { ...opened, stores: withoutOutsized(opened.stores, past.passed) };
+  const wrapped = WRAPPED.get(target as object);
+  if (wrapped !== undefined) {
+    const opened = await openTarget(wrapped.target, options);
+    return { ...opened, stores: wrapped.wrap(opened.stores) };
   }
   const openDb = readingArgument('target', () => toolAccessOf(target));
   const clock = options.clock ?? openDb?.clock ?? SYSTEM_CLOCK;
@@ -166,7 +175,40 @@ function requestCount(stores: DatabaseStores): number {
   return get + head + put + list + deletes;
 }
 
-/** Runs a tool on a target and frees the target, however the tool ends. */
+/** The parts of reports that have commands to run next. */
+interface WithCommands {
+  findings?: Finding[];
+  before?: Finding[];
+  nextSteps?: string[];
+  steps?: unknown[];
+  after?: unknown;
+}
+
+/** The finding with the location in its commands, so that they can be run as they are. */
+export function locatedFinding(finding: Finding, { label }: Pick<ToolTarget, 'label'>): Finding {
+  const isDone = finding.hint.commands.every((command) => at(command, label) === command);
+  return isDone ? finding : { ...finding, hint: hintAt(finding.hint, label) };
+}
+
+/** The same of a whole report. What a repair stores beside the database has no location: that may be copied. */
+function located<T>(report: T, target: Pick<ToolTarget, 'label'>): T {
+  if (typeof report !== 'object' || report === null || Array.isArray(report)) return report;
+  const { findings, before, nextSteps, steps, after }: WithCommands = report;
+  const ofAll = (all: readonly Finding[]) => all.map((finding) => locatedFinding(finding, target));
+  const isCommand = (step: string) => step.startsWith('shaledb ');
+  return {
+    ...report,
+    ...(findings && { findings: ofAll(findings) }),
+    ...(before && { before: ofAll(before) }),
+    ...(nextSteps && {
+      nextSteps: [...new Set(nextSteps.map((step) => (isCommand(step) ? at(step, target.label) : step)))],
+    }),
+    ...(steps && { steps: steps.map((step) => located(step, target)) }),
+    ...(after !== undefined && { after: located(after, target) }),
+  };
+}
+
+/** Runs a tool on a target and frees the target, however the tool ends. Commands in its report have the location. */
 export async function withTarget<T>(
   target: Target,
   options: ToolOptions,
@@ -174,5 +216,5 @@ export async function withTarget<T>(
 ): Promise<T> {
   const opened = await openTarget(target, options);
   const work = run(opened).finally(() => opened.close());
-  return untilAborted(work, options.signal);
+  return located(await untilAborted(work, options.signal), opened);
 }

@@ -4,7 +4,7 @@
  * Manifests, tables and what holds between them, the log, the ledger, and all the small objects beside them; every object of
  * the database is read whole. Writes nothing, except that `probe` writes and deletes objects of its own under `shale/probe/`.
  */
-import { acknowledgeLoss, DOCTOR, LIST_LOSSES } from '../common/advice.ts';
+import { acknowledgeLoss, at, DOCTOR, LIST_LOSSES } from '../common/advice.ts';
 import { IncompatibleError } from '../common/errors.ts';
 import { type Finding, SEVERITY_RANK } from '../common/finding.ts';
 import { bool, type ChecksOf, callable, checkedOptions } from '../common/option-checks.ts';
@@ -127,7 +127,7 @@ async function verifyTarget(
     ledger,
     store: probe ? await probed(target) : { suitable: 'not-probed', problems: [] },
     cannotKnow: cannotKnow(view.newest, lastLogId),
-    nextSteps: nextSteps(all, ledger),
+    nextSteps: nextSteps(all, ledger, target.label),
     requests: requests + target.requests(),
     tookMs: target.tookMs(),
   };
@@ -201,7 +201,7 @@ const MOST_ACKNOWLEDGED = 5;
  * The commands of all findings, each once, those of the worst first; then how to see open losses and how to end them. Tables come before the
  * log, which may still have their rows: a repair of the log moves the replay point, after which a collector may delete what it passed.
  */
-function nextSteps(findings: readonly Finding[], open: readonly LedgerEntry[]): string[] {
+function nextSteps(findings: readonly Finding[], open: readonly LedgerEntry[], label: string): string[] {
   const isOfLog = ({ object }: Finding) => (object.role === 'wal' ? 1 : 0);
   const sorted = [...findings].sort(
     (a, b) => SEVERITY_RANK[a.severity] - SEVERITY_RANK[b.severity] || isOfLog(a) - isOfLog(b),
@@ -209,5 +209,6 @@ function nextSteps(findings: readonly Finding[], open: readonly LedgerEntry[]): 
   const commands = sorted.filter((f) => f.severity !== 'note').flatMap((f) => f.hint.commands);
   if (open.length > 0) commands.push(LIST_LOSSES);
   if (open.length <= MOST_ACKNOWLEDGED) commands.push(...new Set(open.map(({ id }) => acknowledgeLoss(id))));
-  return [...new Set(commands)].filter((command) => command !== DOCTOR);
+  const located = commands.map((command) => at(command, label));
+  return [...new Set(located)].filter((command) => command !== at(DOCTOR, label));
 }

@@ -21,7 +21,7 @@ import { rowsOfBlock, type SalvagedWal, salvageWalObject, type WalRow } from '..
 import { assertRemains, logOutOfReach } from './database-state.ts';
 import { assertFileKind } from './file-kind.ts';
 import type { WalEntry, WalObjectReport, WalObjectState } from './reports.ts';
-import { openTarget, type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget } from './target.ts';
+import { locatedFinding, openTarget, type Target, TOOL_CHECKS, type ToolOptions, type ToolTarget } from './target.ts';
 import { type Survey, surveyLog } from './wal-survey.ts';
 
 /** Options of `walInspect`. */
@@ -80,7 +80,8 @@ export async function* walInspect(
     throw new InvalidArgumentError('BAD_ARGUMENT', 'walInspect needs a target, or the option raw.');
   const opened = await openTarget(target, options);
   try {
-    yield* inspect(opened, options);
+    for await (const report of inspect(opened, options))
+      yield { ...report, findings: report.findings.map((finding) => locatedFinding(finding, opened)) };
   } finally {
     opened.close();
   }

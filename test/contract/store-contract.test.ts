@@ -16,6 +16,7 @@ import { LocalStore } from '../../src/store/local-store.ts';
 import { MemoryStore } from '../../src/store/memory-store.ts';
 import { meteredStore } from '../../src/store/metered-store.ts';
 import type { ObjectStore } from '../../src/store/object-store.ts';
+import { Overlay } from '../../src/store/overlay-store.ts';
 import { prefixedStore } from '../../src/store/prefixed-store.ts';
 import { retryingStore } from '../../src/store/retrying-store.ts';
 import { type StoreContractOptions, storeContract } from '../../src/store/store-contract.ts';
@@ -55,6 +56,8 @@ suite('limitedStore, one request at a time', () => limitedStore(new MemoryStore(
 suite('limitedStore', () => limitedStore(new MemoryStore(), slots(1000)), PASSED_ON);
 suite('retryingStore', () => retryingStore(new MemoryStore()), PASSED_ON);
 suite('FaultyStore without faults', () => new FaultyStore(new MemoryStore()), PASSED_ON);
+
+suite('Overlay', () => new Overlay(SYSTEM_CLOCK).over(new MemoryStore()), {});
 
 describe('latencyStore in virtual time', () => {
   const clock = new ManualClock();

@@ -18,6 +18,7 @@ import { open, openReader } from '../../src/open.ts';
 import type { DatabaseLocation } from '../../src/store/location.ts';
 import type { GetOptions, ObjectStore } from '../../src/store/object-store.ts';
 import { manifestRepair } from '../../src/tools/manifest-repair.ts';
+import { repair } from '../../src/tools/repair.ts';
 import { type RepairReport, type Verdict, verdictOf } from '../../src/tools/reports.ts';
 import { sstCheck } from '../../src/tools/sst-check.ts';
 import { sstRepair } from '../../src/tools/sst-repair.ts';
@@ -218,6 +219,17 @@ describe.each(healthy)('$name', (fixture) => {
     expect(count).toBeGreaterThanOrEqual(8);
   });
 
+  it('is not changed by a repair of everything, which finds no step', async () => {
+    const copy = await Copy.of(fixture);
+    const before = await copy.digests();
+    for (const apply of [false, true]) {
+      const report = await copy.answer(repair(copy.location, { ...copy.options, apply, acceptLoss: true, liveCheckMs: 0 }));
+      expect(report).toMatchObject({ outcome: 'clean', verdict: 'clean', applied: false, steps: [] });
+      expect(report).not.toHaveProperty('planHash');
+      expect(await copy.digests()).toEqual(before);
+    }
+  });
+
   describe('is not called damaged, nor repaired,', () => {
     const assertUnknown = async (copy: Copy) => {
       const verdicts = await copy.verdicts();
@@ -229,6 +241,10 @@ describe.each(healthy)('$name', (fixture) => {
         else expect({ name, outcome: result.outcome }).toEqual({ name, outcome: 'clean' });
         expect(await copy.digests(), name).toEqual(before);
       }
+      const whole = await copy.answer(repair(copy.location, { ...copy.options, apply: true, acceptLoss: true, liveCheckMs: 0 }));
+      if (isDbError(whole)) expect(isCorruption(whole)).toBe(false);
+      else expect(whole).toMatchObject({ outcome: 'clean', applied: false, steps: [] });
+      expect(await copy.digests()).toEqual(before);
       return verdicts;
     };
 
@@ -238,8 +254,8 @@ describe.each(healthy)('$name', (fixture) => {
       await copy.replace(newest, (await copy.bytes(newest)).with(1, 3));
       await assertUnknown(copy);
       expect(await copy.opened()).toMatchObject({ name: 'IncompatibleError', code: 'FORMAT_TOO_NEW' });
-      const repair = await copy.answer(manifestRepair(copy.location, copy.options));
-      expect(repair).toMatchObject({ name: 'IncompatibleError', code: 'FORMAT_TOO_NEW' });
+      const refused = await copy.answer(manifestRepair(copy.location, copy.options));
+      expect(refused).toMatchObject({ name: 'IncompatibleError', code: 'FORMAT_TOO_NEW' });
     });
 
     it('where its newest compactions file is of a newer format', async () => {
@@ -335,8 +351,8 @@ describe('a log that is gone as a whole', () => {
     // Unknown is not broken: what is not refused opens, and no repair of the log changes anything.
     if (!Object.values(verdicts).includes('unknown')) return;
     const before = await copy.digests();
-    const repair = await copy.answer(walRepair(copy.location, { ...copy.options, apply: true, liveCheckMs: 0 }));
-    expect(repair).toMatchObject({ outcome: 'clean', applied: false });
+    const unchanged = await copy.answer(walRepair(copy.location, { ...copy.options, apply: true, liveCheckMs: 0 }));
+    expect(unchanged).toMatchObject({ outcome: 'clean', applied: false });
     expect(await copy.digests()).toEqual(before);
     expect(await copy.opened()).toBeUndefined();
   });

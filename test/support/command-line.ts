@@ -1,5 +1,6 @@
 /** The command line without a process: tools that a test gives, and what was written. */
 import type { ExitCode } from '../../src/cli/exit-codes.ts';
+import { FILES, type Files } from '../../src/cli/files.ts';
 import { runCommandLine } from '../../src/cli/run.ts';
 import type { Tools } from '../../src/cli/tools.ts';
 
@@ -23,6 +24,8 @@ export interface RunOptions {
   monotonicMs?: () => number;
   /** The clock of the machine. */
   nowMs?: number;
+  /** Default: files of the machine. */
+  fileAccess?: Files;
   /** Standard input. */
   input?: Uint8Array;
   files?: Record<string, Uint8Array>;
@@ -60,6 +63,7 @@ export async function runWith(words: readonly string[], options: RunOptions = {}
     version: '0.1.0',
     nowMs: () => options.nowMs ?? 1_796_000_000_000,
     readInput: async () => options.input ?? new Uint8Array(),
+    files: options.fileAccess ?? FILES,
     readFile: async (path) => {
       const bytes = options.files?.[path];
       if (bytes === undefined) throw new Error(`no file ${path}`);

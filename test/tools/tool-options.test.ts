@@ -35,6 +35,7 @@ const TOOLS: Record<string, Call> = {
   probe: (line, o) => admin.probe(place(line), o),
   quarantineList: (line, o) => admin.quarantineList(place(line), o),
   quarantineRestore: (line, o) => admin.quarantineRestore(place(line), REPAIR, o),
+  repair: (line, o) => admin.repair(place(line), o),
   sstCheck: (line, o) => drained(admin.sstCheck(place(line), o)),
   sstInspect: (line, o) => admin.sstInspect(place(line), TABLE, o),
   sstRepair: (line, o) => admin.sstRepair(place(line), TABLE, o),
@@ -45,7 +46,7 @@ const TOOLS: Record<string, Call> = {
   walRepair: (line, o) => admin.walRepair(place(line), o),
   writerInspect: (line, o) => admin.writerInspect(place(line), o),
 };
-const REPAIRS = ['manifestRepair', 'quarantineRestore', 'sstRepair', 'walRepair'];
+const REPAIRS = ['manifestRepair', 'quarantineRestore', 'repair', 'sstRepair', 'walRepair'];
 
 /** A log of which an object is gone: a repair would lose a row. */
 async function damagedWorld(): Promise<World> {

