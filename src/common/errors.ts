@@ -51,6 +51,7 @@ export const ERROR_CODES = {
   SEGMENTS_UNSUPPORTED: 'The database is segmented; it can be read, not written.',
   MERGE_OPERATOR_MISSING: 'A merge operand was met and no merge operator is configured.',
   CODEC_MISSING: 'The data is compressed with a codec whose package is not installed.',
+  PACKAGE_MISSING: 'A call needs an optional package that is not installed.',
   ABORTED: 'The call was aborted by its signal.',
   INVARIANT: 'An internal rule was broken: a bug to report.',
 } as const;

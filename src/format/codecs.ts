@@ -33,7 +33,8 @@
  */
 import * as zlib from 'node:zlib';
 import { damage } from '../common/damage.ts';
-import { type CorruptionError, IncompatibleError } from '../common/errors.ts';
+import type { CorruptionError } from '../common/errors.ts';
+import { loadPackage } from '../common/optional-package.ts';
 import { loadPrivatePackage } from './private-package.ts';
 import type { Codec } from './table-info.ts';
 import { zstdOutputBound } from './zstd-frame.ts';
@@ -255,22 +256,6 @@ async function importHidden<T extends object>(name: string): Promise<T> {
   return loaded.default ?? loaded;
 }
 
-async function importPackage<T>(name: string, load: () => Promise<T>): Promise<T> {
-  const install = `npm install ${name}`;
-  try {
-    return await load();
-  } catch (cause) {
-    const reason = firstLine(cause);
-    throw new IncompatibleError(
-      'CODEC_MISSING',
-      `The data is compressed with a codec that needs the package ${name}, which cannot be loaded: ${reason} Run: ${install}`,
-      { details: { package: name, install }, cause },
-    );
-  }
-}
-
-/** Messages of the module loader go on with every file that required the next. */
-function firstLine(error: unknown): string {
-  const [line] = String(error instanceof Error ? error.message : error).split('\n');
-  return /[.!?]$/.test(line) ? line : `${line}.`;
+function importPackage<T>(name: string, load: () => Promise<T>): Promise<T> {
+  return loadPackage({ name, what: 'The data is compressed with a codec that', code: 'CODEC_MISSING' }, load);
 }
