@@ -10,6 +10,7 @@ const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 /** The files that declare options: those of writers and readers, of a writer, of a reader, of the roles beside a writer. */
 const SOURCES = [
   'db/options.ts',
+  'db/encoding.ts',
   'db/open-options.ts',
   'db/reader-options.ts',
   'upkeep-roles.ts',

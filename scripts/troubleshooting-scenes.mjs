@@ -319,6 +319,19 @@ export const SCENES = {
       await s.open({ compatibility: 'slatedb-0.12' });
     }),
   MERGE_OPERATOR_MISSING: () => failure(async (s) => (await s.open()).merge('k', '1')),
+  NOT_ENCODABLE: () => failure(async (s) => (await s.open({ valueEncoding: 'json' })).put('user/1', { id: 1n })),
+  NOT_DECODABLE: () =>
+    failure(async (s) => {
+      const db = await s.open();
+      await db.put('user/1', 'Ada');
+      await db.close();
+      await (await s.open({ valueEncoding: 'json', encodingCheck: 'replace' })).get('user/1');
+    }),
+  ENCODING_MISMATCH: () =>
+    failure(async (s) => {
+      await (await s.open({ keyEncoding: 'utf8', valueEncoding: 'json' })).close();
+      await s.open();
+    }),
   ABORTED: () =>
     failure(async (s) => {
       const db = await s.open();

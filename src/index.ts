@@ -87,15 +87,30 @@ export type {
   CorruptionReport,
   MetCorruption,
 } from './db/corruption-watch.ts';
-export type { Db } from './db/db.ts';
+export type { Batch, Db, IntoSublevel, Sublevel } from './db/db.ts';
 export type { DeleteRangeOptions, DeleteRangeResult } from './db/delete-range.ts';
 export type { WriteResult } from './db/durability-waiters.ts';
+export type {
+  AnyEncoding,
+  EncodedBy,
+  Encoding,
+  EncodingCheck,
+  EncodingFor,
+  EncodingName,
+  EncodingOptions,
+  EncodingsFor,
+  NeededUnlessBytes,
+  OptionsFor,
+  TupleKey,
+} from './db/encoding.ts';
 export type { SizeEstimate } from './db/estimates.ts';
 export type { Bytes, Decoded, KeyBound, RangeOptions } from './db/keys.ts';
 export type { Compatibility, WriterOptions } from './db/open-options.ts';
 export type { Reader } from './db/reader.ts';
 export type { ReaderOptions } from './db/reader-options.ts';
 export type {
+  Either,
+  LevelOptions,
   Page,
   PageOptions,
   RangeReadOptions,
@@ -125,6 +140,7 @@ export type {
   WriteOptions,
 } from './db/write-options.ts';
 export type { Codec } from './format/table-info.ts';
+export type { TupleElement } from './format/tuple-key.ts';
 export type { CollectorOptions, GcOptions } from './gc/settings.ts';
 export { type ProbeOptions, probeStore } from './lsm/manifest/store-probe.ts';
 export type { ScanRow, ScanRowJson } from './lsm/read/scan-row.ts';

@@ -6,15 +6,17 @@ import { onAbort, stopIfAborted, untilAborted } from './common/abort.ts';
 import { deferred, ignoreRejection } from './common/async.ts';
 import { WalCorruptionError } from './common/errors.ts';
 import { type DbEvent, type EventListener, rangeText, reportFinding } from './common/events.ts';
+import { CodedDb, CodedReader } from './db/coded-handles.ts';
 import { UpkeepCounts } from './db/counts.ts';
 import type { Db } from './db/db.ts';
 import { DbReader } from './db/db-reader.ts';
+import type { AnyEncoding, EncodedBy, EncodingOptions, EncodingsFor } from './db/encoding.ts';
 import type { WriterSettings } from './db/open-options.ts';
 import { type OpeningSteps, openForWriting } from './db/open-writer.ts';
 import { type Parts, withLoadedOperator } from './db/options.ts';
 import type { Reader } from './db/reader.ts';
 import { type ReaderOptions, resolveReaderOptions } from './db/reader-options.ts';
-import { type Recovered, recoveringDb } from './db/recovering-db.ts';
+import { type HandleOfDb, type Recovered, recoveringDb } from './db/recovering-db.ts';
 import type { ServingDb } from './db/serving-db.ts';
 import { closeOnSignals } from './db/signals.ts';
 import { startWriter } from './db/start-writer.ts';
@@ -43,14 +45,40 @@ import {
  * `UnavailableError` (the store), and with `AbortError` as soon as the option `signal` aborts: the opening then stops where it is,
  * and may have claimed the database, which ends another writer.
  */
-export async function open(location: Location, options?: OpenOptions): Promise<Db> {
+export function open(location: Location, options?: OpenOptions & EncodingOptions<'bytes', 'bytes'>): Promise<Db>;
+/**
+ * The same with encodings, from which follow the types of keys and values: `unknown` for `json`.
+ *
+ * ```ts
+ * const db = await open('memory:', { keyEncoding: 'tuple', valueEncoding: 'utf8' });
+ * await db.put(['user', 7], 'Ada');
+ * ```
+ */
+export function open<KE extends AnyEncoding = 'bytes', VE extends AnyEncoding = 'bytes'>(
+  location: Location,
+  options?: OpenOptions & EncodingOptions<KE, VE>,
+): Promise<Db<EncodedBy<KE>, EncodedBy<VE>>>;
+/**
+ * The same with the types of keys and values, from which follows what encodings they can have.
+ *
+ * ```ts
+ * const db = await open<string, User>('memory:', { keyEncoding: 'utf8', valueEncoding: 'json' });
+ * ```
+ */
+export function open<K, V>(
+  location: Location,
+  options: OpenOptions & EncodingsFor<K, V> & Pick<EncodingOptions, 'encodingCheck'>,
+): Promise<Db<K, V>>;
+export async function open(location: Location, options?: OpenOptions & EncodingOptions): Promise<unknown> {
   const resolved = await withModules(resolveOpenOptions(options, `${hostname()}:${process.pid}`));
   const { walAutoRecovery, verifyOnOpen } = resolved.settings;
   stopIfAborted(resolved.parts.signal);
   const place = await resolveLocation(location);
   const tools = walAutoRecovery || verifyOnOpen !== 'off' ? await loadTools() : undefined;
   const opening = new WriterOpening(place, resolved, tools);
-  return walAutoRecovery ? opening.recover() : opening.start();
+  const db = await (walAutoRecovery ? opening.recover() : opening.start());
+  const { codec } = resolved.parts;
+  return codec === undefined ? db : new CodedDb(db, codec);
 }
 
 /** Loaded only where it is needed, and then before anything else: most openings never do. */
@@ -117,11 +145,11 @@ class WriterOpening {
     this.#tableStore = makeTableStore(this.#stores, parts);
   }
 
-  start(): Promise<Db> {
+  start(): Promise<HandleOfDb> {
     return this.#life.opening(this.#parts.signal, this.#started());
   }
 
-  async #started(): Promise<Db> {
+  async #started(): Promise<HandleOfDb> {
     try {
       const db = await this.#open();
       // Aborted when all was done: no caller has the handle.
@@ -136,7 +164,7 @@ class WriterOpening {
   }
 
   /** Resolves as soon as a database was found; its handle lets calls wait for the rest. */
-  async recover(): Promise<Db> {
+  async recover(): Promise<HandleOfDb> {
     const found = deferred<void>();
     const recovery = this.#recovered(() => found.resolve()).catch((error) => {
       this.#giveUp();
@@ -283,7 +311,21 @@ class WriterOpening {
  *
  * Rejects like `open`; with `InvalidArgumentError` (`NOT_A_DATABASE`) where there is none, since it creates nothing.
  */
-export async function openReader(location: Location, options?: ReaderOptions): Promise<Reader> {
+export function openReader(
+  location: Location,
+  options?: ReaderOptions & EncodingOptions<'bytes', 'bytes'>,
+): Promise<Reader>;
+/** The same with encodings, as of `open`. */
+export function openReader<KE extends AnyEncoding = 'bytes', VE extends AnyEncoding = 'bytes'>(
+  location: Location,
+  options?: ReaderOptions & EncodingOptions<KE, VE>,
+): Promise<Reader<EncodedBy<KE>, EncodedBy<VE>>>;
+/** The same with the types of keys and values, as of `open`. */
+export function openReader<K, V>(
+  location: Location,
+  options: ReaderOptions & EncodingsFor<K, V> & Pick<EncodingOptions, 'encodingCheck'>,
+): Promise<Reader<K, V>>;
+export async function openReader(location: Location, options?: ReaderOptions & EncodingOptions): Promise<unknown> {
   const { settings, parts: given } = resolveReaderOptions(options);
   const parts = await withLoadedOperator('openReader', given);
   stopIfAborted(parts.signal);
@@ -300,7 +342,8 @@ export async function openReader(location: Location, options?: ReaderOptions): P
     onClosed();
     throw error;
   });
-  return life.opening(parts.signal, opening);
+  const reader = await life.opening(parts.signal, opening);
+  return parts.codec === undefined ? reader : new CodedReader(reader, parts.codec);
 }
 
 /** Their requests end with `signal`. */

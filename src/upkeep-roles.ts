@@ -14,6 +14,7 @@ import {
   withLoadedFilter,
 } from './compaction/settings.ts';
 import { ThreadedTables } from './compaction/threaded-tables.ts';
+import type { EncodingOptions } from './db/encoding.ts';
 import { completeWriter, WRITER_CHECKS, type WriterOptions, type WriterSettings } from './db/open-options.ts';
 import { COMPACTION_PART, type ResolvedOptions, withLoadedOperator } from './db/options.ts';
 import { COLLECTOR_NAME, type MakeUpkeepRoles, type UpkeepHost } from './db/upkeep.ts';
@@ -70,7 +71,11 @@ const compactorCheck: Check = (value, name, faults) => {
   return given;
 };
 
-const OPEN_CHECKS: ChecksOf<OpenOptions> = { ...WRITER_CHECKS, compactor: compactorCheck, gc: gcCheck };
+const OPEN_CHECKS: ChecksOf<OpenOptions & EncodingOptions> = {
+  ...WRITER_CHECKS,
+  compactor: compactorCheck,
+  gc: gcCheck,
+};
 
 /** Names of the options that are known, for the test that compares them with the documented ones. */
 export const OPEN_OPTION_NAMES: readonly string[] = Object.keys(OPEN_CHECKS);
@@ -82,7 +87,7 @@ export const OPEN_OPTION_NAMES: readonly string[] = Object.keys(OPEN_CHECKS);
  */
 export function resolveOpenOptions(options: unknown, owner: string): OpenResolution {
   const { given, faults } = readOptions('open', options, OPEN_CHECKS);
-  const known: OpenOptions = given;
+  const known: OpenOptions & EncodingOptions = given;
   const hasCompactor = known.compactor !== false;
   const l0MaxSsts = known.l0MaxSsts ?? (hasCompactor ? L0_MAX_COMPACTED : L0_MAX_ALONE);
   const compactionPart = hasCompactor ? COMPACTION_PART : 0;

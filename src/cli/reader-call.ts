@@ -9,6 +9,7 @@ export async function withReader<T>({ printer, tools, common }: Call, run: (read
   const place = root === undefined ? undefined : await resolveLocation(location, root);
   try {
     const reader = await tools.openReader(place?.location ?? location, {
+      encodingCheck: 'ignore',
       ...(timeoutMs !== undefined && { timeoutMs }),
     });
     try {

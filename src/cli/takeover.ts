@@ -78,6 +78,7 @@ export async function asWriter<T>(
       ...(timeoutMs !== undefined && { timeoutMs }),
       ...options,
       ...expected,
+      encodingCheck: 'ignore',
     });
     return await closedAfter(db, write);
   } finally {

@@ -28,4 +28,10 @@ type AdminTools = Pick<
   | 'writerInspect'
 >;
 
-export type Tools = AdminTools & Pick<typeof main, 'open' | 'openReader'>;
+export interface Tools extends AdminTools {
+  open(location: main.Location, options?: main.OpenOptions & InBytes): Promise<main.Db>;
+  openReader(location: main.Location, options?: main.ReaderOptions & InBytes): Promise<main.Reader>;
+}
+
+/** Commands see bytes, whatever encodings a database remembers. */
+type InBytes = main.EncodingOptions<'bytes', 'bytes'>;

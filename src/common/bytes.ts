@@ -105,6 +105,24 @@ export function fromBase64Url(s: string): Uint8Array {
 export const UTF8_ENCODER = new TextEncoder();
 /** @internal Throws for bytes that are no UTF-8; a mark of the byte order is text. */
 export const STRICT_UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** Of `Buffer`, without making one: a third of the time of a `TextDecoder` for short texts. Not every runtime has it. */
+const { utf8Slice } = Buffer.prototype as Partial<Record<'utf8Slice', (start: number, end: number) => string>>;
+
+/** The text of UTF-8; undefined where the bytes are none. A mark of the byte order is text. */
+export function decodeUtf8(bytes: Uint8Array): string | undefined {
+  if (utf8Slice !== undefined) {
+    const text = utf8Slice.call(bytes, 0, bytes.length);
+    // It may be in the bytes, or stand for what cannot be read.
+    if (!text.includes('\ufffd')) return text;
+  }
+  try {
+    return STRICT_UTF8.decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
 export const TWO_POW_32 = 0x1_0000_0000;
 
 /** Up to this length an array is stored in the heap of JavaScript; making it there and looping costs a fifth of a `TextEncoder`. */

@@ -22,6 +22,7 @@ export const ERROR_CODES = {
   NOT_A_DATABASE: 'Nothing at this place is a database, and creating one was not allowed.',
   ALREADY_EXISTS: 'A database exists at this place although `errorIfExists` was set.',
   STORE_DENIED: 'The store refuses access: wrong or insufficient credentials or permissions.',
+  NOT_ENCODABLE: 'An encoding cannot store a key or a value that it was given.',
   COMPACTION_INVALID: 'A compaction that was proposed or submitted breaks a rule of its sources or of its destination.',
   PARENT_OUT_OF_REACH:
     'A clone reads tables of another database, which is not found below the root that the location leaves open.',
@@ -46,6 +47,9 @@ export const ERROR_CODES = {
   COMPACTION_FAILED:
     'A compaction that was asked for did not come to its end; the cause says why. The database is as it was.',
   VIEW_EXPIRED: 'The view reads objects that were collected since.',
+  NOT_DECODABLE:
+    'A stored key or value is intact, but the encoding of this opening cannot read it: another one, or another program, wrote it.',
+  ENCODING_MISMATCH: 'The database was created with other encodings of keys or values than this opening has.',
   FORMAT_TOO_NEW: 'The data has a form that only a newer program knows.',
   PROFILE_UNSUITABLE: 'The database has something that the form in which it would be written cannot hold.',
   SEGMENTS_UNSUPPORTED: 'The database is segmented; it can be read, not written.',

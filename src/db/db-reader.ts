@@ -32,11 +32,12 @@ import type { TableStore } from '../lsm/tree/table-store.ts';
 import { discover } from '../recovery/discovery.ts';
 import { assertUsable, isEmptyPlace, isOvertaken, readSurroundings } from '../recovery/place.ts';
 import type { RequestCountsByRole } from '../store/metered-store.ts';
+import { ByteReads } from './byte-reads.ts';
 import { type CorruptionReport, CorruptionWatch } from './corruption-watch.ts';
 import { countedOperator, ReadCounts } from './counts.ts';
+import { assertEncodings } from './encoding.ts';
 import { readerMetrics } from './handle-metrics.ts';
 import type { Parts } from './options.ts';
-import { ByteReads } from './range-reads.ts';
 import { ReadPath } from './read-path.ts';
 import type { Reader } from './reader.ts';
 import { ReaderLog } from './reader-log.ts';
@@ -259,6 +260,7 @@ async function loadState(source: StateSource, shown?: State): Promise<State> {
     }
     const found = await discover(stores, around, source);
     assertUsable(stores, stores.main.name, found);
+    if (shown === undefined) assertEncodings(whereOf(stores), found.identity?.value.encodings, settings);
     assertSameDatabase(stores, shown, found.newest);
     await assertParentsInReach(stores, found.newest.manifest);
     const log = kept?.canFollow(found.newest) ? kept : new ReaderLog(stores, source);

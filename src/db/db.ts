@@ -1,4 +1,4 @@
-/** A database as users see it. */
+/** A database as users see it, its sublevels and its batches. */
 import type { CompactionReport } from '../common/compactor-role.ts';
 import type { Metrics } from '../common/metrics.ts';
 import type { RepairReport } from '../recovery/repair-report.ts';
@@ -6,19 +6,23 @@ import type { RequestCountsByRole } from '../store/metered-store.ts';
 import type { CorruptionReport } from './corruption-watch.ts';
 import type { DeleteRangeOptions, DeleteRangeResult } from './delete-range.ts';
 import type { WriteResult } from './durability-waiters.ts';
+import type { AnyEncoding, EncodingsFor } from './encoding.ts';
 import type { SizeEstimate } from './estimates.ts';
 import type { Bytes, RangeOptions } from './keys.ts';
-import type { Reads } from './reads.ts';
+import type { Either, LevelOptions, Reads } from './reads.ts';
 import type { Snapshot } from './snapshot.ts';
 import type { UpkeepState } from './upkeep.ts';
 import type { WriteBatch } from './write-batch.ts';
 import type {
+  BatchDeleteOptions,
+  BatchPutOptions,
   CloseOptions,
   CompactOptions,
   DeleteOptions,
   FlushOptions,
   PutRowOptions,
   TouchOptions,
+  TtlOptions,
   WriteOptions,
 } from './write-options.ts';
 
@@ -27,8 +31,10 @@ import type {
  *
  * Every method can be called at any time; after `close`, a takeover or a failure each rejects with the reason. An idle database
  * makes no request once its garbage is collected (option `gc`), and keeps no process alive. Keys have 1 to 65,535 bytes; keys and values given as strings are stored as UTF-8.
+ *
+ * `K` and `V` are what keys and values are given as: bytes or strings, unless `keyEncoding` and `valueEncoding` say otherwise.
  */
-export interface Db extends Reads {
+export interface Db<K = Bytes, V = Bytes> extends Reads<K, V> {
   /** Path of the database in its store. */
   readonly path: string;
 
@@ -58,16 +64,16 @@ export interface Db extends Reads {
    * is written. A takeover is a `FencedError`, never a conflict. After `outcome: 'unknown'` read the key: your value, or `getWithMeta().seq` equal to
    * `error.details.seq`, means that it was written.
    */
-  put(key: Bytes, value: Bytes, options?: PutRowOptions): Promise<WriteResult>;
+  put(key: K, value: V, options?: PutRowOptions): Promise<WriteResult>;
 
   /**
    * Deletes a key, whether it exists or not, or with `ifSeq` only if it has the row with this sequence number; a time to live is refused
    * (`BAD_OPTION`). Like `put` in everything else.
    */
-  delete(key: Bytes, options?: DeleteOptions): Promise<WriteResult>;
+  delete(key: K, options?: DeleteOptions): Promise<WriteResult>;
 
   /** Adds a merge operand; `IncompatibleError` (`MERGE_OPERATOR_MISSING`) without the option `mergeOperator`. Like `put` in everything else. */
-  merge(key: Bytes, operand: Bytes, options?: WriteOptions): Promise<WriteResult>;
+  merge(key: K, operand: V, options?: WriteOptions): Promise<WriteResult>;
 
   /**
    * Applies a batch whole or not at all, under one sequence number. The batch can be used again afterwards. Operations that were given no
@@ -78,6 +84,8 @@ export interface Db extends Reads {
    *
    * Conditions of its operations are decided together, about what is there before the batch: one that does not hold is a `ConflictError`, as
    * for `put`, and nothing of the batch is written.
+   *
+   * Its keys and values are bytes, stored as they are: `batch()` makes one in the encodings of the database.
    */
   write(batch: WriteBatch, options?: WriteOptions): Promise<WriteResult>;
 
@@ -89,7 +97,35 @@ export interface Db extends Reads {
    * Durability and errors are those of `put`; `CorruptionError` where damage may hide the row or a newer one, `IncompatibleError`
    * (`MERGE_OPERATOR_MISSING`) for operands without the option `mergeOperator`: nothing is written then. Costs a `get` and a `put`.
    */
-  touch(key: Bytes, options: TouchOptions): Promise<WriteResult | undefined>;
+  touch(key: K, options: TouchOptions): Promise<WriteResult | undefined>;
+
+  /**
+   * A batch in the encodings of this database, whose operations may be of its sublevels. No request before it is written.
+   *
+   * ```ts
+   * await db.batch().put('ada', user).put(['ada', 1843], '', { sublevel: byYear }).write();
+   * ```
+   */
+  batch(): Batch<K, V>;
+
+  /**
+   * A part of the database with encodings of its own; by default those of this one. Its keys are stored after the byte FF, its name and a
+   * byte 00: it sees its own rows only, and no other sublevel. The database sees them as rows, too, if its keys are bytes or of an encoding of
+   * yours; with `utf8`, `json` and `tuple` it does not. No request, nothing is stored; the encodings of sublevels are not remembered.
+   *
+   * ```ts
+   * const users = db.sublevel<string, User>('users', { keyEncoding: 'utf8', valueEncoding: 'json' });
+   * await users.put('ada', { name: 'Ada' });
+   * ```
+   *
+   * Throws `InvalidArgumentError`: a name has 1 to 200 characters, of which none is a slash or a control character, as those separate
+   * names. A sublevel within a sublevel is made of that.
+   */
+  sublevel<KE extends AnyEncoding | undefined = undefined, VE extends AnyEncoding | undefined = undefined>(
+    name: string,
+    options?: LevelOptions<KE, VE>,
+  ): Sublevel<Either<KE, K>, Either<VE, V>>;
+  sublevel<K2, V2>(name: string, options: EncodingsFor<K2, V2>): Sublevel<K2, V2>;
 
   /**
    * Deletes the rows of a range: those that are there when it is called. A key that is written while it runs keeps its row as it
@@ -103,9 +139,9 @@ export interface Db extends Reads {
    * and the same call again deletes the rest. At a damaged stretch with `CorruptionError`: what is before it is deleted, and a call with `gt: resumeAfter` goes
    * on after it. A range without bounds is refused (`BAD_ARGUMENT`): see `clear`.
    */
-  deleteRange(range: RangeOptions, options?: DeleteRangeOptions): Promise<DeleteRangeResult>;
+  deleteRange(range: RangeOptions<K>, options?: DeleteRangeOptions): Promise<DeleteRangeResult>;
 
-  /** Deletes every row that is there when it is called. Like `deleteRange` in everything else. */
+  /** Deletes every row that is there when it is called; of a database whose keys are `utf8`, `json` or `tuple` not those of sublevels, which it does not show. Like `deleteRange` in everything else. */
   clear(options?: DeleteRangeOptions): Promise<DeleteRangeResult>;
 
   /**
@@ -114,10 +150,10 @@ export interface Db extends Reads {
    *
    * Throws `ClosedError` or `FencedError` once the handle has ended, and `UnavailableError` (`RECOVERING`) before it serves.
    */
-  snapshot(): Snapshot;
+  snapshot(): Snapshot<K, V>;
 
   /** Rows and bytes of a range according to metadata; every version counts. One GET for each table not yet read. */
-  estimateSize(range?: RangeOptions): Promise<SizeEstimate>;
+  estimateSize(range?: RangeOptions<K>): Promise<SizeEstimate>;
 
   /**
    * Resolves when all writes so far are durable: in the log, or with `memtable` in tables that the manifest names. Rejects with `ClosedError`
@@ -163,4 +199,57 @@ export interface Db extends Reads {
 
   /** `close()`, at the end of an `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * A part of a database, made by `Db.sublevel`: every call is about its own rows, and costs and fails as that of the database does. It needs
+ * no closing. Two that are made with the same name are the same part.
+ */
+export interface Sublevel<K = Bytes, V = Bytes>
+  extends Reads<K, V>,
+    Pick<Db<K, V>, 'put' | 'delete' | 'merge' | 'touch' | 'deleteRange' | 'clear' | 'batch' | 'estimateSize'> {
+  /** The names that lead to it, with a slash between. */
+  readonly name: string;
+
+  /** A part of this part, as `Db.sublevel`. */
+  sublevel<KE extends AnyEncoding | undefined = undefined, VE extends AnyEncoding | undefined = undefined>(
+    name: string,
+    options?: LevelOptions<KE, VE>,
+  ): Sublevel<Either<KE, K>, Either<VE, V>>;
+  sublevel<K2, V2>(name: string, options: EncodingsFor<K2, V2>): Sublevel<K2, V2>;
+}
+
+/** Where an operation of a batch goes. */
+export interface IntoSublevel<K, V> {
+  /** A sublevel of the same database, whose encodings then hold. */
+  sublevel: Sublevel<K, V>;
+}
+
+/**
+ * Operations on a database and its sublevels that are applied whole or not at all. Keys and values are encoded when they are added. The
+ * methods that add throw `InvalidArgumentError`, and have added nothing then.
+ */
+export interface Batch<K = Bytes, V = Bytes> {
+  /** Number of operations added. */
+  readonly length: number;
+  /** Bytes of all keys and values, as they are stored. */
+  readonly byteLength: number;
+
+  /** Adds a value, with the options of `WriteBatch.put`. */
+  put(key: K, value: V, options?: BatchPutOptions): this;
+  put<K2, V2>(key: K2, value: V2, options: BatchPutOptions & IntoSublevel<K2, V2>): this;
+
+  /** Deletes a key, with the options of `WriteBatch.delete`. */
+  delete(key: K, options?: BatchDeleteOptions): this;
+  delete<K2, V2>(key: K2, options: BatchDeleteOptions & IntoSublevel<K2, V2>): this;
+
+  /** Adds a merge operand, encoded as values are; needs the database's merge operator when it is written. */
+  merge(key: K, operand: V, options?: TtlOptions): this;
+  merge<K2, V2>(key: K2, operand: V2, options: TtlOptions & IntoSublevel<K2, V2>): this;
+
+  /** Forgets all operations. */
+  clear(): this;
+
+  /** Applies the batch under one sequence number. Like `Db.write` in everything else. */
+  write(options?: WriteOptions): Promise<WriteResult>;
 }

@@ -117,7 +117,8 @@ export interface CursorRange extends RangeOptions {
 
 export const RANGE_NAMES = ['gte', 'gt', 'lte', 'lt', 'prefix'] as const;
 
-function boundBytes(value: Bytes, name: string): Uint8Array {
+/** The bytes of a bound; they may be none. */
+export function boundBytes(value: Bytes, name: string): Uint8Array {
   const what = `bound ${name}`;
   const bytes = typeof value === 'string' ? textBytes(value, what) : new Uint8Array(readable(value, what));
   if (bytes.length > MAX_KEY_BYTES) {

@@ -55,10 +55,10 @@ export class LateReads implements RawReads {
     return this.#waiting.call([key, o], (reads, a) => reads.getWithMeta(...a));
   }
 
-  scan<T = ScanRow>(o: ScanOptions | undefined, convert?: ConvertRow<T>): ScanIterator<Bytes, T> {
+  scan<T = ScanRow>(o: ScanOptions | undefined, convert?: ConvertRow<T>, keysOnly?: boolean): ScanIterator<Bytes, T> {
     const reads = this.#waiting.served();
-    if (reads !== undefined) return reads.scan(o, convert);
-    const scan = this.#waiting.call([o], async (later, [own]) => later.scan(own, convert));
+    if (reads !== undefined) return reads.scan(o, convert, keysOnly);
+    const scan = this.#waiting.call([o], async (later, [own]) => later.scan(own, convert, keysOnly));
     return new LateScan(scan, this.#waiting);
   }
 

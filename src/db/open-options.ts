@@ -15,6 +15,7 @@ import {
 import { CODECS, type Codec } from '../format/table-info.ts';
 import { DEFAULT_TIMEOUT_MS } from '../lsm/manifest/database-stores.ts';
 import { MAX_LOSS_CHECK, type MaxLoss } from '../recovery/repair-report.ts';
+import type { EncodingOptions } from './encoding.ts';
 import {
   completeParts,
   completeShared,
@@ -23,6 +24,7 @@ import {
   type ResolvedOptions,
   SHARED_CHECKS,
   type SharedOptions,
+  type SharedSettings,
 } from './options.ts';
 import { TTL_CHECK } from './write-options.ts';
 
@@ -115,14 +117,14 @@ export interface WriterOptions extends SharedOptions {
 type Unset = 'defaultTtlMs' | 'expectAtLeast' | 'expectedEpoch' | 'maxLoss';
 
 /** Settings of a writer: plain data. */
-export interface WriterSettings extends Readonly<Required<Omit<WriterOptions, PartName | Unset>>> {
+export interface WriterSettings extends SharedSettings, Readonly<Required<Omit<WriterOptions, PartName | Unset>>> {
   readonly defaultTtlMs: number | undefined;
   readonly expectAtLeast: bigint | undefined;
   readonly expectedEpoch: number | undefined;
   readonly maxLoss: Readonly<MaxLoss> | undefined;
 }
 
-export const WRITER_CHECKS: ChecksOf<WriterOptions> = {
+export const WRITER_CHECKS: ChecksOf<WriterOptions & EncodingOptions> = {
   ...SHARED_CHECKS,
   createIfMissing: bool,
   errorIfExists: bool,
@@ -165,7 +167,7 @@ export interface WriterSurroundings {
  * @param faults what is wrong with options together is added to these
  */
 export function completeWriter(
-  o: WriterOptions & WriterSurroundings,
+  o: WriterOptions & EncodingOptions & WriterSurroundings,
   owner: string,
   faults: string[],
 ): ResolvedOptions<WriterSettings> {

@@ -26,7 +26,7 @@ import { makeUlid } from '../common/ulid.ts';
 import type { Manifest } from '../format/manifest-types.ts';
 import { IDENTITY_PATH, manifestPath, STORE_PROFILE_PATH } from '../format/object-names.ts';
 import { decodeTracker, encodeTracker, isWideTracker, narrowTracker } from '../format/sequence-tracker.ts';
-import { encodeIdentity } from '../format/sidecar.ts';
+import { type DatabaseIdentity, encodeIdentity } from '../format/sidecar.ts';
 import { Author, CREATOR } from '../lsm/manifest/author.ts';
 import { type DatabaseStores, whereOf } from '../lsm/manifest/database-stores.ts';
 import { EpochGuard, type Stamp } from '../lsm/manifest/epoch-guard.ts';
@@ -50,6 +50,7 @@ import {
 } from '../recovery/place.ts';
 import { VerifiedLog } from '../recovery/verified-log.ts';
 import type { GetResult } from '../store/object-store.ts';
+import { areSameEncodings, assertEncodings, BYTES_NAMES } from './encoding.ts';
 import { FilterForms } from './filter-forms.ts';
 import type { WriterSettings } from './open-options.ts';
 import type { Parts } from './options.ts';
@@ -88,6 +89,8 @@ export interface OpeningMeans {
     WriterSettings,
     | 'compatibility'
     | 'createIfMissing'
+    | 'encodingCheck'
+    | 'encodings'
     | 'errorIfExists'
     | 'expectAtLeast'
     | 'expectedEpoch'
@@ -139,6 +142,7 @@ class VerifiedTakeover {
       const found = await this.#discover();
       assertExpectedEpoch(this.#where(), found.newest, this.#expectedEpoch);
       this.#assertWritable(found);
+      assertEncodings(this.#where(), found.identity?.value.encodings, this.#settings);
       await assertParentsInReach(this.#stores, found.newest.manifest);
       onFound();
       await this.#wal.load(found.newest);
@@ -223,6 +227,7 @@ class VerifiedTakeover {
       createdAtMs: this.#parts.clock.nowMs(),
       creator: CREATOR,
       separateWalStore: this.#stores.hasWalStore,
+      encodings: this.#settings.encodings,
     });
     const putId = makeUlid(this.#parts.clock.nowMs(), this.#parts.random);
     await Promise.all([
@@ -345,6 +350,7 @@ class VerifiedTakeover {
       taken.fence.id > newest.manifest.replayAfterWalId && taken.fence.lastSeq >= newest.manifest.lastL0Seq,
       'our fence is after all rows (open-writer 2)',
     );
+    if (identity !== undefined) await this.#noteEncodings(identity.value);
     const hasBoundary = boundary.exists;
     return { author, profile, ...taken, hasBoundary, guard: this.#guard, wal: this.#wal, forms: this.#forms };
   }
@@ -362,6 +368,7 @@ class VerifiedTakeover {
       createdAtMs: this.#parts.clock.nowMs(),
       creator: CREATOR,
       separateWalStore: this.#stores.hasWalStore,
+      encodings: this.#settings.encodings,
     });
     if (damaged !== undefined) {
       this.#parts.logger.warn('the damaged identity is written again from the seal of the newest manifest', {
@@ -371,6 +378,22 @@ class VerifiedTakeover {
     const putId = makeUlid(this.#parts.clock.nowMs(), this.#parts.random);
     const condition = damaged === undefined ? 'if-absent' : 'any';
     await this.#stores.main.put(IDENTITY_PATH, bytes, { condition, putId });
+  }
+
+  /**
+   * Has the database remember the encodings of this opening: where it remembers none and there are any, and where its caller wants
+   * that. Done by the owner of the database, with one PUT that is seldom needed.
+   */
+  async #noteEncodings(identity: DatabaseIdentity): Promise<void> {
+    const { encodings, encodingCheck } = this.#settings;
+    const noted = identity.encodings;
+    const isNew = noted === undefined && !areSameEncodings(encodings, BYTES_NAMES);
+    const isOther = noted !== undefined && encodingCheck === 'replace' && !areSameEncodings(encodings, noted);
+    if (!isNew && !isOther) return;
+    const putId = makeUlid(this.#parts.clock.nowMs(), this.#parts.random);
+    const bytes = encodeIdentity({ ...identity, encodings });
+    const answer = await this.#stores.main.put(IDENTITY_PATH, bytes, { condition: 'any', putId });
+    if (answer.outcome === 'unknown') throw unansweredError(this.#where(), IDENTITY_PATH, answer.cause);
   }
 
   #witness(newest: LoadedManifest): TailWitness {

@@ -8,6 +8,8 @@
  * 2. Nothing but these three files sees an options object: a function takes the settings and parts that it needs, each by its name.
  * 3. Each value of the caller's object is read once.
  */
+
+import { EMPTY_BYTES } from '../common/bytes.ts';
 import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
 import { type EventListener, safeListener } from '../common/events.ts';
 import { type Logger, STDERR_LOGGER, safeLogger } from '../common/logger.ts';
@@ -32,10 +34,19 @@ import {
   whole,
 } from '../common/option-checks.ts';
 import { type Random, SYSTEM_RANDOM } from '../common/random.ts';
+import type { EncodingNames } from '../format/sidecar.ts';
 import { DEFAULT_TIMEOUT_MS } from '../lsm/manifest/database-stores.ts';
 import { type MergeOperator, OPERATOR_CHECK } from '../lsm/rows/merge-operator.ts';
 import { BlockCache } from '../lsm/table/block-cache.ts';
 import type { CorruptionListener, CorruptionPolicy } from './corruption-watch.ts';
+import {
+  type AnyEncoding,
+  ENCODING_CHECKS,
+  type EncodingCheck,
+  type EncodingOptions,
+  usedEncoding,
+} from './encoding.ts';
+import { RowCodec } from './row-codec.ts';
 
 const MIB = 1024 * 1024;
 const DEFAULT_MEMORY_BYTES = 512 * MIB;
@@ -96,12 +107,17 @@ export type PartName =
   | 'signal';
 
 /** Settings of a writer and of a reader: plain data. */
-export type SharedSettings = Readonly<Required<Omit<SharedOptions, PartName>>>;
+export interface SharedSettings extends Readonly<Required<Omit<SharedOptions, PartName>>> {
+  readonly encodings: EncodingNames;
+  readonly encodingCheck: EncodingCheck;
+}
 
 /** What a writer or a reader works with. */
 export interface Parts {
   readonly cache: BlockCache;
   readonly clock: Clock;
+  /** Undefined: keys and values are bytes. */
+  readonly codec: RowCodec<unknown, unknown> | undefined;
   readonly logger: Logger;
   /** Undefined also where it is in a module that was not loaded yet. */
   readonly mergeOperator: MergeOperator | undefined;
@@ -120,7 +136,8 @@ export interface ResolvedOptions<Settings> {
   readonly parts: Parts;
 }
 
-export const SHARED_CHECKS: ChecksOf<SharedOptions> = {
+export const SHARED_CHECKS: ChecksOf<SharedOptions & EncodingOptions> = {
+  ...ENCODING_CHECKS,
   memoryBytes: whole(8 * MIB, MAX_OPTION_BYTES),
   timeoutMs: whole(1, MAX_MS),
   hideExpired: bool,
@@ -143,8 +160,11 @@ export const WAL_OBJECT_PART = 1 / 32;
 const LEAST_CACHE_PART = 1 / 32;
 
 /** The settings with their defaults. */
-export function completeShared(o: SharedOptions): SharedSettings {
+export function completeShared(o: SharedOptions & EncodingOptions): SharedSettings {
+  const name = (encoding: AnyEncoding | undefined) => usedEncoding(encoding)?.name ?? 'bytes';
   return {
+    encodings: { key: name(o.keyEncoding), value: name(o.valueEncoding) },
+    encodingCheck: o.encodingCheck ?? 'refuse',
     memoryBytes: o.memoryBytes ?? DEFAULT_MEMORY_BYTES,
     timeoutMs: o.timeoutMs ?? DEFAULT_TIMEOUT_MS,
     hideExpired: o.hideExpired ?? true,
@@ -160,17 +180,20 @@ export function completeShared(o: SharedOptions): SharedSettings {
  * @param compactionPart what a compactor may take, in parts of it
  */
 export function completeParts(
-  o: SharedOptions,
+  o: SharedOptions & EncodingOptions,
   memoryBytes: number,
   unflushedBytes: number,
   compactionPart = 0,
 ): Parts {
   const logger = safeLogger(o.logger ?? STDERR_LOGGER);
+  const keys = usedEncoding(o.keyEncoding);
+  const values = usedEncoding(o.valueEncoding);
   const { object: mergeOperator, module: operatorModule } = objectOrModule(o.mergeOperator, 'merge');
   return {
     cache: o.cache ?? new BlockCache({ capacityBytes: cacheBytes(memoryBytes, unflushedBytes, compactionPart) }),
     clock: o.clock ?? SYSTEM_CLOCK,
     logger,
+    codec: keys === undefined && values === undefined ? undefined : new RowCodec({ keys, values, prefix: EMPTY_BYTES }),
     mergeOperator,
     operatorModule,
     onCorruption: o.onCorruption,

@@ -8,7 +8,7 @@
  */
 import { assertThat } from '../common/assert.ts';
 import { ClosedError } from '../common/errors.ts';
-import { ByteReads } from './range-reads.ts';
+import { ByteReads } from './byte-reads.ts';
 import { ReadPath, type ReadSource } from './read-path.ts';
 import type { Snapshot } from './snapshot.ts';
 import type { Pin } from './snapshot-pins.ts';

@@ -6,13 +6,12 @@
 import { assertThat } from '../common/assert.ts';
 import { anything, bool, type ChecksOf, checkedOptions, whole } from '../common/option-checks.ts';
 import type { ScanRow } from '../lsm/read/scan-row.ts';
-import type { Bytes, Decoded } from './keys.ts';
-import { RANGE_READ_CHECKS, type RawReads } from './read-path.ts';
-import type { Page, PageOptions, RangeReadOptions, Reads, ScanOptions, ValueWithMeta } from './reads.ts';
+import type { Decoded } from './keys.ts';
+import { RANGE_READ_CHECKS } from './read-path.ts';
+import type { Page, PageOptions, RangeReadOptions, ScanOptions } from './reads.ts';
 import type { ConvertRow } from './scan.ts';
 import type { ScanIterator } from './scan-iterator.ts';
 import type { Turns } from './turns.ts';
-import type { ReadOptions } from './write-options.ts';
 
 const MAX_PAGE = 1_000_000;
 
@@ -36,8 +35,12 @@ export abstract class RangeReads<K, V> {
   }
 
   abstract scan(options?: ScanOptions<K>): ScanIterator<K, RowOf<K, V>>;
-  /** A scan that hands out something else than rows; `convert` is given them as they are stored. */
-  protected abstract scanAs<T>(options: ScanOptions<K> | undefined, convert: ConvertRow<T>): ScanIterator<K, T>;
+  /** A scan that hands out something else than rows; `convert` is given them as they are stored, with `keysOnly` without their values. */
+  protected abstract scanAs<T>(
+    options: ScanOptions<K> | undefined,
+    convert: ConvertRow<T>,
+    keysOnly: boolean,
+  ): ScanIterator<K, T>;
 
   first(range?: RangeReadOptions<K>): Promise<RowOf<K, V> | undefined> {
     return this.#turns.after(this.#end('first', range, false));
@@ -59,7 +62,7 @@ export abstract class RangeReads<K, V> {
 
   async #count(range: RangeReadOptions<K> | undefined): Promise<number> {
     const options = checkedOptions<RangeReadOptions<unknown>>('count', range, RANGE_READ_CHECKS) as RangeReadOptions<K>;
-    const scan = this.scanAs(options, nothingOf);
+    const scan = this.scanAs(options, nothingOf, true);
     try {
       for (let count = 0; ; ) {
         const { length } = await scan.nextBatch(COUNTED_ROWS);
@@ -87,49 +90,3 @@ export abstract class RangeReads<K, V> {
 }
 
 function nothingOf(): undefined {}
-
-/** Reads of bytes. */
-export class ByteReads extends RangeReads<Bytes, Bytes> implements Reads {
-  /** For what reads the same rows in another form. */
-  readonly raw: RawReads;
-
-  constructor(raw: RawReads) {
-    super(raw.turns);
-    this.raw = raw;
-  }
-
-  get(key: Bytes, options?: ReadOptions): ReturnType<Reads['get']> {
-    return this.raw.get(key, options);
-  }
-
-  getMany(keys: readonly Bytes[], options?: ReadOptions): ReturnType<Reads['getMany']> {
-    return this.raw.getMany(keys, options);
-  }
-
-  has(key: Bytes, options?: ReadOptions): Promise<boolean> {
-    return this.raw.has(key, options);
-  }
-
-  getWithMeta(key: Bytes, options?: ReadOptions): Promise<ValueWithMeta | undefined> {
-    return this.raw.getWithMeta(key, options);
-  }
-
-  scan(options?: ScanOptions): ScanIterator {
-    return this.raw.scan(options);
-  }
-
-  keys(options?: ScanOptions): ReturnType<Reads['keys']> {
-    return this.scanAs(options, keyOfRow);
-  }
-
-  values(options?: ScanOptions): ReturnType<Reads['values']> {
-    return this.scanAs(options, valueOfRow);
-  }
-
-  protected override scanAs<T>(options: ScanOptions | undefined, convert: ConvertRow<T>): ScanIterator<Bytes, T> {
-    return this.raw.scan(options, convert);
-  }
-}
-
-const keyOfRow = ({ key }: ScanRow) => key;
-const valueOfRow = ({ value }: ScanRow) => value;

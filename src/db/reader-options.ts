@@ -2,14 +2,15 @@
  * Options of `openReader`: those of a reader alone beside the shared ones (options.ts, whose points hold here), and the check that reports
  * every fault of an options object at once.
  */
-import { bool, type ChecksOf, optionFaults, readOptions } from '../common/option-checks.ts';
+import { bool, type ChecksOf, oneOf, optionFaults, readOptions } from '../common/option-checks.ts';
+import type { EncodingOptions } from './encoding.ts';
 import {
   completeParts,
   completeShared,
-  type PartName,
   type ResolvedOptions,
   SHARED_CHECKS,
   type SharedOptions,
+  type SharedSettings,
 } from './options.ts';
 
 /** Options of `openReader`. Each is optional. */
@@ -19,9 +20,15 @@ export interface ReaderOptions extends SharedOptions {
 }
 
 /** Settings of a reader: plain data. */
-export type ReaderSettings = Readonly<Required<Omit<ReaderOptions, PartName>>>;
+export interface ReaderSettings extends SharedSettings {
+  readonly allowPrefix: boolean;
+}
 
-const CHECKS: ChecksOf<ReaderOptions> = { ...SHARED_CHECKS, allowPrefix: bool };
+const CHECKS: ChecksOf<ReaderOptions & EncodingOptions> = {
+  ...SHARED_CHECKS,
+  encodingCheck: oneOf(['refuse', 'ignore']),
+  allowPrefix: bool,
+};
 
 /** Names of the options that are known, for the test that compares them with the documented ones. */
 export const READER_OPTION_NAMES: readonly string[] = Object.keys(CHECKS);
@@ -33,7 +40,7 @@ export const READER_OPTION_NAMES: readonly string[] = Object.keys(CHECKS);
 export function resolveReaderOptions(options: unknown): ResolvedOptions<ReaderSettings> {
   const { given, faults } = readOptions('openReader', options, CHECKS);
   if (faults.length > 0) throw optionFaults('openReader', faults);
-  const o = given as ReaderOptions;
+  const o = given as ReaderOptions & EncodingOptions;
   const settings: ReaderSettings = { ...completeShared(o), allowPrefix: o.allowPrefix ?? false };
   const { memoryBytes } = settings;
   // The rows of the log may take half of the budget.

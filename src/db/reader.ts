@@ -2,6 +2,7 @@
 import type { Metrics } from '../common/metrics.ts';
 import type { RequestCountsByRole } from '../store/metered-store.ts';
 import type { CorruptionReport } from './corruption-watch.ts';
+import type { Bytes } from './keys.ts';
 import type { Reads } from './reads.ts';
 import type { CloseOptions, RefreshOptions } from './write-options.ts';
 
@@ -11,7 +12,7 @@ import type { CloseOptions, RefreshOptions } from './write-options.ts';
  * It shows the tables of one manifest and the rows of the log after it, as they were at the opening or the last `refresh`.
  * Because it pins nothing, a collector may delete what it reads: then a read rejects with `UnavailableError` (`VIEW_EXPIRED`).
  */
-export interface Reader extends Reads {
+export interface Reader<K = Bytes, V = Bytes> extends Reads<K, V> {
   /** Path of the database in its store. */
   readonly path: string;
 

@@ -6,6 +6,7 @@
 import type { OwnBytes } from '../common/bytes.ts';
 import type { Finding } from '../common/finding.ts';
 import type { ScanRow } from '../lsm/read/scan-row.ts';
+import type { AnyEncoding, EncodedBy, EncodingsFor } from './encoding.ts';
 import type { Bytes, Decoded, RangeOptions } from './keys.ts';
 import type { ScanIterator } from './scan-iterator.ts';
 import type { ReadOptions } from './write-options.ts';
@@ -30,6 +31,17 @@ export interface ScanOptions<K = Bytes> extends RangeReadOptions<K> {
   /** At most this many rows. */
   limit?: number;
 }
+
+/** Encodings of a sublevel. */
+export interface LevelOptions<KE extends AnyEncoding | undefined, VE extends AnyEncoding | undefined> {
+  /** What its keys are. Default: as those of the handle that it is made of. */
+  keyEncoding?: KE;
+  /** What its values are. Default: as those of the handle that it is made of. */
+  valueEncoding?: VE;
+}
+
+/** What an encoding takes, or where none is given, T. */
+export type Either<E, T> = [E] extends [undefined] ? T : EncodedBy<E>;
 
 /** Options of `page`. */
 export interface PageOptions<K = Bytes> extends RangeReadOptions<K> {
@@ -129,7 +141,7 @@ export interface Reads<K = Bytes, V = Bytes> {
    */
   scan(options?: ScanOptions<K>): ScanIterator<K, ScanRow<Decoded<K>, Decoded<V>>>;
 
-  /** The keys of `scan`, alone. Costs as much as `scan`: keys are stored beside their values. */
+  /** The keys of `scan`, alone; no merge operator is asked. Costs the requests of `scan`: keys are stored beside their values. */
   keys(options?: ScanOptions<K>): ScanIterator<K, Decoded<K>>;
 
   /** The values of `scan`, alone. Costs as much as `scan`. */
@@ -157,4 +169,14 @@ export interface Reads<K = Bytes, V = Bytes> {
    * ```
    */
   page(options: PageOptions<K>): Promise<Page<K, V>>;
+
+  /**
+   * The reads of a sublevel: of the rows whose keys begin with its name, with encodings of their own; by default those of the handle that it
+   * is made of. See `Db.sublevel`. Throws `InvalidArgumentError` for a name or an option. No request.
+   */
+  sublevel<KE extends AnyEncoding | undefined = undefined, VE extends AnyEncoding | undefined = undefined>(
+    name: string,
+    options?: LevelOptions<KE, VE>,
+  ): Reads<Either<KE, K>, Either<VE, V>>;
+  sublevel<K2, V2>(name: string, options: EncodingsFor<K2, V2>): Reads<K2, V2>;
 }

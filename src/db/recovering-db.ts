@@ -20,16 +20,19 @@ import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
 import type { RepairReport } from '../recovery/repair-report.ts';
 import { TOOL_ACCESS, type ToolAccess, type ToolHandle } from '../recovery/tool-access.ts';
 import type { RequestCountsByRole } from '../store/metered-store.ts';
+import { ByteReads } from './byte-reads.ts';
 import type { CorruptionReport } from './corruption-watch.ts';
-import type { Db } from './db.ts';
+import type { Batch, Db } from './db.ts';
+import type { EncodingOptions } from './encoding.ts';
 import { storeMetrics } from './handle-metrics.ts';
 import { LateReads, type Waiting } from './late-reads.ts';
-import { ByteReads } from './range-reads.ts';
+import type { PinnedSnapshot } from './pinned-snapshot.ts';
+import { BYTES_CODEC } from './row-codec.ts';
 import type { ServingDb } from './serving-db.ts';
-import type { Snapshot } from './snapshot.ts';
 import { Turns } from './turns.ts';
 import type { UpkeepState } from './upkeep.ts';
 import { WriteBatch } from './write-batch.ts';
+import { type ByteDb, CodedBatch, writeLevel } from './write-level.ts';
 import { type CloseOptions, waitOptions } from './write-options.ts';
 
 /** What a recovery ends with: the database, and the report if anything was repaired. */
@@ -48,10 +51,18 @@ interface WaitingCall {
 }
 
 /** The handle of a database that `recovery` makes ready. Calls wait at most `timeoutMs`. */
-export function recoveringDb(recovery: Promise<Recovered>, stores: ShownStores, clock: Clock, timeoutMs: number): Db {
+export function recoveringDb(
+  recovery: Promise<Recovered>,
+  stores: ShownStores,
+  clock: Clock,
+  timeoutMs: number,
+): HandleOfDb {
   ignoreRejection(recovery);
   return new RecoveringDb(recovery, stores, clock, timeoutMs);
 }
+
+/** A database in bytes, for what wraps it. */
+export type HandleOfDb = ByteDb & ToolHandle;
 
 class RecoveringDb extends ByteReads implements Db, ToolHandle {
   readonly #recovery: Promise<Recovered>;
@@ -122,7 +133,14 @@ class RecoveringDb extends ByteReads implements Db, ToolHandle {
   readonly compact: Db['compact'] = (...args) => this.#call(args, (db, a) => db.compact(...a));
   readonly flush: Db['flush'] = (...args) => this.#call(args, (db, a) => db.flush(...a));
 
-  snapshot(): Snapshot {
+  override readonly sublevel: Db['sublevel'] = (name: string, options?: EncodingOptions) =>
+    writeLevel(this, BYTES_CODEC, '', name, options);
+
+  batch(): Batch {
+    return new CodedBatch(this, BYTES_CODEC);
+  }
+
+  snapshot(): PinnedSnapshot {
     return this.#served().snapshot();
   }
 

@@ -34,10 +34,11 @@ import type { TableStore } from '../lsm/tree/table-store.ts';
 import type { RepairReport } from '../recovery/repair-report.ts';
 import { TOOL_ACCESS, type ToolAccess, type ToolHandle } from '../recovery/tool-access.ts';
 import type { RequestCountsByRole } from '../store/metered-store.ts';
+import { ByteReads } from './byte-reads.ts';
 import { ConditionalWrites, conditionOf } from './conditional-write.ts';
 import { type CorruptionListener, type CorruptionReport, CorruptionWatch } from './corruption-watch.ts';
 import { countedOperator, ReadCounts, type UpkeepCounts } from './counts.ts';
-import type { Db } from './db.ts';
+import type { Batch, Db } from './db.ts';
 import {
   type DeleteRangeOptions,
   type DeleteRangeResult,
@@ -46,19 +47,20 @@ import {
   rangeToDelete,
 } from './delete-range.ts';
 import type { WriteResult } from './durability-waiters.ts';
+import type { EncodingOptions } from './encoding.ts';
 import { estimateSize, type SizeEstimate } from './estimates.ts';
 import { writerMetrics } from './handle-metrics.ts';
 import { type Bytes, type RangeOptions, toKey, toRange, toValue } from './keys.ts';
 import type { WriterSettings } from './open-options.ts';
 import { PinnedSnapshot } from './pinned-snapshot.ts';
-import { ByteReads } from './range-reads.ts';
 import { RANGE_CHECKS, ReadPath, type ReadSource } from './read-path.ts';
-import type { Snapshot } from './snapshot.ts';
+import { BYTES_CODEC } from './row-codec.ts';
 import type { SnapshotPins } from './snapshot-pins.ts';
 import type { TableFlusher } from './table-flusher.ts';
 import type { Upkeep, UpkeepState } from './upkeep.ts';
 import type { WalFlusher } from './wal-flusher.ts';
 import { WriteBatch } from './write-batch.ts';
+import { CodedBatch, writeLevel } from './write-level.ts';
 import {
   type CloseOptions,
   type CompactOptions,
@@ -236,7 +238,14 @@ export class ServingDb extends ByteReads implements Db, ToolHandle {
     }
   }
 
-  snapshot(): Snapshot {
+  override readonly sublevel: Db['sublevel'] = (name: string, options?: EncodingOptions) =>
+    writeLevel(this, BYTES_CODEC, '', name, options);
+
+  batch(): Batch {
+    return new CodedBatch(this, BYTES_CODEC);
+  }
+
+  snapshot(): PinnedSnapshot {
     this.#assertServing();
     const { state, pins } = this.#p;
     const pin = pins.pin(state.lastSeq);

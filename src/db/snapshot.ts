@@ -1,4 +1,5 @@
 /** A snapshot as users see it. */
+import type { Bytes } from './keys.ts';
 import type { Reads } from './reads.ts';
 
 /**
@@ -7,7 +8,7 @@ import type { Reads } from './reads.ts';
  * Every read through it shows the same state, however late it comes: rows up to one sequence number, of which those are gone that
  * had expired when the snapshot was made. So `expireTs` of a value may be in the past by now. Errors and cost as of the database.
  */
-export interface Snapshot extends Reads {
+export interface Snapshot<K = Bytes, V = Bytes> extends Reads<K, V> {
   /** The sequence number this snapshot reads at. */
   readonly seq: bigint;
 

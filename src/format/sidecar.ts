@@ -18,6 +18,8 @@
  * "\"creator\":\"shaledb 0.1.0\","                    creator="shaledb 0.1.0"
  * "\"separateWalStore\":false}"                      separate_wal_store=false
  * ```
+ *
+ * Where encodings of keys and values are known it ends with `,"encodings":{"key":"utf8","value":"json"}}`: their names.
  */
 import { assertThat } from '../common/assert.ts';
 import { fromBase64Url, STRICT_UTF8, toBase64Url, UTF8_ENCODER } from '../common/bytes.ts';
@@ -143,6 +145,14 @@ export interface DatabaseIdentity {
   creator: string;
   /** Whether the write-ahead log is in a store of its own; a version 2 manifest does not record it. */
   separateWalStore: boolean;
+  /** Names of the encodings of keys and values, as the creation or the first opening that had any noted them; undefined in older databases. */
+  encodings?: EncodingNames | undefined;
+}
+
+/** Names of encodings; `bytes` where there is none. */
+export interface EncodingNames {
+  readonly key: string;
+  readonly value: string;
 }
 
 const IDENTITY_KIND = 'identity';
@@ -160,13 +170,17 @@ export function encodeIdentity(identity: DatabaseIdentity): Uint8Array {
     createdAtMs: String(identity.createdAtMs),
     creator: identity.creator,
     separateWalStore: identity.separateWalStore,
+    // What reads identities without it passes it over.
+    ...(identity.encodings !== undefined && {
+      encodings: { key: identity.encodings.key, value: identity.encodings.value },
+    }),
   });
 }
 
 /** Throws like `decodeSidecar`; unknown members are ignored. */
 export function decodeIdentity(bytes: Uint8Array): DatabaseIdentity {
   const { value } = decodeSidecar(bytes, IDENTITY_KIND, IDENTITY_VERSION);
-  const { databaseId, createdAtMs, creator, separateWalStore } = (value ?? {}) as Record<string, unknown>;
+  const { databaseId, createdAtMs, creator, separateWalStore, encodings } = (value ?? {}) as Record<string, unknown>;
   const id = typeof databaseId === 'string' ? fromBase64Url(databaseId) : undefined;
   const created =
     typeof createdAtMs === 'string' && /^-?[0-9]{1,16}$/.test(createdAtMs) ? Number(createdAtMs) : Number.NaN;
@@ -174,10 +188,25 @@ export function decodeIdentity(bytes: Uint8Array): DatabaseIdentity {
     id?.length !== DATABASE_ID_BYTES ||
     !Number.isSafeInteger(created) ||
     typeof creator !== 'string' ||
-    typeof separateWalStore !== 'boolean'
+    typeof separateWalStore !== 'boolean' ||
+    !(encodings === undefined || areEncodings(encodings))
   ) {
     const at = { unit: 'object', offset: 0, length: bytes.length } as const;
     throw damage('MALFORMED', at, 'The identity of the database is incomplete');
   }
-  return { databaseId: id, createdAtMs: created, creator, separateWalStore };
+  return {
+    databaseId: id,
+    createdAtMs: created,
+    creator,
+    separateWalStore,
+    ...(encodings !== undefined && { encodings }),
+  };
+}
+
+const MAX_ENCODING_NAME = 100;
+
+function areEncodings(value: unknown): value is EncodingNames {
+  if (typeof value !== 'object' || value === null) return false;
+  const { key, value: of } = value as Record<string, unknown>;
+  return [key, of].every((name) => typeof name === 'string' && name.length > 0 && name.length <= MAX_ENCODING_NAME);
 }

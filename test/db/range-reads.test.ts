@@ -138,6 +138,21 @@ it('the times of merges are those of a get', async () => {
   }
 });
 
+it('keys are counted and given without a merge operator, which their values would need', async () => {
+  const operator = { merge: (_k: Uint8Array, _a: Uint8Array | undefined, b: Uint8Array) => b };
+  const merging = new World();
+  const writer = await merging.open({ mergeOperator: operator });
+  await merging.run(writer.merge('k', 'a'));
+  await merging.run(writer.merge('k', 'b'));
+  await merging.run(writer.put('l', 'c'));
+  const other = await merging.openReader();
+  for (const reverse of [false, true]) {
+    expect(texts(await merging.run(other.keys({ reverse }).toArray())).sort()).toEqual(['k', 'l']);
+  }
+  expect(await merging.run(other.count())).toBe(2);
+  expect((await rejection(merging.run(other.values().toArray()))).code).toBe('MERGE_OPERATOR_MISSING');
+});
+
 it('a name in memory is the same database for each opening of the process', async () => {
   const first = await open('memory:range-reads-test');
   await first.put('k', 'v');

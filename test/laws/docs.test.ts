@@ -136,8 +136,8 @@ describe('the documentation', () => {
   });
 
   it.each([
-    ['open', ['SharedOptions', 'WriterOptions', 'OpenOptions'], [...OPEN_OPTION_NAMES]],
-    ['openReader', ['SharedOptions', 'ReaderOptions'], [...READER_OPTION_NAMES]],
+    ['open', ['EncodingOptions', 'SharedOptions', 'WriterOptions', 'OpenOptions'], [...OPEN_OPTION_NAMES]],
+    ['openReader', ['EncodingOptions', 'SharedOptions', 'ReaderOptions'], [...READER_OPTION_NAMES]],
     ['the collector', ['CollectorOptions', 'GcOptions'], Object.keys(COLLECTOR_CHECKS)],
   ])('lists the options of %s that the code knows, and no others', (_, names, known) => {
     const page = read('docs/options.md');

@@ -82,8 +82,8 @@ describe('the newest manifests are gone, and the boundary says so', () => {
       stats: error,
       gc: error,
     });
-    for (const opening of [open, openReader]) {
-      expect(await refusal(opening(location, options()))).toMatchObject({
+    for (const opening of [() => open(location, options()), () => openReader(location, options())]) {
+      expect(await refusal(opening())).toMatchObject({
         message: expect.stringMatching(
           /^gc\/manifest.boundary: .*If newer manifests are gone, restore them, or let a repair write one/,
         ),
@@ -119,8 +119,8 @@ describe.each(['', 'junk', '9junk', '-1', '99999999999999999999', '9'.repeat(300
 
     it('every check says so in its report, as an opening does', async () => {
       const advice = /write it again: the decimal number one below the lowest id in manifest\//;
-      for (const opening of [open, openReader]) {
-        expect(await refusal(opening(location, options()))).toMatchObject({
+      for (const opening of [() => open(location, options()), () => openReader(location, options())]) {
+        expect(await refusal(opening())).toMatchObject({
           code: 'MALFORMED',
           message: expect.stringMatching(advice),
           hint: { summary: expect.stringMatching(advice) },

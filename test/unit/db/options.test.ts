@@ -44,9 +44,12 @@ const ALL = {
   handleSignals: true,
   corruptionPolicy: 'strict',
   owner: 'me:1',
+  encodingCheck: 'ignore',
 };
 
 const PARTS = {
+  keyEncoding: 'tuple',
+  valueEncoding: { name: 'own', encode: () => new Uint8Array(1), decode: () => 1 },
   mergeOperator: { merge: (_: Uint8Array, __: Uint8Array | undefined, operand: Uint8Array) => operand },
   cache: new BlockCache({ capacityBytes: MIB }),
   logger: LOGGER,
@@ -66,14 +69,16 @@ const faultsOf = (call: () => unknown): unknown => {
   return faults;
 };
 
-/** Besides the options there is where the merge operator is from. */
-const withModuleOf = (names: readonly string[]) => [...names, 'operatorModule'].sort();
+/** Besides the options there is where the merge operator is from; the encodings are one part, and their names one setting. */
+const withModuleOf = (names: readonly string[]) =>
+  [...names.filter((name) => !/^(key|value)Encoding$/.test(name)), 'operatorModule', 'codec', 'encodings'].sort();
 
 describe('options of open', () => {
   const { settings, parts } = resolveOpenOptions({ ...ALL, ...PARTS }, 'host:2');
 
   it('become what they say', () => {
-    expect(settings).toEqual({ ...ALL, expectedEpoch: undefined });
+    expect(settings).toEqual({ ...ALL, expectedEpoch: undefined, encodings: { key: 'tuple', value: 'own' } });
+    expect(parts.codec).toBeDefined();
     const { cache, clock, mergeOperator, onCorruption, random, signal } = PARTS;
     expect(parts).toMatchObject({ cache, clock, mergeOperator, onCorruption, random, signal });
   });
@@ -170,12 +175,13 @@ describe('options of openReader', () => {
     hideExpired: false,
     corruptionPolicy: 'strict',
     healOnOpen: true,
+    encodingCheck: 'ignore',
     allowPrefix: true,
   };
   const { settings, parts } = resolveReaderOptions({ ...given, ...PARTS });
 
   it('become what they say', () => {
-    expect(settings).toEqual(given);
+    expect(settings).toEqual({ ...given, encodings: { key: 'tuple', value: 'own' } });
     expect(parts.cache).toBe(PARTS.cache);
   });
 

@@ -1,7 +1,8 @@
 /** What is made of scans, over scans that are arrays: which scan is asked for, and what becomes of its rows. */
 import { expect, it } from 'vitest';
 import { ManualClock } from '../../../src/common/manual-clock.ts';
-import { ByteReads } from '../../../src/db/range-reads.ts';
+import { ByteReads } from '../../../src/db/byte-reads.ts';
+import { RangeReads } from '../../../src/db/range-reads.ts';
 import type { RawReads } from '../../../src/db/read-path.ts';
 import { Turns } from '../../../src/db/turns.ts';
 import { Row } from '../../../src/lsm/read/scan-row.ts';
@@ -52,4 +53,5 @@ it('a count goes to the end of its scan and closes it', async () => {
   const w = world(3000);
   expect(await w.reads.count()).toBe(3000);
   expect(w.closed()).toBe(1);
+  expect(w.reads).toBeInstanceOf(RangeReads);
 });

@@ -51,6 +51,7 @@ import { decodeStats, StatsBuilder } from '../../../src/format/stats-block.ts';
 import { TableBuilder } from '../../../src/format/table-builder.ts';
 import { CODECS, type FormatVersion, type TableInfo } from '../../../src/format/table-info.ts';
 import { decodeFooter, encodeFooter } from '../../../src/format/table-layout.ts';
+import { decodeTuple, encodeTuple, type TupleElement } from '../../../src/format/tuple-key.ts';
 import { findUnitEnd } from '../../../src/format/unit-walk.ts';
 import { decodeHeaderVersion } from '../../../src/format/versioned-body.ts';
 import { zstdOutputBound } from '../../../src/format/zstd-frame.ts';
@@ -619,6 +620,18 @@ function readIdentitySidecar(bytes: Uint8Array): Reading {
   return { facts, again: encodeIdentity(identity) };
 }
 
+// ---- keys
+
+function readTuple(bytes: Uint8Array): Reading {
+  const tuple = decodeTuple(bytes);
+  const shown = (element: TupleElement) => (element instanceof Uint8Array ? toHex(element) : element);
+  const facts = tuple.map((element): Fact => {
+    if (typeof element === 'string') return ['string', toHex(new TextEncoder().encode(element))];
+    return [element === null ? 'null' : element instanceof Uint8Array ? 'bytes' : typeof element, shown(element)];
+  });
+  return { facts, again: encodeTuple(tuple) };
+}
+
 // ---- the rest
 
 async function readCompressed(bytes: Uint8Array, codec: 'snappy' | 'lz4'): Promise<Reading> {
@@ -714,6 +727,7 @@ const READERS: Record<string, Read[]> = {
   'format/stats-block.ts': [readStats],
   'format/table-builder.ts': [readAligned],
   'format/table-layout.ts': [readFooter],
+  'format/tuple-key.ts': [readTuple],
   'format/unit-walk.ts': [(bytes) => ({ facts: [['end', findUnitEnd(bytes, 0, bytes.length)]], again: undefined })],
   'format/versioned-body.ts': [
     (bytes) => ({
