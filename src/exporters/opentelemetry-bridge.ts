@@ -108,7 +108,9 @@ export async function observeMetrics<Instrument = unknown>(
 }
 
 async function globalMeter(): Promise<ObservableMeter> {
-  const { metrics } = await loadPackage(PACKAGE, () => import('@opentelemetry/api'));
+  // Where an import has a handler, esbuild bundles a program that lacks the package.
+  const load = () => import('@opentelemetry/api').catch((cause: unknown) => Promise.reject(cause));
+  const { metrics } = await loadPackage(PACKAGE, load);
   return metrics.getMeter('shaledb') as ObservableMeter;
 }
 
