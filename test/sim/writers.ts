@@ -306,7 +306,10 @@ export class WritersRun {
         this.#auditor.states.add('manifests collected');
       }
       await step();
-      const replayAfterWalId = Math.min(...[...kept].map((id) => this.#replayPointOf(id)));
+      const replayPoints = [...kept].flatMap((id) => this.#replayPointOf(id) ?? []);
+      // The collector of a writer, too, deletes manifests, once their checkpoints have expired.
+      if (replayPoints.length === 0) continue;
+      const replayAfterWalId = Math.min(...replayPoints);
       const log = this.#olderThanMinAge('wal/').filter((path) => (parseWalPath(path) as number) < replayAfterWalId);
       if (log.length > 0) this.#auditor.states.add('log collected');
       this.#store.applyDelete(log);
@@ -314,9 +317,10 @@ export class WritersRun {
     }
   }
 
-  #replayPointOf(manifestId: number): number {
-    const { bytes } = this.#store.objects.get(manifestPath(manifestId)) as SimObject;
-    return decodeManifest(bytes).manifest.replayAfterWalId;
+  /** undefined: it is gone. */
+  #replayPointOf(manifestId: number): number | undefined {
+    const stored = this.#store.objects.get(manifestPath(manifestId));
+    return stored && decodeManifest(stored.bytes).manifest.replayAfterWalId;
   }
 
   #olderThanMinAge(prefix: string): string[] {
