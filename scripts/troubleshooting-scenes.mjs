@@ -234,6 +234,12 @@ export const SCENES = {
       s.location = { store, path: PATH };
       await s.open();
     }),
+  CONDITION_FAILED: () =>
+    failure(async (s) => {
+      const db = await s.open();
+      await s.settle(db.put('user/ada', 'first'));
+      await s.settle(db.put('user/ada', 'second', { ifAbsent: true }));
+    }),
   WRITER_FENCED: () =>
     failure(async (s) => {
       const first = await s.open();

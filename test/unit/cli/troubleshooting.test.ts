@@ -12,6 +12,7 @@ const read = (page: string) => readFileSync(join(import.meta.dirname, '..', '..'
 /** Codes whose output cannot be made on every machine, with the reason. */
 const NOT_SHOWN: Record<string, string> = {
   CODEC_MISSING: 'depends on the packages that are installed',
+  PACKAGE_MISSING: 'depends on the packages that are installed',
   PARENT_OUT_OF_REACH: 'needs a URL and a directory; explained in words at the beginning',
   INVARIANT: 'a bug, which nobody can provoke',
   COMPACTOR_FENCED: 'needs two compactors',
