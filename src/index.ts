@@ -2,6 +2,13 @@
 
 export type { Hint } from './common/advice.ts';
 export type { OwnBytes } from './common/bytes.ts';
+export type {
+  ChannelPlace,
+  EventMessage,
+  FlushMessage,
+  RequestMessage,
+  WarningMessage,
+} from './common/channels.ts';
 export type { Clock, Timer } from './common/clock.ts';
 export type {
   CollectorEvent,
@@ -169,6 +176,7 @@ export {
   type PutCondition,
   type PutOptions,
   type PutOutcome,
+  type StoreSpace,
   type UnfinishedUpload,
   type UploadOptions,
 } from './store/object-store.ts';

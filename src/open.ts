@@ -4,16 +4,17 @@
 import { hostname } from 'node:os';
 import { onAbort, stopIfAborted, untilAborted } from './common/abort.ts';
 import { deferred, ignoreRejection } from './common/async.ts';
+import { EVENT_CHANNEL } from './common/channels.ts';
 import { WalCorruptionError } from './common/errors.ts';
-import { type DbEvent, type EventListener, rangeText, reportFinding } from './common/events.ts';
+import { type EventListener, rangeText, reportFinding } from './common/events.ts';
 import { CodedDb, CodedReader } from './db/coded-handles.ts';
-import { UpkeepCounts } from './db/counts.ts';
 import type { Db } from './db/db.ts';
 import { DbReader } from './db/db-reader.ts';
 import type { AnyEncoding, EncodedBy, EncodingOptions, EncodingsFor } from './db/encoding.ts';
+import { type HandleKind, HandleMonitor } from './db/handle-monitor.ts';
 import type { WriterSettings } from './db/open-options.ts';
 import { type OpeningSteps, openForWriting } from './db/open-writer.ts';
-import { type Parts, withLoadedOperator } from './db/options.ts';
+import { type Parts, type SharedSettings, withLoadedOperator } from './db/options.ts';
 import type { Reader } from './db/reader.ts';
 import { type ReaderOptions, resolveReaderOptions } from './db/reader-options.ts';
 import { type HandleOfDb, type Recovered, recoveringDb } from './db/recovering-db.ts';
@@ -124,24 +125,22 @@ class WriterOpening {
   readonly #place: StorePlace;
   readonly #settings: WriterSettings;
   readonly #parts: Parts;
-  readonly #onEvent: EventListener;
   readonly #upkeep: UpkeepSettings;
   readonly #stores: DatabaseStores;
   readonly #tableStore: TableStore;
   readonly #tools: Tools | undefined;
   readonly #life = new Life();
-  readonly #upkeepCounts: UpkeepCounts;
+  readonly #monitor: HandleMonitor;
   #stopSignals: () => void = () => undefined;
 
   constructor(place: StorePlace, { settings, parts, upkeep }: OpenResolution, tools: Tools | undefined) {
     this.#place = place;
     this.#tools = tools;
     this.#settings = settings;
-    this.#upkeepCounts = new UpkeepCounts(parts.clock);
-    this.#parts = { ...parts, onEvent: (event) => this.#noteEvent(event) };
-    this.#onEvent = parts.onEvent;
     this.#upkeep = upkeep;
     this.#stores = makeStores(place, parts, settings.timeoutMs, this.#life.signal);
+    this.#monitor = makeMonitor('db', place, this.#stores, settings, parts);
+    this.#parts = { ...parts, onEvent: heardBy(this.#monitor, this.#stores, parts.onEvent) };
     this.#tableStore = makeTableStore(this.#stores, parts);
   }
 
@@ -253,27 +252,25 @@ class WriterOpening {
     const opened = await openForWriting(means, steps);
     const onClosed = () => {
       this.#stopSignals();
+      this.#monitor.closed();
       this.#place.dispose();
     };
     const onEnded = () => this.#life.end();
-    const upkeep = { upkeepRoles: upkeepRoles(this.#upkeep), upkeepCounts: this.#upkeepCounts };
+    const upkeep = { upkeepRoles: upkeepRoles(this.#upkeep), monitor: this.#monitor };
     const db = await startWriter({ ...means, ...upkeep, opened, onEnded, onClosed });
     if (this.#settings.verifyOnOpen !== 'off') ignoreRejection(this.#verify(this.#settings.verifyOnOpen));
     return db;
   }
 
-  #noteEvent(event: DbEvent): void {
-    this.#upkeepCounts.note(event);
-    this.#onEvent(event);
-  }
-
   #serve(db: Db): void {
+    this.#monitor.opened(db);
     if (this.#settings.handleSignals) this.#stopSignals = closeOnSignals(db, this.#parts.logger);
   }
 
   #giveUp(): void {
     this.#life.end();
     this.#stopSignals();
+    this.#monitor.closed();
     this.#tableStore.dispose();
     this.#place.dispose();
   }
@@ -327,23 +324,51 @@ export function openReader<K, V>(
 ): Promise<Reader<K, V>>;
 export async function openReader(location: Location, options?: ReaderOptions & EncodingOptions): Promise<unknown> {
   const { settings, parts: given } = resolveReaderOptions(options);
-  const parts = await withLoadedOperator('openReader', given);
-  stopIfAborted(parts.signal);
+  const loaded = await withLoadedOperator('openReader', given);
+  stopIfAborted(loaded.signal);
   const place = await resolveLocation(location);
   const life = new Life();
-  const stores = makeStores(place, parts, settings.timeoutMs, life.signal);
+  const stores = makeStores(place, loaded, settings.timeoutMs, life.signal);
+  const monitor = makeMonitor('reader', place, stores, settings, loaded);
+  const parts = { ...loaded, onEvent: heardBy(monitor, stores, loaded.onEvent) };
   const tableStore = makeTableStore(stores, parts);
   const onClosed = () => {
     life.end();
+    monitor.closed();
     place.dispose();
   };
-  const opening = DbReader.open({ stores, settings, parts, tableStore, onClosed }).catch((error: unknown) => {
+  const opening = DbReader.open({ stores, settings, parts, tableStore, monitor, onClosed }).catch((error: unknown) => {
     tableStore.dispose();
     onClosed();
     throw error;
   });
   const reader = await life.opening(parts.signal, opening);
+  monitor.opened(reader);
   return parts.codec === undefined ? reader : new CodedReader(reader, parts.codec);
+}
+
+function makeMonitor(
+  kind: HandleKind,
+  place: StorePlace,
+  stores: DatabaseStores,
+  settings: SharedSettings,
+  { clock, logger }: Parts,
+): HandleMonitor {
+  try {
+    return new HandleMonitor({ kind, stores, settings, clock, logger });
+  } catch (error) {
+    place.dispose();
+    throw error;
+  }
+}
+
+/** Events are counted, and go to the listener of the caller and to those of the process. */
+function heardBy({ upkeep }: HandleMonitor, { main }: DatabaseStores, onEvent: EventListener): EventListener {
+  return (event) => {
+    upkeep.note(event);
+    onEvent(event);
+    if (EVENT_CHANNEL.hasSubscribers) EVENT_CHANNEL.publish({ store: main.name, event });
+  };
 }
 
 /** Their requests end with `signal`. */

@@ -185,6 +185,24 @@ export const METRICS = {
     'How long attempts of calls of the store took, by outcome: ok, absent (nothing is there), refused (a condition did not hold), unknown, or how it failed. A list is one call, without the time of its caller; an upload in parts is its completion.',
     [...STORE, 'outcome'],
   ),
+  // ---- this process
+  shaledb_local_store_open_files: gauge('Files that a local store keeps open between reads.', ['store_type']),
+  shaledb_local_store_free_bytes: gauge(
+    'Free space of the file system of a local store, for this user; asked at most once a minute.',
+    ['store_type'],
+    'bytes',
+  ),
+  shaledb_local_store_size_bytes: gauge('Size of the file system of a local store.', ['store_type'], 'bytes'),
+  shaledb_process_open_handles: gauge('Databases (db) and readers (reader) that this process has open.', ['kind']),
+  shaledb_process_event_loop_delay_seconds: gauge(
+    'How long the event loop of this process stood still since the opening: mean, p99, max. Only with the option warnLoopDelayMs.',
+    ['stat'],
+    'seconds',
+  ),
+  shaledb_warning_count: counter(
+    'What warnings are about, by code: each counts as often as it happens, and is logged once.',
+    ['code'],
+  ),
 } as const satisfies Record<string, MetricInfo>;
 
 /** The name of a metric. */

@@ -5,6 +5,7 @@
 import type { Clock } from '../common/clock.ts';
 import type { CollectorEvent } from '../common/collector-role.ts';
 import type { CompactorEvent } from '../common/compactor-role.ts';
+import type { DropRegistry } from '../common/drop-watch.ts';
 import type { DbEvent } from '../common/events.ts';
 import { histogramOf } from '../common/metrics.ts';
 import type { MergeOperator } from '../lsm/rows/merge-operator.ts';
@@ -16,8 +17,35 @@ export class ReadCounts {
   scans = 0;
   /** Given to the merge operator. */
   operands = 0;
+  #openScans = 0;
+  readonly #drops: DropRegistry | undefined;
+  readonly #scanDropped: () => void;
+
+  /** @param onScanDropped a scan was dropped that had rows left */
+  constructor(drops?: DropRegistry, onScanDropped?: () => void) {
+    this.#drops = drops;
+    this.#scanDropped = () => {
+      this.#openScans--;
+      onScanDropped?.();
+    };
+  }
+
   /** Scans that have rows left. */
-  openScans = 0;
+  get openScans(): number {
+    return this.#openScans;
+  }
+
+  /** A scan has rows left after its first buffer. Costs as much as some rows, so shorter scans do not call it. */
+  scanBegun(scan: object): void {
+    this.#openScans++;
+    this.#drops?.register(scan, this.#scanDropped, scan);
+  }
+
+  /** It has none any more, or was closed. */
+  scanEnded(scan: object): void {
+    this.#openScans--;
+    this.#drops?.unregister(scan);
+  }
 }
 
 /** Of the write path. */

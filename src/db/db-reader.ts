@@ -34,9 +34,10 @@ import { assertUsable, isEmptyPlace, isOvertaken, readSurroundings } from '../re
 import type { RequestCountsByRole } from '../store/metered-store.ts';
 import { ByteReads } from './byte-reads.ts';
 import { type CorruptionReport, CorruptionWatch } from './corruption-watch.ts';
-import { countedOperator, ReadCounts } from './counts.ts';
+import { countedOperator } from './counts.ts';
 import { assertEncodings } from './encoding.ts';
 import { readerMetrics } from './handle-metrics.ts';
+import type { HandleMonitor } from './handle-monitor.ts';
 import type { Parts } from './options.ts';
 import { ReadPath } from './read-path.ts';
 import type { Reader } from './reader.ts';
@@ -63,6 +64,7 @@ interface StateSource {
   tableStore: TableStore;
   settings: ReaderSettings;
   parts: Parts;
+  monitor: HandleMonitor;
 }
 
 export interface ReaderStart extends StateSource {
@@ -74,7 +76,6 @@ export class DbReader extends ByteReads implements Reader {
   readonly #watch: CorruptionWatch;
   readonly #turns: Turns;
   readonly #onClosed: () => void;
-  readonly #counts: ReadCounts;
   readonly #refreshTimes = new Map<'ok' | 'error', Histogram>();
   #state: State;
   #refreshing: Promise<void> | undefined;
@@ -85,7 +86,7 @@ export class DbReader extends ByteReads implements Reader {
     const { clock, logger, mergeOperator, onCorruption } = parts;
     const watch = new CorruptionWatch(source.tableStore.damage, onCorruption, logger);
     const turns = new Turns(clock);
-    const counts = new ReadCounts();
+    const { reads: counts } = source.monitor;
     const path = new ReadPath({
       policy: settings.corruptionPolicy,
       watch,
@@ -102,7 +103,6 @@ export class DbReader extends ByteReads implements Reader {
     });
     super(path);
     this.#source = source;
-    this.#counts = counts;
     this.#state = state;
     this.#onClosed = onClosed;
     this.#watch = watch;
@@ -205,10 +205,10 @@ export class DbReader extends ByteReads implements Reader {
   }
 
   metrics(): Metrics {
-    const { stores, tableStore: tables } = this.#source;
+    const { stores, tableStore: tables, monitor } = this.#source;
     const { manifest, lastSeq } = this.#state;
     const refreshes = this.#refreshTimes;
-    return readerMetrics({ component: 'reader', stores, reads: this.#counts, tables, manifest, lastSeq, refreshes });
+    return readerMetrics({ component: 'reader', stores, monitor, tables, manifest, lastSeq, refreshes });
   }
 
   close(options?: CloseOptions): Promise<void> {

@@ -11,7 +11,8 @@ import type { LoadedManifest } from '../lsm/manifest/manifest-store.ts';
 import type { BlockCache } from '../lsm/table/block-cache.ts';
 import type { TableReadCounts } from '../lsm/table/read-counts.ts';
 import { type CallOutcome, isFailure, type RequestCounts, type StoreOp } from '../store/metered-store.ts';
-import type { ReadCounts, UpkeepCounts, WriteCounts } from './counts.ts';
+import type { WriteCounts } from './counts.ts';
+import type { HandleMonitor } from './handle-monitor.ts';
 import type { SnapshotPins } from './snapshot-pins.ts';
 import { COLLECTOR_NAME, COMPACTOR_NAME, type TreeState, treeStates, type Upkeep } from './upkeep.ts';
 import type { WalFlusher } from './wal-flusher.ts';
@@ -31,7 +32,7 @@ export function storeMetrics(stores: Pick<DatabaseStores, 'meters'>, component: 
 export interface HandleSource {
   component: Component;
   stores: Pick<DatabaseStores, 'meters'>;
-  reads: ReadCounts;
+  monitor: HandleMonitor;
   tables: { readonly counts: TableReadCounts; readonly cache: BlockCache };
   manifest: LoadedManifest;
   lastSeq: number;
@@ -47,7 +48,6 @@ export interface WriterSource extends HandleSource {
   wal: WalFlusher | undefined;
   pins: SnapshotPins;
   upkeep: Upkeep;
-  upkeepCounts: UpkeepCounts;
   manifestRefreshes: number;
 }
 
@@ -59,6 +59,7 @@ export function readerMetrics(source: ReaderSource): Metrics {
   for (const [outcome, times] of source.refreshes)
     builder.histogram('shaledb_reader_refresh_duration_seconds', times, { outcome });
   addStore(builder, source.stores, source.component);
+  source.monitor.addMetrics(builder);
   return builder.metrics();
 }
 
@@ -77,12 +78,13 @@ export function writerMetrics(source: WriterSource): Metrics {
   addTables(builder, manifest.manifest);
   addUpkeep(builder, source);
   addStore(builder, source.stores, source.component);
+  source.monitor.addMetrics(builder);
   return builder.metrics();
 }
 
 // ---- reads
 
-function addReads(builder: MetricsBuilder, { reads, tables, lastSeq }: HandleSource): void {
+function addReads(builder: MetricsBuilder, { monitor: { reads }, tables, lastSeq }: HandleSource): void {
   builder.value('shaledb_db_request_count', reads.gets, { op: 'get' });
   builder.value('shaledb_db_request_count', reads.scans, { op: 'scan' });
   builder.value('shaledb_merge_operator_operands', reads.operands, { path: 'read' });
@@ -174,7 +176,7 @@ const RESOURCES: Readonly<Record<GcClass, string>> = {
   copy: 'copy',
 };
 
-function addUpkeep(builder: MetricsBuilder, { upkeep, upkeepCounts: counts }: WriterSource): void {
+function addUpkeep(builder: MetricsBuilder, { upkeep, monitor: { upkeep: counts } }: WriterSource): void {
   const { compactor, collector } = upkeep.roleStates();
   if (compactor !== undefined) {
     builder.value('shaledb_compactor_running_compactions', compactor.jobs.length);

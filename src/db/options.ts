@@ -50,6 +50,7 @@ import { RowCodec } from './row-codec.ts';
 
 const MIB = 1024 * 1024;
 const DEFAULT_MEMORY_BYTES = 512 * MIB;
+const DEFAULT_WARN_FREE_BYTES = 1024 * MIB;
 /** The most that an option in bytes may say. */
 export const MAX_OPTION_BYTES = 2 ** 40;
 
@@ -87,6 +88,10 @@ export interface SharedOptions {
   corruptionPolicy?: CorruptionPolicy;
   /** Called for every read whose result damage affects; return 'error' to make the read reject. It cannot suppress an error. Default: none. */
   onCorruption?: CorruptionListener;
+  /** In a directory: warn when the file system has less free space, bytes; 0: never. Default 1 GiB. Asked at most once a minute, while something is written or metrics are read. */
+  warnFreeBytes?: number;
+  /** Measure how long the event loop stands still, and warn when it was longer, ms; 0 to 3,600,000. Default 0: not measured. Costs a timer of 20 ms while the handle is open. */
+  warnLoopDelayMs?: number;
   /** Time, for tests. Default: the system's. */
   clock?: Clock;
   /** Randomness, for tests. Default: the system's. */
@@ -148,6 +153,8 @@ export const SHARED_CHECKS: ChecksOf<SharedOptions & EncodingOptions> = {
   onEvent: callable,
   corruptionPolicy: oneOf(['available', 'strict']),
   onCorruption: callable,
+  warnFreeBytes: whole(0, Number.MAX_SAFE_INTEGER),
+  warnLoopDelayMs: whole(0, 3_600_000),
   clock: CLOCK_CHECK,
   random: RANDOM_CHECK,
   signal: abortSignal,
@@ -170,6 +177,8 @@ export function completeShared(o: SharedOptions & EncodingOptions): SharedSettin
     hideExpired: o.hideExpired ?? true,
     healOnOpen: o.healOnOpen ?? false,
     corruptionPolicy: o.corruptionPolicy ?? 'available',
+    warnFreeBytes: o.warnFreeBytes ?? DEFAULT_WARN_FREE_BYTES,
+    warnLoopDelayMs: o.warnLoopDelayMs ?? 0,
   };
 }
 

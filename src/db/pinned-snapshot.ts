@@ -17,13 +17,13 @@ import type { Turns } from './turns.ts';
 export interface SnapshotOptions {
   pin: Pin;
   source: ReadSource;
-  /** Takes the pin back. */
-  release(): void;
+  /** Takes the pin back; gets the snapshot. */
+  release(snapshot: object): void;
 }
 
 export class PinnedSnapshot extends ByteReads implements Snapshot {
   readonly #seq: number;
-  readonly #release: () => void;
+  readonly #release: (snapshot: object) => void;
   readonly #turns: Turns;
   #closed = false;
 
@@ -56,7 +56,7 @@ export class PinnedSnapshot extends ByteReads implements Snapshot {
   close(): Promise<void> {
     if (!this.#closed) {
       this.#closed = true;
-      this.#release();
+      this.#release(this);
     }
     return this.#turns.give(undefined);
   }

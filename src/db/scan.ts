@@ -59,7 +59,7 @@ export interface ScanInput {
   /** Values are not read: each is given empty. Default: they are. */
   keysOnly?: boolean;
   watch: CorruptionWatch;
-  counts: Pick<ReadCounts, 'openScans'>;
+  counts: Pick<ReadCounts, 'scanBegun' | 'scanEnded'>;
   assertServing(): void;
   /** The error to show: a table that is missing may have been collected in the meantime. */
   onError(error: unknown): Promise<unknown>;
@@ -479,7 +479,7 @@ export class Scan<T = ScanRow> implements ScanIterator<Bytes, T> {
 
   #begin(): void {
     this.#isOpen = true;
-    this.#input.counts.openScans++;
+    this.#input.counts.scanBegun(this);
   }
 
   /** Nothing comes after the buffer. */
@@ -487,7 +487,7 @@ export class Scan<T = ScanRow> implements ScanIterator<Bytes, T> {
     this.#isDone = true;
     if (!this.#isOpen) return;
     this.#isOpen = false;
-    this.#input.counts.openScans--;
+    this.#input.counts.scanEnded(this);
   }
 
   /** Memtables whose order takes longer to make than one turn of the event loop may take. */

@@ -37,7 +37,7 @@ import type { RequestCountsByRole } from '../store/metered-store.ts';
 import { ByteReads } from './byte-reads.ts';
 import { ConditionalWrites, conditionOf } from './conditional-write.ts';
 import { type CorruptionListener, type CorruptionReport, CorruptionWatch } from './corruption-watch.ts';
-import { countedOperator, ReadCounts, type UpkeepCounts } from './counts.ts';
+import { countedOperator } from './counts.ts';
 import type { Batch, Db } from './db.ts';
 import {
   type DeleteRangeOptions,
@@ -50,12 +50,13 @@ import type { WriteResult } from './durability-waiters.ts';
 import type { EncodingOptions } from './encoding.ts';
 import { estimateSize, type SizeEstimate } from './estimates.ts';
 import { writerMetrics } from './handle-metrics.ts';
+import type { HandleMonitor } from './handle-monitor.ts';
 import { type Bytes, type RangeOptions, toKey, toRange, toValue } from './keys.ts';
 import type { WriterSettings } from './open-options.ts';
 import { PinnedSnapshot } from './pinned-snapshot.ts';
 import { RANGE_CHECKS, ReadPath, type ReadSource } from './read-path.ts';
 import { BYTES_CODEC } from './row-codec.ts';
-import type { SnapshotPins } from './snapshot-pins.ts';
+import type { Pin, SnapshotPins } from './snapshot-pins.ts';
 import type { TableFlusher } from './table-flusher.ts';
 import type { Upkeep, UpkeepState } from './upkeep.ts';
 import type { WalFlusher } from './wal-flusher.ts';
@@ -89,7 +90,7 @@ export interface DbParts {
   manifests: ManifestLog;
   pins: SnapshotPins;
   upkeep: Upkeep;
-  upkeepCounts: UpkeepCounts;
+  monitor: HandleMonitor;
   settings: Pick<
     WriterSettings,
     'awaitDurable' | 'closeTimeoutMs' | 'corruptionPolicy' | 'hideExpired' | 'owner' | 'timeoutMs'
@@ -110,7 +111,7 @@ export class ServingDb extends ByteReads implements Db, ToolHandle {
 
   constructor(parts: DbParts) {
     const { state, manifests, settings } = parts;
-    const counts = new ReadCounts();
+    const { reads: counts } = parts.monitor;
     const source: ReadSource = {
       clock: state.clock,
       turns: state.turns,
@@ -139,7 +140,6 @@ export class ServingDb extends ByteReads implements Db, ToolHandle {
       assertWriting: () => this.#assertWriting(),
       awaitDurable: settings.awaitDurable,
     });
-    state.onEnd(() => parts.tableStore.dispose());
   }
 
   get path(): string {
@@ -247,9 +247,15 @@ export class ServingDb extends ByteReads implements Db, ToolHandle {
 
   snapshot(): PinnedSnapshot {
     this.#assertServing();
-    const { state, pins } = this.#p;
+    const { state, pins, monitor } = this.#p;
     const pin = pins.pin(state.lastSeq);
-    return new PinnedSnapshot({ pin, source: this.#source, release: () => pins.unpin(pin) });
+    const release = (snapshot: object) => {
+      monitor.snapshotClosed(snapshot);
+      pins.unpin(pin);
+    };
+    const snapshot = new PinnedSnapshot({ pin, source: this.#source, release });
+    monitor.snapshotOpened(snapshot, unpinning(pins, pin));
+    return snapshot;
   }
 
   estimateSize(range: RangeOptions = {}): Promise<SizeEstimate> {
@@ -365,11 +371,10 @@ export class ServingDb extends ByteReads implements Db, ToolHandle {
   }
 
   metrics(): Metrics {
-    const { stores, state, wal, pins, upkeep, upkeepCounts, manifests, tableStore: tables } = this.#p;
-    const { counts: reads } = this.#source;
+    const { stores, state, wal, pins, upkeep, monitor, manifests, tableStore: tables } = this.#p;
     const { lastSeq } = state;
-    const handle = { component: 'db', stores, reads, tables, manifest: manifests.current, lastSeq } as const;
-    return writerMetrics({ ...handle, state, wal, pins, upkeep, upkeepCounts, manifestRefreshes: manifests.refreshes });
+    const handle = { component: 'db', stores, monitor, tables, manifest: manifests.current, lastSeq } as const;
+    return writerMetrics({ ...handle, state, wal, pins, upkeep, manifestRefreshes: manifests.refreshes });
   }
 
   close(options?: CloseOptions): Promise<void> {
@@ -479,6 +484,11 @@ export class ServingDb extends ByteReads implements Db, ToolHandle {
       throw endedWaiter(error as FencedError | ClosedError, 'not-applied');
     }
   }
+}
+
+/** For a snapshot that was dropped, which it does not know. */
+function unpinning(pins: SnapshotPins, pin: Pin): () => void {
+  return () => pins.unpin(pin);
 }
 
 function noCompactor(where: string): InvalidArgumentError {

@@ -16,7 +16,7 @@ import type { TableStore } from '../lsm/tree/table-store.ts';
 import type { WalObject } from '../lsm/wal/wal-object.ts';
 import { ReplayProgress } from '../recovery/replay-progress.ts';
 import type { VerifiedLog } from '../recovery/verified-log.ts';
-import type { UpkeepCounts } from './counts.ts';
+import type { HandleMonitor } from './handle-monitor.ts';
 import type { WriterSettings } from './open-options.ts';
 import type { OpenedForWriting } from './open-writer.ts';
 import { COMPACTION_PART, type Parts } from './options.ts';
@@ -38,7 +38,7 @@ export interface WriterStart {
   tableStore: TableStore;
   upkeepRoles: MakeUpkeepRoles;
   /** Gets the events of the roles, through `onEvent` of the parts. */
-  upkeepCounts: UpkeepCounts;
+  monitor: HandleMonitor;
   /** Called when no further call is served, whatever the reason. */
   onEnded(): void;
   /** Called when `close` has come to its end. */
@@ -46,7 +46,7 @@ export interface WriterStart {
 }
 
 export async function startWriter(start: WriterStart): Promise<ServingDb> {
-  const { stores, settings, opened, tableStore, upkeepCounts, onClosed } = start;
+  const { stores, settings, opened, tableStore, monitor, onClosed } = start;
   const { mergeOperator, onCorruption, random } = start.parts;
   const codec = await loadCodec(settings.compressionCodec);
   await tableStore.loadLedger(opened.claimed);
@@ -69,7 +69,7 @@ export async function startWriter(start: WriterStart): Promise<ServingDb> {
   return new ServingDb({
     stores,
     upkeep,
-    upkeepCounts,
+    monitor,
     state,
     writer,
     wal,
@@ -131,7 +131,10 @@ function joinParts(start: WriterStart, codec: BlockCodec): JoinedParts {
     threads: upkeep.tableThreads,
     keepsWideTracker: opened.profile.keepsWideTracker,
     lastWalId: () => wal?.lastDurableId,
-    onCommitted: () => writer.boundLog(),
+    onCommitted: () => {
+      start.monitor.look();
+      writer.boundLog();
+    },
     whyNotMerged: () => upkeep.whyNotMerged(),
   });
   const wal = settings.walEnabled
@@ -142,7 +145,10 @@ function joinParts(start: WriterStart, codec: BlockCodec): JoinedParts {
         format: { blockBytes: settings.sstBlockSizeBytes, codec, filterForm: opened.profile.filter },
         fence,
         onTableDurable: () => tables.advance(),
-        onObjectDurable: () => writer.boundLog(),
+        onObjectDurable: () => {
+          start.monitor.look();
+          writer.boundLog();
+        },
       })
     : undefined;
   const watch = new TakeoverWatch(state, manifests, settings.manifestPollIntervalMs);
@@ -168,6 +174,8 @@ function newState({ stores, settings, parts, opened, tableStore, onEnded }: Writ
     memtableSeed: () => nextInt(random, 2 ** 31),
   });
   state.onEnd(onEnded);
+  // Here, and not where the handle is made: what it would reach there would keep a handle that was dropped.
+  state.onEnd(() => tableStore.dispose());
   return state;
 }
 

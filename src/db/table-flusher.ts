@@ -11,6 +11,7 @@
  */
 
 import { type Deferred, deferred, ignoreRejection } from '../common/async.ts';
+import { FLUSH_CHANNEL } from '../common/channels.ts';
 import { sleep } from '../common/clock.ts';
 import { FencedError, isCorruption } from '../common/errors.ts';
 import { makeUlid, type Ulid, ulidToBytes } from '../common/ulid.ts';
@@ -337,10 +338,13 @@ export class TableFlusher {
   }
 
   #count({ startMs }: Job, view: TableView | undefined): void {
-    const { counts } = this.#o.state;
+    const { counts, where } = this.#o.state;
     counts.memtablesFlushed++;
     if (view !== undefined) counts.tablesNamed++;
-    counts.tableTimes.observe(counts.secondsSince(startMs));
+    const seconds = counts.secondsSince(startMs);
+    counts.tableTimes.observe(seconds);
+    if (FLUSH_CHANNEL.hasSubscribers)
+      FLUSH_CHANNEL.publish({ store: where, to: 'table', id: view?.table.id, durationMs: seconds * 1000 });
   }
 
   async #commit(job: Job, view: TableView | undefined): Promise<void> {

@@ -14,7 +14,9 @@
  *    between two reads of a clock.
  * 6. A slot that another's object holds means fenced.
  */
+
 import { type Deferred, deferred, ignoreRejection } from '../common/async.ts';
+import { FLUSH_CHANNEL } from '../common/channels.ts';
 import { sleep, type Timer } from '../common/clock.ts';
 import { FencedError, isDbError } from '../common/errors.ts';
 import { walPath } from '../format/object-names.ts';
@@ -384,7 +386,10 @@ export class WalFlusher {
     const { counts } = state;
     counts.walObjects++;
     counts.walBytes += slot.encoded.bytes.length;
-    counts.walTimes.observe(counts.secondsSince(slot.takenMs));
+    const seconds = counts.secondsSince(slot.takenMs);
+    counts.walTimes.observe(seconds);
+    if (FLUSH_CHANNEL.hasSubscribers)
+      FLUSH_CHANNEL.publish({ store: state.where, to: 'log', id: slot.id, durationMs: seconds * 1000 });
     state.madeDurable(slot.group.lastSeq);
     while (this.#flushWaiters.length > 0 && this.#flushWaiters[0].seq <= state.durableSeq) {
       this.#flushWaiters.shift()?.done.resolve();

@@ -30,6 +30,8 @@ export interface LocalFiles {
   /** Makes the directory with its parents; gives back the first one that was missing. */
   mkdir(path: string): Promise<string | undefined>;
   readdir(path: string): Promise<fs.Dirent[]>;
+  /** Of the file system in which `path` is. */
+  statfs(path: string): Promise<{ bsize: number; blocks: number; bavail: number }>;
 }
 
 const read = promisify(fs.read);
@@ -58,6 +60,7 @@ export const SYSTEM_FILES: LocalFiles = {
   unlink: promisify(fs.unlink),
   mkdir: makeDirectories,
   readdir: (path) => fs.promises.readdir(path, { withFileTypes: true }),
+  statfs: (path) => fs.promises.statfs(path),
 };
 
 /**

@@ -51,6 +51,11 @@ export class LocalReaders {
     else if (open.users === 0) this.#files.close(open.fd);
   }
 
+  /** How many are kept. */
+  get count(): number {
+    return this.#kept.size;
+  }
+
   /** Forgets a file that is about to be replaced or deleted. */
   forget(file: string): void {
     const open = this.#kept.get(file);

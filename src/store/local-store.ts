@@ -44,6 +44,7 @@ import type {
   ObjectWriteOptions,
   PutOptions,
   PutOutcome,
+  StoreSpace,
   UnfinishedUpload,
   UploadOptions,
 } from './object-store.ts';
@@ -136,6 +137,23 @@ export class LocalStore implements ObjectStore {
         metadata: NO_METADATA,
       }
     );
+  }
+
+  openFiles(): number {
+    return this.#readers.count;
+  }
+
+  /** Of the directory of `prefix`, or of the first one above it that is there. */
+  async space(prefix: string): Promise<StoreSpace | undefined> {
+    for (let at = resolve(this.#root, `./${prefix}`); ; at = dirname(at)) {
+      try {
+        const { bsize, blocks, bavail } = await this.#files.statfs(at);
+        return { freeBytes: bsize * bavail, sizeBytes: bsize * blocks };
+      } catch (error) {
+        if (errnoOf(error) === 'ENOSYS') return undefined;
+        if (errnoOf(error) !== 'ENOENT' || at === dirname(at)) throw fileError(this.name, prefix, error);
+      }
+    }
   }
 
   async put(path: string, bytes: Uint8Array, options: PutOptions): Promise<PutOutcome> {

@@ -9,6 +9,7 @@
  * A call is timed from its beginning to its answer; a list without the time that its caller takes for the objects, an upload at its
  * completion. So there are as many times as calls, which are fewer than requests where lists and objects have parts.
  */
+import { REQUEST_CHANNEL } from '../common/channels.ts';
 import { type Clock, SYSTEM_CLOCK } from '../common/clock.ts';
 import { isDbError } from '../common/errors.ts';
 import type { Histogram } from '../common/histogram.ts';
@@ -169,7 +170,7 @@ class CountingStore implements MeteredStore {
         const meter = this.#of(prefix);
         const { counts } = meter;
         counts.list++;
-        const uploads = await this.#timed(meter, 'list', done, listUploads(prefix, options));
+        const uploads = await this.#timed(meter, 'list', prefix, done, listUploads(prefix, options));
         counts.list += Math.max(0, Math.ceil(uploads.length / PAGE_OBJECTS) - 1);
         return uploads;
       };
@@ -178,7 +179,7 @@ class CountingStore implements MeteredStore {
       this.abortUpload = (upload, options) => {
         const meter = this.#of(upload.path);
         meter.counts.delete++;
-        return this.#timed(meter, 'delete', done, abortUpload(upload, options));
+        return this.#timed(meter, 'delete', upload.path, done, abortUpload(upload, options));
       };
     }
   }
@@ -203,14 +204,27 @@ class CountingStore implements MeteredStore {
     return this.#inFlight;
   }
 
-  #timed<T>(meter: RoleMeter, op: StoreOp, outcomeOf: (answer: T) => CallOutcome, call: Promise<T>): Promise<T> {
+  #timed<T>(
+    meter: RoleMeter,
+    op: StoreOp,
+    path: string,
+    outcomeOf: (answer: T) => CallOutcome,
+    call: Promise<T>,
+  ): Promise<T> {
     const startMs = this.#clock.monotonicMs();
-    const end = (outcome: CallOutcome) => meter.called(op, outcome, (this.#clock.monotonicMs() - startMs) / 1000);
+    const end = (outcome: CallOutcome) => this.#called(meter, op, path, outcome, this.#clock.monotonicMs() - startMs);
     call.then(
       (answer) => end(outcomeOf(answer)),
       (error) => end(outcomeOfError(error)),
     );
     return call;
+  }
+
+  #called(meter: RoleMeter, op: StoreOp, path: string, outcome: CallOutcome, durationMs: number): void {
+    const { role } = meter;
+    meter.called(op, outcome, durationMs / 1000);
+    if (REQUEST_CHANNEL.hasSubscribers)
+      REQUEST_CHANNEL.publish({ store: this.name, op, path, role, by: this.#countAs, outcome, durationMs });
   }
 
   #underWay<T>(call: Promise<T>): Promise<T> {
@@ -223,7 +237,7 @@ class CountingStore implements MeteredStore {
   async get(path: string, options?: GetOptions): Promise<GetResult | undefined> {
     const meter = this.#of(path);
     meter.counts.get++;
-    const result = await this.#underWay(this.#timed(meter, 'get', found, this.#store.get(path, options)));
+    const result = await this.#underWay(this.#timed(meter, 'get', path, found, this.#store.get(path, options)));
     if (result !== undefined) meter.counts.bytesIn += result.bytes.length;
     return result;
   }
@@ -231,7 +245,7 @@ class CountingStore implements MeteredStore {
   head(path: string, options?: CallOptions): Promise<ObjectHead | undefined> {
     const meter = this.#of(path);
     meter.counts.head++;
-    return this.#underWay(this.#timed(meter, 'head', found, this.#store.head(path, options)));
+    return this.#underWay(this.#timed(meter, 'head', path, found, this.#store.head(path, options)));
   }
 
   put(path: string, bytes: Uint8Array, options: PutOptions): Promise<PutOutcome> {
@@ -252,7 +266,7 @@ class CountingStore implements MeteredStore {
         addRequest(counts, options, kind, bytesOut);
       },
     });
-    return this.#underWay(this.#timed(meter, 'put', settled, put));
+    return this.#underWay(this.#timed(meter, 'put', path, settled, put));
   }
 
   #countedUpload(begin: NonNullable<ObjectStore['upload']>, path: string, options: UploadOptions): ObjectUpload {
@@ -275,7 +289,7 @@ class CountingStore implements MeteredStore {
       },
       complete: async () => {
         try {
-          return await this.#underWay(this.#timed(meter, 'put', settled, upload.complete()));
+          return await this.#underWay(this.#timed(meter, 'put', path, settled, upload.complete()));
         } finally {
           if (!isReported) addRequest(counts, options, 'put', bytes);
         }
@@ -313,7 +327,7 @@ class CountingStore implements MeteredStore {
         yield result.value;
       }
     } finally {
-      meter.called('list', outcome, tookMs / 1000);
+      this.#called(meter, 'list', prefix, outcome, tookMs);
       // The caller has seen enough.
       if (!isOver) await listed.return?.();
     }
@@ -322,7 +336,7 @@ class CountingStore implements MeteredStore {
   delete(paths: string[], options?: CallOptions): Promise<void> {
     for (let i = 0; i < paths.length; i += PAGE_OBJECTS) this.#of(paths[i]).counts.delete++;
     const call = this.#store.delete(paths, options);
-    return this.#underWay(paths.length === 0 ? call : this.#timed(this.#of(paths[0]), 'delete', done, call));
+    return this.#underWay(paths.length === 0 ? call : this.#timed(this.#of(paths[0]), 'delete', paths[0], done, call));
   }
 
   #of(path: string): RoleMeter {

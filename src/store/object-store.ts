@@ -42,8 +42,23 @@ export interface ObjectStore {
   listUploads?(prefix: string, options?: CallOptions): Promise<UnfinishedUpload[]>;
   /** Removes the parts of an upload that `listUploads` named; one that has ended in the meantime is no error. */
   abortUpload?(upload: Pick<UnfinishedUpload, 'path' | 'uploadId'>, options?: CallOptions): Promise<void>;
+  /**
+   * Free space where objects go whose path begins with `prefix`, as the user of this process may use it. Optional: for stores whose space
+   * can run out. Undefined where the system does not say it.
+   */
+  space?(prefix: string): Promise<StoreSpace | undefined>;
+  /** Files that are kept open. Optional. */
+  openFiles?(): number;
   /** Releases connections and file handles. Wrappers do not pass it on: the caller that made a store closes it. */
   close?(): Promise<void>;
+}
+
+/** Space of the file system that a store is in. */
+export interface StoreSpace {
+  /** Bytes that are free. */
+  freeBytes: number;
+  /** Bytes in all. */
+  sizeBytes: number;
 }
 
 /** Options of every call of a store. */

@@ -37,6 +37,8 @@ class PrefixedStore implements ObjectStore {
   readonly upload?: Required<UploadingStore>['upload'];
   readonly listUploads?: Required<UploadingStore>['listUploads'];
   readonly abortUpload?: Required<UploadingStore>['abortUpload'];
+  readonly space?: Required<ObjectStore>['space'];
+  readonly openFiles?: Required<ObjectStore>['openFiles'];
   readonly #store: ObjectStore;
   readonly #folder: string;
 
@@ -45,6 +47,8 @@ class PrefixedStore implements ObjectStore {
     this.#folder = folder;
     this.name = `${store.name.replace(/\/$/, '')}/${folder.slice(0, -1)}`;
     if (store.conformance !== undefined) this.conformance = store.conformance;
+    if (store.space !== undefined) this.space = async (prefix) => store.space?.(folder + prefix);
+    if (store.openFiles !== undefined) this.openFiles = () => store.openFiles?.() ?? 0;
     const { upload, listUploads, abortUpload } = uploadsOf(store);
     if (upload !== undefined) this.upload = (path, options) => upload(folder + path, options);
     if (listUploads !== undefined) {

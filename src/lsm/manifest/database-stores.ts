@@ -13,7 +13,7 @@ import {
   type RequestCountsByRole,
   type RoleMeter,
 } from '../../store/metered-store.ts';
-import type { ObjectStore } from '../../store/object-store.ts';
+import type { ObjectStore, StoreSpace } from '../../store/object-store.ts';
 import { prefixedStore } from '../../store/prefixed-store.ts';
 import { retryingStore } from '../../store/retrying-store.ts';
 import { uploadsOf } from '../../store/upload-calls.ts';
@@ -35,6 +35,8 @@ export interface DatabaseStores {
   counts(): RequestCountsByRole;
   /** What `counts` is the sum of, by role of the object also where a name was given, each with its calls. */
   meters(): StoreMeter[];
+  /** Of stores that can say it: free space where the database is, and files that are open. */
+  local(): LocalPlace[];
   /** Requests that are under way, without those that are counted under another name. */
   inFlight(): number;
   /** The same stores, of which every request counts under this name in `counts`, whatever the object: for a role that runs beside others. */
@@ -48,6 +50,14 @@ export interface StoreMeter {
   /** `wal`: the store that holds the log alone. */
   storeType: 'main' | 'wal';
   meter: RoleMeter;
+}
+
+/** A store in a directory, as far as it is said. */
+export interface LocalPlace {
+  storeType: StoreMeter['storeType'];
+  openFiles: number | undefined;
+  /** Rejects as a call of a store; undefined: it has no space of its own. */
+  space: (() => Promise<StoreSpace | undefined>) | undefined;
 }
 
 /** How long a request is tried, ms, where nothing is set. */
@@ -102,11 +112,24 @@ export function databaseStores(
       latestStoreTimesMs: () => (wal === main ? [main] : [main, wal]).map((store) => store.latestStoreTimeMs()),
       counts: () => sumCounts(meters.map(({ store }) => store.counts())),
       meters: () => meters.flatMap(({ store, ...of }) => store.meters().map((meter) => ({ ...of, meter }))),
+      local: () => localPlaces(location, path),
       inFlight: () => own.reduce((sum, m) => sum + m.inFlight(), 0),
       countedAs: (name) => build(name),
     };
   };
   return build(undefined);
+}
+
+function localPlaces({ store, walStore }: StorePlace['location'], path: string): LocalPlace[] {
+  const places = [{ storeType: 'main' as const, store, path }];
+  const wal = walStore && [{ storeType: 'wal' as const, store: walStore.store, path: normalPath(walStore.path) }];
+  return [...places, ...(wal ?? [])]
+    .filter(({ store: { space, openFiles } }) => space !== undefined || openFiles !== undefined)
+    .map(({ storeType, store: each, path: at }) => ({
+      storeType,
+      openFiles: each.openFiles?.(),
+      space: each.space && (async () => each.space?.(at)),
+    }));
 }
 
 /** The same stores, whose calls end when `signal` aborts unless they bring one of their own. */

@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { SILENT_LOGGER } from '../../../src/common/logger.ts';
 import { DbReader } from '../../../src/db/db-reader.ts';
+import { HandleMonitor } from '../../../src/db/handle-monitor.ts';
 import type { Reader } from '../../../src/db/reader.ts';
 import { ReaderLog } from '../../../src/db/reader-log.ts';
 import { resolveReaderOptions } from '../../../src/db/reader-options.ts';
@@ -38,7 +39,8 @@ async function openReader(world: World, options: object = {}): Promise<Opened> {
   });
   let closed = 0;
   const onClosed = () => void closed++;
-  const reader = await world.run(DbReader.open({ stores, settings, parts, tableStore, onClosed }));
+  const monitor = new HandleMonitor({ kind: 'reader', stores, settings, ...parts });
+  const reader = await world.run(DbReader.open({ stores, settings, parts, tableStore, monitor, onClosed }));
   return { reader, line, closed: () => closed };
 }
 

@@ -43,6 +43,8 @@ const ALL = {
   closeTimeoutMs: 17,
   handleSignals: true,
   corruptionPolicy: 'strict',
+  warnFreeBytes: 5 * MIB,
+  warnLoopDelayMs: 500,
   owner: 'me:1',
   encodingCheck: 'ignore',
 };
@@ -173,6 +175,8 @@ describe('options of openReader', () => {
     memoryBytes: 64 * MIB,
     timeoutMs: 5,
     hideExpired: false,
+    warnFreeBytes: 0,
+    warnLoopDelayMs: 10,
     corruptionPolicy: 'strict',
     healOnOpen: true,
     encodingCheck: 'ignore',

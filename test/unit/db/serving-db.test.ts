@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { ClosedError, FencedError, InternalError, UnavailableError } from '../../../src/common/errors.ts';
 import type { ManualClock } from '../../../src/common/manual-clock.ts';
 import { SeededRandom } from '../../../src/common/random.ts';
+import { ReadCounts } from '../../../src/db/counts.ts';
 import { type DbParts, ServingDb } from '../../../src/db/serving-db.ts';
 import { SnapshotPins } from '../../../src/db/snapshot-pins.ts';
 import { WriteBatch } from '../../../src/db/write-batch.ts';
@@ -44,12 +45,13 @@ class World {
       },
       wal: undefined,
       tables: { committed: () => this.flush(), trouble: undefined },
-      tableStore: { damage: new DamageRegister(), lost: [], dispose: () => void notes.push('dispose') },
+      tableStore: { damage: new DamageRegister(), lost: [] },
       manifests: {
         current: { manifest },
         commit: async (_: unknown, { cleanClose }: { cleanClose: boolean }) =>
           void notes.push(cleanClose ? 'clean close' : 'commit'),
       },
+      monitor: { reads: new ReadCounts(), snapshotOpened() {}, snapshotClosed() {} },
       pins: new SnapshotPins(state.clock),
       upkeep: {
         stop: async () => void notes.push('upkeep stopped'),
@@ -81,7 +83,7 @@ describe('closing', () => {
     w.write();
     await w.run(Promise.all([w.db.close(), w.db.close()]));
     await w.run(w.db[Symbol.asyncDispose]());
-    const ends = ['upkeep stopped', 'drained', 'freeze', 'clean close', 'dispose', 'threads ended', 'closed'];
+    const ends = ['upkeep stopped', 'drained', 'freeze', 'clean close', 'threads ended', 'closed'];
     expect(w.notes).toEqual(ends);
   });
 
@@ -140,9 +142,9 @@ describe('a database that has ended', () => {
     for (const read of [() => db.get('k'), () => db.scan().next(), () => db.estimateSize()])
       expect(await rejection(w.run<unknown>(read()))).toBe(w.state.ended);
     expect([thrown(() => db.snapshot()), thrown(() => db[TOOL_ACCESS]())]).toEqual([w.state.ended, w.state.ended]);
-    expect(w.notes).toEqual(['dispose']);
+    expect(w.notes).toEqual([]);
     await w.run(db.close());
-    expect(w.notes).toEqual(['dispose', 'threads ended', 'closed']);
+    expect(w.notes).toEqual(['threads ended', 'closed']);
   });
 });
 

@@ -1,6 +1,6 @@
 /** What a writer starts with after its opening: the rows of the log, bounded in memory, and nothing of a log that changed in the meantime. */
-import { describe, expect, it } from 'vitest';
-import { UpkeepCounts } from '../../../src/db/counts.ts';
+import { describe, expect, it, vi } from 'vitest';
+import { HandleMonitor } from '../../../src/db/handle-monitor.ts';
 import { openForWriting } from '../../../src/db/open-writer.ts';
 import { startWriter, type WriterStart } from '../../../src/db/start-writer.ts';
 import { walPath } from '../../../src/format/object-names.ts';
@@ -23,7 +23,7 @@ async function ready(world: World, options: object = {}): Promise<WriterStart & 
   const events: string[] = [];
   const onEnded = () => void events.push('ended');
   const onClosed = () => void events.push('closed');
-  const upkeepCounts = new UpkeepCounts(clock);
+  const monitor = new HandleMonitor({ kind: 'db', stores, settings, ...parts });
   return {
     stores,
     tableStore,
@@ -31,7 +31,7 @@ async function ready(world: World, options: object = {}): Promise<WriterStart & 
     parts,
     opened,
     upkeepRoles: () => ({}),
-    upkeepCounts,
+    monitor,
     onEnded,
     onClosed,
     events,
@@ -71,9 +71,11 @@ describe('a writer', () => {
     const start = await ready(world);
     const db = await world.run(startWriter(start));
     expect(start.events).toEqual([]);
+    const dispose = vi.spyOn(start.tableStore, 'dispose');
     await world.run(db.close());
     await world.run(db.close());
     expect(start.events).toEqual(['ended', 'closed']);
+    expect(dispose).toHaveBeenCalledTimes(1);
   });
 
   it('without a log starts with what is in tables', async () => {

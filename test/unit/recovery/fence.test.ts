@@ -146,6 +146,7 @@ class World {
             throw new Error('requests are counted here');
           },
           meters: () => [],
+          local: () => [],
           inFlight: () => 0,
           countedAs: () => {
             throw new Error('no role is beside this one');
