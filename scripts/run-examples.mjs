@@ -3,7 +3,8 @@
 //   node scripts/run-examples.mjs [NAME ...]
 //
 // An example whose header says `needs: s3` gets SHALEDB_TEST_S3_ENDPOINT and the AWS_* keys from the environment, and is
-// skipped, said so, where there is no such server. examples/demo has its own command, `npm run demo`. Files that begin
+// skipped, said so, where there is no such server; one whose header says `needs: containers` is skipped where SHALEDB_CONTAINERS says
+// that there are none, or SHALEDB_MINIO_IMAGE is not set. examples/demo has its own command, `npm run demo`. Files that begin
 // with `_` are parts of others. Exit code 1 if any failed.
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
@@ -22,6 +23,12 @@ function examples() {
     .flatMap((d) => readdirSync(join(directory, d.name)).map((file) => join('examples', d.name, file)))
     .filter((path) => path.endsWith('.mjs') && !path.split('/').at(-1).startsWith('_'))
     .sort();
+}
+
+/** The image is named where it is there: nothing is fetched by itself. */
+function hasContainers() {
+  const { SHALEDB_CONTAINERS, SHALEDB_MINIO_IMAGE } = process.env;
+  return SHALEDB_CONTAINERS !== 'unavailable' && SHALEDB_MINIO_IMAGE !== undefined;
 }
 
 /** Resolves to { ok, why, output }. */
@@ -53,6 +60,10 @@ for (const path of found) {
   const header = readFileSync(join(root, path), 'utf8').slice(0, 2000);
   if (/needs: s3\b/i.test(header) && !process.env.SHALEDB_TEST_S3_ENDPOINT) {
     console.log(`skip ${path}: needs an S3 server; SHALEDB_TEST_S3_ENDPOINT is not set`);
+    continue;
+  }
+  if (/needs: containers\b/i.test(header) && !hasContainers()) {
+    console.log(`skip ${path}: needs Docker, and SHALEDB_MINIO_IMAGE, the image of a MinIO`);
     continue;
   }
   const startedMs = Date.now();

@@ -119,6 +119,7 @@ export type {
   Either,
   LevelOptions,
   Page,
+  PagedRange,
   PageOptions,
   RangeReadOptions,
   Reads,

@@ -8,19 +8,15 @@ import { anything, bool, type ChecksOf, checkedOptions, whole } from '../common/
 import type { ScanRow } from '../lsm/read/scan-row.ts';
 import type { Decoded } from './keys.ts';
 import { RANGE_READ_CHECKS } from './read-path.ts';
-import type { Page, PageOptions, RangeReadOptions, ScanOptions } from './reads.ts';
+import type { Page, PagedRange, PageOptions, RangeReadOptions, ScanOptions } from './reads.ts';
 import type { ConvertRow } from './scan.ts';
 import type { ScanIterator } from './scan-iterator.ts';
 import type { Turns } from './turns.ts';
 
 const MAX_PAGE = 1_000_000;
 
-const PAGE_CHECKS: ChecksOf<PageOptions> = {
-  ...RANGE_READ_CHECKS,
-  size: whole(1, MAX_PAGE),
-  after: anything,
-  reverse: bool,
-};
+const PAGED_RANGE_CHECKS: ChecksOf<PagedRange> = { ...RANGE_READ_CHECKS, after: anything, reverse: bool };
+const PAGE_CHECKS: ChecksOf<PageOptions> = { size: whole(1, MAX_PAGE) };
 
 /** Rows that are counted at a time. */
 const COUNTED_ROWS = 1024;
@@ -74,18 +70,18 @@ export abstract class RangeReads<K, V> {
     }
   }
 
-  page(options: PageOptions<K>): Promise<Page<K, V>> {
-    return this.#turns.after(this.#page(options));
+  page(range: PagedRange<K>, options: PageOptions): Promise<Page<K, V>> {
+    return this.#turns.after(this.#page(range, options));
   }
 
-  async #page(given: PageOptions<K>): Promise<Page<K, V>> {
-    const checked = checkedOptions<PageOptions<unknown>>('page', given, PAGE_CHECKS, ['size']);
-    const { size, ...options } = checked as PageOptions<K>;
-    const rows = await this.scan({ ...options, limit: size + 1 }).toArray();
+  async #page(givenRange: PagedRange<K>, givenOptions: PageOptions): Promise<Page<K, V>> {
+    const { size } = checkedOptions<PageOptions>('page', givenOptions, PAGE_CHECKS, ['size']);
+    const range = checkedOptions<PagedRange<unknown>>('page', givenRange, PAGED_RANGE_CHECKS) as PagedRange<K>;
+    const rows = await this.scan({ ...range, limit: size + 1 }).toArray();
     const more = rows.length > size;
     if (more) rows.pop();
     assertThat(rows.length <= size, 'a page is not longer than was asked for (range-reads 1)');
-    return { rows, more, after: rows.length > 0 ? (rows[rows.length - 1].key as K) : options.after };
+    return { rows, more, after: rows.length > 0 ? (rows[rows.length - 1].key as K) : range.after };
   }
 }
 

@@ -43,14 +43,18 @@ export interface LevelOptions<KE extends AnyEncoding | undefined, VE extends Any
 /** What an encoding takes, or where none is given, T. */
 export type Either<E, T> = [E] extends [undefined] ? T : EncodedBy<E>;
 
-/** Options of `page`. */
-export interface PageOptions<K = Bytes> extends RangeReadOptions<K> {
-  /** Most rows of a page; a whole number from 1 to 1,000,000. */
-  size: number;
+/** What `page` reads: the range, from where, and how. */
+export interface PagedRange<K = Bytes> extends RangeReadOptions<K> {
   /** The `after` of the page before; it follows the direction. Default: the first page. */
   after?: K;
   /** From the last key to the first. */
   reverse?: boolean;
+}
+
+/** Options of `page`. */
+export interface PageOptions {
+  /** Most rows of a page; a whole number from 1 to 1,000,000. */
+  size: number;
 }
 
 /** Some rows of a range, and where the next ones begin. */
@@ -164,11 +168,11 @@ export interface Reads<K = Bytes, V = Bytes> {
    * much as a scan of `size` + 1 rows.
    *
    * ```ts
-   * const one = await db.page({ prefix: 'event/', size: 50, reverse: true });
-   * const two = await db.page({ prefix: 'event/', size: 50, reverse: true, after: one.after });
+   * const one = await db.page({ prefix: 'event/', reverse: true }, { size: 50 });
+   * const two = await db.page({ prefix: 'event/', reverse: true, after: one.after }, { size: 50 });
    * ```
    */
-  page(options: PageOptions<K>): Promise<Page<K, V>>;
+  page(range: PagedRange<K>, options: PageOptions): Promise<Page<K, V>>;
 
   /**
    * The reads of a sublevel: of the rows whose keys begin with its name, with encodings of their own; by default those of the handle that it

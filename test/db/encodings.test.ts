@@ -43,7 +43,7 @@ describe('a database with encodings', () => {
     ]);
     expect((await run(db.first()))?.key).toBe('ada');
     expect(await run(db.count({ gt: 'ada' }))).toBe(1);
-    const page = await run(db.page({ size: 1 }));
+    const page = await run(db.page({}, { size: 1 }));
     expect([page.rows[0].value.name, page.more, page.after]).toEqual(['Ada', true, 'ada']);
     expect(JSON.parse(JSON.stringify(page.rows[0]))).toEqual({ key: 'ada', value: { name: 'Ada', age: 36 }, seq: '1' });
     await run(db.delete('bob'));
@@ -163,7 +163,7 @@ describe('what an encoding cannot carry', () => {
       () => db.scan({ gte: bad }).toArray(),
       () => db.keys({ prefix: bad }).toArray(),
       () => db.count({ lt: bad }),
-      () => db.page({ size: 1, after: bad }),
+      () => db.page({ after: bad }, { size: 1 }),
       () => db.deleteRange({ gte: bad }),
       () => db.estimateSize({ gt: bad }),
       () => db.scan().seek(bad),

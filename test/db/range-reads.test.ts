@@ -65,38 +65,43 @@ describe.each(SOURCES)('%s', (_, make) => {
   });
 
   it('gives pages that say whether more follow', async () => {
-    const one = await world.run(reads.page({ prefix: 'a/', size: 2 }));
+    const one = await world.run(reads.page({ prefix: 'a/' }, { size: 2 }));
     expect([texts(one.rows.map((r) => r.key)), one.more, text(one.after as Uint8Array)]).toEqual([
       ['a/1', 'a/2'],
       true,
       'a/2',
     ]);
-    const two = await world.run(reads.page({ prefix: 'a/', size: 2, after: one.after }));
+    const two = await world.run(reads.page({ prefix: 'a/', after: one.after }, { size: 2 }));
     expect([texts(two.rows.map((r) => r.key)), two.more, text(two.after as Uint8Array)]).toEqual([
       ['a/3'],
       false,
       'a/3',
     ]);
-    const three = await world.run(reads.page({ prefix: 'a/', size: 2, after: two.after }));
+    const three = await world.run(reads.page({ prefix: 'a/', after: two.after }, { size: 2 }));
     expect(three).toEqual({ rows: [], more: false, after: two.after });
-    const back = await world.run(reads.page({ size: 4, after: 'b/2', reverse: true }));
+    const back = await world.run(reads.page({ after: 'b/2', reverse: true }, { size: 4 }));
     expect([texts(back.rows.map((r) => r.key)), back.more]).toEqual([['b/1', 'a/3', 'a/2', 'a/1'], false]);
-    expect(await world.run(reads.page({ prefix: 'x', size: 1 }))).toEqual({ rows: [], more: false, after: undefined });
+    expect(await world.run(reads.page({ prefix: 'x' }, { size: 1 }))).toEqual({
+      rows: [],
+      more: false,
+      after: undefined,
+    });
   });
 
   it('refuses what it does not know', async () => {
-    const call = reads as never as Record<string, (options?: unknown) => Promise<unknown>>;
-    const refused: [string, unknown, string][] = [
-      ['page', { prefix: 'a' }, 'size is missing'],
-      ['page', undefined, 'size is missing'],
-      ['page', { size: 0 }, 'size must be a whole number from 1'],
-      ['page', { size: 1, limit: 2 }, 'limit is unknown'],
-      ['first', { reverse: true }, 'reverse is unknown'],
-      ['count', { limit: 1 }, 'limit is unknown'],
-      ['count', 'a', 'must be a plain object'],
+    const call = reads as never as Record<string, (...args: unknown[]) => Promise<unknown>>;
+    const refused: [string, unknown[], string][] = [
+      ['page', [{ prefix: 'a' }], 'size is missing'],
+      ['page', [], 'size is missing'],
+      ['page', [{}, { size: 0 }], 'size must be a whole number from 1'],
+      ['page', [{ limit: 2 }, { size: 1 }], 'limit is unknown'],
+      ['page', [{}, { size: 1, limit: 2 }], 'limit is unknown'],
+      ['first', [{ reverse: true }], 'reverse is unknown'],
+      ['count', [{ limit: 1 }], 'limit is unknown'],
+      ['count', ['a'], 'must be a plain object'],
     ];
-    for (const [name, options, said] of refused) {
-      const error = await rejection(world.run(call[name](options)));
+    for (const [name, args, said] of refused) {
+      const error = await rejection(world.run(call[name](...args)));
       expect([error.kind, error.code, error.message]).toEqual(['invalid', 'BAD_OPTION', expect.stringContaining(said)]);
     }
     const bad = await rejection(world.run(reads.keys({ after: 5 as never }).toArray()));

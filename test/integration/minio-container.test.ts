@@ -1,6 +1,9 @@
 /** Containers of a test's own: they keep their data over a restart, and go away. */
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { describeWithContainers } from '../support/environment.ts';
+import { describeWithContainers, ensureBuilt } from '../support/environment.ts';
 import { type S3ForTests, startMinio } from '../support/s3-server.ts';
 
 describeWithContainers('a MinIO container', (image) => {
@@ -15,5 +18,13 @@ describeWithContainers('a MinIO container', (image) => {
     await s3.client().putObject(bucket, 'o', 'bytes');
     await s3.restart!();
     expect((await s3.client().statObject(bucket, 'o')).size).toBe(5);
+  });
+
+  it('is what the example starts that tests a service against it', async () => {
+    await ensureBuilt();
+    const program = join(import.meta.dirname, '..', '..', 'examples', 'testing', 'minio-container.test.mjs');
+    const env = { ...process.env, SHALEDB_MINIO_IMAGE: image };
+    const { stdout } = await promisify(execFile)(process.execPath, [program], { env });
+    expect(stdout).toMatch(/^# pass 1$/m);
   });
 });

@@ -37,7 +37,7 @@ it('a row that does not change is on exactly one page, whatever is written in be
             await world.run(kind === 'put' ? db.put(key, 'y', options) : db.delete(key, options));
           }
         }
-        const page = await world.run(db.page({ prefix, size, reverse, ...(after !== undefined && { after }) }));
+        const page = await world.run(db.page({ prefix, reverse, ...(after !== undefined && { after }) }, { size }));
         expect(page.rows.length).toBeLessThanOrEqual(size);
         shown.push(...page.rows.map((row) => text(row.key) as string));
         after = page.after;

@@ -33,10 +33,10 @@ function world(rowCount: number) {
 
 it('a page asks for one row more than it gives', async () => {
   const w = world(10);
-  const page = await w.reads.page({ size: 4, prefix: 'p', reverse: true });
+  const page = await w.reads.page({ prefix: 'p', reverse: true }, { size: 4 });
   expect([page.rows.length, page.more, page.after]).toEqual([4, true, new Uint8Array([0, 3])]);
   expect(w.asked).toEqual([{ prefix: 'p', reverse: true, limit: 5 }]);
-  expect(await world(4).reads.page({ size: 4 })).toMatchObject({ more: false, after: new Uint8Array([0, 3]) });
+  expect(await world(4).reads.page({}, { size: 4 })).toMatchObject({ more: false, after: new Uint8Array([0, 3]) });
 });
 
 it('both ends are scans of one row', async () => {
