@@ -27,7 +27,7 @@ export function renderMetrics(page, metrics = METRICS) {
   );
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url) || process.argv.includes('--write')) {
+if (/(run-typescript|metrics-doc)\.mjs$/.test(process.argv[1] ?? '')) {
   const page = readFileSync(PAGE, 'utf8');
   const current = renderMetrics(page);
   if (!process.argv.includes('--check')) writeFileSync(PAGE, current);

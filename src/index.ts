@@ -48,6 +48,7 @@ export {
   isDbError,
   isRetryable,
   ManifestCorruptionError,
+  type RangeProgress,
   RollbackError,
   type StaleVersion,
   UnavailableError,

@@ -14,6 +14,7 @@ const NOT_EXPORTED: Readonly<Record<string, string>> = {
   ExpiryBucket: 'ViewFacts',
   ExternalDb: "Manifest['externalDbs'][number]",
   FilterForm: "TableInfo['filterForm']",
+  METRICS: 'MetricName',
   STRATEGIES: 'ManifestStrategy',
   SealKind: "Seal['kind']",
   SealRecords: 'Seal',
