@@ -32,6 +32,11 @@ export const COMPACT_COMMAND: Command = {
       value: 'N',
       says: 'the most requests of the merge that are under way at a time; default 8',
     },
+    'max-subcompactions': {
+      kind: 'count',
+      value: 'N',
+      says: 'the most parts of the keys that one merge has under way at a time, each on a thread of its own; default: as many as there are threads for',
+    },
     'memory-bytes': {
       kind: 'count',
       value: 'BYTES',
@@ -75,6 +80,7 @@ async function merge({ args, printer, tools, common, again }: Call): Promise<Exi
       maxSstBytes: 'max-sst-bytes',
       bytesPerSecond: 'bytes-per-second',
       maxRequestsInFlight: 'max-requests-in-flight',
+      maxSubcompactions: 'max-subcompactions',
       memoryBytes: 'memory-bytes',
       verifyOutputs: 'verify-outputs',
       compressionCodec: 'codec',

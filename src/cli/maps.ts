@@ -220,6 +220,31 @@ export function keyMap(lines: readonly KeyLine[], view: View): string[] {
   return [`${' '.repeat(margin)}${view.paint('dim', low + ' '.repeat(gap) + high)}`, ...strips];
 }
 
+/**
+ * The rows of one table from the first to the last, by the blocks that they are in: a place in the line is a place among the rows, which no
+ * interpolation of keys can say. A block whose rows are not known counts as an average one.
+ */
+export function rowMap(report: SstReport, low: string, high: string, view: View): string[] {
+  const known = report.blocks.flatMap(({ rows }) => rows ?? []);
+  const average = known.length === 0 ? 1 : known.reduce((sum, rows) => sum + rows, 0) / known.length;
+  const weights = report.blocks.map(({ rows }) => rows ?? average);
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  const width = mapWidth(view);
+  const cells: Cell[] = Array.from({ length: width }, () => ({ char: '-', rank: 1, style: 'green' }));
+  const isFound = (i: number) =>
+    report.findings.some(({ at, severity }) => severity === 'error' && at.unit === 'block' && at.index === i);
+  let from = 0;
+  weights.forEach((weight, i) => {
+    if (report.blocks[i].crc !== 'ok' || isFound(i)) mark(cells, from, from + weight, total, BAD);
+    from += weight;
+  });
+  const gap = Math.max(4, width - widthOf(low) - widthOf(high));
+  return [
+    `${' '.repeat(MAP_MARGIN)}${view.paint('dim', low + ' '.repeat(gap) + high)}`,
+    `${view.paint('dim', 'rows'.padEnd(MAP_MARGIN))}${strip(view.paint, cells)}`,
+  ];
+}
+
 /** The ranges of keys that findings name, for `keyMap`. */
 export function damagedRanges(findings: readonly Finding[]): KeyRange[] {
   return findings.flatMap((f) =>

@@ -25,7 +25,7 @@ export const REPAIR: Command = {
     'accept-resurrection': { kind: 'flag', says: 'older values of lost keys may show through' },
   },
   examples: [
-    { line: 'repair file:///var/lib/db', says: 'what would be repaired, and what would be lost; changes nothing' },
+    { line: 'repair file:///var/lib/db', says: 'what would be repaired and lost; changes nothing' },
     { line: 'repair file:///var/lib/db --apply --plan p-0123456789abcdef01234567', says: 'do exactly what was shown' },
     { line: 'repair s3://bucket/db --apply --accept-loss', says: 'also if rows are lost' },
     { line: 'repair s3://bucket/db --apply --json', says: 'repair only if nothing is lost, for scripts' },

@@ -2,7 +2,7 @@
 import type { BlockReport, CheckSummary, SstReport, SstRow } from '../admin.ts';
 import { DOCTOR } from '../common/advice.ts';
 import { findingCounts, findingsText } from './finding-text.ts';
-import { damagedRanges, fileMap, keyMap, shortId } from './maps.ts';
+import { damagedRanges, fileMap, keyMap, rowMap, shortId } from './maps.ts';
 import { tablesText, VERDICTS } from './verify-text.ts';
 import {
   commandText,
@@ -109,8 +109,11 @@ function sealText({ seal }: SstReport): string {
 
 function keysText(report: SstReport, view: View): string[] {
   const { firstEntry, lastEntry } = report.info ?? {};
-  const damaged = damagedRanges(report.findings);
   if (firstEntry === undefined) return [];
+  const text = (key: Uint8Array) => keyText(key, view.redactKeys);
+  if (report.blocks.length > 0)
+    return ['', ...rowMap(report, text(firstEntry), lastEntry === undefined ? 'no upper end' : text(lastEntry), view)];
+  const damaged = damagedRanges(report.findings);
   return ['', ...keyMap([{ label: 'keys', extent: { gte: firstEntry, lte: lastEntry }, damaged }], view)];
 }
 

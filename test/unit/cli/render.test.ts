@@ -99,7 +99,7 @@ describe('a table', () => {
               = data, f filter, i index, s stats, S seal, n info, F footer, X damaged, ? doubtful, . unknown
 
               key/0000                                                        key/0499
-      keys    -------------------XXXXXXXXXXXXXXXXXXXX---------------------------------
+      rows    ------------------XXXXXXXXXXXXXXXXXX------------------------------------
 
       block  offset  stored    raw  rows  first key  last key  checksum              diagnosis
           1   4,100   4,100  4,096   125  key/0136   key/0235  bad, 1 row check too  one bit at 5,000: 0x61 was 0x60
