@@ -2,7 +2,7 @@
  * The calls that wait for a write to become durable.
  *
  * 1. Each waiter is answered exactly once: durable, or an error that says whether the write can still take effect.
- * 2. Waiters stand in the order of their sequence numbers, so one pass from the front releases a group.
+ * 2. Waiters stand in the order of their sequence numbers, several of one among them, so one pass from the front releases a group.
  * 3. What was released stays released, and no call waits for it: a later one would never be answered.
  * 4. While a call waits, a timer runs; all wait equally long, so the first to give up is the first in the list.
  *

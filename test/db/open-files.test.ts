@@ -90,6 +90,9 @@ describe.runIf(process.platform === 'linux')('no file stays open', () => {
       manifestList: () => admin.manifestList(url, QUIET),
       manifestDiff: () => admin.manifestDiff(url, 1, 2, QUIET),
       stats: () => admin.stats(url, QUIET),
+      objectList: () => admin.objectList(url, QUIET),
+      writerInspect: () => admin.writerInspect(url, QUIET),
+      repair: () => admin.repair(url, QUIET),
       compact: () => admin.compact(url, { ...QUIET, apply: true, liveCheckMs: 0 }),
       gcOnce: () => admin.gcOnce(url, { ...QUIET, apply: true, minAgeMs: 0, allowUnsafeMinAge: true }),
     };

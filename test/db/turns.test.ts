@@ -182,6 +182,14 @@ const REFUSED_WRITES: Record<string, (db: Db) => Promise<unknown>> = {
   'compact, signal': (db) => db.compact({ signal: ABORTED }),
   'compact, wait': (db) => waited((o) => db.compact(o)),
   'estimateSize, option': (db) => db.estimateSize(BAD),
+  'put, condition': (db) => db.put('k1', 'v', { ifAbsent: true }),
+  'touch, option': (db) => db.touch('k', BAD),
+  'touch, signal': (db) => db.touch('k', { ttlMs: 1, signal: ABORTED }),
+  'deleteRange, option': (db) => db.deleteRange({ prefix: 'x' }, BAD),
+  'deleteRange, range': (db) => db.deleteRange({}),
+  'deleteRange, signal': (db) => db.deleteRange({ prefix: 'x' }, { signal: ABORTED }),
+  'clear, option': (db) => db.clear(BAD),
+  'clear, signal': (db) => db.clear({ signal: ABORTED }),
   'close, option': (db) => db.close(BAD),
 };
 
@@ -205,6 +213,9 @@ const OF_A_CLOSED_DB: Record<string, (db: Db) => Promise<unknown>> = {
   flush: (db) => db.flush(),
   compact: (db) => db.compact(),
   estimateSize: (db) => db.estimateSize(),
+  touch: (db) => db.touch('k1', { ttlMs: 1 }),
+  deleteRange: (db) => db.deleteRange({ prefix: 'x' }),
+  clear: (db) => db.clear(),
 };
 
 async function refused(call: Promise<unknown>): Promise<void> {
@@ -298,7 +309,8 @@ describe('calls that are refused in a loop let others have their turn, too', () 
   });
 
   it('every asynchronous method is tried', () => {
-    const atOnce = ['constructor', 'path', 'store', 'scan', 'snapshot', 'corruptions', 'upkeep', 'requestCounts'];
+    const readings = ['corruptions', 'upkeep', 'requestCounts', 'metrics'];
+    const atOnce = ['constructor', 'path', 'store', 'scan', 'snapshot', ...readings];
     const tried = [...Object.keys(REFUSED_WRITES), ...Object.keys(REFUSED_READS), 'ready', ...atOnce];
     const names = Object.getOwnPropertyNames(Object.getPrototypeOf(db)).filter(
       (name) => !tried.some((t) => t.split(/[ ,]/)[0] === name),

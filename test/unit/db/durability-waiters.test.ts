@@ -42,6 +42,14 @@ describe('those who wait', () => {
     expect([answers.slice(2), waiters.isEmpty]).toEqual([['7: STORE_DOWN'], true]);
   });
 
+  it('for the same write are answered together', async () => {
+    const { answers, waiters, wait } = set();
+    for (const seq of [5, 5]) wait(seq);
+    waiters.release(5);
+    await turn();
+    expect([answers, waiters.isEmpty]).toEqual([['5: 5', '5: 5'], true]);
+  });
+
   it('give up after the same time each, and the timer goes on for the next', async () => {
     const { answers, clock, waiters, wait } = set();
     wait(1);
@@ -85,7 +93,6 @@ describe('those who wait', () => {
 describe('a rule that is broken', () => {
   it.each([
     ['who comes after a newer write', (w: DurabilityWaiters) => [w.add(5).catch(() => undefined), w.add(4)]],
-    ['who comes twice', (w: DurabilityWaiters) => [w.add(5).catch(() => undefined), w.add(5)]],
     ['who waits for what is durable', (w: DurabilityWaiters) => [w.release(5), w.add(5)]],
     ['what is durable is not so any more', (w: DurabilityWaiters) => [w.release(5), w.release(4)]],
   ])('(%s) is an error to report', (_, break_) => {
