@@ -9,6 +9,7 @@ import {
   ALL_TYPES,
   COMMON_JS,
   ESM,
+  RESPONSE,
   ROLLUP_CONFIG,
   STACK,
   TYPESCRIPT,
@@ -184,6 +185,7 @@ const STRICT = {
 };
 
 function typescriptCase(version, name, settings, type) {
+  const files = ['program.ts', 'all.ts', ...(settings.lib?.includes('dom') ? ['response.ts'] : [])];
   return {
     name: `TypeScript ${version}, ${name}`,
     use: async (context) => {
@@ -193,10 +195,8 @@ function typescriptCase(version, name, settings, type) {
         {
           'program.ts': TYPESCRIPT,
           'all.ts': ALL_TYPES,
-          'tsconfig.json': JSON.stringify({
-            compilerOptions: { ...STRICT, ...settings },
-            files: ['program.ts', 'all.ts'],
-          }),
+          'response.ts': RESPONSE,
+          'tsconfig.json': JSON.stringify({ compilerOptions: { ...STRICT, ...settings }, files }),
         },
         type,
       );

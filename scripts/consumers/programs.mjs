@@ -51,6 +51,16 @@ it('runs', async () => {
 /** All that the entries declare. */
 export const ALL_TYPES = ENTRIES.map((entry, i) => `export * as ${NAMES[i]} from '${entry}';\n`).join('');
 
+/** Values go where the DOM library takes bytes that are not shared between threads. */
+export const RESPONSE = `import { open } from 'shaledb';
+
+export async function respond(location: string, key: string): Promise<Response> {
+  const db = await open(location);
+  for await (const { value } of db.scan({ limit: 1 })) console.log(new Blob([value]).size);
+  return new Response(await db.get(key));
+}
+`;
+
 /** Compiles with the library of the language alone. */
 export const TYPESCRIPT = `import { isDbError, MemoryStore, open, openReader, WriteBatch } from 'shaledb';
 import { verify } from 'shaledb/admin';
