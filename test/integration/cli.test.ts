@@ -297,7 +297,7 @@ describe('places that are not what they should be', () => {
     }
   });
   it('a location that is none', async () => {
-    await refuses(['wal', 'inspect', directory], 2, 'a directory is written file:///path');
+    await refuses(['wal', 'inspect', `${directory}/nowhere`], 2, 'nothing is here. Check the location');
     await refuses(['wal', 'inspect', 'http://host/db'], 2, 'the scheme http: is unknown');
   });
   it('a server that is not there', async () => {
