@@ -30,7 +30,9 @@ async function readInput(): Promise<Uint8Array> {
 /** Every tool may end at any moment and goes on when it is run again, so an interrupt needs no cleanup. */
 function exitOnInterrupt(err: Output): void {
   process.once('SIGINT', () => {
-    err.write('\nshaledb: interrupted. It is safe to run the same command again: it continues where it stopped.\n');
+    err.write(
+      '\nshaledb: interrupted. Nothing is half done. Run the same command again to go on; with dump and load, add --resume.\n',
+    );
     process.exit(EXIT.interrupted);
   });
 }

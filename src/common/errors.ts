@@ -65,7 +65,7 @@ export type ErrorCode = keyof typeof ERROR_CODES;
 
 /** How far a call came that deletes the rows of a range one batch after the other. */
 export interface RangeProgress {
-  /** Rows that were deleted. */
+  /** Rows that were deleted, durable or not: after a crash call it again with the same range, not from `lastKey` on. */
   deleted: number;
   /** Key of the last of them; undefined: none. */
   lastKey: Uint8Array | undefined;

@@ -11,7 +11,7 @@
  */
 import { isAborted, untilAborted } from '../common/abort.ts';
 import { assertThat } from '../common/assert.ts';
-import { keySuccessor } from '../common/bytes.ts';
+import { compareBytes, EMPTY_BYTES, keySuccessor } from '../common/bytes.ts';
 import { describeThrown, guarded } from '../common/callbacks.ts';
 import { AbortError, InvalidArgumentError, isDbError, type RangeProgress } from '../common/errors.ts';
 import { abortSignal, bool, type ChecksOf, callable, checkedOptions, whole } from '../common/option-checks.ts';
@@ -64,10 +64,22 @@ export function deleteRangeOptions(call: string, options: DeleteRangeOptions | u
   return checkedOptions<DeleteRangeOptions>(call, options, CHECKS);
 }
 
+/** Whether no key of `all` is outside of `range`, as with an empty prefix or from the empty key on: no key is empty. */
+export function coversAll(range: RangeOptions, all: RangeOptions): boolean {
+  const [some, every] = [toRange(range), toRange(all)];
+  if (some === undefined || every === undefined) return false;
+  const least = every.gte ?? EMPTY_BYTES;
+  const from = some.gte ?? EMPTY_BYTES;
+  const isFromStart = compareBytes(from, keySuccessor(least)) <= 0;
+  const isToEnd =
+    some.lt === undefined || every.lt === undefined ? some.lt === every.lt : compareBytes(some.lt, every.lt) === 0;
+  return isFromStart && isToEnd;
+}
+
 /** The range of a call; undefined: it is empty. One without bounds is taken for a mistake. */
 export function rangeToDelete(range: RangeOptions): ScanRange | undefined {
   const bounds = checkedOptions<RangeOptions>('deleteRange', range, RANGE_CHECKS);
-  if (Object.keys(bounds).length > 0) return toRange(bounds);
+  if (!coversAll(bounds, {})) return toRange(bounds);
   throw new InvalidArgumentError(
     'BAD_ARGUMENT',
     'deleteRange: the range has no bound, so it would delete every row. Give gte, gt, lte, lt or prefix, or call clear() if that is what you want.',

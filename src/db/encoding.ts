@@ -5,15 +5,7 @@
  *    intact, and nothing is written that it could not make.
  * 2. Encoded keys of `utf8`, `json` and `tuple` never begin with FF, the byte that keys of sublevels begin with (level-codec.ts).
  */
-import {
-  decodeUtf8,
-  describeBytes,
-  encodeUtf8,
-  isBytes,
-  type OwnBytes,
-  trueBytes,
-  unsharedBytes,
-} from '../common/bytes.ts';
+import { decodeUtf8, describeBytes, encodeUtf8, isBytes, type OwnBytes, trueBytes } from '../common/bytes.ts';
 import { describeThrown, isThenable } from '../common/callbacks.ts';
 import { IncompatibleError, InvalidArgumentError, isDbError } from '../common/errors.ts';
 import { type Check, type ChecksOf, callable, describeValue, isPlainObject, oneOf } from '../common/option-checks.ts';
@@ -236,7 +228,8 @@ function ownEncoding(encoding: Encoding<unknown>): UsedEncoding {
 
 function bytesFrom(result: unknown): OwnBytes {
   const own = isBytes(result) ? trueBytes(result) : undefined;
-  if (own !== undefined) return unsharedBytes(own);
+  // An encoding may write into the same bytes again for the next key or value.
+  if (own !== undefined) return new Uint8Array(own);
   throw unfit(
     isThenable(result) ? promised(result) : `the encoding returned ${describeValue(result)}, not a Uint8Array`,
   );

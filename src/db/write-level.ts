@@ -7,7 +7,7 @@ import { InvalidArgumentError } from '../common/errors.ts';
 import { checkedOptions, isPlainObject } from '../common/option-checks.ts';
 import { CodedReads } from './coded-reads.ts';
 import type { Batch, Db, Sublevel } from './db.ts';
-import type { DeleteRangeOptions, DeleteRangeResult } from './delete-range.ts';
+import { coversAll, type DeleteRangeOptions, type DeleteRangeResult } from './delete-range.ts';
 import type { WriteResult } from './durability-waiters.ts';
 import type { EncodingOptions } from './encoding.ts';
 import type { SizeEstimate } from './estimates.ts';
@@ -92,8 +92,8 @@ export class WriteLevel<K, V> extends CodedReads<K, V> implements Sublevel<K, V>
     try {
       const checked = checkedOptions<RangeOptions<unknown>>('deleteRange', range, RANGE_CHECKS) as RangeOptions<K>;
       // Without a bound it is a mistake, which the database refuses: that of the sublevel itself is none.
-      const bounds = Object.keys(checked).length === 0 ? {} : this.codec.range(checked);
-      return this.db.deleteRange(bounds, options);
+      const bounds = this.codec.range(checked);
+      return this.db.deleteRange(coversAll(bounds, this.codec.range({})) ? {} : bounds, options);
     } catch (error) {
       return this.raw.turns.refuse(error);
     }

@@ -27,7 +27,26 @@ const dates: Encoding<Date> = {
   decode: (bytes) => new Date(Number(text(bytes))),
 };
 
+/** Writes every key and value into the same bytes. */
+function reusing(): Encoding<string> {
+  const scratch = new Uint8Array(64);
+  return {
+    name: 'scratch',
+    encode: (value) => scratch.subarray(0, new TextEncoder().encodeInto(value, scratch).written),
+    decode: (bytes) => new TextDecoder().decode(bytes),
+  };
+}
+
 describe('a database with encodings', () => {
+  it('keeps apart what an encoding writes into the same bytes', async () => {
+    const scratch = reusing();
+    const db = await run(open(line(), { ...env(), keyEncoding: scratch, valueEncoding: scratch }));
+    for (const n of [1, 2, 3]) await run(db.put(`key${n}`, `value ${n}`));
+    await run(db.batch().put('key4', 'value 4').put('key5', 'value 5').write());
+    expect(await run(db.getMany(['key1', 'key3', 'key5']))).toEqual(['value 1', 'value 3', 'value 5']);
+    expect(await run(db.keys({ gte: 'key2', lt: 'key5' }).toArray())).toEqual(['key2', 'key3', 'key4']);
+  });
+
   it('takes and gives what they say, and stores bytes', async () => {
     const db = await openUsers();
     await run(db.put('ada', { name: 'Ada', age: 36 }));
