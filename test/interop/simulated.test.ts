@@ -31,14 +31,26 @@ function judgedScript(seed: number, compatibility: Compatibility): Script {
   };
 }
 
+/**
+ * Under `auto` a boundary file shows a collector of 0.14 or later, and fences become empty objects, which 0.12.1 does not read; also where our
+ * collector has written it. `slatedb-0.12` is for databases that 0.12.1 has to open.
+ */
+function hasNewerFences(run: SingleRun): boolean {
+  return run.store.paths('wal/').some((path) => run.store.objects.get(path)?.bytes.length === 0);
+}
+
 /** Runs of consecutive seeds that leave some rows. */
-async function finishedRuns(compatibility: Compatibility): Promise<{ seed: number; run: SingleRun }[]> {
+async function finishedRuns(
+  compatibility: Compatibility,
+  readsNewerFences: boolean,
+): Promise<{ seed: number; run: SingleRun }[]> {
   const runs: { seed: number; run: SingleRun }[] = [];
   for (let seed = 900_001; runs.length < SAMPLE; seed++) {
     const run = new SingleRun(judgedScript(seed, compatibility));
     const { failure, cycles } = await run.run();
     expect(failure, `seed ${seed}`).toBeUndefined();
-    if (cycles >= 2 && run.model.rows().size >= 3) runs.push({ seed, run });
+    const isReadable = readsNewerFences || compatibility !== 'auto' || !hasNewerFences(run);
+    if (cycles >= 2 && run.model.rows().size >= 3 && isReadable) runs.push({ seed, run });
   }
   return runs;
 }
@@ -61,7 +73,7 @@ function layOut(run: SingleRun): string {
 
 function judgedBy(makeSlate: () => LiveSlateDb, compatibilities: Compatibility[]): void {
   it.each(compatibilities)('with compatibility %s reads the rows of the model', async (compatibility) => {
-    for (const { seed, run } of await finishedRuns(compatibility)) {
+    for (const { seed, run } of await finishedRuns(compatibility, makeSlate !== slateDb012)) {
       const slate = makeSlate();
       try {
         await slate.open({ directory: layOut(run), path: PATH }, { mergeOperator: 'concat' });
