@@ -8,6 +8,7 @@
  */
 import { describeThrown, guarded } from './callbacks.ts';
 import { InvalidArgumentError } from './errors.ts';
+import { readingArgument } from './option-checks.ts';
 
 /**
  * Where messages go. `console` works and every object with these methods; a logger of pino is recognized, and gets (details, message) as it
@@ -54,7 +55,7 @@ export interface ObjectFirstLogger {
  * message has none. Throws `InvalidArgumentError` (`BAD_ARGUMENT`) if a method is missing.
  */
 export function objectFirstLogger(logger: ObjectFirstLogger): Logger {
-  const missing = LEVELS.filter((level) => typeof logger?.[level] !== 'function');
+  const missing = LEVELS.filter((level) => readingArgument('logger', () => typeof logger?.[level]) !== 'function');
   if (missing.length > 0) {
     throw new InvalidArgumentError(
       'BAD_ARGUMENT',

@@ -5,8 +5,10 @@
  * 2. All is JSON: no number is NaN or infinite, and the last bucket of a histogram is its count.
  */
 import { assertThat } from './assert.ts';
+import { InvalidArgumentError } from './errors.ts';
 import { Histogram } from './histogram.ts';
 import { METRICS, type MetricInfo, type MetricName, type MetricType, type MetricUnit } from './metric-catalogue.ts';
+import { readingArgument } from './option-checks.ts';
 
 /** A counter or a gauge under one set of labels. */
 export interface NumberSample {
@@ -55,6 +57,12 @@ export type Metrics = { [Name in MetricName]?: Metric };
  * `labels`: only samples with these values; default: all.
  */
 export function metricValue(metrics: Metrics, name: MetricName, labels: Record<string, string> = {}): number {
+  const value: unknown = readingArgument('metricValue', () => sumOf(metrics, name, labels));
+  if (typeof value === 'number') return value;
+  throw new InvalidArgumentError('BAD_ARGUMENT', 'metricValue needs what metrics() of a database or reader returned.');
+}
+
+function sumOf(metrics: Metrics, name: MetricName, labels: Record<string, string>): number {
   const metric = metrics[name];
   if (metric === undefined) return 0;
   const isMeant = (sample: { labels: Record<string, string> }) =>

@@ -18,7 +18,7 @@ import { at, REPAIR_LOG, REPAIR_MANIFEST, repairTable } from '../common/advice.t
 import { assertThat, present } from '../common/assert.ts';
 import { ConflictError, InvalidArgumentError } from '../common/errors.ts';
 import { type Finding, SEVERITY_RANK } from '../common/finding.ts';
-import { bool, type ChecksOf, callable, checkedOptions, whole } from '../common/option-checks.ts';
+import { bool, type ChecksOf, callable, checkedOptions, readingArgument, whole } from '../common/option-checks.ts';
 import type { DatabaseStores } from '../lsm/manifest/database-stores.ts';
 import type { Consent } from '../recovery/repair-report.ts';
 import { toolAccessOf } from '../recovery/tool-access.ts';
@@ -114,7 +114,7 @@ const CHECKS: ChecksOf<RepairAllOptions> = {
  */
 export async function repair(location: Location, given: RepairAllOptions = {}): Promise<RepairAllReport> {
   const options = checkedOptions('repair', given, CHECKS);
-  if (toolAccessOf(location) !== undefined)
+  if (readingArgument('target', () => toolAccessOf(location)) !== undefined)
     throw new InvalidArgumentError(
       'BAD_ARGUMENT',
       'repair takes a location, not an open database: use manifestRepair, sstRepair and walRepair, or close it first.',
