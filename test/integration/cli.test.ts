@@ -329,7 +329,7 @@ it('an interrupt ends it with 130, whatever it waits for', async () => {
   const [code] = await once(child, 'close');
   socket.destroy();
   server.close();
-  expect([code, err]).toEqual([130, expect.stringContaining('run the same command again')]);
+  expect([code, err]).toEqual([130, expect.stringContaining('Run the same command again')]);
 });
 
 describe('a file system that takes no more', () => {
